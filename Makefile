@@ -1,0 +1,56 @@
+# Every step installs what it needs into .venv; nothing but Python >= 3.11 and make is expected.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
+# A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
+LOCKED := $(PIP) --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test check format bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: .venv/installed ## make .venv with the profile-pipeline command
+
+dev: .venv/installed-dev
+
+demo: install ## run the whole product on the embedded sandbox
+	@$(BIN)/profile-pipeline demo
+
+test: dev ## run all tests
+	@$(BIN)/pytest
+
+check: dev ## format, lint, types, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest
+
+format: dev ## put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: dev ## measure speed and memory against a csv + quote loop, in one run
+	@$(BIN)/python -m tests.bench
+
+lock: dev ## resolve the lock files anew
+	@$(BIN)/python -m tests.lock
+
+clean: ## remove what the other targets made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("profile-pipeline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+
+.venv/installed: .venv/bin/python requirements.lock pyproject.toml
+	@echo "installing into .venv ..."
+	@$(LOCKED) -r requirements.lock
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@echo "installing what tests and checks need into .venv ..."
+	@$(LOCKED) -r requirements-dev.lock
+	@touch $@

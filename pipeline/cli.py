@@ -1,0 +1,200 @@
+"""The command line: arguments and environment end here, and every way to end has its exit code."""
+
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import anyio
+import orjson
+import structlog
+import typer
+from rich.console import Console
+
+from pipeline import __version__, demo
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, worst
+from pipeline.edges.clock import Clock
+from pipeline.edges.screen import print_report
+from pipeline.edges.telemetry import configure_logging
+from pipeline.load import load_export
+from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
+from pipeline.edges.selfcheck import check as self_check
+from pipeline.settings import Settings, load_settings, schema, show
+from pipeline.tryout import on_sandbox
+from pipeline.watching import watcher
+
+app = typer.Typer(
+    name="profile-pipeline",
+    help="Gets CRM exports into Adobe Target without losing a row silently.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration, a TOML file.", metavar="FILE")]
+#: After these, the remaining exports of a `load` are still tried.
+_GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING, ExitCode.ROWS_LOST)
+
+
+def main() -> NoReturn:
+    """Run the command; always ends in SystemExit with one of the documented exit codes."""
+    try:
+        app()
+    except SystemExit as exit_:
+        # The command line library ends usage errors with 2.
+        sys.exit(ExitCode.USAGE if exit_.code == 2 else exit_.code)
+    except PipelineError as error:
+        _fail(str(error), error.exit_code)
+    except Exception:  # noqa: BLE001 - the last resort: say so and end with the code of a bug
+        configure_logging(is_terminal=sys.stderr.isatty())
+        structlog.get_logger().exception("internal_error")
+        _fail("an internal error: a bug in profile-pipeline, please report the lines above.", ExitCode.OUR_BUG)
+    sys.exit(ExitCode.DONE)
+
+
+def _fail(message: str, code: ExitCode) -> NoReturn:
+    print(f"profile-pipeline: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
+    async def awaited() -> ExitCode:
+        return await coroutine
+
+    raise typer.Exit(anyio.run(awaited))
+
+
+def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library calls it so
+    if is_asked:
+        print(f"profile-pipeline {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[  # noqa: FBT002
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Gets CRM exports into Adobe Target without losing a row silently."""
+
+
+@app.command("demo")
+def demo_command() -> None:
+    """Run the whole product on the embedded sandbox, in under a minute."""
+    configure_logging(is_terminal=True, min_level="warning")
+    _run(demo.run(Console()))
+
+
+@app.command()
+def load(
+    exports: Annotated[list[Path], typer.Argument(help="CRM exports: CSV with a header line.", metavar="EXPORT...")],
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration, a TOML file.", metavar="FILE")] = None,
+    as_json: Annotated[  # noqa: FBT002
+        bool, typer.Option("--json", help="Print each report as one line of JSON, and nothing else.")
+    ] = False,
+    sandbox: Annotated[  # noqa: FBT002
+        bool, typer.Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")
+    ] = False,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            "--id-column",
+            metavar="NAME",
+            help="With --sandbox, instead of a configuration: the column that holds the profile id. "
+            "All other columns are sent.",
+        ),
+    ] = None,
+) -> None:
+    """Load exports into Target, follow every batch to its end, and report what became of every row."""
+    on_terminal = sys.stderr.isatty()
+    configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
+    if id_column and not sandbox:
+        raise typer.BadParameter("--id-column goes with --sandbox; with a real Target, use --config FILE.")
+    if config is None and not (sandbox and id_column):
+        raise typer.BadParameter("name a --config FILE; or, to try a file: --sandbox --id-column NAME.")
+    if config is not None and id_column:
+        raise typer.BadParameter("--id-column is instead of a --config, which names the column itself.")
+    watch = watcher(on_terminal=on_terminal)
+
+    async def load_all() -> ExitCode:
+        codes: list[ExitCode] = []
+        for export in exports:
+            async with AsyncExitStack() as stack:
+                if sandbox:
+                    settings = await stack.enter_async_context(on_sandbox(export, config, id_column))
+                else:
+                    settings = load_settings(config)
+                report = await load_export(export, settings, clock=Clock(), watch=watch)
+            _print(report, settings, as_json=as_json)
+            codes.append(ExitCode(report["exit_code"]))
+            if codes[-1] not in _GO_ON_AFTER:
+                break
+        return worst(codes)
+
+    _run(load_all())
+
+
+def _print(report: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.flush()
+    else:
+        print_report(report, settings.state.directory / "jobs" / report["job"], Console())
+
+
+@app.command("sandbox")
+def sandbox_command(
+    port: Annotated[int, typer.Option(help="Where to listen on loopback; 0 takes any free port.")] = 8181,
+    client_code: Annotated[str, typer.Option(help="The client code it answers for.")] = "demo",
+) -> None:
+    """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
+    options = SandboxOptions(client_code=client_code)
+
+    async def serve() -> ExitCode:
+        try:
+            await serve_forever(options, host="127.0.0.1", port=port, faults=FaultPlan(), announce=_announce)
+        except OSError as error:
+            raise FatalError(
+                f"cannot listen on port {port}: {error.strerror}.", exit_code=ExitCode.CONFIGURATION
+            ) from error
+        return ExitCode.DONE
+
+    _run(serve())
+
+
+def _announce(base_url: str) -> None:
+    print(f"sandbox for Target at {base_url} (look at {base_url}/sandbox/), Ctrl-C ends it", flush=True)  # noqa: T201
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile) -> None:
+    """Check a configuration, its directories, disk, token and TLS; sends nothing to Target."""
+    settings = load_settings(config)
+
+    async def check() -> ExitCode:
+        console = Console()
+        findings = await self_check(settings)
+        for finding in findings:
+            color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.verdict]
+            console.print(f"[{color}]{finding.verdict:>8}[/]  [bold]{finding.subject}[/]: ", end="")
+            console.print(finding.text, markup=False, highlight=False, soft_wrap=True)
+        has_problem = any(finding.verdict == "problem" for finding in findings)
+        return ExitCode.CONFIGURATION if has_problem else ExitCode.DONE
+
+    _run(check())
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile) -> None:
+    """Print the effective configuration, environment included, secrets masked."""
+    print(show(load_settings(config)), end="")  # noqa: T201
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the configuration."""
+    print(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode())  # noqa: T201

@@ -1,0 +1,77 @@
+"""What can go wrong, sorted by what happens next.
+
+`PipelineError` is the base. A `TransientError` may be tried again; a `FatalError` stops the run (credentials,
+configuration, disk); an `InputError` stops only this export. Messages name what was wrong, where, and what to do.
+Library exceptions are mapped to these once, at the edge that meets them.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How the process ended; the numbers of BSD's sysexits.h where it has one."""
+
+    DONE = 0
+    USAGE = 64
+    EXPORT_UNUSABLE = 65
+    EXPORT_MISSING = 66
+    TARGET_UNAVAILABLE = 69
+    OUR_BUG = 70
+    ALREADY_RUNNING = 73
+    DISK_OR_LEDGER = 74
+    UNFINISHED = 75
+    ROWS_LOST = 76
+    REFUSED_BY_TARGET = 77
+    CONFIGURATION = 78
+
+
+#: With several jobs the run ends with the first of these that occurred.
+EXIT_PRECEDENCE = (
+    ExitCode.CONFIGURATION,
+    ExitCode.REFUSED_BY_TARGET,
+    ExitCode.DISK_OR_LEDGER,
+    ExitCode.OUR_BUG,
+    ExitCode.ALREADY_RUNNING,
+    ExitCode.TARGET_UNAVAILABLE,
+    ExitCode.ROWS_LOST,
+    ExitCode.EXPORT_UNUSABLE,
+    ExitCode.EXPORT_MISSING,
+    ExitCode.UNFINISHED,
+    ExitCode.DONE,
+)
+
+
+def worst(codes: list[ExitCode]) -> ExitCode:
+    """The exit code of a run over several jobs, `DONE` for none."""
+    return min(codes, key=EXIT_PRECEDENCE.index, default=ExitCode.DONE)
+
+
+class PipelineError(Exception):
+    """Base of all errors the program raises on purpose; `exit_code` is how a run ends that meets it."""
+
+    exit_code = ExitCode.OUR_BUG
+
+    def __init__(self, message: str, *, exit_code: ExitCode | None = None) -> None:
+        super().__init__(message)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class TransientError(PipelineError):
+    """It may go better later: the same step is tried again."""
+
+    exit_code = ExitCode.TARGET_UNAVAILABLE
+
+
+class FatalError(PipelineError):
+    """The run stops: credentials, configuration, disk or a broken invariant."""
+
+
+class InputError(PipelineError):
+    """This export cannot be used; other exports can. `line` counts from 1, as an editor shows it."""
+
+    exit_code = ExitCode.EXPORT_UNUSABLE
+
+    def __init__(self, message: str, *, line: int | None = None, exit_code: ExitCode | None = None) -> None:
+        super().__init__(message, exit_code=exit_code)
+        self.line = line

@@ -1,0 +1,69 @@
+"""A table from 64-bit id hashes to row numbers that looks up and inserts whole blocks at once.
+
+Open addressing with linear probing in two numpy arrays, at most half full: 24 bytes a row of capacity, and no Python
+object per row. A dict of the same ids would take some 150 bytes a row.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core.model import Hashes
+
+RowNumbers = npt.NDArray[np.int32]
+
+_EMPTY = np.uint64(0)
+
+
+class IdTable:
+    """Row numbers by id hash; hashes are never 0. Grows by doubling, and starts anew with `clear`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._keys: Hashes = np.zeros(1 << 12, dtype=np.uint64)
+        self._rows: RowNumbers = np.zeros(1 << 12, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def clear(self) -> None:
+        """Forget every row; the memory is kept for the next batch."""
+        self._keys.fill(_EMPTY)
+        self._count = 0
+
+    def find(self, hashes: Hashes) -> RowNumbers:
+        """The row number of each hash, -1 where there is none; shape (n,)."""
+        slots = self._probe(hashes)
+        return np.where(self._keys[slots] == _EMPTY, np.int32(-1), self._rows[slots])
+
+    def insert(self, hashes: Hashes, rows: RowNumbers) -> None:
+        """Enter hashes that are distinct and not in the table yet."""
+        while 2 * (self._count + len(hashes)) > len(self._keys):
+            self._grow()
+        self._count += len(hashes)
+        while len(hashes):
+            slots = self._probe(hashes)
+            # Several may want one slot: the last one written has it, the others probe again.
+            self._keys[slots] = hashes
+            won = self._keys[slots] == hashes
+            self._rows[slots[won]] = rows[won]
+            hashes, rows = hashes[~won], rows[~won]
+
+    def _probe(self, hashes: Hashes) -> npt.NDArray[np.int64]:
+        """The slot of each hash: where it stands, or the empty slot where it would go."""
+        mask = len(self._keys) - 1
+        slots = (hashes & np.uint64(mask)).astype(np.int64)
+        keys = self._keys[slots]
+        seeking = np.flatnonzero((keys != hashes) & (keys != _EMPTY))
+        while len(seeking):
+            slots[seeking] = (slots[seeking] + 1) & mask
+            keys = self._keys[slots[seeking]]
+            seeking = seeking[(keys != hashes[seeking]) & (keys != _EMPTY)]
+        return slots
+
+    def _grow(self) -> None:
+        taken = self._keys != _EMPTY
+        hashes, rows = self._keys[taken], self._rows[taken]
+        self._keys = np.zeros(2 * len(self._keys), dtype=np.uint64)
+        self._rows = np.zeros(len(self._keys), dtype=np.int32)
+        self._count = 0
+        self.insert(hashes, rows)

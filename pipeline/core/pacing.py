@@ -1,0 +1,77 @@
+"""When the next call may be made: Target's budget of calls, and the window in which it remembers statuses.
+
+Pure: times are seconds of one monotonic clock, passed in.
+"""
+
+from collections import deque
+
+#: The length of Target's budget window in seconds (Adobe: 50 calls a minute, above it HTTP 503).
+MINUTE_S = 60.0
+#: Statuses Target keeps per client: those of the last ten batches submitted (an old page of Adobe's).
+STATUSES_KEPT = 10
+
+
+class CallBudget:
+    """At most `calls_per_minute` calls in any minute, POSTs and status GETs together.
+
+    A call counts from when it begins until a minute after it *ended*: at which moment in between Target counted it
+    is not known. After a 503 the whole minute is used up, because waiting less than its rest meets 503 again.
+    """
+
+    def __init__(self, calls_per_minute: int) -> None:
+        self._calls_per_minute = calls_per_minute
+        self._under_way = 0
+        self._ended: deque[float] = deque()
+        self._blocked_until = float("-inf")
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until the next call may begin, 0 if now; None if a call under way has to end first."""
+        while self._ended and self._ended[0] + MINUTE_S <= now:
+            self._ended.popleft()
+        if self._blocked_until > now:
+            return self._blocked_until - now
+        if self._under_way + len(self._ended) < self._calls_per_minute:
+            return 0.0
+        return self._ended[0] + MINUTE_S - now if self._ended else None
+
+    def begin(self) -> None:
+        """A call begins."""
+        self._under_way += 1
+
+    def end(self, now: float) -> None:
+        """A call ended, however."""
+        self._under_way -= 1
+        self._ended.append(now)
+
+    def exhaust(self, now: float, retry_after_s: float | None = None) -> None:
+        """Target said that there were too many calls: none for a minute, or for longer if it asks for that."""
+        self._blocked_until = max(self._blocked_until, now + max(MINUTE_S, retry_after_s or 0.0))
+
+
+class StatusWindow:
+    """Keeps a status from being forgotten before it was seen.
+
+    Target keeps the statuses of the last `size` batches submitted. POSTs are numbered as they begin; the next may
+    begin while its number is less than `size` above that of the oldest one whose batch is not settled.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._next_number = 0
+        self._unsettled: set[int] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another POST may begin."""
+        return not self._unsettled or self._next_number - min(self._unsettled) < self._size
+
+    def begin_post(self) -> int:
+        """A POST begins; its number."""
+        number = self._next_number
+        self._next_number += 1
+        self._unsettled.add(number)
+        return number
+
+    def forget(self, number: int) -> None:
+        """The status of this POST is not waited for: it was seen, or there is none to see."""
+        self._unsettled.discard(number)

@@ -1,0 +1,198 @@
+"""What Target's answers mean, as values.
+
+A successful HTTP answer can still be a refusal, and an answer that cannot be read says nothing about what Target has
+done. The XML is Adobe's, but not always well-formed: the status URL may hold a raw `&`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import cast
+from xml.etree import ElementTree
+
+#: More than this is not read of an answer (bytes). Ours: status answers list failed ids, and a list longer than this
+#: is counted but not named.
+MAX_REPLY_BYTES = 65_536
+
+_RAW_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Target queued the batch; its state is asked for at `status_url`, as it was given."""
+
+    status_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Target did not take the batch, and would not take the same bytes again; `message` is Target's."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Target did not take the batch because of too many calls; `retry_after_s` where it said so."""
+
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nothing of the batch was sent: no connection, no address, no TLS."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """Target refuses the token (HTTP 401 or 403); nothing was taken."""
+
+    http_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """The POST was begun and no usable answer came: Target may or may not have the batch."""
+
+    why: str
+
+
+PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | Ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """The batch waits or is being applied; also what an unknown status word is taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Target gave up on the batch for now; it may or may not be applied later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The batch was applied. Counts are rows, None where Target does not tell; `failed_ids` may be absent."""
+
+    batch_size: int | None = None
+    consumed: int | None = None
+    not_found: int = 0
+    failed: int = 0
+    failed_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLost:
+    """Target does not know the batch any more, or the status cannot be asked for; `why` says which."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUnavailable:
+    """No usable answer this time; ask again."""
+
+    why: str
+
+
+StatusOutcome = Incomplete | Stuck | Complete | StatusLost | StatusUnavailable | Unauthorized | Throttled
+
+
+def parse_submitted(body: bytes) -> Accepted | Refused | None:
+    """What a 200 answer to a POST says; None if it cannot be read."""
+    root = _parse(body)
+    if root is None:
+        return None
+    success = _text(root, "success").lower()
+    status_url = _text(root, "batchStatus")
+    if success == "true" and status_url:
+        return Accepted(status_url)
+    if success == "false":
+        return Refused(_text(root, "message") or "refused without a message")
+    return None
+
+
+def parse_status(body: bytes) -> Incomplete | Stuck | Complete | StatusLost | None:
+    """What a 200 answer to a status GET says; None if it cannot be read."""
+    root = _parse(body)
+    if root is None:
+        return None
+    status = _text(root, "status").lower()
+    if status == "complete":
+        return _parse_complete(root)
+    if status == "stuck":
+        return Stuck()
+    if status:
+        return Incomplete()
+    if _text(root, "success").lower() == "false":
+        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}")
+    return None
+
+
+def _parse_complete(root: ElementTree.Element) -> Complete | None:
+    counts: dict[str, int | None] = {}
+    for name in ("batchSize", "consumedCount", "profilesNotFound", "failedUpdates"):
+        text = _text(root, name)
+        if text and not re.fullmatch(r"\d{1,12}", text):
+            return None
+        counts[name] = int(text) if text else None
+    failed_ids = tuple(
+        _text(profile, "id") for profile in root.iter("profile") if _text(profile, "status").lower() != "success"
+    )
+    return Complete(
+        batch_size=counts["batchSize"],
+        consumed=counts["consumedCount"],
+        not_found=counts["profilesNotFound"] or 0,
+        failed=counts["failedUpdates"] or 0,
+        failed_ids=failed_ids,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcomes:
+    """What became of the rows of a completed batch."""
+
+    confirmed: int
+    failed: int
+    unconfirmed: int
+
+
+def count_rows(rows: int, complete: Complete) -> RowOutcomes:
+    """How many of a completed batch's rows were confirmed, failed, or not consumed and so unconfirmed.
+
+    Never more than `rows` in all, whatever Target counts.
+    """
+    consumed = rows if complete.consumed is None else min(complete.consumed, rows)
+    failed = min(complete.failed + complete.not_found, rows)
+    unconfirmed = min(rows - consumed, rows - failed)
+    return RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
+
+
+def _parse(body: bytes) -> ElementTree.Element | None:
+    """The root element; None for anything that is not XML, or has a document type (entities could hide in one).
+
+    Of an answer cut off at `MAX_REPLY_BYTES` the part that is there: counts come before the list of failed ids.
+    """
+    is_cut = len(body) >= MAX_REPLY_BYTES
+    text = body.decode(errors="ignore" if is_cut else "replace")
+    if "<!doctype" in text.lower():
+        return None
+    if is_cut:
+        # Up to the last whole profile; the text of an element that is cut off would be half an id.
+        text = text[: text.rfind("</profile>") + len("</profile>")]
+    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(["start", "end"])
+    try:
+        parser.feed(_RAW_AMPERSAND.sub("&amp;", text))
+        events = cast(list[tuple[str, ElementTree.Element]], list(parser.read_events()))
+    except ElementTree.ParseError:
+        return None
+    if not events:
+        return None
+    root = events[0][1]
+    is_whole = events[-1] == ("end", root)
+    return root if is_whole or is_cut else None
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    return (element.findtext(name) or "").strip()

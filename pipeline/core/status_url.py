@@ -1,0 +1,65 @@
+"""Whether, and how, the status URL that Target returned may be followed.
+
+It is on another host than the one the batch went to, plain http, and not always built alike; so it is followed as it
+was given rather than rebuilt. But it comes from outside: it is asked for only on base_url's own host and port or on a
+host the configuration allows, and only over TLS (plain http on loopback, where base_url itself is so).
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from ipaddress import ip_address
+from urllib.parse import urlsplit, urlunsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class NotAllowed:
+    """The URL must not be asked for; `why` names what is wrong with it."""
+
+    why: str
+
+
+def status_request(returned: str, *, base_url: str, status_hosts: tuple[str, ...]) -> str | NotAllowed:
+    """The URL to GET for a status with its details.
+
+    `base_url` is where batches are posted; `status_hosts` are `host` or `host:port`, the host's first label with `*`.
+    """
+    try:
+        url, base = urlsplit(returned), urlsplit(base_url)
+        _ = url.port
+    except ValueError:
+        return NotAllowed("the status URL cannot be read")
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+        return NotAllowed(f"the status URL is {url.scheme or 'no'} URL, not http")
+    if url.username is not None or url.password is not None:
+        return NotAllowed("the status URL holds a user name")
+    host, port = url.hostname, url.port or _DEFAULT_PORTS[url.scheme]
+    may_stay_plain = base.scheme == "http" and is_loopback(host)
+    if url.scheme == "http" and port == 80 and not may_stay_plain:
+        port = 443
+    is_own = host == base.hostname and port == (base.port or _DEFAULT_PORTS[base.scheme])
+    if not is_own and not _is_listed(host, port, status_hosts):
+        return NotAllowed(f"the status URL is on {host}:{port}, which is not in [target] status_hosts")
+    query = url.query if "showDetails=" in url.query else f"{url.query}&showDetails=true".removeprefix("&")
+    shown_host = f"[{host}]" if ":" in host else host
+    scheme = "http" if may_stay_plain else "https"
+    return urlunsplit((scheme, f"{shown_host}:{port}", url.path, query, ""))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name: `localhost` or a loopback address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_listed(host: str, port: int, status_hosts: tuple[str, ...]) -> bool:
+    for entry in status_hosts:
+        pattern, _, listed_port = entry.partition(":")
+        # A star stands for part of one label, so that `edge*.example.com` does not allow `edge.evil.example.com`.
+        same_depth = pattern.count(".") == host.count(".")
+        if same_depth and fnmatchcase(host, pattern.lower()) and port == int(listed_port or 443):
+            return True
+    return False

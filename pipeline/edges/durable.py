@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all, whatever crashes.
+
+A file is written under a temporary name, flushed to the disk, renamed, and its directory flushed: after that, and
+only after that, it survives a loss of power.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.core.errors import ExitCode, FatalError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_error(error: OSError, what: str) -> FatalError:
+    """The error that stops the run because of the disk; `what` is what could not be done."""
+    if error.errno in _NO_ROOM:
+        advice = "The disk is full: make room and run again."
+    else:
+        advice = f"{error.strerror or error}: check the directory's file system and permissions, then run again."
+    return FatalError(f"{what}: {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+def write_durably(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
+    """Put a file in its place, whole. Blocks; raises `FatalError` where the disk refuses, and leaves nothing then."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, f"cannot write {path}") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Flush the names in a directory to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and its parents, for the owner's eyes only; raises `FatalError` where that is refused."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, f"cannot make the directory {directory}") from error
+
+
+def free_bytes(directory: Path) -> int:
+    """Bytes an unprivileged process may still write below this directory."""
+    facts = os.statvfs(directory)
+    return facts.f_bavail * facts.f_frsize

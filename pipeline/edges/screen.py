@@ -1,0 +1,156 @@
+"""What a person sees: the progress of a load while it runs, and its report when it has ended."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.progress import Progress as JobProgress
+
+#: How often a terminal is refreshed, and how often a line goes to a log that is no terminal (seconds).
+REFRESH_S = 0.25
+LOG_EVERY_S = 10.0
+
+Sleep = Callable[[float], Awaitable[None]]
+
+_MEANINGS = {
+    "confirmed": "applied by Target",
+    "superseded": "merged into a later row of the same id",
+    "rejected": "not sent, see rejects.jsonl",
+    "empty": "no value besides the id, nothing to send",
+    "failed": "refused or failed by Target",
+    "unconfirmed": "Target may have applied them, nobody can tell",
+    "unsent": "not sent, the job ended before",
+}
+_GOOD = ("confirmed", "superseded", "empty")
+_STATES = {
+    "done": ("green", "done"),
+    "incomplete": ("yellow", "finished, but rows were lost"),
+    "failed": ("red", "failed"),
+    "unfinished": ("red", "not finished"),
+}
+
+
+async def show_progress(name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
+    """Draw two bars on the terminal, what is read and what Target has confirmed, until cancelled."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        reading = display.add_task(f"read {name}", total=None, told="")
+        settling = display.add_task("confirmed by Target", total=None, told="")
+        while True:
+            rows = progress.rows
+            display.update(
+                reading,
+                total=progress.export_bytes or None,
+                completed=progress.bytes_read,
+                told=f"{rows.read:,} rows" + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
+            )
+            sealed = sum(batch.rows for batch in progress.sealed.values())
+            display.update(
+                settling,
+                total=(sealed + progress.rows_to_place) or None,
+                completed=rows.confirmed + rows.failed + rows.unconfirmed,
+                told=f"{rows.confirmed:,} rows; {waits_for()}",
+            )
+            await sleep(REFRESH_S)
+
+
+async def log_progress(progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
+    """Write a line to the log now and then, until cancelled."""
+    log = structlog.get_logger()
+    while True:
+        await sleep(LOG_EVERY_S)
+        log.info(
+            "load_progress",
+            read=progress.rows.read,
+            confirmed=progress.rows.confirmed,
+            rejected=progress.rows.rejected,
+            bytes_read=progress.bytes_read,
+            bytes=progress.export_bytes,
+            sealed=len(progress.sealed),
+            settled=len(progress.settled),
+            waits_for=waits_for(),
+        )
+
+
+def print_report(report: dict[str, Any], folder: str, console: Console) -> None:
+    """Print a report for people: what happened, to how many rows, and what to do."""
+    color, told = _STATES[report["state"]]
+    export = report["export"]
+    title = Text.assemble(
+        (export["name"], "bold"),
+        " -> Target client ",
+        (report["client_code"], "bold"),
+        ": ",
+        (told, f"bold {color}"),
+        f" after {report['seconds']:,.1f} s",
+    )
+    parts: list[RenderableType] = [title, Padding(_rows_table(report["rows"]), (0, 0, 0, 2))]
+    parts += [Text(f"  {line}") for line in _details(report)]
+    if report["error"]:
+        parts.append(Text(f"  {report['error']}", style="red"))
+    parts += [Text(f"  {line}", style="bold") for line in _to_do(report, folder)]
+    parts.append(Text(f"  Everything about this job: {folder}", style="dim"))
+    console.print(Group(*parts), soft_wrap=True)
+
+
+def _rows_table(rows: dict[str, int]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_column(style="dim")
+    table.add_row(f"{rows['read']:,}", "rows read", "")
+    for name, meaning in _MEANINGS.items():
+        if rows[name] or name == "confirmed":
+            style = "green" if name == "confirmed" else "" if name in _GOOD else "yellow"
+            table.add_row(f"{rows[name]:,}", name, meaning, style=style)
+    return table
+
+
+def _details(report: dict[str, Any]) -> list[str]:
+    lines = []
+    by_reason = report["rejects"]["by_reason"]
+    if by_reason:
+        lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
+    for name, count in report["warnings"].items():
+        if isinstance(count, dict):
+            worst = ", ".join(f"{column} {number:,}" for column, number in list(count.items())[:8])
+            lines.append(f"Note: empty cells, for which Target keeps the old value: {worst}")
+        else:
+            lines.append(f"Note: {count:,} {name.replace('_', ' ')}")
+    batches = report["batches"]
+    if batches:
+        states = [batch["state"] for batch in batches]
+        counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        again = sum(batch["attempts"] - 1 for batch in batches)
+        lines.append(
+            f"Batches: {counted}; {report['calls']} calls to Target"
+            + (f", {again} of them attempts after the first of a batch" if again > 0 else "")
+        )
+    lines += [f"Batch {batch['number']}: {batch['why']}" for batch in batches if batch.get("why")][:5]
+    return lines
+
+
+def _to_do(report: dict[str, Any], folder: str) -> list[str]:
+    rows, state = report["rows"], report["state"]
+    lines = []
+    if rows["rejected"]:
+        lines.append(f"To do: mend the rejected rows at their source; {folder}/rejects.jsonl has line and reason.")
+    if rows["failed"]:
+        lines.append(f"To do: look at the rows Target failed; those it named are in {folder}/failed.jsonl.")
+    if rows["unconfirmed"]:
+        lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
+    if state == "unfinished":
+        lines.append("To do: when the cause is removed, load the export again.")
+    return lines

@@ -1,0 +1,237 @@
+"""Accepted batches: waiting, applied in any order, asked for, forgotten.
+
+    accept --> waiting --(due)--> applied   shown as incomplete, then complete
+                       `--(due)--> stuck    shown as incomplete, then stuck; applied or not
+
+A batch is applied when time has passed its due time and something looks (`apply_due`), in due order; so
+nobody can see a batch complete before its rows are in the profiles, and no task runs in the background. No
+I/O, clock or lock here: times are seconds since the sandbox started, and one thread at a time calls.
+
+**Order of sending.** A stale overwrite is an older version landing on a newer one. Batches are numbered in
+the order in which their bytes first arrived, answered or not. The same bytes again keep that number as long
+as their sender can still be in doubt (no answer, stuck, not yet applied), and get a new one after that: then
+they are a new statement that happens to equal an old one.
+"""
+
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from pipeline.sandbox.batch import Batch
+from pipeline.sandbox.faults import TAKEN_UNKNOWN, Fault
+from pipeline.sandbox.mistakes import Mistake, MistakeKind, Mistakes, examples
+from pipeline.sandbox.options import SandboxOptions
+from pipeline.sandbox.profiles import Application, Applied, Profiles
+
+ApiVersion = Literal["v1", "v2"]
+
+
+class BatchState(StrEnum):
+    """Where an accepted batch is."""
+
+    WAITING = "waiting"
+    APPLIED = "applied"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One readable batch as it was sent, and the fault it meets if any.
+
+    `failing` are ids that fail on Target's side; `applies` is False for a stuck batch that is never applied.
+    """
+
+    batch: Batch
+    sha256: str
+    size_bytes: int
+    api_version: ApiVersion
+    fault: Fault | None = None
+    failing: frozenset[str] = frozenset()
+    applies: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Accepted:
+    """One accepted batch, changed by `AcceptedBatches` only; `waiting` holds its rows until applied."""
+
+    batch_id: str
+    sequence: int
+    order: int
+    due_s: float
+    accepted_s: float
+    waiting: Submission | None
+    api_version: ApiVersion
+    sha256: str
+    size_bytes: int
+    rows: int
+    empty: int
+    fault: Fault | None
+    failed_ids: tuple[str, ...]
+    state: BatchState = BatchState.WAITING
+    applied: Applied | None = None
+    applied_s: float | None = None
+    lost: bool = False
+
+    @property
+    def node(self) -> str:
+        """The edge node that knows the batch, a parameter of its status URL."""
+        return f"mboxedge{10 + self.sequence % 90}"
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed, once applied."""
+        done = self.applied
+        return self.rows - self.empty - done.successful - done.not_found if done else 0
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "id": self.batch_id,
+            "api_version": self.api_version,
+            "rows": self.rows,
+            "bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "state": self.state,
+            "accepted_s": self.accepted_s,
+            "due_s": self.due_s,
+            "applied_s": self.applied_s,
+            "fault": self.fault,
+        }
+
+
+class AcceptedBatches:
+    """Every batch ever accepted, in order of acceptance, and the profiles they are applied to."""
+
+    def __init__(
+        self, options: SandboxOptions, mistakes: Mistakes, delays: random.Random, started_ms: int
+    ) -> None:
+        self.profiles = Profiles(options.override, keep=options.keep_profiles)
+        self.all: list[Accepted] = []
+        self.repeats: list[tuple[str, str]] = []
+        self._options = options
+        self._mistakes = mistakes
+        self._delays = delays
+        self._started_ms = started_ms
+        self._by_id: dict[str, Accepted] = {}
+        self._first_of: dict[str, str] = {}
+        self._due: list[tuple[float, int, Accepted]] = []
+        self._orders_in_doubt: dict[str, int] = {}
+        self._last_order = 0
+
+    def order_of(self, sha256: str) -> int:
+        """The place of these bytes in the order of sending; ask for every POST that may have been taken."""
+        known = self._orders_in_doubt.get(sha256)
+        if known is None:
+            self._last_order += 1
+            known = self._orders_in_doubt[sha256] = self._last_order
+        return known
+
+    def accept(self, submission: Submission, now_s: float) -> Accepted:
+        """Queue a batch, to be applied after a random delay."""
+        self.apply_due(now_s)
+        batch = submission.batch
+        sequence = len(self.all) + 1
+        accepted = Accepted(
+            batch_id=f"{self._options.client_code}-{self._ms(now_s)}-{10_000_000 + sequence}",
+            sequence=sequence,
+            order=self.order_of(submission.sha256),
+            accepted_s=now_s,
+            due_s=now_s + self._delays.uniform(self._options.apply_min_s, self._options.apply_max_s),
+            waiting=submission if self._options.keep_profiles else _counts_only(submission),
+            api_version=submission.api_version,
+            sha256=submission.sha256,
+            size_bytes=submission.size_bytes,
+            rows=batch.rows,
+            empty=batch.empty,
+            fault=submission.fault,
+            failed_ids=(*batch.failed_ids, *sorted(submission.failing))[: self._options.failed_rows_listed],
+            lost=submission.fault is Fault.STATUS_LOST,
+        )
+        self._note_arrival(accepted, batch)
+        self.all.append(accepted)
+        self._by_id[accepted.batch_id] = accepted
+        heapq.heappush(self._due, (accepted.due_s, sequence, accepted))
+        return accepted
+
+    def apply_due(self, now_s: float) -> None:
+        """Apply every batch that is due, in due order."""
+        while self._due and self._due[0][0] <= now_s:
+            due_s, _, accepted = heapq.heappop(self._due)
+            self._apply(accepted, due_s)
+
+    def apply_all(self, now_s: float) -> None:
+        """Apply everything that waits, in due order, without waiting for it to be due."""
+        self.apply_due(now_s)
+        while self._due:
+            self._apply(heapq.heappop(self._due)[2], now_s)
+
+    def find(self, batch_id: str, now_s: float) -> Accepted | None:
+        """The batch whose status can be asked for, None if unknown or forgotten."""
+        accepted = self._by_id.get(batch_id)
+        if accepted is None or accepted.lost:
+            return None
+        kept, kept_s = self._options.statuses_kept, self._options.statuses_kept_s
+        if kept is not None and accepted.sequence <= len(self.all) - kept:
+            return None
+        if kept_s is not None and now_s - accepted.accepted_s > kept_s:
+            return None
+        return accepted
+
+    def forget(self, batch_id: str) -> None:
+        """Lose the status of a batch; the batch itself goes its way."""
+        if batch_id in self._by_id:
+            self._by_id[batch_id].lost = True
+
+    def _apply(self, accepted: Accepted, at_s: float) -> None:
+        submission = accepted.waiting
+        assert submission is not None  # noqa: S101 - a batch leaves the heap once
+        accepted.waiting = None
+        if submission.applies:
+            accepted.applied = self.profiles.apply(
+                Application(
+                    batch=submission.batch,
+                    order=accepted.order,
+                    at_ms=self._ms(at_s),
+                    creates=accepted.api_version == "v2",
+                    failing=submission.failing,
+                )
+            )
+            accepted.applied_s = at_s
+            self._note_stale(accepted, accepted.applied.stale)
+        accepted.state = BatchState.STUCK if accepted.fault is Fault.STUCK else BatchState.APPLIED
+        answered = accepted.fault not in TAKEN_UNKNOWN
+        if answered and accepted.state is BatchState.APPLIED:
+            self._orders_in_doubt.pop(accepted.sha256, None)
+
+    def _note_arrival(self, accepted: Accepted, batch: Batch) -> None:
+        for mistake in batch.mistakes:
+            self._mistakes.note(mistake.of(accepted.batch_id))
+        first = self._first_of.setdefault(accepted.sha256, accepted.batch_id)
+        if first != accepted.batch_id:
+            self.repeats.append((accepted.batch_id, first))
+        for other, shared in self._shared(accepted, batch):
+            detail = f"{len(shared)} ids are also in {other.batch_id}, not yet applied: {examples(shared)}"
+            self._mistakes.note(Mistake(MistakeKind.CLASH, detail, accepted.batch_id, len(shared)))
+
+    def _shared(self, accepted: Accepted, batch: Batch) -> Iterator[tuple[Accepted, frozenset[str]]]:
+        """Waiting batches of other bytes with ids of this one, and those ids."""
+        for _, _, other in sorted(self._due, key=lambda entry: entry[1]):
+            theirs = other.waiting.batch if other.waiting else None
+            if theirs is None or other.sha256 == accepted.sha256 or theirs.id_kind != batch.id_kind:
+                continue
+            if not theirs.ids.isdisjoint(batch.ids):
+                yield other, theirs.ids & batch.ids
+
+    def _note_stale(self, accepted: Accepted, ids: tuple[str, ...]) -> None:
+        if ids:
+            detail = f"{len(ids)} ids had been written by a batch sent later: {examples(set(ids))}"
+            self._mistakes.note(Mistake(MistakeKind.STALE_OVERWRITE, detail, accepted.batch_id, len(ids)))
+
+    def _ms(self, now_s: float) -> int:
+        return self._started_ms + round(now_s * 1000)
+
+
+def _counts_only(submission: Submission) -> Submission:
+    return replace(submission, batch=replace(submission.batch, text="", ids=frozenset()))

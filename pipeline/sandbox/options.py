@@ -1,0 +1,64 @@
+"""How a sandbox behaves, and the limits of the wire contract it enforces.
+
+Every field has the unit in its name. What Adobe does not document is marked "assumed".
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: The first refused size of an encoded body, `batch=` and header included. Documented as "less than 50 MB".
+MAX_BODY_BYTES = 50_000_000
+#: Data rows of one batch, header excluded. Documented.
+MAX_ROWS = 500_000
+#: Characters of an id after decoding; the documentation names both 128 and 256.
+MAX_ID_CHARS = 256
+#: Characters of an attribute name. Assumed.
+MAX_NAME_CHARS = 128
+#: Calls a minute, POSTs and status GETs together. 50 is documented; that GETs count is assumed.
+CALLS_PER_MINUTE = 50
+#: Batches whose status can be asked for, and for how long. From an older page of the documentation.
+STATUSES_KEPT = 10
+STATUSES_KEPT_S = 86_400.0
+
+Override = Literal["merge", "replace"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """Settings of one sandbox; the defaults are the contract's limits with delays a person can wait for."""
+
+    client_code: str = "demo"
+    seed: int = 0
+    #: A batch is applied after a delay drawn evenly from this range, hence batches are applied in any order.
+    apply_min_s: float = 0.5
+    apply_max_s: float = 5.0
+    #: What a later batch does to an id's attributes: updates those it names, or replaces all set before.
+    override: Override = "merge"
+    #: None: a status is never forgotten for the number of batches, or for its age.
+    statuses_kept: int | None = STATUSES_KEPT
+    statuses_kept_s: float | None = STATUSES_KEPT_S
+    #: None: any number of calls.
+    calls_per_minute: int | None = CALLS_PER_MINUTE
+    minute_s: float = 60.0
+    #: None: no authentication.
+    token: str | None = None
+    #: Scheme, host and port of status URLs; None: those of the POST. `{port}` stands for the POST's port.
+    status_base_url: str | None = None
+    #: Whether a v2 batch's status URL has `/v2` too; the documented example has not.
+    status_with_v2: bool = False
+    #: Whether the `&` of a status URL stands un-escaped in the XML.
+    raw_ampersand: bool = True
+    #: False: validate and count, but store no profile and no id; v1 then finds every profile.
+    keep_profiles: bool = True
+    max_bytes: int = MAX_BODY_BYTES
+    max_rows: int = MAX_ROWS
+    #: `<profile>` rows in a status at most; None: all of them; 0: none.
+    failed_rows_listed: int | None = 1_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.apply_min_s <= self.apply_max_s:
+            raise ValueError(
+                f"apply_min_s {self.apply_min_s} and apply_max_s {self.apply_max_s} must be a range"
+            )
+        if self.override not in ("merge", "replace"):
+            raise ValueError(f"override must be merge or replace, not {self.override!r}")

@@ -1,0 +1,69 @@
+"""Run a sandbox on a port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from pipeline.sandbox.faults import FaultPlan
+from pipeline.sandbox.options import SandboxOptions
+from pipeline.sandbox.sandbox import Sandbox
+
+#: Bytes read from a socket at a time: large, for bodies of 50 MB.
+_READ_BYTES = 2**18
+#: How long answers under way may take when the server ends.
+_SHUTDOWN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sandbox that listens at `base_url` (no slash at its end)."""
+
+    base_url: str
+    sandbox: Sandbox
+
+
+@asynccontextmanager
+async def running(
+    options: SandboxOptions | None = None,
+    *,
+    faults: FaultPlan | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[Running]:
+    """A sandbox that listens as long as the context lasts; port 0 takes any free one."""
+    async with serving(Sandbox(options, faults=faults), host=host, port=port) as run:
+        yield run
+
+
+@asynccontextmanager
+async def serving(sandbox: Sandbox, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
+    """Like `running`, for a sandbox made by the caller, with a clock of its own for instance."""
+    runner = web.AppRunner(
+        sandbox.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S, read_bufsize=_READ_BYTES
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        yield Running(f"http://{shown}:{bound}", sandbox)
+    finally:
+        await runner.cleanup()
+
+
+async def serve_forever(
+    options: SandboxOptions,
+    *,
+    host: str,
+    port: int,
+    faults: FaultPlan,
+    announce: Callable[[str], None],
+) -> None:
+    """Run until cancelled; `announce` is called once, with the URL, when connections are taken."""
+    async with running(options, faults=faults, host=host, port=port) as run:
+        announce(run.base_url)
+        await asyncio.Event().wait()

@@ -1,0 +1,129 @@
+"""What is wrong with a configuration, as a text to act on: one line per problem.
+
+A line names the key as the file has it, the value, where it came from, and what is allowed. The value of an
+unknown key is never shown, nor are credentials within a URL: either may be a secret.
+"""
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from pipeline.core.errors import ExitCode, FatalError
+
+#: Characters of a value in a message.
+MAX_SHOWN = 80
+#: Likeness (0 to 1) from which a key of another section is taken to be meant.
+ALIKE_ELSEWHERE = 0.85
+
+
+class Problems:
+    """The problems of one configuration; `sections` has the JSON schema of each by its name.
+
+    `variables` has the key in TOML form by the name of its environment variable.
+    """
+
+    def __init__(self, sections: Mapping[str, Mapping[str, Any]], env_prefix: str) -> None:
+        self.lines: list[str] = []
+        self._sections = sections
+        self._env_prefix = env_prefix
+        self.variables = {
+            self._variable(section, key): f"[{section}] {key}"
+            for section, content in sections.items()
+            for key in content["properties"]
+        }
+
+    def add(self, where: str, origin: str | None, text: str) -> None:
+        """One problem: the key with its value, where it came from, and what to do."""
+        self.lines.append(f"{where}{f' (from {origin})' if origin else ''}: {text}")
+
+    def add_unknown_section(self, name: str, origin: str) -> None:
+        """A name on the file's top level that is no section's."""
+        meant = self._key_elsewhere(name) or _quoted(get_close_matches(name, self._sections, 1), "[{}]")
+        sections = ", ".join(f"[{section}]" for section in self._sections)
+        self.add(name, origin, f"unknown section; {_did_you_mean(meant, f'there are {sections}')}")
+
+    def add_unknown_variable(self, name: str) -> None:
+        """An environment variable with the prefix whose rest names no key."""
+        meant = _quoted(get_close_matches(name.upper(), self.variables, 1), "{}")
+        self.add(
+            name,
+            "the environment",
+            f"names no key; {_did_you_mean(meant, f'names are {self._env_prefix}SECTION__KEY')}",
+        )
+
+    def add_refused(self, detail: ErrorDetails, origins: Mapping[tuple[str, str], str]) -> None:
+        """A problem that validation found; `origins` tells for (section, key) where its value came from."""
+        section, key, *rest = map(str, detail["loc"])
+        where = f"[{section}] {key}" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+        origin = origins.get((section, key))
+        content = self._sections[section]
+        if detail["type"] == "extra_forbidden":
+            self.add(where, origin, f"unknown key; {self._known_key(section, key)}")
+        elif key in content.get("required", []) and (detail["type"] == "missing" or not detail["input"]):
+            what = content["properties"][key]["description"].removeprefix("Required. ")
+            self.add(where, origin, f"is required, also as {self._variable(section, key)}. {what}")
+        else:
+            shown = _shown(section, key, detail["input"])
+            own_text = detail.get("ctx", {}).get("error") if detail["type"] == "value_error" else None
+            allowed = str(own_text or f"must be {_allowed(content['properties'][key])}")
+            self.add(f"{where} = {shown}", origin or "the default", allowed)
+
+    def as_error(self) -> FatalError:
+        """All problems as one error, in the order they were found."""
+        text = "\n".join(["the configuration cannot be used:", *(f"  {line}" for line in self.lines)])
+        return FatalError(text, exit_code=ExitCode.CONFIGURATION)
+
+    def _variable(self, section: str, key: str) -> str:
+        return f"{self._env_prefix}{section.upper()}__{key.upper()}"
+
+    def _known_key(self, section: str, key: str) -> str:
+        own = self._sections[section]["properties"]
+        meant = _quoted(get_close_matches(key, own, 1), "{}") or self._key_elsewhere(key)
+        return _did_you_mean(meant, f"there are {', '.join(own)}")
+
+    def _key_elsewhere(self, key: str) -> str | None:
+        names = {
+            name: f"[{section}] {name}" for section, content in self._sections.items() for name in content["properties"]
+        }
+        return _quoted([names[name] for name in get_close_matches(key, names, 1, ALIKE_ELSEWHERE)], "{}")
+
+
+def _quoted(matches: list[str], form: str) -> str | None:
+    return form.format(matches[0]) if matches else None
+
+
+def _did_you_mean(meant: str | None, otherwise: str) -> str:
+    return f"did you mean {meant}?" if meant else otherwise
+
+
+def _shown(section: str, key: str, value: object) -> str:
+    if section == "target":
+        value = "***" if key == "token_file" else _without_credentials(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _without_credentials(url: object) -> object:
+    if not isinstance(url, str):
+        return "***" if "@" in str(url) else url
+    before, at, after = url.rpartition("@")
+    address, query, _ = after.partition("?")
+    return ("***@" if at else before) + address + ("?***" if query else "")
+
+
+def _allowed(key: Mapping[str, Any]) -> str:
+    """The values a key's JSON schema allows, in words."""
+    if "enum" in key:
+        return "one of " + ", ".join(json.dumps(value) for value in key["enum"])
+    if "pattern" in key:
+        return f"text of 1 to {key['maxLength']} characters out of {key['pattern'].strip('^+$')}"
+    if key.get("type") in ("integer", "number"):
+        kind = "a whole number" if key["type"] == "integer" else "a number"
+        low = f"above {key['exclusiveMinimum']}," if "exclusiveMinimum" in key else f"from {key['minimum']}"
+        high = str(key["maximum"]).removesuffix(".0")
+        return f"{kind} {low} {'up ' if low.endswith(',') else ''}to {high}"
+    most = f" of at most {key['maxLength']} characters" if "maxLength" in key else ""
+    return {"array": "a list of texts", "object": "a table of texts"}.get(str(key.get("type")), f"a text{most}")

@@ -1,0 +1,39 @@
+"""Shows a load while it runs: bars on a terminal, a line in the log now and then otherwise."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pipeline.edges.calls import CallQueue
+from pipeline.edges.screen import log_progress, show_progress
+from pipeline.job import Job
+
+
+def what_it_waits_for(job: Job, calls: CallQueue) -> str:
+    """What the load is waiting for, or doing, in words."""
+    progress = job.progress
+    if calls.resumes_at is not None:
+        wait_s = max(0.0, calls.resumes_at - job.clock.monotonic())
+        return f"the calls of this minute are used up, next in {wait_s:.0f} s"
+    under_way = len(progress.accepted - progress.settled.keys())
+    if progress.waiting:
+        return f"waiting: {progress.waiting}"
+    if under_way:
+        return f"Target is applying {under_way} batch{'es' if under_way > 1 else ''}"
+    if len(progress.sealed) > len(progress.settled):
+        return "uploading"
+    return "reading" if not progress.reading_is_done else ""
+
+
+def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, Any, None]]:
+    """What `load_export` runs beside a load."""
+
+    async def watch(job: Job, calls: CallQueue) -> None:
+        def waits_for() -> str:
+            return what_it_waits_for(job, calls)
+
+        if on_terminal:
+            await show_progress(job.export.name, job.progress, waits_for, job.clock.sleep)
+        else:
+            await log_progress(job.progress, waits_for, job.clock.sleep)
+
+    return watch

@@ -1,0 +1,397 @@
+"""What reading an export must come to, worked out slowly and plainly with Python's own csv module.
+
+The reader under test is compared with this, so nothing of the package is imported here, and clearness goes
+before speed everywhere. Bytes are read as latin-1, so that one character is one byte. The one thing csv
+cannot express, a CR that is no part of a line ending, gets a stand-in before csv sees it and comes back after.
+"""
+
+import base64
+import csv
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+Unlisted = Literal["ignore", "send"]
+OnDelimiter = Literal["encode", "replace", "reject"]
+
+BOM = b"\xef\xbb\xbf"
+DELIMITERS = ",;\t|"
+RECORD_BYTES = 1_048_576  # a record, its line ending included, ends within this many bytes of its start
+ID_CHARACTERS = 256
+ID_CHARACTERS_SAFE = 128
+VALUE_CHARACTERS = 256
+ATTRIBUTE_BYTES = 65_536
+
+TEXT_AFTER_QUOTE = "local.text_after_quote"
+QUOTE_UNCLOSED = "local.quote_unclosed"
+RECORD_TOO_LONG = "local.record_too_long"
+
+DATA_CR = "\ue000"  # the stand-in: latin-1 ends at U+00FF, so no byte of an export is ever read as this
+
+
+class Unusable(Exception):  # noqa: N818 - a finding about the export rather than an error of the oracle
+    """The export as a whole cannot be read: its header is missing, broken, or lacks a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: `fields` of a sound one, or why it is broken; `raw` is without its line ending."""
+
+    line: int
+    raw: bytes
+    fields: tuple[bytes, ...] = ()
+    bare_quote: bool = False
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A row to send: every sent cell by parameter name, empty ones included, and the row's encoded line."""
+
+    line: int
+    id: str
+    attributes: dict[str, str]
+    row: bytes
+
+
+@dataclass(frozen=True)
+class Expected:
+    """All that is to be known after an export was read."""
+
+    rows: dict[str, int]  # read, sent (those superseded later included), superseded, empty, rejected
+    rejects: list[tuple[int, str, str | None]]  # line, reason, id, in file order
+    raws: list[bytes]  # of each reject
+    warnings: dict[str, object]  # counts over the rows to send, none of them zero
+    profiles: dict[str, dict[str, str]]  # by id: last non-empty value of each attribute
+    sent: list[Sent]  # in file order
+    head: bytes  # first line of a body, with its LF
+    delimiter: str  # the one given or found
+
+    def body(self) -> bytes:
+        """The body of one batch that holds every row to send, superseded ones included."""
+        return self.head + b"".join(row.row for row in self.sent)
+
+    def reject_objects(self, file: str) -> list[dict[str, object]]:
+        """The objects of rejects.jsonl."""
+        objects: list[dict[str, object]] = []
+        for (line, reason, identifier), raw in zip(self.rejects, self.raws, strict=True):
+            text = raw.decode("utf-8", "backslashreplace")
+            entry = {"file": file, "line": line, "reason": reason, "id": identifier, "raw": text}
+            if not is_utf8(raw):
+                entry["raw_base64"] = base64.b64encode(raw).decode("ascii")
+            objects.append(entry)
+        return objects
+
+
+# Records
+
+
+def to_text(data: bytes) -> str:
+    """One character per byte; a CR that cannot belong to a line ending is its stand-in."""
+    return re.sub(r"\r(?!\n|\Z)", DATA_CR, data.decode("latin-1"))
+
+
+def to_bytes(text: str) -> bytes:
+    """The way back from `to_text`."""
+    return text.replace(DATA_CR, "\r").encode("latin-1")
+
+
+def physical_lines(text: str) -> list[str]:
+    """Each line with its LF; the last may lack one."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def without_ending(line: str) -> str:
+    """Without LF, CR LF, or the CR at the end of the file. Other CRs are stand-ins by now, and stay."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def find_delimiter(data: bytes) -> str:
+    """The most frequent candidate outside quotes in the first line that is not empty, else comma."""
+    for line in physical_lines(to_text(data.removeprefix(BOM))):
+        if without_ending(line):
+            outside = re.sub(r'"[^"]*"', "", line)
+            return max(DELIMITERS, key=outside.count)  # the first of those with equal counts
+    return ","
+
+
+def read_records(data: bytes, delimiter: str, *, record_bytes: int = RECORD_BYTES) -> list[Record]:
+    """All records of the file, header first, broken ones in their place."""
+    lines = physical_lines(to_text(data.removeprefix(BOM)))
+    records: list[Record] = []
+    at = 0
+    while at < len(lines):
+        if without_ending(lines[at]) == "":
+            at += 1
+            continue
+        record, lines_taken = read_record(lines, at, delimiter, record_bytes)
+        records.append(record)
+        at += lines_taken
+    return records
+
+
+def read_record(lines: list[str], at: int, delimiter: str, record_bytes: int) -> tuple[Record, int]:
+    """The record that starts at line index `at`, and how many lines it takes: one, if it is broken."""
+    outcome = parse(window(lines, at, record_bytes), delimiter)
+    if isinstance(outcome, tuple):
+        fields, lines_taken = outcome
+        text = "".join(lines[at : at + lines_taken])
+        if len(text) <= record_bytes:
+            text = without_ending(text)
+            cells = tuple(to_bytes(field) for field in fields)
+            return Record(at + 1, to_bytes(text), cells, has_bare_quote(text, delimiter)), lines_taken
+        # csv took the edge of the window for the end of the record.
+        outcome = QUOTE_UNCLOSED if is_pair_on_edge(lines, at, delimiter, record_bytes) else RECORD_TOO_LONG
+    return Record(at + 1, to_bytes(without_ending(lines[at])), broken=outcome), 1
+
+
+def window(lines: list[str], at: int, size: int) -> Iterator[str]:
+    """The lines from index `at` on, cut off after `size` characters."""
+    for index in range(at, len(lines)):
+        if size <= 0:
+            return
+        yield lines[index][:size]
+        size -= len(lines[index])
+
+
+def parse(lines: Iterable[str], delimiter: str) -> tuple[list[str], int] | str:
+    """The first record's fields and number of lines, or what is wrong with it."""
+    reader = csv.reader(lines, delimiter=delimiter, quotechar='"', doublequote=True, strict=True)
+    limit_before = csv.field_size_limit(sys.maxsize)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error as error:
+        if "expected after" in str(error):
+            return TEXT_AFTER_QUOTE
+        if "unexpected end of data" in str(error):
+            return QUOTE_UNCLOSED
+        raise
+    finally:
+        csv.field_size_limit(limit_before)
+
+
+def is_pair_on_edge(lines: list[str], at: int, delimiter: str, size: int) -> bool:
+    """Whether the quote that seems to close at the window's edge is the first half of a doubled one."""
+    seen = "".join(window(lines, at, size))
+    return seen.endswith('"') and parse(window(lines, at, size + 1), delimiter) == QUOTE_UNCLOSED
+
+
+def has_bare_quote(text: str, delimiter: str) -> bool:
+    """Whether a quote is left in a sound record once its quoted fields are taken away."""
+    quoted = rf'(^|{re.escape(delimiter)})"[^"]*(?:""[^"]*)*"'
+    return '"' in re.sub(quoted, r"\1", text)
+
+
+# Header
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the id stands, which positions are sent under which parameter name, and the body's first line."""
+
+    width: int
+    id_at: int
+    sent: tuple[tuple[int, str], ...]
+    head: bytes
+
+
+def read_header(
+    records: list[Record], id_column: str, columns: Mapping[str, str], unlisted: Unlisted, id_kind: str
+) -> Layout:
+    """The layout that the first record gives."""
+    if not records:
+        raise Unusable("no header")
+    header = records[0]
+    if header.broken is not None or b"\0" in header.raw or not is_utf8(header.raw):
+        raise Unusable(f"header: {header.broken or 'NUL or invalid UTF-8'}")
+    names = [field.decode() for field in header.fields]
+    for name in (id_column, *columns):
+        if names.count(name) != 1:
+            raise Unusable(f"column {name!r} is in the header {names.count(name)} times")
+    sent: list[tuple[int, str]] = []
+    for position, name in enumerate(names):
+        if name != id_column and (name in columns or unlisted == "send"):
+            sent.append((position, columns.get(name, name)))
+    parameters = [parameter for _, parameter in sent]
+    for parameter in parameters:
+        if not is_parameter_name(parameter) or parameters.count(parameter) > 1:
+            raise Unusable(f"parameter name {parameter!r}")
+    head = "batch=" + ",".join([id_kind, *parameters]) + "\n"
+    return Layout(len(names), names.index(id_column), tuple(sent), head.encode())
+
+
+def is_parameter_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name) is not None and not name.startswith("mbox")
+
+
+# Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How values with a comma or line break are treated, and the largest body."""
+
+    on_delimiter: OnDelimiter
+    replacement: str
+    max_bytes: int
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def holds_delimiter(value: str) -> bool:
+    """Comma, CR or LF, whatever the input delimiter is."""
+    return any(character in value for character in ",\r\n")
+
+
+def replaced(value: str, rules: Rules) -> str:
+    """The value that is sent."""
+    if rules.on_delimiter != "replace":
+        return value
+    return re.sub(r"\r\n|\r|\n|,", lambda _: rules.replacement, value)
+
+
+def encoded(value: str) -> str:
+    """Percent-encoded UTF-8; quote() itself keeps letters, digits and `_ . - ~`."""
+    return quote(value, safe="!*()")
+
+
+def record_fault(record: Record, layout: Layout) -> str | None:
+    """Why the record as a whole is rejected."""
+    if record.broken is not None:
+        return record.broken
+    if b"\0" in record.raw:
+        return "local.nul_byte"
+    if not is_utf8(record.raw):
+        return "local.invalid_utf8"
+    if len(record.fields) != layout.width:
+        return "local.field_count"
+    return None
+
+
+def id_fault(identifier: str) -> str | None:
+    """Why the id is rejected, whatever `on_delimiter` is."""
+    if identifier == "":
+        return "local.empty_id"
+    if "+" in identifier or "/" in identifier:
+        return "local.id_character"
+    if len(identifier) > ID_CHARACTERS:
+        return "local.id_too_long"
+    return None
+
+
+def row_fault(identifier: str, values: list[str], row: Sent, layout: Layout, rules: Rules) -> str | None:
+    """Why a row with a good id is rejected; `values` are its sent cells before replacement."""
+    if rules.on_delimiter != "encode" and holds_delimiter(identifier):
+        return "local.delimiter"
+    if rules.on_delimiter == "reject" and any(holds_delimiter(value) for value in values):
+        return "local.delimiter"
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in row.attributes.items() if value)
+    if size > ATTRIBUTE_BYTES:
+        return "local.attributes_too_large"
+    if len(layout.head) + len(row.row) > rules.max_bytes:
+        return "local.row_too_large"
+    return None
+
+
+def reject_id(record: Record, layout: Layout) -> str | None:
+    """The id as the rejects file shows it; bad bytes in it are escaped as they are in `raw`."""
+    if len(record.fields) != layout.width:
+        return None
+    return record.fields[layout.id_at].decode("utf-8", "backslashreplace")
+
+
+def make_row(record: Record, layout: Layout, rules: Rules) -> Sent:
+    """The row that a sound record would be sent as."""
+    identifier = record.fields[layout.id_at].decode()
+    attributes = {name: replaced(record.fields[at].decode(), rules) for at, name in layout.sent}
+    cells = [encoded(identifier), *(encoded(value) for value in attributes.values())]
+    return Sent(record.line, identifier, attributes, (",".join(cells) + "\n").encode("ascii"))
+
+
+def count_warnings(record: Record, row: Sent, values: list[str], warnings: Counter[str]) -> None:
+    """Adds what a row to send gives cause to warn of, its empty cells apart."""
+    warnings["id_over_128_characters"] += len(row.id) > ID_CHARACTERS_SAFE
+    warnings["value_over_256_characters"] += sum(len(value) > VALUE_CHARACTERS for value in row.attributes.values())
+    warnings["value_with_delimiter"] += sum(holds_delimiter(value) for value in [row.id, *values])
+    warnings["bare_quote"] += record.bare_quote
+
+
+def expect(
+    data: bytes,
+    *,
+    id_column: str,
+    columns: Mapping[str, str],
+    unlisted: Unlisted,
+    delimiter: str = "auto",
+    on_delimiter: OnDelimiter = "encode",
+    replacement: str = " ",
+    max_bytes: int = 49_999_999,
+    id_kind: str = "thirdPartyId",
+    record_bytes: int = RECORD_BYTES,
+) -> Expected:
+    """What reading `data` under these options comes to; raises Unusable where it cannot be read at all."""
+    rules = Rules(on_delimiter, replacement, max_bytes)
+    if delimiter == "auto":
+        delimiter = find_delimiter(data)
+    records = read_records(data, delimiter, record_bytes=record_bytes)
+    layout = read_header(records, id_column, columns, unlisted, id_kind)
+
+    rejected: list[tuple[Record, str]] = []
+    empty = 0
+    sent: list[Sent] = []
+    warnings: Counter[str] = Counter()
+    empty_cells: Counter[str] = Counter()
+    for record in records[1:]:
+        reason = record_fault(record, layout)
+        if reason is None:
+            values = [record.fields[at].decode() for at, _ in layout.sent]
+            row = make_row(record, layout, rules)
+            reason = id_fault(row.id) or row_fault(row.id, values, row, layout, rules)
+        if reason is not None:
+            rejected.append((record, reason))
+        elif not any(row.attributes.values()):
+            empty += 1
+        else:
+            sent.append(row)
+            count_warnings(record, row, values, warnings)
+            empty_cells.update(name for name, value in row.attributes.items() if not value)
+
+    found: dict[str, object] = {name: count for name, count in warnings.items() if count}
+    if empty_cells:
+        found["empty_cells"] = dict(empty_cells)
+    profiles = final_profiles(sent)
+    return Expected(
+        rows={
+            "read": len(records) - 1,
+            "sent": len(sent),
+            "superseded": len(sent) - len(profiles),
+            "empty": empty,
+            "rejected": len(rejected),
+        },
+        rejects=[(record.line, reason, reject_id(record, layout)) for record, reason in rejected],
+        raws=[record.raw for record, _ in rejected],
+        warnings=found,
+        profiles=profiles,
+        sent=sent,
+        head=layout.head,
+        delimiter=delimiter,
+    )
+
+
+def final_profiles(sent: list[Sent]) -> dict[str, dict[str, str]]:
+    """By id, in order of first appearance: of each attribute the last non-empty value."""
+    profiles: dict[str, dict[str, str]] = {}
+    for row in sent:
+        profile = profiles.setdefault(row.id, {})
+        profile.update({name: value for name, value in row.attributes.items() if value})
+    return profiles
