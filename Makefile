@@ -1,5 +1,6 @@
 # Every step installs what it needs into .venv; nothing but Python >= 3.11 and make is expected.
 PYTHON ?= python3
+ROWS ?= 5000000
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 # A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
@@ -32,7 +33,7 @@ format: dev ## put the code into its format
 	@$(BIN)/ruff check --fix .
 
 bench: dev ## measure speed and memory against a csv + quote loop, in one run
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench --rows $(ROWS)
 
 lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.lock

@@ -19,7 +19,7 @@ from pipeline.edges.screen import print_report
 from pipeline.edges.telemetry import configure_logging
 from pipeline.load import load_export
 from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
-from pipeline.edges.selfcheck import check as self_check
+from pipeline.selfcheck import check as self_check
 from pipeline.settings import Settings, load_settings, schema, show
 from pipeline.tryout import on_sandbox
 from pipeline.watching import watcher

@@ -9,16 +9,14 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILE = (
-    "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes "
-    "--no-emit-index-url --no-annotate --no-header"
-).split()
+COMPILE = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
+BARE = ["--no-emit-index-url", "--no-annotate", "--no-header"]
 
 
 def resolve(requirements: list[str], *options: str) -> str:
     """The lock text for these requirements."""
     return subprocess.run(
-        [sys.executable, "-m", *COMPILE, *options, "-"],
+        [sys.executable, "-m", *COMPILE, *BARE, *options, "-"],
         input="\n".join(requirements),
         text=True,
         check=True,

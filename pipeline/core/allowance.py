@@ -35,7 +35,7 @@ class Allowance:
     @classmethod
     def parse(cls, text: str | int) -> Self:
         """`"1%"`, `"100"` or `100` as a value; raises `ValueError` with what is allowed."""
-        if isinstance(text, bool) or not re.fullmatch(ALLOWANCE_PATTERN, str(text)):
+        if not re.fullmatch(ALLOWANCE_PATTERN, str(text)):
             raise ValueError(ALLOWED)
         if isinstance(text, str) and text.endswith("%"):
             return cls(percent=float(text[:-1]))

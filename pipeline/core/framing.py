@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from pipeline.core.model import Reason
 
-#: A record longer than this is broken (bytes, counted from its first byte). Ours: it bounds memory and keeps an
-#: unclosed quote from being looked for further than any real value is long.
+#: A record that does not end within so many bytes, its line ending included, is broken. Ours: it bounds memory, and
+#: keeps the end of an unclosed quote from being looked for further away than any real value is long.
 MAX_RECORD_BYTES = 1_048_576
 
 #: Tried in this order where the delimiter is to be found out.
@@ -63,8 +63,9 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
 class Framer:
     """Frames an export fed block by block; holds at most one record and one block in memory."""
 
-    def __init__(self, delimiter: bytes, *, line: int = 1) -> None:
+    def __init__(self, delimiter: bytes, *, line: int = 1, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self._delimiter = delimiter
+        self._max_record_bytes = max_record_bytes
         self._line = line
         self._buffer = b""
         self._at_end = False
@@ -87,18 +88,18 @@ class Framer:
 
     def _frame(self) -> list[Record | BrokenLine]:
         framed: list[Record | BrokenLine] = []
-        buffer, delimiter = self._buffer, self._delimiter
+        buffer, delimiter, max_bytes = self._buffer, self._delimiter, self._max_record_bytes
         start = self._skip_line(0) if self._skipping_line else 0
         while start < len(buffer):
             line_end = buffer.find(b"\n", start)
-            if line_end < 0 or line_end - start > MAX_RECORD_BYTES or buffer.find(b'"', start, line_end) >= 0:
+            if line_end < 0 or line_end - start >= max_bytes or buffer.find(b'"', start, line_end) >= 0:
                 try:
                     start = self._frame_slowly(start, line_end, framed)
                 except _NeedMore:
                     break
                 continue
             line = buffer[start : line_end - 1 if buffer[line_end - 1 : line_end] == b"\r" else line_end]
-            if line_end > start and line:
+            if line:
                 framed.append(Record(self._line, line, line.split(delimiter), False))  # noqa: FBT003
             self._line += 1
             start = line_end + 1
@@ -110,18 +111,17 @@ class Framer:
         try:
             fields, end, has_bare_quote = self._parse(start)
         except _Broken as broken:
-            return self._reject_line(start, line_end, broken.reason, framed)
-        buffer = self._buffer
-        following = buffer.find(b"\n", end) + 1 or len(buffer)
-        raw = buffer[start:end]
+            self._reject_line(start, line_end, broken.reason, framed)
+            return self._skip_line(start)
+        raw = self._buffer[start:end]
         if raw:
             framed.append(Record(self._line, raw, fields, has_bare_quote))
         self._line += raw.count(b"\n") + 1
-        return following
+        return self._buffer.find(b"\n", end) + 1 or len(self._buffer)
 
     def _parse(self, start: int) -> tuple[list[bytes], int, bool]:
         """Fields of the record at `start`, where it ends (before its line ending), and if it has a bare quote."""
-        buffer, delimiter, limit = self._buffer, self._delimiter, start + MAX_RECORD_BYTES
+        buffer, limit = self._buffer, start + self._max_record_bytes
         fields: list[bytes] = []
         has_bare_quote = False
         position = start
@@ -130,63 +130,71 @@ class Framer:
                 close = self._closing_quote(position + 1, limit)
                 fields.append(buffer[position + 1 : close].replace(b'""', b'"'))
                 position = close + 1
-                ends = self._is_record_end(position, after_quote=True)
             else:
                 field, position = self._unquoted(position, limit)
                 has_bare_quote = has_bare_quote or b'"' in field
                 fields.append(field)
-                ends = self._is_record_end(position, after_quote=False)
-            if position > limit:
-                raise _Broken(Reason.RECORD_TOO_LONG)
-            if ends:
+            if self._is_record_end(position, limit):
                 return fields, position, has_bare_quote
-            position += len(delimiter)
+            position += 1
 
     def _closing_quote(self, position: int, limit: int) -> int:
+        """Where the quoted field ends whose content begins at `position`."""
         buffer = self._buffer
         while True:
             close = buffer.find(b'"', position, limit)
             if close < 0:
-                if len(buffer) < limit and not self._at_end:
-                    raise _NeedMore
+                self._need(limit)
                 raise _Broken(Reason.QUOTE_UNCLOSED)
-            if close + 1 == len(buffer) and not self._at_end:
-                raise _NeedMore
+            self._need(close + 1)
             if buffer[close + 1 : close + 2] != b'"':
                 return close
             position = close + 2
 
     def _unquoted(self, position: int, limit: int) -> tuple[bytes, int]:
-        """An unquoted field and where it ends: at a delimiter, a line ending or the end of the file."""
+        """An unquoted field and where it ends: before a delimiter, a line ending or the end of the file."""
         buffer = self._buffer
-        line_end = buffer.find(b"\n", position, limit + 2)
-        stop = line_end if line_end >= 0 else min(len(buffer), limit + 2)
-        end = buffer.find(self._delimiter, position, stop)
+        line_end = buffer.find(b"\n", position, limit)
+        end = buffer.find(self._delimiter, position, limit if line_end < 0 else line_end)
         if end < 0:
-            if line_end < 0 and len(buffer) < limit + 2 and not self._at_end:
-                raise _NeedMore
-            end = stop
-            if end > position and buffer[end - 1 : end] == b"\r" and (line_end >= 0 or end == len(buffer)):
+            if line_end < 0:
+                self._need(limit)
+                if len(buffer) > limit:
+                    raise _Broken(Reason.RECORD_TOO_LONG)
+            end = len(buffer) if line_end < 0 else line_end
+            if end > position and buffer[end - 1 : end] == b"\r":
                 end -= 1
         return buffer[position:end], end
 
-    def _is_record_end(self, position: int, *, after_quote: bool) -> bool:
+    def _is_record_end(self, position: int, limit: int) -> bool:
         """Whether the record ends here; False where a delimiter stands. Raises for text after a quote."""
-        following = self._buffer[position : position + 2]
-        if following[:1] == self._delimiter:
-            return False
-        if len(following) < 2 and following != b"\n" and not self._at_end:
-            raise _NeedMore
-        if following in (b"", b"\r", b"\r\n") or following[:1] == b"\n":
-            return True
-        raise _Broken(Reason.TEXT_AFTER_QUOTE if after_quote else Reason.RECORD_TOO_LONG)
-
-    def _reject_line(self, start: int, line_end: int, reason: Reason, framed: list[Record | BrokenLine]) -> int:
         buffer = self._buffer
-        end = line_end if line_end >= 0 else len(buffer)
-        raw = buffer[start : min(end, start + MAX_RECORD_BYTES)]
-        framed.append(BrokenLine(self._line, raw.removesuffix(b"\r"), reason))
-        return self._skip_line(start)
+        self._need(position)
+        if position >= limit and position < len(buffer):
+            raise _Broken(Reason.RECORD_TOO_LONG)
+        following = buffer[position : position + 1]
+        if following == self._delimiter:
+            return False
+        if following == b"\r":
+            self._need(position + 1)
+            following = buffer[position + 1 : position + 2]
+            if following == b"\n" and position + 1 >= limit:
+                raise _Broken(Reason.RECORD_TOO_LONG)
+        if following in (b"", b"\n"):
+            return True
+        raise _Broken(Reason.TEXT_AFTER_QUOTE)
+
+    def _need(self, position: int) -> None:
+        """Raise `_NeedMore` unless the byte at `position` is in the buffer, or the file ends before it."""
+        if position >= len(self._buffer) and not self._at_end:
+            raise _NeedMore
+
+    def _reject_line(self, start: int, line_end: int, reason: Reason, framed: list[Record | BrokenLine]) -> None:
+        if line_end < 0:
+            self._need(start + self._max_record_bytes)
+            line_end = len(self._buffer)
+        raw = self._buffer[start:line_end].removesuffix(b"\r")[: self._max_record_bytes]
+        framed.append(BrokenLine(self._line, raw, reason))
 
     def _skip_line(self, start: int) -> int:
         """The start of the next line; what is left of a line that goes on in the next block is skipped too."""

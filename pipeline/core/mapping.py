@@ -261,8 +261,7 @@ class RowMapper:
         profile_id = fields[self._plan.id_index] if len(fields) == self._plan.field_count else None
         if reason or profile_id is None:
             return Reject(record.line, reason or Reason.FIELD_COUNT, profile_id, record.raw)
-        exported: tuple[bytes, ...] = self._pick(fields)
-        cells = exported
+        cells: tuple[bytes, ...] = self._pick(fields)
         joined = b",".join(cells)
         with_delimiter = 0
         if b"\n" in joined or b"\r" in joined or joined.count(b",") >= len(cells):
@@ -280,7 +279,7 @@ class RowMapper:
             return Reject(record.line, Reason.ROW_TOO_LARGE, profile_id, record.raw)
         if not any(cells[1:]):
             return None
-        self._warn(record, exported, with_delimiter)
+        self._warn(record, cells, with_delimiter, len(row))
         return row
 
     def _attributes_bytes(self, cells: tuple[bytes, ...]) -> int:
@@ -303,11 +302,11 @@ class RowMapper:
             return Reason.ID_TOO_LONG
         return None
 
-    def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int) -> None:
+    def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
         warnings = self.warnings
         warnings.bare_quote += record.has_bare_quote
         warnings.value_with_delimiter += with_delimiter
-        if len(record.raw) <= SAFE_ID_CHARACTERS:
+        if row_bytes <= SAFE_ID_CHARACTERS:
             return
         warnings.id_over_128_characters += len(cells[0].decode()) > SAFE_ID_CHARACTERS
         warnings.value_over_256_characters += sum(

@@ -6,9 +6,9 @@ host the configuration allows, and only over TLS (plain http on loopback, where 
 """
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
+
+from pipeline.core.hosts import is_listed, is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -39,27 +39,9 @@ def status_request(returned: str, *, base_url: str, status_hosts: tuple[str, ...
     if url.scheme == "http" and port == 80 and not may_stay_plain:
         port = 443
     is_own = host == base.hostname and port == (base.port or _DEFAULT_PORTS[base.scheme])
-    if not is_own and not _is_listed(host, port, status_hosts):
+    if not is_own and not is_listed(host, port, status_hosts):
         return NotAllowed(f"the status URL is on {host}:{port}, which is not in [target] status_hosts")
     query = url.query if "showDetails=" in url.query else f"{url.query}&showDetails=true".removeprefix("&")
     shown_host = f"[{host}]" if ":" in host else host
     scheme = "http" if may_stay_plain else "https"
     return urlunsplit((scheme, f"{shown_host}:{port}", url.path, query, ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name: `localhost` or a loopback address."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_listed(host: str, port: int, status_hosts: tuple[str, ...]) -> bool:
-    for entry in status_hosts:
-        pattern, _, listed_port = entry.partition(":")
-        # A star stands for part of one label, so that `edge*.example.com` does not allow `edge.evil.example.com`.
-        same_depth = pattern.count(".") == host.count(".")
-        if same_depth and fnmatchcase(host, pattern.lower()) and port == int(listed_port or 443):
-            return True
-    return False

@@ -1,6 +1,7 @@
 """What a person sees: the progress of a load while it runs, and its report when it has ended."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,6 +27,12 @@ _MEANINGS = {
     "failed": "refused or failed by Target",
     "unconfirmed": "Target may have applied them, nobody can tell",
     "unsent": "not sent, the job ended before",
+}
+_WARNINGS = {
+    "id_over_128_characters": "ids are longer than 128 characters, more than some of Adobe's pages allow",
+    "value_over_256_characters": "values are longer than 256 characters",
+    "value_with_delimiter": "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
+    "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
 }
 _GOOD = ("confirmed", "superseded", "empty")
 _STATES = {
@@ -84,7 +91,7 @@ async def log_progress(progress: JobProgress, waits_for: Callable[[], str], slee
         )
 
 
-def print_report(report: dict[str, Any], folder: str, console: Console) -> None:
+def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:
     """Print a report for people: what happened, to how many rows, and what to do."""
     color, told = _STATES[report["state"]]
     export = report["export"]
@@ -100,8 +107,8 @@ def print_report(report: dict[str, Any], folder: str, console: Console) -> None:
     parts += [Text(f"  {line}") for line in _details(report)]
     if report["error"]:
         parts.append(Text(f"  {report['error']}", style="red"))
-    parts += [Text(f"  {line}", style="bold") for line in _to_do(report, folder)]
-    parts.append(Text(f"  Everything about this job: {folder}", style="dim"))
+    parts += [Text(f"  {line}", style="bold") for line in _to_do(report)]
+    parts.append(Text(f"  Folder of this job: {folder}"))
     console.print(Group(*parts), soft_wrap=True)
 
 
@@ -126,9 +133,10 @@ def _details(report: dict[str, Any]) -> list[str]:
     for name, count in report["warnings"].items():
         if isinstance(count, dict):
             worst = ", ".join(f"{column} {number:,}" for column, number in list(count.items())[:8])
-            lines.append(f"Note: empty cells, for which Target keeps the old value: {worst}")
+            more = " ..." if len(count) > 8 else ""
+            lines.append(f"Note: empty cells, for which Target keeps the old value: {worst}{more}")
         else:
-            lines.append(f"Note: {count:,} {name.replace('_', ' ')}")
+            lines.append(f"Note: {count:,} {_WARNINGS[name]}")
     batches = report["batches"]
     if batches:
         states = [batch["state"] for batch in batches]
@@ -142,13 +150,13 @@ def _details(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _to_do(report: dict[str, Any], folder: str) -> list[str]:
+def _to_do(report: dict[str, Any]) -> list[str]:
     rows, state = report["rows"], report["state"]
     lines = []
     if rows["rejected"]:
-        lines.append(f"To do: mend the rejected rows at their source; {folder}/rejects.jsonl has line and reason.")
+        lines.append("To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each.")
     if rows["failed"]:
-        lines.append(f"To do: look at the rows Target failed; those it named are in {folder}/failed.jsonl.")
+        lines.append("To do: look at the rows Target failed; failed.jsonl has those that it named.")
     if rows["unconfirmed"]:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
     if state == "unfinished":

@@ -104,9 +104,7 @@ class Accepted:
 class AcceptedBatches:
     """Every batch ever accepted, in order of acceptance, and the profiles they are applied to."""
 
-    def __init__(
-        self, options: SandboxOptions, mistakes: Mistakes, delays: random.Random, started_ms: int
-    ) -> None:
+    def __init__(self, options: SandboxOptions, mistakes: Mistakes, delays: random.Random, started_ms: int) -> None:
         self.profiles = Profiles(options.override, keep=options.keep_profiles)
         self.all: list[Accepted] = []
         self.repeats: list[tuple[str, str]] = []

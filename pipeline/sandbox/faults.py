@@ -40,9 +40,7 @@ class Fault(StrEnum):
 
 THROTTLING = frozenset({Fault.THROTTLE_503, Fault.THROTTLE_429})
 #: The batch is accepted and the sender gets no usable answer.
-TAKEN_UNKNOWN = frozenset(
-    {Fault.HTTP_500_TAKEN, Fault.RESET_AFTER_BODY_TAKEN, Fault.HANG_TAKEN, Fault.GARBAGE_TAKEN}
-)
+TAKEN_UNKNOWN = frozenset({Fault.HTTP_500_TAKEN, Fault.RESET_AFTER_BODY_TAKEN, Fault.HANG_TAKEN, Fault.GARBAGE_TAKEN})
 #: The body is read, the batch is not accepted and the sender cannot tell.
 LOST_UNKNOWN = frozenset(
     {Fault.HTTP_500, Fault.HTTP_502, Fault.RESET_AFTER_BODY_LOST, Fault.HANG_LOST, Fault.GARBAGE_LOST}

@@ -57,8 +57,6 @@ class SandboxOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.apply_min_s <= self.apply_max_s:
-            raise ValueError(
-                f"apply_min_s {self.apply_min_s} and apply_max_s {self.apply_max_s} must be a range"
-            )
+            raise ValueError(f"apply_min_s {self.apply_min_s} and apply_max_s {self.apply_max_s} must be a range")
         if self.override not in ("merge", "replace"):
             raise ValueError(f"override must be merge or replace, not {self.override!r}")

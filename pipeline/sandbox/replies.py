@@ -45,8 +45,7 @@ def status(batch: Accepted, *, details: bool) -> str:
     """The status of a batch; with `details` its counts and its failed ids."""
     shown = _SHOWN[batch.state]
     parts = [
-        f"<response><batchId>{batch.batch_id}</batchId><status>{shown}</status>"
-        f"<batchSize>{batch.rows}</batchSize>"
+        f"<response><batchId>{batch.batch_id}</batchId><status>{shown}</status><batchSize>{batch.rows}</batchSize>"
     ]
     if details:
         done = batch.applied if batch.state is BatchState.APPLIED else None

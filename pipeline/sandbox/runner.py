@@ -13,8 +13,8 @@ from pipeline.sandbox.sandbox import Sandbox
 
 #: Bytes read from a socket at a time: large, for bodies of 50 MB.
 _READ_BYTES = 2**18
-#: How long answers under way may take when the server ends.
-_SHUTDOWN_S = 5.0
+#: How long answers under way, and bodies nobody wants, may take when the server ends.
+_SHUTDOWN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

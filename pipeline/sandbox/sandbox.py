@@ -146,9 +146,7 @@ class Sandbox:
                 self.note(MistakeKind.THROTTLED, detail)
                 return Denial.THROTTLED
             wanted = self.token
-            if wanted is None or hmac.compare_digest(
-                (authorization or "").encode(), f"Bearer {wanted}".encode()
-            ):
+            if wanted is None or hmac.compare_digest((authorization or "").encode(), f"Bearer {wanted}".encode()):
                 return None
             self.calls["unauthorised"] += 1
             self.note(MistakeKind.WRONG_TOKEN, "another token" if authorization else "no token")
@@ -203,9 +201,7 @@ class Sandbox:
                 return replies.NOT_FOUND
             given = replies.status_path_and_query(batch, self.options)
             if (path, query) != given:
-                self.note(
-                    MistakeKind.STATUS_URL, f"{path} with {dict(query)}, given was {given}", batch.batch_id
-                )
+                self.note(MistakeKind.STATUS_URL, f"{path} with {dict(query)}, given was {given}", batch.batch_id)
                 return replies.NOT_FOUND
             return replies.status(batch, details=details)
 

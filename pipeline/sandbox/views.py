@@ -3,7 +3,6 @@
 import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
@@ -131,7 +130,7 @@ class Views:
     async def _profile(self, request: web.Request, id_kind: str) -> web.Response:
         if self._sandbox.admit(request.headers.get("Authorization"), costs=False) is Denial.UNAUTHORISED:
             return web.Response(status=401, text="Unauthorized")
-        profile_id = unquote(request.raw_path.partition("?")[0].rpartition("/")[2])
+        profile_id = request.match_info["id"]
         client_code = request.query.get("client", "")
         found = None
         if client_code == self._sandbox.options.client_code:

@@ -1,9 +1,11 @@
 """How the contract tests talk to a sandbox: over a real socket, under a clock that only the test moves."""
 
+import asyncio
+import contextlib
 import io
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -70,6 +72,15 @@ class Talk:
     sandbox: Sandbox
     clock: Clock
     session: aiohttp.ClientSession
+    server: AsyncExitStack
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rpartition(":")[2])
+
+    async def stop(self) -> None:
+        """End the server now; the session and its requests stay."""
+        await self.server.aclose()
 
     async def post(self, body: str | bytes, *, path: str = V2, **headers: str) -> Answer:
         sent = {"Content-Type": FORM, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -122,8 +133,9 @@ async def talking(faults: FaultPlan | None = None, **options: Any) -> AsyncItera
     clock = Clock()
     settings = SandboxOptions(**{"apply_min_s": 10.0, "apply_max_s": 10.0, **options})
     sandbox = Sandbox(settings, faults=faults, monotonic=clock, wall=lambda: WALL_S, sleep=clock.sleep)
-    async with serving(sandbox) as run, aiohttp.ClientSession() as session:
-        yield Talk(run.base_url, sandbox, clock, session)
+    async with AsyncExitStack() as server, aiohttp.ClientSession() as session:
+        run = await server.enter_async_context(serving(sandbox))
+        yield Talk(run.base_url, sandbox, clock, session, server)
 
 
 def rows(*lines: str, header: str = "thirdPartyId,tier,ltv") -> str:
@@ -135,3 +147,28 @@ def counts(status: ElementTree.Element) -> tuple[int, ...]:
     """batchSize, consumedCount, successfulUpdates, profilesNotFound, failedUpdates."""
     names = ("batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates")
     return tuple(int(status.findtext(name, "-1")) for name in names)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what another task or thread does."""
+    async with asyncio.timeout(10.0):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.001)
+
+
+def faults_met(talk: Talk) -> list[object]:
+    met = talk.sandbox.state()["faults_met"]
+    assert isinstance(met, list)
+    return met
+
+
+async def raw_get(talk: Talk, url: str) -> bytes:
+    """What comes back on one connection, up to its end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", talk.port)
+    try:
+        writer.write(f"GET {url.removeprefix(talk.base_url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            return await reader.read()
+        return b""
+    finally:
+        writer.close()

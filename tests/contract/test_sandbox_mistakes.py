@@ -7,8 +7,10 @@ import pytest
 
 from pipeline.sandbox import Fault, FaultPlan, running
 from pipeline.sandbox import MistakeKind as M
+from pipeline.sandbox.batch import Batch, read_body
 from pipeline.sandbox.mistakes import MISTAKES_KEPT, Mistake, Mistakes
-from tests.contract.talk import WALL_S, Talk, rows, talking
+from pipeline.sandbox.profiles import Application, Profiles
+from tests.contract.talk import Talk, rows, talking
 
 
 async def seed_where(first_is_applied_last: bool) -> int:
@@ -99,6 +101,17 @@ async def test_an_older_batch_applied_after_a_newer_one_is_a_stale_overwrite(
         assert batch_ids(talk, M.STALE_OVERWRITE) == ([first] if first_is_applied_last else [])
 
 
+def test_a_stale_overwrite_does_not_hide_the_next_one() -> None:
+    profiles = Profiles("merge", keep=True)
+    stale = []
+    for order in (3, 1, 2):
+        batch = read_body(rows(f"u1,{order}").encode(), 1)
+        assert isinstance(batch, Batch)
+        applied = profiles.apply(Application(batch=batch, order=order, at_ms=0, creates=True))
+        stale.append(applied.stale)
+    assert stale == [(), ("u1",), ("u1",)]
+
+
 async def test_a_repeat_after_a_lost_answer_is_stale_once_something_newer_was_applied() -> None:
     for lost in (Fault.GARBAGE_LOST, Fault.GARBAGE_TAKEN, Fault.HTTP_500, Fault.HTTP_500_TAKEN):
         async with talking(FaultPlan(posts={1: lost})) as talk:
@@ -179,16 +192,6 @@ async def test_the_state_tells_what_happened() -> None:
         assert state == orjson.loads(orjson.dumps(talk.sandbox.state()))
 
 
-async def test_all_profiles_are_listed_as_lines_of_json() -> None:
-    async with talking() as talk:
-        await talk.apply(rows("a%20%22b,gold", *(f"u{n},{n}" for n in range(6_000)), header="thirdPartyId,tier"))
-        await talk.apply(rows("p1,x", header="pcId,tier"))
-        lines = [orjson.loads(line) for line in (await talk.get("/sandbox/profiles")).text.splitlines()]
-        assert len(lines) == 6_002
-        assert {"id": 'a "b', "kind": "thirdPartyId", "attributes": {"tier": "gold"}} in lines
-        assert lines[-1] == {"id": "p1", "kind": "pcId", "attributes": {"tier": "x"}}
-
-
 async def test_a_person_finds_an_overview() -> None:
     async with talking() as talk:
         await talk.accept(rows("u1,gold"))
@@ -212,71 +215,6 @@ def test_a_broken_sender_does_not_fill_the_memory() -> None:
         mistakes.note(Mistake(M.QUOTE, ""))
     assert len(mistakes.kept) == MISTAKES_KEPT
     assert mistakes.counts[M.QUOTE] == MISTAKES_KEPT + 5
-
-
-# --- reading a profile back -------------------------------------------------------------------------
-
-
-async def test_a_profile_is_read_back_in_the_documented_form() -> None:
-    async with talking() as talk:
-        await talk.accept(rows("u1,gold,5"))
-        talk.clock.now_s += 10.0
-        await talk.accept(rows("u1,silver"))
-        talk.clock.now_s += 10.5
-        assert round(WALL_S) == 1_700_000_000
-        assert await talk.get_json("/rest/v1/profiles/thirdPartyId/u1?client=demo") == {
-            "client": "demo",
-            "visitorId": "u1",
-            "modifiedAt": "2023-11-14T22:13:40.000+00:00",
-            "profileAttributes": {
-                "tier": {"value": "silver", "modifiedAt": "2023-11-14T22:13:40.000+00:00"},
-                "ltv": {"value": "5", "modifiedAt": "2023-11-14T22:13:30.000+00:00"},
-            },
-        }
-
-
-NOT_THERE = [
-    ("/rest/v1/profiles/thirdPartyId/U1?client=demo", "client demo with third party id=U1"),
-    ("/rest/v1/profiles/U1?client=demo", "client demo with mboxPC=U1"),
-    ("/rest/v1/profiles/thirdPartyId/known?client=acme", "client acme with third party id=known"),
-    ("/rest/v1/profiles/known?client=demo", "client demo with mboxPC=known"),
-]
-
-
-@pytest.mark.parametrize(("url", "named"), NOT_THERE)
-async def test_a_profile_that_is_not_there_is_answered_404(url: str, named: str) -> None:
-    async with talking() as talk:
-        await talk.apply(rows("known,gold"))
-        answer = await talk.get(url)
-        assert answer.status == 404
-        assert orjson.loads(answer.text) == {"status": 404, "message": f"No profile found for {named}"}
-
-
-async def test_a_profile_is_not_there_before_it_is_applied() -> None:
-    async with talking() as talk:
-        await talk.accept(rows("u1,gold"))
-        url = "/rest/v1/profiles/thirdPartyId/u1?client=demo"
-        assert (await talk.get(url)).status == 404
-        talk.clock.now_s += 10.0
-        assert (await talk.get(url)).status == 200
-
-
-ODD_IDS = ["a%20b", "50%25", "%2525", "caf%C3%A9", "a%3Fb%23c", "a%2Cb", "%25C3%25A9"]
-
-
-@pytest.mark.parametrize("encoded", ODD_IDS)
-@pytest.mark.parametrize("kind", ["thirdPartyId", "pcId"])
-async def test_ids_are_percent_decoded_once_in_the_path(encoded: str, kind: str) -> None:
-    from urllib.parse import unquote
-
-    from yarl import URL
-
-    async with talking() as talk:
-        await talk.apply(rows(f"{encoded},gold", header=f"{kind},tier"))
-        prefix = "/rest/v1/profiles/" + ("thirdPartyId/" if kind == "thirdPartyId" else "")
-        url = URL(f"{talk.base_url}{prefix}{encoded}?client=demo", encoded=True)
-        async with talk.session.get(url) as response:
-            assert (await response.json())["visitorId"] == unquote(encoded)
 
 
 # --- running ----------------------------------------------------------------------------------------

@@ -264,7 +264,8 @@ async def test_the_token_can_be_changed_while_running() -> None:
         assert (await talk.post(rows("u1,gold"), Authorization="Bearer new")).status == 401
         await talk.post_json("/sandbox/token", {"token": None})
         assert (await talk.post(rows("u1,gold"))).is_accepted
-        for wrong in ([], {}, {"token": 5}):
+        wrong_ones: list[object] = [[], {}, {"token": 5}]
+        for wrong in wrong_ones:
             assert (await talk.post_json("/sandbox/token", wrong)).status == 400
         assert (await talk.post(rows("u1,gold"))).is_accepted
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from pipeline.edges.selfcheck import MAX_TOKEN_BYTES, Finding, check
+from pipeline.selfcheck import MAX_TOKEN_BYTES, Finding, check
 from pipeline.settings import Settings, load_settings
 
 #: Nobody listens on port 1 of the loopback interface.
@@ -71,15 +71,13 @@ class TestConnection:
         async with server(self.certified("localhost")) as (port, received):
             settings = settings_with(tmp_path, base_url=f"https://localhost:{port}")
             found = await finding(settings, "[target] base_url", ssl_context=self.trusting())
-            assert await received.get() == b""
-        text = f"localhost:{port}: connected over TLS, its certificate is trusted"
-        assert found == Finding("[target] base_url", "ok", text)
+            text = f"localhost:{port}: connected over TLS, its certificate is trusted"
+            assert found == Finding("[target] base_url", "ok", text)
+            assert await asyncio.wait_for(received.get(), 5) == b""
 
     async def test_unknown_authority(self, tmp_path: Path) -> None:
         async with server(self.certified("localhost")) as (port, _):
-            found = await finding(
-                settings_with(tmp_path, base_url=f"https://localhost:{port}"), "[target] base_url"
-            )
+            found = await finding(settings_with(tmp_path, base_url=f"https://localhost:{port}"), "[target] base_url")
         assert found.verdict == "problem"
         assert "its certificate is not trusted (unable to get local issuer certificate)" in found.text
 
@@ -106,11 +104,9 @@ class TestConnection:
 
     async def test_plain_http_on_loopback(self, tmp_path: Path) -> None:
         async with server() as (port, received):
-            found = await finding(
-                settings_with(tmp_path, base_url=f"http://127.0.0.1:{port}"), "[target] base_url"
-            )
-            assert await received.get() == b""
-        assert found == Finding("[target] base_url", "ok", f"127.0.0.1:{port}: connected, without TLS")
+            found = await finding(settings_with(tmp_path, base_url=f"http://127.0.0.1:{port}"), "[target] base_url")
+            assert found == Finding("[target] base_url", "ok", f"127.0.0.1:{port}: connected, without TLS")
+            assert await asyncio.wait_for(received.get(), 5) == b""
 
     async def test_nobody_listens(self, tmp_path: Path) -> None:
         found = await finding(settings_with(tmp_path), "[target] base_url")

@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pipeline.settings import TARGET_CALLS_PER_MINUTE, Settings, StateSettings, TargetSettings, is_loopback
+from pipeline.core.hosts import is_loopback
+from pipeline.settings import Settings
+from pipeline.settings_sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0

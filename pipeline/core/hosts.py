@@ -1,0 +1,81 @@
+"""Which hosts the program may talk to: what a configuration may name, and what a status URL may point to."""
+
+import ipaddress
+import re
+from fnmatch import fnmatchcase
+from urllib.parse import SplitResult, urlsplit
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+#: `*` in the first label only, and two whole labels after it: fewer would allow hosts of anybody.
+_HOST_PATTERN = re.compile(rf"(?=.{{1,253}}\Z)[a-z0-9_*-]{{1,63}}(?:\.{_LABEL})+\.(?=[a-z0-9-]*[a-z]){_LABEL}")
+_BASE_URL_RULE = (
+    "must be https://HOST or https://HOST:PORT, without path, query or credentials; "
+    "http:// only for this machine (127.0.0.0/8, ::1, localhost)"
+)
+_STATUS_HOST_RULE = (
+    "must be HOST or HOST:PORT; HOST may hold * inside its first label, "
+    "with at least two more labels after it (*.example.com), as fewer would allow any host"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host can only be this machine: localhost, 127.0.0.0/8 or ::1 (without brackets)."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        return ipaddress.IPv6Address(host) is not None
+    return _HOST.fullmatch(host) is not None
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else "")
+
+
+def checked_base_url(text: str) -> str:
+    """The base URL in its normal form, empty for none; `ValueError` says what is allowed."""
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+        url = f"{parts.scheme}://{_host_and_port(parts)}"
+        known = _is_host(parts.hostname or "")
+    except ValueError:
+        raise ValueError(_BASE_URL_RULE) from None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    # Whatever else the text holds (path, query, credentials, port 0, blanks) makes it differ from the URL.
+    if not (known and secure and text.lower() in (url, f"{url}/")):
+        raise ValueError(_BASE_URL_RULE)
+    return url
+
+
+def checked_status_host(text: str) -> str:
+    """An entry of `status_hosts` in its normal form; `ValueError` says what is allowed."""
+    try:
+        parts = urlsplit(f"//{text}")
+        entry = _host_and_port(parts)
+        host = parts.hostname or ""
+        known = _HOST_PATTERN.fullmatch(host) is not None if "*" in host else _is_host(host)
+    except ValueError:
+        raise ValueError(_STATUS_HOST_RULE) from None
+    if not known or entry != text.lower():
+        raise ValueError(_STATUS_HOST_RULE)
+    return entry
+
+
+def is_listed(host: str, port: int, status_hosts: tuple[str, ...]) -> bool:
+    """Whether a host and port match one of the entries, `HOST` (port 443) or `HOST:PORT`."""
+    for entry in status_hosts:
+        listed = urlsplit(f"//{entry}")
+        pattern = listed.hostname or ""
+        # A star stands for part of one label, so that `edge*.example.com` does not allow `edge.evil.example.com`.
+        same_depth = pattern.count(".") == host.count(".")
+        if same_depth and fnmatchcase(host, pattern) and port == (listed.port or 443):
+            return True
+    return False

@@ -1,0 +1,62 @@
+"""The CDNOW purchases (69,659 of 23,570 customers) load into the sandbox as a ten-line csv program reads them."""
+
+import csv
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from pipeline.edges.clock import Clock
+from pipeline.load import load_export
+from pipeline.sandbox import SandboxOptions, running
+from tests.support import settings_for
+
+CUSTOMERS = 23_570
+PURCHASES = 69_659
+
+
+@pytest.fixture(scope="module")
+def purchases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The purchases as a CSV export, in the order of the file."""
+    # Located, not imported: only this file of the package is used, without what the package itself needs.
+    purchased = Path(str(distribution("lifetimes").locate_file("lifetimes/datasets/CDNOW_master.txt")))
+    lines = purchased.read_text().splitlines()
+    export = tmp_path_factory.mktemp("cdnow") / "purchases.csv"
+    with export.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "last_purchase", "cds", "dollars"])
+        writer.writerows(line.split() for line in lines[1:])
+    return export
+
+
+def last_purchases(export: Path) -> dict[str, dict[str, str]]:
+    """Per customer the last non-empty value of each column: what must be in Target."""
+    profiles: dict[str, dict[str, str]] = {}
+    with export.open(newline="") as file:
+        for row in csv.DictReader(file):
+            customer = row.pop("customer_id")
+            profiles.setdefault(customer, {}).update({name: value for name, value in row.items() if value})
+    return profiles
+
+
+@pytest.mark.parametrize("override", ["merge", "replace"])
+async def test_cdnow_ends_as_a_plain_reading_says(purchases: Path, tmp_path: Path, override: str) -> None:
+    options = SandboxOptions(
+        apply_min_s=0.01, apply_max_s=0.5, calls_per_minute=None, override="merge" if override == "merge" else "replace"
+    )
+    expected = last_purchases(purchases)
+    async with running(options) as run:
+        settings = settings_for(
+            run.base_url,
+            tmp_path / "state",
+            export={"id_column": "customer_id", "unlisted": "send"},
+            batch={"max_rows": 4_000},
+        )
+        report = await load_export(purchases, settings, clock=Clock())
+        assert run.sandbox.profiles() == expected
+        assert run.sandbox.mistakes == []
+    rows = report["rows"]
+    assert (report["state"], rows["read"], len(expected)) == ("done", PURCHASES, CUSTOMERS)
+    assert rows["confirmed"] + rows["superseded"] == PURCHASES
+    assert rows["superseded"] > 0
+    assert len(report["batches"]) > 5
