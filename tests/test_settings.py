@@ -14,7 +14,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.hosts import is_loopback
 from pipeline.settings import Settings, config_digest, load_settings, schema, show
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[1] / "config"
 REQUIRED = {"target": {"client_code": "demo"}, "export": {"id_column": "id"}, "state": {"directory": "state"}}
 REQUIRED_KEYS = {("target", "client_code"), ("export", "id_column"), ("state", "directory")}
 
