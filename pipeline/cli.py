@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,7 +16,7 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.screen import print_report
 from pipeline.edges.telemetry import configure_logging
-from pipeline.load import load_export
+from pipeline.load import GO_ON_AFTER, load_exports
 from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
 from pipeline.selfcheck import check as self_check
 from pipeline.settings import Settings, load_settings, schema, show
@@ -35,8 +34,6 @@ config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration, a TOML file.", metavar="FILE")]
-#: After these, the remaining exports of a `load` are still tried.
-_GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING, ExitCode.ROWS_LOST)
 
 
 def main() -> NoReturn:
@@ -108,6 +105,13 @@ def load(
             "All other columns are sent.",
         ),
     ] = None,
+    again: Annotated[  # noqa: FBT002
+        bool, typer.Option("--again", help="Send an export even if its content is that of the latest job.")
+    ] = False,
+    wait_s: Annotated[
+        float | None,
+        typer.Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
+    ] = None,
 ) -> None:
     """Load exports into Target, follow every batch to its end, and report what became of every row."""
     on_terminal = sys.stderr.isatty()
@@ -120,22 +124,30 @@ def load(
         raise typer.BadParameter("--id-column is instead of a --config, which names the column itself.")
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_all() -> ExitCode:
+    async def load_to(paths: list[Path], settings: Settings) -> list[ExitCode]:
         codes: list[ExitCode] = []
-        for export in exports:
-            async with AsyncExitStack() as stack:
-                if sandbox:
-                    settings = await stack.enter_async_context(on_sandbox(export, config, id_column))
-                else:
-                    settings = load_settings(config)
-                report = await load_export(export, settings, clock=Clock(), watch=watch)
+        async for report in load_exports(paths, settings, clock=Clock(), watch=watch, again=again):
             _print(report, settings, as_json=as_json)
             codes.append(ExitCode(report["exit_code"]))
-            if codes[-1] not in _GO_ON_AFTER:
+        return codes
+
+    async def load_to_sandboxes() -> ExitCode:
+        codes: list[ExitCode] = []
+        for export in exports:
+            async with on_sandbox(export, config, id_column) as settings:
+                codes += await load_to([export], settings)
+            if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
 
-    _run(load_all())
+    async def load_to_target() -> ExitCode:
+        with anyio.CancelScope() as scope:
+            if wait_s is not None:
+                scope.deadline = anyio.current_time() + wait_s
+            return worst(await load_to(exports, load_settings(config)))
+        return ExitCode.UNFINISHED
+
+    _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
 def _print(report: dict[str, Any], settings: Settings, *, as_json: bool) -> None:

@@ -1,41 +1,52 @@
-"""Carries a sealed batch through to its final outcome: upload it, then follow its status until it is settled."""
+"""Carries a sealed batch through its life: does what the life asks for next, and writes down what happened.
 
-from dataclasses import dataclass
+What is to be done, and what follows from what happened, is decided in `core.lifecycle` and `core.retry`; here it is
+done. Every fact is in the ledger before it has consequences, so a new process goes on where this one ended.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
-from anyio.to_thread import run_sync
 
-from pipeline.core.encoding import encode
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.model import Batch, BatchState, FailedRow, Settled
-from pipeline.core.pacing import StatusWindow
-from pipeline.core.reply import (
-    Accepted,
-    Complete,
-    PostOutcome,
-    Refused,
-    RowOutcomes,
-    StatusLost,
-    Stuck,
-    Unauthorized,
-    count_rows,
+from pipeline.core.lifecycle import (
+    Begun,
+    Fact,
+    Failed,
+    GivenUp,
+    InDoubt,
+    Life,
+    NotTaken,
+    Phase,
+    RefusedAs,
+    RowRejected,
+    SeenStuck,
+    Taken,
+    fold,
+    seen_complete,
+    settlement,
 )
-from pipeline.core.retry import RetryPolicy, Stop, Upload
+from pipeline.core.model import Batch, Hashes, Settled
+from pipeline.core.pacing import StatusWindow
+from pipeline.core.reply import Complete, StatusLost, Stuck, Unauthorized, Unreachable
+from pipeline.core.retry import RetryPolicy, attempt_fact
+from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.target import Target
 from pipeline.job import Job
 
 log = structlog.get_logger()
 
+#: POSTs that a job may make more than it has batches, to find the rows that Target refuses. Ours: finding one bad row
+#: in 500,000 takes 40, so this finds several, and a hopeless export does not use up Target's calls for hours.
+MAX_EXTRA_POSTS = 400
+#: After so many refusals with no batch accepted between them it is not the rows: every POST is refused. Ours.
+MAX_REFUSALS_IN_A_ROW = 12
 
-@dataclass(frozen=True, slots=True)
-class _Posted:
-    """An accepted attempt: the number of its POST, its status URL, and when it ended (monotonic seconds)."""
-
-    post_number: int
-    status_url: str
-    ended_at: float
+Spawn = Callable[[Batch, Life], None]
+OnSplit = Callable[[int, dict[int, Hashes]], None]
 
 
 class WindowGate:
@@ -45,11 +56,6 @@ class WindowGate:
         self._window = window
         self._turn = anyio.Lock()
         self._moved = anyio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another POST may begin."""
-        return self._window.is_open
 
     async def begin_post(self) -> int:
         """Wait, in the order of asking, until a POST may begin; its number."""
@@ -68,13 +74,17 @@ class WindowGate:
 class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
-    At most `[upload] concurrency` of them upload at once, and as many more may be sealed and wait unsent.
+    At most `[upload] concurrency` of them upload at once, and as many more may be sealed and wait unsent. `spawn`
+    runs `deliver` for the children of a split batch; `on_split` is told before that whose ids they hold.
     """
 
-    def __init__(self, job: Job, target: Target, settled: MemoryObjectSendStream[Settled]) -> None:
-        upload, settle = job.settings.upload, job.settings.settle
+    def __init__(self, job: Job, target: Target, window: WindowGate, settled: MemoryObjectSendStream[Settled]) -> None:
+        upload = job.settings.upload
+        self.spawn: Spawn = _no_spawn
+        self.on_split: OnSplit = _no_split
         self._job = job
         self._target = target
+        self._window = window
         self._settled = settled
         self._policy = RetryPolicy(
             attempts=upload.attempts,
@@ -83,15 +93,11 @@ class Courier:
             give_up_after_s=upload.give_up_after_s,
         )
         self._uploaders = anyio.CapacityLimiter(upload.concurrency)
-        self._window = WindowGate(StatusWindow(settle.status_window))
         self._unsent = anyio.Semaphore(upload.concurrency)
         self._never_begun: set[int] = set()
+        self._extra_posts = 0
+        self._refusals = 0
         self._is_stopped = False
-
-    @property
-    def waits_for_statuses(self) -> bool:
-        """Whether no batch may be posted until an earlier one is settled."""
-        return not self._window.is_open
 
     def stop_sending(self) -> None:
         """Begin no first attempt any more; what Target may have is followed to its end."""
@@ -101,21 +107,176 @@ class Courier:
         """Wait until one more batch may be sealed; every call is followed by one `deliver`."""
         await self._unsent.acquire()
 
-    async def deliver(self, batch: Batch) -> None:
-        """Carry a batch through and tell `settled` of its outcome; a batch never sent is left as it is.
-
-        Raises `FatalError` where Target refuses the token (77) or stays away for too long (69).
-        """
-        self._never_begun.add(batch.number)
+    async def deliver_new(self, batch: Batch) -> None:
+        """Deliver a batch for which `make_room` was called."""
+        self._never_begun.add(batch.batch_id)
         try:
-            settled = await self._carry_through(batch)
+            await self.deliver(batch, Life())
         finally:
             self._has_begun(batch)
-        if settled is None:
-            return
-        if settled.failed_ids:
-            await self._name_failed_rows(settled)
-        self._job.progress.settle(settled)
+
+    async def deliver(self, batch: Batch, life: Life) -> None:
+        """Carry a batch on from where it stands, and tell `settled` of its outcome; one never sent is left as it is.
+
+        Raises `FatalError` where Target refuses the token or everything (77), or stays away for too long (69).
+        """
+        while life.phase is not Phase.SETTLED:
+            if life.phase is Phase.REFUSED:
+                life = await self._close_in(batch, life)
+            elif life.phase is Phase.FOLLOWING:
+                life = await self._follow(batch, life)
+            else:
+                sent = await self._send(batch, life)
+                if sent is None:
+                    return
+                life = sent
+        await self._tell(batch, life)
+
+    async def _send(self, batch: Batch, life: Life) -> Life | None:
+        """Attempt to get the batch accepted until its life goes on otherwise; None if it was not to be sent at all."""
+        failures = 0
+        async with self._uploaders:
+            while life.phase is Phase.READY:
+                given_up = self._policy.giving_up(life)
+                if given_up:
+                    return await self._record(batch, life, given_up)
+                await self._job.until_resumed()
+                post_number = await self._window.begin_post()
+                if self._is_stopped and not life.open_since:
+                    self._window.forget(post_number)
+                    return None
+                life, after_s = await self._attempt(batch, life, post_number, failures)
+                failures += 1
+                await self._job.clock.sleep(after_s)
+        return life
+
+    async def _attempt(self, batch: Batch, life: Life, post_number: int, failures: int) -> tuple[Life, float]:
+        """Make one attempt; the life after it, and how long to wait if it is to be sent again."""
+
+        async def before_first_byte() -> None:
+            nonlocal life
+            life = await self._record(batch, life, Begun(post_number))
+            self._job.progress.possibly_taken.add(batch.batch_id)
+            self._has_begun(batch)
+
+        outcome = await self._target.post(batch, self._job.spool.body(batch.batch_id), before_first_byte)
+        fact = attempt_fact(outcome)
+        if isinstance(outcome, Unreachable) and life.phase is Phase.READY:
+            # Nothing was begun, so there is nothing to remember.
+            life = fold(life, fact, self._job.clock.monotonic())
+        else:
+            life = await self._record(batch, life, fact)
+        if isinstance(fact, Taken):
+            self._refusals = 0
+            self._job.progress.accepted.add(batch.batch_id)
+            log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
+            return life, 0.0
+        self._window.forget(post_number)
+        if not life.may_be_applied:
+            self._job.progress.possibly_taken.discard(batch.batch_id)
+        log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
+        if isinstance(fact, NotTaken):
+            self._check_availability(life, fact, is_unauthorized=isinstance(outcome, Unauthorized), failures=failures)
+        is_over = life.phase is not Phase.READY or self._policy.giving_up(life) is not None
+        return life, 0.0 if is_over else self._policy.wait_s(failures + 1, self._job.clock.random())
+
+    def _check_availability(self, life: Life, fact: NotTaken, *, is_unauthorized: bool, failures: int) -> None:
+        # The first refusal of a token has it read again.
+        if is_unauthorized and failures:
+            raise _token_refused(fact.why)
+        silent_s = self._job.clock.monotonic() - self._target.last_sign_of_life
+        if silent_s >= self._policy.give_up_after_s and not life.open_since:
+            raise _unavailable(self._policy.give_up_after_s, fact.why)
+
+    async def _follow(self, batch: Batch, life: Life) -> Life:
+        """Ask for the status until it is final, lost, or `deadline_s` has passed since the batch was accepted."""
+        policy, clock = self._job.settings.settle, self._job.clock
+        deadline = life.posted_at + policy.deadline_s
+        wait_s = policy.poll_first_s
+        refusals = 0
+        while (now := clock.monotonic()) < deadline:
+            await clock.sleep(min(wait_s, deadline - now))
+            outcome = await self._target.status(life.status_url)
+            match outcome:
+                case Complete():
+                    return await self._seen(batch, life, seen_complete(batch.rows, outcome))
+                case Stuck():
+                    log.warning("batch_stuck", batch=batch.number)
+                    return await self._seen(batch, life, SeenStuck())
+                case StatusLost(why):
+                    return await self._seen(batch, life, GivenUp(why))
+            refusals = refusals + 1 if isinstance(outcome, Unauthorized) else 0
+            if refusals > 1:
+                raise _token_refused("of a status")
+            if clock.monotonic() - self._target.last_sign_of_life >= self._policy.give_up_after_s:
+                raise _unavailable(self._policy.give_up_after_s, "no status")
+            wait_s = min(2 * wait_s, policy.poll_max_s)
+        why = f"not complete {policy.deadline_s:,.0f} s after it was accepted"
+        return await self._seen(batch, life, GivenUp(why))
+
+    async def _seen(self, batch: Batch, life: Life, fact: Fact) -> Life:
+        """Record what a status said; the status need not be kept for us any more."""
+        post_number = life.post_number
+        life = await self._record(batch, life, fact)
+        if post_number is not None:
+            self._window.forget(post_number)
+        return life
+
+    async def _close_in(self, batch: Batch, life: Life) -> Life:
+        """A batch was refused: split it to find the rows that Target will not take, as long as that is sensible."""
+        message = life.last.message if isinstance(life.last, RefusedAs) else ""
+        self._refusals += 1
+        if self._refusals > MAX_REFUSALS_IN_A_ROW:
+            raise FatalError(
+                f"Target refuses every batch ({message}), so it is not the rows: check [target] client_code and "
+                "api_version and [export] id_kind, then run again.",
+                exit_code=ExitCode.REFUSED_BY_TARGET,
+            )
+        if batch.rows == 1:
+            return await self._record(batch, life, await self._only_row(batch, message))
+        if self._extra_posts + 2 > MAX_EXTRA_POSTS:
+            return await self._record(batch, life, Failed(f"refused: {message}"))
+        self._extra_posts += 2
+        return await self._split(batch, life)
+
+    async def _only_row(self, batch: Batch, message: str) -> RowRejected:
+        """The fact that rejects the one row of a batch."""
+        state, spool = self._job.state, self._job.spool
+        lines = await state.call(spool.lines, batch.batch_id)
+        rows = await state.call(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
+        return RowRejected(message, int(lines[0]), rows[0].decode("ascii").rstrip("\n"))
+
+    async def _split(self, batch: Batch, life: Life) -> Life:
+        job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
+        contents = await job.state.call(spool.halves, batch.batch_id, ledger.salt)
+        children = []
+        for content in contents:
+            number = job.next_batch_number()
+            batch_id = ledger.allot_batch_id()
+            child = await job.state.call(spool.write, batch_id, number, content, parent=batch.batch_id)
+            children.append(child)
+        log.info("batch_split", batch=batch.number, into=[child.number for child in children])
+        await job.state.call(ledger.split, batch, (children[0], children[1]))
+        self.on_split(
+            batch.batch_id,
+            {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)},
+        )
+        record = await job.state.call(ledger.batch, batch.batch_id)
+        life = replace(life, phase=Phase.SETTLED, last=record.latest if record else None)
+        for child in children:
+            job.progress.sealed[child.batch_id] = child
+            if life.open_since:
+                job.progress.possibly_taken.add(child.batch_id)
+            self.spawn(child, Life(open_since=life.open_since))
+        return life
+
+    async def _tell(self, batch: Batch, life: Life) -> None:
+        """The batch is settled: count its rows, name those that failed, and let its ids go as soon as they may."""
+        job = self._job
+        now = job.clock.monotonic()
+        settled = settlement(batch, life, now=now, hold_s=job.settings.settle.ambiguous_hold_s)
+        job.state.note_lost(BatchRecord(batch, job.record.seq, (life.last,) if life.last else ()))
+        job.progress.settled[batch.batch_id] = settled
         log.info(
             "batch_settled",
             batch=batch.number,
@@ -127,163 +288,41 @@ class Courier:
         )
         await self._settled.send(settled)
 
-    async def _carry_through(self, batch: Batch) -> Settled | None:
-        upload = Upload(self._policy)
-        has_been_repeated = False
-        while True:
-            posted = await self._upload(batch, upload)
-            if not isinstance(posted, _Posted):
-                return posted
-            self._job.progress.accepted.add(batch.number)
-            try:
-                outcome = await self._follow(posted)
-            finally:
-                self._window.forget(posted.post_number)
-            if isinstance(outcome, Complete):
-                return self._completed(batch, upload, outcome)
-            # Target may still apply this copy, as long as it may apply any late one.
-            upload.open_since.append(posted.ended_at)
-            if isinstance(outcome, StatusLost):
-                return self._ended(batch, upload, BatchState.UNCONFIRMED, outcome.why)
-            if has_been_repeated:
-                return self._ended(batch, upload, BatchState.UNCONFIRMED, "Target called the batch stuck twice")
-            has_been_repeated = True
-            log.warning("batch_stuck", batch=batch.number, next="sent once more")
-
-    async def _upload(self, batch: Batch, upload: Upload) -> _Posted | Settled | None:
-        """Attempt to get the batch accepted; its outcome if it cannot be, None if it was not to be sent at all."""
-        async with self._uploaders:
-            while True:
-                post_number = await self._window.begin_post()
-                if self._is_stopped and not upload.open_since:
-                    self._window.forget(post_number)
-                    return None
-                outcome = await self._attempt(batch)
-                now = self._job.clock.monotonic()
-                decision = upload.after(
-                    outcome,
-                    now=now,
-                    silent_s=now - self._target.last_sign_of_life,
-                    jitter=self._job.clock.random(),
-                )
-                if isinstance(outcome, Accepted):
-                    log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
-                    return _Posted(post_number, outcome.status_url, now)
-                self._window.forget(post_number)
-                if not upload.open_since:
-                    self._job.progress.possibly_taken.discard(batch.number)
-                log.warning("attempt_failed", batch=batch.number, attempt=upload.attempts, outcome=_told(outcome))
-                if isinstance(decision, Stop):
-                    return self._given_up(batch, upload, decision, outcome)
-                await self._job.clock.sleep(decision.after_s)
-
-    async def _attempt(self, batch: Batch) -> PostOutcome:
-        async def before_first_byte() -> None:
-            self._job.progress.possibly_taken.add(batch.number)
-            self._has_begun(batch)
-
-        return await self._target.post(batch, self._job.spool.body(batch.number), before_first_byte)
+    async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:
+        """Write a fact down, and then let it count."""
+        await self._job.state.call(self._job.state.ledger.add_fact, batch.batch_id, fact)
+        return fold(life, fact, self._job.clock.monotonic())
 
     def _has_begun(self, batch: Batch) -> None:
         """The batch is not waiting unsent any more."""
-        if batch.number in self._never_begun:
-            self._never_begun.discard(batch.number)
+        if batch.batch_id in self._never_begun:
+            self._never_begun.discard(batch.batch_id)
             self._unsent.release()
 
-    def _given_up(self, batch: Batch, upload: Upload, stop: Stop, outcome: PostOutcome) -> Settled:
-        if stop is Stop.UNAUTHORIZED:
-            raise _token_refused(outcome)
-        if stop is Stop.UNAVAILABLE and not upload.open_since:
-            raise _unavailable(self._policy.give_up_after_s, _told(outcome))
-        state = BatchState.UNCONFIRMED if upload.open_since else BatchState.FAILED
-        return self._ended(batch, upload, state, _told(outcome))
 
-    async def _follow(self, posted: _Posted) -> Complete | Stuck | StatusLost:
-        """Ask for the status until it is final, lost, or `deadline_s` has passed since the batch was accepted."""
-        policy, clock = self._job.settings.settle, self._job.clock
-        deadline = posted.ended_at + policy.deadline_s
-        wait_s = policy.poll_first_s
-        refusals = 0
-        while (now := clock.monotonic()) < deadline:
-            await clock.sleep(min(wait_s, deadline - now))
-            outcome = await self._target.status(posted.status_url)
-            if isinstance(outcome, Complete | Stuck | StatusLost):
-                return outcome
-            refusals = refusals + 1 if isinstance(outcome, Unauthorized) else 0
-            if refusals > 1:
-                raise _token_refused(outcome)
-            if clock.monotonic() - self._target.last_sign_of_life >= self._policy.give_up_after_s:
-                raise _unavailable(self._policy.give_up_after_s, _told(outcome))
-            wait_s = min(2 * wait_s, policy.poll_max_s)
-        return StatusLost(f"not complete {policy.deadline_s:,.0f} s after it was accepted")
-
-    def _completed(self, batch: Batch, upload: Upload, complete: Complete) -> Settled:
-        rows = count_rows(batch.rows, complete)
-        why = None
-        if rows.failed or rows.unconfirmed:
-            why = f"Target failed {rows.failed} rows and did not consume {rows.unconfirmed}"
-        return self._settle(batch, upload, BatchState.COMPLETE, rows, why, complete.failed_ids)
-
-    def _ended(self, batch: Batch, upload: Upload, state: BatchState, why: str) -> Settled:
-        """Every row of the batch has the same outcome."""
-        is_failed = state is BatchState.FAILED
-        rows = RowOutcomes(0, batch.rows if is_failed else 0, 0 if is_failed else batch.rows)
-        return self._settle(batch, upload, state, rows, why)
-
-    def _settle(
-        self,
-        batch: Batch,
-        upload: Upload,
-        state: BatchState,
-        rows: RowOutcomes,
-        why: str | None,
-        failed_ids: tuple[str, ...] = (),
-    ) -> Settled:
-        now = self._job.clock.monotonic()
-        hold_s = self._job.settings.settle.ambiguous_hold_s
-        return Settled(
-            batch=batch,
-            state=state,
-            confirmed=rows.confirmed,
-            failed=rows.failed,
-            unconfirmed=rows.unconfirmed,
-            attempts=upload.attempts,
-            release_at=max([now, *(since + hold_s for since in upload.open_since)]),
-            may_be_applied=state is not BatchState.FAILED,
-            failed_ids=failed_ids,
-            why=why,
-        )
-
-    async def _name_failed_rows(self, settled: Settled) -> None:
-        """Write which rows Target named as failed, with the lines they came from."""
-        encoded = {encode(failed_id.encode()): failed_id for failed_id in settled.failed_ids}
-        number = settled.batch.number
-        lines = await run_sync(self._job.spool.find_lines, number, {*encoded, *_as_sent(settled.failed_ids)})
-        rows = [
-            FailedRow(failed_id, lines.get(sent, lines.get(failed_id.encode()))) for sent, failed_id in encoded.items()
-        ]
-        await run_sync(self._job.folder.add_failed, self._job.export.name, number, rows)
+def _no_spawn(batch: Batch, life: Life) -> None:
+    raise NotImplementedError("spawn is set before anything is delivered")
 
 
-def _as_sent(failed_ids: tuple[str, ...]) -> set[bytes]:
-    """The ids, should Target name them in the encoded form in which it got them."""
-    return {failed_id.encode() for failed_id in failed_ids}
+def _no_split(batch_id: int, children: dict[int, Hashes]) -> None:
+    """Nobody tracks ids before the first row is placed."""
 
 
-def _told(outcome: object) -> str:
-    """An outcome in words."""
-    match outcome:
-        case Refused(message):
+def _told(fact: Fact) -> str:
+    """What came of an attempt, in words."""
+    match fact:
+        case InDoubt(why):
+            return f"ambiguous: {why}"
+        case NotTaken(why):
+            return f"not taken: {why}"
+        case RefusedAs(message):
             return f"refused: {message}"
-        case Unauthorized(http_status):
-            return f"HTTP {http_status}: the token was refused"
-    why = getattr(outcome, "why", None)
-    return f"{type(outcome).__name__.lower()}: {why}" if why else type(outcome).__name__.lower()
+    return type(fact).__name__
 
 
-def _token_refused(outcome: object) -> FatalError:
+def _token_refused(why: str) -> FatalError:
     return FatalError(
-        f"Target refuses the token ({_told(outcome)}). Check that the token in [target] token_file is valid "
+        f"Target refuses the token ({why}). Check that the token in [target] token_file is valid "
         "(Administration > Implementation > Profile API) and run again.",
         exit_code=ExitCode.REFUSED_BY_TARGET,
     )

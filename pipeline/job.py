@@ -1,42 +1,52 @@
-"""One job: an export on its way through, and where everything about it lies."""
+"""One job: an export on its way through, and what the steps of it share."""
 
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.core.progress import Progress
 from pipeline.edges.clock import Clock
+from pipeline.edges.ledger import JobRecord
 from pipeline.edges.reports import JobFolder
 from pipeline.edges.spool import Spool
+from pipeline.edges.state import State
 from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the steps of one job share. `salt` is that of its id hashes."""
+    """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
 
-    job_id: str
-    export: Path
+    `until_resumed` is awaited before each POST: it returns at once unless sending is paused.
+    """
+
+    record: JobRecord
     settings: Settings
+    state: State
     folder: JobFolder
-    spool: Spool
     progress: Progress
     clock: Clock
-    salt: int
+    until_resumed: Callable[[], Awaitable[None]]
+
+    @property
+    def export(self) -> Path:
+        """The file that is loaded."""
+        return self.record.export
+
+    @property
+    def spool(self) -> Spool:
+        """The spool of the state directory."""
+        return self.state.spool
+
+    def next_batch_number(self) -> int:
+        """The number of the next batch of this job, from 1."""
+        return 1 + max((batch.number for batch in self.progress.sealed.values()), default=0)
 
 
 def new_job_id(export: Path, now: datetime) -> str:
     """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
     return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
-
-
-def open_job(export: Path, settings: Settings, clock: Clock) -> Job:
-    """Begin a job in the state directory. Blocks; raises `FatalError` (74) where the directory cannot be written."""
-    job_id = new_job_id(export, clock.utc_now())
-    state = settings.state.directory
-    folder = JobFolder(state / "jobs" / job_id)
-    spool = Spool(state / "spool" / job_id, min_free_bytes=settings.state.min_free_bytes)
-    return Job(job_id, export, settings, folder, spool, Progress(), clock, secrets.randbits(64))

@@ -1,4 +1,4 @@
-"""Loads one export into Target: READ FIRST. The only file that starts the tasks of the pipeline.
+"""Loads exports into Target: READ FIRST. The only file that starts the tasks of the pipeline.
 
     produce ----sealed batches----> deliver (one task a batch) --> settled
        ^                                                             |
@@ -6,86 +6,221 @@
 
 One task reads, maps and places rows (`producer`); each sealed batch gets a task that uploads it and follows it to its
 final outcome (`delivery`). Both are bounded: at most `[upload] concurrency` batches upload, as many more wait
-sealed, and the status window limits how many are unsettled. Whatever ends a load, every row read is in exactly one
-class when it has ended, and the report says so.
+sealed, and the status window limits how many are unsettled. All facts are in the ledger before they have consequences:
+a job that was cut off is gone on with first, and a crash is only an untidy way to stop. Whatever ends a load, every
+row read is in exactly one class when it has ended, and the report says so.
 """
 
 import math
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 import structlog
-from anyio.to_thread import run_sync
 
-from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode, FatalError, PipelineError
-from pipeline.core.model import Batch, BatchState, Settled
-from pipeline.core.pacing import CallBudget
-from pipeline.delivery import Courier
+from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode, FatalError, InputError, PipelineError
+from pipeline.core.lifecycle import Life
+from pipeline.core.model import Batch, Settled
+from pipeline.core.pacing import CallBudget, StatusWindow
+from pipeline.core.progress import Progress
+from pipeline.delivery import Courier, WindowGate
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
+from pipeline.edges.exports import Identity, digest, identify
+from pipeline.edges.ledger import JobRecord
+from pipeline.edges.state import State, open_state
 from pipeline.edges.target import Endpoint, Target, connect
-from pipeline.job import Job, open_job
+from pipeline.job import Job, new_job_id
 from pipeline.producer import produce
-from pipeline.report import build_report
+from pipeline.recovery import Recovered, recover
+from pipeline.report import build_report, put_away
+from pipeline.requests import answer_requests, until_resumed
 from pipeline.settings import Settings
 
 log = structlog.get_logger()
 
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
+Report = dict[str, Any]
+
+#: After these, the remaining exports of a run are still tried.
+GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING, ExitCode.ROWS_LOST)
 
 
-async def load_export(path: Path, settings: Settings, *, clock: Clock, watch: Watch | None = None) -> dict[str, Any]:
-    """Bring every row of an export into Target; the report of the job, as written to its folder.
+async def load_export(
+    path: Path, settings: Settings, *, clock: Clock, watch: Watch | None = None, again: bool = False
+) -> Report:
+    """Bring every row of an export into Target; the report of its job. Unfinished jobs are finished before.
 
-    `watch` is run beside the load to show its progress, and cancelled at its end. Whatever goes wrong with the
-    export, with Target or with the disk is in the report, `exit_code` with it; raises `FatalError` (74) only where
-    the state directory cannot be written at all.
+    The other arguments and errors are those of `load_exports`.
     """
-    started_at = clock.utc_now()
-    started = clock.monotonic()
-    job = await run_sync(open_job, path, settings, clock)
-    calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
-    log.info("load_started", job=job.job_id, export=path.name)
+    reports = [report async for report in load_exports([path], settings, clock=clock, watch=watch, again=again)]
+    return reports[-1]
+
+
+async def load_exports(
+    paths: list[Path], settings: Settings, *, clock: Clock, watch: Watch | None = None, again: bool = False
+) -> AsyncIterator[Report]:
+    """Finish what is unfinished, then bring every row of these exports into Target; the report of each job as it ends.
+
+    `watch` is run beside each load to show its progress, and cancelled at its end. An export whose content is that of
+    the latest job is not sent, unless `again`: that job's report is given once more. Whatever goes wrong with an
+    export, with Target or with the disk is in its report, `exit_code` with it. Raises `FatalError` where the state
+    directory is in use (73), cannot be used (74) or belongs to another client code (78).
+    """
+    state_settings = settings.state
+    async with open_state(
+        state_settings.directory,
+        settings.target.client_code,
+        clock,
+        min_free_bytes=state_settings.min_free_bytes,
+    ) as state:
+        runner = Runner(state, settings, clock, watch)
+        finished: set[str] = set()
+        for record in await state.call(state.ledger.jobs, unfinished_only=True):
+            report = await runner.run(record)
+            finished.add(report["job"])
+            yield report
+            if report["state"] == "unfinished":
+                return
+        for path in paths:
+            known = None if again else await _same_as_latest(state, path)
+            if known is not None:
+                if known["job"] not in finished:
+                    log.warning("export_not_sent", export=path.name, same_as=known["job"], to_send_it="--again")
+                    yield known
+                continue
+            report = await runner.load(path)
+            finished.add(report["job"])
+            yield report
+            if ExitCode(report["exit_code"]) not in GO_ON_AFTER:
+                return
+        # What was asked for meanwhile: retries.
+        for record in await state.call(state.ledger.jobs, unfinished_only=True):
+            yield await runner.run(record)
+
+
+async def _same_as_latest(state: State, path: Path) -> Report | None:
+    """The report of the latest job, if it had the content of this export."""
+    latest = await state.call(state.ledger.latest_job)
+    if latest is None or latest.report is None:
+        return None
     try:
-        async with (
-            _watched(job, calls, watch),
-            _stopped_by_signals(),
-            connect(_endpoint(settings), calls, clock) as target,
-        ):
-            await _run(job, target)
-    except* PipelineError as errors:
-        job.progress.error = _first(errors)
-    job.progress.calls = calls.made
-    job.progress.close()
-    report = build_report(job, started_at, clock.utc_now(), clock.monotonic() - started)
-    await run_sync(_put_away, job, report)
-    log.info("load_finished", job=job.job_id, state=report["state"], seconds=report["seconds"])
-    return report
+        if (await identify(path)).size_bytes != latest.size_bytes:
+            return None
+        return latest.report if await digest(path) == latest.sha256 else None
+    except InputError:
+        # The load itself will meet the same error, and report it.
+        return None
 
 
-async def _run(job: Job, target: Target) -> None:
-    """Read, send and settle; ends when every batch is settled or an error has ended the job."""
-    sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
-    # Never more in it than there are batches in the status window; unbounded so that a delivery never waits here.
-    settled_in, settled_out = anyio.create_memory_object_stream[Settled](math.inf)
-    with settled_in, settled_out, sealed_out:
-        courier = Courier(job, target, settled_in)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(produce, job, courier, sealed_in, settled_out)
-            async for batch in sealed_out:
-                tasks.start_soon(courier.deliver, batch)
+class Runner:
+    """Runs jobs one after the other in a state directory."""
+
+    def __init__(self, state: State, settings: Settings, clock: Clock, watch: Watch | None) -> None:
+        self._state = state
+        self._settings = settings
+        self._clock = clock
+        self._watch = watch
+        self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
+
+    async def load(self, path: Path) -> Report:
+        """Begin a job for an export and run it."""
+        error: InputError | None = None
+        try:
+            identity = await identify(path)
+        except InputError as missing:
+            identity, error = Identity(0, 0), missing
+        now = self._clock.utc_now()
+        export = await anyio.Path(path).absolute()
+        record = await self._state.call(
+            self._state.ledger.begin_job,
+            JobRecord(
+                seq=0,
+                job_id=new_job_id(path, now),
+                export=Path(export),
+                size_bytes=identity.size_bytes,
+                mtime_ns=identity.mtime_ns,
+                settings=self._settings.export.model_dump(mode="json"),
+                started_at=now.isoformat(timespec="seconds"),
+                retry_of=None,
+                checkpoint=Checkpoint(),
+            ),
+        )
+        return await self.run(record, error)
+
+    async def run(self, record: JobRecord, error: InputError | None = None) -> Report:
+        """Run a job from where it stands to its end; with `error` it has none but to be reported."""
+        state, clock = self._state, self._clock
+        started = clock.monotonic()
+        job = Job(
+            record=record,
+            settings=self._settings,
+            state=state,
+            folder=await state.call(state.folder, record.job_id),
+            progress=Progress(checkpoint=record.checkpoint, error=error, is_abandoned=record.is_abandoned),
+            clock=clock,
+            until_resumed=lambda: until_resumed(state, clock),
+        )
+        calls_before = self._calls.made
+        log.info("load_started", job=record.job_id, export=record.export.name, at_line=record.checkpoint.position.line)
+        try:
+            await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes)
+            recovered = await recover(job)
+            if error is None:
+                async with (
+                    _watched(job, self._calls, self._watch),
+                    _stopped_by_signals(),
+                    connect(_endpoint(self._settings), self._calls, clock) as target,
+                ):
+                    await self._run(job, target, recovered)
+        except* PipelineError as errors:
+            job.progress.error = _first(errors)
+        job.progress.calls = self._calls.made - calls_before
+        seconds = clock.monotonic() - started
+        report = build_report(job, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
+        await put_away(job, report)
+        log.info("load_finished", job=record.job_id, state=report["state"], seconds=report["seconds"])
+        return report
+
+    async def _run(self, job: Job, target: Target, recovered: Recovered) -> None:
+        """Read, send and settle; ends when every batch is settled or an error has ended the job."""
+        sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
+        # As many as there are batches in flight at most; unbounded so that a delivery never waits here.
+        settled_in, settled_out = anyio.create_memory_object_stream[Settled](math.inf)
+        window = StatusWindow(
+            self._settings.settle.status_window,
+            next_number=recovered.next_post_number,
+            unsettled=recovered.open_posts,
+        )
+        with settled_in, settled_out, sealed_out:
+            courier = Courier(job, target, WindowGate(window), settled_in)
+            async with anyio.create_task_group() as tasks:
+
+                def spawn(batch: Batch, life: Life) -> None:
+                    tasks.start_soon(courier.deliver, batch, life)
+
+                courier.spawn = spawn
+                tasks.start_soon(produce, job, courier, recovered.in_flight, sealed_in, settled_out)
+                # The producer has to know what is in flight before anything of it is settled.
+                await recovered.in_flight.is_tracked.wait()
+                for batch, life in recovered.to_deliver:
+                    tasks.start_soon(courier.deliver, batch, life)
+                async for batch in sealed_out:
+                    tasks.start_soon(courier.deliver_new, batch)
 
 
 @asynccontextmanager
 async def _watched(job: Job, calls: CallQueue, watch: Watch | None) -> AsyncIterator[None]:
-    """Show the progress while the body runs."""
+    """Show the progress and answer requests while the body runs."""
     async with anyio.create_task_group() as tasks:
         if watch:
             tasks.start_soon(watch, job, calls)
+        tasks.start_soon(answer_requests, job)
         yield
         tasks.cancel_scope.cancel()
 
@@ -128,12 +263,3 @@ def _first(errors: BaseExceptionGroup[PipelineError]) -> PipelineError:
         elif isinstance(error, PipelineError):
             found.append(error)
     return min(found, key=lambda error: EXIT_PRECEDENCE.index(error.exit_code))
-
-
-def _put_away(job: Job, report: dict[str, Any]) -> None:
-    """Write the report, and remove from the spool what nobody will ask for again."""
-    for number, settled in job.progress.settled.items():
-        if settled.state is BatchState.COMPLETE:
-            job.spool.remove(number)
-    job.spool.remove_if_empty()
-    job.folder.write_report(report)

@@ -1,178 +1,343 @@
 """Reads an export and seals batches: the one task that places rows, so their order is nobody else's business.
 
-Freed rows are placed before new ones. Whatever it waits for, it waits with a bounded amount of rows in memory.
+Freed rows are placed before new ones. Whatever it waits for, it waits with a bounded amount of rows in memory. Each
+seal makes durable, in one step, the batch and everything that a new process needs to go on behind it.
 """
 
 import heapq
+from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
+from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.chunker import Chunker
-from pipeline.core.encoding import encode
+from pipeline.core.encoding import encode, rearrange
 from pipeline.core.errors import FatalError, InputError
-from pipeline.core.mapping import ColumnPlan, Mapped
+from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Batch, BatchState, Rows, Settled
+from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
-from pipeline.edges.exports import Export, open_export
+from pipeline.edges.exports import Export, Identity, changed, open_export
 from pipeline.job import Job
-from pipeline.row_source import RowSource, open_rows
+from pipeline.row_source import Block, RowSource, open_rows
+from pipeline.settings_sections import ExportSettings
 
 log = structlog.get_logger()
+
+#: How often a producer that waits looks whether its job was abandoned (seconds).
+_LOOK_AROUND_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Due:
+    """A settled batch and when its ids are free, in seconds of the monotonic clock."""
+
+    release_at: float
+    batch_id: int
+    may_be_applied: bool
+    failed_ids: tuple[str, ...]
 
 
 async def produce(
     job: Job,
     courier: Courier,
+    in_flight: "InFlight",
     sealed: MemoryObjectSendStream[Batch],
     settled: MemoryObjectReceiveStream[Settled],
 ) -> None:
-    """Send every row of the export to `sealed`, in batches, as far as the courier takes them.
+    """Send every row of the export to `sealed`, in batches, from where the job stands.
 
     An export that cannot be used ends it early: the error is in the job's progress, nothing more is sent, and what
     was sent is still followed to its end.
     """
     async with sealed:
         try:
-            async with open_export(job.export) as export:
-                job.progress.export_bytes = export.size_bytes
-                source = await open_rows(export, job)
-                await Producer(job, source.plan, courier, sealed, settled).run(export, source)
+            if job.record.checkpoint.has_ended:
+                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed, settled)
+                await producer.begin(in_flight)
+                await producer.end()
+            else:
+                await _read_and_place(job, courier, in_flight, sealed, settled)
         except InputError as error:
             job.progress.error = error
             courier.stop_sending()
+        finally:
+            in_flight.is_tracked.set()
+
+
+async def _read_and_place(
+    job: Job,
+    courier: Courier,
+    in_flight: "InFlight",
+    sealed: MemoryObjectSendStream[Batch],
+    settled: MemoryObjectReceiveStream[Settled],
+) -> None:
+    settings = ExportSettings.model_validate(job.record.settings)
+    checkpoint = job.progress.checkpoint
+    async with open_export(job.export) as export:
+        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
+            raise changed(job.export)
+        job.progress.export_bytes = export.identity.size_bytes
+        source = await open_rows(
+            export,
+            settings,
+            checkpoint,
+            carried=in_flight.parameters,
+            max_batch_bytes=job.settings.batch.max_bytes,
+            salt=job.state.ledger.salt,
+        )
+        checkpoint.columns_sent = source.plan.parameters
+        checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
+        producer = _make_producer(job, checkpoint.parameters, courier, sealed, settled)
+        await producer.begin(in_flight)
+        await producer.read(export, source)
+        await producer.end()
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """The batches that are not released when a job begins: of which all are held back, and when which are free.
+
+    `unsettled` are this job's own, which are delivered again; `due` those that are settled. `parameters` are those
+    of earlier jobs' ones. `is_tracked` is set when the producer knows of all of them, or will never need to.
+    """
+
+    unsettled: tuple[int, ...] = ()
+    due: tuple[Due, ...] = ()
+    parameters: tuple[str, ...] = ()
+    is_tracked: anyio.Event = field(default_factory=anyio.Event)
+
+
+def _make_producer(
+    job: Job,
+    parameters: tuple[str, ...],
+    courier: Courier,
+    sealed: MemoryObjectSendStream[Batch],
+    settled: MemoryObjectReceiveStream[Settled],
+) -> "Producer":
+    batch, tracker = job.settings.batch, job.settings.tracker
+    id_kind = job.record.settings["id_kind"]
+    body_start = f"batch={','.join((id_kind, *parameters))}\n".encode()
+    placer = Placer(
+        Chunker(body_start, max_bytes=batch.max_bytes, max_rows=batch.max_rows),
+        Tracker(
+            max_held_rows=tracker.held_max_rows,
+            max_held_bytes=tracker.held_max_bytes,
+            max_row_bytes=batch.max_bytes - len(body_start),
+            salt=job.state.ledger.salt,
+        ),
+    )
+    courier.on_split = placer.tracker.split
+    return Producer(job, placer, courier, sealed, settled)
 
 
 class Producer:
-    """Places the rows of one job in batches."""
+    """Places the rows of one job in batches: `begin`, then `read` what is left of the export, then `end`."""
 
     def __init__(
         self,
         job: Job,
-        plan: ColumnPlan,
+        placer: Placer,
         courier: Courier,
         sealed: MemoryObjectSendStream[Batch],
         settled: MemoryObjectReceiveStream[Settled],
     ) -> None:
-        batch, tracker = job.settings.batch, job.settings.tracker
         self._job = job
+        self._placer = placer
         self._courier = courier
         self._sealed = sealed
         self._settled = settled
-        self._to_release: list[tuple[float, int, Settled]] = []
-        self._chunker = Chunker(plan.body_start, max_bytes=batch.max_bytes, max_rows=batch.max_rows)
-        self._tracker = Tracker(
-            max_held_rows=tracker.held_max_rows,
-            max_held_bytes=tracker.held_max_bytes,
-            max_row_bytes=batch.max_bytes - len(plan.body_start),
-            salt=job.salt,
-        )
+        self._due: list[Due] = []
+        self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
-    async def run(self, export: Export, source: RowSource) -> None:
-        """Place all rows; ends when none is open or held any more. Raises `InputError` for too many rejects."""
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        return self._job.progress.checkpoint
+
+    async def begin(self, in_flight: InFlight) -> None:
+        """Hold back what is in flight, and place rows that were held when an earlier process ended and are free now."""
+        job, tracker = self._job, self._placer.tracker
+        for batch_id in in_flight.unsettled:
+            tracker.seal(batch_id, await job.state.call(job.spool.hashes, batch_id))
+        for due in in_flight.due:
+            tracker.settle(due.batch_id, await job.state.call(job.spool.hashes, due.batch_id))
+            heapq.heappush(self._due, due)
+        in_flight.is_tracked.set()
+        held = await job.state.call(job.state.ledger.held_rows, job.record)
+        texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
+        lengths = [len(profile_id) for profile_id, _, _ in held]
+        tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
+        await self._place_freed(tracker.free())
+
+    async def read(self, export: Export, source: RowSource) -> None:
+        """Place all rows that are not placed yet. Raises `InputError` for too many rejects."""
         progress = self._job.progress
-        while (mapped := await source.read()) is not None:
+        while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
-            await self._note(mapped)
+            self._check_abandoned()
             await self._release_what_is_due()
-            await self._place(mapped.rows)
-            while self._tracker.is_full:
-                await self._seal_open_batch()
+            await self._place_block(source, block)
+            while self._placer.tracker.is_full:
+                await self._seal()
                 await self._wait_for_release("held rows are at their cap, [tracker] held_max_rows or held_max_bytes")
             # Nothing above need have waited: let the uploaders have their turn.
             await anyio.lowlevel.checkpoint()
         self._judge_rejects(is_final=True)
-        progress.reading_is_done = True
-        await self._seal_open_batch()
-        while self._tracker.held_rows:
-            await self._wait_for_release("rows whose id is in an earlier batch wait for it")
-            await self._seal_open_batch()
+        self._checkpoint.has_ended = True
 
-    async def _note(self, mapped: Mapped) -> None:
-        """Count what was read, write down the rejects, and judge whether there are too many."""
-        progress = self._job.progress
-        progress.rows.read += mapped.read
-        progress.rows.empty += mapped.empty
-        progress.rows_to_place += len(mapped.rows)
-        if mapped.rejects:
-            progress.reject(mapped.rejects)
-            await run_sync(self._job.folder.add_rejects, self._job.export.name, mapped.rejects)
+    async def end(self) -> None:
+        """Seal what is open, and go on until no row is held any more."""
+        self._job.progress.reading_is_done = True
+        await self._seal(even_if_empty=True)
+        while self._placer.tracker.held_rows:
+            await self._wait_for_release("rows whose id is in an earlier batch wait for it")
+            await self._seal()
+
+    async def _place_block(self, source: RowSource, block: Block) -> None:
+        """Place the rows of a block, and count its records as far as their rows are placed."""
+        await self._judge_rejects_of(block)
+        rest: Block | None = block
+        while rest is not None:
+            block, rest = rest, None
+            placed = self._placer.place(block.mapped.rows)
+            if placed.stop < len(block.mapped.rows):
+                if not placed.stop and not self._placer.open_rows:
+                    raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
+                block, rest = source.split(block, placed.stop)
+            await self._note(block)
+            self._checkpoint.superseded += placed.superseded
+            self._count_unplaced()
+            if placed.must_seal:
+                await self._seal()
+
+    async def _place_freed(self, rows: Rows) -> None:
+        """Place rows that were held until now, and are counted already."""
+        while len(rows):
+            placed = self._placer.place_freed(rows)
+            self._checkpoint.superseded += placed.superseded
+            self._count_unplaced()
+            if not placed.must_seal:
+                return
+            await self._seal()
+            rows = self._placer.tracker.free()
+
+    async def _note(self, block: Block) -> None:
+        """Count the records of a block, and write down its rejects."""
+        self._checkpoint.note(block.mapped)
+        self._checkpoint.position = block.end
+        if block.mapped.rejects:
+            await run_sync(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
+
+    async def _judge_rejects_of(self, block: Block) -> None:
+        """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
+        checkpoint, mapped = self._checkpoint, block.mapped
+        rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
+        if self._max_rejects.is_exceeded(rejected, read, final=False):
+            await self._note(block)
+            self._job.progress.unplaced_rows += len(mapped.rows)
             self._judge_rejects(is_final=False)
 
     def _judge_rejects(self, *, is_final: bool) -> None:
-        progress, allowed = self._job.progress, self._job.settings.export.max_rejects
-        if allowed.is_exceeded(progress.rows.rejected, progress.rows.read, final=is_final):
-            first = "; ".join(f"line {reject.line}: {reject.reason}" for reject in progress.first_rejects)
+        checkpoint = self._checkpoint
+        if self._max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
+            first = "; ".join(f"line {line}: {reason}" for line, reason in checkpoint.first_rejects)
             raise InputError(
-                f"{progress.rows.rejected:,} of the {progress.rows.read:,} rows read are rejected, more than "
-                f"[export] max_rejects = {allowed} allows. First: {first}. All are in {self._job.folder.rejects}."
+                f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows read are rejected, more than "
+                f"[export] max_rejects = {self._max_rejects} allows. First: {first}. All are in "
+                f"{self._job.folder.rejects}."
             )
 
-    async def _place(self, rows: Rows) -> None:
-        """Put every one of these rows into the open batch, or hold it."""
-        progress = self._job.progress
-        first = 0
-        while first < len(rows):
-            is_in_flight = self._tracker.is_in_flight(rows.hashes[first:])
-            taken = self._chunker.take(rows, first, is_in_flight)
-            superseded = taken.superseded + self._tracker.hold(rows, taken.to_hold)
-            progress.rows.superseded += superseded
-            progress.rows_to_place -= superseded
-            progress.held_rows = self._tracker.held_rows
-            first = taken.stop
-            if taken.is_full or first < len(rows):
-                if not self._chunker.rows:
-                    raise FatalError(
-                        "a row does not fit in an empty batch: a bug in profile-pipeline, please report it."
-                    )
-                await self._seal_open_batch()
-
-    async def _seal_open_batch(self) -> None:
-        if not self._chunker.rows:
+    async def _seal(self, *, even_if_empty: bool = False) -> None:
+        """Make the open batch durable with all that belongs to it; with `even_if_empty` also where no row is open."""
+        if not self._placer.open_rows and not even_if_empty:
             return
-        progress = self._job.progress
-        await self._courier.make_room()
-        number = len(progress.sealed) + 1
-        content = self._chunker.seal()
-        batch = await run_sync(self._job.spool.write, number, content)
-        self._tracker.seal(number, content.hashes)
-        progress.sealed[number] = batch
-        progress.rows_to_place -= batch.rows
-        log.info("batch_sealed", batch=number, rows=batch.rows, bytes=batch.size_bytes)
-        await self._sealed.send(batch)
+        job, progress = self._job, self._job.progress
+        if self._placer.open_rows:
+            await self._courier.make_room()
+        seal = self._placer.seal()
+        batch, overtaken = None, {}
+        if seal.content:
+            batch_id = job.state.ledger.allot_batch_id()
+            batch = await job.state.call(job.spool.write, batch_id, job.next_batch_number(), seal.content)
+            overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+        self._checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
+        if progress.bytes_read:
+            self._checkpoint.digest_bytes, self._checkpoint.digest = progress.bytes_read, progress.sha256
+        await job.state.call(
+            job.state.ledger.seal,
+            job.record,
+            self._checkpoint,
+            batch,
+            held=seal.held,
+            released=seal.released,
+            overtaken=overtaken,
+        )
+        for batch_id in seal.released:
+            if batch_id not in job.state.lost:
+                await job.state.call(job.spool.remove, batch_id)
+        if batch and seal.content:
+            self._placer.tracker.seal(batch.batch_id, seal.content.hashes)
+            progress.sealed[batch.batch_id] = batch
+            self._count_unplaced()
+            log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
+            await self._sealed.send(batch)
 
     async def _release_what_is_due(self) -> None:
         """Release the batches that have been settled for long enough, without waiting for any."""
         while self._settled.statistics().current_buffer_used:
-            self._note_settled(self._settled.receive_nowait())
-        while self._to_release and self._to_release[0][0] <= self._job.clock.monotonic():
-            await self._release(heapq.heappop(self._to_release)[2])
+            await self._note_settled(self._settled.receive_nowait())
+        while self._due and self._due[0].release_at <= self._job.clock.monotonic():
+            await self._release(heapq.heappop(self._due))
 
     async def _wait_for_release(self, why: str) -> None:
         """Wait until at least one batch is released, or one more is settled."""
-        if not self._tracker.batches_in_flight:
+        if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         self._job.progress.waiting = why
-        wait_s = self._to_release[0][0] - self._job.clock.monotonic() if self._to_release else float("inf")
-        with anyio.move_on_after(max(0.0, wait_s)):
-            self._note_settled(await self._settled.receive())
+        wait_s = self._due[0].release_at - self._job.clock.monotonic() if self._due else float("inf")
+        with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
+            await self._note_settled(await self._settled.receive())
+        self._check_abandoned()
         await self._release_what_is_due()
         self._job.progress.waiting = None
 
-    def _note_settled(self, settled: Settled) -> None:
-        heapq.heappush(self._to_release, (settled.release_at, settled.batch.number, settled))
+    def _check_abandoned(self) -> None:
+        if self._job.progress.is_abandoned:
+            raise InputError("abandoned by request: what was sent is followed to its end, the rest is unsent.")
 
-    async def _release(self, settled: Settled) -> None:
+    async def _note_settled(self, settled: Settled) -> None:
+        if settled.state is BatchState.SPLIT:
+            return
+        batch_id = settled.batch.batch_id
+        # It may stay in flight for long: its hashes are not kept in memory meanwhile.
+        self._placer.tracker.settle(batch_id, await self._job.state.call(self._job.spool.hashes, batch_id))
+        heapq.heappush(self._due, Due(settled.release_at, batch_id, settled.may_be_applied, settled.failed_ids))
+
+    async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""
-        number = settled.batch.number
-        waiting = self._tracker.waiting_for(number)
-        if waiting and settled.may_be_applied:
-            failed = {encode(failed_id.encode()) for failed_id in settled.failed_ids}
-            self._tracker.carry(await run_sync(self._job.spool.find_rows, number, waiting - failed))
-        freed = self._tracker.release(number)
-        if settled.state is BatchState.COMPLETE:
-            await run_sync(self._job.spool.remove, number)
-        await self._place(freed)
+        waiting = self._placer.tracker.waiting_for(due.batch_id)
+        earlier: dict[bytes, bytes] = {}
+        if waiting and due.may_be_applied:
+            failed = {encode(failed_id.encode()) for failed_id in due.failed_ids}
+            earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)
+        await self._place_freed(self._placer.release(due.batch_id, earlier))
+
+    def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
+        """The rows of a batch, by encoded id, under the header of this job's batches."""
+        spool = self._job.spool
+        rows = spool.find_rows(batch_id, profile_ids)
+        theirs, ours = spool.parameters(batch_id), self._checkpoint.parameters
+        if theirs == ours:
+            return rows
+        places = [theirs.index(name) if name in theirs else None for name in ours]
+        return {profile_id: rearrange(row, places) for profile_id, row in rows.items()}
+
+    def _count_unplaced(self) -> None:
+        tracker = self._placer.tracker
+        self._job.progress.held_rows = tracker.held_rows
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows

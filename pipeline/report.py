@@ -1,11 +1,13 @@
-"""The report of a job: what became of every row, and how the run ends."""
+"""The report of a job: what became of every row, and how the run ends; and putting away a job that has ended."""
 
 from datetime import datetime
 from typing import Any
 
 from pipeline import __version__
+from pipeline.core.encoding import encode
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.model import Settled
+from pipeline.core.lifecycle import RowRejected
+from pipeline.core.model import BatchState, FailedRow, RowCounts, Settled
 from pipeline.core.progress import Progress
 from pipeline.job import Job
 from pipeline.settings import Settings, config_digest
@@ -14,20 +16,21 @@ from pipeline.settings import Settings, config_digest
 def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> dict[str, Any]:
     """The report of a job that has ended, as `report.json` holds it; times are UTC in ISO 8601."""
     progress = job.progress
-    rows = progress.rows
+    rows = progress.close()
+    code = exit_code(progress, rows, job.settings)
     return {
-        "job": job.job_id,
-        "state": job_state(progress, job.settings),
+        "job": job.record.job_id,
+        "state": job_state(progress, code),
         "error": None if progress.error is None else str(progress.error),
-        "exit_code": int(exit_code(progress, job.settings)),
+        "exit_code": int(code),
         "export": {
             "name": job.export.name,
-            "bytes": progress.bytes_read,
-            "sha256": progress.sha256,
+            "bytes": progress.bytes_read or progress.checkpoint.digest_bytes,
+            "sha256": progress.sha256 or progress.checkpoint.digest,
             "rows": rows.read,
         },
         "client_code": job.settings.target.client_code,
-        "columns_sent": list(progress.columns_sent),
+        "columns_sent": list(progress.checkpoint.columns_sent),
         "version": __version__,
         "config_sha256": config_digest(job.settings),
         "started_at": started_at.isoformat(timespec="seconds"),
@@ -47,8 +50,8 @@ def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds:
             "file": job.folder.rejects.name,
             "by_reason": dict(progress.rejects_by_reason.most_common()),
         },
-        "warnings": progress.warnings.as_dict(),
-        "batches": [_batch(progress.settled[number]) for number in sorted(progress.settled)],
+        "warnings": progress.checkpoint.warnings.as_dict(),
+        "batches": [_batch(settled) for settled in progress.batches()],
         "calls": progress.calls,
     }
 
@@ -67,18 +70,67 @@ def _batch(settled: Settled) -> dict[str, Any]:
     return facts
 
 
-def job_state(progress: Progress, settings: Settings) -> str:
+def job_state(progress: Progress, code: ExitCode) -> str:
     """`done`, `incomplete` (rows lost), `failed` (the export) or `unfinished` (run again)."""
     if isinstance(progress.error, InputError):
         return "failed"
     if progress.error is not None:
         return "unfinished"
-    return "incomplete" if exit_code(progress, settings) is ExitCode.ROWS_LOST else "done"
+    return "incomplete" if code is ExitCode.ROWS_LOST else "done"
 
 
-def exit_code(progress: Progress, settings: Settings) -> ExitCode:
+def exit_code(progress: Progress, rows: RowCounts, settings: Settings) -> ExitCode:
     """How a run of this job alone ends."""
     if progress.error is not None:
         return progress.error.exit_code
-    is_lossy = settings.settle.max_lost.is_exceeded(progress.rows.lost, progress.rows.read, final=True)
+    is_lossy = settings.settle.max_lost.is_exceeded(rows.lost, rows.read, final=True)
     return ExitCode.ROWS_LOST if is_lossy else ExitCode.DONE
+
+
+async def put_away(job: Job, report: dict[str, Any]) -> None:
+    """Write the report of a job that has ended, and let go of what nobody will ask for again.
+
+    An unfinished job keeps everything: the next run goes on with it.
+    """
+    if report["state"] == "unfinished":
+        return
+    state = job.state
+    now = job.clock.monotonic()
+    never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
+    released = [
+        batch_id
+        for batch_id, settled in job.progress.settled.items()
+        if settled.release_at <= now and settled.state is not BatchState.SPLIT
+    ]
+    await state.call(_write, job, report)
+    await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=[*never_sent, *released])
+    for batch_id in (*never_sent, *released):
+        if batch_id not in state.lost:
+            await state.call(state.spool.remove, batch_id)
+
+
+def _write(job: Job, report: dict[str, Any]) -> None:
+    """The report and the rows that Target rejected or failed, in files."""
+    facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
+    job.folder.add_target_rejects(job.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
+    failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
+    if failed:
+        job.folder.write_failed(job.export.name, failed)
+    job.folder.write_report(report)
+
+
+def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:
+    """The rows that Target named as failed, with the lines they came from."""
+    if not settled.failed_ids:
+        return []
+    # Should Target name an id in the encoded form in which it got it, that is looked for too.
+    forms = {form for failed_id in settled.failed_ids for form in (encode(failed_id.encode()), failed_id.encode())}
+    lines = job.spool.find_lines(settled.batch.batch_id, forms)
+    return [
+        FailedRow(
+            failed_id,
+            lines.get(encode(failed_id.encode()), lines.get(failed_id.encode())),
+            settled.batch.number,
+        )
+        for failed_id in settled.failed_ids
+    ]

@@ -1,24 +1,32 @@
-"""The rows of an open export, block by block: read, framed, mapped and encoded."""
+"""The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
 
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import InputError
-from pipeline.core.framing import BOM, BrokenLine, Framer, Record, detect_delimiter
+from pipeline.core.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
 from pipeline.core.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
 from pipeline.edges.exports import Export, open_export
-from pipeline.job import Job
+from pipeline.settings_sections import ExportSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Records that were read together, what became of them, and where reading goes on behind them."""
+
+    records: list[Record | BrokenLine]
+    mapped: Mapped
+    end: Position
 
 
 class RowSource:
     """Made by `open_rows`; `plan` says what is sent."""
 
     def __init__(
-        self,
-        export: Export,
-        framer: Framer,
-        plan: ColumnPlan,
-        mapper: RowMapper,
-        first: list[Record | BrokenLine],
+        self, export: Export, framer: Framer, plan: ColumnPlan, mapper: RowMapper, first: list[Record | BrokenLine]
     ) -> None:
         self.plan = plan
         self._export = export
@@ -27,8 +35,8 @@ class RowSource:
         self._framed = first
         self._is_at_end = False
 
-    async def read(self) -> Mapped | None:
-        """What became of the next records, possibly none; None at the end of the export."""
+    async def read(self) -> Block | None:
+        """The next records, possibly none; None at the end of the export."""
         framed, self._framed = self._framed, []
         if not framed:
             if self._is_at_end:
@@ -36,52 +44,92 @@ class RowSource:
             block = await self._export.read_block()
             self._is_at_end = not block
             framed = self._framer.feed(block) if block else self._framer.finish()
-        return self._mapper.map(framed)
+        return Block(framed, self._mapper.map(framed), self._framer.position)
+
+    def split(self, block: Block, row: int) -> tuple[Block, Block]:
+        """The block just read in two: up to its row to send of that index, and from it on."""
+        line = int(block.mapped.rows.lines[row])
+        index = bisect_left(block.records, line, key=lambda record: record.line)
+        first, rest = block.records[:index], block.records[index:]
+        return (
+            Block(first, self._mapper.map(first), self._framer.position_of(line)),
+            Block(rest, self._mapper.map(rest), block.end),
+        )
 
 
-async def open_rows(export: Export, job: Job) -> RowSource:
-    """Read up to the header and plan the columns. Raises `InputError` (65) for an export that cannot be sent."""
-    settings = job.settings.export
-    framer, delimiter, framed = await _frame_start(export, settings.delimiter)
+async def open_rows(
+    export: Export,
+    settings: ExportSettings,
+    checkpoint: Checkpoint,
+    *,
+    carried: Iterable[str],
+    max_batch_bytes: int,
+    salt: int,
+) -> RowSource:
+    """Read the header, plan the columns, and go to the checkpoint.
+
+    `carried` are the parameters of batches in flight that rows held for them may bring along. Raises `InputError`
+    (65) for an export that cannot be sent, or is not the one that the checkpoint was made of.
+    """
+    if checkpoint.digest_bytes:
+        # The header is read from a file of its own: this one is read from its start once more, for its digest.
+        async with open_export(export.path) as again:
+            start = await _read_start(again, settings.delimiter)
+    else:
+        start = await _read_start(export, settings.delimiter)
     plan = plan_columns(
-        read_header(framed[0]),
+        read_header(start.framed[0]),
         id_column=settings.id_column,
         id_kind=settings.id_kind,
         columns=settings.columns,
         unlisted=settings.unlisted,
-    )
+        # What the header row of a job's batches says does not change while the job lasts.
+    ).carrying(checkpoint.parameters or carried)
     mapper = RowMapper(
         plan,
-        delimiter=delimiter,
+        delimiter=start.delimiter,
         on_delimiter=settings.on_delimiter,
         replacement=settings.replacement,
-        max_row_bytes=job.settings.batch.max_bytes - len(plan.body_start),
-        salt=job.salt,
+        max_row_bytes=max_batch_bytes - len(plan.body_start),
+        salt=salt,
     )
-    job.progress.columns_sent = plan.parameters
-    job.progress.warnings = mapper.warnings
-    return RowSource(export, framer, plan, mapper, framed[1:])
+    if not checkpoint.digest_bytes:
+        return RowSource(export, start.framer, plan, mapper, start.framed[1:])
+    behind = await export.skip_to(
+        checkpoint.position.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
+    )
+    framer = Framer(start.delimiter, start=checkpoint.position)
+    return RowSource(export, framer, plan, mapper, framer.feed(behind))
 
 
 async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
     """The column names of an export. Raises `InputError` (65, 66)."""
     async with open_export(path) as export:
-        _, _, framed = await _frame_start(export, delimiter)
-        return read_header(framed[0])
+        start = await _read_start(export, delimiter)
+        return read_header(start.framed[0])
 
 
-async def _frame_start(export: Export, delimiter: str) -> tuple[Framer, bytes, list[Record | BrokenLine]]:
-    """Frame the export as far as it takes to have its header; the framer, the delimiter, and what is framed."""
-    head = (await export.read_block()).removeprefix(BOM)
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The beginning of an export, framed as far as it takes to have its header."""
+
+    framer: Framer
+    delimiter: bytes
+    framed: list[Record | BrokenLine]
+
+
+async def _read_start(export: Export, delimiter: str) -> _Start:
+    block = await export.read_block()
+    head = block.removeprefix(BOM)
     found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
-    framer = Framer(found)
+    framer = Framer(found, start=Position(offset=len(block) - len(head)))
     framed = framer.feed(head)
     while not framed and (block := await export.read_block()):
         framed = framer.feed(block)
     framed = framed or framer.finish()
     if not framed:
         raise InputError(f"{export.path} is empty: it has not even a header line.", line=1)
-    return framer, found, framed
+    return _Start(framer, found, framed)
 
 
 def read_header(first: Record | BrokenLine) -> list[str]:

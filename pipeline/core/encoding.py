@@ -7,6 +7,8 @@ Source: Adobe's documentation of the Bulk Profile Update API.
 """
 
 import re
+from collections.abc import Sequence
+from itertools import zip_longest
 
 #: Bytes sent as they are.
 KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
@@ -42,10 +44,19 @@ def replace_delimiters(value: bytes, replacement: bytes) -> bytes:
 
 
 def merge(earlier: bytes, later: bytes) -> bytes:
-    """One encoded row from two of the same id and columns: the later non-empty cell wins.
+    """One encoded row from two of the same id and header: the later non-empty cell wins.
 
-    Both end with a line feed, and so does the result.
+    Both end with a line feed, and so does the result; the shorter one lacks its last cells.
     """
-    kept = earlier[:-1].split(b",")
-    newer = later[:-1].split(b",")
-    return b",".join([new or old for old, new in zip(kept, newer, strict=True)]) + b"\n"
+    cells = zip_longest(earlier[:-1].split(b","), later[:-1].split(b","), fillvalue=b"")
+    return b",".join([new or old for old, new in cells]) + b"\n"
+
+
+def rearrange(row: bytes, places: Sequence[int | None]) -> bytes:
+    """An encoded row under another header: cell i of the result is cell `places[i]` of the row, or empty.
+
+    The id stays in front; cells are counted behind it, and empty ones at the end are left out.
+    """
+    profile_id, *cells = row[:-1].split(b",")
+    moved = [b"" if place is None or place >= len(cells) else cells[place] for place in places]
+    return b",".join((profile_id, *moved)).rstrip(b",") + b"\n"

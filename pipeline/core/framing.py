@@ -13,6 +13,7 @@ The result does not depend on how the file was cut into blocks.
 """
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.core.model import Reason
@@ -34,6 +35,22 @@ class Record(NamedTuple):
     raw: bytes
     fields: list[bytes]
     has_bare_quote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where reading can go on: `offset` bytes into the export, at line `line`.
+
+    With `is_skipping` the rest of that line belongs to a broken one and is passed over.
+    """
+
+    offset: int = 0
+    line: int = 1
+    is_skipping: bool = False
+
+
+#: The beginning of an export without a byte order mark.
+START = Position()
 
 
 class BrokenLine(NamedTuple):
@@ -63,18 +80,29 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
 class Framer:
     """Frames an export fed block by block; holds at most one record and one block in memory."""
 
-    def __init__(self, delimiter: bytes, *, line: int = 1, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+    def __init__(self, delimiter: bytes, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self._delimiter = delimiter
         self._max_record_bytes = max_record_bytes
-        self._line = line
+        self._offset = start.offset
+        self._line = start.line
+        self._skipping_line = start.is_skipping
         self._buffer = b""
         self._at_end = False
-        self._skipping_line = False
+        self._last_start = start
+        self._last_buffer = b""
 
     @property
-    def pending_bytes(self) -> int:
-        """Bytes fed and not yet framed: the beginning of a record."""
-        return len(self._buffer)
+    def position(self) -> Position:
+        """Where what is not framed yet begins."""
+        return Position(self._offset, self._line, self._skipping_line)
+
+    def position_of(self, line: int) -> Position:
+        """Where a record begins that the last `feed` or `finish` framed, by its line number."""
+        # Lines are lines: however records were cut, this one begins behind so many line feeds.
+        at = 0
+        for _ in range(line - self._last_start.line):
+            at = self._last_buffer.index(b"\n", at) + 1
+        return Position(self._last_start.offset + at, line)
 
     def feed(self, block: bytes) -> list[Record | BrokenLine]:
         """The records that are whole after this block."""
@@ -88,6 +116,7 @@ class Framer:
 
     def _frame(self) -> list[Record | BrokenLine]:
         framed: list[Record | BrokenLine] = []
+        self._last_start, self._last_buffer = self.position, self._buffer
         buffer, delimiter, max_bytes = self._buffer, self._delimiter, self._max_record_bytes
         start = self._skip_line(0) if self._skipping_line else 0
         while start < len(buffer):
@@ -104,6 +133,7 @@ class Framer:
             self._line += 1
             start = line_end + 1
         self._buffer = buffer[start:]
+        self._offset += start
         return framed
 
     def _frame_slowly(self, start: int, line_end: int, framed: list[Record | BrokenLine]) -> int:

@@ -6,8 +6,8 @@ applies. Nothing is trimmed, nothing is repaired, and only the mapped columns le
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import numpy as np
@@ -61,18 +61,28 @@ def suggest_parameter_name(column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """Which fields of a record are sent: the id first, then the cells in the order of the export's header."""
+    """Which fields of a record are sent: the id first, then the cells in the order of the export's header.
+
+    `carried` are parameters that the export does not have: rows held for a batch of an earlier export bring them
+    along. Rows end before them, as Target allows.
+    """
 
     field_count: int
     id_kind: str
     id_index: int
     cell_indexes: tuple[int, ...]
     parameters: tuple[str, ...]
+    carried: tuple[str, ...] = ()
 
     @property
     def body_start(self) -> bytes:
         """What a batch begins with: `batch=`, then the header row and its line feed."""
-        return f"batch={','.join((self.id_kind, *self.parameters))}\n".encode()
+        return f"batch={','.join((self.id_kind, *self.parameters, *self.carried))}\n".encode()
+
+    def carrying(self, parameters: Iterable[str]) -> "ColumnPlan":
+        """This plan, for batches that may carry these parameters too."""
+        more = dict.fromkeys(name for name in parameters if name not in self.parameters)
+        return replace(self, carried=tuple(more))
 
 
 def plan_columns(
@@ -171,11 +181,15 @@ def _check_parameters(header: Sequence[str], sent: Sequence[tuple[int, str]]) ->
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What became of a list of records: rows to send, rejects in file order, and how many rows were empty."""
+    """What became of a list of records: rows to send, rejects in file order, and how many rows were empty.
+
+    `warnings` are counted over the rows to send.
+    """
 
     rows: Rows
     rejects: list[Reject]
     empty: int
+    warnings: Warnings
 
     @property
     def read(self) -> int:
@@ -193,7 +207,7 @@ def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt:
 
 
 class RowMapper:
-    """Maps, encodes and judges records; counts warnings over the rows to send in `warnings`.
+    """Maps, encodes and judges records.
 
     `delimiter` is the export's, `max_row_bytes` what one encoded row with its line feed may take in a batch of
     its own, `salt` that of the ids' hashes.
@@ -209,7 +223,7 @@ class RowMapper:
         max_row_bytes: int,
         salt: int,
     ) -> None:
-        self.warnings = Warnings()
+        self._warnings = Warnings()
         self._plan = plan
         self._on_delimiter = on_delimiter
         self._replacement = replacement.encode()
@@ -228,6 +242,7 @@ class RowMapper:
         lines: list[int] = []
         rejects: list[Reject] = []
         empty = 0
+        self._warnings = Warnings()
         for record in records:
             row = self._encoded_row(record)
             if isinstance(row, Reject):
@@ -240,7 +255,7 @@ class RowMapper:
                 texts.append(row)
                 id_lengths.append(row.index(b","))
                 lines.append(record.line)
-        return Mapped(pack_rows(texts, id_lengths, lines, self._salt), rejects, empty)
+        return Mapped(pack_rows(texts, id_lengths, lines, self._salt), rejects, empty, self._warnings)
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | None:
         """The encoded row of a record with its line feed, id first; None if all but the id is empty."""
@@ -303,7 +318,7 @@ class RowMapper:
         return None
 
     def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
-        warnings = self.warnings
+        warnings = self._warnings
         warnings.bare_quote += record.has_bare_quote
         warnings.value_with_delimiter += with_delimiter
         if row_bytes <= SAFE_ID_CHARACTERS:
@@ -316,7 +331,7 @@ class RowMapper:
     def _count_empty_cells(self, row: bytes) -> None:
         for parameter, cell in zip(self._plan.parameters, row[:-1].split(b",")[1:], strict=True):
             if not cell:
-                self.warnings.empty_cells[parameter] += 1
+                self._warnings.empty_cells[parameter] += 1
 
 
 def is_utf8(raw: bytes) -> bool:

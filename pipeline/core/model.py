@@ -6,6 +6,7 @@ Sizes are bytes, lines count from 1, arrays are numpy arrays of the shapes given
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,9 +91,22 @@ class Warnings:
     bare_quote: int = 0
     empty_cells: Counter[str] = field(default_factory=Counter)
 
-    def as_dict(self) -> dict[str, object]:
+    def add(self, other: "Warnings") -> None:
+        """Count those of more rows."""
+        self.id_over_128_characters += other.id_over_128_characters
+        self.value_over_256_characters += other.value_over_256_characters
+        self.value_with_delimiter += other.value_with_delimiter
+        self.bare_quote += other.bare_quote
+        self.empty_cells.update(other.empty_cells)
+
+    @classmethod
+    def from_dict(cls, counts: dict[str, Any]) -> "Warnings":
+        """What `as_dict` made."""
+        return cls(**{**counts, "empty_cells": Counter(counts.get("empty_cells", {}))})
+
+    def as_dict(self) -> dict[str, Any]:
         """Only what occurred, for the report."""
-        counts: dict[str, object] = {
+        counts: dict[str, Any] = {
             "id_over_128_characters": self.id_over_128_characters,
             "value_over_256_characters": self.value_over_256_characters,
             "value_with_delimiter": self.value_with_delimiter,
@@ -142,6 +156,7 @@ class BatchState(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     UNCONFIRMED = "unconfirmed"
+    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,27 +175,35 @@ class BatchContent:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Batch:
-    """A sealed batch: its body lies in the spool under its number, and these are its facts."""
+    """A sealed batch: its body lies in the spool under its `batch_id`, and these are its facts.
 
+    `batch_id` is its own among all batches of a state directory, `number` among those of its job. `parent` is the
+    batch that was split into this one and another.
+    """
+
+    batch_id: int
     number: int
     rows: int
     size_bytes: int
     sha256: str
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that Target named as failed: its id as Target names it, and its line (None if not in the batch)."""
+    """A row that Target named as failed: its id as Target names it, its line (None if not in the batch), its batch."""
 
     profile_id: str
     line: int | None
+    batch_number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The final outcome of a batch.
 
-    `confirmed + failed + unconfirmed` equals its rows. `why` says in words what kept it from being all confirmed.
+    `confirmed + failed + unconfirmed + rejected` equals its rows, but for a split batch, whose children have them.
+    `why` says in words what kept it from being all confirmed.
     `release_at` is the monotonic time in seconds at which its ids are free; `may_be_applied` whether Target may
     have taken any copy of it.
     """
@@ -195,3 +218,4 @@ class Settled:
     may_be_applied: bool
     failed_ids: tuple[str, ...] = ()
     why: str | None = None
+    rejected: int = 0

@@ -4,6 +4,7 @@ Pure: times are seconds of one monotonic clock, passed in.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 #: The length of Target's budget window in seconds (Adobe: 50 calls a minute, above it HTTP 503).
 MINUTE_S = 60.0
@@ -55,10 +56,10 @@ class StatusWindow:
     begin while its number is less than `size` above that of the oldest one whose batch is not settled.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, next_number: int = 0, unsettled: Iterable[int] = ()) -> None:
         self._size = size
-        self._next_number = 0
-        self._unsettled: set[int] = set()
+        self._next_number = next_number
+        self._unsettled = set(unsettled)
 
     @property
     def is_open(self) -> bool:

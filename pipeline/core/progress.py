@@ -4,67 +4,91 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.core.model import Batch, Reject, RowCounts, Settled, Warnings
+from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.model import Batch, BatchState, RowCounts, Settled
 
 if TYPE_CHECKING:
     from pipeline.core.errors import PipelineError
 
-#: So many rejects are named where the number of rejects stops a job.
-_FIRST_REJECTS = 3
+#: Why a row is rejected that Target refused; the message of Target goes with it.
+TARGET_REFUSED = "target.refused"
 
 
 @dataclass(slots=True)
 class Progress:
-    """The counts and batches of a job so far.
+    """The counts and batches of a job so far; batches are named by their `batch_id`.
 
-    `rows` holds what is already final of each class; rows in sealed batches enter it as the batches settle.
-    `error` is what ended the job early. `waiting` says in words what nothing goes on without, if anything.
+    `unplaced_rows` are those read that are in no sealed batch yet: open or held. `possibly_taken` are batches that
+    Target may have. `error` is what ended the job early. `waiting` says in words what nothing goes on without.
     """
 
-    rows: RowCounts = field(default_factory=RowCounts)
-    warnings: Warnings = field(default_factory=Warnings)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     export_bytes: int = 0
     bytes_read: int = 0
     sha256: str = ""
-    columns_sent: tuple[str, ...] = ()
-    rejects_by_reason: Counter[str] = field(default_factory=Counter)
-    first_rejects: list[Reject] = field(default_factory=list)
+    unplaced_rows: int = 0
+    held_rows: int = 0
     sealed: dict[int, Batch] = field(default_factory=dict)
     possibly_taken: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
     settled: dict[int, Settled] = field(default_factory=dict)
-    held_rows: int = 0
-    rows_to_place: int = 0
     calls: int = 0
     waiting: str | None = None
     reading_is_done: bool = False
+    is_abandoned: bool = False
     error: "PipelineError | None" = None
 
-    def reject(self, rejects: list[Reject]) -> None:
-        """Count these rejected rows."""
-        self.rows.rejected += len(rejects)
-        self.rejects_by_reason.update(reject.reason.value for reject in rejects)
-        self.first_rejects += rejects[: _FIRST_REJECTS - len(self.first_rejects)]
+    @property
+    def rejects_by_reason(self) -> Counter[str]:
+        """Rejected rows by reason, those that Target refused with them."""
+        refused = sum(settled.rejected for settled in self.settled.values())
+        return self.checkpoint.by_reason + Counter({TARGET_REFUSED: refused})
 
-    def settle(self, settled: Settled) -> None:
-        """A batch is settled: its rows are in their classes now."""
-        self.settled[settled.batch.number] = settled
-        self.rows.confirmed += settled.confirmed
-        self.rows.failed += settled.failed
-        self.rows.unconfirmed += settled.unconfirmed
+    def rows(self) -> RowCounts:
+        """What has become of the rows so far; all classes but `unsent` are final."""
+        checkpoint, settled = self.checkpoint, self.settled.values()
+        return RowCounts(
+            read=checkpoint.read,
+            superseded=checkpoint.superseded,
+            empty=checkpoint.empty,
+            rejected=checkpoint.rejected + sum(batch.rejected for batch in settled),
+            confirmed=sum(batch.confirmed for batch in settled),
+            failed=sum(batch.failed for batch in settled),
+            unconfirmed=sum(batch.unconfirmed for batch in settled),
+        )
 
-    def close(self) -> None:
-        """The job has ended: put every row that is in no class yet into one, and check that all are in one.
+    def close(self) -> RowCounts:
+        """The classes of all rows of a job that has ended; raises `FatalError` unless each row is in exactly one.
 
         Rows of a batch that Target may have are unconfirmed; all others that did not get that far are unsent.
         """
-        for number, batch in self.sealed.items():
-            if number in self.settled:
+        rows = self.rows()
+        rows.unsent = self.unplaced_rows
+        for batch_id, batch in self.sealed.items():
+            if batch_id in self.settled:
                 continue
-            if number in self.possibly_taken:
-                self.rows.unconfirmed += batch.rows
+            if batch_id in self.possibly_taken:
+                rows.unconfirmed += batch.rows
             else:
-                self.rows.unsent += batch.rows
-        self.rows.unsent += self.rows_to_place
-        self.rows_to_place = 0
-        self.rows.check()
+                rows.unsent += batch.rows
+        rows.check()
+        return rows
+
+    def batches(self) -> list[Settled]:
+        """The settled batches in the order of their numbers."""
+        return sorted(self.settled.values(), key=lambda settled: settled.batch.number)
+
+    @property
+    def batches_under_way(self) -> int:
+        """Batches that Target accepted and that are not settled."""
+        return len(self.accepted - self.settled.keys())
+
+    @property
+    def sealed_rows(self) -> int:
+        """Rows in sealed batches, counted once where a batch was split."""
+        return sum(batch.rows for batch in self.sealed.values() if batch.parent is None)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether any batch had to be split."""
+        return any(settled.state is BatchState.SPLIT for settled in self.settled.values())

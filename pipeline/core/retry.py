@@ -5,34 +5,20 @@ Being throttled, not reaching Target, or being refused for the token costs no at
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
-from pipeline.core.reply import (
-    Accepted,
-    Ambiguous,
-    PostOutcome,
-    Refused,
-    Throttled,
-    Unauthorized,
-    Unreachable,
+from pipeline.core.lifecycle import (
+    Fact,
+    GivenUp,
+    InDoubt,
+    Life,
+    NotTaken,
+    RefusedAs,
+    Taken,
 )
+from pipeline.core.reply import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
 
-
-class Stop(Enum):
-    """The batch is not sent again, and why."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    ATTEMPTS_USED = "all attempts used"
-    UNAVAILABLE = "Target unavailable for too long"
-    UNAUTHORIZED = "token refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Send the same bytes again after `after_s` seconds."""
-
-    after_s: float
+#: A batch that Target calls stuck is sent once more; twice stuck is unconfirmed.
+MAX_STUCK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,39 +38,27 @@ class RetryPolicy:
         # 2 ** 60 is beyond any wait; larger powers would not fit in a float some day.
         return jitter * min(self.backoff_max_s, self.backoff_s * 2.0 ** min(failures - 1, 60))
 
+    def giving_up(self, life: Life) -> GivenUp | None:
+        """The fact that ends a batch that waits to be sent, if it has had all its attempts."""
+        if life.ambiguous >= self.attempts:
+            return GivenUp(f"all {self.attempts} attempts used, none with a usable answer")
+        if life.stuck >= MAX_STUCK:
+            return GivenUp("Target called the batch stuck twice")
+        return None
 
-class Upload:
-    """The attempts to get one batch accepted."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self.attempts = 0
-        #: Monotonic times at which ambiguous attempts ended.
-        self.open_since: list[float] = []
-        self._policy = policy
-        self._failures = 0
-        self._token_was_reread = False
-
-    def after(self, outcome: PostOutcome, *, now: float, silent_s: float, jitter: float) -> Again | Stop:
-        """What follows this outcome. `silent_s`: how long Target has given no sign of life; `jitter` in [0, 1)."""
-        self._failures += 1
-        backoff_s = self._policy.wait_s(self._failures, jitter)
-        match outcome:
-            case Accepted():
-                self.attempts += 1
-                self._failures = 0
-                return Stop.ACCEPTED
-            case Refused():
-                self.attempts += 1
-                return Stop.REFUSED
-            case Ambiguous():
-                self.attempts += 1
-                self.open_since.append(now)
-                used = len(self.open_since) >= self._policy.attempts
-                return Stop.ATTEMPTS_USED if used else Again(backoff_s)
-            case Unauthorized():
-                if self._token_was_reread:
-                    return Stop.UNAUTHORIZED
-                self._token_was_reread = True
-                return Again(0.0)
-            case Throttled() | Unreachable():
-                return Stop.UNAVAILABLE if silent_s >= self._policy.give_up_after_s else Again(backoff_s)
+def attempt_fact(outcome: PostOutcome) -> Fact:
+    """What the outcome of a POST says about the batch."""
+    match outcome:
+        case Accepted(status_url):
+            return Taken(status_url)
+        case Refused(message):
+            return RefusedAs(message)
+        case Ambiguous(why):
+            return InDoubt(why)
+        case Throttled():
+            return NotTaken("too many calls")
+        case Unreachable(why):
+            return NotTaken(why)
+        case Unauthorized(http_status):
+            return NotTaken(f"HTTP {http_status}: the token was refused")

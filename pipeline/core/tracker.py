@@ -5,7 +5,9 @@ and not released), every row of that id is held; held rows of one id merge. When
 freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
 batch as replacing what an earlier one set, nothing is missing.
 
-Ids in flight are kept as sorted 64-bit hashes, 8 bytes each. A collision may hold a row needlessly, never free one.
+Ids in flight are kept as sorted 64-bit hashes, 8 bytes each: those of unsettled batches once more in one array for
+a fast search, while those of settled ones may lie in mapped files. A collision may hold a row needlessly, never free
+one.
 """
 
 from dataclasses import dataclass
@@ -32,9 +34,16 @@ class HeldRow:
     hash: int
     following: "HeldRow | None" = None
 
+    def chain(self) -> list["HeldRow"]:
+        """This row and those that wait behind it."""
+        rows = [self]
+        while rows[-1].following:
+            rows.append(rows[-1].following)
+        return rows
+
 
 class Tracker:
-    """What is in flight and what waits for it, within one job.
+    """What is in flight and what waits for it; batches are named by their `batch_id`.
 
     `max_held_rows` and `max_held_bytes` are where `is_full` begins: then seal the open batch, and read no further
     until a batch is released. `max_row_bytes` is what fits in a batch of its own.
@@ -46,8 +55,10 @@ class Tracker:
         self._max_row_bytes = max_row_bytes
         self._salt = salt
         self._in_flight: dict[int, Hashes] = {}
-        self._all_in_flight: Hashes = np.empty(0, dtype=np.uint64)
+        self._unsettled: set[int] = set()
+        self._all_unsettled: Hashes = np.empty(0, dtype=np.uint64)
         self._held: dict[bytes, HeldRow] = {}
+        self._changed: set[bytes] = set()
         self.held_rows = 0
         self.held_bytes = 0
 
@@ -63,11 +74,30 @@ class Tracker:
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
         """Which of these ids are in a batch in flight; shape (n,)."""
-        return _contains(self._all_in_flight, hashes)
+        found = _contains(self._all_unsettled, hashes)
+        for batch_id, known in self._in_flight.items():
+            if batch_id not in self._unsettled:
+                found |= _contains(known, hashes)
+        return found
 
-    def seal(self, number: int, hashes: Hashes) -> None:
+    def seal(self, batch_id: int, hashes: Hashes) -> None:
         """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on."""
-        self._in_flight[number] = hashes
+        self._in_flight[batch_id] = hashes
+        self._unsettled.add(batch_id)
+        self._gather()
+
+    def settle(self, batch_id: int, hashes: Hashes) -> None:
+        """A batch is settled and may stay in flight for long; `hashes` are the same, mapped from a file perhaps."""
+        self._in_flight[batch_id] = hashes
+        self._unsettled.discard(batch_id)
+        self._gather()
+
+    def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
+        """A batch was replaced by others that hold the same ids between them."""
+        del self._in_flight[batch_id]
+        self._unsettled.discard(batch_id)
+        self._in_flight.update(children)
+        self._unsettled.update(children)
         self._gather()
 
     def hold(self, rows: Rows, indexes: list[int]) -> int:
@@ -77,24 +107,44 @@ class Tracker:
             text = rows.text(index)
             row = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]))
             profile_id = text[: int(rows.id_lengths[index])]
-            last = self._held.get(profile_id)
-            while last and last.following:
-                last = last.following
+            first = self._held.get(profile_id)
+            last = first.chain()[-1] if first else None
+            self._changed.add(profile_id)
             if last and len(merged := merge(last.text, text)) <= self._max_row_bytes:
                 self._replace(last, merged)
                 last.line = row.line
                 continue
-            if last:
-                last.following = row
-            else:
-                self._held[profile_id] = row
-            self.held_rows += 1
-            self.held_bytes += len(text) + HELD_ROW_OVERHEAD_BYTES
+            self._append(profile_id, last, row)
         return len(indexes) - (self.held_rows - before)
 
-    def waiting_for(self, number: int) -> set[bytes]:
+    def put_back(self, rows: Rows, indexes: list[int]) -> None:
+        """Let rows that were freed wait once more, in front of what is held of their ids."""
+        for index in indexes:
+            text = rows.text(index)
+            profile_id = text[: int(rows.id_lengths[index])]
+            behind = self._held.get(profile_id)
+            self._held[profile_id] = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]), behind)
+            self._changed.add(profile_id)
+            self.held_rows += 1
+            self.held_bytes += len(text) + HELD_ROW_OVERHEAD_BYTES
+
+    def restore(self, rows: Rows) -> None:
+        """Rows that were held before a restart, in the order in which they were."""
+        for index in range(len(rows)):
+            text = rows.text(index)
+            profile_id = text[: int(rows.id_lengths[index])]
+            first = self._held.get(profile_id)
+            row = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]))
+            self._append(profile_id, first.chain()[-1] if first else None, row)
+
+    def take_changes(self) -> dict[bytes, list[HeldRow]]:
+        """What waits now for each id of which that changed since the last call; an empty list: nothing any more."""
+        changed, self._changed = self._changed, set()
+        return {profile_id: first.chain() if (first := self._held.get(profile_id)) else [] for profile_id in changed}
+
+    def waiting_for(self, batch_id: int) -> set[bytes]:
         """Encoded ids of the held rows that (by their hash) wait for this batch."""
-        is_waiting = _contains(self._in_flight[number], self._held_hashes())
+        is_waiting = _contains(self._in_flight[batch_id], self._held_hashes())
         ids = list(self._held)
         return {ids[index] for index in np.flatnonzero(is_waiting)}
 
@@ -108,11 +158,17 @@ class Tracker:
             carrying = merge(text, held.text)
             if len(carrying) <= self._max_row_bytes:
                 self._replace(held, carrying)
+                self._changed.add(profile_id)
 
-    def release(self, number: int) -> Rows:
-        """A batch is released: the held rows that wait for nothing any more, in the order of their lines."""
-        del self._in_flight[number]
-        self._gather()
+    def release(self, batch_id: int) -> None:
+        """A batch is released: its ids are free."""
+        del self._in_flight[batch_id]
+        if batch_id in self._unsettled:
+            self._unsettled.discard(batch_id)
+            self._gather()
+
+    def free(self) -> Rows:
+        """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
         ids = list(self._held)
         is_free = ~self.is_in_flight(self._held_hashes())
         freed = sorted((self._held[ids[index]].line, ids[index]) for index in np.flatnonzero(is_free))
@@ -124,10 +180,19 @@ class Tracker:
             self._salt,
         )
 
+    def _append(self, profile_id: bytes, last: HeldRow | None, row: HeldRow) -> None:
+        if last:
+            last.following = row
+        else:
+            self._held[profile_id] = row
+        self.held_rows += 1
+        self.held_bytes += len(row.text) + HELD_ROW_OVERHEAD_BYTES
+
     def _pop(self, profile_id: bytes) -> HeldRow:
         row = self._held.pop(profile_id)
         if row.following:
             self._held[profile_id] = row.following
+        self._changed.add(profile_id)
         self.held_rows -= 1
         self.held_bytes -= len(row.text) + HELD_ROW_OVERHEAD_BYTES
         return row
@@ -140,12 +205,10 @@ class Tracker:
         return np.fromiter((row.hash for row in self._held.values()), dtype=np.uint64, count=len(self._held))
 
     def _gather(self) -> None:
-        """All hashes in flight in one sorted array: one search instead of one per batch."""
-        if self._in_flight:
-            # A stable sort merges runs that are sorted already.
-            self._all_in_flight = np.sort(np.concatenate(list(self._in_flight.values())), kind="stable")
-        else:
-            self._all_in_flight = np.empty(0, dtype=np.uint64)
+        """All hashes of unsettled batches in one sorted array: one search instead of one per batch."""
+        known = [self._in_flight[batch_id] for batch_id in self._unsettled]
+        # A stable sort merges runs that are sorted already.
+        self._all_unsettled = np.sort(np.concatenate([*known, np.empty(0, dtype=np.uint64)]), kind="stable")
 
 
 def _contains(known: Hashes, hashes: Hashes) -> Flags:

@@ -9,11 +9,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
+from pipeline.core.lifecycle import RowRejected
 from pipeline.core.mapping import is_utf8
 from pipeline.core.model import FailedRow, Reject
+from pipeline.core.progress import TARGET_REFUSED
 from pipeline.edges.durable import disk_error, make_directory, write_durably
 
 
@@ -43,21 +46,63 @@ class JobFolder:
         """Write down rejected rows."""
         _append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
 
-    def add_failed(self, export_name: str, batch_number: int, rows: Iterable[FailedRow]) -> None:
-        """Write down rows that Target named as failed."""
+    @property
+    def rejects_bytes(self) -> int:
+        """Length of the rejects file so far."""
+        return self.rejects.stat().st_size if self.rejects.exists() else 0
+
+    def cut_rejects(self, length: int) -> None:
+        """Take back what was written to the rejects file behind that length."""
+        if self.rejects_bytes > length:
+            try:
+                os.truncate(self.rejects, length)
+            except OSError as error:
+                raise disk_error(error, f"cannot cut {self.rejects}") from error
+
+    def sync_rejects(self) -> int:
+        """Make the rejects written so far durable; their length in bytes."""
+        if not self.rejects.exists():
+            return 0
+        try:
+            descriptor = os.open(self.rejects, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise disk_error(error, f"cannot write {self.rejects}") from error
+        return self.rejects_bytes
+
+    def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
+        """Write down the rows that Target refused; `raw` is what was sent of them."""
         _append(
-            self.failed,
+            self.rejects,
             (
                 {
                     "file": export_name,
                     "line": row.line,
-                    "batch": batch_number,
-                    "id": row.profile_id,
-                    "reason": "target.failed",
+                    "reason": TARGET_REFUSED,
+                    "id": unquote(row.row.partition(",")[0]),
+                    "raw": row.row,
+                    "message": row.message,
                 }
-                for row in rows
+                for row in rejected
             ),
         )
+
+    def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
+        """Write down the rows that Target named as failed, whole or not at all."""
+        lines = [
+            {
+                "file": export_name,
+                "line": row.line,
+                "batch": row.batch_number,
+                "id": row.profile_id,
+                "reason": "target.failed",
+            }
+            for row in rows
+        ]
+        write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write the report, whole or not at all."""

@@ -56,17 +56,16 @@ async def show_progress(name: str, progress: JobProgress, waits_for: Callable[[]
         reading = display.add_task(f"read {name}", total=None, told="")
         settling = display.add_task("confirmed by Target", total=None, told="")
         while True:
-            rows = progress.rows
+            rows = progress.rows()
             display.update(
                 reading,
                 total=progress.export_bytes or None,
                 completed=progress.bytes_read,
                 told=f"{rows.read:,} rows" + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
             )
-            sealed = sum(batch.rows for batch in progress.sealed.values())
             display.update(
                 settling,
-                total=(sealed + progress.rows_to_place) or None,
+                total=(progress.sealed_rows + progress.unplaced_rows) or None,
                 completed=rows.confirmed + rows.failed + rows.unconfirmed,
                 told=f"{rows.confirmed:,} rows; {waits_for()}",
             )
@@ -78,11 +77,12 @@ async def log_progress(progress: JobProgress, waits_for: Callable[[], str], slee
     log = structlog.get_logger()
     while True:
         await sleep(LOG_EVERY_S)
+        rows = progress.rows()
         log.info(
             "load_progress",
-            read=progress.rows.read,
-            confirmed=progress.rows.confirmed,
-            rejected=progress.rows.rejected,
+            read=rows.read,
+            confirmed=rows.confirmed,
+            rejected=rows.rejected,
             bytes_read=progress.bytes_read,
             bytes=progress.export_bytes,
             sealed=len(progress.sealed),

@@ -1,8 +1,9 @@
-"""The spool: the bodies of sealed batches, one file each, so that every attempt sends the same bytes.
+"""The spool: the bodies of sealed batches, so that every attempt sends the same bytes.
 
-`NUMBER.body` is what is posted, `batch=` and header row included. `NUMBER.lines` tells for each of its rows in order
-the line of the export it came from (int64, little endian). Both are durable before the batch counts as sealed.
-All methods block: call them from a worker thread.
+Files are named by `batch_id`. `ID.body` is what is posted, `batch=` and header row included. `ID.lines` tells for each
+of its rows in order the line of the export it came from (int64, little endian). `ID.hashes` are the sorted hashes of
+its ids (uint64, little endian), mapped into memory while the batch is in flight. All are durable before the batch
+counts as sealed. All methods block: call them from a worker thread.
 """
 
 import hashlib
@@ -12,12 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.model import Batch, BatchContent
+from pipeline.core.model import Batch, BatchContent, Hashes, Offsets
+from pipeline.core.splitting import halves
 from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
+
+_KINDS = ("body", "lines", "hashes")
 
 
 class Spool:
-    """The spool of one job, made where it is not there yet.
+    """The spool of a state directory, made where it is not there yet.
 
     `min_free_bytes` must stay free on its file system; below that nothing more is written.
     """
@@ -27,12 +31,12 @@ class Spool:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
 
-    def body(self, number: int) -> Path:
+    def body(self, batch_id: int) -> Path:
         """The file to post for a batch."""
-        return self._directory / f"{number:06d}.body"
+        return self._file(batch_id, "body")
 
-    def write(self, number: int, content: BatchContent) -> Batch:
-        """Seal a batch. Raises `FatalError` (74) where there is no room, and leaves nothing of it then."""
+    def write(self, batch_id: int, number: int, content: BatchContent, *, parent: int | None = None) -> Batch:
+        """Make the content of a batch durable. Raises `FatalError` (74) where there is no room."""
         free = free_bytes(self._directory)
         if free - content.size_bytes < self._min_free_bytes:
             raise FatalError(
@@ -41,43 +45,89 @@ class Spool:
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
         digest = hashlib.sha256()
-        write_durably(self._lines(number), [content.lines.astype("<i8").tobytes()])
-        write_durably(self.body(number), _through(content.pieces, digest.update))
-        return Batch(number, content.rows, content.size_bytes, digest.hexdigest())
+        write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8").tobytes()])
+        write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8").tobytes()])
+        write_durably(self.body(batch_id), _through(content.pieces, digest.update))
+        return Batch(batch_id, number, content.rows, content.size_bytes, digest.hexdigest(), parent)
 
-    def find_rows(self, number: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
+    def hashes(self, batch_id: int) -> Hashes:
+        """The sorted hashes of a batch's ids, mapped from the file."""
+        try:
+            return np.memmap(self._file(batch_id, "hashes"), dtype="<u8", mode="r")
+        except (OSError, ValueError) as error:
+            raise self._missing(batch_id, error) from error
+
+    def lines(self, batch_id: int) -> Offsets:
+        """The lines of the export that the rows of a batch came from."""
+        try:
+            return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+
+    def halves(self, batch_id: int, salt: int) -> tuple[BatchContent, BatchContent]:
+        """The contents of the two batches that a refused batch is split into."""
+        try:
+            body = self.body(batch_id).read_bytes()
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+        return halves(body, self.lines(batch_id), salt)
+
+    def parameters(self, batch_id: int) -> tuple[str, ...]:
+        """The parameter names in the header row of a batch."""
+        try:
+            with self.body(batch_id).open("rb") as body:
+                return tuple(next(body).decode().rstrip("\n").split(",")[1:])
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+
+    def find_rows(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The encoded rows (line feed included) of those encoded ids that the batch holds."""
-        return {profile_id: row for _, profile_id, row in self._rows(number) if profile_id in profile_ids}
+        return {profile_id: row for _, profile_id, row in self.rows(batch_id) if profile_id in profile_ids}
 
-    def find_lines(self, number: int, profile_ids: set[bytes]) -> dict[bytes, int]:
+    def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
         """The lines of the export that those encoded ids came from, as far as the batch holds them."""
-        lines = np.fromfile(self._lines(number), dtype="<i8")
+        lines = self.lines(batch_id)
         return {
-            profile_id: int(lines[index]) for index, profile_id, _ in self._rows(number) if profile_id in profile_ids
+            profile_id: int(lines[index]) for index, profile_id, _ in self.rows(batch_id) if profile_id in profile_ids
         }
 
-    def remove(self, number: int) -> None:
-        """Forget a batch that nothing will ask for again."""
-        self.body(number).unlink(missing_ok=True)
-        self._lines(number).unlink(missing_ok=True)
-
-    def remove_if_empty(self) -> None:
-        """Remove the directory if no batch is left in it."""
-        if not any(self._directory.iterdir()):
-            self._directory.rmdir()
-
-    def _lines(self, number: int) -> Path:
-        return self._directory / f"{number:06d}.lines"
-
-    def _rows(self, number: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Index, encoded id and row of each row of a batch."""
+    def rows(self, batch_id: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Index, encoded id and encoded row of each row of a batch."""
         try:
-            with self.body(number).open("rb", buffering=1 << 20) as body:
+            with self.body(batch_id).open("rb", buffering=1 << 20) as body:
                 next(body)
                 for index, row in enumerate(body):
                     yield index, row.partition(b",")[0], row
         except OSError as error:
-            raise disk_error(error, f"cannot read the batch {self.body(number)}") from error
+            raise self._missing(batch_id, error) from error
+
+    def remove(self, batch_id: int) -> None:
+        """Forget a batch that nothing will ask for again."""
+        for kind in _KINDS:
+            self._file(batch_id, kind).unlink(missing_ok=True)
+
+    def batch_ids(self) -> set[int]:
+        """The batches of which anything is here."""
+        return {int(file.name.split(".")[0]) for file in self._directory.glob("[0-9]*.*")}
+
+    def sweep(self, keep: Callable[[int], bool]) -> None:
+        """Remove what a crash left behind: unfinished files, and batches that `keep` does not want."""
+        for file in self._directory.glob(".*.tmp"):
+            file.unlink()
+        for batch_id in self.batch_ids():
+            if not keep(batch_id):
+                self.remove(batch_id)
+
+    def _file(self, batch_id: int, kind: str) -> Path:
+        return self._directory / f"{batch_id:08d}.{kind}"
+
+    def _missing(self, batch_id: int, error: Exception) -> FatalError:
+        if isinstance(error, OSError):
+            return disk_error(error, f"cannot read batch {batch_id} in the spool {self._directory}")
+        return FatalError(
+            f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
+            exit_code=ExitCode.DISK_OR_LEDGER,
+        )
 
 
 def _through(

@@ -1,0 +1,398 @@
+"""The ledger: the durable facts about jobs and batches, in one SQLite file of the state directory.
+
+Constraints: one writer (whoever holds the state directory's lock); every method is one transaction, flushed to the disk
+before it returns (WAL, `synchronous=FULL`); facts are only ever added. Format: `jobs` (one row each, with the
+checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (the rows
+that wait, as of the latest seal), `overtaken` (hashes of ids of which a later row was sealed after rows of a batch were
+lost). Invariant: a batch is here if and only if its body was durable in the spool before.
+
+All methods block: call them from a worker thread, one at a time.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.facts import fact_detail, fact_kind, make_fact
+from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.model import Batch, Hashes
+from pipeline.core.tracker import HeldRow
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
+    checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
+    report TEXT
+) STRICT;
+CREATE TABLE batches (
+    batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, parent INTEGER REFERENCES batches,
+    is_open INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE INDEX batches_of_job ON batches (job);
+CREATE INDEX open_batches ON batches (is_open) WHERE is_open = 1;
+CREATE TABLE facts (
+    seq INTEGER PRIMARY KEY, batch_id INTEGER NOT NULL REFERENCES batches, at TEXT NOT NULL, kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX facts_of_batch ON facts (batch_id);
+CREATE TABLE held (
+    job INTEGER NOT NULL REFERENCES jobs, profile_id BLOB NOT NULL, place INTEGER NOT NULL, text BLOB NOT NULL,
+    line INTEGER NOT NULL, PRIMARY KEY (job, profile_id, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE overtaken (
+    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished."""
+
+    seq: int
+    job_id: str
+    export: Path
+    size_bytes: int
+    mtime_ns: int
+    settings: dict[str, Any]
+    started_at: str
+    retry_of: str | None
+    checkpoint: Checkpoint
+    is_abandoned: bool = False
+    state: str | None = None
+    exit_code: int | None = None
+    sha256: str | None = None
+    report: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch as the ledger knows it, with its facts in order."""
+
+    batch: Batch
+    job: int
+    facts: tuple[Fact, ...]
+
+    @property
+    def latest(self) -> Fact | None:
+        """The latest fact that says how the batch stands."""
+        return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
+
+
+class Ledger:
+    """The ledger of a state directory. `salt` is that of all id hashes in it."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path, utc_now: Callable[[], str]) -> None:
+        self._database = database
+        self._path = path
+        self._utc_now = utc_now
+        self.salt = int(self._meta("salt"))
+        self._next_batch_id = 1 + int(self._one("SELECT coalesce(max(batch_id), 0) FROM batches"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def allot_batch_id(self) -> int:
+        """A number for a batch that no other has, or had."""
+        self._next_batch_id += 1
+        return self._next_batch_id - 1
+
+    # Jobs
+
+    def begin_job(self, job: JobRecord) -> JobRecord:
+        """Enter a job behind all others; the same with its `seq`."""
+        with self._transaction() as database:
+            cursor = database.execute(
+                "INSERT INTO jobs (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job.job_id,
+                    str(job.export),
+                    job.size_bytes,
+                    job.mtime_ns,
+                    _json(job.settings),
+                    job.started_at,
+                    job.retry_of,
+                    _json(job.checkpoint.as_dict()),
+                ),
+            )
+        found = self.job(job.job_id)
+        if found is None or cursor.lastrowid is None:
+            raise FatalError(f"the ledger {self._path} did not keep the job", exit_code=ExitCode.DISK_OR_LEDGER)
+        return found
+
+    def finish_job(
+        self, job: JobRecord, report: dict[str, Any], *, dropped: Iterable[int], released: Iterable[int]
+    ) -> None:
+        """A job has ended for good: batches never sent are dropped, held rows, if any are left, are unsent."""
+        with self._transaction() as database:
+            for batch_id in dropped:
+                self._insert_fact(batch_id, Dropped())
+            for batch_id in released:
+                self._release(batch_id)
+            database.execute(
+                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
+                (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
+            )
+            database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+
+    def abandon_job(self, job_id: str) -> None:
+        """An unfinished job is to end without sending what it has not sent."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET is_abandoned = 1 WHERE job_id = ?", (job_id,))
+
+    def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
+        """All jobs in their order."""
+        where = "WHERE state IS NULL" if unfinished_only else ""
+        return [_job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """The job of that id."""
+        return next((_job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
+
+    def latest_job(self) -> JobRecord | None:
+        """The job begun last."""
+        return next((_job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
+
+    def held_rows(self, job: JobRecord) -> list[tuple[bytes, bytes, int]]:
+        """Encoded id, encoded row and line of each held row, those of one id in their order."""
+        query = "SELECT profile_id, text, line FROM held WHERE job = ? ORDER BY profile_id, place"
+        return [(row["profile_id"], row["text"], row["line"]) for row in self._rows(query, job.seq)]
+
+    # Batches
+
+    def seal(
+        self,
+        job: JobRecord,
+        checkpoint: Checkpoint,
+        batch: Batch | None,
+        *,
+        held: dict[bytes, list[HeldRow]],
+        released: Iterable[int],
+        overtaken: dict[int, Hashes],
+    ) -> None:
+        """The seal transaction: batch, checkpoint, held rows as they wait now, releases it makes final."""
+        with self._transaction() as database:
+            if batch:
+                self._insert_batch(batch, job.seq)
+            database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
+            database.executemany(
+                "DELETE FROM held WHERE job = ? AND profile_id = ?", ((job.seq, profile_id) for profile_id in held)
+            )
+            database.executemany(
+                "INSERT INTO held VALUES (?, ?, ?, ?, ?)",
+                (
+                    (job.seq, profile_id, place, row.text, row.line)
+                    for profile_id, rows in held.items()
+                    for place, row in enumerate(rows)
+                ),
+            )
+            for batch_id in released:
+                self._release(batch_id)
+            database.executemany(
+                "INSERT OR IGNORE INTO overtaken VALUES (?, ?)",
+                (
+                    (batch_id, hash_)
+                    for batch_id, hashes in overtaken.items()
+                    for hash_ in hashes.astype("<i8").tolist()
+                ),
+            )
+
+    def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
+        """Replace a refused batch by two smaller ones, which have its rows and its open attempts, in one step."""
+        with self._transaction() as database:
+            job = self._one("SELECT job FROM batches WHERE batch_id = ?", parent.batch_id)
+            for child in children:
+                self._insert_batch(child, job)
+            self._insert_fact(parent.batch_id, SplitUp((children[0].batch_id, children[1].batch_id)))
+            database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (parent.batch_id,))
+
+    def add_fact(self, batch_id: int, fact: Fact) -> None:
+        """Something happened to a batch."""
+        with self._transaction():
+            self._insert_fact(batch_id, fact)
+
+    def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
+        """The batches of a job, or all that are not released, in the order in which they were sealed."""
+        where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
+        rows = list(self._rows(f"SELECT * FROM batches WHERE {where} ORDER BY batch_id", *values))  # noqa: S608
+        return [self._batch_record(row) for row in rows]
+
+    def batch(self, batch_id: int) -> BatchRecord | None:
+        """One batch, if it was ever sealed."""
+        rows = self._rows("SELECT * FROM batches WHERE batch_id = ?", batch_id)
+        return next((self._batch_record(row) for row in rows), None)
+
+    def next_post_number(self) -> int:
+        """One more than the highest number of a POST so far."""
+        query = "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts WHERE kind = 'Begun'"
+        return int(self._one(query))
+
+    def overtaken(self, batch_id: int) -> set[int]:
+        """Hashes of the ids of a batch of which a later row was sealed."""
+        rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
+        return {row["hash"] % 2**64 for row in rows}
+
+    # Whether sending is paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether sending was paused by request."""
+        return self._meta("is_paused") == "1"
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Pause sending, or go on."""
+        with self._transaction() as database:
+            database.execute("UPDATE meta SET value = ? WHERE key = 'is_paused'", ("1" if is_paused else "0",))
+
+    def _release(self, batch_id: int) -> None:
+        closing = "UPDATE batches SET is_open = 0 WHERE batch_id = ? AND is_open = 1"
+        if self._database.execute(closing, (batch_id,)).rowcount:
+            self._insert_fact(batch_id, Released())
+
+    def _insert_batch(self, batch: Batch, job: int) -> None:
+        self._database.execute(
+            "INSERT INTO batches (batch_id, job, number, rows, size_bytes, sha256, parent)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (batch.batch_id, job, batch.number, batch.rows, batch.size_bytes, batch.sha256, batch.parent),
+        )
+
+    def _insert_fact(self, batch_id: int, fact: Fact) -> None:
+        self._database.execute(
+            "INSERT INTO facts (batch_id, at, kind, detail) VALUES (?, ?, ?, ?)",
+            (batch_id, self._utc_now(), fact_kind(fact), _json(fact_detail(fact))),
+        )
+
+    def _batch_record(self, row: sqlite3.Row) -> BatchRecord:
+        names = ("batch_id", "number", "rows", "size_bytes", "sha256", "parent")
+        facts = self._rows("SELECT kind, detail FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])
+        return BatchRecord(
+            Batch(**{name: row[name] for name in names}),
+            row["job"],
+            tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
+        )
+
+    def _meta(self, key: str) -> str:
+        return str(self._one("SELECT value FROM meta WHERE key = ?", key))
+
+    def _one(self, query: str, *values: object) -> Any:
+        return next(self._rows(query, *values))[0]
+
+    def _rows(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
+        try:
+            yield from self._database.execute(query, values)
+        except sqlite3.Error as error:
+            raise damaged(self._path, error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield self._database
+        except sqlite3.Error as error:
+            raise damaged(self._path, error) from error
+
+
+def _job(row: sqlite3.Row) -> JobRecord:
+    return JobRecord(
+        seq=row["seq"],
+        job_id=row["job_id"],
+        export=Path(row["export"]),
+        size_bytes=row["size_bytes"],
+        mtime_ns=row["mtime_ns"],
+        settings=orjson.loads(row["settings"]),
+        started_at=row["started_at"],
+        retry_of=row["retry_of"],
+        checkpoint=Checkpoint.from_dict(orjson.loads(row["checkpoint"])),
+        is_abandoned=bool(row["is_abandoned"]),
+        state=row["state"],
+        exit_code=row["exit_code"],
+        sha256=row["sha256"],
+        report=orjson.loads(row["report"]) if row["report"] else None,
+    )
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
+    """The error for a ledger that cannot be used."""
+    if "full" in str(error):
+        advice = "The disk is full: make room and run again."
+    else:
+        advice = (
+            "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in "
+            "flight may then be sent twice, and in the wrong order for up to a day."
+        )
+    return FatalError(f"the ledger {path} cannot be used ({error}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """The ledger to look at beside the process that holds it; None where there is none. Nothing may be written."""
+    if not path.exists():
+        return None
+    try:
+        database = sqlite3.connect(path, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA query_only = ON")
+        if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            raise damaged(path, "it has another format than this program knows")
+        return Ledger(database, path, lambda: "")
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+
+
+def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
+    """Open the ledger, made anew only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if another client's."""
+    if not is_new and not path.exists():
+        raise damaged(path, "it is missing, while the state directory holds batches")
+    try:
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA foreign_keys = ON")
+        _prepare(database, path, client_code)
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+    return Ledger(database, path, utc_now)
+
+
+def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
+    checked = database.execute("PRAGMA quick_check").fetchone()[0]
+    if checked != "ok":
+        raise damaged(path, checked)
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        meta = [("client_code", client_code), ("salt", str(secrets.randbits(64))), ("is_paused", "0")]
+        with database:
+            database.execute("BEGIN EXCLUSIVE")
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                database.execute(statement)
+            database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version != SCHEMA_VERSION:
+        raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
+    kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
+    if kept != client_code:
+        raise FatalError(
+            f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
+            "give each client code its own [state] directory.",
+            exit_code=ExitCode.CONFIGURATION,
+        )

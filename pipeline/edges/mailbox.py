@@ -1,0 +1,75 @@
+"""Requests to the process that holds a state directory, and its answers: small files in `STATE/requests`.
+
+A request is `ID.request` (JSON), put in place whole; the holder carries it out and writes `ID.answer`. So a command
+works while another process holds the directory, across containers that share it, without a port.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.edges.durable import make_directory, write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: `command` and, where it is about one, the job."""
+
+    request_id: str
+    command: str
+    job: str | None
+
+
+class Mailbox:
+    """The requests of a state directory. All methods block."""
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / "requests"
+        make_directory(self._directory)
+
+    def ask(self, command: str, job: str | None) -> str:
+        """Leave a request; its id."""
+        request_id = secrets.token_hex(8)
+        write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job})])
+        return request_id
+
+    def requests(self) -> list[Request]:
+        """What is asked for and not answered yet, oldest first; files that are no requests are left alone."""
+        found = sorted(self._directory.glob("*.request"), key=lambda file: file.stat().st_mtime_ns)
+        return [request for file in found if (request := _read(file))]
+
+    def answer(self, request: Request, answer: dict[str, Any]) -> None:
+        """Tell what came of a request."""
+        write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer)])
+        self._file(request.request_id, "request").unlink(missing_ok=True)
+
+    def take_answer(self, request_id: str) -> dict[str, Any] | None:
+        """The answer to a request, once; None as long as there is none."""
+        file = self._file(request_id, "answer")
+        if not file.exists():
+            return None
+        answer: dict[str, Any] = orjson.loads(file.read_bytes())
+        file.unlink()
+        return answer
+
+    def withdraw(self, request_id: str) -> bool:
+        """Take a request back that nobody has answered; whether it was still there."""
+        try:
+            self._file(request_id, "request").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _file(self, request_id: str, kind: str) -> Path:
+        return self._directory / f"{request_id}.{kind}"
+
+
+def _read(file: Path) -> Request | None:
+    try:
+        content = orjson.loads(file.read_bytes())
+        return Request(file.stem, str(content["command"]), content["job"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

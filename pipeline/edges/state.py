@@ -1,0 +1,110 @@
+"""The state directory while a process holds it: lock, ledger, spool, and the folders of jobs."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import anyio
+import numpy as np
+from anyio.to_thread import run_sync
+
+from pipeline.core.encoding import encode
+from pipeline.core.hashing import hash_ids
+from pipeline.core.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
+from pipeline.core.model import Hashes
+from pipeline.edges.clock import Clock
+from pipeline.edges.ledger import BatchRecord, Ledger, open_ledger
+from pipeline.edges.lock import state_lock
+from pipeline.edges.reports import JobFolder
+from pipeline.edges.spool import Spool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class State:
+    """What a process may do with the state directory it holds.
+
+    `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows.
+    """
+
+    def __init__(self, directory: Path, ledger: Ledger, spool: Spool) -> None:
+        self.directory = directory
+        self.ledger = ledger
+        self.spool = spool
+        self.lost: dict[int, Hashes] = {}
+        self.is_paused = ledger.is_paused
+        self._turn = anyio.Lock()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
+        async with self._turn:
+            return await run_sync(partial(function, *args, **kwargs))
+
+    def folder(self, job_id: str) -> JobFolder:
+        """The folder of a job."""
+        return JobFolder(self.directory / "jobs" / job_id)
+
+    def note_lost(self, record: BatchRecord) -> None:
+        """Remember of which ids a settled batch lost rows."""
+        hashes = self._lost_hashes(record)
+        if len(hashes):
+            self.lost[record.batch.batch_id] = hashes
+
+    def overtaken_by(self, hashes: Hashes) -> dict[int, Hashes]:
+        """Per batch with lost rows, the ids among them that are in this sorted array too."""
+        common = {batch_id: np.intersect1d(lost, hashes, assume_unique=True) for batch_id, lost in self.lost.items()}
+        return {batch_id: found for batch_id, found in common.items() if len(found)}
+
+    def _lost_hashes(self, record: BatchRecord) -> Hashes:
+        match record.latest:
+            case GivenUp() | Failed():
+                return self.spool.hashes(record.batch.batch_id)
+            case SeenComplete(failed_ids=failed_ids) if failed_ids:
+                ids = sorted({encode(failed_id.encode()) for failed_id in failed_ids})
+                lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
+                starts = np.cumsum(lengths) - lengths
+                return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))
+        return np.empty(0, dtype=np.uint64)
+
+
+def life_of(record: BatchRecord, inherited: tuple[float, ...] = ()) -> Life:
+    """The life that a batch's facts add up to; the times in it mean nothing before `after_restart`."""
+    life = Life(open_since=inherited)
+    for fact in record.facts:
+        life = fold(life, fact, 0.0)
+    return life
+
+
+@asynccontextmanager
+async def open_state(directory: Path, client_code: str, clock: Clock, *, min_free_bytes: int) -> AsyncIterator[State]:
+    """Hold the state directory. Raises `FatalError`: 73 in use, 74 damaged or unwritable, 78 of another client code."""
+
+    def utc_now() -> str:
+        return clock.utc_now().isoformat(timespec="milliseconds")
+
+    def open_all() -> State:
+        spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
+        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=not spool.batch_ids())
+        return State(directory, ledger, spool)
+
+    with state_lock(directory):
+        state = await run_sync(open_all)
+        try:
+            await state.call(_tidy, state)
+            yield state
+        finally:
+            with anyio.CancelScope(shield=True):
+                await state.call(state.ledger.close)
+
+
+def _tidy(state: State) -> None:
+    """Remove what a crash left in the spool, and find the batches of which rows were lost."""
+    open_ids = {record.batch.batch_id for record in state.ledger.batches()}
+    for batch_id in state.spool.batch_ids():
+        record = state.ledger.batch(batch_id)
+        if record is not None:
+            state.note_lost(record)
+    state.spool.sweep(lambda batch_id: batch_id in open_ids or batch_id in state.lost)

@@ -1,0 +1,111 @@
+"""Sends again what failed or ended unconfirmed in a job, but never a value that a later row has overtaken.
+
+The rows are taken from the bodies that the spool keeps for this, and written as an export of their own, which is then
+an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+
+from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.encoding import encode
+from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.hashing import hash_ids
+from pipeline.core.lifecycle import Failed, GivenUp, SeenComplete
+from pipeline.edges.clock import Clock
+from pipeline.edges.durable import write_durably
+from pipeline.edges.ledger import BatchRecord, JobRecord
+from pipeline.edges.state import State
+from pipeline.job import new_job_id
+
+
+async def begin_retry(state: State, clock: Clock, job_id: str) -> str:
+    """Enter a job that sends the lost rows of another again; what it will do, in words."""
+    return await state.call(_begin_retry, state, clock, job_id)
+
+
+def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
+    original = state.ledger.job(job_id)
+    if original is None:
+        raise PipelineError(f"there is no job {job_id!r}; `status` lists them.", exit_code=ExitCode.USAGE)
+    if original.state is None:
+        raise PipelineError(f"job {job_id} has not ended yet; it is finished first.", exit_code=ExitCode.USAGE)
+    lost = [record for record in state.ledger.batches(job=original) if record.batch.batch_id in state.lost]
+    rows, overtaken = _lost_rows(state, lost)
+    named = f"; overtaken by later rows and left alone: {', '.join(overtaken[:20])}" if overtaken else ""
+    named += f" and {len(overtaken) - 20} more" if len(overtaken) > 20 else ""
+    if not rows:
+        return f"job {job_id} has nothing to send again{named}."
+    now = clock.utc_now()
+    new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
+    export = state.folder(new_id).directory / "retry.csv"
+    write_durably(export, _as_csv(original, rows))
+    facts = export.stat()
+    state.ledger.begin_job(
+        JobRecord(
+            seq=0,
+            job_id=new_id,
+            export=export,
+            size_bytes=facts.st_size,
+            mtime_ns=facts.st_mtime_ns,
+            settings={
+                **original.settings,
+                "id_column": original.settings["id_kind"],
+                "columns": {},
+                "unlisted": "send",
+                "delimiter": ",",
+                "on_delimiter": "encode",
+                "max_rejects": "100%",
+            },
+            started_at=now.isoformat(timespec="seconds"),
+            retry_of=job_id,
+            checkpoint=Checkpoint(),
+        )
+    )
+    return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."
+
+
+def _lost_rows(state: State, lost: list[BatchRecord]) -> tuple[list[list[bytes]], list[str]]:
+    """The encoded cells of the lost rows, id first, and the ids of those that were overtaken."""
+    rows: list[list[bytes]] = []
+    overtaken: list[str] = []
+    for record in lost:
+        later = state.ledger.overtaken(record.batch.batch_id)
+        for profile_id, row in _rows_of(state, record):
+            lengths = np.array([len(profile_id)], dtype=np.int64)
+            hash_ = int(hash_ids(profile_id, np.zeros(1, dtype=np.int64), lengths, state.ledger.salt)[0])
+            if hash_ in later:
+                overtaken.append(unquote(profile_id.decode()))
+            else:
+                rows.append(row[:-1].split(b","))
+    return rows, overtaken
+
+
+def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]:
+    """Encoded id and row of each lost row of a batch."""
+    match record.latest:
+        case GivenUp() | Failed():
+            wanted = None
+        case SeenComplete(failed_ids=failed_ids):
+            wanted = {form for name in failed_ids for form in (encode(name.encode()), name.encode())}
+        case _:
+            wanted = set()
+    for _, profile_id, row in state.spool.rows(record.batch.batch_id):
+        if wanted is None or profile_id in wanted:
+            yield profile_id, row
+
+
+def _as_csv(original: JobRecord, rows: list[list[bytes]]) -> Iterator[bytes]:
+    header = [original.settings["id_kind"], *original.checkpoint.parameters]
+    for cells in [[name.encode() for name in header], *rows]:
+        line = io.StringIO()
+        values = [unquote(cell.decode("ascii")) for cell in cells]
+        csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(
+            values + [""] * (len(header) - len(values))
+        )
+        yield line.getvalue().encode()
