@@ -14,12 +14,19 @@ from rich.console import Console
 from pipeline import __version__, demo
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, worst
 from pipeline.edges.clock import Clock
+from pipeline.edges.ledger import read_ledger
+from pipeline.edges.lock import holder
+from pipeline.edges.mailbox import Request
 from pipeline.edges.screen import print_report
+from pipeline.edges.state import open_state
 from pipeline.edges.telemetry import configure_logging
 from pipeline.load import GO_ON_AFTER, load_exports
+from pipeline.requests import ask_holder, carry_out
 from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
 from pipeline.selfcheck import check as self_check
 from pipeline.settings import Settings, load_settings, schema, show
+from pipeline.status import print_status
+from pipeline.status import status as tell_status
 from pipeline.tryout import on_sandbox
 from pipeline.watching import watcher
 
@@ -156,6 +163,73 @@ def _print(report: dict[str, Any], settings: Settings, *, as_json: bool) -> None
         sys.stdout.flush()
     else:
         print_report(report, settings.state.directory / "jobs" / report["job"], Console())
+
+
+JobId = Annotated[str, typer.Argument(help="The job, as `status` names it.", metavar="JOB")]
+
+
+@app.command()
+def status(
+    config: ConfigFile,
+    job: Annotated[str | None, typer.Argument(help="One job only.", metavar="JOB")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Show what goes on: jobs, rows by class, batches, and what is waited for."""
+    settings = load_settings(config)
+    ledger = read_ledger(settings.state.directory / "ledger.db")
+    told = tell_status(ledger, job, settings, Clock().utc_now(), holder(settings.state.directory))
+    if as_json:
+        print(orjson.dumps(told).decode())  # noqa: T201
+    else:
+        print_status(told, Console())
+
+
+@app.command()
+def pause(config: ConfigFile) -> None:
+    """Send nothing more until `resume`; what was sent is still followed."""
+    _request(config, "pause")
+
+
+@app.command()
+def resume(config: ConfigFile) -> None:
+    """Go on sending after `pause`."""
+    _request(config, "resume")
+
+
+@app.command()
+def abandon(job: JobId, config: ConfigFile) -> None:
+    """End an unfinished job: what it sent is followed to its end, the rest is not sent."""
+    _request(config, "abandon", job)
+
+
+@app.command()
+def retry(job: JobId, config: ConfigFile) -> None:
+    """Send again what failed or ended unconfirmed in a job, but no value that a later row has overtaken."""
+    _request(config, "retry", job)
+
+
+def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
+    """Have the process that holds the state directory do it, or do it here where there is none."""
+    on_terminal = sys.stderr.isatty()
+    configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
+    settings = load_settings(config)
+    state = settings.state
+
+    async def ask() -> ExitCode:
+        if holder(state.directory) is not None:
+            print(await ask_holder(state.directory, command, job, Clock()))  # noqa: T201
+            return ExitCode.DONE
+        client_code = settings.target.client_code
+        async with open_state(state.directory, client_code, Clock(), min_free_bytes=state.min_free_bytes) as opened:
+            print(await carry_out(Request("", command, job), opened, Clock(), running=None))  # noqa: T201
+        codes = [ExitCode.DONE]
+        if command == "retry":
+            async for report in load_exports([], settings, clock=Clock(), watch=watcher(on_terminal=on_terminal)):
+                _print(report, settings, as_json=False)
+                codes.append(ExitCode(report["exit_code"]))
+        return worst(codes)
+
+    _run(ask())
 
 
 @app.command("sandbox")

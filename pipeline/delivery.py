@@ -45,6 +45,9 @@ MAX_EXTRA_POSTS = 400
 #: After so many refusals with no batch accepted between them it is not the rows: every POST is refused. Ours.
 MAX_REFUSALS_IN_A_ROW = 12
 
+#: Calls under way at once may all meet the old token before it is read again; so many refusals in a row are its own.
+MAX_TOKEN_REFUSALS = 3
+
 Spawn = Callable[[Batch, Life], None]
 OnSplit = Callable[[int, dict[int, Hashes]], None]
 
@@ -63,6 +66,10 @@ class WindowGate:
             while not self._window.is_open:
                 await self._moved.wait()
             return self._window.begin_post()
+
+    def end_post(self, post_number: int) -> None:
+        """The answer to this POST has come."""
+        self._window.end_post(post_number)
 
     def forget(self, post_number: int) -> None:
         """The status of this POST is not waited for any more."""
@@ -97,6 +104,7 @@ class Courier:
         self._never_begun: set[int] = set()
         self._extra_posts = 0
         self._refusals = 0
+        self._token_refusals = 0
         self._is_stopped = False
 
     def stop_sending(self) -> None:
@@ -168,6 +176,7 @@ class Courier:
             life = await self._record(batch, life, fact)
         if isinstance(fact, Taken):
             self._refusals = 0
+            self._window.end_post(post_number)
             self._job.progress.accepted.add(batch.batch_id)
             log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             return life, 0.0
@@ -175,15 +184,22 @@ class Courier:
         if not life.may_be_applied:
             self._job.progress.possibly_taken.discard(batch.batch_id)
         log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
+        self._note_token(outcome)
         if isinstance(fact, NotTaken):
-            self._check_availability(life, fact, is_unauthorized=isinstance(outcome, Unauthorized), failures=failures)
+            self._check_availability(life, fact)
         is_over = life.phase is not Phase.READY or self._policy.giving_up(life) is not None
         return life, 0.0 if is_over else self._policy.wait_s(failures + 1, self._job.clock.random())
 
-    def _check_availability(self, life: Life, fact: NotTaken, *, is_unauthorized: bool, failures: int) -> None:
-        # The first refusal of a token has it read again.
-        if is_unauthorized and failures:
-            raise _token_refused(fact.why)
+    def _note_token(self, outcome: object) -> None:
+        """The first refusal of a token has it read again; one after another, and there is no use in going on."""
+        if not isinstance(outcome, Unauthorized):
+            self._token_refusals = 0
+            return
+        self._token_refusals += 1
+        if self._token_refusals > MAX_TOKEN_REFUSALS:
+            raise _token_refused(outcome)
+
+    def _check_availability(self, life: Life, fact: NotTaken) -> None:
         silent_s = self._job.clock.monotonic() - self._target.last_sign_of_life
         if silent_s >= self._policy.give_up_after_s and not life.open_since:
             raise _unavailable(self._policy.give_up_after_s, fact.why)
@@ -193,7 +209,6 @@ class Courier:
         policy, clock = self._job.settings.settle, self._job.clock
         deadline = life.posted_at + policy.deadline_s
         wait_s = policy.poll_first_s
-        refusals = 0
         while (now := clock.monotonic()) < deadline:
             await clock.sleep(min(wait_s, deadline - now))
             outcome = await self._target.status(life.status_url)
@@ -205,9 +220,7 @@ class Courier:
                     return await self._seen(batch, life, SeenStuck())
                 case StatusLost(why):
                     return await self._seen(batch, life, GivenUp(why))
-            refusals = refusals + 1 if isinstance(outcome, Unauthorized) else 0
-            if refusals > 1:
-                raise _token_refused("of a status")
+            self._note_token(outcome)
             if clock.monotonic() - self._target.last_sign_of_life >= self._policy.give_up_after_s:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
             wait_s = min(2 * wait_s, policy.poll_max_s)
@@ -320,9 +333,9 @@ def _told(fact: Fact) -> str:
     return type(fact).__name__
 
 
-def _token_refused(why: str) -> FatalError:
+def _token_refused(outcome: Unauthorized) -> FatalError:
     return FatalError(
-        f"Target refuses the token ({why}). Check that the token in [target] token_file is valid "
+        f"Target refuses the token (HTTP {outcome.http_status}). Check that the token in [target] token_file is valid "
         "(Administration > Implementation > Profile API) and run again.",
         exit_code=ExitCode.REFUSED_BY_TARGET,
     )

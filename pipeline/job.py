@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.progress import Progress
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import JobRecord
@@ -50,3 +51,8 @@ def new_job_id(export: Path, now: datetime) -> str:
     """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
     return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
+
+
+def unknown_job(job_id: str) -> PipelineError:
+    """The error for a job that the ledger does not know."""
+    return PipelineError(f"there is no job {job_id!r}; `status` lists them.", exit_code=ExitCode.USAGE)

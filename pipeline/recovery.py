@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.core.errors import FatalError
-from pipeline.core.lifecycle import Dropped, Life, Phase, Released, SplitUp, after_restart, release_at, settlement
+from pipeline.core.lifecycle import Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.model import Batch
 from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.state import life_of
@@ -37,7 +37,7 @@ async def recover(job: Job) -> Recovered:
             to_deliver.append((record.batch, life))
             _note_under_way(job, record.batch, life)
             continue
-        if not isinstance(life.last, Dropped):
+        if not life.is_dropped:
             due += _settle(job, record, life)
     for record, life in others:
         if life.phase is not Phase.SETTLED:

@@ -4,17 +4,42 @@ The holder carries a request out and answers it in words. Where nobody holds the
 does it itself, with the very same functions.
 """
 
+from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import PipelineError
+from anyio.to_thread import run_sync
+
+from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.mailbox import Mailbox, Request
 from pipeline.edges.state import State
-from pipeline.job import Job
+from pipeline.job import Job, unknown_job
 from pipeline.retrying import begin_retry
 
 #: How often the holder looks for requests (seconds).
 LOOK_EVERY_S = 0.5
+#: How long a command waits for its answer (seconds).
+ANSWER_WITHIN_S = 15.0
+
+
+async def ask_holder(directory: Path, command: str, job: str | None, clock: Clock) -> str:
+    """Ask the process that holds the state directory; what it did, in words.
+
+    Raises `PipelineError` with what it answers instead, or (75) if it does not answer within `ANSWER_WITHIN_S`.
+    """
+    mailbox = await run_sync(Mailbox, directory)
+    request_id = await run_sync(mailbox.ask, command, job)
+    asked_at = clock.monotonic()
+    while (answer := await run_sync(mailbox.take_answer, request_id)) is None:
+        if clock.monotonic() - asked_at > ANSWER_WITHIN_S and await run_sync(mailbox.withdraw, request_id):
+            raise PipelineError(
+                "the process that holds the state directory does not answer; nothing was changed.",
+                exit_code=ExitCode.UNFINISHED,
+            )
+        await clock.sleep(0.1)
+    if not answer["ok"]:
+        raise PipelineError(answer["told"], exit_code=ExitCode(answer["exit_code"]))
+    return str(answer["told"])
 
 
 async def until_resumed(state: State, clock: Clock) -> None:
@@ -48,7 +73,7 @@ async def carry_out(request: Request, state: State, clock: Clock, *, running: Jo
         return await _abandon(request, state, running)
     if request.command == "retry":
         return await begin_retry(state, clock, request.job or "")
-    raise PipelineError(f"unknown request {request.command!r}")
+    raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 
 async def _abandon(request: Request, state: State, running: Job | None) -> str:
@@ -57,13 +82,8 @@ async def _abandon(request: Request, state: State, running: Job | None) -> str:
     if record is None:
         raise unknown_job(job_id)
     if record.state is not None:
-        raise PipelineError(f"job {job_id} has ended already: {record.state}.")
+        raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
     await state.call(state.ledger.abandon_job, job_id)
     if running is not None and running.record.job_id == job_id:
         running.progress.is_abandoned = True
     return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"
-
-
-def unknown_job(job_id: str) -> PipelineError:
-    """The error for a job that the ledger does not know."""
-    return PipelineError(f"there is no job {job_id!r}; `status` lists them.")

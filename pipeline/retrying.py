@@ -21,7 +21,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.durable import write_durably
 from pipeline.edges.ledger import BatchRecord, JobRecord
 from pipeline.edges.state import State
-from pipeline.job import new_job_id
+from pipeline.job import new_job_id, unknown_job
 
 
 async def begin_retry(state: State, clock: Clock, job_id: str) -> str:
@@ -32,7 +32,7 @@ async def begin_retry(state: State, clock: Clock, job_id: str) -> str:
 def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
     original = state.ledger.job(job_id)
     if original is None:
-        raise PipelineError(f"there is no job {job_id!r}; `status` lists them.", exit_code=ExitCode.USAGE)
+        raise unknown_job(job_id)
     if original.state is None:
         raise PipelineError(f"job {job_id} has not ended yet; it is finished first.", exit_code=ExitCode.USAGE)
     lost = [record for record in state.ledger.batches(job=original) if record.batch.batch_id in state.lost]

@@ -122,6 +122,8 @@ class Framer:
         while start < len(buffer):
             line_end = buffer.find(b"\n", start)
             if line_end < 0 or line_end - start >= max_bytes or buffer.find(b'"', start, line_end) >= 0:
+                if line_end < 0 and self._is_unfinished(start):
+                    break
                 try:
                     start = self._frame_slowly(start, line_end, framed)
                 except _NeedMore:
@@ -135,6 +137,11 @@ class Framer:
         self._buffer = buffer[start:]
         self._offset += start
         return framed
+
+    def _is_unfinished(self, start: int) -> bool:
+        """Whether what starts here is a line without quotes that goes on in the next block."""
+        is_short = len(self._buffer) - start <= self._max_record_bytes
+        return is_short and not self._at_end and self._buffer.find(b'"', start) < 0
 
     def _frame_slowly(self, start: int, line_end: int, framed: list[Record | BrokenLine]) -> int:
         """Frame what starts at `start` by the letter; the start of what follows. Raises `_NeedMore`."""
@@ -155,13 +162,20 @@ class Framer:
         fields: list[bytes] = []
         has_bare_quote = False
         position = start
+        line_end = buffer.find(b"\n", start, limit)
         while True:
+            if position >= limit:
+                self._need(limit)
+                if len(buffer) > limit:
+                    raise _Broken(Reason.RECORD_TOO_LONG)
+            if 0 <= line_end < position:
+                line_end = buffer.find(b"\n", position, limit)
             if buffer[position : position + 1] == b'"':
                 close = self._closing_quote(position + 1, limit)
                 fields.append(buffer[position + 1 : close].replace(b'""', b'"'))
                 position = close + 1
             else:
-                field, position = self._unquoted(position, limit)
+                field, position = self._unquoted(position, line_end, limit)
                 has_bare_quote = has_bare_quote or b'"' in field
                 fields.append(field)
             if self._is_record_end(position, limit):
@@ -181,10 +195,12 @@ class Framer:
                 return close
             position = close + 2
 
-    def _unquoted(self, position: int, limit: int) -> tuple[bytes, int]:
-        """An unquoted field and where it ends: before a delimiter, a line ending or the end of the file."""
+    def _unquoted(self, position: int, line_end: int, limit: int) -> tuple[bytes, int]:
+        """An unquoted field and where it ends: before a delimiter, a line ending or the end of the file.
+
+        `line_end` is the next line feed from `position` on, -1 if there is none before `limit`.
+        """
         buffer = self._buffer
-        line_end = buffer.find(b"\n", position, limit)
         end = buffer.find(self._delimiter, position, limit if line_end < 0 else line_end)
         if end < 0:
             if line_end < 0:

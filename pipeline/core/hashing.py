@@ -20,7 +20,9 @@ _LAST_WORD = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtyp
 
 def _mix(hashes: Hashes) -> Hashes:
     hashes = (hashes ^ (hashes >> _SHIFT)) * _MIX_1
-    return (hashes ^ (hashes >> _SHIFT)) * _MIX_2
+    hashes = (hashes ^ (hashes >> _SHIFT)) * _MIX_2
+    # The low bits choose the slot in a table: without this they would hang on the low bits of the id alone.
+    return hashes ^ (hashes >> _SHIFT)
 
 
 def hash_ids(body: bytes, starts: Offsets, lengths: Offsets, salt: int) -> Hashes:

@@ -162,6 +162,11 @@ class Life:
     is_released: bool = False
 
     @property
+    def is_dropped(self) -> bool:
+        """Whether the job ended before the batch was ever sent."""
+        return isinstance(self.last, Dropped)
+
+    @property
     def may_be_applied(self) -> bool:
         """Whether Target may have applied any copy, or may do so yet."""
         return (

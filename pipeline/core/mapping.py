@@ -5,6 +5,7 @@ checks is part of the meaning: a row that is bad in several ways is rejected for
 applies. Nothing is trimmed, nothing is repaired, and only the mapped columns leave the house.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -132,7 +133,9 @@ def _names(columns: Sequence[str]) -> str:
 
 
 def _suggestion(column: str) -> str:
-    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else '"' + column.replace('"', '\\"') + '"'
+    # A JSON text is a TOML text but for DEL, which TOML wants escaped.
+    quoted = json.dumps(column, ensure_ascii=False).replace("\x7f", "\\u007f")
+    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted
     return f'{key} = "{suggest_parameter_name(column)}"'
 
 

@@ -53,26 +53,35 @@ class StatusWindow:
     """Keeps a status from being forgotten before it was seen.
 
     Target keeps the statuses of the last `size` batches submitted. POSTs are numbered as they begin; the next may
-    begin while its number is less than `size` above that of the oldest one whose batch is not settled.
+    begin while its number is less than `size` above that of the oldest one whose batch is not settled. POSTs that
+    were under way when another began may be submitted after it: each counts against it as if it had begun later.
     """
 
     def __init__(self, size: int, *, next_number: int = 0, unsettled: Iterable[int] = ()) -> None:
         self._size = size
         self._next_number = next_number
-        self._unsettled = set(unsettled)
+        self._counted_from = {number: number for number in unsettled}
+        self._under_way: set[int] = set()
 
     @property
     def is_open(self) -> bool:
         """Whether another POST may begin."""
-        return not self._unsettled or self._next_number - min(self._unsettled) < self._size
+        oldest = min(self._counted_from.values(), default=self._next_number)
+        return not self._counted_from or self._next_number - oldest < self._size
 
     def begin_post(self) -> int:
         """A POST begins; its number."""
         number = self._next_number
         self._next_number += 1
-        self._unsettled.add(number)
+        self._counted_from[number] = number - len(self._under_way)
+        self._under_way.add(number)
         return number
+
+    def end_post(self, number: int) -> None:
+        """The answer to this POST has come."""
+        self._under_way.discard(number)
 
     def forget(self, number: int) -> None:
         """The status of this POST is not waited for: it was seen, or there is none to see."""
-        self._unsettled.discard(number)
+        self._under_way.discard(number)
+        self._counted_from.pop(number, None)

@@ -52,9 +52,16 @@ class Placer:
 
     def place(self, rows: Rows) -> Placed:
         """Place new rows as far as the open batch has room."""
-        taken = self.chunker.take(rows, 0, self.tracker.is_in_flight(rows.hashes))
-        superseded = taken.superseded + self.tracker.hold(rows, taken.to_hold)
-        return Placed(taken.stop, superseded, taken.is_full or taken.stop < len(rows))
+        stop = superseded = 0
+        while stop < len(rows):
+            taken = self.chunker.take(rows, stop, self.tracker.must_wait(rows.hashes[stop:]))
+            superseded += taken.superseded + self.tracker.hold(rows, taken.to_hold)
+            # Merged rows may have become shorter, so that more fit.
+            is_full = taken.is_full or taken.stop == stop
+            stop = taken.stop
+            if is_full:
+                return Placed(stop, superseded, must_seal=True)
+        return Placed(stop, superseded, must_seal=False)
 
     def place_freed(self, rows: Rows) -> Placed:
         """Place rows that were freed; what finds no room waits once more, in front of what is held of its id."""

@@ -138,7 +138,9 @@ def _parse_complete(root: ElementTree.Element) -> Complete | None:
             return None
         counts[name] = int(text) if text else None
     failed_ids = tuple(
-        _text(profile, "id") for profile in root.iter("profile") if _text(profile, "status").lower() != "success"
+        _text(profile, "id")
+        for profile in root.iter("profile")
+        if _text(profile, "id") and _text(profile, "status").lower() != "success"
     )
     return Complete(
         batch_size=counts["batchSize"],
@@ -163,8 +165,9 @@ def count_rows(rows: int, complete: Complete) -> RowOutcomes:
 
     Never more than `rows` in all, whatever Target counts.
     """
-    consumed = rows if complete.consumed is None else min(complete.consumed, rows)
-    failed = min(complete.failed + complete.not_found, rows)
+    seen = [count for count in (complete.batch_size, complete.consumed) if count is not None]
+    consumed = min([rows, *seen])
+    failed = min(max(complete.failed + complete.not_found, len(complete.failed_ids)), rows)
     unconfirmed = min(rows - consumed, rows - failed)
     return RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
 

@@ -27,15 +27,15 @@ def status_request(returned: str, *, base_url: str, status_hosts: tuple[str, ...
     """
     try:
         url, base = urlsplit(returned), urlsplit(base_url)
-        _ = url.port
+        has_port_zero = url.port == 0
     except ValueError:
         return NotAllowed("the status URL cannot be read")
-    if url.scheme not in _DEFAULT_PORTS or not url.hostname:
-        return NotAllowed(f"the status URL is {url.scheme or 'no'} URL, not http")
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname or has_port_zero:
+        return NotAllowed("the status URL is not one of http or https with a host")
     if url.username is not None or url.password is not None:
         return NotAllowed("the status URL holds a user name")
     host, port = url.hostname, url.port or _DEFAULT_PORTS[url.scheme]
-    may_stay_plain = base.scheme == "http" and is_loopback(host)
+    may_stay_plain = url.scheme == base.scheme == "http" and is_loopback(host)
     if url.scheme == "http" and port == 80 and not may_stay_plain:
         port = 443
     is_own = host == base.hostname and port == (base.port or _DEFAULT_PORTS[base.scheme])

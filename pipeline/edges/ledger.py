@@ -84,6 +84,8 @@ class BatchRecord:
     batch: Batch
     job: int
     facts: tuple[Fact, ...]
+    #: When each fact was written down, UTC in ISO 8601.
+    times: tuple[str, ...] = ()
 
     @property
     def latest(self) -> Fact | None:
@@ -278,11 +280,12 @@ class Ledger:
 
     def _batch_record(self, row: sqlite3.Row) -> BatchRecord:
         names = ("batch_id", "number", "rows", "size_bytes", "sha256", "parent")
-        facts = self._rows("SELECT kind, detail FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])
+        facts = list(self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"]))
         return BatchRecord(
             Batch(**{name: row[name] for name in names}),
             row["job"],
             tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
+            tuple(fact["at"] for fact in facts),
         )
 
     def _meta(self, key: str) -> str:

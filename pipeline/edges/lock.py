@@ -2,12 +2,18 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.durable import disk_error, make_directory
+
+#: How often taking the lock is tried, and how long is waited in between (seconds): whoever only looks if it is held
+#: holds it for a moment.
+_TRIES = 4
+_BETWEEN_S = 0.05
 
 
 @contextmanager
@@ -20,14 +26,15 @@ def state_lock(state: Path) -> Iterator[None]:
     except OSError as error:
         raise disk_error(error, f"cannot open {path}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+        for tried in range(_TRIES):
+            if _try(descriptor, fcntl.LOCK_EX):
+                break
+            time.sleep(_BETWEEN_S if tried < _TRIES - 1 else 0)
+        else:
             raise FatalError(
-                f"the state directory {state} is in use by process {holder}: wait for it, or end it.",
+                f"the state directory {state} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
                 exit_code=ExitCode.ALREADY_RUNNING,
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -36,12 +43,27 @@ def state_lock(state: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_locked(state: Path) -> bool:
-    """Whether a process holds the state directory at the moment."""
+def holder(state: Path) -> str | None:
+    """The process that holds the state directory, as it named itself; None where nobody does."""
     try:
-        with state_lock(state):
-            return False
-    except FatalError as error:
-        if error.exit_code is ExitCode.ALREADY_RUNNING:
-            return True
-        raise
+        descriptor = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error(error, f"cannot open {state / 'lock'}") from error
+    try:
+        return None if _try(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_pid(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"

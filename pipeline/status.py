@@ -1,0 +1,148 @@
+"""What goes on in a state directory, in words: read from the ledger, beside the process that writes it."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
+from pipeline.core.progress import Progress
+from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
+from pipeline.edges.state import life_of
+from pipeline.job import unknown_job
+from pipeline.settings import Settings
+
+#: `status` without a job tells of so many, the latest.
+_SHOWN_JOBS = 10
+
+
+def job_status(ledger: Ledger, record: JobRecord, settings: Settings, now: datetime) -> dict[str, Any]:
+    """How a job stands: rows by class, batches by phase, and what it waits for until when."""
+    lives = [(batch, life_of(batch)) for batch in ledger.batches(job=record)]
+    progress = Progress(checkpoint=record.checkpoint)
+    for batch, life in lives:
+        progress.sealed[batch.batch.batch_id] = batch.batch
+        if life.phase is Phase.SETTLED and not life.is_dropped:
+            progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
+    rows = progress.rows()
+    held = len(ledger.held_rows(record))
+    phases = Counter(_phase(life) for _, life in lives)
+    return {
+        "job": record.job_id,
+        "state": record.state or "unfinished",
+        "export": str(record.export),
+        "started_at": record.started_at,
+        "read_to_line": None if record.checkpoint.has_ended else record.checkpoint.position.line,
+        "rows": {
+            "read": rows.read,
+            "confirmed": rows.confirmed,
+            "superseded": rows.superseded,
+            "rejected": rows.rejected,
+            "empty": rows.empty,
+            "failed": rows.failed,
+            "unconfirmed": rows.unconfirmed,
+            "held": held,
+        },
+        "batches": dict(phases),
+        "waits_for": [] if record.state else _waits_for(lives, held, settings, now),
+        "retry_of": record.retry_of,
+    }
+
+
+def _phase(life: Life) -> str:
+    return "split" if isinstance(life.last, SplitUp) else life.phase.value.removeprefix("is ")
+
+
+def _waits_for(lives: list[tuple[BatchRecord, Life]], held: int, settings: Settings, now: datetime) -> list[str]:
+    """Each thing that the job waits for, in words."""
+    told = []
+    following = [batch for batch, life in lives if life.phase is Phase.FOLLOWING]
+    if following:
+        accepted = min(datetime.fromisoformat(batch.times[-1]) for batch in following)
+        given_up = accepted + timedelta(seconds=settings.settle.deadline_s)
+        told.append(
+            f"Target to apply {_batches(len(following))}, the oldest accepted {_ago(now - accepted)} ago "
+            f"(given up at {_clock(given_up)})"
+        )
+    unsent = sum(life.phase in (Phase.READY, Phase.POSTING, Phase.REFUSED) for _, life in lives)
+    if unsent:
+        told.append(f"{_batches(unsent)} to be sent")
+    if held:
+        told.append(f"ids in earlier batches, for which {held:,} rows are held")
+    holding = [
+        datetime.fromisoformat(batch.times[-1]) + timedelta(seconds=settings.settle.ambiguous_hold_s)
+        for batch, life in lives
+        if life.open_since and not life.is_released and life.phase is Phase.SETTLED
+    ]
+    if holding and held:
+        told.append(
+            f"{_batches(len(holding))} that Target may have twice, or may apply yet, at the latest until "
+            f"{_clock(max(holding))}"
+        )
+    return told
+
+
+def _batches(count: int) -> str:
+    return f"{count} batch{'es' if count != 1 else ''}"
+
+
+def _ago(passed: timedelta) -> str:
+    seconds = int(passed.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def status(
+    ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None
+) -> dict[str, Any]:
+    """How the state directory stands: who holds it, whether sending is paused, and its jobs, the latest last."""
+    records = [] if ledger is None else ledger.jobs()
+    if job_id is not None:
+        records = [record for record in records if record.job_id == job_id]
+        if not records:
+            raise unknown_job(job_id)
+    latest = records[-_SHOWN_JOBS:]
+    jobs = [record for record in records if record in latest or record.state is None]
+    return {
+        "client_code": settings.target.client_code,
+        "state_directory": str(settings.state.directory),
+        "held_by": held_by,
+        "is_paused": ledger is not None and ledger.is_paused,
+        "jobs": [] if ledger is None else [job_status(ledger, record, settings, now) for record in jobs],
+    }
+
+
+def print_status(told: dict[str, Any], console: Console) -> None:
+    """The same for people."""
+    lines = [f"[bold]{told['client_code']}[/], {told['state_directory']}"]
+    if told["held_by"]:
+        lines.append(f"Process {told['held_by']} is at work.")
+    if told["is_paused"]:
+        lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
+    if not told["jobs"]:
+        lines.append("No job yet.")
+    for job in told["jobs"]:
+        lines += _job_lines(job, is_running=bool(told["held_by"]))
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)
+
+
+def _job_lines(job: dict[str, Any], *, is_running: bool) -> list[str]:
+    color = {"done": "green", "unfinished": "cyan"}.get(job["state"], "yellow")
+    rows = job["rows"]
+    counts = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count or name == "read")
+    lines = [f"\n[bold]{job['job']}[/]  [{color}]{job['state']}[/]", f"  rows: {counts}"]
+    if job["batches"]:
+        lines.append("  batches: " + ", ".join(f"{count} {phase}" for phase, count in job["batches"].items()))
+    if job["state"] == "unfinished":
+        if job["read_to_line"] is not None:
+            lines.append(f"  read up to line {job['read_to_line']:,} of {job['export']}")
+        lines += [f"  waits for {reason}" for reason in job["waits_for"]]
+        if not is_running:
+            lines.append("  No process is at work: the next `profile-pipeline load` goes on with it.")
+    return lines
