@@ -1,0 +1,334 @@
+"""Who may import whom: the core nothing that touches the world, the edges only the core, and nothing in a circle."""
+
+import ast
+import sys
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "pipeline"
+
+#: Modules of the standard library that do I/O, know the time, draw random numbers, run things at once, or log.
+TOUCHES_THE_WORLD = frozenset(
+    [
+        *[
+            "aifc",
+            "argparse",
+            "bz2",
+            "cmd",
+            "codeop",
+            "code",
+            "configparser",
+            "ctypes",
+            "curses",
+            "dbm",
+            "faulthandler",
+        ],
+        *[
+            "fcntl",
+            "fileinput",
+            "filecmp",
+            "ftplib",
+            "getopt",
+            "getpass",
+            "glob",
+            "gzip",
+            "http",
+            "imaplib",
+            "importlib",
+        ],
+        *["io", "linecache", "locale", "lzma", "mailbox", "mmap", "netrc", "nntplib", "os", "pathlib", "pdb", "pickle"],
+        *[
+            "pkgutil",
+            "platform",
+            "poplib",
+            "posix",
+            "posixpath",
+            "pty",
+            "pwd",
+            "readline",
+            "resource",
+            "runpy",
+            "shelve",
+        ],
+        *[
+            "shutil",
+            "site",
+            "smtplib",
+            "socket",
+            "socketserver",
+            "sqlite3",
+            "ssl",
+            "stat",
+            "subprocess",
+            "sys",
+            "syslog",
+        ],
+        *[
+            "tarfile",
+            "telnetlib",
+            "tempfile",
+            "termios",
+            "tokenize",
+            "tty",
+            "webbrowser",
+            "wsgiref",
+            "xmlrpc",
+            "zipapp",
+        ],
+        *["zipfile", "zipimport", "urllib.request", "urllib.robotparser", "urllib.response", "xml.sax"],
+        *["asyncio", "concurrent", "contextvars", "multiprocessing", "queue", "sched", "select", "selectors", "signal"],
+        *["threading", "_thread", "asyncore", "asynchat", "atexit"],
+        *["calendar", "datetime", "time", "timeit", "zoneinfo"],
+        *["random", "secrets", "uuid"],
+        *["logging", "trace", "traceback", "warnings"],
+    ]
+)
+#: Built-in functions by which a module could do the same without an import.
+TOUCHING_BUILTINS = frozenset(["open", "print", "input", "breakpoint", "exec", "eval", "compile", "__import__"])
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`importer` imports `imported`, a module or a name in one; at run time unless it is for type checkers only."""
+
+    importer: str
+    imported: str
+    at_run_time: bool = True
+
+    def is_of(self, package: str) -> bool:
+        return is_in(self.imported, package)
+
+
+def is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def module_name(file: Path, root: Path) -> str:
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def read_sources(root: Path) -> dict[str, tuple[str, bool]]:
+    """By module name: its text, and whether it is a package."""
+    files = sorted((root / PACKAGE).rglob("*.py"))
+    return {module_name(file, root): (file.read_text(), file.name == "__init__.py") for file in files}
+
+
+def imports_of(
+    module: str, text: str, *, is_package: bool = False, known: frozenset[str] = frozenset()
+) -> list[Import]:
+    """Everything a module imports anywhere in it; `from PACKAGE import MODULE` is the module, where it is known."""
+    tree = ast.parse(text)
+    for_types_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            source = resolve(module, node, is_package=is_package)
+            names = [
+                inner if (inner := f"{source}.{alias.name}") in known or source == "" else source
+                for alias in node.names
+            ]
+        else:
+            continue
+        found += [Import(module, name, node not in for_types_only) for name in names]
+    return found
+
+
+def resolve(module: str, node: ast.ImportFrom, *, is_package: bool) -> str:
+    """The module that a `from` import names, with the dots of a relative one resolved."""
+    if not node.level:
+        return node.module or ""
+    package = module.split(".")
+    package = package[: len(package) - node.level + is_package]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def all_imports(sources: dict[str, tuple[str, bool]]) -> list[Import]:
+    known = frozenset(sources)
+    return [
+        each
+        for module, (text, is_package) in sources.items()
+        for each in imports_of(module, text, is_package=is_package, known=known)
+    ]
+
+
+def violation(each: Import) -> str | None:
+    """Why an import breaks the rule."""
+    importer, imported = each.importer, each.imported
+    if is_in(importer, "pipeline.core"):
+        if is_in(imported, "pipeline.core") or is_in(imported, "numpy"):
+            return "the core draws random numbers" if is_in(imported, "numpy.random") else None
+        if any(is_in(imported, name) for name in TOUCHES_THE_WORLD):
+            return "the core touches the world"
+        if imported.partition(".")[0] not in sys.stdlib_module_names:
+            return "the core imports other than itself, the standard library and numpy"
+        return None
+    if not each.is_of(PACKAGE):
+        return None
+    if is_in(importer, "pipeline.edges"):
+        allowed = is_in(imported, "pipeline.core") or is_in(imported, "pipeline.edges") or imported == PACKAGE
+        return None if allowed else "the edges import other than the core"
+    if is_in(importer, "pipeline.sandbox"):
+        return None if is_in(imported, "pipeline.sandbox") else "the sandbox imports the pipeline"
+    if is_in(imported, "pipeline.cli"):
+        return None if importer == "pipeline.__main__" else "the command line is imported"
+    return None
+
+
+def violations(sources: dict[str, tuple[str, bool]]) -> list[str]:
+    return [
+        f"{each.importer} imports {each.imported}: {why}" for each in all_imports(sources) if (why := violation(each))
+    ]
+
+
+def cycle(sources: dict[str, tuple[str, bool]]) -> list[str]:
+    """Modules that import each other in a circle at run time, if there are any."""
+    graph: dict[str, set[str]] = {module: set() for module in sources}
+    for each in all_imports(sources):
+        if each.at_run_time and each.imported in graph:
+            graph[each.importer].add(each.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        modules: list[str] = error.args[1]
+        return modules
+    return []
+
+
+def touching_names(text: str) -> set[str]:
+    """Built-in functions used that touch the world, `numpy.random` and file functions of numpy."""
+    tree = ast.parse(text)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & TOUCHING_BUILTINS
+    attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return names | (attributes & {"np.random", "np.load", "np.save", "np.fromfile", "np.memmap", "np.loadtxt"})
+
+
+SOURCES = read_sources(ROOT)
+
+
+def test_the_modules_are_found() -> None:
+    assert {"pipeline", "pipeline.core", "pipeline.core.framing", "pipeline.edges.target", "pipeline.cli"} <= set(
+        SOURCES
+    )
+    assert Import("pipeline.core.mapping", "pipeline.core.framing") in all_imports(SOURCES)
+
+
+def test_the_import_rule() -> None:
+    assert violations(SOURCES) == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    assert cycle(SOURCES) == []
+
+
+def test_the_core_has_no_async_and_uses_nothing_that_touches_the_world() -> None:
+    for module, (text, _) in SOURCES.items():
+        if is_in(module, "pipeline.core"):
+            assert touching_names(text) == set(), module
+            asynchronous = ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith | ast.Await
+            assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, asynchronous)], module
+
+
+# The checks themselves.
+
+
+@pytest.mark.parametrize(
+    ("importer", "statement"),
+    [
+        ("pipeline.core.a", "import time"),
+        ("pipeline.core.a", "import os.path"),
+        ("pipeline.core.a", "from datetime import datetime"),
+        ("pipeline.core.a", "from urllib.request import urlopen"),
+        ("pipeline.core.a", "import logging.handlers as x"),
+        ("pipeline.core.a", "import asyncio"),
+        ("pipeline.core.a", "import random"),
+        ("pipeline.core.a", "import anyio"),
+        ("pipeline.core.a", "import structlog"),
+        ("pipeline.core.a", "from numpy.random import default_rng"),
+        ("pipeline.core.a", "import pipeline"),
+        ("pipeline.core.a", "from pipeline import edges"),
+        ("pipeline.core.a", "from pipeline.edges import b"),
+        ("pipeline.core.a", "from ..edges.b import c"),
+        ("pipeline.core.a", "from .. import settings"),
+        ("pipeline.core.a", "def f():\n    import time"),
+        ("pipeline.core.a", "def f():\n    if True:\n        from ..load import g"),
+        ("pipeline.core.a", "if TYPE_CHECKING:\n    from pipeline.edges import b"),
+        ("pipeline.edges.b", "import pipeline.settings"),
+        ("pipeline.edges.b", "from pipeline.settings import Settings"),
+        ("pipeline.edges.b", "from pipeline import settings"),
+        ("pipeline.edges.b", "from .. import load"),
+        ("pipeline.edges.b", "from pipeline.sandbox import runner"),
+        ("pipeline.edges.b", "from pipeline.corelike import x"),
+        ("pipeline.sandbox.c", "from pipeline.core import a"),
+        ("pipeline.sandbox.c", "from pipeline import __version__"),
+        ("pipeline.sandbox.c", "from ..core.a import x"),
+        ("pipeline.load", "from pipeline.cli import main"),
+        ("pipeline.load", "from pipeline import cli"),
+        ("pipeline.load", "from . import cli"),
+        ("pipeline.edges.b", "def f():\n    from pipeline.cli import main"),
+    ],
+)
+def test_what_breaks_the_rule(importer: str, statement: str) -> None:
+    sources = {name: ("", name == PACKAGE) for name in (PACKAGE, "pipeline.cli", "pipeline.settings", "pipeline.load")}
+    sources["pipeline.edges"] = ("", True)
+    assert len(violations(sources | {importer: (statement, False)})) == 1
+
+
+@pytest.mark.parametrize(
+    ("importer", "statement"),
+    [
+        ("pipeline.core.a", "import re"),
+        ("pipeline.core.a", "from urllib.parse import urlsplit"),
+        ("pipeline.core.a", "from xml.etree import ElementTree"),
+        ("pipeline.core.a", "from collections import deque"),
+        ("pipeline.core.a", "import numpy as np\nimport numpy.typing as npt"),
+        ("pipeline.core.a", "from . import b\nfrom .b import c\nfrom pipeline.core import b"),
+        ("pipeline.edges.a", "from pipeline import __version__"),
+        ("pipeline.edges.a", "import time, aiohttp\nfrom ..core.b import c\nfrom .b import d"),
+        ("pipeline.sandbox.a", "import random\nfrom . import b"),
+        ("pipeline.load", "import pipeline.settings\nfrom pipeline.core import a\nfrom pipeline.edges import b"),
+        ("pipeline.__main__", "from pipeline.cli import main"),
+    ],
+)
+def test_what_keeps_the_rule(importer: str, statement: str) -> None:
+    assert violations({PACKAGE: ("", True), importer: (statement, False)}) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "in_cycle"),
+    [
+        ({"a": "from pipeline import b", "b": "import pipeline.a"}, {"a", "b"}),
+        ({"a": "from . import b", "b": "from .c import x", "c": "def f():\n    from pipeline.a import x"}, set("abc")),
+        ({"a": "from pipeline import b", "b": "if TYPE_CHECKING:\n    from pipeline import a"}, set()),
+        ({"a": "from . import b, c", "b": "from . import c", "c": "import a"}, set()),
+        ({"a": "from .a import x"}, {"a"}),
+    ],
+)
+def test_cycles_are_found(texts: dict[str, str], in_cycle: set[str]) -> None:
+    sources = {PACKAGE: ("", True)} | {f"pipeline.{name}": (text, False) for name, text in texts.items()}
+    assert set(cycle(sources)) == {f"pipeline.{name}" for name in in_cycle}
+
+
+def test_relative_imports_in_a_package_are_resolved() -> None:
+    text = "from . import b\nfrom .c import d\nfrom .. import e\n"
+    known = frozenset(["pipeline.sandbox.b", "pipeline.e"])
+    found = imports_of("pipeline.sandbox", text, is_package=True, known=known)
+    assert [each.imported for each in found] == ["pipeline.sandbox.b", "pipeline.sandbox.c", "pipeline.e"]
+
+
+@pytest.mark.parametrize("text", ["open('x')", "f = print", "np.random.default_rng()", "x = __import__('os')"])
+def test_names_that_touch_the_world_are_found(text: str) -> None:
+    assert len(touching_names(text)) == 1
+    assert touching_names("np.sort(x).open") == set()
