@@ -96,6 +96,11 @@ class Framer:
         """Where what is not framed yet begins."""
         return Position(self._offset, self._line, self._skipping_line)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes fed and not yet framed: the beginning of a record."""
+        return len(self._buffer)
+
     def position_of(self, line: int) -> Position:
         """Where a record begins that the last `feed` or `finish` framed, by its line number."""
         # Lines are lines: however records were cut, this one begins behind so many line feeds.
