@@ -1,13 +1,14 @@
 # Every step installs what it needs into .venv; nothing but Python >= 3.11 and make is expected.
 PYTHON ?= python3
 ROWS ?= 5000000
+N ?= 200
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 # A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench lock clean
+.PHONY: help install dev demo test check format bench kill-test step-test fault-test lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -34,6 +35,16 @@ format: dev ## put the code into its format
 
 bench: dev ## measure speed and memory against a csv + quote loop, in one run
 	@$(BIN)/python -m tests.bench --rows $(ROWS)
+	@$(BIN)/python -m tests.bench.costs
+
+kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
+	@$(BIN)/python -m tests.faults.kills --kills $(N)
+
+step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)
+	@$(BIN)/python -m tests.faults.steps --every
+
+fault-test: dev ## N seeded loads under random faults
+	@$(BIN)/python -m tests.faults.plans --loads $(N)
 
 lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.lock

@@ -1,8 +1,8 @@
 """profile-pipeline gets CRM exports into Adobe Target without losing a row silently.
 
     export -> read -> frame -> map + encode -> track -> chunk -> spool -> upload -> POST a batch
-                        |          |             |                           |   <- accepted + status URL
-                        rejects    rejects       held rows                settle -> GET its status -> complete
+                        |          |             |               |           |   <- accepted + status URL
+                        rejects    rejects       held rows       ledger   settle -> GET its status -> complete
     JOB folder <- report <--------------------------------------------------- settled
 
 One asyncio producer reads the export; a chunker rolls rows into batches under both caps; a bounded pool of
@@ -16,23 +16,25 @@ job           one export on its way through; everything about it lies in one fol
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
 batch         rows of one job for one POST: number, body, count, size, digest, id set
-sealed        the batch's body is in the spool
+sealed        the batch's body is in the spool and its record in the ledger
 spool         the directory of batch bodies
 attempt       one POST of a batch
 accepted      Target answered `success=true`: queued, not applied
 complete      its status says so: applied
 ambiguous     a POST was begun and no usable answer came: Target may or may not have it
 open attempt  Target may have it and its own `complete` was not seen: ambiguous, stuck, status lost, deadline passed
-settled       the batch's outcome is final: complete, failed, unconfirmed
+settled       the batch's outcome is final: complete, failed, unconfirmed, or split into smaller batches
 released      settled, and every open attempt is older than `ambiguous_hold_s`: its ids are free again
 in flight     sealed and not released (of a batch, and of each id in it)
 held row      a row whose id is in flight; it waits, merging with later rows of its id
 carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
+checkpoint    how far a job had come at its latest seal
+ledger        the durable facts: SQLite in the state directory
 
 Where to start reading: `pipeline/load.py`, then `pipeline/core` in the order the data flows:
-framing, mapping, encoding, tracker, chunker, reply, pacing, retry.
+framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
 """
 
 __version__ = "0.1.0"

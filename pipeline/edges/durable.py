@@ -52,7 +52,11 @@ def sync_directory(directory: Path) -> None:
 def make_directory(directory: Path) -> None:
     """Make a directory and its parents, for the owner's eyes only; raises `FatalError` where that is refused."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+        for parent in reversed(missing):
+            parent.mkdir(mode=0o700, exist_ok=True)
+        if not directory.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
     except OSError as error:
         raise disk_error(error, f"cannot make the directory {directory}") from error
 
