@@ -1,5 +1,6 @@
 """The command line: arguments and environment end here, and every way to end has its exit code."""
 
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -10,6 +11,7 @@ import orjson
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline import __version__, demo
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, worst
@@ -240,16 +242,24 @@ def sandbox_command(
     """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
     options = SandboxOptions(client_code=client_code)
 
-    async def serve() -> ExitCode:
+    async def serve() -> None:
         try:
             await serve_forever(options, host="127.0.0.1", port=port, faults=FaultPlan(), announce=_announce)
         except OSError as error:
             raise FatalError(
                 f"cannot listen on port {port}: {error.strerror}.", exit_code=ExitCode.CONFIGURATION
             ) from error
+
+    async def serve_until_stopped() -> ExitCode:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(serve)
+                async for _ in signals:
+                    tasks.cancel_scope.cancel()
+                    break
         return ExitCode.DONE
 
-    _run(serve())
+    _run(serve_until_stopped())
 
 
 def _announce(base_url: str) -> None:
@@ -266,7 +276,7 @@ def config_check(config: ConfigFile) -> None:
         findings = await self_check(settings)
         for finding in findings:
             color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.verdict]
-            console.print(f"[{color}]{finding.verdict:>8}[/]  [bold]{finding.subject}[/]: ", end="")
+            console.print(f"[{color}]{finding.verdict:>8}[/]  [bold]{escape(finding.subject)}[/]: ", end="")
             console.print(finding.text, markup=False, highlight=False, soft_wrap=True)
         has_problem = any(finding.verdict == "problem" for finding in findings)
         return ExitCode.CONFIGURATION if has_problem else ExitCode.DONE

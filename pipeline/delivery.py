@@ -45,9 +45,6 @@ MAX_EXTRA_POSTS = 400
 #: After so many refusals with no batch accepted between them it is not the rows: every POST is refused. Ours.
 MAX_REFUSALS_IN_A_ROW = 12
 
-#: Calls under way at once may all meet the old token before it is read again; so many refusals in a row are its own.
-MAX_TOKEN_REFUSALS = 3
-
 Spawn = Callable[[Batch, Life], None]
 OnSplit = Callable[[int, dict[int, Hashes]], None]
 
@@ -104,7 +101,6 @@ class Courier:
         self._never_begun: set[int] = set()
         self._extra_posts = 0
         self._refusals = 0
-        self._token_refusals = 0
         self._is_stopped = False
 
     def stop_sending(self) -> None:
@@ -184,24 +180,15 @@ class Courier:
         if not life.may_be_applied:
             self._job.progress.possibly_taken.discard(batch.batch_id)
         log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
-        self._note_token(outcome)
+        if isinstance(outcome, Unauthorized) and outcome.is_final:
+            raise _token_refused(outcome)
         if isinstance(fact, NotTaken):
             self._check_availability(life, fact)
         is_over = life.phase is not Phase.READY or self._policy.giving_up(life) is not None
         return life, 0.0 if is_over else self._policy.wait_s(failures + 1, self._job.clock.random())
 
-    def _note_token(self, outcome: object) -> None:
-        """The first refusal of a token has it read again; one after another, and there is no use in going on."""
-        if not isinstance(outcome, Unauthorized):
-            self._token_refusals = 0
-            return
-        self._token_refusals += 1
-        if self._token_refusals > MAX_TOKEN_REFUSALS:
-            raise _token_refused(outcome)
-
     def _check_availability(self, life: Life, fact: NotTaken) -> None:
-        silent_s = self._job.clock.monotonic() - self._target.last_sign_of_life
-        if silent_s >= self._policy.give_up_after_s and not life.open_since:
+        if self._target.silent_s >= self._policy.give_up_after_s and not life.open_since:
             raise _unavailable(self._policy.give_up_after_s, fact.why)
 
     async def _follow(self, batch: Batch, life: Life) -> Life:
@@ -220,8 +207,9 @@ class Courier:
                     return await self._seen(batch, life, SeenStuck())
                 case StatusLost(why):
                     return await self._seen(batch, life, GivenUp(why))
-            self._note_token(outcome)
-            if clock.monotonic() - self._target.last_sign_of_life >= self._policy.give_up_after_s:
+            if isinstance(outcome, Unauthorized) and outcome.is_final:
+                raise _token_refused(outcome)
+            if self._target.silent_s >= self._policy.give_up_after_s:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
             wait_s = min(2 * wait_s, policy.poll_max_s)
         why = f"not complete {policy.deadline_s:,.0f} s after it was accepted"

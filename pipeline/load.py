@@ -181,9 +181,18 @@ class Runner:
         except* PipelineError as errors:
             job.progress.error = _first(errors)
         job.progress.calls = self._calls.made - calls_before
-        seconds = clock.monotonic() - started
-        report = build_report(job, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
-        await put_away(job, report)
+
+        def tell() -> Report:
+            seconds = clock.monotonic() - started
+            return build_report(job, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
+
+        report = tell()
+        try:
+            await put_away(job, report)
+        except FatalError as error:
+            # It has ended, but that cannot be written down: the next run ends it.
+            job.progress.error = error
+            report = tell()
         log.info("load_finished", job=record.job_id, state=report["state"], seconds=report["seconds"])
         return report
 

@@ -323,7 +323,8 @@ class Producer:
         waiting = self._placer.tracker.waiting_for(due.batch_id)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
-            failed = {encode(failed_id.encode()) for failed_id in due.failed_ids}
+            # Target may name an id in the encoded form in which it got it.
+            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)
         await self._place_freed(self._placer.release(due.batch_id, earlier))
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 #: The length of Target's budget window in seconds (Adobe: 50 calls a minute, above it HTTP 503).
 MINUTE_S = 60.0
+#: Longer than this is not waited on the word of a `Retry-After` header (seconds). Ours.
+MAX_RETRY_AFTER_S = 3_600.0
 #: Statuses Target keeps per client: those of the last ten batches submitted (an old page of Adobe's).
 STATUSES_KEPT = 10
 
@@ -46,7 +48,8 @@ class CallBudget:
 
     def exhaust(self, now: float, retry_after_s: float | None = None) -> None:
         """Target said that there were too many calls: none for a minute, or for longer if it asks for that."""
-        self._blocked_until = max(self._blocked_until, now + max(MINUTE_S, retry_after_s or 0.0))
+        wait_s = max(MINUTE_S, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+        self._blocked_until = max(self._blocked_until, now + wait_s)
 
 
 class StatusWindow:

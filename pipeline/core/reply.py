@@ -46,9 +46,13 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """Target refuses the token (HTTP 401 or 403); nothing was taken."""
+    """Target refuses the token (HTTP 401 or 403); nothing was taken.
+
+    `is_final`: the token file holds no other one.
+    """
 
     http_status: int
+    is_final: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ only after that, it survives a loss of power.
 import errno
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
@@ -35,9 +36,12 @@ def write_durably(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_directory(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, f"cannot write {path}") from error
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise disk_error(error, f"cannot write {path}") from error
+        raise
 
 
 def sync_directory(directory: Path) -> None:
@@ -63,5 +67,8 @@ def make_directory(directory: Path) -> None:
 
 def free_bytes(directory: Path) -> int:
     """Bytes an unprivileged process may still write below this directory."""
-    facts = os.statvfs(directory)
+    try:
+        facts = os.statvfs(directory)
+    except OSError as error:
+        raise disk_error(error, f"cannot look at the disk of {directory}") from error
     return facts.f_bavail * facts.f_frsize

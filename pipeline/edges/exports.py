@@ -9,6 +9,7 @@ from stat import S_ISDIR, S_ISREG
 
 import aiofiles
 import aiofiles.os
+import anyio
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from pipeline.core.errors import ExitCode, InputError
@@ -84,13 +85,15 @@ async def open_export(path: Path) -> AsyncIterator[Export]:
     identity = await identify(path)
     try:
         # Unbuffered: a buffer of its own would only copy every block once more.
-        file = await aiofiles.open(path, "rb", buffering=0)
+        with anyio.CancelScope(shield=True):
+            file = await aiofiles.open(path, "rb", buffering=0)
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
         yield Export(path, identity, file)  # type: ignore[arg-type]
     finally:
-        await file.close()
+        with anyio.CancelScope(shield=True):
+            await file.close()
 
 
 async def identify(path: Path) -> Identity:

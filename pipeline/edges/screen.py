@@ -156,7 +156,9 @@ def _to_do(report: dict[str, Any]) -> list[str]:
     if rows["rejected"]:
         lines.append("To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each.")
     if rows["failed"]:
-        lines.append("To do: look at the rows Target failed; failed.jsonl has those that it named.")
+        lines.append(
+            "To do: look at the rows Target failed: failed.jsonl names them, unless their whole batch was refused."
+        )
     if rows["unconfirmed"]:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
     if state == "unfinished":

@@ -8,6 +8,7 @@ counts as sealed. All methods block: call them from a worker thread.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,23 @@ class Spool:
     def write(self, batch_id: int, number: int, content: BatchContent, *, parent: int | None = None) -> Batch:
         """Make the content of a batch durable. Raises `FatalError` (74) where there is no room."""
         free = free_bytes(self._directory)
-        if free - content.size_bytes < self._min_free_bytes:
+        # Lines and hashes take 16 bytes a row.
+        if free - content.size_bytes - 16 * content.rows < self._min_free_bytes:
             raise FatalError(
                 f"{self._directory} has {free:,} bytes free, and [state] min_free_bytes = {self._min_free_bytes:,} "
                 f"must stay free beside the next batch of {content.size_bytes:,}: make room and run again.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
         digest = hashlib.sha256()
-        write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8").tobytes()])
-        write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8").tobytes()])
-        write_durably(self.body(batch_id), _through(content.pieces, digest.update))
+        try:
+            write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8").tobytes()])
+            write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8").tobytes()])
+            write_durably(self.body(batch_id), _through(content.pieces, digest.update))
+        except FatalError:
+            # What made the writing fail may keep this from working too; the next start sweeps.
+            with suppress(FatalError):
+                self.remove(batch_id)
+            raise
         return Batch(batch_id, number, content.rows, content.size_bytes, digest.hexdigest(), parent)
 
     def hashes(self, batch_id: int) -> Hashes:
@@ -104,7 +112,10 @@ class Spool:
     def remove(self, batch_id: int) -> None:
         """Forget a batch that nothing will ask for again."""
         for kind in _KINDS:
-            self._file(batch_id, kind).unlink(missing_ok=True)
+            try:
+                self._file(batch_id, kind).unlink(missing_ok=True)
+            except OSError as error:
+                raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
 
     def batch_ids(self) -> set[int]:
         """The batches of which anything is here."""

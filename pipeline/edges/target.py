@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import aiofiles
 import aiohttp
+import anyio
 import yarl
 
 from pipeline import __version__
@@ -67,23 +68,27 @@ class Endpoint:
 
 
 class Target:
-    """Adobe Target, or the sandbox in its place.
-
-    `last_sign_of_life` is the monotonic time of its last usable answer.
-    """
+    """Adobe Target, or the sandbox in its place."""
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
-        self.last_sign_of_life = clock.monotonic()
         self._endpoint = endpoint
         self._session = session
         self._calls = calls
         self._clock = clock
         self._token: str | None = None
+        self._silent_since: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """For how long every call has been without a usable answer; 0 if the last one had one."""
+        return 0.0 if self._silent_since is None else self._clock.monotonic() - self._silent_since
 
     async def post(self, batch: Batch, body: Path, before_first_byte: Callable[[], Awaitable[None]]) -> PostOutcome:
         """Make one attempt. `before_first_byte` is awaited once, before anything of the body leaves this machine."""
         try:
-            file = await aiofiles.open(body, "rb")
+            # Not to be cancelled in between: a file that was opened has to be closed.
+            with anyio.CancelScope(shield=True):
+                file = await aiofiles.open(body, "rb")
         except OSError as error:
             raise disk_error(error, f"cannot read the batch {body}") from error
         has_begun = False
@@ -100,9 +105,10 @@ class Target:
                 return await self._post(batch, slices())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = _in_words(error)
-            return Ambiguous(why) if has_begun else Unreachable(why)
+            return self._heard(Ambiguous(why) if has_begun else Unreachable(why))
         finally:
-            await file.close()
+            with anyio.CancelScope(shield=True):
+                await file.close()
 
     async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
         headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}
@@ -119,12 +125,13 @@ class Target:
     async def _post_outcome(self, response: aiohttp.ClientResponse) -> PostOutcome:
         status = response.status
         if status in (401, 403):
-            return self._unauthorized(status)
+            return self._unauthorized(response)
         if status in (429, 503):
             return self._throttled(response)
-        body = await _read(response)
-        if status == 200:
-            return parse_submitted(body) or Ambiguous("HTTP 200 with an answer that cannot be read")
+        if 200 <= status < 300:
+            return parse_submitted(await _read(response)) or Ambiguous(
+                f"HTTP {status} with an answer that cannot be read"
+            )
         if status >= 500 or status == 408:
             return Ambiguous(f"HTTP {status}")
         return Refused(f"HTTP {status} {response.reason or ''}".strip())
@@ -147,12 +154,12 @@ class Target:
             ):
                 return self._heard(await self._status_outcome(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return StatusUnavailable(_in_words(error))
+            return self._heard(StatusUnavailable(_in_words(error)))
 
     async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
         status = response.status
         if status in (401, 403):
-            return self._unauthorized(status)
+            return self._unauthorized(response)
         if status in (429, 503):
             return self._throttled(response)
         if status in (404, 410):
@@ -162,13 +169,18 @@ class Target:
         return StatusUnavailable(f"HTTP {status}")
 
     def _heard(self, outcome: Outcome) -> Outcome:
-        if not isinstance(outcome, Ambiguous | Throttled | StatusUnavailable):
-            self.last_sign_of_life = self._clock.monotonic()
+        """Note whether this was a sign of life."""
+        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = self._clock.monotonic()
         return outcome
 
-    def _unauthorized(self, http_status: int) -> Unauthorized:
+    def _unauthorized(self, response: aiohttp.ClientResponse) -> Unauthorized:
+        """The token was refused: read it again, once; only if its file holds another one is there use in going on."""
+        used = response.request_info.headers.get("Authorization")
         self._token = None
-        return Unauthorized(http_status)
+        return Unauthorized(response.status, is_final=self._headers().get("Authorization") == used)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
         """Too many calls: whatever the answer says of waiting, the whole minute is used up."""
@@ -214,6 +226,8 @@ async def connect(
         headers={"User-Agent": f"profile-pipeline/{__version__}"},
         trust_env=not is_plain,
     ) as session:
+        # A GET whose connection is reset would be repeated behind our back, uncounted by the budget.
+        session._retry_connection = False
         yield Target(endpoint, session, calls, clock)
 
 

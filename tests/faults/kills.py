@@ -29,7 +29,13 @@ _ENDED_BY = {signal.SIGKILL: -9, signal.SIGTERM: 75}
 
 
 async def kill_until_done(
-    kills: int, *, rows: int, seed: int, rejected: float = 0.0, number: signal.Signals = signal.SIGKILL
+    kills: int,
+    *,
+    rows: int,
+    seed: int,
+    rejected: float = 0.0,
+    number: signal.Signals = signal.SIGKILL,
+    statuses_kept: int = 10,
 ) -> dict[str, Any]:
     """Load an export under so many kills; what happened. Raises `AssertionError` where the promise is broken.
 
@@ -38,7 +44,7 @@ async def kill_until_done(
     draw = random.Random(seed)
     export = make_export(rows, seed, rejected=rejected)
     options = SandboxOptions(
-        seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, statuses_kept=10
+        seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, statuses_kept=statuses_kept
     )
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-kill-") as folder:
         path, config = Path(folder) / "export.csv", Path(folder) / "config.toml"
@@ -76,6 +82,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--per-load", type=int, default=10)
     parser.add_argument("--rejected", type=float, default=0.02, help="share of rows that are rejected")
+    parser.add_argument("--statuses-kept", type=int, default=10, help="what Target remembers; the window is 10 POSTs")
     parser.add_argument("--term", action="store_true", help="SIGTERM instead of SIGKILL")
     arguments = parser.parse_args()
     done, seed, started = 0, 1, time.monotonic()
@@ -87,6 +94,7 @@ def main() -> None:
                 seed=seed,
                 rejected=arguments.rejected,
                 number=signal.SIGTERM if arguments.term else signal.SIGKILL,
+                statuses_kept=arguments.statuses_kept,
             )
         )
         done += told["kills"]
