@@ -1,0 +1,336 @@
+"""What the tests of the edges and of whole loads share: settings, a fast event loop, a small disk, the real program."""
+
+import asyncio
+import contextlib
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import pytest
+from aiohttp import web
+
+from pipeline.edges.clock import Clock
+from pipeline.load import load_export
+from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, serving
+from pipeline.settings import Settings, load_settings
+
+Result = TypeVar("Result")
+Sections = dict[str, dict[str, Any]]
+
+#: The classes of which every row read is in exactly one.
+CLASSES = ("confirmed", "superseded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+#: A user that owns nothing.
+NOBODY = 65_534
+#: Nobody listens on port 1 of the loopback interface.
+CLOSED = "http://127.0.0.1:1"
+
+
+# --- Settings, exports and reports ------------------------------------------------------------------
+
+
+def sections_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any]) -> Sections:
+    """A configuration for the sandbox's pace with its state in `directory`; `sections` are laid over it key by key."""
+    quick: Sections = {
+        "target": {"client_code": "demo", "base_url": base_url, "calls_per_minute": 100_000},
+        "export": {"id_column": "id", "unlisted": "send"},
+        "upload": {"backoff_s": 0.5, "backoff_max_s": 2.0, "give_up_after_s": 600.0},
+        "settle": {"poll_first_s": 0.5, "poll_max_s": 2.0, "deadline_s": 300.0, "ambiguous_hold_s": 15.0},
+        "state": {"directory": str(directory), "min_free_bytes": 0},
+    }
+    for name, keys in sections.items():
+        quick.setdefault(name, {}).update(keys)
+    return quick
+
+
+def settings_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any]) -> Settings:
+    """Those of `sections_for`, untouched by the environment."""
+    return load_settings(None, env={}, overrides=sections_for(base_url, directory, **sections))
+
+
+def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
+    """A configuration file; strings, numbers, lists and tables of strings only."""
+
+    def toml(value: object) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + "}"
+        return orjson.dumps(value).decode()
+
+    lines = [
+        line
+        for section, keys in sections.items()
+        for line in (f"[{section}]", *(f"{key} = {toml(value)}" for key, value in keys.items()))
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def write_export(file: Path, *lines: str, header: str = "id,tier,ltv") -> Path:
+    """An export of these lines below a header."""
+    file.write_text("\n".join((header, *lines)) + "\n")
+    return file
+
+
+def profiles_after(*lines: str, header: str = "id,tier,ltv") -> dict[str, dict[str, str]]:
+    """What plain lines without quotes come to: of each id's attributes the last value that is not empty."""
+    _, *names = header.split(",")
+    profiles: dict[str, dict[str, str]] = {}
+    for line in lines:
+        profile_id, *cells = line.split(",")
+        values = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+        if values:
+            profiles.setdefault(profile_id, {}).update(values)
+    return profiles
+
+
+def assert_every_row_is_in_one_class(report: Mapping[str, Any]) -> None:
+    """The equation of the report, of its batches too: no row lost, none counted twice."""
+    rows, batches = report["rows"], report["batches"]
+    assert set(rows) == {"read", *CLASSES}
+    assert all(count >= 0 for count in rows.values()), rows
+    assert rows["read"] == sum(rows[name] for name in CLASSES) == report["export"]["rows"], rows
+    settled = sum(batch["rows"] for batch in batches)
+    assert settled <= rows["confirmed"] + rows["failed"] + rows["unconfirmed"], report
+    assert rows["rejected"] == sum(report["rejects"]["by_reason"].values()), report
+    assert len({batch["number"] for batch in batches}) == len(batches)
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The objects in a file of JSON lines, none if it is not there."""
+    return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory, hidden ones too."""
+    return sorted(path.name for path in directory.iterdir())
+
+
+# --- Time -------------------------------------------------------------------------------------------
+
+
+def run_fast(coroutine: Coroutine[Any, Any, Result], *, times: int = 50) -> Result:
+    """Run on an event loop whose time runs so many times faster, for what waits half a minute and more.
+
+    Nothing in it is told: timeouts of the client, sleeps and the loop's own clock keep their proportions.
+    """
+
+    class FastSelector(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            return super().select(timeout / times if timeout else timeout)
+
+    class FastLoop(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return super().time() * times
+
+    with asyncio.Runner(loop_factory=lambda: FastLoop(FastSelector())) as runner:
+        return runner.run(coroutine)
+
+
+def loop_clock() -> Clock:
+    """The clock of the running event loop, so that a fast loop's is fast too."""
+    return Clock(monotonic=asyncio.get_running_loop().time)
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+    """Wait until a condition on what other tasks or processes do holds; fails the test if it never does."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - it is the doing of a sandbox or of another process
+            await asyncio.sleep(0.01)
+
+
+# --- Whole loads in this process --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A load that has ended, and what the sandbox came to once everything that waited was applied."""
+
+    report: dict[str, Any]
+    folder: Path
+    sandbox: Sandbox
+    profiles: dict[str, dict[str, str]]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return dict(self.report["rows"])
+
+    @property
+    def batches(self) -> list[dict[str, Any]]:
+        return list(self.report["batches"])
+
+    @property
+    def posts(self) -> list[dict[str, Any]]:
+        """Each batch the sandbox accepted, repeats included, in order."""
+        accepted: Any = self.sandbox.state()["batches"]
+        return list(accepted)
+
+
+def deliver(
+    directory: Path,
+    *lines: str,
+    faults: FaultPlan | None = None,
+    options: Mapping[str, Any] | None = None,
+    header: str = "id,tier,ltv",
+    **sections: Mapping[str, Any],
+) -> Delivery:
+    """Load an export of these lines into a sandbox, eighty times as fast as time, and look at the equation."""
+
+    async def load() -> Delivery:
+        loop = asyncio.get_running_loop()
+        behaviour = SandboxOptions(
+            **{"apply_min_s": 0.5, "apply_max_s": 5.0, "calls_per_minute": None, **(options or {})}
+        )
+        sandbox = Sandbox(behaviour, faults=faults, monotonic=loop.time)
+        async with serving(sandbox) as run:
+            settings = settings_for(run.base_url, directory / "state", **sections)
+            export = write_export(directory / "export.csv", *lines, header=header)
+            report = await load_export(export, settings, clock=loop_clock())
+        sandbox.apply_all()
+        folder = settings.state.directory / "jobs" / report["job"]
+        return Delivery(report, folder, sandbox, sandbox.profiles())
+
+    delivery = run_fast(load(), times=80)
+    assert_every_row_is_in_one_class(delivery.report)
+    assert orjson.loads((delivery.folder / "report.json").read_bytes()) == delivery.report
+    return delivery
+
+
+# --- The program as a process of its own ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the program ended. A negative code is the signal that killed it."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The only report on stdout."""
+        (line,) = self.out.splitlines()
+        report: dict[str, Any] = orjson.loads(line)
+        return report
+
+    @property
+    def said(self) -> str:
+        """All that a person gets to see."""
+        return self.out + self.err
+
+
+def program() -> list[str]:
+    """How to start it: as installed beside this Python, or else as a module."""
+    installed = Path(sys.executable).parent / "profile-pipeline"
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", "pipeline"]
+
+
+@asynccontextmanager
+async def started(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program while it runs; killed if the test ends before it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PROFILE_PIPELINE__")}
+    process = await asyncio.create_subprocess_exec(
+        *program(),
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**kept, **(env or {})},
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) -> Ended:
+    """What a started program wrote and how it ended."""
+    async with asyncio.timeout(within_s):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def run_program(*arguments: str | Path, **options: Any) -> Ended:
+    """Run the program to its end."""
+    async with started(*arguments, **options) as process:
+        return await ended(process)
+
+
+# --- The machine ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(size_bytes: int) -> Iterator[Path]:
+    """A file system of this size and nobody else's, in memory; skips the test where none can be made."""
+    with tempfile.TemporaryDirectory(prefix="small-disk-") as place:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0777", "tmpfs", place]
+        if os.geteuid() != 0 or not shutil.which("mount"):
+            pytest.skip("a small file system can only be mounted by root")
+        mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+        try:
+            yield Path(place)
+        finally:
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@contextmanager
+def read_only(disk: Path) -> Iterator[None]:
+    """A mounted `small_disk`, for a while without permission to write for anybody, as after an error of the disk."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user whom permissions bind, as root is not bound by them."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def answering(answer: Answer, **site: Any) -> AsyncIterator[str]:
+    """A server that answers every request so; its address, `https` if `ssl_context` is given."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with listening(app, **site) as base_url:
+        yield base_url
+
+
+@asynccontextmanager
+async def listening(app: web.Application, **site: Any) -> AsyncIterator[str]:
+    """A server of this application on a free port of the loopback interface; its address."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "localhost", 0, **site).start()
+        port = runner.addresses[0][1]
+        yield f"{'https' if site.get('ssl_context') else 'http'}://localhost:{port}"
+    finally:
+        await runner.cleanup()
