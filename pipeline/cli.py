@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline import __version__, demo
-from pipeline.core.errors import ExitCode, FatalError, PipelineError, worst
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import read_ledger
 from pipeline.edges.lock import holder
@@ -68,7 +68,15 @@ def _fail(message: str, code: ExitCode) -> NoReturn:
 
 def _run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
     async def awaited() -> ExitCode:
-        return await coroutine
+        failed: PipelineError | None = None
+        code = ExitCode.DONE
+        try:
+            code = await coroutine
+        except* PipelineError as errors:
+            failed = most_telling(errors)
+        if failed:
+            raise failed
+        return code
 
     raise typer.Exit(anyio.run(awaited))
 

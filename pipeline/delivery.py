@@ -252,7 +252,7 @@ class Courier:
         contents = await job.state.call(spool.halves, batch.batch_id, ledger.salt)
         children = []
         for content in contents:
-            number = job.next_batch_number()
+            number = job.progress.allot_number()
             batch_id = ledger.allot_batch_id()
             child = await job.state.call(spool.write, batch_id, number, content, parent=batch.batch_id)
             children.append(child)

@@ -42,9 +42,6 @@ class Job:
         """The spool of the state directory."""
         return self.state.spool
 
-    def next_batch_number(self) -> int:
-        """The number of the next batch of this job, from 1."""
-        return 1 + max((batch.number for batch in self.progress.sealed.values()), default=0)
 
 
 def new_job_id(export: Path, now: datetime) -> str:

@@ -23,7 +23,7 @@ import anyio
 import structlog
 
 from pipeline.core.checkpoint import Checkpoint
-from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode, FatalError, InputError, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.core.lifecycle import Life
 from pipeline.core.model import Batch, Settled
 from pipeline.core.pacing import CallBudget, StatusWindow
@@ -179,7 +179,7 @@ class Runner:
                 ):
                     await self._run(job, target, recovered)
         except* PipelineError as errors:
-            job.progress.error = _first(errors)
+            job.progress.error = most_telling(errors)
         job.progress.calls = self._calls.made - calls_before
 
         def tell() -> Report:
@@ -259,16 +259,3 @@ def _endpoint(settings: Settings) -> Endpoint:
         token_file=target.token_file,
         min_rate_bytes_s=settings.upload.min_rate_bytes_s,
     )
-
-
-def _first(errors: BaseExceptionGroup[PipelineError]) -> PipelineError:
-    """The error to tell of, when several tasks failed at once: the one that says most about what to do."""
-    found: list[PipelineError] = []
-    rest: list[BaseException] = [errors]
-    while rest:
-        error = rest.pop()
-        if isinstance(error, BaseExceptionGroup):
-            rest += error.exceptions
-        elif isinstance(error, PipelineError):
-            found.append(error)
-    return min(found, key=lambda error: EXIT_PRECEDENCE.index(error.exit_code))

@@ -263,7 +263,7 @@ class Producer:
         batch, overtaken = None, {}
         if seal.content:
             batch_id = job.state.ledger.allot_batch_id()
-            batch = await job.state.call(job.spool.write, batch_id, job.next_batch_number(), seal.content)
+            batch = await job.state.call(job.spool.write, batch_id, job.progress.allot_number(), seal.content)
             overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
         self._checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
         if progress.bytes_read:

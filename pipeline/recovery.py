@@ -33,6 +33,7 @@ async def recover(job: Job) -> Recovered:
     due: list[Due] = []
     for record, life in own:
         job.progress.sealed[record.batch.batch_id] = record.batch
+        job.progress.last_number = max(job.progress.last_number, record.batch.number)
         if life.phase is not Phase.SETTLED:
             to_deliver.append((record.batch, life))
             _note_under_way(job, record.batch, life)

@@ -75,3 +75,16 @@ class InputError(PipelineError):
     def __init__(self, message: str, *, line: int | None = None, exit_code: ExitCode | None = None) -> None:
         super().__init__(message, exit_code=exit_code)
         self.line = line
+
+
+def most_telling(errors: BaseExceptionGroup[BaseException]) -> PipelineError:
+    """The error to tell of, when several tasks failed at once: the one that says most about what to do."""
+    found: list[PipelineError] = []
+    rest: list[BaseException] = [errors]
+    while rest:
+        error = rest.pop()
+        if isinstance(error, BaseExceptionGroup):
+            rest += error.exceptions
+        elif isinstance(error, PipelineError):
+            found.append(error)
+    return min(found, key=lambda error: EXIT_PRECEDENCE.index(error.exit_code))

@@ -28,6 +28,7 @@ class Progress:
     sha256: str = ""
     unplaced_rows: int = 0
     held_rows: int = 0
+    last_number: int = 0
     sealed: dict[int, Batch] = field(default_factory=dict)
     possibly_taken: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
@@ -37,6 +38,11 @@ class Progress:
     reading_is_done: bool = False
     is_abandoned: bool = False
     error: "PipelineError | None" = None
+
+    def allot_number(self) -> int:
+        """The number of the next batch of this job, from 1; given once only."""
+        self.last_number += 1
+        return self.last_number
 
     @property
     def rejects_by_reason(self) -> Counter[str]:

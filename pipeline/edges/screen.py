@@ -162,5 +162,5 @@ def _to_do(report: dict[str, Any]) -> list[str]:
     if rows["unconfirmed"]:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
     if state == "unfinished":
-        lines.append("To do: when the cause is removed, load the export again.")
+        lines.append("To do: remove the cause and run the same command again; it goes on where it was.")
     return lines
