@@ -5,7 +5,6 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import anyio
 import structlog
@@ -24,6 +23,7 @@ from pipeline.core.lifecycle import (
     RefusedAs,
     RowRejected,
     SeenStuck,
+    SplitUp,
     Taken,
     fold,
     seen_complete,
@@ -262,8 +262,8 @@ class Courier:
             batch.batch_id,
             {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)},
         )
-        record = await job.state.call(ledger.batch, batch.batch_id)
-        life = replace(life, phase=Phase.SETTLED, last=record.latest if record else None)
+        life = fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), job.clock.monotonic())
+        await job.state.call(spool.remove, batch.batch_id)
         for child in children:
             job.progress.sealed[child.batch_id] = child
             if life.open_since:

@@ -43,7 +43,6 @@ class Job:
         return self.state.spool
 
 
-
 def new_job_id(export: Path, now: datetime) -> str:
     """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"

@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.core.chunker import Chunker
 from pipeline.core.encoding import merge
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows
-from pipeline.core.tracker import Tracker
 
 SALT = 42
 BODY_START = b"batch=thirdPartyId,a,b\n"
@@ -62,64 +60,9 @@ def merged(texts: Iterable[bytes]) -> dict[bytes, bytes]:
     return profiles
 
 
-class Placing:
-    """Places rows in batches as the producer does, and keeps what became of them.
-
-    `sealed` are the batches by number, each with its rows by id and their lines; `broken` are ids of which a row
-    was placed after the batch with the row before it was released, so that it carries nothing.
-    """
-
-    def __init__(self, *, max_bytes: int, max_rows: int) -> None:
-        self.sealed: dict[int, dict[bytes, tuple[bytes, int]]] = {}
-        self.contents: list[BatchContent] = []
-        self.in_flight: list[int] = []
-        self.superseded = 0
-        self.broken: set[bytes] = set()
-        self.chunker = Chunker(BODY_START, max_bytes=max_bytes, max_rows=max_rows)
-        self.tracker = Tracker(
-            max_held_rows=10**6, max_held_bytes=10**9, max_row_bytes=max_bytes - len(BODY_START), salt=SALT
-        )
-
-    def place(self, rows: Rows) -> None:
-        first = 0
-        while first < len(rows):
-            taken = self.chunker.take(rows, first, self.tracker.is_in_flight(rows.hashes[first:]))
-            self.superseded += taken.superseded + self.tracker.hold(rows, taken.to_hold)
-            first = taken.stop
-            if taken.is_full or first < len(rows):
-                self.seal()
-
-    def place_new(self, rows: Rows) -> None:
-        """Place rows that were just read."""
-        seen = {profile_id for batch in self.sealed.values() for profile_id in batch}
-        in_flight = self.tracker.is_in_flight(rows.hashes)
-        fresh = {id_of(rows.text(index)) for index in np.flatnonzero(~in_flight).tolist()}
-        self.broken |= fresh & seen
-        self.place(rows)
-
-    def seal(self) -> None:
-        assert self.chunker.rows, "a row does not fit in an empty batch"
-        content = self.chunker.seal()
-        number = len(self.sealed) + 1
-        self.tracker.seal(number, content.hashes)
-        lines = content.lines.tolist()
-        texts = texts_of(content)
-        self.sealed[number] = {id_of(text): (text, line) for text, line in zip(texts, lines, strict=True)}
-        self.contents.append(content)
-        self.in_flight.append(number)
-
-    def release(self, number: int) -> None:
-        """Everything in the batch was applied: free its ids, and place what waited for it."""
-        waiting = self.tracker.waiting_for(number)
-        batch = self.sealed[number]
-        self.tracker.carry({profile_id: batch[profile_id][0] for profile_id in waiting if profile_id in batch})
-        self.in_flight.remove(number)
-        self.place(self.tracker.release(number))
-
-    def finish(self) -> None:
-        """Seal and release until nothing is open or held."""
-        while self.chunker.rows or self.tracker.held_rows:
-            if self.chunker.rows:
-                self.seal()
-            if self.tracker.held_rows:
-                self.release(self.in_flight[0])
+def rest_of(rows: Rows, first: int) -> Rows:
+    """The rows from row `first` on, with the same lines and hashes."""
+    start = int(rows.starts[first]) if first < len(rows) else len(rows.body)
+    return Rows(
+        rows.body[start:], rows.ends[first:] - start, rows.id_lengths[first:], rows.lines[first:], rows.hashes[first:]
+    )

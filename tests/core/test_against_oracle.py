@@ -58,7 +58,7 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
     assert [reject.raw for reject in mapped.rejects] == [raw[:record_bytes] for raw in expected.raws]
     assert mapped.empty == expected.rows["empty"]
     assert mapped.read == expected.rows["read"]
-    assert mapper.warnings.as_dict() == expected.warnings
+    assert mapped.warnings.as_dict() == expected.warnings
 
 
 def backslashed(text: bytes) -> str:

@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.encoding import KEPT, encode, encode_joined, has_delimiter, merge, replace_delimiters
+from pipeline.core.encoding import (
+    KEPT,
+    encode,
+    encode_joined,
+    has_delimiter,
+    merge,
+    rearrange,
+    replace_delimiters,
+)
 
-ENCODED_CELLS = st.lists(st.text(st.sampled_from("ab%20"), max_size=4).map(str.encode), min_size=3, max_size=3)
+#: Cells of rows of one header; rows may end before its last columns.
+ENCODED_CELLS = st.lists(st.text(st.sampled_from("ab%20"), max_size=4).map(str.encode), min_size=2, max_size=4)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +96,57 @@ def test_the_replacement_is_taken_literally() -> None:
         (b"u,1,2\n", b"u,,\n", b"u,1,2\n"),
         (b"u,,\n", b"u,1,\n", b"u,1,\n"),
         (b"u,,\n", b"u,,\n", b"u,,\n"),
+        # The shorter row lacks its last cells.
+        (b"u,1\n", b"u,,2\n", b"u,1,2\n"),
+        (b"u,1,2,3\n", b"u,4\n", b"u,4,2,3\n"),
+        (b"u,1,,3\n", b"u,4,5\n", b"u,4,5,3\n"),
+        (b"u,1,\n", b"u,4\n", b"u,4,\n"),
     ],
 )
 def test_merge(earlier: bytes, later: bytes, result: bytes) -> None:
     assert merge(earlier, later) == result
 
 
-def test_rows_of_other_columns_do_not_merge() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        merge(b"u,1\n", b"u,1,2\n")
-
-
 @given(ENCODED_CELLS, ENCODED_CELLS, ENCODED_CELLS)
 def test_merging_is_associative(one: list[bytes], two: list[bytes], three: list[bytes]) -> None:
     """So it does not matter which of several held rows merge first."""
-    first, second, third = (b",".join(cells) + b"\n" for cells in (one, two, three))
+    first, second, third = (b",".join([b"u", *cells]) + b"\n" for cells in (one, two, three))
     assert merge(merge(first, second), third) == merge(first, merge(second, third))
+
+
+@given(ENCODED_CELLS, ENCODED_CELLS)
+def test_a_merged_row_is_as_long_as_the_longer_and_means_what_both_say(one: list[bytes], two: list[bytes]) -> None:
+    cells = merge(b",".join([b"u", *one]) + b"\n", b",".join([b"u", *two]) + b"\n")[:-1].split(b",")
+    assert cells[0] == b"u"
+    assert len(cells) == 1 + max(len(one), len(two))
+    values = dict(enumerate(one)) | {place: cell for place, cell in enumerate(two) if cell}
+    assert cells[1:] == [values.get(place, b"") for place in range(len(cells) - 1)]
+
+
+# Rows of another header.
+
+
+@pytest.mark.parametrize(
+    ("row", "places", "result"),
+    [
+        (b"u,1,2\n", [0, 1], b"u,1,2\n"),
+        (b"u,1,2\n", [1, 0], b"u,2,1\n"),
+        (b"u,1,2\n", [None, 1], b"u,,2\n"),
+        (b"u,1,2\n", [1, None, 0, None], b"u,2,,1\n"),
+        (b"u,1\n", [0, 1, 2], b"u,1\n"),
+        (b"u,1\n", [2, 1, 0], b"u,,,1\n"),
+        (b"u,,2\n", [0, 1], b"u,,2\n"),
+        (b"u,1,2\n", [0], b"u,1\n"),
+        (b"u,1\n", [None], b"u\n"),
+        (b"u,1\n", [], b"u\n"),
+    ],
+)
+def test_rearrange(row: bytes, places: list[int | None], result: bytes) -> None:
+    assert rearrange(row, places) == result
+
+
+@given(ENCODED_CELLS, st.permutations(range(4)))
+def test_a_row_rearranged_and_back_says_the_same(cells: list[bytes], order: list[int]) -> None:
+    row = b",".join([b"u", *cells]) + b"\n"
+    back = [order.index(place) for place in range(4)]
+    assert rearrange(rearrange(row, order), back) == row[:-1].rstrip(b",") + b"\n"

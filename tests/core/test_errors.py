@@ -11,6 +11,7 @@ from pipeline.core.errors import (
     InputError,
     PipelineError,
     TransientError,
+    most_telling,
     worst,
 )
 
@@ -67,3 +68,15 @@ def test_input_errors_name_the_line() -> None:
     assert InputError("why").line is None
     error = InputError("why", line=3, exit_code=ExitCode.EXPORT_MISSING)
     assert (error.line, error.exit_code) == (3, 66)
+
+
+def test_of_several_errors_at_once_the_one_that_says_most_is_told() -> None:
+    away = TransientError("Target is away")
+    token = FatalError("the token", exit_code=ExitCode.REFUSED_BY_TARGET)
+    export = InputError("the export")
+    for first, second in permutations([away, token, export], 2):
+        expected = token if token in (first, second) else away
+        assert most_telling(BaseExceptionGroup("", [first, second])) is expected
+        deep = BaseExceptionGroup("", [KeyError(), BaseExceptionGroup("", [first, BaseExceptionGroup("", [second])])])
+        assert most_telling(deep) is expected
+    assert most_telling(ExceptionGroup("", [export])) is export

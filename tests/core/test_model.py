@@ -1,5 +1,7 @@
 """Rows are cut where they say, warnings name only what occurred, and counts must add up."""
 
+import json
+from collections import Counter
 from dataclasses import fields
 
 import pytest
@@ -30,6 +32,17 @@ def test_warnings_name_what_occurred() -> None:
     assert warnings.as_dict() == {"bare_quote": 2, "empty_cells": {"a": 1, "b": 2}}
     assert list(Warnings(1, 2, 3, 4).as_dict().values()) == [1, 2, 3, 4]
     assert Warnings().as_dict() == {}
+
+
+def test_warnings_add_up_and_come_back() -> None:
+    total = Warnings(1, 2, 3, 4, Counter(a=1))
+    total.add(Warnings(10, 20, 30, 40, Counter(a=1, b=2)))
+    assert total == Warnings(11, 22, 33, 44, Counter(a=2, b=2))
+    for warnings in (total, Warnings(), Warnings(bare_quote=1), Warnings(empty_cells=Counter(a=1))):
+        assert Warnings.from_dict(json.loads(json.dumps(warnings.as_dict()))) == warnings
+    came_back = Warnings.from_dict(total.as_dict())
+    came_back.empty_cells["never seen"] += 1
+    assert total.empty_cells == Counter(a=2, b=2)
 
 
 CLASSES = [each.name for each in fields(RowCounts) if each.name != "read"]

@@ -299,24 +299,28 @@ def test_count_rows(complete: Complete, outcomes: RowOutcomes) -> None:
     assert count_rows(10, complete) == outcomes
 
 
-@pytest.mark.xfail(strict=True, reason="batchSize is not looked at where consumedCount is missing")
 def test_rows_that_target_never_saw_are_not_confirmed() -> None:
     assert count_rows(10, Complete(batch_size=4)) == RowOutcomes(4, 0, 6)
+    assert count_rows(10, Complete(batch_size=4, consumed=10)) == RowOutcomes(4, 0, 6)
+    assert count_rows(10, Complete(batch_size=10, consumed=4)) == RowOutcomes(4, 0, 6)
 
 
-@pytest.mark.xfail(strict=True, reason="ids named as failed do not count where failedUpdates is missing or smaller")
 def test_rows_named_as_failed_are_not_confirmed() -> None:
     assert count_rows(10, Complete(failed_ids=("u1", "u2"))) == RowOutcomes(8, 2, 0)
+    assert count_rows(10, Complete(failed=1, failed_ids=("u1", "u2"))) == RowOutcomes(8, 2, 0)
+    assert count_rows(10, Complete(failed=3, failed_ids=("u1", "u2"))) == RowOutcomes(7, 3, 0)
 
 
 NUMBERS = st.integers(0, 30)
+FAILED_IDS = st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=12).map(tuple)
 
 
-@given(NUMBERS, st.builds(Complete, st.none() | NUMBERS, st.none() | NUMBERS, NUMBERS, NUMBERS))
+@given(NUMBERS, st.builds(Complete, st.none() | NUMBERS, st.none() | NUMBERS, NUMBERS, NUMBERS, FAILED_IDS))
 def test_whatever_target_counts_every_row_is_in_one_class(rows: int, complete: Complete) -> None:
     outcomes = count_rows(rows, complete)
     assert outcomes.confirmed + outcomes.failed + outcomes.unconfirmed == rows
     assert min(outcomes.confirmed, outcomes.failed, outcomes.unconfirmed) >= 0
-    assert outcomes.failed == min(rows, complete.failed + complete.not_found)
-    if complete.consumed is not None:
-        assert outcomes.confirmed <= complete.consumed
+    assert outcomes.failed == min(rows, max(complete.failed + complete.not_found, len(complete.failed_ids)))
+    for seen in (complete.batch_size, complete.consumed):
+        if seen is not None:
+            assert outcomes.confirmed <= seen

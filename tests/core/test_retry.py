@@ -1,18 +1,16 @@
-"""Only ambiguous attempts are counted, and every outcome has one answer."""
+"""Only ambiguous attempts are counted, every outcome is one fact, and a batch is given up at its limits."""
+
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.lifecycle import Begun, Fact, GivenUp, InDoubt, Life, NotTaken, Phase, RefusedAs, Taken, fold
 from pipeline.core.reply import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
-from pipeline.core.retry import Again, RetryPolicy, Stop, Upload
+from pipeline.core.retry import MAX_STUCK, RetryPolicy, attempt_fact
 
 POLICY = RetryPolicy(attempts=3, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
-NOTHING_TAKEN: list[PostOutcome] = [Throttled(), Throttled(7.0), Unreachable("no address")]
-
-
-def after(upload: Upload, outcome: PostOutcome, *, now: float = 0.0, silent_s: float = 0.0) -> Again | Stop:
-    return upload.after(outcome, now=now, silent_s=silent_s, jitter=0.5)
 
 
 @pytest.mark.parametrize(
@@ -28,94 +26,73 @@ def test_the_longest_wait_holds_for_the_first_too() -> None:
     assert RetryPolicy(attempts=1, backoff_s=9.0, backoff_max_s=5.0, give_up_after_s=1.0).wait_s(1, 1.0) == 5.0
 
 
-def test_accepted() -> None:
-    upload = Upload(POLICY)
-    assert after(upload, Accepted("url")) is Stop.ACCEPTED
-    assert (upload.attempts, upload.open_since) == (1, [])
+OUTCOMES: list[tuple[PostOutcome, Fact]] = [
+    (Accepted("url"), Taken("url")),
+    (Refused("why"), RefusedAs("why")),
+    (Ambiguous("cut"), InDoubt("cut")),
+    (Throttled(), NotTaken("too many calls")),
+    (Throttled(7.0), NotTaken("too many calls")),
+    (Unreachable("no address"), NotTaken("no address")),
+    (Unauthorized(401), NotTaken("HTTP 401: the token was refused")),
+    (Unauthorized(403), NotTaken("HTTP 403: the token was refused")),
+]
 
 
-def test_refused_is_final() -> None:
-    upload = Upload(POLICY)
-    assert after(upload, Refused("why")) is Stop.REFUSED
-    assert (upload.attempts, upload.open_since) == (1, [])
+@pytest.mark.parametrize(("outcome", "fact"), OUTCOMES)
+def test_every_outcome_is_a_fact(outcome: PostOutcome, fact: Fact) -> None:
+    assert attempt_fact(outcome) == fact
 
 
-def test_ambiguous_attempts_are_used_up_and_stay_open() -> None:
-    upload = Upload(POLICY)
-    assert after(upload, Ambiguous("cut"), now=10.0) == Again(0.5)
-    assert after(upload, Ambiguous("cut"), now=20.0) == Again(1.0)
-    assert after(upload, Ambiguous("cut"), now=30.0) is Stop.ATTEMPTS_USED
-    assert (upload.attempts, upload.open_since) == (3, [10.0, 20.0, 30.0])
-
-
-def test_a_copy_left_open_by_its_status_counts_as_ambiguous() -> None:
-    upload = Upload(POLICY)
-    after(upload, Ambiguous("cut"), now=1.0)
-    after(upload, Accepted("url"), now=2.0)
-    upload.open_since.append(2.0)
-    assert after(upload, Ambiguous("cut"), now=3.0) is Stop.ATTEMPTS_USED
-
-
-@pytest.mark.parametrize("outcome", NOTHING_TAKEN)
-def test_what_took_nothing_costs_no_attempt(outcome: PostOutcome) -> None:
-    upload = Upload(POLICY)
-    waits = [after(upload, outcome, silent_s=99.9) for _ in range(50)]
-    assert waits[:5] == [Again(0.5), Again(1.0), Again(2.0), Again(4.0), Again(4.0)]
-    assert waits[-1] == Again(4.0)
-    assert (upload.attempts, upload.open_since) == (0, [])
-
-
-@pytest.mark.parametrize("outcome", NOTHING_TAKEN)
-def test_silence_ends_it(outcome: PostOutcome) -> None:
-    assert after(Upload(POLICY), outcome, silent_s=99.9) == Again(0.5)
-    assert after(Upload(POLICY), outcome, silent_s=100.0) is Stop.UNAVAILABLE
+def test_no_outcome_is_forgotten() -> None:
+    assert {type(outcome) for outcome, _ in OUTCOMES} == set(get_args(PostOutcome))
 
 
 @pytest.mark.parametrize(
-    ("outcome", "decision"),
+    ("life", "why"),
     [
-        (Accepted("url"), Stop.ACCEPTED),
-        (Refused("why"), Stop.REFUSED),
-        (Ambiguous("cut"), Again(0.5)),
-        (Unauthorized(401), Again(0.0)),
+        (Life(), None),
+        (Life(ambiguous=2), None),
+        (Life(ambiguous=3), "all 3 attempts used"),
+        (Life(ambiguous=4), "all 3 attempts used"),
+        (Life(attempts=100), None),
+        (Life(ambiguous=2, stuck=1), None),
+        (Life(stuck=MAX_STUCK - 1), None),
+        (Life(stuck=MAX_STUCK), "stuck twice"),
+        (Life(ambiguous=3, stuck=MAX_STUCK), "all 3 attempts used"),
     ],
 )
-def test_silence_ends_nothing_else(outcome: PostOutcome, decision: Again | Stop) -> None:
-    assert after(Upload(POLICY), outcome, silent_s=10**6) == decision
+def test_giving_up(life: Life, why: str | None) -> None:
+    given_up = POLICY.giving_up(life)
+    assert (given_up is None) == (why is None)
+    if given_up and why:
+        assert why in given_up.why
 
 
-@pytest.mark.parametrize("http_status", [401, 403])
-def test_the_token_is_read_again_once(http_status: int) -> None:
-    upload = Upload(POLICY)
-    assert after(upload, Unauthorized(http_status)) == Again(0.0)
-    assert after(upload, Unauthorized(http_status)) is Stop.UNAUTHORIZED
-    assert (upload.attempts, upload.open_since) == (0, [])
+def test_stuck_is_sent_once_more() -> None:
+    assert MAX_STUCK == 2
 
 
-def test_waits_begin_anew_once_accepted() -> None:
-    upload = Upload(POLICY)
-    for _ in range(4):
-        after(upload, Throttled())
-    after(upload, Accepted("url"))
-    assert after(upload, Throttled()) == Again(0.5)
-
-
-OUTCOMES = st.sampled_from(
-    [Throttled(), Unreachable("no address"), Ambiguous("cut"), Unauthorized(401), Accepted("url"), Refused("why")]
-)
-
-
-@given(st.lists(OUTCOMES, max_size=30), st.integers(1, 5))
+@given(st.lists(st.sampled_from([outcome for outcome, _ in OUTCOMES]), max_size=30), st.integers(1, 5))
 def test_only_ambiguous_attempts_are_counted_in_any_order(outcomes: list[PostOutcome], attempts: int) -> None:
-    upload = Upload(RetryPolicy(attempts=attempts, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0))
+    policy = RetryPolicy(attempts=attempts, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
+    life = Life()
     ambiguous: list[float] = []
     for now, outcome in enumerate(outcomes):
-        decision = after(upload, outcome, now=float(now))
+        assert (policy.giving_up(life) is not None) == (len(ambiguous) >= attempts)
+        life = fold(fold(life, Begun(now), float(now)), attempt_fact(outcome), float(now))
         if isinstance(outcome, Ambiguous):
             ambiguous.append(float(now))
-        assert upload.open_since == ambiguous
-        assert (decision is Stop.ATTEMPTS_USED) == (isinstance(outcome, Ambiguous) and len(ambiguous) >= attempts)
-        if isinstance(decision, Again):
-            assert 0 <= decision.after_s <= 4.0
-        elif decision is not Stop.ACCEPTED:
+        assert life.open_since == tuple(ambiguous)
+        is_over = isinstance(outcome, Accepted | Refused)
+        assert (life.phase is Phase.READY) == (not is_over)
+        if is_over:
             break
+
+
+def test_what_is_given_up_is_never_lost_silently() -> None:
+    """A batch is given up only after an attempt that Target may have, so its rows are unconfirmed and not failed."""
+    life = Life()
+    while (given_up := POLICY.giving_up(life)) is None:
+        life = fold(fold(life, Begun(0), 0.0), InDoubt("cut"), 0.0)
+    assert fold(life, given_up, 0.0).may_be_applied
+    assert isinstance(given_up, GivenUp)

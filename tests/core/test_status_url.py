@@ -167,7 +167,7 @@ def test_path_and_query_stay_as_they_were_given(returned: str, asked: str) -> No
 @pytest.mark.parametrize(
     ("returned", "why"),
     [
-        ("ftp://demo.tt.omtrdc.net/", "ftp"),
+        ("ftp://demo.tt.omtrdc.net/", "not one of http or https"),
         ("https://a:b@demo.tt.omtrdc.net/", "user name"),
         ("https://evil.example:8443/", "evil.example:8443, which is not in [target] status_hosts"),
         ("https://[", "cannot be read"),

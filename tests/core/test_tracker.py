@@ -1,35 +1,52 @@
-"""Rows of an id in flight wait, merge, carry, and are freed in order; no older value is sent after a newer one."""
+"""Rows of an id in flight wait, merge, carry, and are freed in order; what waits can be written down and restored."""
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.encoding import merge
+from pipeline.core.mapping import pack_rows
+from pipeline.core.model import Hashes
 from pipeline.core.tracker import HELD_ROW_OVERHEAD_BYTES, Tracker
-from tests.core.builders import BODY_START, SALT, Placing, all_texts, hashes_of, id_of, merged, row, rows_of
+from tests.core.builders import SALT, all_texts, hashes_of, id_of, row, rows_of
 
 
 def tracker_of(*, max_held_rows: int = 100, max_held_bytes: int = 10**6, max_row_bytes: int = 10**6) -> Tracker:
     return Tracker(max_held_rows=max_held_rows, max_held_bytes=max_held_bytes, max_row_bytes=max_row_bytes, salt=SALT)
 
 
-def seal(tracker: Tracker, number: int, *ids: str) -> None:
-    hashes = rows_of([row(profile_id, "") for profile_id in ids]).hashes
-    tracker.seal(number, np.sort(hashes))
+def ids_of(*ids: str) -> Hashes:
+    """The hashes of ids, as given."""
+    return rows_of([row(profile_id, "") for profile_id in ids]).hashes
+
+
+def seal(tracker: Tracker, batch_id: int, *ids: str) -> None:
+    tracker.seal(batch_id, np.sort(ids_of(*ids)))
 
 
 def hold(tracker: Tracker, *texts: bytes, first_line: int = 2) -> int:
     return tracker.hold(rows_of(texts, first_line=first_line), list(range(len(texts))))
 
 
-def released(tracker: Tracker, number: int) -> list[tuple[bytes, int]]:
-    rows = tracker.release(number)
+def freed(tracker: Tracker) -> list[tuple[bytes, int]]:
+    rows = tracker.free()
     return list(zip(all_texts(rows), rows.lines.tolist(), strict=True))
 
 
+def released(tracker: Tracker, batch_id: int) -> list[tuple[bytes, int]]:
+    """What is free once a batch is released."""
+    tracker.release(batch_id)
+    return freed(tracker)
+
+
 def flags(tracker: Tracker, *ids: str) -> list[bool]:
-    found: list[bool] = tracker.is_in_flight(rows_of([row(profile_id, "") for profile_id in ids]).hashes).tolist()
+    found: list[bool] = tracker.is_in_flight(ids_of(*ids)).tolist()
+    return found
+
+
+def must_wait(tracker: Tracker, *ids: str) -> list[bool]:
+    found: list[bool] = tracker.must_wait(ids_of(*ids)).tolist()
     return found
 
 
@@ -59,18 +76,73 @@ def test_a_batch_that_is_not_in_flight_cannot_be_released() -> None:
         tracker.release(1)
 
 
-@given(
-    st.lists(st.sets(st.integers(1, 2**64 - 1) | st.integers(1, 20), max_size=10), max_size=5),
-    st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 25), max_size=30),
-)
-def test_in_flight_is_a_set(batches: list[set[int]], asked: list[int]) -> None:
+def test_a_settled_batch_stays_in_flight_until_it_is_released() -> None:
     tracker = tracker_of()
-    for number, batch in enumerate(batches):
-        tracker.seal(number, hashes_of(sorted(batch)))
-    for number in range(len(batches)):
-        known = set().union(*batches[number:])
-        assert tracker.is_in_flight(hashes_of(asked)).tolist() == [each in known for each in asked]
-        tracker.release(number)
+    seal(tracker, 1, "u1")
+    seal(tracker, 2, "u2")
+    tracker.settle(1, np.sort(ids_of("u1")))
+    assert flags(tracker, "u1", "u2") == [True, True]
+    assert tracker.batches_in_flight == 2
+    tracker.release(1)
+    assert flags(tracker, "u1", "u2") == [False, True]
+    tracker.settle(2, np.sort(ids_of("u2")))
+    tracker.release(2)
+    assert (flags(tracker, "u1", "u2"), tracker.batches_in_flight) == ([False, False], 0)
+
+
+def test_a_batch_of_an_earlier_job_may_be_settled_without_having_been_sealed_here() -> None:
+    tracker = tracker_of()
+    tracker.settle(7, np.sort(ids_of("u1")))
+    assert flags(tracker, "u1", "u2") == [True, False]
+    tracker.release(7)
+    assert flags(tracker, "u1") == [False]
+
+
+def test_the_children_of_a_split_batch_hold_its_ids() -> None:
+    tracker = tracker_of()
+    seal(tracker, 1, "u1", "u2")
+    hold(tracker, row("u1", "1"), row("u2", "2"))
+    tracker.split(1, {2: np.sort(ids_of("u1")), 3: np.sort(ids_of("u2"))})
+    assert tracker.batches_in_flight == 2
+    assert flags(tracker, "u1", "u2") == [True, True]
+    assert (tracker.waiting_for(2), tracker.waiting_for(3)) == ({b"u1"}, {b"u2"})
+    assert freed(tracker) == []
+    with pytest.raises(KeyError):
+        tracker.release(1)
+    assert released(tracker, 3) == [(row("u2", "2"), 3)]
+    tracker.settle(2, np.sort(ids_of("u1")))
+    assert released(tracker, 2) == [(row("u1", "1"), 2)]
+
+
+HASH_SETS = st.sets(st.integers(1, 2**64 - 1) | st.integers(1, 20), max_size=10)
+#: The nth batch in flight is settled, released, or split.
+CHANGES = st.lists(st.tuples(st.sampled_from(["seal", "settle", "release", "split"]), st.integers(0, 9)), max_size=12)
+
+
+@given(st.lists(HASH_SETS, min_size=12, max_size=12), CHANGES, st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 25)))
+def test_in_flight_is_a_set(sets: list[set[int]], changes: list[tuple[str, int]], asked: list[int]) -> None:
+    tracker = tracker_of()
+    model: dict[int, set[int]] = {}
+    for batch_id, ((change, place), hashes) in enumerate(zip(changes, sets, strict=False)):
+        if change == "seal" or not model:
+            model[batch_id] = hashes
+            tracker.seal(batch_id, hashes_of(sorted(hashes)))
+        else:
+            chosen = sorted(model)[place % len(model)]
+            if change == "settle":
+                tracker.settle(chosen, hashes_of(sorted(model[chosen])))
+            elif change == "release":
+                del model[chosen]
+                tracker.release(chosen)
+            else:
+                parts = {batch_id: set(list(model[chosen])[::2]), batch_id + 100: set(list(model[chosen])[1::2])}
+                tracker.split(chosen, {child: hashes_of(sorted(part)) for child, part in parts.items()})
+                del model[chosen]
+                model |= parts
+        known = set().union(*model.values())
+        everything = [*asked, *known]
+        assert tracker.is_in_flight(hashes_of(everything)).tolist() == [each in known for each in everything]
+        assert tracker.batches_in_flight == len(model)
 
 
 # What waits.
@@ -98,7 +170,8 @@ def test_freed_rows_come_in_the_order_of_their_lines_ready_to_be_placed() -> Non
     seal(tracker, 1, "a", "b", "c")
     hold(tracker, row("c", "1"), row("b", "2"), row("a", "3"))
     hold(tracker, row("c", "4"), first_line=9)
-    rows = tracker.release(1)
+    tracker.release(1)
+    rows = tracker.free()
     expected = rows_of([row("b", "2"), row("a", "3"), row("c", "4")])
     assert all_texts(rows) == all_texts(expected)
     assert rows.lines.tolist() == [3, 4, 9]
@@ -186,10 +259,13 @@ def test_a_row_that_cannot_merge_follows() -> None:
     assert tracker.waiting_for(1) == {b"u1"}
     assert released(tracker, 1) == [(row("u1", "1" * 9, ""), 2)]
     assert tracker.held_rows == 1
+    assert flags(tracker, "u1") == [False]
+    assert must_wait(tracker, "u1", "u2") == [True, False], "what comes later waits behind the row that follows"
     seal(tracker, 2, "u1")
     tracker.carry({b"u1": row("u1", "1" * 9, "")})
     assert released(tracker, 2) == [(row("u1", "4" * 9, "3"), 9)]
     assert (tracker.held_rows, tracker.held_bytes) == (0, 0)
+    assert must_wait(tracker, "u1") == [False]
 
 
 def test_rows_merge_up_to_what_fits_in_a_batch_to_the_byte() -> None:
@@ -200,20 +276,132 @@ def test_rows_merge_up_to_what_fits_in_a_batch_to_the_byte() -> None:
         assert tracker.held_rows == held
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a row that follows a freed one is not in flight, so a newer row of its id is placed before it",
+# What has to wait.
+
+
+def test_rows_of_ids_in_flight_must_wait() -> None:
+    tracker = tracker_of()
+    assert must_wait(tracker, "u1") == [False]
+    seal(tracker, 1, "u1")
+    assert must_wait(tracker, "u2", "u1") == [False, True]
+    tracker.settle(1, ids_of("u1"))
+    assert must_wait(tracker, "u2", "u1") == [False, True]
+    tracker.release(1)
+    assert must_wait(tracker, "u2", "u1") == [False, False]
+
+
+def test_a_row_put_back_waits_in_front_and_later_ones_behind_it() -> None:
+    text = row("u1", "1" * 9, "2" * 9)
+    tracker = tracker_of(max_row_bytes=len(text) - 1)
+    seal(tracker, 1, "u1")
+    hold(tracker, row("u1", "1" * 9, ""), row("u1", "", "2" * 9))
+    before = (tracker.held_rows, tracker.held_bytes)
+    tracker.release(1)
+    tracker.put_back(tracker.free(), [0])
+    assert (tracker.held_rows, tracker.held_bytes) == before
+    assert must_wait(tracker, "u1", "u2") == [True, False]
+    assert freed(tracker) == [(row("u1", "1" * 9, ""), 2)]
+    assert must_wait(tracker, "u1") == [True]
+    assert freed(tracker) == [(row("u1", "", "2" * 9), 3)]
+    assert must_wait(tracker, "u1") == [False]
+    assert (tracker.held_rows, tracker.held_bytes) == (0, 0)
+
+
+def test_a_later_row_merges_with_one_put_back() -> None:
+    tracker = tracker_of()
+    seal(tracker, 1, "u1")
+    hold(tracker, row("u1", "1", ""))
+    tracker.release(1)
+    tracker.put_back(tracker.free(), [0])
+    assert hold(tracker, row("u1", "", "2"), first_line=9) == 1
+    assert freed(tracker) == [(row("u1", "1", "2"), 9)]
+
+
+def test_only_the_named_rows_are_put_back() -> None:
+    tracker = tracker_of()
+    tracker.put_back(rows_of([row("u1", "1"), row("u2", "2"), row("u3", "3")]), [0, 2])
+    assert must_wait(tracker, "u1", "u2", "u3") == [True, False, True]
+    assert freed(tracker) == [(row("u1", "1"), 2), (row("u3", "3"), 4)]
+
+
+# What is written down.
+
+
+def changes_of(tracker: Tracker) -> dict[bytes, list[tuple[bytes, int]]]:
+    return {
+        profile_id: [(each.text, each.line) for each in rows] for profile_id, rows in tracker.take_changes().items()
+    }
+
+
+def test_changes_are_taken_once_and_name_what_waits_now() -> None:
+    tracker = tracker_of(max_row_bytes=len(row("u1", "1" * 9, "2" * 9)) - 1)
+    assert changes_of(tracker) == {}
+    seal(tracker, 1, "u1", "u2")
+    hold(tracker, row("u1", "1" * 9, ""), row("u2", "1", ""), row("u1", "", "2" * 9))
+    first = {b"u1": [(row("u1", "1" * 9, ""), 2), (row("u1", "", "2" * 9), 4)], b"u2": [(row("u2", "1", ""), 3)]}
+    assert changes_of(tracker) == first
+    assert changes_of(tracker) == {}
+    hold(tracker, row("u2", "", "3"), first_line=9)
+    assert changes_of(tracker) == {b"u2": [(row("u2", "1", "3"), 9)]}
+    tracker.carry({b"u2": row("u2", "0", "")})
+    assert changes_of(tracker) == {b"u2": [(row("u2", "1", "3"), 9)]}
+    tracker.release(1)
+    assert changes_of(tracker) == {}
+    rows = tracker.free()
+    assert changes_of(tracker) == {b"u1": [(row("u1", "", "2" * 9), 4)], b"u2": []}
+    tracker.put_back(rows, [1])
+    assert changes_of(tracker) == {b"u2": [(row("u2", "1", "3"), 9)]}
+
+
+def test_what_is_restored_waits_as_it_did_and_is_no_change() -> None:
+    tracker = tracker_of()
+    seal(tracker, 1, "u1", "u2")
+    # These could merge; they were written down as two, and two they stay.
+    tracker.restore(rows_of([row("u1", "1", ""), row("u1", "", "2"), row("u2", "3", "")]))
+    assert (tracker.held_rows, tracker.take_changes()) == (3, {})
+    size = sum(map(len, [row("u1", "1", ""), row("u1", "", "2"), row("u2", "3", "")]))
+    assert tracker.held_bytes == size + 3 * HELD_ROW_OVERHEAD_BYTES
+    assert released(tracker, 1) == [(row("u1", "1", ""), 2), (row("u2", "3", ""), 4)]
+    assert must_wait(tracker, "u1") == [True]
+    assert freed(tracker) == [(row("u1", "", "2"), 3)]
+
+
+HELD_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["hold", "hold", "hold", "free", "put_back", "carry"]),
+        st.sampled_from(["u1", "u2", "u3"]),
+        st.sampled_from(["", "1", "x" * 12]),
+        st.sampled_from(["", "2", "y" * 12]),
+    ),
+    max_size=25,
 )
-def test_no_row_overtakes_one_that_follows() -> None:
-    placing = Placing(max_bytes=len(BODY_START) + 25, max_rows=10)
-    texts = [row("u", "0", ""), row("u", "1" * 15, ""), row("u", "", "2" * 15), row("u", "3", "3")]
-    placing.place(rows_of(texts[:1]))
-    placing.seal()
-    placing.place(rows_of(texts[1:3], first_line=3))
-    placing.release(1)
-    placing.place(rows_of(texts[3:], first_line=5))
-    placing.finish()
-    assert merged(text for batch in placing.sealed.values() for text, _ in batch.values()) == merged(texts)
+
+
+@given(HELD_STEPS)
+def test_what_was_written_down_restores_what_waits(steps: list[tuple[str, str, str, str]]) -> None:
+    tracker = again = tracker_of(max_row_bytes=20)
+    written: dict[bytes, list[tuple[bytes, int]]] = {}
+    free = rows_of([])
+    for line, (what, profile_id, *cells) in enumerate(steps, 2):
+        text = row(profile_id, *cells)
+        if what == "hold" and len(text) <= 20:
+            hold(tracker, text, first_line=line)
+        elif what == "carry" and profile_id.encode() in written:
+            tracker.carry({profile_id.encode(): text})
+        elif what == "free":
+            free = tracker.free()
+        elif what == "put_back":
+            tracker.put_back(free, list(range(len(free))))
+            free = rows_of([])
+        written = {each: rows for each, rows in (written | changes_of(tracker)).items() if rows}
+        again = tracker_of(max_row_bytes=20)
+        held = [entry for rows in written.values() for entry in rows]
+        lengths = [len(id_of(text)) for text, _ in held]
+        again.restore(pack_rows([text for text, _ in held], lengths, [line for _, line in held], SALT))
+        assert (again.held_rows, again.held_bytes) == (tracker.held_rows, tracker.held_bytes)
+    while found := freed(tracker):
+        assert freed(again) == found
+    assert again is tracker or freed(again) == []
 
 
 # How much may wait.
@@ -227,6 +415,8 @@ def test_is_full_by_rows() -> None:
     hold(tracker, row("u2", "1"))
     assert tracker.is_full
     tracker.release(1)
+    assert tracker.is_full, "a row is held until it is freed"
+    tracker.free()
     assert not tracker.is_full
 
 
@@ -240,48 +430,3 @@ def test_is_full_by_bytes() -> None:
         assert (tracker.held_bytes, tracker.is_full) == (size, is_full)
     hold(tracker, row("u1", "", "333"))
     assert tracker.held_bytes == size + 3
-
-
-# Any rows, released in any order.
-
-CELLS = st.sampled_from(["", "", "1", "22", "x" * 12])
-ROWS = st.lists(
-    st.tuples(st.sampled_from(["u1", "u2", "u3", "u4"]), CELLS, CELLS).map(lambda each: row(*each)), max_size=6
-)
-#: A list of rows to place, or the release of the nth batch in flight.
-STEPS = st.lists(st.one_of(ROWS, st.integers(0, 3)), max_size=14)
-
-
-def run(steps: list[list[bytes] | int], placing: Placing) -> list[bytes]:
-    """All rows that were placed, in order."""
-    texts: list[bytes] = []
-    for step in steps:
-        if isinstance(step, list):
-            placing.place_new(rows_of(step, first_line=len(texts) + 2))
-            texts += step
-        elif placing.in_flight:
-            placing.release(placing.in_flight[step % len(placing.in_flight)])
-        held_ids = [profile_id for number in placing.in_flight for profile_id in placing.sealed[number]]
-        assert len(held_ids) == len(set(held_ids)), "an id is in flight in two batches"
-    placing.finish()
-    return texts
-
-
-@given(STEPS, st.integers(1, 4), st.integers(40, 120))
-@example([[row("u1", "1", "")], 0, [row("u1", "2", "")], [row("u1", "", "3")]], 1, 60)
-def test_every_row_is_sent_once_and_in_order(steps: list[list[bytes] | int], max_rows: int, room: int) -> None:
-    placing = Placing(max_bytes=len(BODY_START) + room, max_rows=max_rows)
-    texts = run(steps, placing)
-    batches = placing.sealed.values()
-    sent = [(text, line) for batch in batches for text, line in batch.values()]
-    assert len(sent) + placing.superseded == len(texts)
-    for profile_id in {id_of(text) for text in texts}:
-        lines = [batch[profile_id][1] for batch in batches if profile_id in batch]
-        assert lines == sorted(set(lines))
-    # Target merges a later batch with an earlier one.
-    assert merged(text for text, _ in sent) == merged(texts)
-    # Target replaces what an earlier batch set: the same, along unbroken chains of held rows.
-    replaced = {id_of(text): text for text, _ in sent}
-    unbroken = {profile_id: text for profile_id, text in merged(texts).items() if profile_id not in placing.broken}
-    assert {profile_id: replaced[profile_id] for profile_id in unbroken} == unbroken
-    assert (placing.tracker.held_rows, placing.tracker.held_bytes) == (0, 0)

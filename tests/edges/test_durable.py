@@ -60,17 +60,14 @@ class TestWriteDurably:
     def test_no_such_directory(self, tmp_path: Path) -> None:
         assert "No such file or directory" in str(written(tmp_path / "none" / "file", b"x"))
 
-    @pytest.mark.xfail(strict=True, raises=OSError, reason="removing the temporary file fails as well, and escapes")
     def test_read_only(self) -> None:
         with small_disk(65_536) as disk, read_only(disk):
             assert "Read-only file system" in str(written(disk / "file", b"x"))
 
-    @pytest.mark.xfail(strict=True, raises=OSError, reason="removing the temporary file fails as well, and escapes")
     def test_a_file_for_a_directory(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         assert "Not a directory" in str(written(tmp_path / "file" / "below", b"x"))
 
-    @pytest.mark.xfail(strict=True, reason="only an OSError removes the temporary file")
     def test_pieces_that_end_badly_leave_nothing(self, tmp_path: Path) -> None:
         def pieces() -> Iterator[bytes]:
             yield b"one"
@@ -88,10 +85,12 @@ class TestMakeDirectory:
         make_directory(directory)
         assert directory.stat().st_mode & 0o777 == 0o700
 
-    @pytest.mark.xfail(strict=True, reason="mkdir gives its mode to the last directory only")
     def test_parents_are_for_the_owner_only(self, tmp_path: Path) -> None:
-        make_directory(tmp_path / "a" / "b")
-        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+        (tmp_path / "shared").mkdir(mode=0o755)
+        (tmp_path / "shared").chmod(0o755)
+        make_directory(tmp_path / "shared" / "a" / "b")
+        assert (tmp_path / "shared" / "a").stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o755, "what was there stays as it is"
 
     def test_forbidden(self) -> None:
         with small_disk(65_536) as disk:
@@ -106,7 +105,7 @@ class TestMakeDirectory:
 
     def test_a_file_in_its_place(self, tmp_path: Path) -> None:
         (tmp_path / "state").touch()
-        with pytest.raises(FatalError, match="File exists") as caught:
+        with pytest.raises(FatalError, match="Not a directory") as caught:
             make_directory(tmp_path / "state")
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
@@ -117,6 +116,12 @@ def test_free_bytes_are_those_of_the_file_system_below() -> None:
         assert 0 < before <= 65_536
         (disk / "file").write_bytes(b"x" * 16_384)
         assert free_bytes(disk) == before - 16_384
+
+
+def test_free_bytes_of_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="No such file or directory") as caught:
+        free_bytes(tmp_path / "none")
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
 def test_sync_directory_wants_a_directory(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.edges.exports import BLOCK_BYTES, open_export
+from pipeline.edges.exports import BLOCK_BYTES, Export, Identity, digest, identify, open_export
 from tests.support import as_nobody, small_disk
 
 
@@ -27,7 +27,8 @@ async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
     path.write_bytes(content)
     read = b""
     async with open_export(path) as export:
-        assert (export.path, export.size_bytes, export.bytes_read) == (path, size, 0)
+        assert (export.path, export.bytes_read) == (path, 0)
+        assert export.identity == await identify(path) == Identity(size, path.stat().st_mtime_ns)
         while block := await export.read_block():
             assert len(block) <= BLOCK_BYTES
             read += block
@@ -35,18 +36,110 @@ async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
             assert export.sha256 == hashlib.sha256(read).hexdigest()
         assert await export.read_block() == b""
     assert read == content
-    assert export.sha256 == hashlib.sha256(content).hexdigest()
+    assert export.sha256 == await digest(path) == hashlib.sha256(content).hexdigest()
 
 
-async def test_what_is_appended_while_it_is_read_is_read_too(tmp_path: Path) -> None:
+async def test_no_more_than_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
-    path.write_bytes(b"one")
+    path.write_bytes(b"onetwo")
     async with open_export(path) as export:
-        assert await export.read_block() == b"one"
+        assert [await export.read_block(3), await export.read_block(3), await export.read_block(3)] == [
+            b"one",
+            b"two",
+            b"",
+        ]
+
+
+class TestChanges:
+    """A file that changes while it is read is told of at its end: what was read of it is no export."""
+
+    def append(self, path: Path) -> None:
         with path.open("ab") as more:
             more.write(b"two")
-        assert await export.read_block() == b"two"
-        assert (export.size_bytes, export.bytes_read) == (3, 6)
+
+    def overwrite(self, path: Path) -> None:
+        """In place, and to the same length."""
+        path.write_bytes(b"two")
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+    def cut(self, path: Path) -> None:
+        os.truncate(path, 1)
+
+    def touch(self, path: Path) -> None:
+        os.utime(path, ns=(0, 1))
+
+    async def read_all(self, export: Export) -> None:
+        while await export.read_block():
+            pass
+
+    @pytest.mark.parametrize("change", ["append", "overwrite", "cut", "touch"])
+    async def test_behind_what_was_read(self, tmp_path: Path, change: str) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(b"one")
+        async with open_export(path) as export:
+            assert await export.read_block() == b"one"
+            getattr(self, change)(path)
+            with pytest.raises(InputError, match="was changed while it was being loaded") as caught:
+                await self.read_all(export)
+        assert caught.value.exit_code is ExitCode.EXPORT_UNUSABLE
+        assert str(path) in str(caught.value)
+
+    @pytest.mark.parametrize("change", ["append", "overwrite", "cut", "touch"])
+    async def test_before_anything_was_read(self, tmp_path: Path, change: str) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(b"one")
+        async with open_export(path) as export:
+            getattr(self, change)(path)
+            with pytest.raises(InputError, match="was changed while it was being loaded"):
+                await self.read_all(export)
+
+    async def test_another_in_its_place_is_not_noticed(self, tmp_path: Path) -> None:
+        """What was opened is read to its end, which is the whole of one version."""
+        path = tmp_path / "export.csv"
+        path.write_bytes(b"one")
+        async with open_export(path) as export:
+            (tmp_path / "new.csv").write_bytes(b"another")
+            (tmp_path / "new.csv").replace(path)
+            assert await export.read_block() == b"one"
+            assert await export.read_block() == b""
+
+
+class TestSkipTo:
+    CONTENT = bytes(n * n % 251 for n in range(3 * BLOCK_BYTES))
+    LATE = 2 * BLOCK_BYTES + 17
+
+    @pytest.mark.parametrize("digest_bytes", [0, 5, BLOCK_BYTES, LATE, 3 * BLOCK_BYTES])
+    @pytest.mark.parametrize("behind", [0, 1, 5, BLOCK_BYTES])
+    async def test_goes_on(self, tmp_path: Path, digest_bytes: int, behind: int) -> None:
+        """All from the offset on is given once, and the digest at the end is that of the whole."""
+        offset = max(0, digest_bytes - behind)
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        head = hashlib.sha256(self.CONTENT[:digest_bytes]).hexdigest()
+        async with open_export(path) as export:
+            read = await export.skip_to(offset, digest_bytes=digest_bytes, digest=head)
+            assert export.bytes_read == digest_bytes
+            while block := await export.read_block():
+                read += block
+            assert export.sha256 == hashlib.sha256(self.CONTENT).hexdigest()
+        assert read == self.CONTENT[offset:]
+
+    @pytest.mark.parametrize("changed_at", [0, 9])
+    async def test_what_was_read_is_another_now(self, tmp_path: Path, changed_at: int) -> None:
+        path = tmp_path / "export.csv"
+        head = hashlib.sha256(self.CONTENT[:10]).hexdigest()
+        path.write_bytes(self.CONTENT[:changed_at] + b"!" + self.CONTENT[changed_at + 1 :])
+        async with open_export(path) as export:
+            with pytest.raises(InputError, match="was changed") as caught:
+                await export.skip_to(5, digest_bytes=10, digest=head)
+        assert caught.value.exit_code is ExitCode.EXPORT_UNUSABLE
+
+    async def test_it_is_shorter_now(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT[:9])
+        async with open_export(path) as export:
+            with pytest.raises(InputError, match="was changed"):
+                await export.skip_to(5, digest_bytes=10, digest=hashlib.sha256(self.CONTENT[:10]).hexdigest())
 
 
 async def test_a_link_is_followed(tmp_path: Path) -> None:

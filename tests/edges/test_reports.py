@@ -2,20 +2,22 @@
 
 import base64
 from pathlib import Path
+from typing import ClassVar
 
 import orjson
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.lifecycle import RowRejected
 from pipeline.core.model import FailedRow, Reason, Reject
 from pipeline.edges.reports import JobFolder
-from tests.support import read_lines, small_disk
+from tests.support import read_lines, read_only, small_disk
 
 
 def test_mode_of_everything(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "jobs" / "job")
     folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
-    folder.add_failed("a.csv", 1, [FailedRow("a", 3)])
+    folder.write_failed("a.csv", [FailedRow("a", 3, 1)])
     folder.write_report({"state": "done"})
     assert folder.directory.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in folder.directory.iterdir()}
@@ -59,12 +61,72 @@ class TestRejects:
         assert [reject["line"] for reject in read_lines(folder.rejects)] == [1, 2, 3]
 
 
+class TestTakingRejectsBack:
+    """What a crash left behind the latest checkpoint is read once more, so it may not stay."""
+
+    REJECTS: ClassVar = [Reject(line, Reason.EMPTY_ID, b"", b",1") for line in range(2, 6)]
+
+    def test_length_and_cut(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path)
+        assert folder.rejects_bytes == folder.sync_rejects() == 0
+        folder.add_rejects("a.csv", self.REJECTS[:2])
+        length = folder.sync_rejects()
+        assert length == folder.rejects_bytes == folder.rejects.stat().st_size > 0
+        folder.add_rejects("a.csv", self.REJECTS[2:])
+        assert folder.rejects_bytes > length
+        folder.cut_rejects(length)
+        assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3]
+        folder.add_rejects("a.csv", self.REJECTS[3:])
+        assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3, 5]
+
+    def test_cut_never_lengthens(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path)
+        folder.cut_rejects(0)
+        folder.cut_rejects(100)
+        assert not folder.rejects.exists()
+        folder.add_rejects("a.csv", self.REJECTS[:1])
+        folder.cut_rejects(10_000)
+        assert len(read_lines(folder.rejects)) == 1
+
+    def test_a_disk_that_turned_read_only(self) -> None:
+        with small_disk(65_536) as disk:
+            folder = JobFolder(disk / "job")
+            folder.add_rejects("a.csv", self.REJECTS)
+            with read_only(disk), pytest.raises(FatalError, match=r"cannot cut .*rejects.jsonl") as caught:
+                folder.cut_rejects(1)
+            assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+class TestRowsThatTargetRefused:
+    def test_a_line(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path)
+        folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
+        folder.add_target_rejects("a.csv", [RowRejected("Bad \"id\"\n", 9, "%C3%BC%2C,gold,%25")])
+        first, second = read_lines(folder.rejects)
+        assert first["line"] == 2
+        assert second == {
+            "file": "a.csv",
+            "line": 9,
+            "reason": "target.refused",
+            "id": "ü,",
+            "raw": "%C3%BC%2C,gold,%25",
+            "message": 'Bad "id"\n',
+        }
+
+    def test_none(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path)
+        folder.add_target_rejects("a.csv", [])
+        assert read_lines(folder.rejects) == []
+
+
 def test_failed_rows(tmp_path: Path) -> None:
+    """Written as a whole: a second time replaces the first."""
     folder = JobFolder(tmp_path)
-    folder.add_failed("a.csv", 4, [FailedRow("ü", 9), FailedRow("unheard of", None)])
+    folder.write_failed("a.csv", [FailedRow("never", 1, 1)])
+    folder.write_failed("a.csv", [FailedRow("ü", 9, 4), FailedRow("unheard of", None, 5)])
     assert read_lines(folder.failed) == [
         {"file": "a.csv", "line": 9, "batch": 4, "id": "ü", "reason": "target.failed"},
-        {"file": "a.csv", "line": None, "batch": 4, "id": "unheard of", "reason": "target.failed"},
+        {"file": "a.csv", "line": None, "batch": 5, "id": "unheard of", "reason": "target.failed"},
     ]
 
 
@@ -86,4 +148,7 @@ def test_full_disk() -> None:
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         with pytest.raises(FatalError, match=r"cannot write .*report.json: The disk is full"):
             folder.write_report({"job": "x" * 100_000})
+        with pytest.raises(FatalError, match=r"cannot write .*failed.jsonl: The disk is full"):
+            folder.write_failed("a.csv", [FailedRow("x" * 100_000, 1, 1)])
+        assert not folder.failed.exists()
         assert not folder.report.exists()
