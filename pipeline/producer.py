@@ -280,8 +280,9 @@ class Producer:
         for batch_id in seal.released:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
-        if batch and seal.content:
-            self._placer.tracker.seal(batch.batch_id, seal.content.hashes)
+        if batch:
+            # Mapped from the file, so that they take no memory of their own beside the tracker's.
+            self._placer.tracker.seal(batch.batch_id, await job.state.call(job.spool.hashes, batch.batch_id))
             progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)

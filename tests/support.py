@@ -20,7 +20,7 @@ from aiohttp import web
 
 from pipeline.edges.clock import Clock
 from pipeline.load import load_export
-from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, serving
+from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running, serving
 from pipeline.settings import Settings, load_settings
 
 Result = TypeVar("Result")
@@ -28,8 +28,17 @@ Sections = dict[str, dict[str, Any]]
 
 #: The classes of which every row read is in exactly one.
 CLASSES = ("confirmed", "superseded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+#: Two rows a batch and one batch at a time: what is not sent when a load ends is known.
+ONE_BY_ONE: dict[str, dict[str, Any]] = {
+    "batch": {"max_rows": 2},
+    "settle": {"status_window": 1},
+    "upload": {"concurrency": 1},
+}
+SIX_ROWS = tuple(f"u{n},gold,{n}" for n in range(6))
 #: A user that owns nothing.
 NOBODY = 65_534
+#: What takes longer than this on a fast event loop hangs (seconds of a person's clock).
+HANGS_AFTER_S = 20.0
 #: Nobody listens on port 1 of the loopback interface.
 CLOSED = "http://127.0.0.1:1"
 
@@ -97,10 +106,21 @@ def assert_every_row_is_in_one_class(report: Mapping[str, Any]) -> None:
     assert set(rows) == {"read", *CLASSES}
     assert all(count >= 0 for count in rows.values()), rows
     assert rows["read"] == sum(rows[name] for name in CLASSES) == report["export"]["rows"], rows
-    settled = sum(batch["rows"] for batch in batches)
-    assert settled <= rows["confirmed"] + rows["failed"] + rows["unconfirmed"], report
+    # The rows of a split batch are in its parts.
+    settled = sum(batch["rows"] for batch in batches if batch["state"] != "split")
+    refused = report["rejects"]["by_reason"].get("target.refused", 0)
+    assert settled <= rows["confirmed"] + rows["failed"] + rows["unconfirmed"] + refused, report
     assert rows["rejected"] == sum(report["rejects"]["by_reason"].values()), report
     assert len({batch["number"] for batch in batches}) == len(batches)
+
+
+def assert_report_is_kept(report: Mapping[str, Any], folder: Path) -> None:
+    """In the job's folder, as soon as nothing is left to be done: a job that is unfinished has none yet."""
+    kept = folder / "report.json"
+    if report["state"] == "unfinished":
+        assert not kept.exists()
+    else:
+        assert orjson.loads(kept.read_bytes()) == report
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -130,8 +150,12 @@ def run_fast(coroutine: Coroutine[Any, Any, Result], *, times: int = 50) -> Resu
         def time(self) -> float:
             return super().time() * times
 
+    async def in_time() -> Result:
+        async with asyncio.timeout(HANGS_AFTER_S * times):
+            return await coroutine
+
     with asyncio.Runner(loop_factory=lambda: FastLoop(FastSelector())) as runner:
-        return runner.run(coroutine)
+        return runner.run(in_time())
 
 
 def loop_clock() -> Clock:
@@ -199,7 +223,7 @@ def deliver(
 
     delivery = run_fast(load(), times=80)
     assert_every_row_is_in_one_class(delivery.report)
-    assert orjson.loads((delivery.folder / "report.json").read_bytes()) == delivery.report
+    assert_report_is_kept(delivery.report, delivery.folder)
     return delivery
 
 
@@ -267,6 +291,64 @@ async def run_program(*arguments: str | Path, **options: Any) -> Ended:
     """Run the program to its end."""
     async with started(*arguments, **options) as process:
         return await ended(process)
+
+
+# --- The program and a sandbox ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A sandbox, and a configuration for it in a directory of its own."""
+
+    directory: Path
+    base_url: str
+    sandbox: Sandbox
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        return self.directory / "state"
+
+    def config(self, **sections: Mapping[str, Any]) -> Path:
+        """A configuration of hasty waits, and what is laid over it."""
+        quick = {"poll_first_s": 0.05, "poll_max_s": 0.2, "ambiguous_hold_s": 1.0, **sections.get("settle", {})}
+        upload = {"backoff_s": 0.05, "backoff_max_s": 0.1, **sections.get("upload", {})}
+        laid = {**sections, "settle": quick, "upload": upload}
+        return write_config(self.directory / "config.toml", sections_for(self.base_url, self.state, **laid))
+
+    def export(self, *lines: str, name: str = "export.csv", header: str = "id,tier,ltv") -> Path:
+        """An export of these lines."""
+        return write_export(self.directory / name, *lines, header=header)
+
+    async def load(self, *lines: str, **sections: Mapping[str, Any]) -> Ended:
+        """Load an export of these lines; its report is the only line on stdout and lies in the job's folder."""
+        export = self.export(*lines)
+        done = await run_program("load", export, "--config", self.config(**sections), "--json")
+        assert_reported(done, self.state)
+        return done
+
+
+def assert_reported(done: Ended, state: Path) -> None:
+    """The only report on stdout holds the equation and the code, and stderr holds the log."""
+    report = done.report
+    assert_every_row_is_in_one_class(report)
+    assert report["exit_code"] == done.code
+    assert_report_is_kept(report, state / "jobs" / report["job"])
+    for line in done.err.splitlines():
+        assert orjson.loads(line)["event"], "stderr holds the log, an object a line"
+
+
+@asynccontextmanager
+async def bench(directory: Path, *, faults: FaultPlan | None = None, **options: Any) -> AsyncIterator[Bench]:
+    """A sandbox that applies at once what it gets."""
+    behaviour = {"apply_min_s": 0.0, "apply_max_s": 0.05, "calls_per_minute": None, **options}
+    async with running(SandboxOptions(**behaviour), faults=faults) as run:
+        yield Bench(directory, run.base_url, run.sandbox)
+
+
+def unheard(directory: Path) -> Bench:
+    """For what ends before anything would be sent."""
+    return Bench(directory, CLOSED, Sandbox())
 
 
 # --- The machine ------------------------------------------------------------------------------------

@@ -219,8 +219,12 @@ class Tracker:
     def _gather(self) -> None:
         """All hashes of unsettled batches in one sorted array: one search instead of one per batch."""
         known = [self._in_flight[batch_id] for batch_id in self._unsettled]
+        # Let go of the old array first: with five million ids each takes 40 MB.
+        self._all_unsettled = np.empty(0, dtype=np.uint64)
+        gathered = np.concatenate([*known, self._all_unsettled])
         # A stable sort merges runs that are sorted already.
-        self._all_unsettled = np.sort(np.concatenate([*known, np.empty(0, dtype=np.uint64)]), kind="stable")
+        gathered.sort(kind="stable")
+        self._all_unsettled = gathered
 
 
 def _contains(known: Hashes, hashes: Hashes) -> Flags:

@@ -39,11 +39,13 @@ def last_purchases(export: Path) -> dict[str, dict[str, str]]:
     return profiles
 
 
-@pytest.mark.parametrize("override", ["merge", "replace"])
-async def test_cdnow_ends_as_a_plain_reading_says(purchases: Path, tmp_path: Path, override: str) -> None:
-    options = SandboxOptions(
-        apply_min_s=0.01, apply_max_s=0.5, calls_per_minute=None, override="merge" if override == "merge" else "replace"
-    )
+async def test_cdnow_ends_as_a_plain_reading_says(purchases: Path, tmp_path: Path) -> None:
+    """Where Target keeps the attributes that a later batch does not name, as it does by all that is known.
+
+    Under "replace" this is promised only for an unbroken chain of held rows: a row whose id is in no batch in flight
+    any more is sent with its own values, and what an earlier batch set of others would go.
+    """
+    options = SandboxOptions(apply_min_s=0.01, apply_max_s=0.5, calls_per_minute=None, override="merge")
     expected = last_purchases(purchases)
     async with running(options) as run:
         settings = settings_for(

@@ -4,9 +4,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +13,23 @@ import orjson
 import pytest
 
 from pipeline import __version__
-from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, running
+from pipeline.sandbox import Fault, FaultPlan
 from tests.support import (
-    CLOSED,
+    ONE_BY_ONE,
+    SIX_ROWS,
     Ended,
     assert_every_row_is_in_one_class,
+    assert_reported,
+    bench,
     ended,
     profiles_after,
     run_program,
-    sections_for,
     small_disk,
     started,
+    unheard,
     until,
-    write_config,
     write_export,
 )
-
-#: Two rows a batch and one batch at a time: what is not sent when a load ends is known.
-ONE_BY_ONE: dict[str, dict[str, Any]] = {
-    "batch": {"max_rows": 2},
-    "settle": {"status_window": 1},
-    "upload": {"concurrency": 1},
-}
-SIX_ROWS = tuple(f"u{n},gold,{n}" for n in range(6))
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A sandbox, and a configuration for it in a directory of its own."""
-
-    directory: Path
-    base_url: str
-    sandbox: Sandbox
-
-    def config(self, **sections: Mapping[str, Any]) -> Path:
-        quick = {"poll_first_s": 0.05, "poll_max_s": 0.2, "ambiguous_hold_s": 1.0, **sections.get("settle", {})}
-        upload = {"backoff_s": 0.05, "backoff_max_s": 0.1, **sections.get("upload", {})}
-        laid = {**sections, "settle": quick, "upload": upload}
-        return write_config(
-            self.directory / "config.toml", sections_for(self.base_url, self.directory / "state", **laid)
-        )
-
-    def export(self, *lines: str, name: str = "export.csv", header: str = "id,tier,ltv") -> Path:
-        return write_export(self.directory / name, *lines, header=header)
-
-    async def load(self, *lines: str, **sections: Mapping[str, Any]) -> Ended:
-        """Load an export of these lines; its report is the only line on stdout and lies in the job's folder."""
-        export = self.export(*lines)
-        done = await run_program("load", export, "--config", self.config(**sections), "--json")
-        assert_reported(done, self.directory / "state")
-        return done
-
-
-def assert_reported(done: Ended, state: Path) -> None:
-    report = done.report
-    assert_every_row_is_in_one_class(report)
-    assert report["exit_code"] == done.code
-    assert orjson.loads((state / "jobs" / report["job"] / "report.json").read_bytes()) == report
-    for line in done.err.splitlines():
-        assert orjson.loads(line)["event"], "stderr holds the log, an object a line"
-
-
-@asynccontextmanager
-async def bench(directory: Path, *, faults: FaultPlan | None = None, **options: Any) -> AsyncIterator[Bench]:
-    behaviour = {"apply_min_s": 0.0, "apply_max_s": 0.05, "calls_per_minute": None, **options}
-    async with running(SandboxOptions(**behaviour), faults=faults) as run:
-        yield Bench(directory, run.base_url, run.sandbox)
-
-
-def unheard(directory: Path) -> Bench:
-    """For what ends before anything would be sent."""
-    return Bench(directory, CLOSED, Sandbox())
 
 
 async def test_done(tmp_path: Path) -> None:
@@ -353,12 +297,12 @@ async def test_stopped_while_all_calls_wait(tmp_path: Path) -> None:
 
 class TestLostRows:
     async def test_over_what_is_allowed(self, tmp_path: Path) -> None:
-        async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.REFUSE})) as at:
+        async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_rows=2)) as at:
             done = await at.load(*SIX_ROWS, **ONE_BY_ONE)
         assert done.code == 76
         assert done.report["state"] == "incomplete"
         assert (done.report["rows"]["failed"], done.report["rows"]["confirmed"]) == (2, 4)
-        assert done.report["batches"][0]["why"] == "refused: Batch could not be queued"
+        assert done.report["batches"][0]["why"] == "Target failed 2 rows and did not consume 0"
 
     @pytest.mark.parametrize(("allowed", "code"), [(1, 76), ("34%", 0)])
     async def test_bounds(self, tmp_path: Path, allowed: int | str, code: int) -> None:
@@ -368,12 +312,22 @@ class TestLostRows:
         assert (done.code, done.report["rows"]["unconfirmed"]) == (code, 2)
 
 
+async def test_every_batch_refused(tmp_path: Path) -> None:
+    """It is not the rows then, so none is said to be refused, and the job can go on."""
+    async with bench(tmp_path, faults=FaultPlan(post_chances={Fault.REFUSE: 1.0})) as at:
+        done = await at.load(*(f"u{n},gold,{n}" for n in range(40)), **ONE_BY_ONE)
+    assert done.code == 77
+    assert done.report["state"] == "unfinished"
+    assert "Target refuses every batch (Batch could not be queued)" in done.report["error"]
+    assert "[target] client_code" in done.report["error"]
+
+
 class TestToken:
     async def test_wrong(self, tmp_path: Path) -> None:
         (tmp_path / "token").write_text("wrong")
         async with bench(tmp_path, token="right") as at:
             done = await at.load(*SIX_ROWS, **ONE_BY_ONE, target={"token_file": str(tmp_path / "token")})
-            assert at.sandbox.calls["posts"] == 2, "read again once, and no more"
+            assert at.sandbox.calls["posts"] == 1, "its file holds no other one"
         assert done.code == 77
         assert done.report["rows"]["unsent"] == 6
         assert "Target refuses the token" in done.report["error"]
@@ -434,9 +388,9 @@ class TestConfiguration:
 class TestSeveralExports:
     async def test_all_are_tried(self, tmp_path: Path) -> None:
         """After 65, 66 and 76 the next has its turn; the worst of them is the end."""
-        async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.REFUSE})) as at:
+        async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS})) as at:
             exports = [
-                at.export("a,1,1", name="refused.csv"),
+                at.export("a,1,1", name="lossy.csv"),
                 at.export("b,1", header="key,tier", name="unusable.csv"),
                 tmp_path / "missing.csv",
                 at.export("d,1,1", name="fine.csv"),
@@ -481,7 +435,7 @@ class TestOtherCommands:
     async def test_help_names_the_commands(self) -> None:
         done = await run_program("--help")
         assert done.code == 0
-        for command in ("load", "sandbox", "demo", "config"):
+        for command in ("load", "status", "pause", "resume", "abandon", "retry", "sandbox", "demo", "config"):
             assert command in done.out
 
     async def test_schema(self) -> None:
@@ -507,7 +461,6 @@ class TestOtherCommands:
         assert broken.code == 78
         assert "no connection" in broken.out
 
-    @pytest.mark.xfail(strict=True, reason="[target] in a subject is taken for markup and vanishes")
     async def test_check_names_the_keys(self, tmp_path: Path) -> None:
         done = await run_program("config", "check", "--config", unheard(tmp_path).config())
         assert "[target] base_url: " in done.out
@@ -531,16 +484,8 @@ class TestOtherCommands:
                     assert response.status == 200
             process.send_signal(number)
             done = await ended(process, within_s=10.0)
+        assert done.code == 0
         assert "Traceback" not in done.said
-
-    @pytest.mark.xfail(strict=True, reason="nothing catches SIGTERM, so it kills the process")
-    async def test_sandbox_ends_with_a_documented_code(self) -> None:
-        async with started("sandbox", "--port", "0") as process:
-            assert process.stdout is not None
-            async with asyncio.timeout(20.0):
-                await process.stdout.readline()
-            process.terminate()
-            assert (await ended(process, within_s=10.0)).code == 0
 
     async def test_sandbox_on_a_port_that_is_taken(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:

@@ -101,7 +101,7 @@ class TestRowsThatTargetRefused:
     def test_a_line(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path)
         folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
-        folder.add_target_rejects("a.csv", [RowRejected("Bad \"id\"\n", 9, "%C3%BC%2C,gold,%25")])
+        folder.add_target_rejects("a.csv", [RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25")])
         first, second = read_lines(folder.rejects)
         assert first["line"] == 2
         assert second == {

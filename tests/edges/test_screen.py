@@ -103,7 +103,7 @@ def test_unfinished() -> None:
     assert "not finished" in text
     assert "stopped by SIGTERM." in text
     (line,) = to_do(text)
-    assert "load the export again" in line
+    assert "run the same command again" in line
 
 
 def test_nothing_is_taken_for_markup() -> None:
@@ -164,8 +164,8 @@ async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
         nonlocal times
         times += 1
         progress.bytes_read += 50
-        progress.rows.read += 1_000
-        progress.rows.rejected = 7
+        progress.checkpoint.read += 1_000
+        progress.checkpoint.rejected = 7
         if times == 3:
             raise EnoughError
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.hashing import hash_ids
 from pipeline.core.model import Batch, BatchContent
 from pipeline.edges.spool import Spool
 from tests.support import names_in, read_only, small_disk
@@ -29,7 +30,7 @@ def content(body: bytes = BODY, lines: list[int] | None = None, *, pieces: int =
         pieces=parts,
         rows=len(rows),
         size_bytes=len(body),
-        hashes=np.array(HASHES[: len(rows)], dtype=np.uint64),
+        hashes=np.resize(np.array(HASHES, dtype=np.uint64), len(rows)),
         lines=np.array(rows, dtype=np.int64),
     )
 
@@ -163,8 +164,122 @@ def test_remove(tmp_path: Path) -> None:
     spool.write(2, 2, content())
     spool.remove(1)
     spool.remove(1)
-    spool.remove_if_empty()
-    assert names_in(directory) == ["00000002.body", "000002.lines"]
+    assert names_in(directory) == ["00000002.body", "00000002.hashes", "00000002.lines"]
+    assert spool.batch_ids() == {2}
     spool.remove(2)
-    spool.remove_if_empty()
-    assert not directory.exists()
+    assert names_in(directory) == []
+
+
+def test_remove_on_a_disk_that_turned_read_only() -> None:
+    with small_disk(1_048_576) as disk:
+        spool = spool_in(disk)
+        spool.write(1, 1, content())
+        with read_only(disk), pytest.raises(FatalError, match="cannot remove batch 1") as caught:
+            spool.remove(1)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+class TestSweep:
+    def test_keeps_what_is_wanted_and_nothing_half_done(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        directory = spool.body(1).parent
+        for batch_id in (1, 2, 3):
+            spool.write(batch_id, batch_id, content())
+        (directory / ".00000004.body.tmp").write_bytes(b"half")
+        # A crash between the files of a batch.
+        (directory / "00000005.lines").write_bytes(b"")
+        (directory / "notes.txt").write_bytes(b"somebody's")
+        assert spool.batch_ids() == {1, 2, 3, 5}
+        spool.sweep(lambda batch_id: batch_id == 2)
+        assert names_in(directory) == ["00000002.body", "00000002.hashes", "00000002.lines", "notes.txt"]
+
+    def test_is_asked_for_each_batch_once(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        for batch_id in (7, 123_456_789):
+            spool.write(batch_id, 1, content())
+        asked: list[int] = []
+        spool.sweep(lambda batch_id: not asked.append(batch_id))  # type: ignore[func-returns-value]
+        assert sorted(asked) == [7, 123_456_789]
+        assert spool.batch_ids() == {7, 123_456_789}
+
+
+class TestRead:
+    def test_rows(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content())
+        assert list(spool.rows(1)) == [(0, b"a", b"a,1\n"), (1, b"b%20c", b"b%20c,\n"), (2, b"d", b"d,%2C\n")]
+
+    def test_hashes_are_as_written(self, tmp_path: Path) -> None:
+        """Mapped from a file of 64-bit numbers, little endian, the largest among them."""
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content())
+        assert spool.hashes(1).tolist() == HASHES
+        assert isinstance(spool.hashes(1), np.memmap)
+        raw = (spool.body(1).parent / "00000001.hashes").read_bytes()
+        assert [int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)] == HASHES
+
+    def test_lines(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content())
+        assert spool.lines(1).tolist() == LINES
+
+    def test_parameters(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content())
+        spool.write(2, 2, content(b"batch=thirdPartyId,tier,ltv\na,1,2\n", [2]))
+        spool.write(3, 3, content(b"batch=thirdPartyId\na\n", [2]))
+        assert [spool.parameters(number) for number in (1, 2, 3)] == [("tier",), ("tier", "ltv"), ()]
+
+    @pytest.mark.parametrize("what", ["hashes", "lines", "parameters", "rows"])
+    def test_a_batch_that_is_gone(self, tmp_path: Path, what: str) -> None:
+        spool = spool_in(tmp_path)
+        with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
+            list(getattr(spool, what)(1))
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+    @pytest.mark.parametrize("left", [b"", b"12345"])
+    def test_hashes_that_are_damaged(self, tmp_path: Path, left: bytes) -> None:
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content())
+        (spool.body(1).parent / "00000001.hashes").write_bytes(left)
+        with pytest.raises(FatalError, match=r"is damaged .*restore the state directory") as caught:
+            spool.hashes(1)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+class TestHalves:
+    SALT = 5
+
+    def split(self, directory: Path, rows: int) -> tuple[Spool, bytes, tuple[BatchContent, BatchContent]]:
+        body = b"batch=thirdPartyId,tier\n" + b"".join(b"u%d,%%2C%d\n" % (n, n) for n in range(rows))
+        whole = replace(content(body, [10 * n for n in range(rows)]), hashes=np.zeros(rows, dtype=np.uint64))
+        spool = spool_in(directory)
+        spool.write(1, 1, whole)
+        return spool, body, spool.halves(1, self.SALT)
+
+    @pytest.mark.parametrize("rows", [2, 3, 10, 101])
+    def test_hold_the_rows_of_the_whole_between_them(self, tmp_path: Path, rows: int) -> None:
+        spool, body, parts = self.split(tmp_path, rows)
+        written = [spool.write(number, number, part, parent=1) for number, part in enumerate(parts, 2)]
+        assert [batch.parent for batch in written] == [1, 1]
+        assert [batch.size_bytes for batch in written] == [spool.body(2).stat().st_size, spool.body(3).stat().st_size]
+        header, *lines = body.splitlines(keepends=True)
+        both = [spool.body(number).read_bytes().splitlines(keepends=True) for number in (2, 3)]
+        assert [part[0] for part in both] == [header, header]
+        assert both[0][1:] + both[1][1:] == lines
+        assert [len(part) - 1 for part in both] == [batch.rows for batch in written]
+        assert abs(written[0].rows - written[1].rows) <= 1
+        assert [*spool.lines(2), *spool.lines(3)] == [10 * n for n in range(rows)]
+
+    def test_hashes_are_those_of_the_ids_and_sorted(self, tmp_path: Path) -> None:
+        _, _, parts = self.split(tmp_path, 9)
+        for part, ids in zip(parts, (range(4), range(4, 9)), strict=True):
+            names = [b"u%d" % n for n in ids]
+            lengths = np.array([len(name) for name in names], dtype=np.int64)
+            expected = hash_ids(b"".join(names), np.cumsum(lengths) - lengths, lengths, self.SALT)
+            assert part.hashes.tolist() == sorted(expected.tolist())
+
+    def test_a_batch_that_is_gone(self, tmp_path: Path) -> None:
+        with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
+            spool_in(tmp_path).halves(1, self.SALT)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
