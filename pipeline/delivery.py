@@ -144,8 +144,8 @@ class Courier:
                 given_up = self._policy.giving_up(life)
                 if given_up:
                     return await self._record(batch, life, given_up)
-                await self._job.until_resumed()
                 post_number = await self._window.begin_post()
+                await self._job.until_resumed()
                 if self._is_stopped and not life.open_since:
                     self._window.forget(post_number)
                     return None
@@ -163,7 +163,8 @@ class Courier:
             self._job.progress.possibly_taken.add(batch.batch_id)
             self._has_begun(batch)
 
-        outcome = await self._target.post(batch, self._job.spool.body(batch.batch_id), before_first_byte)
+        body = self._job.spool.body(batch.batch_id)
+        outcome = await self._target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
         fact = attempt_fact(outcome)
         if isinstance(outcome, Unreachable) and life.phase is Phase.READY:
             # Nothing was begun, so there is nothing to remember.

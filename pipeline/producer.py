@@ -301,8 +301,12 @@ class Producer:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         self._job.progress.waiting = why
         wait_s = self._due[0].release_at - self._job.clock.monotonic() if self._due else float("inf")
+        settled: Settled | None = None
         with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
-            await self._note_settled(await self._settled.receive())
+            settled = await self._settled.receive()
+        # Not above: what was received must not be lost to the time running out.
+        if settled is not None:
+            await self._note_settled(settled)
         self._check_abandoned()
         await self._release_what_is_due()
         self._job.progress.waiting = None

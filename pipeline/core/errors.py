@@ -41,9 +41,14 @@ EXIT_PRECEDENCE = (
 )
 
 
+def _precedence(code: ExitCode) -> int:
+    # What has no place in it (usage) concerns the command as a whole.
+    return EXIT_PRECEDENCE.index(code) if code in EXIT_PRECEDENCE else -1
+
+
 def worst(codes: list[ExitCode]) -> ExitCode:
     """The exit code of a run over several jobs, `DONE` for none."""
-    return min(codes, key=EXIT_PRECEDENCE.index, default=ExitCode.DONE)
+    return min(codes, key=_precedence, default=ExitCode.DONE)
 
 
 class PipelineError(Exception):
@@ -87,4 +92,4 @@ def most_telling(errors: BaseExceptionGroup[BaseException]) -> PipelineError:
             rest += error.exceptions
         elif isinstance(error, PipelineError):
             found.append(error)
-    return min(found, key=lambda error: EXIT_PRECEDENCE.index(error.exit_code))
+    return min(found, key=lambda error: _precedence(error.exit_code))

@@ -41,7 +41,8 @@ class RetryPolicy:
     def giving_up(self, life: Life) -> GivenUp | None:
         """The fact that ends a batch that waits to be sent, if it has had all its attempts."""
         if life.ambiguous >= self.attempts:
-            return GivenUp(f"all {self.attempts} attempts used, none with a usable answer")
+            last = f", the last: {life.last.why}" if isinstance(life.last, InDoubt) else ""
+            return GivenUp(f"all {self.attempts} attempts used, none with a usable answer{last}")
         if life.stuck >= MAX_STUCK:
             return GivenUp("Target called the batch stuck twice")
         return None

@@ -102,6 +102,8 @@ class Target:
 
         try:
             async with self._calls.call():
+                if until_ready is not None:
+                    await until_ready()
                 return await self._post(batch, slices())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = _in_words(error)

@@ -236,7 +236,7 @@ class TestDisk:
         assert done.report["rows"]["unsent"] == 6
 
     async def test_full(self, tmp_path: Path) -> None:
-        """The batch is smaller than what is free, but not together with its lines."""
+        """The batch is smaller than what is free, but not together with its lines and hashes."""
         lines = [f"u{n:05},1,2" for n in range(30_000)]
         with small_disk(450_560) as disk:
             at = unheard(tmp_path)
@@ -244,7 +244,8 @@ class TestDisk:
             done = await run_program("load", at.export(*lines), "--config", config, "--json")
             assert done.code == 74
             assert_reported(done, disk / "state")
-        assert "The disk is full: make room and run again" in done.report["error"]
+        assert "min_free_bytes = 0 must stay free" in done.report["error"]
+        assert "make room and run again" in done.report["error"]
         assert done.report["rows"]["unsent"] == 30_000
 
     async def test_so_full_that_there_is_no_report(self, tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ class TestDisk:
             done = await run_program("load", export, "--config", config, "--json")
         assert done.code == 74
         last = done.err.splitlines()[-1]
-        assert re.match(r"profile-pipeline: cannot write .*The disk is full: make room and run again\.$", last)
+        assert re.match(r"profile-pipeline: .*/state/.*The disk is full: make room and run again\.$", last)
         assert "Traceback" not in done.err
 
     async def test_no_directory_can_be_made(self, tmp_path: Path) -> None:

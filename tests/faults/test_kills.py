@@ -1,0 +1,27 @@
+"""Twenty kills at random moments; `python -m tests.faults.kills` does any number."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.kills import kill_until_done
+
+KILLS = 20
+AT_ONCE = 2
+
+
+async def test_twenty_kills_at_random_moments_lose_nothing_and_overwrite_nothing() -> None:
+    killed = seed = 0
+    while killed < KILLS:
+        per_load = -(-(KILLS - killed) // AT_ONCE)
+        loads = (kill_until_done(per_load, rows=6_000, seed=seed + part, rejected=0.02) for part in range(AT_ONCE))
+        killed += sum(told["kills"] for told in await asyncio.gather(*loads))
+        seed += AT_ONCE
+        assert seed <= KILLS, "hardly any load lives long enough to be killed"
+
+
+@pytest.mark.xfail(strict=False, reason="a block of rows, or the held ones, may be uncounted when SIGTERM comes")
+async def test_a_load_that_is_stopped_again_and_again_says_where_each_row_is_and_goes_on() -> None:
+    loads = (kill_until_done(4, rows=6_000, seed=seed, rejected=0.3, number=signal.SIGTERM) for seed in (1, 2))
+    assert all(told["kills"] for told in await asyncio.gather(*loads))

@@ -1,0 +1,167 @@
+"""Rows that Target refuses are found by splitting, named with its reason, and keep no other row back."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.edges.clock import Clock
+from pipeline.load import load_export
+from pipeline.settings import load_settings
+from tests.faults.loading import check_equation, check_left_over, read_lines, run_load, write_config
+from tests.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing
+
+HEADER = "id,tier,ltv"
+ROWS = 400
+BATCH_ROWS = 100
+REFUSED_BY_TARGET = 77
+#: Two of them in the first batch, one in the third.
+POISONED = (7, 63, 250)
+
+
+def export_with(poisoned: Iterable[int], *, rows: int = ROWS) -> dict[str, dict[str, str]]:
+    """Per id the attributes of an export of which the rows of these numbers are poisonous."""
+    bad = set(poisoned)
+    return {
+        f"u{number}": {"tier": POISON if number in bad else f"t{number}", "ltv": f"{number}"} for number in range(rows)
+    }
+
+
+def write(path: Path, profiles: dict[str, dict[str, str]], *more: str) -> None:
+    """The export: line `number + 2` is that of row `number`."""
+    lines = [f"{profile_id},{values['tier']},{values['ltv']}" for profile_id, values in profiles.items()]
+    path.write_text("\n".join((HEADER, *lines, *more)) + "\n")
+
+
+def good(profiles: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Those without poison."""
+    return {profile_id: values for profile_id, values in profiles.items() if POISON not in values.values()}
+
+
+def check_rejects(state: Path, report: dict[str, Any], poisoned: Iterable[int]) -> None:
+    """Each poisonous row is named once, with its line and with what Target said."""
+    rejects = read_lines(state / "jobs" / report["job"] / "rejects.jsonl")
+    found = sorted((line["line"], line["reason"], line["id"], line["message"]) for line in rejects)
+    assert found == [(number + 2, "target.refused", f"u{number}", MESSAGE) for number in sorted(poisoned)]
+    assert all(POISON in line["raw"] for line in rejects)
+
+
+async def load(
+    tmp_path: Path, target: RefusingTarget, *, kills: int = 0, batch_rows: int = BATCH_ROWS
+) -> tuple[int, dict[str, Any]]:
+    """Load the export, killed so often while it splits; exit code and report."""
+    config = tmp_path / "config.toml"
+    write_config(config, target.base_url, tmp_path / "state", batch_rows=batch_rows, hold_s=0.5)
+    draw = random.Random(kills)
+    for _ in range(kills):
+        refused = target.refused + draw.randrange(1, 6)
+        await run_load([tmp_path / "export.csv"], config, kill_when=lambda upto=refused: target.refused >= upto)  # type: ignore[misc]
+    report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), clock=Clock())
+    return report["exit_code"], report
+
+
+@pytest.mark.parametrize("kills", [0, 1, 4])
+async def test_poisoned_rows_are_rejected_and_all_others_confirmed(tmp_path: Path, kills: int) -> None:
+    profiles = export_with(POISONED)
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        code, report = await load(tmp_path, target, kills=kills)
+        assert code == 0, report
+        check_equation(report)
+        assert Counter(report["rows"]) == Counter(read=ROWS, confirmed=ROWS - len(POISONED), rejected=len(POISONED))
+        check_rejects(tmp_path / "state", report, POISONED)
+        assert target.profiles == good(profiles)
+
+
+async def test_a_refused_row_does_not_poison_the_next_one_of_its_id(tmp_path: Path) -> None:
+    """The later row is held while the first one is in flight, and carries nothing of it."""
+    profiles = export_with([7])
+    write(tmp_path / "export.csv", profiles, "u7,,later", "u8,,later")
+    async with refusing() as target:
+        code, report = await load(tmp_path, target)
+        assert code == 0
+        check_equation(report)
+        check_rejects(tmp_path / "state", report, [7])
+        assert target.profiles["u7"] == {"ltv": "later"}
+        assert target.profiles["u8"] == {"tier": "t8", "ltv": "later"}
+
+
+async def test_each_batch_of_a_split_has_a_number_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "export.csv", export_with(POISONED))
+    async with refusing() as target:
+        _, report = await load(tmp_path, target)
+        numbers = [batch["number"] for batch in report["batches"]]
+        assert len(set(numbers)) == len(numbers)
+
+
+async def test_nothing_of_a_split_batch_stays_in_the_spool(tmp_path: Path) -> None:
+    write(tmp_path / "export.csv", export_with(POISONED))
+    async with refusing() as target:
+        await load(tmp_path, target)
+        check_left_over(tmp_path / "state")
+
+
+@pytest.mark.xfail(strict=True, reason="halves are tried breadth first: 12 refusals come before the first acceptance")
+async def test_many_poisoned_rows_all_over_one_batch_are_not_taken_for_a_target_that_refuses_all(
+    tmp_path: Path,
+) -> None:
+    poisoned = range(5, ROWS, 25)
+    profiles = export_with(poisoned)
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        code, report = await load(tmp_path, target, batch_rows=ROWS)
+        assert code == 0, report["error"]
+        check_rejects(tmp_path / "state", report, poisoned)
+        assert target.profiles == good(profiles)
+
+
+async def test_a_target_that_refuses_everything_stops_the_run_until_it_does_not(tmp_path: Path) -> None:
+    profiles = export_with([])
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        target.refuses_all = True
+        code, report = await load(tmp_path, target)
+        assert code == REFUSED_BY_TARGET
+        assert report["state"] == "unfinished"
+        assert MESSAGE in report["error"]
+        assert report["rows"]["rejected"] == report["rows"]["confirmed"] == 0
+        check_equation(report)
+        target.refuses_all = False
+        code, report = await load(tmp_path, target)
+        assert code == 0, report
+        check_equation(report)
+        assert report["rows"]["confirmed"] == ROWS
+        check_rejects(tmp_path / "state", report, [])
+        assert target.profiles == profiles
+
+
+@pytest.mark.xfail(strict=True, reason="single rows are rejected before there are 12 refusals")
+@pytest.mark.parametrize("rows", [1, 4])
+async def test_a_target_that_refuses_everything_of_a_small_export_does_not_cost_its_rows(
+    tmp_path: Path, rows: int
+) -> None:
+    profiles = export_with([], rows=rows)
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        target.refuses_all = True
+        code, report = await load(tmp_path, target)
+        assert code == REFUSED_BY_TARGET, report["rows"]
+
+
+@pytest.mark.xfail(strict=True, reason="refusals are kept, and splitting goes on from them with each run")
+async def test_a_target_that_refuses_everything_run_after_run_does_not_cost_any_row(tmp_path: Path) -> None:
+    profiles = export_with([], rows=24)
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        target.refuses_all = True
+        for _ in range(6):
+            code, _ = await load(tmp_path, target)
+            assert code == REFUSED_BY_TARGET
+        target.refuses_all = False
+        code, report = await load(tmp_path, target)
+        assert code == 0
+        assert report["rows"]["confirmed"] == 24, report["rows"]
+        assert target.profiles == profiles

@@ -1,0 +1,29 @@
+"""A sample of the steps before which a load dies; `python -m tests.faults.steps --every` takes all of them."""
+
+import pytest
+
+from tests.faults.steps import kill_at_all, sample, small_export, steps_of, why_not
+
+#: How many steps of a load, and how many of a load that goes on after a kill.
+STEPS, RECOVERIES = 10, 3
+
+reason = why_not()
+pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
+
+
+async def test_death_before_any_step_on_the_disk_loses_nothing() -> None:
+    export = small_export()
+    steps = await steps_of(export)
+    once = [(step,) for step in sample(steps, STEPS, 11)]
+    twice = [
+        (first, second)
+        for first, second in zip(
+            sample(steps, 2 * RECOVERIES + 4, 12)[-RECOVERIES:],
+            sample(steps, 2 * RECOVERIES + 4, 13)[:RECOVERIES],
+            strict=True,
+        )
+    ]
+    outcome, broken = await kill_at_all([*once, *twice], export)
+    assert broken == []
+    # Timing makes a few steps more or less, so that the last ones are not always there.
+    assert outcome.kills > STEPS
