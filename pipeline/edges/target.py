@@ -83,8 +83,18 @@ class Target:
         """For how long every call has been without a usable answer; 0 if the last one had one."""
         return 0.0 if self._silent_since is None else self._clock.monotonic() - self._silent_since
 
-    async def post(self, batch: Batch, body: Path, before_first_byte: Callable[[], Awaitable[None]]) -> PostOutcome:
-        """Make one attempt. `before_first_byte` is awaited once, before anything of the body leaves this machine."""
+    async def post(
+        self,
+        batch: Batch,
+        body: Path,
+        before_first_byte: Callable[[], Awaitable[None]],
+        *,
+        until_ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> PostOutcome:
+        """Make one attempt. `before_first_byte` is awaited once, before anything of the body leaves this machine.
+
+        `until_ready` is awaited when the call's turn has come, before a connection is made.
+        """
         try:
             # Not to be cancelled in between: a file that was opened has to be closed.
             with anyio.CancelScope(shield=True):

@@ -293,10 +293,11 @@ class Promise(RuleBasedStateMachine):
             if not ready:
                 return
             self.turn += 1
-            self.process.go_on(ready[self.turn % len(ready)])
+            name = ready[self.turn % len(ready)]
+            self.process.go_on(name)
             self.check_count()
-            if self.fuse is not None:
-                self.fuse -= 1
+            if name in self.process.tasks and self.process.tasks[name].stop in self.fuse:
+                self.fuse.remove(self.process.tasks[name].stop)
                 if not self.fuse:
                     self.restart()
 

@@ -1,6 +1,6 @@
 """One process, from its start to its crash: drives the core as producer, courier, recovery and report do.
 
-Each task is a generator that stops wherever the real one awaits: before each durable step (`STEP`), for an answer of
+Each task is a generator that stops wherever the real one awaits: before each durable step (`Step`), for an answer of
 Target (`Posting`, `Asking`) or for something to happen (`Until`). Whoever drives it may go on with any task, and may
 drop everything at any stop: that is a crash. Where a name of `pipeline` is given, what is done here mirrors it.
 """
@@ -53,7 +53,9 @@ BLOCK_ROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The task can go on; a durable step comes next."""
+    """The task can go on; a durable step of that kind comes next."""
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Asking:
     status_url: str
 
 
-STEP = Step()
+FACT, SEAL, SPLIT, REMOVAL, FINISH = (Step(kind) for kind in ("fact", "seal", "split", "removal", "finish"))
+STEPS = (FACT, SEAL, SPLIT, REMOVAL, FINISH)
 Stop = Step | Until | Posting | Asking
 #: What a task is given to go on with.
 Answer = PostOutcome | StatusOutcome | None
@@ -127,7 +130,7 @@ class Task:
     """A generator and what it waits for."""
 
     steps: Steps
-    stop: Stop = STEP
+    stop: Stop = FACT
 
     @property
     def can_go_on(self) -> bool:
@@ -269,7 +272,7 @@ class Process:
         for batch_id in batch_ids:
             life, fact = self._life_now(batch_id)
             if fact and self._guards.cut_off_is_recorded:
-                yield STEP
+                yield FACT
                 self.store.add_fact(batch_id, fact)
             lives[batch_id] = life
         return lives
@@ -302,12 +305,12 @@ class Process:
             for batch_id, settled in progress.settled.items()
             if settled.release_at <= self.clock and settled.state is not BatchState.SPLIT
         ]
-        yield STEP
+        yield FINISH
         report = {name: getattr(rows, name) for name in type(rows).__slots__}
         self.store.finish_job(job.seq, report, dropped=never_sent, released=[*never_sent, *released])
         for batch_id in (*never_sent, *released):
             if batch_id not in self.lost:
-                yield STEP
+                yield FINISH
                 self.store.remove(batch_id)
 
     # producer.py
@@ -429,10 +432,10 @@ class Process:
         written = []
         for content in contents:
             number, batch_id = job.progress.allot_number(), self.allot_batch_id()
-            yield STEP
+            yield SPLIT
             written.append(self.store.write(batch_id, number, content, batch.batch_id))
         children = written[0], written[1]
-        yield STEP
+        yield SPLIT
         if self._guards.split_in_one_step:
             self.store.split(batch, children)
         else:
@@ -443,12 +446,12 @@ class Process:
             steps.insert(2 * self._guards.split_children_first, lambda: self.store.close_split(batch, children))
             for step in steps:
                 step()
-                yield STEP
+                yield SPLIT
         if job.placer:
             hashes = {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)}
             job.placer.tracker.split(batch.batch_id, hashes)
         life = self._fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), self.clock)
-        yield STEP
+        yield SPLIT
         self.store.remove(batch.batch_id)
         inherited = life.open_since if self._guards.split_inherits else ()
         for child in children:
@@ -460,7 +463,7 @@ class Process:
 
     def _record(self, batch: Batch, life: Life, fact: Fact) -> Generator[Stop, Answer, Life]:
         """`Courier._record`."""
-        yield STEP
+        yield FACT
         self.store.add_fact(batch.batch_id, fact)
         if isinstance(fact, GivenUp | SeenStuck) and life.phase is Phase.FOLLOWING:
             self.world.target.leave_open(self.world.target.copy_at(life.status_url))
@@ -581,18 +584,18 @@ class Producer:
         batch = None
         if seal.content:
             batch_id, number = self._process.allot_batch_id(), job.progress.allot_number()
-            yield STEP
+            yield SEAL
             batch = store.write(batch_id, number, seal.content)
-        yield STEP
+        yield SEAL
         if guards.held_in_seal:
             store.seal(job.seq, self._checkpoint, batch, seal.held, seal.released)
         else:
             store.seal(job.seq, self._checkpoint, batch, {}, seal.released)
-            yield STEP
+            yield SEAL
             store.change_held(job.seq, seal.held)
         for batch_id in seal.released:
             if batch_id not in self._process.lost:
-                yield STEP
+                yield REMOVAL
                 store.remove(batch_id)
         if batch and seal.content:
             self._placer.tracker.seal(batch.batch_id, seal.content.hashes)
@@ -635,7 +638,7 @@ class Producer:
         self._note_what_was_read(due.batch_id, self._tracker.cannot_carry(earlier))
         if not self._world.guards.body_until_seal:
             self._store.remove(due.batch_id)
-            yield STEP
+            yield REMOVAL
         yield from self._place_freed(self._placer.release(due.batch_id, earlier if self._world.guards.carry else {}))
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
