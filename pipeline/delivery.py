@@ -146,7 +146,7 @@ class Courier:
                     return await self._record(batch, life, given_up)
                 post_number = await self._window.begin_post()
                 await self._job.until_resumed()
-                if self._is_stopped and not life.open_since:
+                if (self._is_stopped or self._job.progress.is_abandoned) and not life.open_since:
                     self._window.forget(post_number)
                     return None
                 life, after_s = await self._attempt(batch, life, post_number, failures)

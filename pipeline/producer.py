@@ -209,9 +209,11 @@ class Producer:
                 if not placed.stop and not self._placer.open_rows:
                     raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
                 block, rest = source.split(block, placed.stop)
-            await self._note(block)
+            # Counted in one go: whatever cancels this task finds every row in one place.
+            self._note(block)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
+            await self._write_rejects(block)
             if placed.must_seal:
                 await self._seal()
 
@@ -226,10 +228,12 @@ class Producer:
             await self._seal()
             rows = self._placer.tracker.free()
 
-    async def _note(self, block: Block) -> None:
-        """Count the records of a block, and write down its rejects."""
+    def _note(self, block: Block) -> None:
+        """Count the records of a block."""
         self._checkpoint.note(block.mapped)
         self._checkpoint.position = block.end
+
+    async def _write_rejects(self, block: Block) -> None:
         if block.mapped.rejects:
             await run_sync(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
 
@@ -238,8 +242,9 @@ class Producer:
         checkpoint, mapped = self._checkpoint, block.mapped
         rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
         if self._max_rejects.is_exceeded(rejected, read, final=False):
-            await self._note(block)
+            self._note(block)
             self._job.progress.unplaced_rows += len(mapped.rows)
+            await self._write_rejects(block)
             self._judge_rejects(is_final=False)
 
     def _judge_rejects(self, *, is_final: bool) -> None:

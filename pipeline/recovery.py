@@ -44,6 +44,8 @@ async def recover(job: Job) -> Recovered:
         if life.phase is not Phase.SETTLED:
             raise FatalError(f"batch {record.batch.batch_id} of an earlier job is unsettled: a bug, please report it.")
         due.append(_due(job, record, life))
+    # Until the producer has taken them up, and if it never does.
+    job.progress.unplaced_rows = job.progress.held_rows = len(await state.call(ledger.held_rows, job.record))
     parameters = [
         name for record, _ in others for name in await state.call(job.spool.parameters, record.batch.batch_id)
     ]

@@ -159,15 +159,15 @@ class Ledger:
     def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
         """All jobs in their order."""
         where = "WHERE state IS NULL" if unfinished_only else ""
-        return [_job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
+        return [self._job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
 
     def job(self, job_id: str) -> JobRecord | None:
         """The job of that id."""
-        return next((_job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
+        return next((self._job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
 
     def latest_job(self) -> JobRecord | None:
         """The job begun last."""
-        return next((_job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
+        return next((self._job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
 
     def held_rows(self, job: JobRecord) -> list[tuple[bytes, bytes, int]]:
         """Encoded id, encoded row and line of each held row, those of one id in their order."""
@@ -278,7 +278,19 @@ class Ledger:
             (batch_id, self._utc_now(), fact_kind(fact), _json(fact_detail(fact))),
         )
 
+    def _job(self, row: sqlite3.Row) -> JobRecord:
+        try:
+            return _read_job(row)
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"job {row['job_id']} cannot be read: {error}") from error
+
     def _batch_record(self, row: sqlite3.Row) -> BatchRecord:
+        try:
+            return self._read_batch(row)
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"batch {row['batch_id']} cannot be read: {error}") from error
+
+    def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
         names = ("batch_id", "number", "rows", "size_bytes", "sha256", "parent")
         facts = list(self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"]))
         return BatchRecord(
@@ -310,7 +322,7 @@ class Ledger:
             raise damaged(self._path, error) from error
 
 
-def _job(row: sqlite3.Row) -> JobRecord:
+def _read_job(row: sqlite3.Row) -> JobRecord:
     return JobRecord(
         seq=row["seq"],
         job_id=row["job_id"],
@@ -362,8 +374,8 @@ def read_ledger(path: Path) -> Ledger | None:
 
 def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
     """Open the ledger, made anew only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if another client's."""
-    if not is_new and not path.exists():
-        raise damaged(path, "it is missing, while the state directory holds batches")
+    if not is_new and not (path.exists() and path.stat().st_size):
+        raise damaged(path, "it is missing or empty, while the state directory holds batches")
     try:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)

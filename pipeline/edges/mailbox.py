@@ -38,7 +38,7 @@ class Mailbox:
 
     def requests(self) -> list[Request]:
         """What is asked for and not answered yet, oldest first; files that are no requests are left alone."""
-        found = sorted(self._directory.glob("*.request"), key=lambda file: file.stat().st_mtime_ns)
+        found = sorted(self._directory.glob("*.request"), key=_age)
         return [request for file in found if (request := _read(file))]
 
     def answer(self, request: Request, answer: dict[str, Any]) -> None:
@@ -65,6 +65,14 @@ class Mailbox:
 
     def _file(self, request_id: str, kind: str) -> Path:
         return self._directory / f"{request_id}.{kind}"
+
+
+def _age(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        # It was withdrawn meanwhile.
+        return 0
 
 
 def _read(file: Path) -> Request | None:

@@ -63,7 +63,8 @@ class State:
             case GivenUp() | Failed():
                 return self.spool.hashes(record.batch.batch_id)
             case SeenComplete(failed_ids=failed_ids) if failed_ids:
-                ids = sorted({encode(failed_id.encode()) for failed_id in failed_ids})
+                # Target may name an id in the encoded form in which it got it.
+                ids = sorted({form for name in failed_ids for form in (encode(name.encode()), name.encode())})
                 lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
                 starts = np.cumsum(lengths) - lengths
                 return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))

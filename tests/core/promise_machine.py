@@ -1,6 +1,7 @@
 """Any schedule of rows, answers, applies, time and crashes, as a state machine that checks the promise (I1 to I6)."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -25,11 +26,12 @@ from pipeline.core.reply import (
     Throttled,
 )
 from tests.core.promise import DEADLINE_S, HOLD_S, Cells, Export, Guards, Version, World
-from tests.core.promise_process import Asking, Posting, Process, Recovered
+from tests.core.promise_process import STEPS, Asking, Posting, Process, Recovered, Step
 
 Item = TypeVar("Item")
 
-IDS = [b"u1", b"u2", b"u3", b"u4"]
+#: Some are met more often than others.
+IDS = [b"u1", b"u1", b"u2", b"u2", b"u3", b"u4"]
 COLUMN_SETS = [("a", "b"), ("b", "c"), ("c",), ("a", "b", "c")]
 #: Target refuses every batch that holds it; `encode` leaves it as it is.
 POISON = b"POISON"
@@ -37,19 +39,21 @@ POISON = b"POISON"
 LONG_BYTES = 40
 MAX_BYTES = [100, 100, 400]
 MAX_EXPORTS = 3
-MAX_ROWS = 24
+MIN_ROWS = 5
+MAX_ROWS = 16
 #: More steps than any run to the end takes.
 MAX_STEPS = 5_000
 
 #: What the cells of a row are, column by column: a value, a long value, nothing (`-`), or poison. `bad`: its id.
-KINDS = [*["vvv"] * 6, *["v-v", "-v-"] * 2, *["vl-", "lv-", "l-v", "-lv", "-vl"] * 3, "---", "bad", "vpv"]
+KINDS = (*["vvv"] * 6, *["v-v", "-v-"] * 2, *["vl-", "lv-", "l-v", "-lv", "-vl"] * 5, "---", "bad", "vpv")
 ROWS = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(KINDS)), min_size=2, max_size=6)
 SECONDS = [1, 1, HOLD_S // 2, HOLD_S // 2, HOLD_S, HOLD_S, DEADLINE_S]
 SEED = st.integers(0, 2**32 - 1)
 #: In one storm.
 MAX_ACTIONS = 60
 NUMBER = st.integers(0, 7)
-OUTCOMES = [*["taken"] * 6, "failed", "not consumed", "lost", *["lost after"] * 3, "not taken", *["refused"] * 2]
+CLOCK = st.integers(-5_000, 5_000)
+OUTCOMES = (*["taken"] * 6, "failed", "not consumed", "lost", *["lost after"] * 3, "not taken", *["refused"] * 3)
 WORDS = [*["complete"] * 5, *["stuck"] * 2, *["status lost"] * 2, "incomplete"]
 ANSWERS = st.lists(st.tuples(NUMBER, st.sampled_from(OUTCOMES), st.sampled_from(WORDS)), min_size=1, max_size=6)
 
@@ -63,22 +67,32 @@ ACTIONS = [
     *["wait"] * 2,
     *["crash"] * 3,
     *["calm"] * 1,
-    *["end_export"] * 1,
-    *["next_export"] * 2,
+    *["end_export"] * 2,
+    *["next_export"] * 3,
     *["abandon"] * 1,
 ]
 
 
-class Draw:
-    """The arguments of each rule, from a seed."""
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """What storms are made of: kinds of rows, outcomes of POSTs, steps before which the process is killed."""
 
-    def __init__(self, seed: int) -> None:
+    kinds: Sequence[str] = KINDS
+    outcomes: Sequence[str] = OUTCOMES
+    crash_before: Sequence[Step] = STEPS
+
+
+class Draw:
+    """The arguments of each rule, from a seed; `climate` says of some what they are drawn from."""
+
+    def __init__(self, seed: int, climate: "Climate") -> None:
+        self._climate = climate
         self._random = Random(seed)
         self.one = self._random.choice
         self.number = partial(self._random.randrange, 8)
 
     def rows(self) -> list[tuple[bytes, str]]:
-        return [(self.one(IDS), self.one(KINDS)) for _ in range(2 + self.number() // 2)]
+        return [(self.one(IDS), self.one(self._climate.kinds)) for _ in range(2 + self.number() // 2)]
 
     def grow(self) -> dict[str, Any]:
         return {"rows": self.rows()}
@@ -94,7 +108,10 @@ class Draw:
 
     def answer(self) -> dict[str, Any]:
         return {
-            "answers": [(self.number(), self.one(OUTCOMES), self.one(WORDS)) for _ in range(1 + self.number() // 2)]
+            "answers": [
+                (self.number(), self.one(self._climate.outcomes), self.one(WORDS))
+                for _ in range(1 + self.number() // 2)
+            ]
         }
 
     def apply(self) -> dict[str, Any]:
@@ -108,6 +125,7 @@ class Draw:
 
     def crash(self) -> dict[str, Any]:
         return {
+            "before": self.one(self._climate.crash_before),
             "after": self.number(),
             "is_taken": self.one([True, False]),
             "clock": self._random.randint(-5_000, 5_000),
@@ -119,9 +137,13 @@ class Draw:
 
 
 class Promise(RuleBasedStateMachine):
-    """`guards` is overridden by a machine that is to fail."""
+    """`guards` is overridden by a machine that is to fail, and `climate` by one that should do so soon.
+
+    With `checks_poison` it also looks at why rows were rejected.
+    """
 
     guards = Guards()
+    climate = Climate()
     checks_poison = False
 
     # What happens.
@@ -148,7 +170,7 @@ class Promise(RuleBasedStateMachine):
         actions: int,
     ) -> None:
         self.is_eager = is_eager
-        self.fuse: int | None = None
+        self.fuse: list[Step] = []
         self.values = 0
         self.turn = 0
         self.crash_answers: tuple[bool, int] = (False, 0)
@@ -182,7 +204,7 @@ class Promise(RuleBasedStateMachine):
             self.export.add(profile_id + b"/" * (kinds == "bad"), cells)
         self.settle_down()
 
-    @precondition(lambda self: not self.export.is_complete and len(self.export.records) >= 6)
+    @precondition(lambda self: not self.export.is_complete and len(self.export.records) >= MIN_ROWS)
     @rule()
     def end_export(self) -> None:
         """The last row was read."""
@@ -212,7 +234,7 @@ class Promise(RuleBasedStateMachine):
             name = _nth(waiting, which)
             is_posting = isinstance(self.process.tasks[name].stop, Posting)
             told = self.post_outcome(name, outcome) if is_posting else self.status_outcome(name, word)
-            self.process.go_on(name, told)
+            self.advance(name, told)
             self.settle_down()
 
     @rule(which=NUMBER)
@@ -237,15 +259,21 @@ class Promise(RuleBasedStateMachine):
         self.settle_down()
 
     @rule(
-        after=st.integers(0, 9), is_taken=st.booleans(), clock=st.integers(-5_000, 5_000), in_recovery=st.integers(0, 4)
+        before=st.sampled_from(STEPS),
+        after=st.integers(0, 7),
+        is_taken=st.booleans(),
+        clock=CLOCK,
+        in_recovery=st.integers(0, 4),
     )
-    def crash(self, after: int, is_taken: bool, clock: int, in_recovery: int) -> None:
-        """The process is killed, at once or some steps later, and starts again; so it may be while it recovers."""
+    def crash(self, before: Step, after: int, is_taken: bool, clock: int, in_recovery: int) -> None:
+        """The process is killed and starts again: at once, or before the nth of such steps, which may be in recovery.
+
+        `is_taken`: Target has what was on the wire. `clock` is what the monotonic clock of the next process begins at.
+        """
         self.crash_answers = is_taken, clock
         self.check_recovery(clock, in_recovery)
-        if after:
-            self.fuse = after
-        else:
+        self.fuse = [before] * after
+        if not after:
             self.restart()
         self.settle_down()
 
@@ -266,11 +294,11 @@ class Promise(RuleBasedStateMachine):
     @rule(seed=SEED, actions=st.integers(1, MAX_ACTIONS))
     def storm(self, seed: int, actions: int) -> None:
         """Many of these at once, drawn more evenly than rule by rule; a note tells them when it fails."""
-        draw = Draw(seed)
+        draw = Draw(seed, self.climate)
         for _ in range(actions):
             action = draw.one(ACTIONS)
             arguments = getattr(draw, action)()
-            if action == "end_export" and (self.export.is_complete or len(self.export.records) < 6):
+            if action == "end_export" and (self.export.is_complete or len(self.export.records) < MIN_ROWS):
                 continue
             if action == "grow" and (self.export.is_complete or len(self.export.records) >= MAX_ROWS):
                 continue
@@ -294,17 +322,22 @@ class Promise(RuleBasedStateMachine):
                 return
             self.turn += 1
             name = ready[self.turn % len(ready)]
-            self.process.go_on(name)
-            self.check_count()
-            if name in self.process.tasks and self.process.tasks[name].stop in self.fuse:
-                self.fuse.remove(self.process.tasks[name].stop)
-                if not self.fuse:
-                    self.restart()
+            self.advance(name)
+
+    def advance(self, name: str, answer: PostOutcome | StatusOutcome | None = None) -> None:
+        """Let a task go on to its next stop, which may be where a crash comes."""
+        process = self.process
+        process.go_on(name, answer)
+        self.check_count()
+        if name in process.tasks and process.tasks[name].stop in self.fuse:
+            self.fuse.pop()
+            if not self.fuse:
+                self.restart()
 
     def restart(self) -> None:
         """The process dies where it stands, and another one starts."""
         is_taken, clock = self.crash_answers
-        self.fuse = None
+        self.fuse = []
         if is_taken:
             for name in self.process.waiting():
                 if isinstance(self.process.tasks[name].stop, Posting):
@@ -320,7 +353,8 @@ class Promise(RuleBasedStateMachine):
         assert isinstance(stop, Posting)
         world, batch_id = self.world, stop.batch.batch_id
         body, job = world.store.body(batch_id), world.store.job_of[batch_id]
-        is_refused = POISON in body.text or outcome == "refused"
+        # One row is refused for its poison only: a row rejected for nothing would say nothing about its id.
+        is_refused = POISON in body.text or (outcome == "refused" and len(body.rows) > 1)
         match outcome:
             case "not taken":
                 return Throttled()
@@ -357,8 +391,11 @@ class Promise(RuleBasedStateMachine):
         """Answer everything that waits for Target as if nothing were ever wrong; whether anything did."""
         waiting = self.process.waiting()
         for name in waiting:
+            if name not in self.process.waiting():
+                # Another process started meanwhile.
+                break
             is_posting = isinstance(self.process.tasks[name].stop, Posting)
-            self.process.go_on(
+            self.advance(
                 name, self.post_outcome(name, "taken") if is_posting else self.status_outcome(name, "complete")
             )
         return bool(waiting)
@@ -367,7 +404,7 @@ class Promise(RuleBasedStateMachine):
         """No more faults: everything comes to its end, and is compared with what was promised."""
         if not hasattr(self, "process") or self.process.is_broken:
             return
-        self.fuse = None
+        self.fuse = []
         self.export.is_complete = True
         for _ in range(MAX_STEPS):
             self.run(MAX_STEPS)

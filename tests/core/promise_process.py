@@ -9,6 +9,7 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -43,7 +44,7 @@ from pipeline.core.reply import Complete, Incomplete, PostOutcome, StatusLost, S
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import halves
 from pipeline.core.tracker import Tracker
-from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Guards, World
+from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Export, Guards, World
 
 CONCURRENCY = 2
 ATTEMPTS = 3
@@ -522,7 +523,7 @@ class Producer:
         export = self._world.exports[self._job.seq - 1]
         while True:
             first = self._checkpoint.position.offset
-            yield Until(lambda first=first: self._has_news() or export.is_complete or len(export.records) > first)
+            yield Until(partial(self._can_read, export, first))
             records = export.records[first : first + BLOCK_ROWS]
             if not records and export.is_complete:
                 break
@@ -602,6 +603,9 @@ class Producer:
             job.progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             self._process.deliver_new(job, batch)
+
+    def _can_read(self, export: Export, first: int) -> bool:
+        return len(export.records) > first or export.is_complete or self._has_news()
 
     def _has_news(self) -> bool:
         """Whether waiting for a release has an end."""

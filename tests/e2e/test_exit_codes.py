@@ -292,8 +292,9 @@ async def test_stopped_while_all_calls_wait(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             done = await ended(process, within_s=10.0)
     assert done.code == 75
-    # Whether the answer was seen before the signal is up to chance; both are honest.
-    assert done.report["rows"]["unsent"] in (4, 6)
+    # How far it was read, and whether the answer was seen before the signal, is up to chance; all of it is honest.
+    rows = done.report["rows"]
+    assert rows["unsent"] + rows["unconfirmed"] == rows["read"] >= 2
 
 
 class TestLostRows:
@@ -330,7 +331,8 @@ class TestToken:
             done = await at.load(*SIX_ROWS, **ONE_BY_ONE, target={"token_file": str(tmp_path / "token")})
             assert at.sandbox.calls["posts"] == 1, "its file holds no other one"
         assert done.code == 77
-        assert done.report["rows"]["unsent"] == 6
+        # How much of the export was read before the refusal came is up to chance.
+        assert done.report["rows"]["unsent"] == done.report["rows"]["read"] >= 2
         assert "Target refuses the token" in done.report["error"]
         assert "token_file" in done.report["error"]
         assert "wrong" not in done.said.replace("wrong client", "")

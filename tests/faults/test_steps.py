@@ -5,7 +5,7 @@ import pytest
 from tests.faults.steps import kill_at_all, sample, small_export, steps_of, why_not
 
 #: How many steps of a load, and how many of a load that goes on after a kill.
-STEPS, RECOVERIES = 10, 3
+STEPS, RECOVERIES = 8, 2
 
 reason = why_not()
 pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")

@@ -20,8 +20,8 @@ from tests.faults.loading import (
     write_config,
 )
 
-ROWS = 600
-BATCH_ROWS = 50
+ROWS = 400
+BATCH_ROWS = 40
 #: Each load is killed when so many of its batches were accepted.
 BATCHES_BEFORE_KILL = 4
 
@@ -30,10 +30,10 @@ async def test_three_exports_with_a_kill_in_each_end_in_the_order_in_which_they_
     first, last = make_export(ROWS, 21, rejected=0.02), make_export(ROWS, 22, rejected=0.02)
     expected: dict[str, dict[str, str]] = {}
     jobs = set[str]()
-    options = SandboxOptions(seed=5, apply_min_s=0.02, apply_max_s=0.6, calls_per_minute=None)
+    options = SandboxOptions(seed=5, apply_min_s=0.02, apply_max_s=0.4, calls_per_minute=None)
     async with running(options) as sandbox:
         config = tmp_path / "config.toml"
-        write_config(config, sandbox.base_url, tmp_path / "state", batch_rows=BATCH_ROWS, hold_s=1.0)
+        write_config(config, sandbox.base_url, tmp_path / "state", batch_rows=BATCH_ROWS, hold_s=0.6)
         for name, export in {"first": first, "same": first, "last": last}.items():
             path = tmp_path / f"{name}.csv"
             path.write_text(export.text)
