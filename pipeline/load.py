@@ -36,7 +36,7 @@ from pipeline.edges.ledger import JobRecord
 from pipeline.edges.state import State, open_state
 from pipeline.edges.target import Endpoint, Target, connect
 from pipeline.job import Job, new_job_id
-from pipeline.producer import produce
+from pipeline.producer import abandoned, produce
 from pipeline.recovery import Recovered, recover
 from pipeline.report import build_report, put_away
 from pipeline.requests import answer_requests, until_resumed
@@ -178,6 +178,8 @@ class Runner:
                     connect(_endpoint(self._settings), self._calls, clock) as target,
                 ):
                     await self._run(job, target, recovered)
+                if job.progress.is_abandoned and job.progress.error is None and job.progress.close().unsent:
+                    job.progress.error = abandoned()
         except* PipelineError as errors:
             job.progress.error = most_telling(errors)
         job.progress.calls = self._calls.made - calls_before

@@ -70,6 +70,11 @@ async def produce(
             in_flight.is_tracked.set()
 
 
+def abandoned() -> InputError:
+    """The error that ends an abandoned job."""
+    return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
+
+
 async def _read_and_place(
     job: Job,
     courier: Courier,
@@ -318,7 +323,7 @@ class Producer:
 
     def _check_abandoned(self) -> None:
         if self._job.progress.is_abandoned:
-            raise InputError("abandoned by request: what was sent is followed to its end, the rest is unsent.")
+            raise abandoned()
 
     async def _note_settled(self, settled: Settled) -> None:
         if settled.state is BatchState.SPLIT:

@@ -187,7 +187,7 @@ class TestRefusals:
 
     def test_halves_inherit_what_may_be_taken(self, tmp_path: Path) -> None:
         """A copy of the whole may be applied until the hold ends, so later rows wait for it although it was split."""
-        lines = ["a,old,1", "b,old,1", "c,1,1", "d,1,1", "a,new,", "b,new,"]
+        lines = ["a,old,1", "b,old,1", "c,1,1", "d,1,1", "e,1,1", "a,new,", "b,new,"]
         delivery = deliver(
             tmp_path,
             *lines,
