@@ -168,7 +168,9 @@ class Life:
 
     @property
     def may_be_applied(self) -> bool:
-        """Whether Target may have applied any copy, or may do so yet."""
+        """Whether Target may have applied any copy, or may do so yet; not what it refused for what is in it."""
+        if isinstance(self.last, RowRejected | Failed | Dropped):
+            return False
         return (
             bool(self.open_since)
             or isinstance(self.last, SeenComplete)

@@ -373,7 +373,7 @@ class Process:
                 life = yield from self._follow(batch, life)
             elif given_up := self._policy.giving_up(life):
                 life = yield from self._record(batch, life, given_up)
-            elif job.is_stopped and not life.open_since:
+            elif (job.is_stopped or job.progress.is_abandoned) and not life.open_since:
                 self._has_begun(job, batch)
                 return
             else:

@@ -40,6 +40,8 @@ def test_every_ending_of_a_job_has_a_place() -> None:
         ([74, 77], 77),
         ([77, 78], 78),
         ([65, 0, 76, 66, 75], 76),
+        # How the command was called comes before what it did.
+        ([78, 64, 0], 64),
     ],
 )
 def test_worst(codes: list[int], code: int) -> None:

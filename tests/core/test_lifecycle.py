@@ -128,7 +128,7 @@ def test_dropped() -> None:
         (live(Begun(1), RefusedAs("bad"), RowRejected("bad", 2, "u,1")), False),
         (live(Begun(1), RefusedAs("bad"), Failed("budget")), False),
         (live(Begun(1), RefusedAs("bad"), SplitUp((2, 3))), False),
-        (live(Begun(1), InDoubt("cut"), Begun(2), RefusedAs("bad"), Failed("budget")), True),
+        (live(Begun(1), InDoubt("cut"), Begun(2), RefusedAs("bad"), Failed("budget")), False),
         (live(Dropped()), False),
         (Life(open_since=(1.0,)), True),
     ],

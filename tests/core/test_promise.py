@@ -58,10 +58,6 @@ def test_without_this_guard_the_promise_breaks(name: str) -> None:
         run_state_machine_as_test(Unguarded, settings=UNGUARDED)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a row that Target refused is carried where an earlier attempt is open, so the next row is refused too",
-)
 def test_the_poison_of_a_refused_row_does_not_spread() -> None:
     class Poisoned(Promise):
         checks_poison = True

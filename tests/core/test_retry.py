@@ -59,6 +59,8 @@ def test_no_outcome_is_forgotten() -> None:
         (Life(stuck=MAX_STUCK - 1), None),
         (Life(stuck=MAX_STUCK), "stuck twice"),
         (Life(ambiguous=3, stuck=MAX_STUCK), "all 3 attempts used"),
+        (Life(ambiguous=3, last=InDoubt("HTTP 500")), "usable answer, the last: HTTP 500"),
+        (Life(ambiguous=3, last=NotTaken("HTTP 503")), "none with a usable answer"),
     ],
 )
 def test_giving_up(life: Life, why: str | None) -> None:

@@ -559,7 +559,7 @@ def test_a_ledger_of_another_client_code_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
-    with pytest.raises(FatalError, match="it is missing, while the state directory holds batches") as caught:
+    with pytest.raises(FatalError, match="it is missing or empty, while the state directory holds batches") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=False)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     assert list(tmp_path.iterdir()) == []
@@ -604,7 +604,6 @@ def test_a_damaged_ledger_is_told_of_and_left_alone(
     assert file.read_bytes() == before
 
 
-@pytest.mark.xfail(strict=True, reason="a file of no bytes is taken for a new ledger, whatever is_new says")
 def test_an_emptied_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
     file = filled(tmp_path)
     file.write_bytes(b"")
@@ -613,17 +612,34 @@ def test_an_emptied_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Pa
     assert file.read_bytes() == b""
 
 
-@pytest.mark.xfail(strict=True, reason="a text that is damaged inside is met as an error of the JSON reader")
-def test_damage_that_sqlite_cannot_see_is_told_of_too(tmp_path: Path) -> None:
-    file = filled(tmp_path)
-    file.write_bytes(file.read_bytes().replace(b'"digest_bytes"', b"xxxxxxxxxxxxxx"))
-    kind: type[Exception] | None = None
+@pytest.mark.parametrize(
+    ("text", "look"),
+    [
+        (b'"digest_bytes"', lambda ledger: ledger.jobs()),
+        (b'"digest_bytes"', lambda ledger: ledger.job("j1")),
+        (b'"position":[0', lambda ledger: ledger.latest_job()),
+        (b'"id_column"', lambda ledger: ledger.jobs(unfinished_only=True)),
+        (b'"children"', lambda ledger: ledger.batches()),
+        (b"SplitUp", lambda ledger: ledger.batch(1)),
+    ],
+)
+def test_damage_that_sqlite_cannot_see_is_told_of_too(
+    tmp_path: Path, text: bytes, look: Callable[[Ledger], object]
+) -> None:
+    with opened(tmp_path) as ledger:
+        seal(ledger, ledger.begin_job(job_of()), batch_of(1))
+        ledger.add_fact(1, SplitUp((2, 3)))
+    file = whole_file(tmp_path)
+    assert text in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(text, b"x" * len(text)))
+    # Kept out of the way of the block: what is raised refers to rows that are still being read.
+    told: list[tuple[type[Exception], object]] = []
     with opened(tmp_path) as ledger:
         try:
-            ledger.jobs()
-        except Exception as error:  # noqa: BLE001 - what kind it is, is the question
-            kind = type(error)
-    assert kind is FatalError
+            look(ledger)
+        except Exception as error:  # noqa: BLE001 - of which kind it is, is the question
+            told.append((type(error), getattr(error, "exit_code", None)))
+    assert told == [(FatalError, ExitCode.DISK_OR_LEDGER)]
 
 
 def test_a_file_of_no_bytes_is_what_a_crash_at_the_very_start_leaves(tmp_path: Path) -> None:

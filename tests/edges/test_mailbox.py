@@ -109,7 +109,6 @@ def test_other_files_and_unfinished_ones_are_no_requests(tmp_path: Path) -> None
     assert mailbox.requests() == [Request("by-hand", "pause", None)]
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="a request that goes while its age is asked for")
 def test_a_request_that_is_withdrawn_while_they_are_listed(tmp_path: Path) -> None:
     """A link to nothing: it is listed, and then it is not there."""
     mailbox = Mailbox(tmp_path)

@@ -98,6 +98,12 @@ ENDINGS: list[tuple[tuple[Fact, ...], Sequence[str]]] = [
 # What is lost.
 
 
+def lost_of_batches(state: State) -> dict[int, list[int]]:
+    """What is lost, as far as it is in the batch: an id may be known in another form too, which is nobody's."""
+    in_batch = hashes_of(state, IDS)
+    return {each: np.intersect1d(hashes, in_batch).tolist() for each, hashes in state.lost.items()}
+
+
 @pytest.mark.parametrize(("facts", "lost"), ENDINGS)
 @pytest.mark.parametrize("released", [True, False])
 async def test_the_ids_of_lost_rows_are_known_over_a_restart(
@@ -107,17 +113,19 @@ async def test_the_ids_of_lost_rows_are_known_over_a_restart(
         batch_id = seal(state, begin_job(state), IDS, *facts, released=released)
         state.note_lost(record_of(state, batch_id))
         expected = {batch_id: hashes_of(state, lost).tolist()} if lost else {}
-        assert {each: hashes.tolist() for each, hashes in state.lost.items()} == expected
+        assert lost_of_batches(state) == expected
+        before = {each: hashes.tolist() for each, hashes in state.lost.items()}
+        assert before == {each: sorted(set(hashes)) for each, hashes in before.items()}
     async with state_in(tmp_path) as state:
-        assert {each: hashes.tolist() for each, hashes in state.lost.items()} == expected
+        assert lost_of_batches(state) == expected
+        assert {each: hashes.tolist() for each, hashes in state.lost.items()} == before
 
 
-@pytest.mark.xfail(strict=True, reason="`retry` knows an id that Target names in its encoded form, this does not")
 async def test_an_id_that_target_names_as_it_was_sent_is_known_too(tmp_path: Path) -> None:
     async with state_in(tmp_path) as state:
         batch_id = seal(state, begin_job(state), IDS, *TAKEN, SeenComplete(1, 0, ("u%202",)))
         state.note_lost(record_of(state, batch_id))
-        assert state.lost[batch_id].tolist() == hashes_of(state, ["u 2"]).tolist()
+        assert lost_of_batches(state) == {batch_id: hashes_of(state, ["u 2"]).tolist()}
 
 
 async def test_overtaken_ids_are_named_for_each_batch_that_lost_them(tmp_path: Path) -> None:
@@ -241,7 +249,6 @@ async def test_batches_without_their_ledger_are_not_taken_for_a_new_directory(tm
     assert (spooled(tmp_path), names_in(tmp_path / "state")) == ({batch_id}, ["lock", "spool"])
 
 
-@pytest.mark.xfail(strict=True, reason="a ledger of no bytes is made anew, and the batches it knew are swept")
 async def test_batches_with_an_emptied_ledger_are_not_taken_for_a_new_directory(tmp_path: Path) -> None:
     async with state_in(tmp_path) as state:
         batch_id = seal(state, begin_job(state))

@@ -26,7 +26,6 @@ async def kill_with_rows_held(folder: Path, sandbox: Running) -> None:
         assert ledger.held_rows(job)
 
 
-@pytest.mark.xfail(strict=True, reason="held rows are counted only when the export was opened")
 @pytest.mark.parametrize("code", [GONE, CHANGED])
 async def test_a_job_whose_source_is_gone_fails_and_tells_of_every_row_it_had_read(tmp_path: Path, code: int) -> None:
     options = SandboxOptions(seed=3, apply_min_s=0.5, apply_max_s=1.0, calls_per_minute=None)
