@@ -31,7 +31,7 @@ from pipeline.core.lifecycle import (
 )
 from pipeline.core.model import Batch, Hashes, Settled
 from pipeline.core.pacing import StatusWindow
-from pipeline.core.reply import Complete, StatusLost, Stuck, Unauthorized, Unreachable
+from pipeline.core.reply import Complete, StatusLost, Stuck, Unauthorized
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.target import Target
@@ -166,11 +166,7 @@ class Courier:
         body = self._job.spool.body(batch.batch_id)
         outcome = await self._target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
         fact = attempt_fact(outcome)
-        if isinstance(outcome, Unreachable) and life.phase is Phase.READY:
-            # Nothing was begun, so there is nothing to remember.
-            life = fold(life, fact, self._job.clock.monotonic())
-        else:
-            life = await self._record(batch, life, fact)
+        life = await self._record(batch, life, fact)
         if isinstance(fact, Taken):
             self._refusals = 0
             self._window.end_post(post_number)

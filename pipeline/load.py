@@ -207,6 +207,7 @@ class Runner:
             self._settings.settle.status_window,
             next_number=recovered.next_post_number,
             unsettled=recovered.open_posts,
+            overlap=self._settings.upload.concurrency - 1,
         )
         with settled_in, settled_out, sealed_out:
             courier = Courier(job, target, WindowGate(window), settled_in)

@@ -53,6 +53,8 @@ async def answer_requests(job: Job) -> None:
     mailbox = await job.state.call(Mailbox, job.state.directory)
     while True:
         for request in await job.state.call(mailbox.requests):
+            if not await job.state.call(mailbox.claim, request):
+                continue
             try:
                 told = await carry_out(request, job.state, job.clock, running=job)
                 answer: dict[str, Any] = {"ok": True, "told": told}

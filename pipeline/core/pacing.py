@@ -58,12 +58,13 @@ class StatusWindow:
     Target keeps the statuses of the last `size` batches submitted. POSTs are numbered as they begin; the next may
     begin while its number is less than `size` above that of the oldest one whose batch is not settled. POSTs that
     were under way when another began may be submitted after it: each counts against it as if it had begun later.
+    After a restart nobody knows which those were: `unsettled` numbers count as if there had been `overlap` of them.
     """
 
-    def __init__(self, size: int, *, next_number: int = 0, unsettled: Iterable[int] = ()) -> None:
+    def __init__(self, size: int, *, next_number: int = 0, unsettled: Iterable[int] = (), overlap: int = 0) -> None:
         self._size = size
         self._next_number = next_number
-        self._counted_from = {number: number for number in unsettled}
+        self._counted_from = {number: number - overlap for number in unsettled}
         self._under_way: set[int] = set()
 
     @property

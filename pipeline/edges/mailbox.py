@@ -1,6 +1,7 @@
 """Requests to the process that holds a state directory, and its answers: small files in `STATE/requests`.
 
-A request is `ID.request` (JSON), put in place whole; the holder carries it out and writes `ID.answer`. So a command
+A request is `ID.request` (JSON), put in place whole; the holder renames it to `ID.taken`, carries it out once, and
+writes `ID.answer`. So a command
 works while another process holds the directory, across containers that share it, without a port.
 """
 
@@ -41,10 +42,19 @@ class Mailbox:
         found = sorted(self._directory.glob("*.request"), key=_age)
         return [request for file in found if (request := _read(file))]
 
+    def claim(self, request: Request) -> bool:
+        """Take a request on, so that it is carried out once and cannot be withdrawn; False if it is gone."""
+        try:
+            self._file(request.request_id, "request").rename(self._file(request.request_id, "taken"))
+        except FileNotFoundError:
+            return False
+        return True
+
     def answer(self, request: Request, answer: dict[str, Any]) -> None:
         """Tell what came of a request."""
         write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer)])
-        self._file(request.request_id, "request").unlink(missing_ok=True)
+        for kind in ("request", "taken"):
+            self._file(request.request_id, kind).unlink(missing_ok=True)
 
     def take_answer(self, request_id: str) -> dict[str, Any] | None:
         """The answer to a request, once; None as long as there is none."""

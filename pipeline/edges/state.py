@@ -88,7 +88,9 @@ async def open_state(directory: Path, client_code: str, clock: Clock, *, min_fre
 
     def open_all() -> State:
         spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
-        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=not spool.batch_ids())
+        jobs = directory / "jobs"
+        is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
+        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
         return State(directory, ledger, spool)
 
     with state_lock(directory):

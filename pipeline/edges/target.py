@@ -91,9 +91,10 @@ class Target:
         *,
         until_ready: Callable[[], Awaitable[None]] | None = None,
     ) -> PostOutcome:
-        """Make one attempt. `before_first_byte` is awaited once, before anything of the body leaves this machine.
+        """Make one attempt.
 
-        `until_ready` is awaited when the call's turn has come, before a connection is made.
+        When the call's turn has come, `until_ready` is awaited, and then `before_first_byte`, once: before anything
+        leaves this machine. Not as late as the body's first byte, because there the HTTP library may cancel it.
         """
         try:
             # Not to be cancelled in between: a file that was opened has to be closed.
@@ -105,7 +106,6 @@ class Target:
 
         async def slices() -> AsyncIterator[bytes]:
             nonlocal has_begun
-            await before_first_byte()
             has_begun = True
             while piece := await file.read(SLICE_BYTES):
                 yield piece
@@ -114,6 +114,9 @@ class Target:
             async with self._calls.call():
                 if until_ready is not None:
                     await until_ready()
+                # A token that cannot be read ends it here, before the attempt counts.
+                self._headers()
+                await before_first_byte()
                 return await self._post(batch, slices())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = _in_words(error)

@@ -206,7 +206,7 @@ class TestUnreachable:
             outcome = await client.post()
             assert isinstance(outcome, Unreachable)
             assert outcome.why
-            assert client.begun == 0
+            assert client.begun == 1, "the intent is there before anything is tried"
             assert client.target.silent_s > 0.0
             status = await client.target.status(f"{url}/m2/demo/profile/batchStatus?batchId=1")
             assert isinstance(status, StatusUnavailable)
