@@ -27,7 +27,7 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.lifecycle import Life
 from pipeline.core.model import Batch, Settled
 from pipeline.core.pacing import CallBudget, StatusWindow
-from pipeline.core.progress import Progress
+from pipeline.core.progress import TARGET_REFUSED, Progress
 from pipeline.delivery import Courier, WindowGate
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
@@ -178,8 +178,8 @@ class Runner:
                     connect(_endpoint(self._settings), self._calls, clock) as target,
                 ):
                     await self._run(job, target, recovered)
-                if job.progress.is_abandoned and job.progress.error is None and job.progress.close().unsent:
-                    job.progress.error = abandoned()
+                if job.progress.error is None:
+                    job.progress.error = _error_of_ended(job)
         except* PipelineError as errors:
             job.progress.error = most_telling(errors)
         job.progress.calls = self._calls.made - calls_before
@@ -224,6 +224,21 @@ class Runner:
                     tasks.start_soon(courier.deliver, batch, life)
                 async for batch in sealed_out:
                     tasks.start_soon(courier.deliver_new, batch)
+
+
+def _error_of_ended(job: Job) -> InputError | None:
+    """What is wrong with a job that came to its end: abandoned meanwhile, or Target took nothing of it."""
+    rows = job.progress.close()
+    if job.progress.is_abandoned and rows.unsent:
+        return abandoned()
+    refused = job.progress.rejects_by_reason[TARGET_REFUSED]
+    if refused and not rows.confirmed + rows.failed + rows.unconfirmed:
+        return InputError(
+            f"Target refused all {refused:,} rows that were sent; rejects.jsonl has its messages. Unless it is the "
+            "rows, check [target] client_code and api_version and [export] id_kind; then load the export with --again.",
+            exit_code=ExitCode.REFUSED_BY_TARGET,
+        )
+    return None
 
 
 @asynccontextmanager
