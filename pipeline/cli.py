@@ -162,7 +162,10 @@ def load(
             if wait_s is not None:
                 scope.deadline = anyio.current_time() + wait_s
             return worst(await load_to(exports, load_settings(config)))
-        return ExitCode.UNFINISHED
+        raise PipelineError(
+            f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on.",
+            exit_code=ExitCode.UNFINISHED,
+        )
 
     _run(load_to_sandboxes() if sandbox else load_to_target())
 

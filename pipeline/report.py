@@ -1,5 +1,6 @@
 """The report of a job: what became of every row, and how the run ends; and putting away a job that has ended."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -36,16 +37,7 @@ def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds:
         "started_at": started_at.isoformat(timespec="seconds"),
         "finished_at": finished_at.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
-        "rows": {
-            "read": rows.read,
-            "confirmed": rows.confirmed,
-            "superseded": rows.superseded,
-            "rejected": rows.rejected,
-            "empty": rows.empty,
-            "failed": rows.failed,
-            "unconfirmed": rows.unconfirmed,
-            "unsent": rows.unsent,
-        },
+        "rows": asdict(rows),
         "rejects": {
             "file": job.folder.rejects.name,
             "by_reason": dict(progress.rejects_by_reason.most_common()),

@@ -1,6 +1,7 @@
 """What goes on in a state directory, in words: read from the ledger, beside the process that writes it."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,9 @@ def job_status(ledger: Ledger, record: JobRecord, settings: Settings, now: datet
         progress.sealed[batch.batch.batch_id] = batch.batch
         if life.phase is Phase.SETTLED and not life.is_dropped:
             progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
-    rows = progress.rows()
+    rows = asdict(progress.rows())
+    # Which rows end unsent is known when the job has ended.
+    del rows["unsent"]
     held = len(ledger.held_rows(record))
     phases = Counter(_phase(life) for _, life in lives)
     return {
@@ -34,16 +37,7 @@ def job_status(ledger: Ledger, record: JobRecord, settings: Settings, now: datet
         "export": str(record.export),
         "started_at": record.started_at,
         "read_to_line": None if record.checkpoint.has_ended else record.checkpoint.position.line,
-        "rows": {
-            "read": rows.read,
-            "confirmed": rows.confirmed,
-            "superseded": rows.superseded,
-            "rejected": rows.rejected,
-            "empty": rows.empty,
-            "failed": rows.failed,
-            "unconfirmed": rows.unconfirmed,
-            "held": held,
-        },
+        "rows": rows | {"held": held},
         "batches": dict(phases),
         "waits_for": [] if record.state else _waits_for(lives, held, settings, now),
         "retry_of": record.retry_of,
