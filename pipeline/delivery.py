@@ -31,19 +31,20 @@ from pipeline.core.lifecycle import (
 )
 from pipeline.core.model import Batch, Hashes, Settled
 from pipeline.core.pacing import StatusWindow
+from pipeline.core.refusals import Refusals
 from pipeline.core.reply import Complete, StatusLost, Stuck, Unauthorized
 from pipeline.core.retry import RetryPolicy, attempt_fact
+from pipeline.core.splitting import any_row, first_half
 from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.target import Target
 from pipeline.job import Job
+from pipeline.trials import Trials
 
 log = structlog.get_logger()
 
 #: POSTs that a job may make more than it has batches, to find the rows that Target refuses. Ours: finding one bad row
 #: in 500,000 takes 40, so this finds several, and a hopeless export does not use up Target's calls for hours.
 MAX_EXTRA_POSTS = 400
-#: After so many refusals with no batch accepted between them it is not the rows: every POST is refused. Ours.
-MAX_REFUSALS_IN_A_ROW = 12
 
 Spawn = Callable[[Batch, Life], None]
 OnSplit = Callable[[int, dict[int, Hashes]], None]
@@ -79,10 +80,18 @@ class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
     At most `[upload] concurrency` of them upload at once, and as many more may be sealed and wait unsent. `spawn`
-    runs `deliver` for the children of a split batch; `on_split` is told before that whose ids they hold.
+    runs `deliver` for the children of a split batch; `on_split` is told before that whose ids they hold. After
+    `no_more_batches` there are no others than those and their children. `refusals` are those of the run.
     """
 
-    def __init__(self, job: Job, target: Target, window: WindowGate, settled: MemoryObjectSendStream[Settled]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        target: Target,
+        window: WindowGate,
+        settled: MemoryObjectSendStream[Settled],
+        refusals: Refusals,
+    ) -> None:
         upload = job.settings.upload
         self.spawn: Spawn = _no_spawn
         self.on_split: OnSplit = _no_split
@@ -100,12 +109,19 @@ class Courier:
         self._unsent = anyio.Semaphore(upload.concurrency)
         self._never_begun: set[int] = set()
         self._extra_posts = 0
-        self._refusals = 0
         self._is_stopped = False
+        self._has_all = False
+        self._trials = Trials(
+            refusals, job.progress.whole_of, is_idle=lambda: self._has_all or job.progress.waiting is not None
+        )
 
     def stop_sending(self) -> None:
         """Begin no first attempt any more; what Target may have is followed to its end."""
         self._is_stopped = True
+
+    def no_more_batches(self) -> None:
+        """The last batch was sealed."""
+        self._has_all = True
 
     async def make_room(self) -> None:
         """Wait until one more batch may be sealed; every call is followed by one `deliver`."""
@@ -124,22 +140,24 @@ class Courier:
 
         Raises `FatalError` where Target refuses the token or everything (77), or stays away for too long (69).
         """
-        while life.phase is not Phase.SETTLED:
-            if life.phase is Phase.REFUSED:
-                life = await self._close_in(batch, life)
-            elif life.phase is Phase.FOLLOWING:
-                life = await self._follow(batch, life)
-            else:
-                sent = await self._send(batch, life)
-                if sent is None:
-                    return
-                life = sent
-        await self._tell(batch, life)
+        with self._trials.under_way():
+            while life.phase is not Phase.SETTLED:
+                if life.phase is Phase.REFUSED:
+                    life = await self._close_in(batch, life)
+                elif life.phase is Phase.FOLLOWING:
+                    with self._trials.aside():
+                        life = await self._follow(batch, life)
+                else:
+                    sent = await self._send(batch, life)
+                    if sent is None:
+                        return
+                    life = sent
+            await self._tell(batch, life)
 
     async def _send(self, batch: Batch, life: Life) -> Life | None:
         """Attempt to get the batch accepted until its life goes on otherwise; None if it was not to be sent at all."""
         failures = 0
-        async with self._uploaders:
+        async with self._trials.turn(batch), self._uploaders:
             while life.phase is Phase.READY:
                 given_up = self._policy.giving_up(life)
                 if given_up:
@@ -168,7 +186,7 @@ class Courier:
         fact = attempt_fact(outcome)
         life = await self._record(batch, life, fact)
         if isinstance(fact, Taken):
-            self._refusals = 0
+            self._trials.note_accepted(batch)
             self._window.end_post(post_number)
             self._job.progress.accepted.add(batch.batch_id)
             log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
@@ -179,6 +197,8 @@ class Courier:
         log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
         if isinstance(outcome, Unauthorized) and outcome.is_final:
             raise _token_refused(outcome)
+        if isinstance(fact, RefusedAs):
+            self._trials.note_refused(batch, fact.message)
         if isinstance(fact, NotTaken):
             self._check_availability(life, fact)
         is_over = life.phase is not Phase.READY or self._policy.giving_up(life) is not None
@@ -223,19 +243,15 @@ class Courier:
     async def _close_in(self, batch: Batch, life: Life) -> Life:
         """A batch was refused: split it to find the rows that Target will not take, as long as that is sensible."""
         message = life.last.message if isinstance(life.last, RefusedAs) else ""
-        self._refusals += 1
-        if self._refusals > MAX_REFUSALS_IN_A_ROW:
-            raise FatalError(
-                f"Target refuses every batch ({message}), so it is not the rows: check [target] client_code and "
-                "api_version and [export] id_kind, then run again.",
-                exit_code=ExitCode.REFUSED_BY_TARGET,
-            )
         if batch.rows == 1:
+            await self._trials.until_certain(batch, message)
             return await self._record(batch, life, await self._only_row(batch, message))
         if self._extra_posts + 2 > MAX_EXTRA_POSTS:
+            await self._trials.until_certain(batch, message)
             return await self._record(batch, life, Failed(f"refused: {message}"))
         self._extra_posts += 2
-        return await self._split(batch, life)
+        with self._trials.splitting():
+            return await self._split(batch, life)
 
     async def _only_row(self, batch: Batch, message: str) -> RowRejected:
         """The fact that rejects the one row of a batch."""
@@ -246,7 +262,8 @@ class Courier:
 
     async def _split(self, batch: Batch, life: Life) -> Life:
         job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
-        contents = await job.state.call(spool.halves, batch.batch_id, ledger.salt)
+        taken = any_row(batch.rows, batch.number) if self._trials.is_in_doubt(batch) else first_half(batch.rows)
+        contents = await job.state.call(spool.split, batch.batch_id, ledger.salt, taken)
         children = []
         for content in contents:
             number = job.progress.allot_number()

@@ -28,6 +28,7 @@ from pipeline.core.lifecycle import Life
 from pipeline.core.model import Batch, Settled
 from pipeline.core.pacing import CallBudget, StatusWindow
 from pipeline.core.progress import TARGET_REFUSED, Progress
+from pipeline.core.refusals import Refusals
 from pipeline.delivery import Courier, WindowGate
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
@@ -41,6 +42,7 @@ from pipeline.recovery import Recovered, recover
 from pipeline.report import build_report, put_away
 from pipeline.requests import answer_requests, until_resumed
 from pipeline.settings import Settings
+from pipeline.settings_sections import ExportSettings
 
 log = structlog.get_logger()
 
@@ -127,6 +129,7 @@ class Runner:
         self._clock = clock
         self._watch = watch
         self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
+        self._refusals = Refusals()
 
     async def load(self, path: Path) -> Report:
         """Begin a job for an export and run it."""
@@ -169,7 +172,9 @@ class Runner:
         calls_before = self._calls.made
         log.info("load_started", job=record.job_id, export=record.export.name, at_line=record.checkpoint.position.line)
         try:
-            await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes)
+            await state.call(
+                job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned
+            )
             recovered = await recover(job)
             if error is None:
                 async with (
@@ -209,8 +214,9 @@ class Runner:
             unsettled=recovered.open_posts,
             overlap=self._settings.upload.concurrency - 1,
         )
+        self._refusals.prove(*recovered.proven)
         with settled_in, settled_out, sealed_out:
-            courier = Courier(job, target, WindowGate(window), settled_in)
+            courier = Courier(job, target, WindowGate(window), settled_in, self._refusals)
             async with anyio.create_task_group() as tasks:
 
                 def spawn(batch: Batch, life: Life) -> None:
@@ -224,19 +230,20 @@ class Runner:
                     tasks.start_soon(courier.deliver, batch, life)
                 async for batch in sealed_out:
                     tasks.start_soon(courier.deliver_new, batch)
+                courier.no_more_batches()
 
 
 def _error_of_ended(job: Job) -> InputError | None:
-    """What is wrong with a job that came to its end: abandoned meanwhile, or Target took nothing of it."""
+    """What is wrong with a job that came to its end: abandoned meanwhile, or Target refused too many of its rows."""
     rows = job.progress.close()
     if job.progress.is_abandoned and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    if refused and not rows.confirmed + rows.failed + rows.unconfirmed:
+    max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
+    if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
         return InputError(
-            f"Target refused all {refused:,} rows that were sent; rejects.jsonl has its messages. Unless it is the "
-            "rows, check [target] client_code and api_version and [export] id_kind; then load the export with --again.",
-            exit_code=ExitCode.REFUSED_BY_TARGET,
+            f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "
+            f"[export] max_rejects = {max_rejects} allows; all others were sent. See {job.folder.rejects}."
         )
     return None
 

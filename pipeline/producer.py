@@ -317,9 +317,9 @@ class Producer:
         # Not above: what was received must not be lost to the time running out.
         if settled is not None:
             await self._note_settled(settled)
+        self._job.progress.waiting = None
         self._check_abandoned()
         await self._release_what_is_due()
-        self._job.progress.waiting = None
 
     def _check_abandoned(self) -> None:
         if self._job.progress.is_abandoned:

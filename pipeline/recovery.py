@@ -13,12 +13,16 @@ from pipeline.producer import Due, InFlight
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What has to go on: this job's unsettled batches, and the numbers of the POSTs whose statuses are waited for."""
+    """What has to go on: this job's unsettled batches, and the numbers of the POSTs whose statuses are waited for.
+
+    `proven` are the refused batches of which a part was accepted.
+    """
 
     to_deliver: tuple[tuple[Batch, Life], ...]
     in_flight: InFlight
     next_post_number: int
     open_posts: tuple[int, ...]
+    proven: frozenset[int]
 
 
 async def recover(job: Job) -> Recovered:
@@ -59,6 +63,11 @@ async def recover(job: Job) -> Recovered:
         next_post_number=await state.call(ledger.next_post_number),
         open_posts=tuple(
             life.post_number for _, life in to_deliver if life.phase is Phase.FOLLOWING and life.post_number is not None
+        ),
+        proven=frozenset(
+            job.progress.whole_of(record.batch)
+            for record, life in own
+            if life.status_url and record.batch.parent is not None
         ),
     )
 

@@ -1,6 +1,7 @@
 """The life of a batch, in one place: facts fold into its state, and the state says what is to be done next.
 
                         +---- not taken: throttled, unreachable, unauthorized ----+
+                        |          (REFUSED is READY again after a restart)       |
                         v                                                         |
     sealed --> READY --begun--> POSTING --accepted--> FOLLOWING --complete--> SETTLED complete
                  ^                |  |                  |     |
@@ -14,9 +15,10 @@
 
 Facts are what happened, as the ledger keeps them; nothing else is remembered. `begun` is a fact before the first byte
 of a POST leaves, so that an attempt cut off by a crash is known; it becomes ambiguous once, when the ledger is opened.
-An attempt is *open* while Target may have it and its own `complete` was not seen. Times are seconds of the monotonic
-clock of this process; after a restart every open attempt counts from the restart, since nothing tells how long the
-process was away.
+An attempt is *open* while Target may have it and its own `complete` was not seen; it counts from when that was last
+known: from the end of the attempt, or, where it was accepted, from the end of following it. Times are seconds of the
+monotonic clock of this process; after a restart every open attempt counts from the restart, since nothing tells how
+long the process was away.
 """
 
 from dataclasses import dataclass, replace
@@ -146,7 +148,7 @@ class Phase(StrEnum):
 class Life:
     """What the facts of a batch add up to.
 
-    `attempts` are POSTs that may have reached Target. `open_since` holds when each open attempt ended.
+    `attempts` are POSTs that may have reached Target. `open_since` holds from when on each open attempt counts.
     `last` is the latest fact that says how it stands.
     """
 
@@ -199,10 +201,10 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
             return replace(life, phase=Phase.REFUSED, attempts=life.attempts + 1, last=fact)
         case SeenStuck():
             life = replace(life, phase=Phase.READY, stuck=life.stuck + 1, last=fact)
-            return replace(life, open_since=(*life.open_since, life.posted_at))
+            return replace(life, open_since=(*life.open_since, at))
         case GivenUp():
             if life.phase is Phase.FOLLOWING:
-                life = replace(life, open_since=(*life.open_since, life.posted_at))
+                life = replace(life, open_since=(*life.open_since, at))
             return replace(life, phase=Phase.SETTLED, last=fact)
         case SeenComplete() | SplitUp() | RowRejected() | Failed() | Dropped():
             return replace(life, phase=Phase.SETTLED, last=fact)
@@ -213,9 +215,13 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
 def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
     """The life of a batch as a new process finds it: holds begin anew, and an attempt cut off is in doubt.
 
+    One that stands refused is to be sent again: the reason may have been the configuration, which may have changed.
+
     The fact returned is to be recorded, so that the same attempt is not counted again at the next restart.
     """
     life = replace(life, open_since=(now,) * len(life.open_since), posted_at=now)
+    if life.phase is Phase.REFUSED:
+        return replace(life, phase=Phase.READY), None
     if life.phase is not Phase.POSTING:
         return life, None
     fact = InDoubt("the process ended in the middle of it")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.core.checkpoint import Checkpoint
-from pipeline.core.model import Batch, BatchState, RowCounts, Settled
+from pipeline.core.model import Batch, RowCounts, Settled
 
 if TYPE_CHECKING:
     from pipeline.core.errors import PipelineError
@@ -94,7 +94,8 @@ class Progress:
         """Rows in sealed batches, counted once where a batch was split."""
         return sum(batch.rows for batch in self.sealed.values() if batch.parent is None)
 
-    @property
-    def is_split(self) -> bool:
-        """Whether any batch had to be split."""
-        return any(settled.state is BatchState.SPLIT for settled in self.settled.values())
+    def whole_of(self, batch: Batch) -> int:
+        """The `batch_id` of the batch of which a batch is a part after splits; its own if it is none."""
+        while batch.parent is not None:
+            batch = self.sealed[batch.parent]
+        return batch.batch_id

@@ -1,5 +1,7 @@
 """Splits the body of a refused batch in two, to close in on the rows that Target will not take."""
 
+from math import sqrt
+
 import numpy as np
 
 from pipeline.core.hashing import hash_ids
@@ -9,10 +11,25 @@ _LINE_FEED = ord("\n")
 _COMMA = ord(",")
 
 
-def halves(body: bytes, lines: Offsets, salt: int) -> tuple[BatchContent, BatchContent]:
-    """The first and the second half of the rows of a body of at least two, each with the same header.
+#: The fraction of the golden ratio: its multiples, less their whole part, never lie close together.
+_GOLDEN = (sqrt(5) - 1) / 2
 
-    `lines` (n,) are those of the rows. Between them the halves hold exactly the rows of the body.
+
+def first_half(rows: int) -> range:
+    """The first half of so many rows."""
+    return range(rows // 2)
+
+
+def any_row(rows: int, draw: int) -> range:
+    """One of so many rows: for consecutive `draw` some that lie far apart."""
+    row = int(draw * _GOLDEN % 1 * rows)
+    return range(row, row + 1)
+
+
+def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+    """The rows `taken` of a body, some but not all, and the rest, each with the same header.
+
+    `lines` (n,) are those of the rows. Between them the two hold exactly the rows of the body.
     """
     octets = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(octets == _LINE_FEED).astype(np.int64) + 1
@@ -21,17 +38,16 @@ def halves(body: bytes, lines: Offsets, salt: int) -> tuple[BatchContent, BatchC
     starts = np.concatenate([np.array([start], dtype=np.int64), ends[:-1]])
     id_lengths = commas[np.searchsorted(commas, starts)] - starts
     hashes = hash_ids(body, starts, id_lengths, salt)
-    middle = len(ends) // 2
     view = memoryview(body)
 
-    def part(first: int, last: int) -> BatchContent:
-        rows = view[int(starts[first]) : int(ends[last - 1])]
+    def part(*ranges: range) -> BatchContent:
+        pieces = [view[int(starts[each[0]]) : int(ends[each[-1]])] for each in ranges if each]
         return BatchContent(
-            pieces=[view[:start], rows],
-            rows=last - first,
-            size_bytes=start + len(rows),
-            hashes=np.sort(hashes[first:last]),
-            lines=lines[first:last],
+            pieces=[view[:start], *pieces],
+            rows=sum(map(len, ranges)),
+            size_bytes=start + sum(map(len, pieces)),
+            hashes=np.sort(np.concatenate([hashes[each.start : each.stop] for each in ranges])),
+            lines=np.concatenate([lines[each.start : each.stop] for each in ranges]),
         )
 
-    return part(0, middle), part(middle, len(ends))
+    return part(taken), part(range(taken.start), range(taken.stop, len(ends)))

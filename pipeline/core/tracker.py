@@ -59,8 +59,8 @@ class Tracker:
         self._all_unsettled: Hashes = np.empty(0, dtype=np.uint64)
         self._held: dict[bytes, HeldRow] = {}
         self._changed: set[bytes] = set()
-        # Hashes of held rows whose id may be in no batch in flight: what comes later waits behind them all the same.
-        self._loose: set[int] = set()
+        # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
+        self._loose: dict[bytes, int] = {}
         self.held_rows = 0
         self.held_bytes = 0
 
@@ -78,7 +78,7 @@ class Tracker:
         """Which rows of these ids have to be held: theirs is in flight, or an earlier row of it waits; shape (n,)."""
         found = self.is_in_flight(hashes)
         if self._loose:
-            found |= np.isin(hashes, np.fromiter(self._loose, dtype=np.uint64, count=len(self._loose)))
+            found |= np.isin(hashes, np.fromiter(self._loose.values(), dtype=np.uint64, count=len(self._loose)))
         return found
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
@@ -133,7 +133,7 @@ class Tracker:
             profile_id = text[: int(rows.id_lengths[index])]
             behind = self._held.get(profile_id)
             self._held[profile_id] = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]), behind)
-            self._loose.add(int(rows.hashes[index]))
+            self._loose[profile_id] = int(rows.hashes[index])
             self._changed.add(profile_id)
             self.held_rows += 1
             self.held_bytes += len(text) + HELD_ROW_OVERHEAD_BYTES
@@ -200,10 +200,10 @@ class Tracker:
 
     def _pop(self, profile_id: bytes) -> HeldRow:
         row = self._held.pop(profile_id)
-        self._loose.discard(row.hash)
+        self._loose.pop(profile_id, None)
         if row.following:
             self._held[profile_id] = row.following
-            self._loose.add(row.hash)
+            self._loose[profile_id] = row.hash
         self._changed.add(profile_id)
         self.held_rows -= 1
         self.held_bytes -= len(row.text) + HELD_ROW_OVERHEAD_BYTES

@@ -54,11 +54,15 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory and its parents, for the owner's eyes only; raises `FatalError` where that is refused."""
+    """Make a directory and its parents durably, for the owner's eyes only.
+
+    Raises `FatalError` where that is refused.
+    """
     try:
         missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(parent.parent)
         if not directory.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
     except OSError as error:

@@ -25,6 +25,7 @@ from pipeline.core.facts import fact_detail, fact_kind, make_fact
 from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.tracker import HeldRow
+from pipeline.edges.durable import disk_error
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -354,7 +355,8 @@ def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
             "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in "
             "flight may then be sent twice, and in the wrong order for up to a day."
         )
-    return FatalError(f"the ledger {path} cannot be used ({error}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
+    told = " ".join(str(error).split())
+    return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
 
 
 def read_ledger(path: Path) -> Ledger | None:
@@ -386,6 +388,8 @@ def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_
         _prepare(database, path, client_code)
     except sqlite3.Error as error:
         raise damaged(path, error) from error
+    except OSError as error:
+        raise disk_error(error, f"cannot open the ledger {path}") from error
     return Ledger(database, path, utc_now)
 
 

@@ -35,8 +35,11 @@ def state_lock(state: Path) -> Iterator[None]:
                 f"the state directory {state} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
                 exit_code=ExitCode.ALREADY_RUNNING,
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise disk_error(error, f"cannot write {path}") from error
         yield
     finally:
         # Closing it lets go of the lock, and so does the end of the process however it ends.

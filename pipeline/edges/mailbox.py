@@ -1,8 +1,8 @@
 """Requests to the process that holds a state directory, and its answers: small files in `STATE/requests`.
 
 A request is `ID.request` (JSON), put in place whole; the holder renames it to `ID.taken`, carries it out once, and
-writes `ID.answer`. So a command
-works while another process holds the directory, across containers that share it, without a port.
+writes `ID.answer`. So a command works while another process holds the directory, across containers that share it,
+without a port.
 """
 
 import secrets
@@ -88,6 +88,7 @@ def _age(file: Path) -> int:
 def _read(file: Path) -> Request | None:
     try:
         content = orjson.loads(file.read_bytes())
-        return Request(file.stem, str(content["command"]), content["job"])
+        job = content["job"]
+        return Request(file.stem, str(content["command"]), None if job is None else str(job))
     except (OSError, ValueError, KeyError, TypeError):
         return None

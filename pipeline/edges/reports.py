@@ -13,11 +13,12 @@ from urllib.parse import unquote
 
 import orjson
 
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.lifecycle import RowRejected
 from pipeline.core.mapping import is_utf8
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.progress import TARGET_REFUSED
-from pipeline.edges.durable import disk_error, make_directory, write_durably
+from pipeline.edges.durable import disk_error, make_directory, sync_directory, write_durably
 
 
 class JobFolder:
@@ -51,8 +52,17 @@ class JobFolder:
         """Length of the rejects file so far."""
         return self.rejects.stat().st_size if self.rejects.exists() else 0
 
-    def cut_rejects(self, length: int) -> None:
-        """Take back what was written to the rejects file behind that length."""
+    def cut_rejects(self, length: int, *, may_be_shorter: bool = False) -> None:
+        """Take back what was written to the rejects file behind that length.
+
+        Raises `FatalError` (74) where it is shorter, unless it may be.
+        """
+        if self.rejects_bytes < length and not may_be_shorter:
+            raise FatalError(
+                f"{self.rejects} has {self.rejects_bytes:,} bytes, and the ledger knows of {length:,}: restore it, or "
+                "give the job up with `abandon`.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
         if self.rejects_bytes > length:
             try:
                 os.truncate(self.rejects, length)
@@ -69,12 +79,14 @@ class JobFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            # Its name too: there may have been no rejects before.
+            sync_directory(self.directory)
         except OSError as error:
             raise disk_error(error, f"cannot write {self.rejects}") from error
         return self.rejects_bytes
 
     def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
-        """Write down the rows that Target refused; `raw` is what was sent of them."""
+        """Write down durably the rows that Target refused; `raw` is what was sent of them."""
         _append(
             self.rejects,
             (
@@ -89,6 +101,7 @@ class JobFolder:
                 for row in rejected
             ),
         )
+        self.sync_rejects()
 
     def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
         """Write down the rows that Target named as failed, whole or not at all."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets
-from pipeline.core.splitting import halves
+from pipeline.core.splitting import split
 from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
 
 _KINDS = ("body", "lines", "hashes")
@@ -72,13 +72,13 @@ class Spool:
         except OSError as error:
             raise self._missing(batch_id, error) from error
 
-    def halves(self, batch_id: int, salt: int) -> tuple[BatchContent, BatchContent]:
-        """The contents of the two batches that a refused batch is split into."""
+    def split(self, batch_id: int, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+        """The contents of the two batches that a refused batch is split into: the rows `taken` of it, and the rest."""
         try:
             body = self.body(batch_id).read_bytes()
         except OSError as error:
             raise self._missing(batch_id, error) from error
-        return halves(body, self.lines(batch_id), salt)
+        return split(body, self.lines(batch_id), salt, taken)
 
     def parameters(self, batch_id: int) -> tuple[str, ...]:
         """The parameter names in the header row of a batch."""
@@ -119,7 +119,8 @@ class Spool:
 
     def batch_ids(self) -> set[int]:
         """The batches of which anything is here."""
-        return {int(file.name.split(".")[0]) for file in self._directory.glob("[0-9]*.*")}
+        names = (file.name.partition(".") for file in self._directory.glob("[0-9]*.*"))
+        return {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
 
     def sweep(self, keep: Callable[[int], bool]) -> None:
         """Remove what a crash left behind: unfinished files, and batches that `keep` does not want."""

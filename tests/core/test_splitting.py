@@ -1,4 +1,4 @@
-"""The halves of a batch hold exactly its rows, lines and ids, each with the same header."""
+"""The two parts of a batch hold exactly its rows, lines and ids, each with the same header."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,31 @@ from hypothesis import strategies as st
 
 from pipeline.core.hashing import hash_ids
 from pipeline.core.model import BatchContent
-from pipeline.core.splitting import halves
+from pipeline.core.splitting import any_row, first_half
+from pipeline.core.splitting import split as split_rows
 from tests.core.builders import BODY_START, SALT, body_of, id_of, row, rows_of, texts_of
 
 
 def split(texts: list[bytes], lines: list[int] | None = None, *, start: bytes = BODY_START) -> tuple[BatchContent, ...]:
     numbers = range(2, len(texts) + 2) if lines is None else lines
-    return halves(start + b"".join(texts), np.array(numbers, dtype=np.int64), SALT)
+    return split_rows(start + b"".join(texts), np.array(numbers, dtype=np.int64), SALT, first_half(len(texts)))
 
 
 def check(texts: list[bytes], lines: list[int], contents: tuple[BatchContent, ...], start: bytes = BODY_START) -> None:
     assert [text for content in contents for text in texts_of(content)] == texts
     assert [line for content in contents for line in content.lines.tolist()] == lines
+    check_each(contents, start)
+    first, second = contents
+    assert second.rows - first.rows in (0, 1)
+
+
+def check_each(contents: tuple[BatchContent, ...], start: bytes = BODY_START) -> None:
     for content in contents:
         body = body_of(content)
         assert body.startswith(start)
         assert content.size_bytes == len(body)
         assert content.rows == len(content.lines) == len(content.hashes) == len(texts_of(content)) > 0
         assert content.hashes.tolist() == sorted(rows_of(texts_of(content)).hashes.tolist())
-    first, second = contents
-    assert second.rows - first.rows in (0, 1)
 
 
 def test_two_rows() -> None:
@@ -85,3 +90,25 @@ def test_splitting_on_and_on_ends_with_every_row_alone(cells: list[list[str]]) -
 def test_the_first_half_is_never_the_larger(rows: int) -> None:
     first, second = split([row(f"u{number}", "1") for number in range(rows)])
     assert (first.rows, second.rows) == (rows // 2, rows - rows // 2)
+
+
+@given(TEXTS, st.data())
+def test_any_rows_and_the_rest(cells: list[list[str]], data: st.DataObject) -> None:
+    texts = [row(f"u{number}", *each) for number, each in enumerate(cells)]
+    first = data.draw(st.integers(0, len(texts) - 1))
+    taken = range(first, data.draw(st.integers(first + 1, len(texts) if first else len(texts) - 1)))
+    lines = data.draw(st.permutations(range(2, len(texts) + 2)))
+    contents = split_rows(BODY_START + b"".join(texts), np.array(lines, dtype=np.int64), SALT, taken)
+    rest = [number for number in range(len(texts)) if number not in taken]
+    for content, numbers in zip(contents, (taken, rest), strict=True):
+        assert texts_of(content) == [texts[number] for number in numbers]
+        assert content.lines.tolist() == [lines[number] for number in numbers]
+    check_each(contents)
+
+
+@pytest.mark.parametrize("rows", [2, 7, 1_000, 500_000])
+def test_single_rows_that_are_tried_in_turn_lie_all_over_the_batch(rows: int) -> None:
+    drawn = [any_row(rows, draw) for draw in range(1, 13)]
+    assert all(len(each) == 1 and each.start in range(rows) for each in drawn)
+    tenths = {each.start * 10 // rows for each in drawn}
+    assert len(tenths) >= min(rows, 8)

@@ -1,5 +1,9 @@
 """Rows of an id in flight wait, merge, carry, and are freed in order; what waits can be written down and restored."""
 
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -430,3 +434,56 @@ def test_is_full_by_bytes() -> None:
         assert (tracker.held_bytes, tracker.is_full) == (size, is_full)
     hold(tracker, row("u1", "", "333"))
     assert tracker.held_bytes == size + 3
+
+
+# Memory.
+
+
+def test_ten_batches_of_half_a_million_ids_within_100_mb(tmp_path: Path) -> None:
+    """As the product has them: each batch's hashes mapped from a file, and all of them in one array beside it."""
+    draw = np.random.default_rng(1)
+    tracemalloc.start()
+    try:
+        tracker = tracker_of()
+        for batch_id in range(10):
+            hashes = np.sort(draw.integers(0, 2**64 - 1, 500_000, dtype=np.uint64))
+            hashes.tofile(tmp_path / f"{batch_id}.hashes")
+            tracker.seal(batch_id, np.memmap(tmp_path / f"{batch_id}.hashes", dtype=np.uint64, mode="r"))
+        tracker.must_wait(hashes)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept <= 50_000_000
+    assert peak <= 100_000_000
+
+
+def test_settled_batches_take_no_memory(tmp_path: Path) -> None:
+    hashes = np.arange(500_000, dtype=np.uint64)
+    hashes.tofile(tmp_path / "hashes")
+    tracker = tracker_of()
+    tracemalloc.start()
+    try:
+        for batch_id in range(10):
+            mapped = np.memmap(tmp_path / "hashes", dtype=np.uint64, mode="r")
+            tracker.seal(batch_id, mapped)
+            tracker.settle(batch_id, mapped)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept <= 1_000_000
+    assert tracker.is_in_flight(hashes[:3]).all()
+
+
+def test_a_freed_row_of_one_id_does_not_let_a_row_of_another_with_the_same_hash_overtake() -> None:
+    """Both were put back: that the one is freed says nothing about the other."""
+    tracker = tracker_of()
+    rows = rows_of([row("u1", "old"), row("u2", "old")])
+    rows = replace(rows, hashes=np.array([5, 5], dtype=np.uint64))
+    tracker.put_back(rows, [0, 1])
+    seal_hashes = np.array([5], dtype=np.uint64)
+    tracker.seal(1, seal_hashes)
+    tracker.release(1)
+    freed_rows = tracker.free()
+    assert len(freed_rows) == 2
+    tracker.put_back(replace(freed_rows, hashes=np.array([5, 5], dtype=np.uint64)), [1])
+    assert tracker.must_wait(np.array([5], dtype=np.uint64)).all()

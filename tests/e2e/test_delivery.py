@@ -147,7 +147,7 @@ class TestRefusals:
         """
         faults = FaultPlan(posts=dict.fromkeys((1, 2, 4, 6), Fault.REFUSE))
         lines = ["ü 0,gold,1", *self.LINES[1:]]
-        delivery = deliver(tmp_path, *lines, faults=faults, upload={"concurrency": 1})
+        delivery = deliver(tmp_path, *lines, faults=faults, upload={"concurrency": 1}, export={"max_rejects": 1})
         by_state = sorted((batch["state"], batch["rows"]) for batch in delivery.batches)
         assert [rows for state, rows in by_state if state == "failed"] == [1]
         assert sum(rows for state, rows in by_state if state == "complete") == 7
@@ -167,14 +167,19 @@ class TestRefusals:
 
     def test_behind_what_was_rejected_before(self, tmp_path: Path) -> None:
         delivery = deliver(
-            tmp_path, ",x,1", "a,1,1", faults=FaultPlan(posts={1: Fault.REFUSE}), export={"max_rejects": 1}
+            tmp_path,
+            ",x,1",
+            "a,1,1",
+            "b,1,1",
+            faults=FaultPlan(posts={1: Fault.REFUSE, 2: Fault.REFUSE}),
+            export={"max_rejects": 2},
         )
         rejects = read_lines(delivery.folder / "rejects.jsonl")
         assert [(reject["line"], reject["reason"]) for reject in rejects] == [
             (2, "local.empty_id"),
             (3, "target.refused"),
         ]
-        assert delivery.rows["rejected"] == 2
+        assert (delivery.rows["rejected"], delivery.rows["confirmed"]) == (2, 1)
         assert delivery.report["rejects"]["by_reason"] == {"local.empty_id": 1, "target.refused": 1}
 
     def test_after_an_unknown_end_its_row_may_be_there(self, tmp_path: Path) -> None:
@@ -232,11 +237,11 @@ class TestRefusals:
         """It is not the rows: that ends the run, and nothing is said of any row but that it was not sent."""
         delivery = deliver(tmp_path, *self.LINES * 8, faults=FaultPlan(post_chances={Fault.REFUSE: 1.0}))
         assert (delivery.report["state"], delivery.report["exit_code"]) == ("unfinished", 77)
-        assert "Target refuses every batch (Batch could not be queued)" in delivery.report["error"]
+        assert "Target refuses everything (Batch could not be queued)" in delivery.report["error"]
         assert "client_code" in delivery.report["error"]
-        assert 13 <= delivery.sandbox.calls["posts"] <= 13 + 4
+        assert 15 <= delivery.sandbox.calls["posts"] <= 15 + 4
         assert delivery.profiles == {}
-        assert delivery.rows["confirmed"] == delivery.rows["failed"] == 0
+        assert delivery.rows["confirmed"] == delivery.rows["failed"] == delivery.rows["rejected"] == 0
 
     def test_twelve_in_a_row_are_borne(self, tmp_path: Path) -> None:
         """One batch of one row each; the count begins anew with each that is accepted."""
@@ -248,6 +253,7 @@ class TestRefusals:
             faults=FaultPlan(posts=dict.fromkeys(refused, Fault.REFUSE)),
             batch={"max_rows": 1},
             upload={"concurrency": 1},
+            export={"max_rejects": 24},
         )
         assert (delivery.report["state"], delivery.rows["rejected"], delivery.rows["confirmed"]) == ("done", 24, 3)
 

@@ -320,7 +320,7 @@ async def test_every_batch_refused(tmp_path: Path) -> None:
         done = await at.load(*(f"u{n},gold,{n}" for n in range(40)), **ONE_BY_ONE)
     assert done.code == 77
     assert done.report["state"] == "unfinished"
-    assert "Target refuses every batch (Batch could not be queued)" in done.report["error"]
+    assert "Target refuses everything (Batch could not be queued)" in done.report["error"]
     assert "[target] client_code" in done.report["error"]
 
 

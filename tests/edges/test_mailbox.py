@@ -98,6 +98,12 @@ def test_files_that_are_no_requests_are_left_alone(tmp_path: Path, content: byte
     assert file.read_bytes() == content
 
 
+def test_a_job_that_is_no_text_is_some_job(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    put_by_hand(tmp_path, "strange.request", b'{"command": "abandon", "job": {"id": 7}}')
+    assert [request.job for request in mailbox.requests()] == ["{'id': 7}"]
+
+
 def test_other_files_and_unfinished_ones_are_no_requests(tmp_path: Path) -> None:
     mailbox = Mailbox(tmp_path)
     content = orjson.dumps({"command": "pause", "job": None})

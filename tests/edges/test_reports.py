@@ -79,13 +79,16 @@ class TestTakingRejectsBack:
         folder.add_rejects("a.csv", self.REJECTS[3:])
         assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3, 5]
 
-    def test_cut_never_lengthens(self, tmp_path: Path) -> None:
+    def test_rejects_that_somebody_took_away_are_noticed(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path)
         folder.cut_rejects(0)
-        folder.cut_rejects(100)
-        assert not folder.rejects.exists()
+        with pytest.raises(FatalError, match=r"has 0 bytes, and the ledger knows of 100: restore it") as caught:
+            folder.cut_rejects(100)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         folder.add_rejects("a.csv", self.REJECTS[:1])
-        folder.cut_rejects(10_000)
+        with pytest.raises(FatalError, match=r"knows of 10,000"):
+            folder.cut_rejects(10_000)
+        folder.cut_rejects(10_000, may_be_shorter=True)
         assert len(read_lines(folder.rejects)) == 1
 
     def test_a_disk_that_turned_read_only(self) -> None:

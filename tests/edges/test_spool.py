@@ -255,7 +255,7 @@ class TestHalves:
         whole = replace(content(body, [10 * n for n in range(rows)]), hashes=np.zeros(rows, dtype=np.uint64))
         spool = spool_in(directory)
         spool.write(1, 1, whole)
-        return spool, body, spool.halves(1, self.SALT)
+        return spool, body, spool.split(1, self.SALT, range(rows // 2))
 
     @pytest.mark.parametrize("rows", [2, 3, 10, 101])
     def test_hold_the_rows_of_the_whole_between_them(self, tmp_path: Path, rows: int) -> None:
@@ -281,5 +281,5 @@ class TestHalves:
 
     def test_a_batch_that_is_gone(self, tmp_path: Path) -> None:
         with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
-            spool_in(tmp_path).halves(1, self.SALT)
+            spool_in(tmp_path).split(1, self.SALT, range(1))
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER

@@ -178,7 +178,7 @@ async def test_the_body_of_a_split_batch_goes_and_those_of_its_children_stay(tmp
         parent = seal(state, begin_job(state), IDS, *REFUSED)
         children = [
             state.spool.write(state.ledger.allot_batch_id(), number, content, parent=parent)
-            for number, content in enumerate(state.spool.halves(parent, state.ledger.salt), 2)
+            for number, content in enumerate(state.spool.split(parent, state.ledger.salt, range(1)), 2)
         ]
         state.ledger.split(record_of(state, parent).batch, (children[0], children[1]))
     async with state_in(tmp_path):

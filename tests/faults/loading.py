@@ -58,11 +58,14 @@ def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float 
     return export
 
 
-def write_config(path: Path, base_url: str, state: Path, *, batch_rows: int, hold_s: float = 2.0) -> None:
+def write_config(
+    path: Path, base_url: str, state: Path, *, batch_rows: int, hold_s: float = 2.0, max_rejects: str = "100%"
+) -> None:
     """A configuration with small batches and short waits."""
     path.write_text(
         f'[target]\nclient_code = "demo"\nbase_url = "{base_url}"\ncalls_per_minute = 100000\n'
-        f'[export]\nid_column = "id"\nunlisted = "send"\nmax_rejects = "100%"\n[batch]\nmax_rows = {batch_rows}\n'
+        f'[export]\nid_column = "id"\nunlisted = "send"\nmax_rejects = "{max_rejects}"\n'
+        f"[batch]\nmax_rows = {batch_rows}\n"
         f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
         f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'

@@ -18,18 +18,27 @@ MESSAGE = "This batch does not agree with me"
 
 @dataclass(slots=True)
 class RefusingTarget:
-    """`profiles` are as the accepted batches set them; with `refuses_all` there is nothing that is accepted."""
+    """`profiles` are as the accepted batches set them; with `refuses_all` there is nothing that is accepted.
+
+    With `refuses_all_after` nothing is after so many batches. `refused_rows` are the rows of each refused one.
+    """
 
     base_url: str = ""
     refuses_all: bool = False
-    refused: int = 0
+    refuses_all_after: int | None = None
+    refused_rows: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def refused(self) -> int:
+        """Batches refused."""
+        return len(self.refused_rows)
+
     async def batch_update(self, request: web.Request) -> web.Response:
         body = (await request.read()).decode()
-        if self.refuses_all or POISON in body:
-            self.refused += 1
+        if self.refuses_all or self.refuses_all_after == len(self.accepted) or POISON in body:
+            self.refused_rows.append(body.count("\n") - 1)
             return _xml(f"<success>false</success><message>{MESSAGE}</message>")
         header, *rows = body.removeprefix("batch=").splitlines()
         names = header.split(",")[1:]

@@ -1,0 +1,137 @@
+"""Sends batches one after the other while it is in doubt whether Target refuses rows or everything.
+
+What is decided, and why, stands in `core.refusals`; here tasks wait for it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch
+from pipeline.core.refusals import Refusals
+
+#: How often a task that waits for certainty looks whether there is anything left to learn it from (seconds).
+_LOOK_AROUND_S = 1.0
+
+
+class Trials:
+    """The batches of a job on their way to Target; `refusals` are those of the run.
+
+    `whole` names the batch that another is a part of, itself if it is none. `is_idle` tells whether the job has no
+    other batches to send, or none before one of these is released.
+    """
+
+    def __init__(self, refusals: Refusals, whole: Callable[[Batch], int], is_idle: Callable[[], bool]) -> None:
+        self._refusals = refusals
+        self._whole = whole
+        self._is_idle = is_idle
+        self._moved = anyio.Event()
+        self._under_way = 0
+        self._splitting = 0
+        self._waiting: set[Batch] = set()
+        self._on_trial: int | None = None
+
+    def is_in_doubt(self, batch: Batch) -> bool:
+        """Whether it may well be that not a row of this batch but everything is refused."""
+        return self._refusals.is_in_doubt and not self._refusals.is_proven(self._whole(batch))
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count the body as one from which there is something to learn."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._move()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Do not count the body, inside of `under_way`."""
+        self._under_way -= 1
+        self._move()
+        try:
+            yield
+        finally:
+            self._under_way += 1
+
+    @contextmanager
+    def splitting(self) -> Iterator[None]:
+        """Let the body replace a refused batch by smaller ones, before any other is tried."""
+        self._splitting += 1
+        try:
+            yield
+        finally:
+            self._splitting -= 1
+            self._move()
+
+    @asynccontextmanager
+    async def turn(self, batch: Batch) -> AsyncIterator[None]:
+        """Let the body send a batch: at once, but while in doubt one at a time.
+
+        First comes what was least tried, the smallest of it.
+        """
+        self._waiting.add(batch)
+        try:
+            while self.is_in_doubt(batch) and (self._is_busy or min(self._waiting, key=self._rank) != batch):
+                await self._moved.wait()
+        finally:
+            self._waiting.remove(batch)
+        if self.is_in_doubt(batch):
+            self._on_trial = batch.batch_id
+        try:
+            yield
+        finally:
+            if self._on_trial == batch.batch_id:
+                self._on_trial = None
+            self._move()
+
+    def note_accepted(self, batch: Batch) -> None:
+        """A batch was accepted."""
+        self._refusals.note_accepted()
+        if batch.parent is not None:
+            self._refusals.prove(self._whole(batch))
+        self._move()
+
+    def note_refused(self, batch: Batch, message: str) -> None:
+        """A batch was refused. Raises `FatalError` (77) where everything is."""
+        self._refusals.note_refused(self._whole(batch), on_trial=self._on_trial == batch.batch_id)
+        if self._refusals.is_everything:
+            raise _refuses_everything(message)
+
+    async def until_certain(self, batch: Batch, message: str) -> None:
+        """Return as soon as it is certain that a batch was refused for its rows.
+
+        Raises `FatalError` (77) where nothing was accepted in this run, and nothing is left to try.
+        """
+        accepted = self._refusals.accepted
+        with self.aside():
+            while not self._refusals.is_proven(self._whole(batch)) and self._refusals.accepted == accepted:
+                if not self._under_way and self._is_idle():
+                    if accepted:
+                        return
+                    raise _refuses_everything(message)
+                with anyio.move_on_after(_LOOK_AROUND_S):
+                    await self._moved.wait()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a batch is on trial, or about to be replaced by smaller ones."""
+        return self._on_trial is not None or self._splitting > 0
+
+    def _rank(self, batch: Batch) -> tuple[int, int, int]:
+        return self._refusals.tried(self._whole(batch)), batch.rows, batch.batch_id
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+
+def _refuses_everything(message: str) -> FatalError:
+    return FatalError(
+        f"Target refuses everything ({message}), so it is not the rows: check [target] client_code and api_version "
+        "and [export] id_kind, then run again. If it is the rows after all, give the job up with `abandon`.",
+        exit_code=ExitCode.REFUSED_BY_TARGET,
+    )
