@@ -30,15 +30,17 @@ from pipeline.core.lifecycle import (
     settlement,
 )
 from pipeline.core.model import Batch, Hashes, Settled
-from pipeline.core.pacing import StatusWindow
 from pipeline.core.refusals import Refusals
-from pipeline.core.reply import Complete, StatusLost, Stuck, Unauthorized
+from pipeline.core.reply import Complete, StatusLost, StatusOutcome, Stuck, Unauthorized
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half
+from pipeline.core.status_memory import Learned
 from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.target import Target
+from pipeline.following import Follower
 from pipeline.job import Job
 from pipeline.trials import Trials
+from pipeline.window import WindowGate
 
 log = structlog.get_logger()
 
@@ -48,32 +50,6 @@ MAX_EXTRA_POSTS = 400
 
 Spawn = Callable[[Batch, Life], None]
 OnSplit = Callable[[int, dict[int, Hashes]], None]
-
-
-class WindowGate:
-    """Lets POSTs begin while the statuses of all unsettled batches are still safe with Target."""
-
-    def __init__(self, window: StatusWindow) -> None:
-        self._window = window
-        self._turn = anyio.Lock()
-        self._moved = anyio.Event()
-
-    async def begin_post(self) -> int:
-        """Wait, in the order of asking, until a POST may begin; its number."""
-        async with self._turn:
-            while not self._window.is_open:
-                await self._moved.wait()
-            return self._window.begin_post()
-
-    def end_post(self, post_number: int) -> None:
-        """The answer to this POST has come."""
-        self._window.end_post(post_number)
-
-    def forget(self, post_number: int) -> None:
-        """The status of this POST is not waited for any more."""
-        self._window.forget(post_number)
-        self._moved.set()
-        self._moved = anyio.Event()
 
 
 class Courier:
@@ -89,6 +65,7 @@ class Courier:
         job: Job,
         target: Target,
         window: WindowGate,
+        follower: Follower,
         settled: MemoryObjectSendStream[Settled],
         refusals: Refusals,
     ) -> None:
@@ -98,6 +75,7 @@ class Courier:
         self._job = job
         self._target = target
         self._window = window
+        self._follower = follower
         self._settled = settled
         self._policy = RetryPolicy(
             attempts=upload.attempts,
@@ -153,6 +131,7 @@ class Courier:
                         return
                     life = sent
             await self._tell(batch, life)
+        await self._look_again()
 
     async def _send(self, batch: Batch, life: Life) -> Life | None:
         """Attempt to get the batch accepted until its life goes on otherwise; None if it was not to be sent at all."""
@@ -187,7 +166,7 @@ class Courier:
         life = await self._record(batch, life, fact)
         if isinstance(fact, Taken):
             self._trials.note_accepted(batch)
-            self._window.end_post(post_number)
+            self._window.note_accepted(post_number)
             self._job.progress.accepted.add(batch.batch_id)
             log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             return life, 0.0
@@ -210,27 +189,40 @@ class Courier:
 
     async def _follow(self, batch: Batch, life: Life) -> Life:
         """Ask for the status until it is final, lost, or `deadline_s` has passed since the batch was accepted."""
-        policy, clock = self._job.settings.settle, self._job.clock
-        deadline = life.posted_at + policy.deadline_s
-        wait_s = policy.poll_first_s
-        while (now := clock.monotonic()) < deadline:
-            await clock.sleep(min(wait_s, deadline - now))
+
+        async def ask() -> StatusOutcome:
             outcome = await self._target.status(life.status_url)
-            match outcome:
-                case Complete():
-                    return await self._seen(batch, life, seen_complete(batch.rows, outcome))
-                case Stuck():
-                    log.warning("batch_stuck", batch=batch.number)
-                    return await self._seen(batch, life, SeenStuck())
-                case StatusLost(why):
-                    return await self._seen(batch, life, GivenUp(why))
-            if isinstance(outcome, Unauthorized) and outcome.is_final:
-                raise _token_refused(outcome)
             if self._target.silent_s >= self._policy.give_up_after_s:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
-            wait_s = min(2 * wait_s, policy.poll_max_s)
-        why = f"not complete {policy.deadline_s:,.0f} s after it was accepted"
+            return outcome
+
+        outcome = await self._follower.follow(life.posted_at, ask)
+        match outcome:
+            case Complete():
+                if life.post_number is not None:
+                    self._window.note_complete(life.post_number, life.status_url)
+                return await self._seen(batch, life, seen_complete(batch.rows, outcome))
+            case Stuck():
+                log.warning("batch_stuck", batch=batch.number)
+                return await self._seen(batch, life, SeenStuck())
+            case StatusLost(why):
+                await self._remember(self._window.note_lost(self._job.clock.utc_now()))
+                return await self._seen(batch, life, GivenUp(why))
+            case Unauthorized():
+                raise _token_refused(outcome)
+        why = f"not complete {self._job.settings.settle.deadline_s:,.0f} s after it was accepted"
         return await self._seen(batch, life, GivenUp(why))
+
+    async def _look_again(self) -> None:
+        """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
+        progress, clock = self._job.progress, self._job.clock
+        if len(progress.settled) < len(progress.sealed):
+            await self._remember(await self._window.look_again(self._target.status, clock.utc_now))
+
+    async def _remember(self, learned: Learned | None) -> None:
+        if learned:
+            log.info("status_window_learned", size=learned.size, more_failed=learned.failed_at is not None)
+            await self._job.state.call(self._job.state.ledger.remember_statuses, learned)
 
     async def _seen(self, batch: Batch, life: Life, fact: Fact) -> Life:
         """Record what a status said; the status need not be kept for us any more."""

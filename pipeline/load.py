@@ -27,15 +27,18 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.lifecycle import Life
 from pipeline.core.model import Batch, Settled
 from pipeline.core.pacing import CallBudget, StatusWindow
+from pipeline.core.polling import PollPlan
 from pipeline.core.progress import TARGET_REFUSED, Progress
 from pipeline.core.refusals import Refusals
-from pipeline.delivery import Courier, WindowGate
+from pipeline.core.status_memory import Learned, StatusMemory
+from pipeline.delivery import Courier
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.state import State, open_state
 from pipeline.edges.target import Endpoint, Target, connect
+from pipeline.following import Follower
 from pipeline.job import Job, new_job_id
 from pipeline.producer import abandoned, produce
 from pipeline.recovery import Recovered, recover
@@ -43,6 +46,7 @@ from pipeline.report import build_report, put_away
 from pipeline.requests import answer_requests, until_resumed
 from pipeline.settings import Settings
 from pipeline.settings_sections import ExportSettings
+from pipeline.window import WindowGate
 
 log = structlog.get_logger()
 
@@ -81,7 +85,7 @@ async def load_exports(
         clock,
         min_free_bytes=state_settings.min_free_bytes,
     ) as state:
-        runner = Runner(state, settings, clock, watch)
+        runner = Runner(state, settings, clock, watch, await state.call(state.ledger.learned_statuses))
         finished: set[str] = set()
         for record in await state.call(state.ledger.jobs, unfinished_only=True):
             report = await runner.run(record)
@@ -121,15 +125,19 @@ async def _same_as_latest(state: State, path: Path) -> Report | None:
 
 
 class Runner:
-    """Runs jobs one after the other in a state directory."""
+    """Runs jobs one after the other in a state directory; `learned` is what the ledger knows of statuses."""
 
-    def __init__(self, state: State, settings: Settings, clock: Clock, watch: Watch | None) -> None:
+    def __init__(self, state: State, settings: Settings, clock: Clock, watch: Watch | None, learned: Learned) -> None:
         self._state = state
         self._settings = settings
         self._clock = clock
         self._watch = watch
         self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
         self._refusals = Refusals()
+        settle = settings.settle
+        plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
+        self._follower = Follower(plan, self._calls, clock, deadline_s=settle.deadline_s)
+        self._memory = StatusMemory(learned, clock.utc_now()) if settle.status_window == "auto" else None
 
     async def load(self, path: Path) -> Report:
         """Begin a job for an export and run it."""
@@ -208,15 +216,16 @@ class Runner:
         sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
         # As many as there are batches in flight at most; unbounded so that a delivery never waits here.
         settled_in, settled_out = anyio.create_memory_object_stream[Settled](math.inf)
+        memory = self._memory
         window = StatusWindow(
-            self._settings.settle.status_window,
+            memory.learned.size if memory else int(self._settings.settle.status_window),
             next_number=recovered.next_post_number,
             unsettled=recovered.open_posts,
             overlap=self._settings.upload.concurrency - 1,
         )
         self._refusals.prove(*recovered.proven)
         with settled_in, settled_out, sealed_out:
-            courier = Courier(job, target, WindowGate(window), settled_in, self._refusals)
+            courier = Courier(job, target, WindowGate(window, memory), self._follower, settled_in, self._refusals)
             async with anyio.create_task_group() as tasks:
 
                 def spawn(batch: Batch, life: Life) -> None:

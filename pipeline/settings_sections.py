@@ -53,6 +53,27 @@ AllowanceText = Annotated[
 ]
 
 
+#: Widest status window; ours, far beyond what is ever learned.
+MAX_STATUS_WINDOW = 1_000
+
+
+def _status_window(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_STATUS_WINDOW):
+        raise ValueError(f'must be a whole number from 1 to {MAX_STATUS_WINDOW}, or "auto"')
+    return int(text)
+
+
+StatusWindowSize = Annotated[
+    int | Literal["auto"],
+    NoDecode,
+    PlainValidator(_status_window),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_STATUS_WINDOW}, {"const": "auto"}]}),
+]
+
+
 class Section(BaseModel):
     """What all sections have in common: frozen, no unknown key, defaults checked too."""
 
@@ -251,13 +272,15 @@ class SettleSettings(Section):
         5.0,
         gt=0,
         le=3_600,
-        description="Seconds to a batch's first status GET, then doubling; each costs a call of the budget.",
+        description="Seconds to a batch's first status GET while it is not known how long batches take; each costs "
+        "a call of the budget, so later ones are planned by how long the last batches took.",
     )
     poll_max_s: float = Field(
         300.0,
         gt=0,
         le=DAY_S,
-        description="Seconds; the longest wait between status GETs, at least poll_first_s.",
+        description="Seconds; the longest wait between status GETs of a batch while there are calls to spare, at "
+        "least poll_first_s.",
     )
     deadline_s: float = Field(
         DAY_S,
@@ -273,12 +296,11 @@ class SettleSettings(Section):
         description="Seconds the ids of a batch that Target may still apply are kept back, since an old copy "
         "applied late would win over newer values; usually Target applies within an hour.",
     )
-    status_window: int = Field(
-        10,
-        ge=1,
-        le=1_000,
+    status_window: StatusWindowSize = Field(
+        "auto",
         description="POSTs from the oldest unsettled batch on, itself counted; Target may forget the "
-        "statuses of all but the last 10, and a forgotten batch ends unconfirmed.",
+        "statuses of all but the last 10, and a forgotten batch ends unconfirmed. auto: 10, and more as soon as "
+        "looking again at batches that are complete shows that more are kept.",
     )
     max_lost: AllowanceText = Field(
         Allowance(percent=0.1),

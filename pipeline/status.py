@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
+from pipeline.core.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
 from pipeline.edges.state import life_of
 from pipeline.job import unknown_job
@@ -108,7 +109,21 @@ def status(
         "state_directory": str(settings.state.directory),
         "held_by": held_by,
         "is_paused": ledger is not None and ledger.is_paused,
+        "status_window": _status_window(ledger, settings),
         "jobs": [] if ledger is None else [job_status(ledger, record, settings, now) for record in jobs],
+    }
+
+
+def _status_window(ledger: Ledger | None, settings: Settings) -> dict[str, Any]:
+    """How many batches may be under way, whether that was learned, and when more did not hold."""
+    fixed = settings.settle.status_window
+    if fixed != "auto":
+        return {"size": fixed, "is_learned": False, "more_failed_at": None}
+    learned = Learned() if ledger is None else ledger.learned_statuses()
+    return {
+        "size": learned.size,
+        "is_learned": learned.size > STATUSES_KEPT,
+        "more_failed_at": learned.failed_at.isoformat() if learned.failed_at else None,
     }
 
 
@@ -119,6 +134,10 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"Process {told['held_by']} is at work.")
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
+    if told["status_window"]["is_learned"]:
+        lines.append(
+            f"Target keeps at least {told['status_window']['size']} statuses: so many batches may be under way."
+        )
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:

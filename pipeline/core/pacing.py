@@ -10,8 +10,6 @@ from collections.abc import Iterable
 MINUTE_S = 60.0
 #: Longer than this is not waited on the word of a `Retry-After` header (seconds). Ours.
 MAX_RETRY_AFTER_S = 3_600.0
-#: Statuses Target keeps per client: those of the last ten batches submitted (an old page of Adobe's).
-STATUSES_KEPT = 10
 
 
 class CallBudget:
@@ -37,6 +35,12 @@ class CallBudget:
             return 0.0
         return self._ended[0] + MINUTE_S - now if self._ended else None
 
+    def used(self, now: float) -> float:
+        """What share of the budget is used up, from 0 to 1."""
+        if self.wait_s(now) != 0.0:
+            return 1.0
+        return (self._under_way + len(self._ended)) / self._calls_per_minute
+
     def begin(self) -> None:
         """A call begins."""
         self._under_way += 1
@@ -59,19 +63,25 @@ class StatusWindow:
     begin while its number is less than `size` above that of the oldest one whose batch is not settled. POSTs that
     were under way when another began may be submitted after it: each counts against it as if it had begun later.
     After a restart nobody knows which those were: `unsettled` numbers count as if there had been `overlap` of them.
+    `size` may change at any time.
     """
 
     def __init__(self, size: int, *, next_number: int = 0, unsettled: Iterable[int] = (), overlap: int = 0) -> None:
-        self._size = size
+        self.size = size
         self._next_number = next_number
         self._counted_from = {number: number - overlap for number in unsettled}
         self._under_way: set[int] = set()
 
     @property
+    def under_way(self) -> int:
+        """POSTs that have begun and not ended."""
+        return len(self._under_way)
+
+    @property
     def is_open(self) -> bool:
         """Whether another POST may begin."""
         oldest = min(self._counted_from.values(), default=self._next_number)
-        return not self._counted_from or self._next_number - oldest < self._size
+        return not self._counted_from or self._next_number - oldest < self.size
 
     def begin_post(self) -> int:
         """A POST begins; its number."""

@@ -1,12 +1,17 @@
-"""Lets calls to Target begin as the budget allows, in the order in which they asked."""
+"""Lets calls to Target begin as the budget allows: POSTs first, since statuses can wait, and in the order of asking."""
 
+import heapq
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 import anyio
 
 from pipeline.core.pacing import CallBudget
 from pipeline.edges.clock import Clock
+
+#: The place of a call in the queue: whether it may wait for others, and when it asked.
+_Place = tuple[bool, int]
 
 
 class CallQueue:
@@ -20,34 +25,53 @@ class CallQueue:
         self.resumes_at: float | None = None
         self._budget = budget
         self._clock = clock
-        self._turn = anyio.Lock()
-        self._ended = anyio.Event()
+        self._waiting: list[_Place] = []
+        self._asked = count()
+        self._moved = anyio.Event()
 
     @asynccontextmanager
-    async def call(self) -> AsyncIterator[None]:
-        """One call: waits for its turn and its place in the budget, which it keeps for a minute after its end."""
-        async with self._turn:
-            await self._wait()
-            self._budget.begin()
-            self.made += 1
+    async def call(self, *, can_wait: bool = False) -> AsyncIterator[None]:
+        """One call: waits for its turn and its place in the budget, which it keeps for a minute after its end.
+
+        One that `can_wait` lets all others go first.
+        """
+        await self._until_its_turn((can_wait, next(self._asked)))
         try:
             yield
         finally:
             self._budget.end(self._clock.monotonic())
-            self._ended.set()
-            self._ended = anyio.Event()
+            self._move()
+
+    @property
+    def pressure(self) -> float:
+        """What share of the budget is used, from 0 to 1."""
+        return 1.0 if self._waiting else self._budget.used(self._clock.monotonic())
 
     def exhaust(self, retry_after_s: float | None = None) -> None:
         """Target said that there were too many calls."""
         self._budget.exhaust(self._clock.monotonic(), retry_after_s)
 
-    async def _wait(self) -> None:
+    async def _until_its_turn(self, place: _Place) -> None:
+        heapq.heappush(self._waiting, place)
         try:
-            while (wait_s := self._budget.wait_s(self._clock.monotonic())) != 0:
+            while (wait_s := self._wait_s(place)) != 0:
                 if wait_s is None:
-                    await self._ended.wait()
+                    await self._moved.wait()
                 else:
                     self.resumes_at = self._clock.monotonic() + wait_s
                     await self._clock.sleep(wait_s)
+            self._budget.begin()
+            self.made += 1
         finally:
+            self._waiting.remove(place)
+            heapq.heapify(self._waiting)
             self.resumes_at = None
+            self._move()
+
+    def _wait_s(self, place: _Place) -> float | None:
+        """Seconds until a call may begin, 0 if now; None if another call has to begin or to end first."""
+        return self._budget.wait_s(self._clock.monotonic()) if self._waiting[0] == place else None
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()

@@ -13,7 +13,8 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
 from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
 from pipeline.core.model import Batch, Hashes
+from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
 from pipeline.edges.durable import disk_error
 
@@ -248,6 +250,25 @@ class Ledger:
         """Hashes of the ids of a batch of which a later row was sealed."""
         rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
         return {row["hash"] % 2**64 for row in rows}
+
+    # How many statuses Target keeps
+
+    def learned_statuses(self) -> Learned:
+        """What was learned of how many statuses Target keeps."""
+        row = next(self._rows("SELECT value FROM meta WHERE key = 'learned_statuses'"), None)
+        if row is None:
+            return Learned()
+        try:
+            kept = orjson.loads(row[0])
+            failed_at = kept["failed_at"]
+            return Learned(int(kept["size"]), None if failed_at is None else datetime.fromisoformat(failed_at))
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"what was learned of statuses cannot be read: {error}") from error
+
+    def remember_statuses(self, learned: Learned) -> None:
+        """Keep what was learned of how many statuses Target keeps."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('learned_statuses', ?)", (_json(asdict(learned)),))
 
     # Whether sending is paused
 

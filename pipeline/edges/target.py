@@ -159,7 +159,7 @@ class Target:
             return StatusLost(url.why)
         try:
             async with (
-                self._calls.call(),
+                self._calls.call(can_wait=True),
                 self._session.get(
                     yarl.URL(url, encoded=True),
                     headers=self._headers(),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core.pacing import MINUTE_S, STATUSES_KEPT, CallBudget, StatusWindow
+from pipeline.core.pacing import MINUTE_S, CallBudget, StatusWindow
+from pipeline.core.status_memory import STATUSES_KEPT
 
 # The budget of calls.
 

@@ -1,0 +1,53 @@
+"""Follows an accepted batch: asks for its status when that is worth a call, until the answer is final."""
+
+from collections.abc import Awaitable, Callable
+
+from pipeline.core.polling import PollPlan
+from pipeline.core.reply import Complete, Incomplete, StatusLost, StatusOutcome, Stuck, Unauthorized
+from pipeline.edges.calls import CallQueue
+from pipeline.edges.clock import Clock
+
+#: What a call is worth changes while a batch waits to be asked for: the plan is looked at again after this share of its
+#: age, and after so many seconds at least.
+_LOOK_AGAIN_SHARE = 0.05
+_LOOK_AGAIN_S = 0.5
+
+
+class Follower:
+    """Follows the batches of a run, each for `deadline_s` at most."""
+
+    def __init__(self, plan: PollPlan, calls: CallQueue, clock: Clock, *, deadline_s: float) -> None:
+        self._plan = plan
+        self._calls = calls
+        self._clock = clock
+        self._deadline_s = deadline_s
+
+    async def follow(self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]]) -> StatusOutcome | None:
+        """The final answer for the batch accepted at `posted_at` (monotonic), None if there is none in time.
+
+        A token that is refused for good is final too.
+        """
+        asked_at: float | None = None
+        while True:
+            await self._until_due(posted_at, asked_at)
+            outcome = await ask()
+            age = self._clock.monotonic() - posted_at
+            match outcome:
+                case Complete():
+                    self._plan.note_complete(asked_at, age)
+                    return outcome
+                case Incomplete():
+                    self._plan.note_incomplete(age)
+                case Stuck() | StatusLost() | Unauthorized(is_final=True):
+                    return outcome
+            asked_at = age
+            if age >= self._deadline_s:
+                return None
+
+    async def _until_due(self, posted_at: float, asked_at: float | None) -> None:
+        while True:
+            age = self._clock.monotonic() - posted_at
+            due = min(self._plan.next_age(asked_at, self._calls.pressure), self._deadline_s)
+            if age >= due:
+                return
+            await self._clock.sleep(min(due - age, max(_LOOK_AGAIN_S, _LOOK_AGAIN_SHARE * age)))
