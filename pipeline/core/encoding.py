@@ -13,10 +13,18 @@ from itertools import zip_longest
 #: Bytes sent as they are.
 KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
 
+#: Bytes that no UTF-8 text holds, each of which stands in a table for one that means something there.
+STAND_IN_COMMA, STAND_IN_LINE_FEED, STAND_IN_QUOTE = 0xFF, 0xFE, 0xFD
+STAND_IN_DELIMITER = dict(zip(b";\t|", (0xFC, 0xFB, 0xFA), strict=True))
+_STOOD_FOR = {STAND_IN_COMMA: b",", STAND_IN_LINE_FEED: b"\n", STAND_IN_QUOTE: b'"'} | {
+    stand_in: bytes([delimiter]) for delimiter, stand_in in STAND_IN_DELIMITER.items()
+}
+
 _NOT_KEPT = re.compile(rb"[^A-Za-z0-9\-.!~_*()]")
 _NOT_KEPT_NOR_COMMA = re.compile(rb"[^A-Za-z0-9\-.!~_*(),]")
-_ESCAPES = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
 _LINE_BREAK_OR_COMMA = re.compile(rb"\r\n|[\r\n,]")
+_ESCAPES = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
+_ESCAPES_IN_TABLE = [_ESCAPES[_STOOD_FOR.get(byte, bytes([byte]))] for byte in range(256)]
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -31,6 +39,18 @@ def encode(value: bytes) -> bytes:
 def encode_joined(values: bytes) -> bytes:
     """The percent-encoded form of values joined by commas, none of which holds a comma itself."""
     return _NOT_KEPT_NOR_COMMA.sub(_escape, values)
+
+
+def encode_table(text: bytes) -> bytes:
+    """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values."""
+    left = text.translate(None, KEPT + b",\n")
+    if b"%" in left:
+        text, left = text.replace(b"%", b"%25"), left.replace(b"%", b"")
+    while left:
+        byte = left[:1]
+        text = text.replace(byte, _ESCAPES_IN_TABLE[left[0]])
+        left = left.replace(byte, b"")
+    return text
 
 
 def has_delimiter(value: bytes) -> bool:
