@@ -210,13 +210,10 @@ def _may_stand(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, 
     before, behind = octets[quotes - 1], octets.take(quotes + 1, mode="clip")
     may_open = (before == delimiter) | (before == _LINE_FEED) | (before == _QUOTE)
     may_open[0] |= quotes[0] == 0
-    # The last byte of the buffer counts as followed by itself: what follows is not known yet, and may be right.
+    # What follows the last byte is not known yet. Wrong or right, its record does not end in this buffer.
     may_close = (behind == delimiter) | (behind == _LINE_FEED) | (behind == _QUOTE)
-    returns = behind == _CARRIAGE_RETURN
-    if returns.any():
-        next_but_one = quotes[returns] + 2
-        is_known = next_but_one < len(octets)
-        may_close[returns] = ~is_known | (octets.take(next_but_one, mode="clip") == _LINE_FEED)
+    returns = np.flatnonzero(behind == _CARRIAGE_RETURN)
+    may_close[returns] = octets.take(quotes[returns] + 2, mode="clip") == _LINE_FEED
     return may_open, may_close
 
 

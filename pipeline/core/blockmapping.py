@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.blockframing import Framed, without
-from pipeline.core.encoding import STAND_IN_COMMA, STAND_IN_DELIMITER, STAND_IN_LINE_FEED, STAND_IN_QUOTE, encode_table
+from pipeline.core.encoding import STAND_INS, encode_table
 from pipeline.core.hashing import hash_ids
 from pipeline.core.mapping import (
     MAX_ATTRIBUTES_BYTES,
@@ -30,6 +30,7 @@ from pipeline.core.model import Flags, Offsets, Rows, Warnings
 Octets = npt.NDArray[np.uint8]
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
+_STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
 #: Encoding makes of one byte at most so many.
 _MAX_GROWTH = 3
 
@@ -124,7 +125,7 @@ class BlockMapper:
         if b'"' in text:
             text = _unquoted(text, self._delimiter[0])
         if self._delimiter != b",":
-            text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_IN_COMMA]) + b","))
+            text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","))
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
         octets = np.frombuffer(text, dtype=np.uint8)
@@ -190,18 +191,19 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
 def _unquoted(data: bytes, delimiter: int) -> bytes:
     """Regular records without their quotes, and with stand-ins for what these protect."""
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
-    marks = np.flatnonzero((octets == delimiter) | (octets == _LINE_FEED) | (octets == _QUOTE))
+    is_mark = (octets == delimiter) | (octets == _LINE_FEED) | (octets == _QUOTE)
+    if b"\r" in data:
+        is_mark |= octets == _CARRIAGE_RETURN
+    marks = np.flatnonzero(is_mark)
     kinds = octets[marks]
     is_quote = kinds == _QUOTE
     is_inside = np.cumsum(is_quote) & 1 == 1
     quotes = marks[is_quote]
     # A quote that opens right behind one that closes is the second of a doubled one.
     opening, closing = quotes[2::2], quotes[1:-1:2]
-    octets[opening[opening == closing + 1]] = STAND_IN_QUOTE
+    octets[opening[opening == closing + 1]] = STAND_INS[_QUOTE]
     inside = is_inside & ~is_quote
-    literal, kinds = marks[inside], kinds[inside]
-    delimiter_inside = STAND_IN_COMMA if delimiter == _COMMA else STAND_IN_DELIMITER[delimiter]
-    octets[literal] = np.where(kinds == _LINE_FEED, STAND_IN_LINE_FEED, delimiter_inside)
+    octets[marks[inside]] = _STAND_INS[kinds[inside]]
     return octets.tobytes().replace(b'"', b"")
 
 
@@ -220,7 +222,7 @@ def _delimiters(table: _Table) -> Offsets:
     """Where in values there is a comma or a line break, shape (n,)."""
     found = [
         np.flatnonzero(table.octets == byte)
-        for byte in (STAND_IN_COMMA, STAND_IN_LINE_FEED, _CARRIAGE_RETURN)
+        for byte in (STAND_INS[_COMMA], STAND_INS[_LINE_FEED], STAND_INS[_CARRIAGE_RETURN], _CARRIAGE_RETURN)
         if byte in table.text
     ]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)

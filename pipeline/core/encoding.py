@@ -13,12 +13,9 @@ from itertools import zip_longest
 #: Bytes sent as they are.
 KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
 
-#: Bytes that no UTF-8 text holds, each of which stands in a table for one that means something there.
-STAND_IN_COMMA, STAND_IN_LINE_FEED, STAND_IN_QUOTE = 0xFF, 0xFE, 0xFD
-STAND_IN_DELIMITER = dict(zip(b";\t|", (0xFC, 0xFB, 0xFA), strict=True))
-_STOOD_FOR = {STAND_IN_COMMA: b",", STAND_IN_LINE_FEED: b"\n", STAND_IN_QUOTE: b'"'} | {
-    stand_in: bytes([delimiter]) for delimiter, stand_in in STAND_IN_DELIMITER.items()
-}
+#: Bytes that no UTF-8 text holds: each stands in a table for one that would mean something there.
+STAND_INS = {byte: 0xFF - place for place, byte in enumerate(b',\r\n";\t|')}
+_STOOD_FOR = {stand_in: bytes([byte]) for byte, stand_in in STAND_INS.items()}
 
 _NOT_KEPT = re.compile(rb"[^A-Za-z0-9\-.!~_*()]")
 _NOT_KEPT_NOR_COMMA = re.compile(rb"[^A-Za-z0-9\-.!~_*(),]")
