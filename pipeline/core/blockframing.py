@@ -35,6 +35,10 @@ from pipeline.core.model import Flags, Offsets
 Octets = npt.NDArray[np.uint8]
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
+#: By byte: for each of its bits whether the number of bits set up to it, itself included, is odd.
+_RUNNING_PARITY = np.packbits(
+    np.bitwise_xor.accumulate(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1), axis=1
+).ravel()
 #: With more irregular records than one in so many lines, a block goes to the exact framer whole.
 _LINES_PER_IRREGULAR = 4
 
@@ -171,9 +175,20 @@ class BlockFramer:
 
         None if too many would be.
         """
-        quotes = np.flatnonzero(octets == _QUOTE)
-        before = np.searchsorted(quotes, line_ends)
-        misplaced = _Misplaced(*_may_stand(octets, quotes, self._delimiter[0]))
+        is_quote = octets == _QUOTE
+        is_inside = inside_quotes(is_quote)
+        may_open, may_close = _neighbours(octets, is_quote, self._delimiter[0])
+        if not (is_quote & ~((is_inside & may_open) | (~is_inside & may_close))).any():
+            last_lines = np.flatnonzero(~is_inside[line_ends - 1])
+            return last_lines, np.zeros(len(last_lines), dtype=np.bool_)
+        quotes = np.flatnonzero(is_quote)
+        misplaced = _Misplaced(may_open[quotes], may_close[quotes])
+        return self._cut_around(misplaced, np.searchsorted(quotes, line_ends), line_ends, others)
+
+    def _cut_around(
+        self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
+    ) -> tuple[Offsets, Flags] | None:
+        """The same where quotes are out of place; `before` are how many quotes stand before each line feed."""
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
         # Of the run of regular records: the index of its first line and of the first quote that is not before it.
         line = quote = 0
@@ -182,10 +197,9 @@ class BlockFramer:
             is_last[line:stop] = (before[line:stop] - quote) & 1 == 0
             ended = np.flatnonzero(is_last[line:stop])
             line += int(ended[-1]) + 1 if len(ended) else 0
-            start = int(line_ends[line - 1]) if line else 0
             framed = frame_record(
                 self._buffer,
-                start,
+                int(line_ends[line - 1]) if line else 0,
                 line=self.position.line + line,
                 delimiter=self._delimiter,
                 max_record_bytes=self._max_record_bytes,
@@ -205,15 +219,29 @@ class BlockFramer:
         return last_lines, is_other[last_lines]
 
 
-def _may_stand(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:
-    """Which quotes may open a field, or what they escape, and which may close one; each of shape (n,)."""
-    before, behind = octets[quotes - 1], octets.take(quotes + 1, mode="clip")
-    may_open = (before == delimiter) | (before == _LINE_FEED) | (before == _QUOTE)
-    may_open[0] |= quotes[0] == 0
-    # What follows the last byte is not known yet. Wrong or right, its record does not end in this buffer.
-    may_close = (behind == delimiter) | (behind == _LINE_FEED) | (behind == _QUOTE)
-    returns = np.flatnonzero(behind == _CARRIAGE_RETURN)
-    may_close[returns] = octets.take(quotes[returns] + 2, mode="clip") == _LINE_FEED
+def inside_quotes(is_quote: Flags) -> Flags:
+    """Whether the number of quotes up to each byte, itself included, is odd; shape (n,), as `is_quote`.
+
+    So it is for what stands in quotes, and for the quote that opens them.
+    """
+    # Eight bytes at a time, as the bits of one.
+    runs = _RUNNING_PARITY[np.packbits(is_quote)]
+    is_odd = runs & 1
+    # All bits of a run are turned over where the runs before it have an odd number of quotes.
+    runs ^= (-((np.cumsum(is_odd) - is_odd) & 1)).astype(np.uint8)
+    return np.unpackbits(runs, count=len(is_quote)).view(np.bool_)
+
+
+def _neighbours(octets: Octets, is_quote: Flags, delimiter: int) -> tuple[Flags, Flags]:
+    """Where a quote may open a field or be what is escaped, and where one may close a field; each of shape (n,)."""
+    is_line_feed = octets == _LINE_FEED
+    fits = (octets == delimiter) | is_line_feed | is_quote
+    # What stands outside the buffer is taken to fit. Behind it nothing is known yet: right or wrong, the record does
+    # not end in this buffer.
+    may_open, may_close = np.ones((2, len(octets)), dtype=np.bool_)
+    may_open[1:] = fits[:-1]
+    may_close[:-1] = fits[1:]
+    may_close[:-2] |= (octets[1:-1] == _CARRIAGE_RETURN) & is_line_feed[2:]
     return may_open, may_close
 
 

@@ -1,17 +1,14 @@
 """The transform gives what `Framer` and `RowMapper` give, of every export, and takes regular records in blocks."""
 
-import random
 from bisect import bisect_left
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.framing import BOM, BrokenLine, Framer, Position, Record
+from pipeline.core.framing import BOM, BrokenLine, Framer, Record
 from pipeline.core.mapping import Mapped, RowMapper, plan_columns
-from pipeline.core.model import Reason
 from pipeline.core.transform import Transform
 from tests.core.builders import assert_same, read_header
 from tests.strategies import Export, exports, mixed_exports, raw_exports
@@ -141,7 +138,20 @@ class TestAnything:
             st.sampled_from(
                 [b"u1,a,b\n"] * 8
                 + [b'"u1","a","b"\n', b'u1,"a\n",b\r\n', b'u1,"a""\n""",b\n', b"\n", b"\r\n", b"u1,,\n"]
-                + [b'"', b'""', b'"\r', b"\r", b",", b"\xff", b"\xc3", b"\0", b"x", b'u1,a"b,c\n', b'u1,"a"b,c\n', b"u1\n"]
+                + [
+                    b'"',
+                    b'""',
+                    b'"\r',
+                    b"\r",
+                    b",",
+                    b"\xff",
+                    b"\xc3",
+                    b"\0",
+                    b"x",
+                    b'u1,a"b,c\n',
+                    b'u1,"a"b,c\n',
+                    b"u1\n",
+                ]
             ),
             max_size=60,
         ).map(b"".join),
