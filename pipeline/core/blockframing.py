@@ -35,10 +35,6 @@ from pipeline.core.model import Flags, Offsets
 Octets = npt.NDArray[np.uint8]
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
-#: By byte: for each of its bits whether the number of bits set up to it, itself included, is odd.
-_RUNNING_PARITY = np.packbits(
-    np.bitwise_xor.accumulate(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1), axis=1
-).ravel()
 #: With more irregular records than one in so many lines, a block goes to the exact framer whole.
 _LINES_PER_IRREGULAR = 4
 
@@ -224,12 +220,16 @@ def inside_quotes(is_quote: Flags) -> Flags:
 
     So it is for what stands in quotes, and for the quote that opens them.
     """
-    # Eight bytes at a time, as the bits of one.
-    runs = _RUNNING_PARITY[np.packbits(is_quote)]
-    is_odd = runs & 1
-    # All bits of a run are turned over where the runs before it have an odd number of quotes.
-    runs ^= (-((np.cumsum(is_odd) - is_odd) & 1)).astype(np.uint8)
-    return np.unpackbits(runs, count=len(is_quote)).view(np.bool_)
+    # 64 bytes at a time, as the bits of one word.
+    packed = np.packbits(is_quote, bitorder="little")
+    words = np.zeros(-(-len(packed) // 8), dtype="<u8")
+    words.view(np.uint8)[: len(packed)] = packed
+    for shift in (1, 2, 4, 8, 16, 32):
+        words ^= words << np.uint64(shift)
+    # All bits of a word are turned over where the words before it have an odd number of quotes.
+    is_odd = words >> np.uint64(63)
+    words ^= -((np.cumsum(is_odd) - is_odd) & np.uint64(1))
+    return np.unpackbits(words.view(np.uint8), count=len(is_quote), bitorder="little").view(np.bool_)
 
 
 def _neighbours(octets: Octets, is_quote: Flags, delimiter: int) -> tuple[Flags, Flags]:

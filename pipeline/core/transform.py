@@ -8,11 +8,17 @@ from pipeline.core.blockmapping import BlockMapper
 from pipeline.core.framing import MAX_RECORD_BYTES, START, Position
 from pipeline.core.mapping import Mapped, RowMapper
 
+#: Larger than all arrays for one block together, in bytes.
+_WORKING_BYTES = 4_194_304
+
 
 class Transform:
     """Maps an export fed block by block from `start` on, behind its header; `exact` says what its records mean."""
 
     def __init__(self, exact: RowMapper, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+        # The memory of large arrays goes back to the system when they are freed, and comes back page by page: that took
+        # half of the time. The allocator of glibc keeps what is smaller than the largest block that it saw freed.
+        bytearray(_WORKING_BYTES)
         self._framer = BlockFramer(exact.delimiter, start=start, max_record_bytes=max_record_bytes)
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])
