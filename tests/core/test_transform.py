@@ -327,7 +327,7 @@ class TestBlocksOfARealisticSize:
     @pytest.mark.parametrize("seed", range(4))
     def test_a_few_irregular_records_in_many(self, seed: int, ending: bytes) -> None:
         draw = random.Random(seed)
-        odd = [record for record, _ in IRREGULAR.values() if len(record) < 1_000]
+        odd = [record for record, _ in IRREGULAR.values() if len(record) < 1_000 and not record.endswith(b"\r\r\n")]
         rows = [record for record, _ in REGULAR.values()]
         lines = []
         irregular = 0
