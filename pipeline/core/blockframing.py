@@ -27,7 +27,6 @@ from pipeline.core.framing import (
     Framer,
     Position,
     Record,
-    frame_record,
     start_of_line,
 )
 from pipeline.core.model import Flags, Offsets
@@ -35,8 +34,6 @@ from pipeline.core.model import Flags, Offsets
 Octets = npt.NDArray[np.uint8]
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
-#: With more irregular records than one in so many lines, a block goes to the exact framer whole.
-_LINES_PER_IRREGULAR = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +70,15 @@ class Framed:
         places = np.flatnonzero(odd)
         if not len(places):
             return self
-        others = self.others + [self._record(int(place), delimiter) for place in places]
+        framer = Framer(delimiter)
+        others = [*self.others]
+        for place in places.tolist():
+            start = int(self.ends[place - 1]) if place else 0
+            framed = framer.frame_one(self.data, start, int(self.lines[place]))
+            assert framed is not None  # noqa: S101 - a regular record ends in the block
+            others.append(framed[0])
         data, ends = without(self.data, self.ends, odd)
         return Framed(data, ends, self.lines[~odd], sorted(others, key=lambda record: record.line))
-
-    def _record(self, index: int, delimiter: bytes) -> Record | BrokenLine:
-        start = int(self.ends[index - 1]) if index else 0
-        framed = frame_record(self.data, start, line=int(self.lines[index]), delimiter=delimiter)
-        assert framed is not None  # noqa: S101 - a regular record ends in the block
-        return framed[0]
 
 
 def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
@@ -145,10 +142,7 @@ class BlockFramer:
         line_ends = np.flatnonzero(octets == _LINE_FEED) + 1
         others: list[Record | BrokenLine] = []
         if b'"' in buffer:
-            cut = self._cut(octets, line_ends, others)
-            if cut is None:
-                return self._frame_by_the_letter()
-            last_lines, is_other = cut
+            last_lines, is_other = self._cut(octets, line_ends, others)
         else:
             last_lines, is_other = np.arange(len(line_ends)), np.zeros(len(line_ends), dtype=np.bool_)
         if not len(last_lines):
@@ -164,13 +158,8 @@ class BlockFramer:
         self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
         return Framed(data, ends, lines[~dropped], others)
 
-    def _cut(
-        self, octets: Octets, line_ends: Offsets, others: list[Record | BrokenLine]
-    ) -> tuple[Offsets, Flags] | None:
-        """The last line of each record, by index, and whether it was framed by the letter, into `others`.
-
-        None if too many would be.
-        """
+    def _cut(self, octets: Octets, line_ends: Offsets, others: list[Record | BrokenLine]) -> tuple[Offsets, Flags]:
+        """The last line of each record, by index, and whether it was framed by the letter, into `others`."""
         is_quote = octets == _QUOTE
         is_inside = inside_quotes(is_quote)
         may_open, may_close = _neighbours(octets, is_quote, self._delimiter[0])
@@ -183,8 +172,9 @@ class BlockFramer:
 
     def _cut_around(
         self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
-    ) -> tuple[Offsets, Flags] | None:
+    ) -> tuple[Offsets, Flags]:
         """The same where quotes are out of place; `before` are how many quotes stand before each line feed."""
+        framer = Framer(self._delimiter, max_record_bytes=self._max_record_bytes)
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
         # Of the run of regular records: the index of its first line and of the first quote that is not before it.
         line = quote = 0
@@ -193,19 +183,12 @@ class BlockFramer:
             is_last[line:stop] = (before[line:stop] - quote) & 1 == 0
             ended = np.flatnonzero(is_last[line:stop])
             line += int(ended[-1]) + 1 if len(ended) else 0
-            framed = frame_record(
-                self._buffer,
-                int(line_ends[line - 1]) if line else 0,
-                line=self.position.line + line,
-                delimiter=self._delimiter,
-                max_record_bytes=self._max_record_bytes,
-            )
+            start = int(line_ends[line - 1]) if line else 0
+            framed = framer.frame_one(self._buffer, start, self.position.line + line)
             if framed is None:
                 break
             record, end = framed
             others.append(record)
-            if len(others) * _LINES_PER_IRREGULAR > len(line_ends):
-                return None
             last = int(np.searchsorted(line_ends, end))
             is_last[last] = is_other[last] = True
             line, quote = last + 1, int(before[last])

@@ -11,6 +11,7 @@ sees each in its place. So the exact mapper decides whatever is not plain.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from pipeline.core.mapping import (
     SAFE_VALUE_CHARACTERS,
     Mapped,
     RowMapper,
+    is_utf8,
 )
 from pipeline.core.model import Flags, Offsets, Rows, Warnings
 
@@ -33,6 +35,8 @@ _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
 #: Encoding makes of one byte at most so many.
 _MAX_GROWTH = 3
+#: So many rows at a time are looked through for those that are not UTF-8.
+_ROWS_PER_PIECE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +161,7 @@ class BlockMapper:
         ends = np.flatnonzero(octets == _LINE_FEED) + 1
         starts = np.concatenate([[0], ends[:-1]])[: len(ends)]
         # An id that grew ends later than here, and has no comma in it.
-        if len(ends) and not (octets[starts + id_lengths] == _COMMA).all():
+        if not (octets[starts + id_lengths] == _COMMA).all():
             commas = np.flatnonzero(octets == _COMMA)
             id_lengths = commas[:: len(self._plan.parameters)] - starts
         return Rows(body, ends, id_lengths, lines, hash_ids(body, starts, id_lengths, self._exact.salt))
@@ -170,15 +174,13 @@ def _is_no_text(framed: Framed) -> Flags:
     if b"\0" in data:
         nuls = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0)
         is_bad[np.searchsorted(ends, nuls, side="right")] = True
-    start = 0
-    while start < len(data) and not data.isascii():
-        try:
-            data[start:].decode()
-            break
-        except UnicodeDecodeError as error:
-            row = int(np.searchsorted(ends, start + error.start, side="right"))
-            is_bad[row] = True
-            start = int(ends[row])
+    if is_utf8(data):
+        return is_bad
+    starts = [0, *ends.tolist()]
+    for first in range(0, len(ends), _ROWS_PER_PIECE):
+        piece = starts[first : first + _ROWS_PER_PIECE + 1]
+        if not is_utf8(data[piece[0] : piece[-1]]):
+            is_bad[first : first + _ROWS_PER_PIECE] |= [not is_utf8(data[a:b]) for a, b in pairwise(piece)]
     return is_bad
 
 

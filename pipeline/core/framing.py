@@ -88,16 +88,6 @@ def start_of_line(buffer: bytes, index: int) -> int:
     return start
 
 
-def frame_record(
-    buffer: bytes, start: int, *, line: int, delimiter: bytes, max_record_bytes: int = MAX_RECORD_BYTES
-) -> tuple[Record | BrokenLine, int] | None:
-    """The record that begins at `start` of a buffer and is not empty, and where the next one begins.
-
-    None if the buffer, which is at most `max_record_bytes` long, ends before it does.
-    """
-    return Framer(delimiter, start=Position(start, line), max_record_bytes=max_record_bytes).frame_one(buffer)
-
-
 class Framer:
     """Frames an export fed block by block; holds at most one record and one block in memory."""
 
@@ -137,12 +127,16 @@ class Framer:
         self._at_end = True
         return self._frame()
 
-    def frame_one(self, buffer: bytes) -> tuple[Record | BrokenLine, int] | None:
-        """What `frame_record` says, of a framer whose position is in this buffer."""
-        self._buffer = buffer
+    def frame_one(self, buffer: bytes, start: int, line: int) -> tuple[Record | BrokenLine, int] | None:
+        """Of a buffer not fed: the record that begins at `start`, on that line, and where the next one begins.
+
+        The record is not empty, and the buffer at most as long as a record may be. None if it ends before the record
+        does. A framer used so frames nothing else.
+        """
+        self._buffer, self._line = buffer, line
         framed: list[Record | BrokenLine] = []
         try:
-            end = self._frame_slowly(self._offset, buffer.find(b"\n", self._offset), framed)
+            end = self._frame_slowly(start, buffer.find(b"\n", start), framed)
         except _NeedMore:
             return None
         return framed[0], end

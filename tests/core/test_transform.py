@@ -254,6 +254,24 @@ class TestOneAmongMany:
         assert both.transform.exact_records == 0
         both.finish()
 
+    def test_a_field_too_few_and_one_too_many(self) -> None:
+        both = Both(HEADER + ROW * 10 + b"u2,x\nu3,x,y,z\n" + ROW * 10)
+        both.feed(both.behind)
+        assert both.transform.exact_records == 2
+
+    def test_an_irregular_record_at_the_end_of_a_block(self) -> None:
+        both = Both(HEADER + ROW * 20 + b'u2,5" pipe,y\n' + ROW)
+        both.feed(ROW * 20 + b'u2,5" p')
+        assert both.transform.exact_records == 0
+        both.feed(b"ipe,y\n" + ROW)
+        assert both.transform.exact_records == 1
+
+    def test_rows_that_are_not_utf_8_among_many(self) -> None:
+        bad = {0, 63, 64, 200, 299}
+        values = [b"\xe9" if number in bad else "é".encode() for number in range(300)]
+        both = read_all(HEADER + b"".join(b"u2,%s,y\n" % value for value in values))
+        assert both.transform.exact_records == 5
+
     @pytest.mark.parametrize("on_delimiter", ["replace", "reject"])
     @pytest.mark.parametrize("value", [b'"x,y"', b'"x\ny"', b'"x\ry"', b"x\ry", b'"x\r\ny"'])
     def test_values_with_delimiters_that_are_not_to_be_encoded(self, value: bytes, on_delimiter: str) -> None:
