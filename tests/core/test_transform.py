@@ -259,6 +259,11 @@ class TestOneAmongMany:
         both.feed(both.behind)
         assert both.transform.exact_records == 2
 
+    def test_a_nul_beside_bytes_that_are_not_utf_8(self) -> None:
+        both = Both(HEADER + ROW * 10 + b"u2,\0,y\nu3,\xff,y\n" + ROW * 10)
+        both.feed(both.behind)
+        assert both.transform.exact_records == 2
+
     def test_an_irregular_record_at_the_end_of_a_block(self) -> None:
         both = Both(HEADER + ROW * 20 + b'u2,5" pipe,y\n' + ROW)
         both.feed(ROW * 20 + b'u2,5" p')
