@@ -1,6 +1,5 @@
 """The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,52 +8,42 @@ from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import InputError
 from pipeline.core.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
 from pipeline.core.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
+from pipeline.core.transform import Transform
 from pipeline.edges.exports import Export, open_export
 from pipeline.settings_sections import ExportSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Records that were read together, what became of them, and where reading goes on behind them."""
+    """What became of records that were read together, and where reading goes on behind them."""
 
-    records: list[Record | BrokenLine]
     mapped: Mapped
     end: Position
 
 
 class RowSource:
-    """Made by `open_rows`; `plan` says what is sent."""
+    """Made by `open_rows`; `plan` says what is sent, and `behind` was read already."""
 
-    def __init__(
-        self, export: Export, framer: Framer, plan: ColumnPlan, mapper: RowMapper, first: list[Record | BrokenLine]
-    ) -> None:
+    def __init__(self, export: Export, transform: Transform, plan: ColumnPlan, behind: bytes) -> None:
         self.plan = plan
         self._export = export
-        self._framer = framer
-        self._mapper = mapper
-        self._framed = first
+        self._transform = transform
+        self._behind = behind
         self._is_at_end = False
 
     async def read(self) -> Block | None:
         """The next records, possibly none; None at the end of the export."""
-        framed, self._framed = self._framed, []
-        if not framed:
-            if self._is_at_end:
-                return None
-            block = await self._export.read_block()
-            self._is_at_end = not block
-            framed = self._framer.feed(block) if block else self._framer.finish()
-        return Block(framed, self._mapper.map(framed), self._framer.position)
+        if self._is_at_end:
+            return None
+        block, self._behind = self._behind or await self._export.read_block(), b""
+        self._is_at_end = not block
+        mapped = self._transform.feed(block) if block else self._transform.finish()
+        return Block(mapped, self._transform.position)
 
     def split(self, block: Block, row: int) -> tuple[Block, Block]:
-        """The block just read in two: up to its row to send of that index, and from it on."""
-        line = int(block.mapped.rows.lines[row])
-        index = bisect_left(block.records, line, key=lambda record: record.line)
-        first, rest = block.records[:index], block.records[index:]
-        return (
-            Block(first, self._mapper.map(first), self._framer.position_of(line)),
-            Block(rest, self._mapper.map(rest), block.end),
-        )
+        """The last block, just read or what a split left of it, in two: up to its row of that index, and from it on."""
+        first, middle, rest = self._transform.split(int(block.mapped.rows.lines[row]))
+        return Block(first, middle), Block(rest, block.end)
 
 
 async def open_rows(
@@ -78,7 +67,7 @@ async def open_rows(
     else:
         start = await _read_start(export, settings.delimiter)
     plan = plan_columns(
-        read_header(start.framed[0]),
+        read_header(start.header),
         id_column=settings.id_column,
         id_kind=settings.id_kind,
         columns=settings.columns,
@@ -94,42 +83,45 @@ async def open_rows(
         salt=salt,
     )
     if not checkpoint.digest_bytes:
-        return RowSource(export, start.framer, plan, mapper, start.framed[1:])
+        return RowSource(export, Transform(mapper, start=start.end), plan, start.behind)
     behind = await export.skip_to(
         checkpoint.position.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
     )
-    framer = Framer(start.delimiter, start=checkpoint.position)
-    return RowSource(export, framer, plan, mapper, framer.feed(behind))
+    return RowSource(export, Transform(mapper, start=checkpoint.position), plan, behind)
 
 
 async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
     """The column names of an export. Raises `InputError` (65, 66)."""
     async with open_export(path) as export:
         start = await _read_start(export, delimiter)
-        return read_header(start.framed[0])
+        return read_header(start.header)
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """The beginning of an export, framed as far as it takes to have its header."""
+    """The beginning of an export: its header, where the first record behind it begins, and what of it was read."""
 
-    framer: Framer
+    header: Record | BrokenLine
     delimiter: bytes
-    framed: list[Record | BrokenLine]
+    end: Position
+    behind: bytes
 
 
 async def _read_start(export: Export, delimiter: str) -> _Start:
     block = await export.read_block()
     head = block.removeprefix(BOM)
     found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
-    framer = Framer(found, start=Position(offset=len(block) - len(head)))
+    start = Position(offset=len(block) - len(head))
+    framer = Framer(found, start=start)
     framed = framer.feed(head)
     while not framed and (block := await export.read_block()):
+        head += block
         framed = framer.feed(block)
     framed = framed or framer.finish()
     if not framed:
         raise InputError(f"{export.path} is empty: it has not even a header line.", line=1)
-    return _Start(framer, found, framed)
+    end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
+    return _Start(framed[0], found, end, head[end.offset - start.offset :])
 
 
 def read_header(first: Record | BrokenLine) -> list[str]:

@@ -226,6 +226,23 @@ ENDINGS = {
 }
 
 
+def options_to_read(draw: st.DrawFn, header: Header, delimiter: str, *, auto: bool) -> dict[str, Any]:
+    """Keyword arguments that say how to read an export with this header."""
+    id_kind = draw(st.sampled_from(["thirdPartyId", "pcId"]))
+    head_bytes = len("batch=" + ",".join([id_kind, *header.parameters().values()]) + "\n")
+    small = st.integers(4, 600).map(lambda row_bytes: head_bytes + row_bytes)
+    return {
+        "id_column": header.names[header.id_at],
+        "columns": header.columns,
+        "unlisted": header.unlisted,
+        "delimiter": "auto" if auto else delimiter,
+        "on_delimiter": draw(st.sampled_from(["encode", "replace", "reject"])),
+        "replacement": draw(st.sampled_from([" ", "_", " / ", "%é"])),
+        "max_bytes": draw(st.one_of(st.just(MAX_BYTES), st.just(MAX_BYTES), small)),
+        "id_kind": id_kind,
+    }
+
+
 @st.composite
 def exports(draw: st.DrawFn, *, max_records: int = 10) -> Export:
     """Exports with every fault there is but a record over the length limit, and the options to read them.
@@ -253,20 +270,7 @@ def exports(draw: st.DrawFn, *, max_records: int = 10) -> Export:
     if parts[-1] == b"" and draw(st.booleans()):
         del parts[-2:]
 
-    id_kind = draw(st.sampled_from(["thirdPartyId", "pcId"]))
-    head_bytes = len("batch=" + ",".join([id_kind, *header.parameters().values()]) + "\n")
-    small = st.integers(4, 600).map(lambda row_bytes: head_bytes + row_bytes)
-    options: dict[str, Any] = {
-        "id_column": header.names[header.id_at],
-        "columns": header.columns,
-        "unlisted": header.unlisted,
-        "delimiter": "auto" if auto else delimiter,
-        "on_delimiter": draw(st.sampled_from(["encode", "replace", "reject"])),
-        "replacement": draw(st.sampled_from([" ", "_", " / ", "%é"])),
-        "max_bytes": draw(st.one_of(st.just(MAX_BYTES), st.just(MAX_BYTES), small)),
-        "id_kind": id_kind,
-    }
-    return Export(b"".join(parts), options)
+    return Export(b"".join(parts), options_to_read(draw, header, delimiter, auto=auto))
 
 
 @st.composite
@@ -285,3 +289,29 @@ def raw_exports(draw: st.DrawFn, *, max_size: int = 40) -> Export:
         "id_kind": "thirdPartyId",
     }
     return Export(header + draw(st.sampled_from([b"\n", b"\r\n"])) + draw(raw_bytes(max_size=max_size)), options)
+
+
+#: Ids for which no row is rejected unless the options say so.
+_PLAIN_IDS = ["u1", "u2", "u3", "é", "id 4", "50%&=", 'i"d', "a,b;c|d\te", "a\nb", "a\rb", "i" * 128]
+_IRREGULAR: list[Maker] = [broken_record, ragged_record, empty_record, sound_record, heavy_record, blank_line, raw_line]
+
+
+@st.composite
+def mixed_exports(draw: st.DrawFn) -> Export:
+    """Exports most of whose records are sound, many more than of others, so that they are worth reading in blocks."""
+    delimiter = draw(st.sampled_from(DELIMITERS))
+    header = draw(headers(line_breaks=True))
+    endings = st.sampled_from(draw(st.sampled_from([[b"\n"], [b"\r\n"], [b"\n", b"\r\n"]])))
+    ids = [cell for value in _PLAIN_IDS for cell in as_written(value, delimiter)]
+    sound = []
+    for _ in range(draw(st.integers(1, 6))):
+        cells = sound_record(draw, header, delimiter)
+        cells[header.id_at] = draw(st.sampled_from(ids))
+        sound.append(delimiter.encode().join(cells) + draw(endings))
+    body = [draw(st.sampled_from(sound)) for _ in range(draw(st.integers(0, 60)))]
+    for make in draw(st.lists(st.sampled_from(_IRREGULAR), max_size=5)):
+        line = delimiter.encode().join(make(draw, header, delimiter)) + draw(endings)
+        body.insert(draw(st.integers(0, len(body))), line)
+    body.append(draw(st.sampled_from([b"", b"", sound[0].rstrip(b"\r\n"), *TAILS])).replace(b"D", delimiter.encode()))
+    head = write_header(header, delimiter, quoted=True) + draw(endings)
+    return Export(head + b"".join(body), options_to_read(draw, header, delimiter, auto=False))

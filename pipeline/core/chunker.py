@@ -73,10 +73,12 @@ class Chunker:
         superseded = 0
         to_hold: list[int] = (first + np.flatnonzero(is_in_flight[:count])).tolist()
         is_full = False
-        for index in (first + np.flatnonzero(~is_new[:count] & ~is_in_flight[:count])).tolist():
-            if is_full or self._is_collision(rows, index):
+        again = first + np.flatnonzero(~is_new[:count] & ~is_in_flight[:count])
+        numbers = self._table.find(rows.hashes[again])
+        for index, number in zip(again.tolist(), numbers.tolist(), strict=True):
+            if is_full or self._is_collision(rows, index, number):
                 to_hold.append(index)
-            elif self._merge(rows, index):
+            elif self._merge(rows, index, number):
                 superseded += 1
             else:
                 is_full = True
@@ -101,11 +103,11 @@ class Chunker:
         if not len(taken):
             return
         starts, ends = rows.starts[taken], rows.ends[taken]
-        if len(taken) == taken[-1] + 1 - taken[0]:
-            self._body += memoryview(rows.body)[int(starts[0]) : int(ends[-1])]
-        else:
-            body = rows.body
-            self._body += b"".join([body[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
+        gaps = np.flatnonzero(np.diff(taken) != 1)
+        runs = zip(starts[[0, *(gaps + 1)]].tolist(), ends[[*gaps, -1]].tolist(), strict=True)
+        body = memoryview(rows.body)
+        for start, end in runs:
+            self._body += body[start:end]
         sizes = ends - starts
         last = self.rows + len(taken)
         self._reserve(last)
@@ -117,14 +119,12 @@ class Chunker:
         self.rows = last
         self.size_bytes += int(sizes.sum())
 
-    def _is_collision(self, rows: Rows, index: int) -> bool:
+    def _is_collision(self, rows: Rows, index: int, number: int) -> bool:
         """Whether the row of the open batch with the same hash has another id."""
-        text = rows.text(index)
-        return self._text(self._row_number(rows, index)).partition(b",")[0] != text.partition(b",")[0]
+        return self._text(number).partition(b",")[0] != rows.text(index).partition(b",")[0]
 
-    def _merge(self, rows: Rows, index: int) -> bool:
+    def _merge(self, rows: Rows, index: int, number: int) -> bool:
         """Merge a row into the one of its id; False, and nothing done, if the batch would grow too large."""
-        number = self._row_number(rows, index)
         earlier = self._text(number)
         merged = merge(earlier, rows.text(index))
         growth = len(merged) - len(earlier)
@@ -134,9 +134,6 @@ class Chunker:
         self._replaced[number] = merged
         self._lines[number] = rows.lines[index]
         return True
-
-    def _row_number(self, rows: Rows, index: int) -> int:
-        return int(self._table.find(rows.hashes[index : index + 1])[0])
 
     def _text(self, number: int) -> bytes:
         replaced = self._replaced.get(number)
@@ -168,6 +165,9 @@ class Chunker:
 
 def _is_first(hashes: Hashes) -> Flags:
     """Whether each hash occurs for the first time in the array."""
+    ordered = np.sort(hashes)
+    if (ordered[1:] != ordered[:-1]).all():
+        return np.ones(len(hashes), dtype=np.bool_)
     is_first = np.zeros(len(hashes), dtype=np.bool_)
     is_first[np.unique(hashes, return_index=True)[1]] = True
     return is_first

@@ -77,6 +77,17 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
         self.reason = reason
 
 
+def start_of_line(buffer: bytes, index: int) -> int:
+    """Where line `index` of a buffer begins, counted from 0.
+
+    Lines are lines: however records were cut, it begins behind so many line feeds.
+    """
+    start = 0
+    for _ in range(index):
+        start = buffer.index(b"\n", start) + 1
+    return start
+
+
 class Framer:
     """Frames an export fed block by block; holds at most one record and one block in memory."""
 
@@ -103,11 +114,8 @@ class Framer:
 
     def position_of(self, line: int) -> Position:
         """Where a record begins that the last `feed` or `finish` framed, by its line number."""
-        # Lines are lines: however records were cut, this one begins behind so many line feeds.
-        at = 0
-        for _ in range(line - self._last_start.line):
-            at = self._last_buffer.index(b"\n", at) + 1
-        return Position(self._last_start.offset + at, line)
+        offset = start_of_line(self._last_buffer, line - self._last_start.line)
+        return Position(self._last_start.offset + offset, line)
 
     def feed(self, block: bytes) -> list[Record | BrokenLine]:
         """The records that are whole after this block."""
@@ -118,6 +126,20 @@ class Framer:
         """The records that only the end of the file completes."""
         self._at_end = True
         return self._frame()
+
+    def frame_one(self, buffer: bytes, start: int, line: int) -> tuple[Record | BrokenLine, int] | None:
+        """Of a buffer not fed: the record that begins at `start`, on that line, and where the next one begins.
+
+        The record is not empty, and the buffer at most as long as a record may be. None if it ends before the record
+        does. A framer used so frames nothing else.
+        """
+        self._buffer, self._line = buffer, line
+        framed: list[Record | BrokenLine] = []
+        try:
+            end = self._frame_slowly(start, buffer.find(b"\n", start), framed)
+        except _NeedMore:
+            return None
+        return framed[0], end
 
     def _frame(self) -> list[Record | BrokenLine]:
         framed: list[Record | BrokenLine] = []

@@ -34,14 +34,11 @@ def hash_ids(body: bytes, starts: Offsets, lengths: Offsets, salt: int) -> Hashe
     padded = body + bytes(_WORD_BYTES)
     words = np.ndarray(shape=(len(body) + 1,), dtype="<u8", buffer=padded, strides=(1,))
     hashes = _mix(lengths.astype(np.uint64) * _GOLDEN ^ np.uint64(salt))
-    rows = np.arange(len(starts))
-    left = lengths
-    offset = 0
-    while len(rows):
-        word = words[starts[rows] + offset] & _LAST_WORD[np.minimum(left, _WORD_BYTES)]
+    hashes = _mix(hashes ^ (words[starts] & _LAST_WORD[np.minimum(lengths, _WORD_BYTES)]))
+    offset = _WORD_BYTES
+    while len(rows := np.flatnonzero(lengths > offset)):
+        word = words[starts[rows] + offset] & _LAST_WORD[np.minimum(lengths[rows] - offset, _WORD_BYTES)]
         hashes[rows] = _mix(hashes[rows] ^ word)
         offset += _WORD_BYTES
-        more = left > _WORD_BYTES
-        rows, left = rows[more], left[more] - _WORD_BYTES
     hashes[hashes == 0] = _GOLDEN
     return hashes

@@ -226,12 +226,13 @@ class RowMapper:
         max_row_bytes: int,
         salt: int,
     ) -> None:
+        self.plan = plan
+        self.delimiter = delimiter
+        self.on_delimiter = on_delimiter
+        self.max_row_bytes = max_row_bytes
+        self.salt = salt
         self._warnings = Warnings()
-        self._plan = plan
-        self._on_delimiter = on_delimiter
         self._replacement = replacement.encode()
-        self._max_row_bytes = max_row_bytes
-        self._salt = salt
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
         # A record of plain bytes only, at most this long, is within every limit on ids, values and rows.
@@ -258,14 +259,14 @@ class RowMapper:
                 texts.append(row)
                 id_lengths.append(row.index(b","))
                 lines.append(record.line)
-        return Mapped(pack_rows(texts, id_lengths, lines, self._salt), rejects, empty, self._warnings)
+        return Mapped(pack_rows(texts, id_lengths, lines, self.salt), rejects, empty, self._warnings)
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | None:
         """The encoded row of a record with its line feed, id first; None if all but the id is empty."""
         if isinstance(record, BrokenLine):
             return Reject(record.line, record.reason, None, record.raw)
         _, raw, fields, _ = record
-        is_short = len(raw) <= self._short_bytes and len(fields) == self._plan.field_count
+        is_short = len(raw) <= self._short_bytes and len(fields) == self.plan.field_count
         if is_short and not raw.translate(None, self._plain):
             # Most records are short and hold nothing to encode or to judge: they pay for nothing else.
             picked = self._pick(fields)
@@ -276,7 +277,7 @@ class RowMapper:
     def _encoded_by_the_letter(self, record: Record) -> bytes | Reject | None:
         reason = self._problem_of_record(record)
         fields = record.fields
-        profile_id = fields[self._plan.id_index] if len(fields) == self._plan.field_count else None
+        profile_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
         if reason or profile_id is None:
             return Reject(record.line, reason or Reason.FIELD_COUNT, profile_id, record.raw)
         cells: tuple[bytes, ...] = self._pick(fields)
@@ -284,16 +285,16 @@ class RowMapper:
         with_delimiter = 0
         if b"\n" in joined or b"\r" in joined or joined.count(b",") >= len(cells):
             with_delimiter = sum(map(has_delimiter, cells))
-            if self._on_delimiter == "reject" or (self._on_delimiter == "replace" and has_delimiter(profile_id)):
+            if self.on_delimiter == "reject" or (self.on_delimiter == "replace" and has_delimiter(profile_id)):
                 return Reject(record.line, Reason.DELIMITER, profile_id, record.raw)
-            if self._on_delimiter == "replace":
+            if self.on_delimiter == "replace":
                 cells = (profile_id, *(replace_delimiters(cell, self._replacement) for cell in cells[1:]))
             row = b",".join(map(encode, cells)) + b"\n"
         else:
             row = encode_joined(joined) + b"\n"
         if len(row) > self._short_bytes and self._attributes_bytes(cells) > MAX_ATTRIBUTES_BYTES:
             return Reject(record.line, Reason.ATTRIBUTES_TOO_LARGE, profile_id, record.raw)
-        if len(row) > self._max_row_bytes:
+        if len(row) > self.max_row_bytes:
             return Reject(record.line, Reason.ROW_TOO_LARGE, profile_id, record.raw)
         if not any(cells[1:]):
             return None
@@ -309,9 +310,9 @@ class RowMapper:
             return Reason.NUL_BYTE
         if not is_utf8(record.raw):
             return Reason.INVALID_UTF8
-        if len(record.fields) != self._plan.field_count:
+        if len(record.fields) != self.plan.field_count:
             return Reason.FIELD_COUNT
-        profile_id = record.fields[self._plan.id_index]
+        profile_id = record.fields[self.plan.id_index]
         if not profile_id:
             return Reason.EMPTY_ID
         if b"+" in profile_id or b"/" in profile_id:
@@ -332,7 +333,7 @@ class RowMapper:
         )
 
     def _count_empty_cells(self, row: bytes) -> None:
-        for parameter, cell in zip(self._plan.parameters, row[:-1].split(b",")[1:], strict=True):
+        for parameter, cell in zip(self.plan.parameters, row[:-1].split(b",")[1:], strict=True):
             if not cell:
                 self._warnings.empty_cells[parameter] += 1
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.core.encoding import merge
-from pipeline.core.mapping import pack_rows
-from pipeline.core.model import BatchContent, Flags, Hashes, Rows
+from pipeline.core.framing import Framer, Position, Record
+from pipeline.core.mapping import Mapped, pack_rows
+from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
 
 SALT = 42
 BODY_START = b"batch=thirdPartyId,a,b\n"
@@ -66,3 +67,42 @@ def rest_of(rows: Rows, first: int) -> Rows:
     return Rows(
         rows.body[start:], rows.ends[first:] - start, rows.id_lengths[first:], rows.lines[first:], rows.hashes[first:]
     )
+
+
+def joined(parts: Sequence[Mapped]) -> Mapped:
+    """What became of all the records of these parts."""
+    sizes = np.concatenate([np.diff(part.rows.ends, prepend=0) for part in parts])
+    rows = Rows(
+        b"".join(part.rows.body for part in parts),
+        np.cumsum(sizes),
+        np.concatenate([part.rows.id_lengths for part in parts]),
+        np.concatenate([part.rows.lines for part in parts]),
+        np.concatenate([part.rows.hashes for part in parts]),
+    )
+    warnings = Warnings()
+    for part in parts:
+        warnings.add(part.warnings)
+    return Mapped(
+        rows, [reject for part in parts for reject in part.rejects], sum(part.empty for part in parts), warnings
+    )
+
+
+def assert_same(one: Mapped, other: Mapped) -> None:
+    """Both say the same of the same records."""
+    assert one.rows.body == other.rows.body
+    for name in ("ends", "id_lengths", "lines", "hashes"):
+        ours, theirs = getattr(one.rows, name), getattr(other.rows, name)
+        assert ours.dtype == theirs.dtype
+        assert ours.tolist() == theirs.tolist(), name
+    assert one.rejects == other.rejects
+    assert (one.empty, one.read) == (other.empty, other.read)
+    assert one.warnings.as_dict() == other.warnings.as_dict()
+
+
+def read_header(data: bytes, delimiter: bytes, *, max_record_bytes: int) -> tuple[list[str], Position]:
+    """The column names of an export without a byte order mark, and where its first record begins."""
+    framer = Framer(delimiter, max_record_bytes=max_record_bytes)
+    framed = framer.feed(data) or framer.finish()
+    assert isinstance(framed[0], Record)
+    end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
+    return [name.decode() for name in framed[0].fields], end

@@ -182,8 +182,10 @@ def test_a_batch_is_sealed_only_where_the_next_row_does_not_fit(
             sealed = placer.seal()
             assert sealed.content
             assert sealed.content.size_bytes == START_BYTES + sum(map(len, texts_of(sealed.content))) <= max_bytes
-            # No id is in flight here: what is held would have merged, if there had been room.
-            refused = [text for held in held_of(sealed).values() for text in held] or [rows.text(0)]
+            # No id is in flight here: what is held would have merged, if there had been room. Held rows of one id have
+            # merged with each other, so what was refused is looked up as it came.
+            held = held_of(sealed)
+            refused = [text for text in texts if id_of(text) in held] or [rows.text(0)]
             assert sealed.content.rows <= max_rows
             assert sealed.content.rows == max_rows or sealed.content.size_bytes + max(map(len, refused)) > max_bytes
             placer = placer_of(max_bytes=max_bytes, max_rows=max_rows)

@@ -26,7 +26,7 @@ TestPromise.settings = settings(
 #: The first failure is enough; the same examples each time.
 UNGUARDED = settings(
     TestPromise.settings,
-    max_examples=500,
+    max_examples=2_000,
     derandomize=True,
     database=None,
     phases=[Phase.generate],

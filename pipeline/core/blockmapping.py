@@ -1,0 +1,262 @@
+"""Maps whole blocks of records at once: what `RowMapper` makes of them, at a fraction of the time.
+
+A block is turned into a table, of which commas and line feeds separate the cells and nothing else: quotes around
+fields are deleted, and what they protect becomes one byte that no UTF-8 text holds, a *stand-in*. Then the positions
+of the separators, shaped (rows, columns), say everything that there is to judge, and encoding is a few searches for
+single bytes over the whole block. A block that has no quotes, no CR, another order of columns or nothing to encode
+pays nothing for them but a look whether it is so.
+
+Rows that might be rejected, or are near a limit, are not judged here: they are set aside for the exact mapper, which
+sees each in its place. So the exact mapper decides whatever is not plain.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core.blockframing import Framed, inside_quotes, without
+from pipeline.core.encoding import STAND_INS, encode_table
+from pipeline.core.hashing import hash_ids
+from pipeline.core.mapping import (
+    MAX_ATTRIBUTES_BYTES,
+    SAFE_ID_CHARACTERS,
+    SAFE_VALUE_CHARACTERS,
+    Mapped,
+    RowMapper,
+    is_utf8,
+)
+from pipeline.core.model import Flags, Offsets, Rows, Warnings
+
+Octets = npt.NDArray[np.uint8]
+
+_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
+_STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
+#: Encoding makes of one byte at most so many.
+_MAX_GROWTH = 3
+#: So many rows at a time are looked through for those that are not UTF-8.
+_ROWS_PER_PIECE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """n rows of k cells; cell j of row i ends before `separators[i, j]`, a comma or, behind the last, a line feed."""
+
+    text: bytes
+    separators: Offsets
+
+    @property
+    def octets(self) -> Octets:
+        return np.frombuffer(self.text, dtype=np.uint8)
+
+    @property
+    def ends(self) -> Offsets:
+        """Where each row ends, behind its line feed; shape (n,)."""
+        return self.separators[:, -1] + 1
+
+
+class BlockMapper:
+    """Maps, encodes and judges what `BlockFramer` framed; `exact` does so for irregular records."""
+
+    def __init__(self, exact: RowMapper) -> None:
+        self._exact = exact
+        self._plan = exact.plan
+        self._delimiter = exact.delimiter
+        #: A row of at most so many bytes before encoding is within every limit on rows and attributes.
+        self._safe_bytes = min(
+            exact.max_row_bytes // _MAX_GROWTH, MAX_ATTRIBUTES_BYTES - sum(map(len, self._plan.parameters))
+        )
+        picked = [self._plan.id_index, *self._plan.cell_indexes]
+        self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
+        #: Records that the exact mapper saw.
+        self.exact_records = 0
+
+    def map(self, framed: Framed) -> Mapped:
+        """The rows to send and the rejects of these records, each in file order."""
+        framed = framed.set_aside(_is_no_text(framed), self._delimiter)
+        text, separators = self._separate(framed)
+        columns = self._plan.field_count
+        is_ragged = _is_ragged(text, separators, columns, len(framed.ends))
+        if is_ragged.any():
+            framed = framed.set_aside(is_ragged, self._delimiter)
+            text, separators = self._separate(framed)
+        table = self._pick(_Table(text, separators.reshape(-1, columns)))
+        return self._map_table(table, framed)
+
+    def _map_table(self, table: _Table, framed: Framed) -> Mapped:
+        """Of a table with the same rows as the regular records."""
+        warnings = Warnings()
+        flat = table.separators.ravel()
+        widths = np.diff(flat, prepend=-1) - 1
+        id_lengths = widths[:: table.separators.shape[1]]
+        sizes = np.diff(table.ends, prepend=0)
+        is_odd = (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes > self._safe_bytes)
+        is_odd |= _has_bad_id(table)
+        delimiters = _delimiters(table)
+        if self._exact.on_delimiter != "encode":
+            is_odd[np.searchsorted(table.ends, delimiters, side="right")] = True
+        # All separators but those of the id stand side by side.
+        is_empty = (sizes == id_lengths + table.separators.shape[1]) & ~is_odd
+        keep = ~(is_odd | is_empty)
+        if len(delimiters):
+            cells = np.unique(np.searchsorted(flat, delimiters))
+            warnings.value_with_delimiter = int(np.count_nonzero(keep[cells // table.separators.shape[1]]))
+        self._count_blank(widths, keep, warnings)
+        if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
+            warnings.value_over_256_characters = _count_long(table, widths, keep)
+        text, _ = without(table.text, table.ends, ~keep)
+        rows = self._encode(text, id_lengths[keep], framed.lines[keep])
+        others = framed.set_aside(is_odd, self._delimiter).others
+        fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
+        if not others:
+            return fast
+        self.exact_records += len(others)
+        return _merge(fast, self._exact.map(others))
+
+    def _count_blank(self, widths: Offsets, keep: Flags, warnings: Warnings) -> None:
+        columns = 1 + len(self._plan.parameters)
+        blank = np.flatnonzero(widths == 0)
+        blank = blank[keep[blank // columns]]
+        counts = np.bincount(blank % columns, minlength=columns)[1:].tolist()
+        for parameter, count in zip(self._plan.parameters, counts, strict=True):
+            if count:
+                warnings.empty_cells[parameter] = count
+
+    def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
+        """The text of a table of these records, and where its separators are, shape (n,)."""
+        text = framed.data
+        if b'"' in text:
+            text = _protect(text, self._delimiter[0])
+        if self._delimiter != b",":
+            text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","), b'"')
+        elif b'"' in text:
+            # Where quotes are many, looking at every byte is faster than looking for them.
+            text = text.translate(None, b'"') if text.count(b'"', 0, 4096) > 64 else text.replace(b'"', b"")
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n")
+        octets = np.frombuffer(text, dtype=np.uint8)
+        return text, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
+
+    def _pick(self, table: _Table) -> _Table:
+        """The table with the id first, and only the columns that are sent."""
+        if self._picked is None or not len(table.separators):
+            return table
+        flat = table.separators.ravel()
+        shape = table.separators.shape
+        starts = np.concatenate([[0], flat[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
+        sizes = (np.diff(flat, prepend=-1)).reshape(shape)[:, self._picked].ravel()
+        ends = np.cumsum(sizes)
+        places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+        octets = table.octets[places]
+        separators = (ends - 1).reshape(-1, len(self._picked))
+        octets[separators[:, :-1]] = _COMMA
+        octets[separators[:, -1]] = _LINE_FEED
+        return _Table(octets.tobytes(), separators)
+
+    def _encode(self, text: bytes, id_lengths: Offsets, lines: Offsets) -> Rows:
+        """The rows of a table; `id_lengths` (n,) are those before encoding."""
+        body = encode_table(text)
+        octets = np.frombuffer(body, dtype=np.uint8)
+        ends = np.flatnonzero(octets == _LINE_FEED) + 1
+        starts = np.concatenate([[0], ends[:-1]])[: len(ends)]
+        # An id that grew ends later than here, and has no comma in it.
+        if not (octets[starts + id_lengths] == _COMMA).all():
+            commas = np.flatnonzero(octets == _COMMA)
+            id_lengths = commas[:: len(self._plan.parameters)] - starts
+        return Rows(body, ends, id_lengths, lines, hash_ids(body, starts, id_lengths, self._exact.salt))
+
+
+def _is_no_text(framed: Framed) -> Flags:
+    """Which records hold a NUL or are not valid UTF-8; shape (n,)."""
+    data, ends = framed.data, framed.ends
+    is_bad = np.zeros(len(ends), dtype=np.bool_)
+    if b"\0" in data:
+        nuls = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0)
+        is_bad[np.searchsorted(ends, nuls, side="right")] = True
+    if is_utf8(data):
+        return is_bad
+    starts = [0, *ends.tolist()]
+    for first in range(0, len(ends), _ROWS_PER_PIECE):
+        piece = starts[first : first + _ROWS_PER_PIECE + 1]
+        if not is_utf8(data[piece[0] : piece[-1]]):
+            is_bad[first : first + _ROWS_PER_PIECE] |= [not is_utf8(data[a:b]) for a, b in pairwise(piece)]
+    return is_bad
+
+
+def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Flags:
+    """Which of the rows have another number of cells; shape (n,)."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    if len(separators) == rows * columns and (octets[separators[columns - 1 :: columns]] == _LINE_FEED).all():
+        return np.zeros(rows, dtype=np.bool_)
+    is_ragged: Flags = np.diff(np.flatnonzero(octets[separators] == _LINE_FEED), prepend=-1) != columns
+    return is_ragged
+
+
+def _protect(data: bytes, delimiter: int) -> bytes:
+    """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
+    octets = np.frombuffer(bytearray(data), dtype=np.uint8)
+    is_quote = octets == _QUOTE
+    is_inside = inside_quotes(is_quote)
+    is_mark = (octets == delimiter) | (octets == _LINE_FEED)
+    if b"\r" in data:
+        is_mark |= octets == _CARRIAGE_RETURN
+    is_mark &= is_inside
+    # A quote that opens right behind one that closes is the second of a doubled one.
+    is_mark[1:] |= is_quote[1:] & is_quote[:-1] & is_inside[1:]
+    places = np.flatnonzero(is_mark)
+    octets[places] = _STAND_INS[octets[places]]
+    return octets.tobytes()
+
+
+def _has_bad_id(table: _Table) -> Flags:
+    """Which rows have a character in their id that Target takes for something else; shape (n,)."""
+    is_bad = np.zeros(len(table.separators), dtype=np.bool_)
+    for byte in b"+/":
+        if byte in table.text:
+            places = np.flatnonzero(table.octets == byte)
+            rows = np.searchsorted(table.ends, places, side="right")
+            is_bad[rows[places < table.separators[rows, 0]]] = True
+    return is_bad
+
+
+def _delimiters(table: _Table) -> Offsets:
+    """Where in values there is a comma or a line break, shape (n,)."""
+    is_delimiter = table.octets >= min(STAND_INS[byte] for byte in b",\r\n")
+    if _CARRIAGE_RETURN in table.text:
+        is_delimiter |= table.octets == _CARRIAGE_RETURN
+    return np.flatnonzero(is_delimiter)
+
+
+def _count_long(table: _Table, widths: Offsets, keep: Flags) -> int:
+    """How many values of the rows to keep have too many characters."""
+    long = np.flatnonzero(widths > SAFE_VALUE_CHARACTERS)
+    long = long[keep[long // table.separators.shape[1]]]
+    ends = table.separators.ravel()[long]
+    # Each character has one byte that does not go on with one, and so have the stand-ins.
+    is_first = table.octets & 0xC0 != 0x80
+    counts = [int(np.count_nonzero(is_first[end - width : end])) for end, width in zip(ends, widths[long], strict=True)]
+    return sum(count > SAFE_VALUE_CHARACTERS for count in counts)
+
+
+def _merge(fast: Mapped, exact: Mapped) -> Mapped:
+    """Both in the order of their lines; only `exact` has rejects."""
+    fast.warnings.add(exact.warnings)
+    empty = fast.empty + exact.empty
+    if not len(exact.rows):
+        return Mapped(fast.rows, exact.rejects, empty, fast.warnings)
+    first, second = fast.rows, exact.rows
+    places = np.searchsorted(first.lines, second.lines)
+    starts = [0, *np.concatenate([[0], first.ends])[places].tolist()]
+    pieces = [first.body[start:end] for start, end in zip(starts, [*starts[1:], len(first.body)], strict=True)]
+    texts = [second.text(index) for index in range(len(second))]
+    body = b"".join([piece for pair in zip(pieces, [*texts, b""], strict=True) for piece in pair])
+    sizes = np.insert(np.diff(first.ends, prepend=0), places, np.diff(second.ends, prepend=0))
+    rows = Rows(
+        body,
+        np.cumsum(sizes),
+        np.insert(first.id_lengths, places, second.id_lengths),
+        np.insert(first.lines, places, second.lines),
+        np.insert(first.hashes, places, second.hashes),
+    )
+    return Mapped(rows, exact.rejects, empty, fast.warnings)
