@@ -90,5 +90,7 @@ def _memory(pid: int) -> tuple[int, int]:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
         return 0, 0
-    kibibytes = {name: int(text.split()[0]) for name, _, text in (line.partition(":") for line in lines if "kB" in line)}
+    kibibytes = {
+        name: int(text.split()[0]) for name, _, text in (line.partition(":") for line in lines if "kB" in line)
+    }
     return kibibytes.get("VmRSS", 0) * 1024, kibibytes.get("VmHWM", 0) * 1024
