@@ -1,8 +1,8 @@
 """Exports for the benchmark, of seven kinds, seeded: every run reads the same bytes.
 
-`plain` is the mix of a CRM: 12 columns, some 80 bytes a row, 3 % of fields with something to encode, 6 % of records with
-a quoted field (0.35 % of all with a line break in it), 2 % of rows whose id came before, anywhere in the file. The others
-are `plain` but for one thing:
+`plain` is the mix of a CRM: 12 columns, some 80 bytes a row, 3 % of fields with something to encode, 6 % of records
+with a quoted field (0.35 % of all with a line break in it), 2 % of rows whose id came before, anywhere in the file. The
+others are `plain` but for one thing:
 
 clean      nothing to encode, nothing quoted
 dirty      four fields or more to encode in every row, one of them not ASCII
@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 
 VARIANTS = ("plain", "clean", "dirty", "quote-all", "crlf-bad", "wide", "id-dense")
 ID_COLUMN = "customer_id"
-COLUMNS = (ID_COLUMN, *"tier ltv segment city last_order channel score note lang points opt_in".split())
+_ATTRIBUTES = ("tier", "ltv", "segment", "city", "last_order", "channel", "score", "note", "lang", "points", "opt_in")
+COLUMNS = (ID_COLUMN, *_ATTRIBUTES)
 #: Columns that `wide` has more.
 EXTRA_COLUMNS = tuple(f"attribute_{number}" for number in range(len(COLUMNS), 120))
 REPEATED_IDS = 0.02
 QUOTED_RECORDS = 0.06
 LINE_BREAKS = 0.0035
 BAD_ROWS = 0.001
-#: Fields with something to encode are one of twelve in these shares of the records, besides the quoted ones: 36 % in all.
+#: In these shares of the records one of the twelve fields has something to encode; with the quoted ones, in 36 %.
 ODD_CITIES, ODD_SEGMENTS, ODD_POINTS = 0.15, 0.08, 0.07
 ODD_EXTRAS = 0.03
 ROWS_PER_ID = 10
@@ -179,7 +180,7 @@ def _sparse_ids(draw: np.random.Generator) -> Callable[[int, int], Numbers]:
 
 
 def _dense_ids(rows: int) -> Callable[[int, int], Numbers]:
-    """Numbers of ids, each for ten rows, which lie far from each other: steps of the golden ratio meet each row once."""
+    """Numbers of ids, each for ten rows that lie far from each other: steps of the golden ratio meet each row once."""
     step = round(rows * 0.618)
     while gcd(step, rows) > 1:
         step += 1

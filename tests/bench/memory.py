@@ -1,7 +1,7 @@
 """Whether a load stays small and even: peak memory, and seconds a row, at 5 and at 20 million rows.
 
-`make bench-memory`, or `python -m tests.bench.memory --rows 200000 800000 --batch-rows 20000`. Each is a whole load of a
-plain export, once with 10 batches unsettled all the time and once with 40: the peer shows a batch as incomplete until
+`make bench-memory`, or `python -m tests.bench.memory --rows 200000 800000 --batch-rows 20000`. Each is a whole load of
+a plain export, once with 10 batches unsettled all the time and once with 40: the peer shows a batch as incomplete until
 so many more were accepted, or nearly all rows have come. A file of fewer batches has as many unsettled as it has.
 """
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -24,18 +24,19 @@ IDLE_S = 10.0
 class Batches:
     """The number of rows of each batch accepted, and which batches are complete."""
 
-    def __init__(self, unsettled: int, until_rows: int) -> None:
+    def __init__(self, unsettled: int, until_rows: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._unsettled = unsettled
         self._until_rows = until_rows
         self._rows: list[int] = []
         self._lock = threading.Lock()
-        self._latest_s = time.monotonic()
+        self._latest_s = monotonic()
 
     def accept(self, rows: int) -> int:
         """The number of the batch."""
         with self._lock:
             self._rows.append(rows)
-            self._latest_s = time.monotonic()
+            self._latest_s = self._monotonic()
             return len(self._rows) - 1
 
     def status(self, number: int) -> tuple[str, int]:
@@ -44,7 +45,7 @@ class Batches:
             is_complete = (
                 len(self._rows) - 1 - number >= self._unsettled
                 or sum(self._rows) >= self._until_rows
-                or time.monotonic() - self._latest_s > IDLE_S
+                or self._monotonic() - self._latest_s > IDLE_S
             )
             return "complete" if is_complete else "incomplete", self._rows[number]
 
@@ -57,21 +58,21 @@ class Calls(BaseHTTPRequestHandler):
     wbufsize = -1
     batches: Batches
 
-    def do_POST(self) -> None:  # noqa: N802 - named by the library
+    def do_POST(self) -> None:
         piece = bytearray(PIECE_BYTES)
         left, rows = int(self.headers["Content-Length"]), -1  # the header row is none
         while left:
-            taken = self.rfile.readinto(memoryview(piece)[: min(left, PIECE_BYTES)])  # type: ignore[attr-defined]
+            taken = self.rfile.readinto(memoryview(piece)[: min(left, PIECE_BYTES)])
             if not taken:
                 self.close_connection = True
                 return
             rows += piece.count(b"\n", 0, taken)
             left -= taken
-        host, port = self.server.server_address[:2]
-        url = f"http://{host}:{port}/m2/demo/profile/batchStatus?batchId=demo-{self.batches.accept(rows)}"
+        number = self.batches.accept(rows)
+        url = f"http://{self.headers['Host']}/m2/demo/profile/batchStatus?batchId=demo-{number}"
         self._answer(f"<success>true</success><batchStatus>{url}</batchStatus><message>Batch submitted</message>")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         batch_id = parse_qs(urlsplit(self.path).query)["batchId"][0]
         status, rows = self.batches.status(int(batch_id.removeprefix("demo-")))
         counts = f"<batchSize>{rows}</batchSize><consumedCount>{rows}</consumedCount><failedUpdates>0</failedUpdates>"

@@ -23,7 +23,8 @@ _COLORS = {TRANSFORM: _TRANSFORM, LOAD: _LOAD}
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """Write the picture; its suffix says what kind."""
-    style = {"svg.hashsalt": "bench", "svg.fonttype": "none", "font.family": ["DejaVu Sans", "sans-serif"]}
+    fonts = ["DejaVu Sans", "sans-serif"]
+    style: dict[Any, Any] = {"svg.hashsalt": "bench", "svg.fonttype": "none", "font.family": fonts}
     with matplotlib.rc_context(style):
         metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
         _figure(results).savefig(path, metadata=metadata, dpi=120, facecolor=_CARD)

@@ -90,7 +90,6 @@ def _memory(pid: int) -> tuple[int, int]:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
         return 0, 0
-    kibibytes = {
-        name: int(text.split()[0]) for name, _, text in (line.partition(":") for line in lines if "kB" in line)
-    }
-    return kibibytes.get("VmRSS", 0) * 1024, kibibytes.get("VmHWM", 0) * 1024
+    # Lines such as "VmRSS:     1234 kB"; a process that has ended has none.
+    marks = {line.split()[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
+    return marks.get("VmRSS:", 0), marks.get("VmHWM:", 0)
