@@ -59,8 +59,8 @@ def compared(small: Used, large: Used, few: int, many: int, unsettled: int) -> s
     """The larger export over the smaller one."""
     wall, cpu = ((large.wall_s / many) / (small.wall_s / few), (large.cpu_s / many) / (small.cpu_s / few))
     return (
-        f"{many:,} over {few:,} rows, {unsettled} batches unsettled: {wall:.2f} x the seconds a row "
-        f"({cpu:.2f} x the processor time), {large.peak_bytes / small.peak_bytes:.2f} x the memory"
+        f"{many:,} over {few:,} rows, {unsettled} batches unsettled: {wall:.2f} × the seconds a row "
+        f"({cpu:.2f} × the processor time), {large.peak_bytes / small.peak_bytes:.2f} × the memory"
     )
 
 

@@ -51,7 +51,7 @@ def told(startup: dict[str, float]) -> str:
     """The measurement in words."""
     return (
         f"Start-up: {startup['first_read_s']:.2f} s to the first read of the export, "
-        f"{startup['ratio']:.2f} x of `python -c '{IMPORTS}'` ({startup['imports_s']:.2f} s)"
+        f"{startup['ratio']:.2f} × of `python -c '{IMPORTS}'` ({startup['imports_s']:.2f} s)"
     )
 
 

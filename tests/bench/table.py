@@ -83,7 +83,7 @@ def variants_table(results: dict[str, Any]) -> Cells:
 
 def times(ratio: float) -> str:
     """How many times as fast, with two digits that count."""
-    return f"{ratio:.0f} x" if ratio >= 10 else f"{ratio:.1f} x" if ratio >= 1 else f"{ratio:.2g} x"
+    return f"{ratio:.0f} ×" if ratio >= 9.95 else f"{ratio:.1f} ×" if ratio >= 0.995 else f"{ratio:.2g} ×"
 
 
 def _aligned(cells: Cells) -> list[str]:
