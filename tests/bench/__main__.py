@@ -1,13 +1,12 @@
 """Measures our transform and our whole load against what people use today, all interleaved in one run.
 
 `make bench` or `make bench ROWS=20000000`. Absolute times move with the machine's other work; only ratios within one
-run say something about the program, and they are taken round by round. Writes `bench-results/bench.json` and a picture
-beside it; `--publish` puts the picture into the README's place.
+run say something about the program, and they are taken round by round. Writes `bench-results/bench.json`, and a picture
+beside it. `tests.bench.table` and `tests.bench.picture` make what the README shows from the former.
 """
 
 import os
 import platform
-import shutil
 import statistics
 import tempfile
 from argparse import ArgumentParser
@@ -24,7 +23,6 @@ from tests.bench.generator import VARIANTS, row_bytes, write_export
 from tests.bench.peer import peer
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
-PUBLISHED = Path(__file__).with_name("bench.svg")
 ROUNDS = 3
 
 #: What a run measured: as JSON has it, and `table` and `picture` read it.
@@ -36,9 +34,8 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="three at least, for a median")
-    parser.add_argument("--variant-rows", type=int, help="rows of `plain` as many bytes of each variant; rows / 4")
+    parser.add_argument("--variant-rows", type=int, help="the variants are as large as so many plain rows; rows / 4")
     parser.add_argument("--markdown", action="store_true", help="print the tables for the README")
-    parser.add_argument("--publish", action="store_true", help="write the README's picture too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-bench-") as folder, peer() as url:
         main_part = compare(Path(folder), url, options.rows, options.rounds)
@@ -53,8 +50,6 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "bench.json").write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
     picture.draw(results, RESULTS / "bench.svg")
-    if options.publish:
-        shutil.copyfile(RESULTS / "bench.svg", PUBLISHED)
     print(table.as_markdown(results) if options.markdown else table.as_text(results))
 
 
