@@ -34,12 +34,12 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="three at least, for a median")
-    parser.add_argument("--variant-rows", type=int, help="the variants are as large as so many plain rows; rows / 4")
+    parser.add_argument("--variant-rows", type=int, help="the variants are as large as so many plain rows; rows / 5")
     parser.add_argument("--markdown", action="store_true", help="print the tables for the README")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-bench-") as folder, peer() as url:
         main_part = compare(Path(folder), url, options.rows, options.rounds)
-        variants = compare_variants(Path(folder), url, options.variant_rows or options.rows // 4, options.rounds)
+        variants = compare_variants(Path(folder), url, options.variant_rows or options.rows // 5, options.rounds)
     results: Results = {
         "machine": {"processors": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "rounds": options.rounds,

@@ -33,7 +33,7 @@ def run(command: list[str]) -> Used:
     """Run a program to its end. Ends the benchmark where it fails, with what it said."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=errors, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=output, stderr=errors, stdin=subprocess.DEVNULL, env=_environment())
         memory = _Memory(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - started
@@ -45,6 +45,11 @@ def run(command: list[str]) -> Used:
             errors.seek(0)
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{text}{errors.read().decode()[-2000:]}")
         return Used(text, wall_s, usage.ru_utime + usage.ru_stime, peak_bytes)
+
+
+def _environment() -> dict[str, str]:
+    """That of this process; but compiled modules are kept, as they are where a program is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class _Memory:

@@ -42,7 +42,7 @@ def main_table(results: dict[str, Any]) -> Cells:
                 f"{told['rows_per_s']:,.0f}",
                 f"{told['rows_per_s'] * results['row_bytes'] / 1e6:,.1f}",
                 f"{told['cpu_s_per_million_rows']:.2f}",
-                f"{told['peak_bytes'] / 1e6:,.0f}",
+                megabytes(told["peak_bytes"]),
                 "all" if told["rows"] == results["rows"] else f"first {told['rows']:,}",
                 times(told["transform_is"]),
                 times(told["load_is"]),
@@ -75,10 +75,14 @@ def variants_table(results: dict[str, Any]) -> Cells:
                 f"{transform['relative']:.2f}",
                 f"{load['bytes_per_s'] / 1e6:,.1f}",
                 f"{load['relative']:.2f}",
-                f"{load['peak_bytes'] / 1e6:,.0f}",
+                megabytes(load["peak_bytes"]),
             ]
         )
     return cells
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f}" if size >= 1e6 else "< 1"
 
 
 def times(ratio: float) -> str:
