@@ -1,6 +1,6 @@
 # Every step installs what it needs into .venv; nothing but Python >= 3.11 and make is expected.
 PYTHON ?= python3
-ROWS ?= 5000000
+ROWS ?= 2000000
 N ?= 200
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench kill-test step-test fault-test lock clean
+.PHONY: help install dev demo test check format bench bench-memory kill-test step-test fault-test lock clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 install: .venv/installed ## make .venv with the profile-pipeline command
 
@@ -33,9 +33,12 @@ format: dev ## put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: dev ## measure speed and memory against a csv + quote loop, in one run
+bench: dev ## measure speed and memory against what people use today, in one run
 	@$(BIN)/python -m tests.bench --rows $(ROWS)
 	@$(BIN)/python -m tests.bench.costs
+
+bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million rows
+	@$(BIN)/python -m tests.bench.memory
 
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
 	@$(BIN)/python -m tests.faults.kills --kills $(N)

@@ -1,4 +1,7 @@
-"""The command line: arguments and environment end here, and every way to end has its exit code."""
+"""The command line: arguments and environment end here, and every way to end has its exit code.
+
+What only one command needs is imported by it: a load is not to wait for the sandbox and the demo.
+"""
 
 import signal
 import sys
@@ -13,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline import __version__, demo
+from pipeline import __version__
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import read_ledger
@@ -24,12 +27,7 @@ from pipeline.edges.state import open_state
 from pipeline.edges.telemetry import configure_logging
 from pipeline.load import GO_ON_AFTER, load_exports
 from pipeline.requests import ask_holder, carry_out
-from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
-from pipeline.selfcheck import check as self_check
 from pipeline.settings import Settings, load_settings, schema, show
-from pipeline.status import print_status
-from pipeline.status import status as tell_status
-from pipeline.tryout import on_sandbox
 from pipeline.watching import watcher
 
 app = typer.Typer(
@@ -99,6 +97,8 @@ def root(
 @app.command("demo")
 def demo_command() -> None:
     """Run the whole product on the embedded sandbox, in under a minute."""
+    from pipeline import demo
+
     configure_logging(is_terminal=True, min_level="warning")
     _run(demo.run(Console()))
 
@@ -149,6 +149,8 @@ def load(
         return codes
 
     async def load_to_sandboxes() -> ExitCode:
+        from pipeline.tryout import on_sandbox
+
         codes: list[ExitCode] = []
         for export in exports:
             async with on_sandbox(export, config, id_column) as settings:
@@ -188,6 +190,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
+    from pipeline.status import print_status
+    from pipeline.status import status as tell_status
+
     settings = load_settings(config)
     ledger = read_ledger(settings.state.directory / "ledger.db")
     told = tell_status(ledger, job, settings, Clock().utc_now(), holder(settings.state.directory))
@@ -251,6 +256,8 @@ def sandbox_command(
     client_code: Annotated[str, typer.Option(help="The client code it answers for.")] = "demo",
 ) -> None:
     """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
+    from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
+
     options = SandboxOptions(client_code=client_code)
 
     async def serve() -> None:
@@ -280,6 +287,8 @@ def _announce(base_url: str) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile) -> None:
     """Check a configuration, its directories, disk, token and TLS; sends nothing to Target."""
+    from pipeline.selfcheck import check as self_check
+
     settings = load_settings(config)
 
     async def check() -> ExitCode:

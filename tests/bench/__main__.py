@@ -1,129 +1,132 @@
-"""Loads a large export into a discarding sandbox and compares it with a csv + quote loop, in one run.
+"""Measures our transform and our whole load against what people use today, all interleaved in one run.
 
-`make bench` or `make bench ROWS=1000000`. Absolute times move with the machine's other work; only the ratio, taken
-within one run, says something about the program.
+`make bench` or `make bench ROWS=20000000`. Absolute times move with the machine's other work; only ratios within one
+run say something about the program, and they are taken round by round. Writes `bench-results/bench.json`, and a picture
+beside it. `tests.bench.table` and `tests.bench.picture` make what the README shows from the former.
 """
 
 import os
+import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from tests.bench.generator import ID_COLUMN, write_crm_export
+from tests.bench import picture, startup, table
+from tests.bench.contestants import CONTESTANTS, LOAD, OURS, TRANSFORM, Contestant, Export, Run
+from tests.bench.generator import VARIANTS, row_bytes, write_export
+from tests.bench.peer import peer
 
-#: The loop is timed on so many rows of the same file: it is linear, and slow.
-LOOP_ROWS = 500_000
+RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
 ROUNDS = 3
 
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One run of a program: rows it did, seconds on the wall and of processor time, peak memory in bytes."""
-
-    rows: int
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-
-    @property
-    def rows_per_s(self) -> float:
-        return self.rows / self.wall_s
+#: What a run measured: as JSON has it, and `table` and `picture` read it.
+Results = dict[str, Any]
+Runs = dict[str, list[Run]]
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="three at least, for a median")
+    parser.add_argument("--variant-rows", type=int, help="the variants are as large as so many plain rows; rows / 5")
+    parser.add_argument("--markdown", action="store_true", help="print the tables for the README")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-bench-") as folder, peer() as url:
-        export = Path(folder) / "export.csv"
-        write_crm_export(export, rows)
-        size = export.stat().st_size
-        print(f"export: {rows:,} rows, {size / 1e6:,.0f} MB, {size / rows:.0f} bytes a row, 2 % repeated ids")
-        loops, loads = [], []
-        for number in range(1, ROUNDS + 1):
-            loops.append(measure_loop(export, min(rows, LOOP_ROWS)))
-            loads.append(measure_load(export, Path(folder) / f"state-{number}", url, rows))
-            told(f"round {number}", loops[-1], loads[-1], size / rows)
-        loop, load = median(loops), median(loads)
-        told("median", loop, load, size / rows)
-        print(f"whole load / csv + quote loop: {load.rows_per_s / loop.rows_per_s:.2f} x the rows a second")
-        print(f"peak memory of the load: {load.peak_bytes / 1e6:,.0f} MB")
+        main_part = compare(Path(folder), url, options.rows, options.rounds)
+        variants = compare_variants(Path(folder), url, options.variant_rows or options.rows // 5, options.rounds)
+    results: Results = {
+        "machine": {"processors": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
+        "rounds": options.rounds,
+        **main_part,
+        "variants": variants,
+        "startup": startup.measure(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "bench.json").write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+    picture.draw(results, RESULTS / "bench.svg")
+    print(table.as_markdown(results) if options.markdown else table.as_text(results))
 
 
-def told(name: str, loop: Measured, load: Measured, row_bytes: float) -> None:
-    print(
-        f"{name}: csv + quote {loop.rows_per_s:,.0f} rows/s; whole load {load.rows_per_s:,.0f} rows/s, "
-        f"{load.rows_per_s * row_bytes / 1e6:,.1f} MB/s, {load.cpu_s:,.1f} s of processor time, "
-        f"peak {load.peak_bytes / 1e6:,.0f} MB"
-    )
+def compare(folder: Path, url: str, rows: int, rounds: int) -> Results:
+    """Everyone on one plain export."""
+    export = Export(folder / "plain.csv", rows, folder, url)
+    write_export(export.path, rows)
+    ready = [contestant for contestant in CONTESTANTS if not contestant.missing]
+    runs = interleaved([(contestant.name, contestant, export) for contestant in ready], rounds)
+    told = [
+        {"name": contestant.name, "label": contestant.label}
+        | ({"skipped": f"{contestant.missing} is not installed"} if contestant.missing else summary(runs, contestant))
+        for contestant in CONTESTANTS
+    ]
+    row_size = export.row_bytes
+    export.path.unlink()
+    return {"rows": rows, "row_bytes": row_size, "contestants": told}
 
 
-def median(runs: list[Measured]) -> Measured:
-    """The run with the median time on the wall, with the highest peak of all."""
-    middle = statistics.median_low([run.wall_s for run in runs])
-    run = next(run for run in runs if run.wall_s == middle)
-    return Measured(run.rows, run.wall_s, run.cpu_s, max(run.peak_bytes for run in runs))
+def summary(runs: Runs, contestant: Contestant) -> Results:
+    """The medians of a contestant, and how many times as fast we are."""
+    its = runs[contestant.name]
+    return {
+        "rows": its[0].rows,
+        "rows_per_s": statistics.median(run.rows_per_s for run in its),
+        "cpu_s_per_million_rows": statistics.median(run.cpu_s / run.rows * 1e6 for run in its),
+        "peak_bytes": statistics.median(run.peak_bytes for run in its),
+        "transform_is": ratio(runs[TRANSFORM], its),
+        "load_is": ratio(runs[LOAD], its),
+        "runs": [asdict(run) for run in its],
+    }
 
 
-def measure_loop(export: Path, rows: int) -> Measured:
-    output, cpu_s, peak = run([sys.executable, "-m", "tests.bench.usual_loop", str(export), str(rows)])
-    count, wall_s = output.split()
-    return Measured(int(count), float(wall_s), cpu_s, peak)
+def ratio(ours: list[Run], theirs: list[Run]) -> float:
+    """How many times as fast we are: the median of the rounds, since what lies near in time is like in speed."""
+    return statistics.median(our.rows_per_s / their.rows_per_s for our, their in zip(ours, theirs, strict=True))
 
 
-def measure_load(export: Path, state: Path, url: str, rows: int) -> Measured:
-    """A whole load: start-up, spool with fsync, digest, tracker, POSTs, statuses, report."""
-    config = state.with_suffix(".toml")
-    config.write_text(
-        f'[target]\nclient_code = "demo"\nbase_url = "{url}"\ncalls_per_minute = 100000\n'
-        f'[export]\nid_column = "{ID_COLUMN}"\nunlisted = "send"\n'
-        f'[settle]\npoll_first_s = 0.2\npoll_max_s = 1.0\n[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
-    )
-    started = time.perf_counter()
-    output, cpu_s, peak = run(
-        [sys.executable, "-m", "pipeline", "load", str(export), "--config", str(config), "--json"]
-    )
-    wall_s = time.perf_counter() - started
-    report = orjson.loads(output)
-    done = report["rows"]
-    if report["state"] != "done" or done["confirmed"] + done["superseded"] != rows:
-        sys.exit(f"the load did not end well: {report}")
-    return Measured(rows, wall_s, cpu_s, peak)
+def compare_variants(folder: Path, url: str, plain_rows: int, rounds: int) -> list[Results]:
+    """Our transform and our whole load on exports of every kind, all of about the same size in bytes."""
+    exports = {}
+    for variant in VARIANTS:
+        rows = round(plain_rows * row_bytes("plain") / row_bytes(variant))
+        exports[variant] = Export(folder / f"{variant}.csv", rows, folder, url)
+        write_export(exports[variant].path, rows, variant)
+    entries = [(f"{c.name} {variant}", c, export) for variant, export in exports.items() for c in OURS]
+    runs = interleaved(entries, rounds)
+    return [
+        {
+            "name": variant,
+            "rows": export.rows,
+            "bytes": export.path.stat().st_size,
+            **{
+                contestant.name: {
+                    "bytes_per_s": statistics.median(run.rows_per_s for run in its) * export.row_bytes,
+                    "relative": ratio(its, runs[f"{contestant.name} plain"]) * export.row_bytes / plain_bytes,
+                    "peak_bytes": statistics.median(run.peak_bytes for run in its),
+                }
+                for contestant in OURS
+                for its in [runs[f"{contestant.name} {variant}"]]
+            },
+        }
+        for plain_bytes in [exports["plain"].row_bytes]
+        for variant, export in exports.items()
+    ]
 
 
-def run(command: list[str]) -> tuple[str, float, int]:
-    """Run a program to its end: its output, seconds of processor time, and peak memory in bytes."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command} ended with {process.returncode}: {output}")
-    return output, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
-
-
-@contextmanager
-def peer() -> Iterator[str]:
-    """The URL of a discarding sandbox in another process."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.peer"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+def interleaved(entries: Iterable[tuple[str, Contestant, Export]], rounds: int) -> Runs:
+    """Everyone once, then everyone once more: what the machine does meanwhile meets all alike."""
+    entries = list(entries)
+    runs: Runs = {name: [] for name, _, _ in entries}
+    for number in range(1, rounds + 1):
+        for name, contestant, export in entries:
+            run = contestant.run(export, min(export.rows, contestant.max_rows))
+            runs[name].append(run)
+            print(f"round {number} of {rounds}: {name}: {run.rows_per_s:,.0f} rows/s, {run.wall_s:.2f} s", flush=True)
+    return runs
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from pipeline.edges.exports import BLOCK_BYTES
 from pipeline.edges.ledger import JobRecord, open_ledger
 from pipeline.edges.spool import Spool
 from pipeline.row_source import read_header
-from tests.bench.__main__ import run
-from tests.bench.generator import ID_COLUMN, write_crm_export
+from tests.bench.generator import ID_COLUMN, write_export
+from tests.bench.processes import run
 
 STEPS = ("read and map", "chunker", "tracker", "spool and ledger")
 ROUNDS = 3
@@ -110,7 +110,7 @@ def main() -> None:
             print(time.perf_counter() - started[0], time.process_time() - started[1])
             return
         export = Path(folder) / "export.csv"
-        write_crm_export(export, arguments.rows)
+        write_export(export, arguments.rows)
         compare(export, arguments.rows)
 
 
@@ -119,7 +119,7 @@ def compare(export: Path, rows: int) -> None:
     for _ in range(ROUNDS):
         for step in times:
             command = [sys.executable, "-m", "tests.bench.costs", "--step", str(step), "--export", str(export)]
-            wall, cpu = run(command)[0].split()
+            wall, cpu = run(command).output.split()
             times[step].append((float(wall), float(cpu)))
     medians = [
         (statistics.median(run_[0] for run_ in times[step]), statistics.median(run_[1] for run_ in times[step]))
