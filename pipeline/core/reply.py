@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 #: is counted but not named.
 MAX_REPLY_BYTES = 65_536
 
-_RAW_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+# In a CDATA section a raw ampersand is right.
+_RAW_AMPERSAND = re.compile(r"(<!\[CDATA\[.*?\]\]>)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def _parse(body: bytes) -> ElementTree.Element | None:
         text = text[: text.rfind("</profile>") + len("</profile>")]
     parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(["start", "end"])
     try:
-        parser.feed(_RAW_AMPERSAND.sub("&amp;", text))
+        parser.feed(_RAW_AMPERSAND.sub(lambda found: found[1] or "&amp;", text))
         events = cast(list[tuple[str, ElementTree.Element]], list(parser.read_events()))
     except ElementTree.ParseError:
         return None
