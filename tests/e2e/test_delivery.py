@@ -469,7 +469,7 @@ class TestStatusWindow:
 
     def test_statuses_are_forgotten_beyond_it(self, tmp_path: Path) -> None:
         """Else the test above would show nothing."""
-        delivery = self.forgetful(tmp_path, *self.LINES, window=60, concurrency=1)
+        delivery = self.forgetful(tmp_path, *self.LINES, window=60, concurrency=1, longest_s=200.0)
         assert delivery.rows["unconfirmed"] > 0
         assert delivery.profiles == profiles_after(*self.LINES)
 
