@@ -15,7 +15,7 @@ from pipeline.producer import Due, InFlight
 class Recovered:
     """What has to go on: this job's unsettled batches, and the numbers of the POSTs whose statuses are waited for.
 
-    `proven` are the refused batches of which a part was accepted.
+    `proven` are the refused batches of which a part was accepted; `has_accepted`: any batch was.
     """
 
     to_deliver: tuple[tuple[Batch, Life], ...]
@@ -23,6 +23,7 @@ class Recovered:
     next_post_number: int
     open_posts: tuple[int, ...]
     proven: frozenset[int]
+    has_accepted: bool
 
 
 async def recover(job: Job) -> Recovered:
@@ -69,6 +70,7 @@ async def recover(job: Job) -> Recovered:
             for record, life in own
             if life.status_url and record.batch.parent is not None
         ),
+        has_accepted=any(life.status_url for _, life in own),
     )
 
 

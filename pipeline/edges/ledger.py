@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,14 @@ class Ledger:
                 (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+
+    def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
+        """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?", (size_bytes, mtime_ns, job.seq)
+            )
+        return replace(job, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
     def abandon_job(self, job_id: str) -> None:
         """An unfinished job is to end without sending what it has not sent."""
