@@ -17,12 +17,11 @@ _Place = tuple[bool, int]
 class CallQueue:
     """The one gate through which every POST and status GET of a client code goes.
 
-    `made` counts the calls; `resumes_at` is the monotonic time until which all wait, None while nothing waits.
+    `made` counts the calls.
     """
 
     def __init__(self, budget: CallBudget, clock: Clock) -> None:
         self.made = 0
-        self.resumes_at: float | None = None
         self._budget = budget
         self._clock = clock
         self._waiting: list[_Place] = []
@@ -47,6 +46,13 @@ class CallQueue:
         """What share of the budget is used, from 0 to 1."""
         return 1.0 if self._waiting else self._budget.used(self._clock.monotonic())
 
+    @property
+    def resumes_at(self) -> float | None:
+        """The monotonic time until which all wait, None while nothing does."""
+        now = self._clock.monotonic()
+        wait_s = self._budget.wait_s(now) if self._waiting else None
+        return now + wait_s if wait_s else None
+
     def exhaust(self, retry_after_s: float | None = None) -> None:
         """Target said that there were too many calls."""
         self._budget.exhaust(self._clock.monotonic(), retry_after_s)
@@ -58,14 +64,12 @@ class CallQueue:
                 if wait_s is None:
                     await self._moved.wait()
                 else:
-                    self.resumes_at = self._clock.monotonic() + wait_s
                     await self._clock.sleep(wait_s)
             self._budget.begin()
             self.made += 1
         finally:
             self._waiting.remove(place)
             heapq.heapify(self._waiting)
-            self.resumes_at = None
             self._move()
 
     def _wait_s(self, place: _Place) -> float | None:

@@ -8,6 +8,7 @@ unlimited, that they are was learned before.
 """
 
 import asyncio
+import math
 import random
 import selectors
 from argparse import ArgumentParser
@@ -34,6 +35,8 @@ WIDEST = SIZES_TRIED[-1]
 POST_S = 3.0
 GET_S = 0.2
 DEADLINE_S = 86_400.0
+#: Target forgets a status at this age, if not before.
+KEPT_S = 86_400.0
 #: What batches take, in seconds: the median, and the spread of a log-normal distribution (one in twelve takes more than
 #: twice as long as the median, one in a hundred more than three times).
 MEDIANS_S = (5.0, 300.0, 3_600.0)
@@ -79,10 +82,12 @@ class ModelTarget:
         self._durations = case.durations()
         self._kept = case.kept
         self._now = now
+        self._accepted_at: list[float] = []
         self._complete_at: list[float] = []
 
     def accept(self) -> str:
         """A batch is accepted; its status URL."""
+        self._accepted_at.append(self._now())
         self._complete_at.append(self._now() + self._durations[len(self._complete_at)])
         return str(len(self._complete_at) - 1)
 
@@ -93,6 +98,8 @@ class ModelTarget:
         number = int(status_url)
         if self._kept is not None and number < len(self._complete_at) - self._kept:
             return StatusLost("forgotten")
+        if self._now() - self._accepted_at[number] > KEPT_S:
+            return StatusLost("too old")
         if self._complete_at[number] <= self._now():
             return Complete(1, 1)
         return Incomplete()
@@ -141,7 +148,7 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
     budget = BeginBudget(CALLS_PER_MINUTE, loop.time) if clairvoyant else CallBudget(CALLS_PER_MINUTE)
     calls = CallQueue(budget, clock)
     best = WIDEST if case.kept is None else case.kept
-    memory = None if clairvoyant else StatusMemory(Learned(case.learned), clock.utc_now())
+    memory = None if clairvoyant else StatusMemory(Learned(case.learned))
     window = StatusWindow(best if memory is None else memory.learned.size)
     gate = WindowGate(window, memory)
     follower = Follower(PollPlan(first_s=5.0, max_s=300.0), calls, clock, deadline_s=DEADLINE_S)
@@ -161,15 +168,18 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
             async with calls.call():
                 await asyncio.sleep(POST_S)
                 url = target.accept()
-            gate.note_accepted(number)
+            gate.note_accepted(number, clock.utc_now())
         posted_at = loop.time()
         if clairvoyant:
             await oracle.follow_to(url, posted_at, lambda: ask(url))
         else:
             outcome = await follower.follow(posted_at, lambda: ask(url))
-            lost += isinstance(outcome, StatusLost)
             if isinstance(outcome, Complete):
                 gate.note_complete(number, url)
+            elif isinstance(outcome, StatusLost):
+                # The one that never completes is lost however it is followed.
+                lost += target.complete_at(url) < math.inf
+                gate.note_lost(timedelta(seconds=loop.time() - posted_at), clock.utc_now())
         gate.forget(number)
         if memory is not None:
             await gate.look_again(ask, clock.utc_now)
