@@ -14,7 +14,7 @@ import selectors
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
 from typing import Any
@@ -133,7 +133,17 @@ class Clairvoyant(Follower):
         await ask()
 
 
-async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True) -> Outcome:
+FollowerOf = Callable[[PollPlan, CallQueue, Clock], Follower]
+
+
+def real_follower(plan: PollPlan, calls: CallQueue, clock: Clock) -> Follower:
+    """The one that loads use."""
+    return Follower(plan, calls, clock, deadline_s=DEADLINE_S)
+
+
+async def send(
+    case: Case, *, clairvoyant: bool = False, polls_wait: bool = True, follower_of: FollowerOf = real_follower
+) -> Outcome:
     """Send all batches of a case on the running loop."""
     loop = asyncio.get_running_loop()
     draw = random.Random(case.seed)
@@ -151,7 +161,7 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
     memory = None if clairvoyant else StatusMemory(Learned(case.learned))
     window = StatusWindow(best if memory is None else memory.learned.size)
     gate = WindowGate(window, memory)
-    follower = Follower(PollPlan(first_s=5.0, max_s=300.0), calls, clock, deadline_s=DEADLINE_S)
+    follower = follower_of(PollPlan(first_s=5.0, max_s=300.0), calls, clock)
     oracle = Clairvoyant(target, clock)
     uploaders = asyncio.Semaphore(CONCURRENCY)
     lost = 0
@@ -190,12 +200,12 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
     return Outcome(loop.time(), calls.made, lost, window.size)
 
 
-def simulate(case: Case) -> tuple[Outcome, float]:
+def simulate(case: Case, follower_of: FollowerOf = real_follower) -> tuple[Outcome, float]:
     """What becomes of a case, and the least seconds possible."""
     least = min(
         run_virtually(send(case, clairvoyant=True, polls_wait=polls_wait)).seconds for polls_wait in (True, False)
     )
-    return run_virtually(send(case)), least
+    return run_virtually(send(case, follower_of=follower_of)), least
 
 
 def run_virtually(coroutine: Any) -> Any:
@@ -262,17 +272,13 @@ def main() -> None:
             continue
         runs = []
         for seed in range(seeds):
-            outcome, least = simulate(Case(**{**_fields(case), "seed": seed}))
+            outcome, least = simulate(replace(case, seed=seed))
             runs.append((outcome, outcome.seconds / least))
         ratio = fmean(ratio for _, ratio in runs)
         hours = fmean(outcome.seconds for outcome, _ in runs) / 3_600
         calls = fmean(outcome.calls for outcome, _ in runs) / case.batches
         lost = sum(outcome.lost for outcome, _ in runs)
         print(f"{name} {case.batches:>7,} {hours:>7.2f} {ratio:>10.2f} {calls:>6.1f} {lost:>4}", flush=True)
-
-
-def _fields(case: Case) -> dict[str, Any]:
-    return {name: getattr(case, name) for name in case.__slots__}
 
 
 if __name__ == "__main__":
