@@ -83,13 +83,21 @@ class Fixed(Follower):
         return None
 
 
-@pytest.mark.parametrize("growth", [1.0, 2.0])
 @pytest.mark.parametrize("case", [Case(100, 300.0, learned=WIDEST), Case(100, 300.0, kept=10)], ids=["all", "ten"])
-def test_polls_at_fixed_times(case: Case, growth: float) -> None:
-    def follower_of(_plan: PollPlan, _calls: CallQueue, clock: Clock) -> Follower:
-        return Fixed(clock, first_s=5.0, growth=growth)
+def test_polls_whose_waits_double(case: Case) -> None:
+    """Long waits find batches complete too late."""
+    worse, _ = ratio_of(case, SEEDS, lambda _plan, _calls, clock: Fixed(clock, first_s=5.0, growth=2.0))
+    assert worse > (UNLIMITED if case.kept is None else TEN_KEPT)
 
-    assert ratio_of(case, SEEDS, follower_of)[0] > (UNLIMITED if case.kept is None else TEN_KEPT)
+
+def test_polls_that_pile_up() -> None:
+    """Asking every five seconds finds them in time, at the cost of all the calls there are."""
+    case = Case(1_000, 300.0, learned=WIDEST)
+    hasty = run_virtually(send(case, follower_of=lambda _plan, _calls, clock: Fixed(clock, first_s=5.0, growth=1.0)))
+    planned = run_virtually(send(case))
+    assert planned.seconds < 1.05 * hasty.seconds
+    assert planned.calls < 3.5 * case.batches
+    assert hasty.calls > 1.5 * planned.calls
 
 
 def test_lost_statuses() -> None:
