@@ -6,6 +6,7 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import anyio
 import structlog
@@ -90,6 +91,8 @@ class Courier:
         self._uploaders = anyio.CapacityLimiter(upload.concurrency)
         self._unsent = anyio.Semaphore(upload.concurrency)
         self._never_begun: set[int] = set()
+        # Batches whose acceptance this process saw: how long ago it was is known of no other.
+        self._seen_accepted: set[int] = set()
         self._extra_posts = 0
         self._is_stopped = False
         self._has_all = False
@@ -103,10 +106,12 @@ class Courier:
     def stop_sending(self) -> None:
         """Begin no first attempt any more; what Target may have is followed to its end."""
         self._is_stopped = True
+        self._window.stop_looking()
 
     def no_more_batches(self) -> None:
         """The last batch was sealed."""
         self._has_all = True
+        self._stop_looking_at_the_end()
 
     async def make_room(self) -> None:
         """Wait until one more batch may be sealed; every call is followed by one `deliver`."""
@@ -172,7 +177,8 @@ class Courier:
         life = await self._record(batch, life, fact)
         if isinstance(fact, Taken):
             self._trials.note_accepted(batch)
-            self._window.note_accepted(post_number)
+            self._window.note_accepted(post_number, self._job.clock.utc_now())
+            self._seen_accepted.add(batch.batch_id)
             self._job.progress.accepted.add(batch.batch_id)
             log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             return life, 0.0
@@ -207,7 +213,8 @@ class Courier:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
             return outcome
 
-        outcome = await self._follower.follow(life.posted_at, ask)
+        is_age_known = batch.batch_id in self._seen_accepted
+        outcome = await self._follower.follow(life.posted_at, ask, is_age_known=is_age_known)
         match outcome:
             case Complete():
                 if life.post_number is not None:
@@ -217,7 +224,8 @@ class Courier:
                 log.warning("batch_stuck", batch=batch.number)
                 return await self._seen(batch, life, SeenStuck())
             case StatusLost(why):
-                await self._remember(self._window.note_lost(self._job.clock.utc_now()))
+                now = self._job.clock.utc_now()
+                await self._remember(self._window.note_lost(now - await self._accepted_at(batch), now))
                 return await self._seen(batch, life, GivenUp(why))
             case Unauthorized():
                 raise _token_refused(outcome)
@@ -226,9 +234,21 @@ class Courier:
 
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
-        progress, clock = self._job.progress, self._job.clock
-        if len(progress.settled) < len(progress.sealed):
-            await self._remember(await self._window.look_again(self._target.status, clock.utc_now))
+        if not (self._is_stopped or self._job.progress.is_abandoned or self._is_all_settled):
+            await self._remember(await self._window.look_again(self._target.status, self._job.clock.utc_now))
+
+    def _stop_looking_at_the_end(self) -> None:
+        if self._has_all and self._is_all_settled:
+            self._window.stop_looking()
+
+    @property
+    def _is_all_settled(self) -> bool:
+        return len(self._job.progress.settled) == len(self._job.progress.sealed)
+
+    async def _accepted_at(self, batch: Batch) -> datetime:
+        """When an accepted batch was, whichever process saw it."""
+        record = await self._job.state.call(self._job.state.ledger.batch, batch.batch_id)
+        return (record.accepted_at if record else None) or self._job.clock.utc_now()
 
     async def _remember(self, learned: Learned | None) -> None:
         if learned:
@@ -306,6 +326,7 @@ class Courier:
             why=settled.why,
         )
         await self._settled.send(settled)
+        self._stop_looking_at_the_end()
 
     async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:
         """Write a fact down, and then let it count."""

@@ -137,7 +137,7 @@ class Runner:
         settle = settings.settle
         plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
         self._follower = Follower(plan, self._calls, clock, deadline_s=settle.deadline_s)
-        self._memory = StatusMemory(learned, clock.utc_now()) if settle.status_window == "auto" else None
+        self._memory = StatusMemory(learned) if settle.status_window == "auto" else None
 
     async def run_unfinished(self) -> AsyncIterator[Report]:
         """Run all unfinished jobs in their order; the report of each. An endless loop unless one ends it by leaving."""

@@ -134,10 +134,12 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"Process {told['held_by']} is at work.")
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
-    if told["status_window"]["is_learned"]:
-        lines.append(
-            f"Target keeps at least {told['status_window']['size']} statuses: so many batches may be under way."
-        )
+    window = told["status_window"]
+    if window["is_learned"]:
+        lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
+    if window["more_failed_at"]:
+        failed_at = datetime.fromisoformat(window["more_failed_at"])
+        lines.append(f"More than {window['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:

@@ -23,7 +23,7 @@ import orjson
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
-from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp, Taken
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
@@ -94,6 +94,12 @@ class BatchRecord:
     def latest(self) -> Fact | None:
         """The latest fact that says how the batch stands."""
         return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """When Target accepted it, the last time if there are several; None: never."""
+        taken = [at for fact, at in zip(self.facts, self.times, strict=True) if isinstance(fact, Taken)]
+        return datetime.fromisoformat(taken[-1]) if taken else None
 
 
 class Ledger:

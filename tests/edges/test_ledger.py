@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ from pipeline.core.lifecycle import (
     Taken,
 )
 from pipeline.core.model import Batch, Hashes, Warnings
+from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
-from pipeline.edges.ledger import SCHEMA_VERSION, JobRecord, Ledger, open_ledger, read_ledger
+from pipeline.edges.ledger import SCHEMA_VERSION, BatchRecord, JobRecord, Ledger, open_ledger, read_ledger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = "ledger.db"
@@ -696,3 +698,78 @@ def test_a_damaged_ledger_cannot_be_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(FatalError) as caught:
         read_ledger(file)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+class TestLearnedStatuses:
+    """How many statuses Target keeps is remembered."""
+
+    FAILED_AT = datetime(2026, 11, 23, 12, 30, 15, 250_000, tzinfo=UTC)
+
+    def test_nothing_at_first(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == Learned()
+
+    @pytest.mark.parametrize(
+        "learned",
+        [
+            Learned(20),
+            Learned(10, FAILED_AT),
+            Learned(160, FAILED_AT.astimezone(timezone(timedelta(hours=5, minutes=30)))),
+        ],
+    )
+    def test_the_latest_is_what_counts(self, tmp_path: Path, learned: Learned) -> None:
+        with opened(tmp_path) as ledger:
+            ledger.remember_statuses(Learned(40, self.FAILED_AT))
+            ledger.remember_statuses(learned)
+            assert ledger.learned_statuses() == learned
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+        with read(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+
+    def keep(self, directory: Path, value: str) -> None:
+        """What another version may have written."""
+        with opened(directory):
+            pass
+        with closing(sqlite3.connect(directory / FILE)) as database, database:
+            database.execute("INSERT INTO meta VALUES ('learned_statuses', ?)", (value,))
+
+    @pytest.mark.parametrize(
+        ("value", "learned"),
+        [
+            ('{"size": 320, "failed_at": null}', Learned(320)),
+            ('{"size": 5, "failed_at": null}', Learned(5)),
+            ('{"size": 25, "failed_at": null, "more": [1]}', Learned(25)),
+            ('{"size": 20, "failed_at": "2026-11-23T12:30:15.25Z"}', Learned(20, FAILED_AT)),
+        ],
+    )
+    def test_what_another_version_may_have_learned(self, tmp_path: Path, value: str, learned: Learned) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+            ledger.remember_statuses(Learned(80))
+            assert ledger.learned_statuses() == Learned(80)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *("", "no JSON", "[]", "7", "null", "{}"),
+            *('{"size": 20}', '{"failed_at": null}', '{"size": 20, "failed_at": 7}'),
+            *('{"size": 0, "failed_at": null}', '{"size": -1, "failed_at": null}', '{"size": null, "failed_at": null}'),
+            *('{"size": 20, "failed_at": "yesterday"}', '{"size": 20, "failed_at": "2026-11-23T12:30:15"}'),
+        ],
+    )
+    def test_what_cannot_be_is_a_damaged_ledger(self, tmp_path: Path, value: str) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger, pytest.raises(FatalError, match="what was learned of statuses") as caught:
+            ledger.learned_statuses()
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_when_a_batch_was_accepted(tmp_path: Path) -> None:
+    """The last time, if it was stuck and was sent again."""
+    facts = (Begun(1), Taken("first"), SeenStuck(), Begun(2), Taken("second"), SeenComplete(0, 0))
+    times = tuple(f"2026-11-23T12:00:0{second}+00:00" for second in range(len(facts)))
+    batch = Batch(batch_id=1, number=1, rows=1, size_bytes=1, sha256="", parent=None)
+    assert BatchRecord(batch, 1, facts, times).accepted_at == datetime(2026, 11, 23, 12, 0, 4, tzinfo=UTC)
+    assert BatchRecord(batch, 1, facts[:1], times[:1]).accepted_at is None
