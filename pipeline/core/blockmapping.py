@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.blockframing import Framed, inside_quotes, without
+from pipeline.core.blockframing import Framed, without
 from pipeline.core.encoding import STAND_INS, encode_table
 from pipeline.core.hashing import hash_ids
 from pipeline.core.mapping import (
@@ -196,16 +196,17 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
 def _protect(data: bytes, delimiter: int) -> bytes:
     """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
-    is_quote = octets == _QUOTE
-    is_inside = inside_quotes(is_quote)
-    is_mark = (octets == delimiter) | (octets == _LINE_FEED)
-    if b"\r" in data:
-        is_mark |= octets == _CARRIAGE_RETURN
-    is_mark &= is_inside
+    quotes = np.flatnonzero(octets == _QUOTE)
+    opening, closing = quotes[0::2], quotes[1::2]
+    is_protected = np.zeros(256, dtype=np.bool_)
+    is_protected[[delimiter, _LINE_FEED, _CARRIAGE_RETURN]] = True
+    sizes = closing - opening
+    ends = np.cumsum(sizes)
+    inside = np.repeat(closing - ends, sizes) + np.arange(len(quotes) and ends[-1])
+    inside = inside[is_protected[octets[inside]]]
+    octets[inside] = _STAND_INS[octets[inside]]
     # A quote that opens right behind one that closes is the second of a doubled one.
-    is_mark[1:] |= is_quote[1:] & is_quote[:-1] & is_inside[1:]
-    places = np.flatnonzero(is_mark)
-    octets[places] = _STAND_INS[octets[places]]
+    octets[opening[1:][opening[1:] == closing[:-1] + 1]] = STAND_INS[_QUOTE]
     return octets.tobytes()
 
 
