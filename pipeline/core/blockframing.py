@@ -81,12 +81,19 @@ class Framed:
         return Framed(data, ends, self.lines[~odd], sorted(others, key=lambda record: record.line))
 
 
+def steps(ends: Offsets) -> Offsets:
+    """How far each offset is from the one before it, the first from 0; shape as `ends`."""
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    return sizes
+
+
 def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
     """Records without those dropped, and where each of them ends then; record i is `data` up to `ends[i]`."""
     places = np.flatnonzero(dropped)
     if not len(places):
         return data, ends
-    sizes = np.diff(ends, prepend=0)
+    sizes = steps(ends)
     stops = (ends[places] - sizes[places]).tolist()
     starts = [0, *ends[places].tolist()]
     kept = b"".join([data[start:stop] for start, stop in zip(starts, [*stops, int(ends[-1])], strict=True)])
@@ -148,7 +155,7 @@ class BlockFramer:
         if not len(last_lines):
             return Framed.of(others)
         ends = line_ends[last_lines]
-        sizes = np.diff(ends, prepend=0)
+        sizes = steps(ends)
         is_empty = (sizes == 1) | ((sizes == 2) & (octets[ends - 2] == _CARRIAGE_RETURN))
         lines = self.position.line + np.concatenate([[0], last_lines[:-1] + 1])
         end = int(ends[-1])
