@@ -92,6 +92,8 @@ class Export:
         """Wait for what is read ahead: the file is not in use any more."""
         if self._ahead is not None:
             await asyncio.wait([self._ahead])
+            # Looked at, or asyncio would log an error that is nobody's any more.
+            self._ahead.exception()
 
     async def _take(self, limit: int) -> _Piece:
         """The piece that was read ahead, or else the next one, at most so many bytes."""

@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+from io import FileIO
 from pathlib import Path
+from threading import Event
 
+import anyio
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
@@ -93,6 +96,64 @@ class TestChanges:
             (tmp_path / "new.csv").replace(path)
             assert await export.read_block() == b"one"
             assert await export.read_block() == b""
+
+
+class SlowFile(FileIO):
+    """A file that is read when it is let."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.may_go_on = Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert self.may_go_on.wait(10)
+        return super().read(size)
+
+
+class TestStopped:
+    """A thread that reads cannot be stopped: it is waited for, and what it reads is not lost."""
+
+    CONTENT = bytes(n * n % 251 for n in range(2 * PIECE_BYTES + 5))
+
+    async def test_what_was_being_read_when_it_was_cancelled_comes_next(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            with anyio.move_on_after(0.01):
+                await export.read_block()
+            assert export.bytes_read == 0
+            file.may_go_on.set()
+            read = b""
+            while block := await export.read_block():
+                read += block
+            assert read == self.CONTENT
+            assert export.sha256 == hashlib.sha256(self.CONTENT).hexdigest()
+
+    async def test_a_file_is_not_closed_while_a_thread_reads_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            with anyio.move_on_after(0.01):
+                await export.read_block()
+            with anyio.move_on_after(0.01) as waiting:
+                await export.stop_reading()
+            assert waiting.cancelled_caught
+            file.may_go_on.set()
+            await export.stop_reading()
+            assert file.tell() >= PIECE_BYTES
+
+    async def test_an_error_ahead_is_nobodys_if_reading_has_stopped(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            with anyio.move_on_after(0.01):
+                await export.read_block()
+            os.dup2(os.open(tmp_path, os.O_RDONLY), file.fileno())
+            file.may_go_on.set()
+            await export.stop_reading()
 
 
 class TestSkipTo:
