@@ -1,10 +1,13 @@
 """Exports: read in blocks with their digest, and everything that is no readable file said in words."""
 
+import asyncio
+import gc
 import hashlib
 import os
 from io import FileIO
 from pathlib import Path
-from threading import Event
+from threading import Semaphore
+from typing import Any
 
 import anyio
 import pytest
@@ -99,14 +102,14 @@ class TestChanges:
 
 
 class SlowFile(FileIO):
-    """A file that is read when it is let."""
+    """A file of which a block is read for each permit."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.may_go_on = Event()
+        self.permits = Semaphore(0)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        assert self.may_go_on.wait(10)
+        assert self.permits.acquire(timeout=10)
         return super().read(size)
 
 
@@ -123,7 +126,7 @@ class TestStopped:
             with anyio.move_on_after(0.01):
                 await export.read_block()
             assert export.bytes_read == 0
-            file.may_go_on.set()
+            file.permits.release(100)
             read = b""
             while block := await export.read_block():
                 read += block
@@ -140,20 +143,27 @@ class TestStopped:
             with anyio.move_on_after(0.01) as waiting:
                 await export.stop_reading()
             assert waiting.cancelled_caught
-            file.may_go_on.set()
+            file.permits.release(100)
             await export.stop_reading()
             assert file.tell() >= PIECE_BYTES
 
     async def test_an_error_ahead_is_nobodys_if_reading_has_stopped(self, tmp_path: Path) -> None:
         path = tmp_path / "export.csv"
         path.write_bytes(self.CONTENT)
+        heard: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
         with SlowFile(path) as file:
             export = Export(path, await identify(path), file)
-            with anyio.move_on_after(0.01):
-                await export.read_block()
-            os.dup2(os.open(tmp_path, os.O_RDONLY), file.fileno())
-            file.may_go_on.set()
+            file.permits.release(PIECE_BYTES // BLOCK_BYTES)
+            assert await export.read_block() == self.CONTENT[:BLOCK_BYTES]
+            directory = os.open(tmp_path, os.O_RDONLY)
+            os.dup2(directory, file.fileno())
+            os.close(directory)
+            file.permits.release(100)
             await export.stop_reading()
+            del export
+            gc.collect()
+        assert heard == []
 
 
 class TestSkipTo:
