@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -45,6 +44,9 @@ _STATES = {
 
 async def show_progress(name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
     """Draw two bars on the terminal, what is read and what Target has confirmed, until cancelled."""
+    # A load that is not watched does not wait for the bars.
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
