@@ -35,10 +35,12 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
         raise unknown_job(job_id)
     if original.state is None:
         raise PipelineError(f"job {job_id} has not ended yet; it is finished first.", exit_code=ExitCode.USAGE)
-    lost = [record for record in state.ledger.batches(job=original) if record.batch.batch_id in state.lost]
+    batches = state.ledger.batches(job=original)
+    lost = [record for record in batches if record.batch.batch_id in state.lost]
     rows, overtaken = _lost_rows(state, lost)
     named = f"; overtaken by later rows and left alone: {', '.join(overtaken[:20])}" if overtaken else ""
     named += f" and {len(overtaken) - 20} more" if len(overtaken) > 20 else ""
+    named += _about_unnamed(state, original, sum(map(_unnamed, batches)))
     if not rows:
         return f"job {job_id} has nothing to send again{named}."
     now = clock.utc_now()
@@ -84,6 +86,25 @@ def _lost_rows(state: State, lost: list[BatchRecord]) -> tuple[list[list[bytes]]
             else:
                 rows.append(row[:-1].split(b","))
     return rows, overtaken
+
+
+def _unnamed(record: BatchRecord) -> int:
+    """How many rows of a batch Target counted as failed or not consumed, without saying which."""
+    if not isinstance(record.latest, SeenComplete):
+        return 0
+    return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.failed_ids))
+
+
+def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
+    if not count:
+        return ""
+    source: JobRecord | None = job
+    while source is not None and source.retry_of is not None:
+        job, source = source, state.ledger.job(source.retry_of)
+    return (
+        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not consumed and "
+        f"did not name them: `load {(source or job).export} --again` sends all rows again"
+    )
 
 
 def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]:
