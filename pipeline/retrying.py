@@ -42,6 +42,7 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
     rows, overtaken = _lost_rows(state, original)
     named = f"; overtaken by later rows and left alone: {', '.join(overtaken[:20])}" if overtaken else ""
     named += f" and {len(overtaken) - 20} more" if len(overtaken) > 20 else ""
+    named += _about_unnamed(state, original, sum(map(_unnamed, state.ledger.batches(job=original))))
     if not rows:
         return f"job {job_id} has nothing to send again{named}."
     now = clock.utc_now()
@@ -102,6 +103,25 @@ def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[st
             else:
                 rows.append(row[:-1].split(b","))
     return rows, overtaken
+
+
+def _unnamed(record: BatchRecord) -> int:
+    """How many rows of a batch Target counted as failed or not consumed, without saying which."""
+    if not isinstance(record.latest, SeenComplete):
+        return 0
+    return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.failed_ids))
+
+
+def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
+    if not count:
+        return ""
+    source: JobRecord | None = job
+    while source is not None and source.retry_of is not None:
+        job, source = source, state.ledger.job(source.retry_of)
+    return (
+        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not consumed and "
+        f"did not name them: `load {(source or job).export} --again` sends all rows again"
+    )
 
 
 def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]:

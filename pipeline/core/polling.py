@@ -24,7 +24,7 @@ _LEAST_GROWTH = 0.1
 
 
 class PollPlan:
-    """What is known of how long Target takes. Where nothing is, `first_s` is the age to ask at first.
+    """What is known of how long Target takes. `first_s` is the least age to ask at, and that where nothing is known.
 
     While calls are free, a batch is asked for every `max_s` seconds at least.
     """
@@ -43,7 +43,7 @@ class PollPlan:
         `pressure` is what share of the budget of calls is used, from 0 to 1.
         """
         if asked_at is None and self._sorted:
-            eager, patient = _quantile(self._sorted, _EAGER), _quantile(self._sorted, _PATIENT)
+            eager, patient = (max(self._first_s, _quantile(self._sorted, share)) for share in (_EAGER, _PATIENT))
         elif asked_at is None:
             eager, patient = self._first_s, max(self._first_s, self._not_yet * _PATIENT_GROWTH)
         else:

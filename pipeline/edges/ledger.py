@@ -59,6 +59,28 @@ CREATE TABLE overtaken (
 ) STRICT, WITHOUT ROWID;
 """
 
+_DAMAGED = (
+    "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
+    "then be sent twice, and in the wrong order for up to a day."
+)
+_LOCKED = "Another program has it open and locked: close that program and run again."
+_FORBIDDEN = "Check the owner and the permissions of the state directory and the files in it, then run again."
+_BROKEN_DISK = (
+    "The disk failed: check that it has room, that it works and that its file system is whole, then run again."
+)
+#: What to do about an error that is no damage, by SQLite's primary result code (https://sqlite.org/rescode.html).
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_AUTH: _FORBIDDEN,
+    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
+    sqlite3.SQLITE_FULL: "The disk is full: make room and run again.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
@@ -382,15 +404,11 @@ def _json(value: object) -> str:
 
 
 def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
-    """The error for a ledger that cannot be used."""
-    if "full" in str(error):
-        advice = "The disk is full: make room and run again."
-    else:
-        advice = (
-            "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in "
-            "flight may then be sent twice, and in the wrong order for up to a day."
-        )
+    """The error for a ledger that cannot be used; damage is only what SQLite does not name as something else."""
     told = " ".join(str(error).split())
+    # The low byte: the rest says more about the same, which the message has.
+    code = getattr(error, "sqlite_errorcode", None)
+    advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)
     return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
 
 

@@ -150,6 +150,7 @@ class TestRefusals:
         delivery = deliver(tmp_path, *lines, faults=faults, upload={"concurrency": 1}, export={"max_rejects": 1})
         by_state = sorted((batch["state"], batch["rows"]) for batch in delivery.batches)
         assert [rows for state, rows in by_state if state == "failed"] == [1]
+        assert [batch.get("rejected") for batch in delivery.batches if batch["state"] == "failed"] == [1]
         assert sum(rows for state, rows in by_state if state == "complete") == 7
         assert delivery.rows["rejected"] == 1
         assert delivery.rows["confirmed"] == 7

@@ -39,7 +39,8 @@ from pipeline.core.lifecycle import (
 from pipeline.core.model import Batch, Hashes, Warnings
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
-from pipeline.edges.ledger import SCHEMA_VERSION, BatchRecord, JobRecord, Ledger, open_ledger, read_ledger
+from pipeline.edges.ledger import SCHEMA_VERSION, BatchRecord, JobRecord, Ledger, damaged, open_ledger, read_ledger
+from tests.support import read_only, small_disk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = "ledger.db"
@@ -604,6 +605,51 @@ def test_a_damaged_ledger_is_told_of_and_left_alone(
         open_ledger(file, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     assert file.read_bytes() == before
+
+
+# What is no damage.
+
+
+def test_a_ledger_that_another_program_has_locked(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        ledger._database.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(FatalError, match=r"is locked\)\. Another program has it open") as caught:
+            ledger.begin_job(job_of())
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+        other.execute("ROLLBACK")
+        assert ledger.begin_job(job_of()).seq == 1
+
+
+def test_a_ledger_that_may_not_be_written(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    with small_disk(4_000_000) as disk:
+        (disk / FILE).write_bytes(file.read_bytes())
+        with read_only(disk), pytest.raises(FatalError, match=r"cannot be used.*Check the owner") as caught:
+            read_ledger(disk / FILE)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "close that program"),
+        (sqlite3.SQLITE_LOCKED_SHAREDCACHE, "close that program"),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, "Check the owner"),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, "Check the owner"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "The disk failed"),
+        (sqlite3.SQLITE_FULL, "make room"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "Restore the whole state directory"),
+        (sqlite3.SQLITE_NOTADB, "Restore the whole state directory"),
+    ],
+)
+def test_what_to_do_depends_on_the_error_not_on_its_words(code: int, advice: str) -> None:
+    error = sqlite3.OperationalError("full of words")
+    error.sqlite_errorcode = code
+    told = damaged(Path("ledger.db"), error)
+    assert advice in str(told)
+    assert ("Restore" in str(told)) == advice.startswith("Restore")
+    assert told.exit_code is ExitCode.DISK_OR_LEDGER
 
 
 def test_an_emptied_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
