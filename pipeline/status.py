@@ -117,7 +117,7 @@ class _Waiting:
         after = timedelta(seconds=after_s)
         if self.at_it_since is None:
             return f"{_ago(after)} after a process goes on with the job"
-        return f"at {_clock(max(begun, self.at_it_since) + after)}"
+        return f"at {_passed_by(max(begun, self.at_it_since) + after)}"
 
 
 def _latest(record: BatchRecord) -> datetime:
@@ -135,9 +135,13 @@ def _ago(passed: timedelta) -> str:
     return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"
 
 
+def _passed_by(at: datetime) -> str:
+    """The minute in which a time has passed for certain: times of jobs are whole seconds."""
+    return _clock(at + timedelta(seconds=60))
+
+
 def _clock(at: datetime) -> str:
-    # The minute in which it has passed for certain: times of jobs are whole seconds.
-    return f"{at + timedelta(seconds=60):%Y-%m-%d %H:%M} UTC"
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def status(
