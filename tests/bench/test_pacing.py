@@ -6,9 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from pipeline.core.polling import PollPlan
 from pipeline.core.reply import Complete, StatusLost, StatusOutcome
-from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.following import Follower
 from tests.bench.pacing import (
