@@ -234,7 +234,7 @@ class Courier:
 
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
-        if not (self._is_stopped or self._job.progress.is_abandoned or self._is_all_settled):
+        if not self._is_all_settled:
             await self._remember(await self._window.look_again(self._target.status, self._job.clock.utc_now))
 
     def _stop_looking_at_the_end(self) -> None:

@@ -19,6 +19,7 @@ class WindowGate:
         self._turn = anyio.Lock()
         self._moved = anyio.Event()
         self._looking: anyio.CancelScope | None = None
+        self._may_look = True
 
     async def begin_post(self) -> int:
         """Wait, in the order of asking, until a POST may begin; its number."""
@@ -43,7 +44,7 @@ class WindowGate:
     ) -> Learned | None:
         """Look at a settled batch, if there is anything to learn from one now; what was learned."""
         memory = self._memory
-        look = memory.take_look(utc_now()) if memory else None
+        look = memory.take_look(utc_now()) if memory and self._may_look else None
         if memory is None or look is None:
             return None
         is_kept: bool | None = None
@@ -57,7 +58,8 @@ class WindowGate:
         return self._resized(memory) if has_learned else None
 
     def stop_looking(self) -> None:
-        """No other POST will come: what a look under way might show is not waited for."""
+        """No other POST will come: no look is begun any more, and one under way is not waited for."""
+        self._may_look = False
         if self._looking:
             self._looking.cancel()
 

@@ -153,13 +153,13 @@ class Forgetting:
 
 
 def load_from(
-    directory: Path, second: web.Response | None, batches: int, *, times: int = 80
+    directory: Path, second: web.Response | None, batches: int, *more: str, times: int = 80
 ) -> tuple[dict[str, Any], Counter[str]]:
     async def run() -> tuple[dict[str, Any], Counter[str]]:
         target = Forgetting(second)
         async with answering(target.answer) as base_url:
-            settings = settings_for(base_url, directory / "state", batch=ONE_ROW)
-            export = write_export(directory / "export.csv", *rows(batches))
+            settings = settings_for(base_url, directory / "state", batch=ONE_ROW, export={"max_rejects": 0})
+            export = write_export(directory / "export.csv", *rows(batches), *more)
             return await load_export(export, settings, clock=loop_clock()), target.asked
 
     return run_fast(run(), times=times)
@@ -198,6 +198,15 @@ class TestLooksThatGoWrong:
         assert report["rows"]["confirmed"] == 40
         assert sum(asked.values()) == 41, "there was one"
         assert report["seconds"] < 20.0, "it would wait half a minute for the answer"
+
+    def test_nor_from_being_given_up(self, tmp_path: Path) -> None:
+        """The export turns out to be unusable far behind, so that much was sent, and some batches never are."""
+        long = tuple(f"v{number},{'x' * 10_000},1" for number in range(60))
+        report, asked = load_from(tmp_path, None, 30, *long, ",no id,1", times=1)
+        assert report["exit_code"] == 65
+        assert report["rows"]["confirmed"] > 30
+        assert sum(asked.values()) == 1 + report["rows"]["confirmed"], "there was one"
+        assert report["seconds"] < 20.0
 
 
 class TestALostStatus:
@@ -245,3 +254,25 @@ class TestALostStatus:
         report = run_fast(run(), times=80)
         assert report["rows"]["unconfirmed"] == 4
         assert learned_in(tmp_path).size == size
+
+
+def test_how_long_a_batch_took_that_an_earlier_process_sent_is_not_known(tmp_path: Path) -> None:
+    """It is complete when it is first asked for, 200 s after the restart; that is no reason to ask others earlier."""
+
+    async def run() -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        sandbox = Sandbox(SandboxOptions(apply_max_s=20.0, calls_per_minute=None), monotonic=loop.time)
+        async with serving(sandbox) as target:
+            settle = {"poll_first_s": 200.0, "poll_max_s": 200.0}
+            settings = settings_for(target.base_url, tmp_path / "state", settle=settle)
+            export = write_export(tmp_path / "export.csv", *rows(4))
+            first = asyncio.create_task(load_export(export, settings, clock=loop_clock()))
+            await until(lambda: sandbox.calls["posts"] and accepted_in(tmp_path) == 1, within_s=1_000.0)
+            first.cancel()
+            await asyncio.wait([first])
+            other = write_export(tmp_path / "other.csv", *rows(4, "v"))
+            return await load_export(other, settings, clock=loop_clock())
+
+    report = run_fast(run(), times=100)
+    assert report["rows"]["confirmed"] == 4
+    assert report["seconds"] >= 200.0
