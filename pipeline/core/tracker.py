@@ -5,9 +5,8 @@ and not released), every row of that id is held; held rows of one id merge. When
 freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
 batch as replacing what an earlier one set, nothing is missing.
 
-Ids in flight are kept as sorted 64-bit hashes, 8 bytes each: those of unsettled batches once more in one array for
-a fast search, while those of settled ones may lie in mapped files. A collision may hold a row needlessly, never free
-one.
+Ids in flight are kept as sorted 64-bit hashes, 8 bytes each, which may lie in mapped files. A collision may hold a
+row needlessly, never free one.
 """
 
 from dataclasses import dataclass
@@ -15,14 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.encoding import merge
-from pipeline.core.hashset import HashSet, contains
+from pipeline.core.hashset import HashSets, contains
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Flags, Hashes, Rows
 
 #: Memory of a held row besides its text, in bytes: objects and dictionary entry, measured on CPython 3.11.
 HELD_ROW_OVERHEAD_BYTES = 250
-
-_NO_HASHES: Hashes = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(slots=True)
@@ -57,9 +54,7 @@ class Tracker:
         self._max_held_bytes = max_held_bytes
         self._max_row_bytes = max_row_bytes
         self._salt = salt
-        self._in_flight: dict[int, Hashes] = {}
-        self._unsettled: set[int] = set()
-        self._all_unsettled = HashSet(_NO_HASHES)
+        self._in_flight = HashSets()
         self._held: dict[bytes, HeldRow] = {}
         self._changed: set[bytes] = set()
         # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
@@ -86,31 +81,21 @@ class Tracker:
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
         """Which of these ids are in a batch in flight; shape (n,)."""
-        found = self._all_unsettled.contains(hashes)
-        for batch_id, known in self._in_flight.items():
-            if batch_id not in self._unsettled:
-                found |= contains(known, hashes)
-        return found
+        return self._in_flight.contain(hashes)
 
     def seal(self, batch_id: int, hashes: Hashes) -> None:
         """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on."""
-        self._in_flight[batch_id] = hashes
-        self._unsettled.add(batch_id)
-        self._gather()
+        self._in_flight.put(batch_id, hashes)
 
     def settle(self, batch_id: int, hashes: Hashes) -> None:
         """A batch is settled and may stay in flight for long; `hashes` are the same, mapped from a file perhaps."""
-        self._in_flight[batch_id] = hashes
-        self._unsettled.discard(batch_id)
-        self._gather()
+        self._in_flight.put(batch_id, hashes)
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
         """A batch was replaced by others that hold the same ids between them."""
-        del self._in_flight[batch_id]
-        self._unsettled.discard(batch_id)
-        self._in_flight.update(children)
-        self._unsettled.update(children)
-        self._gather()
+        self._in_flight.remove(batch_id)
+        for child_id, hashes in children.items():
+            self._in_flight.put(child_id, hashes)
 
     def hold(self, rows: Rows, indexes: list[int]) -> int:
         """Let these rows wait, in this order; how many rows held before were superseded by them."""
@@ -168,10 +153,7 @@ class Tracker:
 
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
-        del self._in_flight[batch_id]
-        if batch_id in self._unsettled:
-            self._unsettled.discard(batch_id)
-            self._gather()
+        self._in_flight.remove(batch_id)
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
@@ -211,16 +193,6 @@ class Tracker:
 
     def _held_hashes(self) -> Hashes:
         return np.fromiter((row.hash for row in self._held.values()), dtype=np.uint64, count=len(self._held))
-
-    def _gather(self) -> None:
-        """All hashes of unsettled batches in one sorted array: one search instead of one per batch."""
-        known = [self._in_flight[batch_id] for batch_id in self._unsettled]
-        # Let go of the old array first: with five million ids each takes 40 MB.
-        self._all_unsettled = HashSet(_NO_HASHES)
-        gathered = np.concatenate([*known, _NO_HASHES])
-        # A stable sort merges runs that are sorted already.
-        gathered.sort(kind="stable")
-        self._all_unsettled = HashSet(gathered)
 
 
 def _picked(rows: Rows, indexes: list[int]) -> list[tuple[bytes, HeldRow]]:

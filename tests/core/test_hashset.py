@@ -1,10 +1,12 @@
-"""A set of hashes is a set, whatever the hashes and however many."""
+"""Sets of hashes are sets, whatever the hashes, however many, and whatever was removed."""
+
+from random import Random
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.hashset import HashSet, contains
+from pipeline.core.hashset import HashSets, contains
 from tests.core.builders import hashes_of
 
 #: Some share their first bits with others, and the smallest and the largest there are.
@@ -16,19 +18,52 @@ HASHES = st.one_of(
 )
 
 
+#: A set that is put, or None: one of those that are there is removed.
+STEPS = st.lists(st.one_of(st.none(), st.sets(HASHES, max_size=30)), max_size=12)
+
+
+@given(STEPS, st.lists(HASHES, max_size=40), st.randoms(use_true_random=False))
+def test_sets_of_hashes_are_sets(steps: list[set[int] | None], others: list[int], draw: Random) -> None:
+    sets, model = HashSets(), dict[int, set[int]]()
+    for number, known in enumerate(steps):
+        if known is not None:
+            sets.put(number, hashes_of(sorted(known)))
+            model[number] = known
+        elif model:
+            gone = draw.choice(sorted(model))
+            sets.remove(gone)
+            del model[gone]
+        asked = hashes_of([*others, *(each for step in steps if step for each in step)])
+        union = set().union(*model.values())
+        assert sets.contain(asked).tolist() == [each in union for each in asked.tolist()]
+        assert len(sets) == len(model)
+
+
 @given(st.sets(HASHES, max_size=40), st.lists(HASHES, max_size=40))
-def test_a_set_of_hashes_is_a_set(known: set[int], others: list[int]) -> None:
-    ordered = hashes_of(sorted(known))
+def test_a_sorted_array_is_a_set(known: set[int], others: list[int]) -> None:
     asked = hashes_of([*others, *known])
-    expected = [number in known for number in asked.tolist()]
-    assert HashSet(ordered).contains(asked).tolist() == expected
-    assert contains(ordered, asked).tolist() == expected
+    assert contains(hashes_of(sorted(known)), asked).tolist() == [each in known for each in asked.tolist()]
 
 
-def test_a_large_set_has_no_more_marks_than_fit() -> None:
+def test_the_same_hashes_may_come_to_lie_in_another_array() -> None:
+    sets = HashSets()
+    sets.put(1, hashes_of([5, 7]))
+    other = hashes_of([5, 7])
+    sets.put(1, other)
+    assert sets[1] is other
+    assert sets.contain(hashes_of([5, 6, 7])).tolist() == [True, False, True]
+
+
+def test_large_sets_grow_and_go() -> None:
     draw = np.random.default_rng(1)
-    known = np.unique(draw.integers(0, 2**64 - 1, 700_000, dtype=np.uint64))
-    asked = np.concatenate([draw.integers(0, 2**64 - 1, 1_000, dtype=np.uint64), known[::1_000]])
-    found = HashSet(known).contains(asked)
-    assert (found == np.isin(asked, known)).all()
-    assert found[1_000:].all()
+    sets = HashSets()
+    known = [np.unique(draw.integers(0, 2**64 - 1, 200_000, dtype=np.uint64)) for _ in range(6)]
+    asked = np.concatenate([draw.integers(0, 2**64 - 1, 1_000, dtype=np.uint64), *(each[::1_000] for each in known)])
+    for number, each in enumerate(known):
+        sets.put(number, each)
+    assert (sets.contain(asked) == np.isin(asked, np.concatenate(known))).all()
+    for gone in range(5):
+        sets.remove(gone)
+        assert (sets.contain(asked) == np.isin(asked, np.concatenate(known[gone + 1 :]))).all()
+    sets.remove(5)
+    assert not sets.contain(asked).any()

@@ -457,7 +457,7 @@ def test_ten_batches_of_half_a_million_ids_within_100_mb(tmp_path: Path) -> None
     assert peak <= 100_000_000
 
 
-def test_settled_batches_take_no_memory(tmp_path: Path) -> None:
+def test_settled_batches_take_no_memory_but_for_their_marks(tmp_path: Path) -> None:
     hashes = np.arange(500_000, dtype=np.uint64)
     hashes.tofile(tmp_path / "hashes")
     tracker = tracker_of()
@@ -470,7 +470,7 @@ def test_settled_batches_take_no_memory(tmp_path: Path) -> None:
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept <= 1_000_000
+    assert kept <= 20_000_000
     assert tracker.is_in_flight(hashes[:3]).all()
 
 
