@@ -4,6 +4,7 @@ The holder carries a request out and answers it in words. Where nobody holds the
 does it itself, with the very same functions.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,25 +44,25 @@ async def ask_holder(directory: Path, command: str, job: str | None, clock: Cloc
 
 
 async def until_resumed(state: State, clock: Clock) -> None:
-    """Return at once unless sending is paused; then when it is resumed."""
-    while state.is_paused:
+    """Return at once unless sending is paused; then when it is resumed. Never once the process is about to end."""
+    while state.is_paused or state.is_stopping:
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def answer_requests(job: Job) -> None:
-    """Carry out what is asked for, until cancelled; `job` is the one that runs."""
-    mailbox = await job.state.call(Mailbox, job.state.directory)
+async def answer_requests(state: State, clock: Clock, running: Callable[[], Job | None]) -> None:
+    """Carry out what is asked for, until cancelled; `running` gives the job that runs at the moment."""
+    mailbox = await state.call(Mailbox, state.directory)
     while True:
-        for request in await job.state.call(mailbox.requests):
-            if not await job.state.call(mailbox.claim, request):
+        for request in await state.call(mailbox.requests):
+            if not await state.call(mailbox.claim, request):
                 continue
             try:
-                told = await carry_out(request, job.state, job.clock, running=job)
+                told = await carry_out(request, state, clock, running=running())
                 answer: dict[str, Any] = {"ok": True, "told": told}
             except PipelineError as error:
                 answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
-            await job.state.call(mailbox.answer, request, answer)
-        await job.clock.sleep(LOOK_EVERY_S)
+            await state.call(mailbox.answer, request, answer)
+        await clock.sleep(LOOK_EVERY_S)
 
 
 async def carry_out(request: Request, state: State, clock: Clock, *, running: Job | None) -> str:
