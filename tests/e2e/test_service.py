@@ -1,32 +1,21 @@
 """The service as a process of its own, with a drop directory and a sandbox."""
 
 import asyncio
-import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
-from pipeline.sandbox import Fault, FaultPlan
 from tests.support import (
-    ONE_BY_ONE,
-    SIX_ROWS,
     Bench,
     Ended,
     assert_every_row_is_in_one_class,
     bench,
-    ended,
-    names_in,
     profiles_after,
     run_program,
     started,
-    unheard,
     until,
 )
 
@@ -66,7 +55,8 @@ class Drop:
         return sorted(found, key=lambda report: (report["finished_at"], self._age(report)))
 
     def _age(self, report: Mapping[str, Any]) -> int:
-        return (self.at.state / "jobs" / report["job"] / "report.json").stat().st_mtime_ns
+        age: int = (self.at.state / "jobs" / report["job"] / "report.json").stat().st_mtime_ns
+        return age
 
     def ends(self) -> dict[str, str]:
         """By name of the export how its job ended."""
