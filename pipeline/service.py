@@ -135,6 +135,7 @@ class Service:
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._prune_daily)
             await self._run_jobs(drain=drain)
+            await self._settle_ended()
             tasks.cancel_scope.cancel()
         await run_sync(take_down, self._state.directory)
         code = worst(self._codes) if drain else ExitCode.DONE
