@@ -15,6 +15,7 @@ from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing, Taking
 from pipeline.edges.state import State, open_state
 from pipeline.settings_sections import ExportSettings
+from tests.support import bench, names_in, run_program
 
 SETTINGS = ExportSettings(id_column="id", unlisted="send")
 FILES = ("day/part-0", "day/part-1", "day/_SUCCESS")
@@ -106,6 +107,20 @@ async def test_a_load_completes_it_too_and_holds_the_drop_directory_meanwhile(dr
             await claim(drop, state, Dying(drop, 2, before=True))
         await complete_claims(state)
         assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+
+
+async def test_the_service_begins_with_it(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+    async with bench(drop.parent) as at:
+        done = await run_program("serve", "--drain", "--config", at.config(drop={"directory": str(drop)}))
+        assert done.code == 0, done.said
+        at.sandbox.apply_all()
+        assert at.sandbox.profiles() == {"a": {"tier": "gold"}}
+    assert look(drop, (".ready",)).unsignalled == ()
+    assert names_in(drop) == [".processing"]
 
 
 async def test_what_a_writer_put_there_meanwhile_is_a_drop_of_its_own(drop: Path) -> None:

@@ -116,8 +116,9 @@ class TestStopping:
     async def test_a_running_post_gets_its_grace(self, tmp_path: Path, is_patient: bool) -> None:
         async with dropping(tmp_path, faults=FaultPlan(posts={1: Fault.SLOW}, slow_bytes_s=40.0)) as drop:
             drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+            sections = {"batch": {"max_rows": 2}, "upload": {"concurrency": 1}}
             service = {"grace_s": 20.0 if is_patient else 0.0}
-            async with drop.serving(config=drop.config(**ONE_BY_ONE, service=service)) as process:
+            async with drop.serving(config=drop.config(**sections, service=service)) as process:
                 await until(lambda: drop.at.sandbox.calls["posts"])
                 done = await stopped(process)
             assert done.code == 0, done.said
