@@ -130,8 +130,8 @@ async def _take(records: list[JobRecord], state: State, processing: Processing) 
     claims = {
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
     }
-    await state.call(state.ledger.note_claims, claims)
     await run_sync(processing.remove_emptied, first.signal)
+    await state.call(state.ledger.note_claims, claims)
     for record in records:
         log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
     return [replace(record, claim=claims[record.job_id]) for record in records]
