@@ -8,7 +8,6 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
-import signal
 from typing import Any
 
 import anyio
@@ -18,7 +17,6 @@ from anyio.to_thread import run_sync
 from pipeline.claims import complete_claims, ended_drop, next_job
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.core.signals import shown
-from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.ledger import JobRecord
@@ -26,11 +24,11 @@ from pipeline.edges.notice import put_up, take_down
 from pipeline.edges.processing import Processing, hold_drop
 from pipeline.edges.state import State, open_state
 from pipeline.intake import Intake
-from pipeline.job import Job
 from pipeline.load import Report, Runner, Watch
 from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
+from pipeline.stopping import Stop
 
 log = structlog.get_logger()
 
@@ -38,8 +36,6 @@ log = structlog.get_logger()
 TOKEN_AGAIN_S = 600.0
 #: Old files are looked for so often (seconds).
 _PRUNE_EVERY_S = 86_400.0
-#: How often what is waited for is looked at (seconds).
-_LOOK_EVERY_S = 0.1
 
 
 async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch: Watch | None = None) -> ExitCode:
@@ -67,46 +63,6 @@ async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch:
             beside = [stop.end_job, *([watch] if watch else [])]
             runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
             return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
-
-
-class Stop:
-    """How the process comes to its end: SIGTERM or SIGINT, then running POSTs get `grace_s`; a second one ends it."""
-
-    def __init__(self, state: State, clock: Clock, grace_s: float) -> None:
-        self.is_asked = anyio.Event()
-        self._at_once = anyio.Event()
-        self._state = state
-        self._clock = clock
-        self._grace_s = grace_s
-
-    async def listen(self) -> None:
-        """Wait for signals, until cancelled."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                log.info("service_stopping", signal=signal.Signals(number).name, at_once=self.is_asked.is_set())
-                (self._at_once if self.is_asked.is_set() else self.is_asked).set()
-                self._state.is_stopping = True
-
-    async def end_job(self, job: Job, _: CallQueue) -> None:
-        """Run beside a job: ends it with `FatalError` (75) when the process is to stop and no POST runs any more."""
-        await self.is_asked.wait()
-        ends_at = self._clock.monotonic() + self._grace_s
-        while job.progress.posting and not self._at_once.is_set() and self._clock.monotonic() < ends_at:
-            await self._clock.sleep(_LOOK_EVERY_S)
-        raise FatalError("stopped by a signal; the next start goes on.", exit_code=ExitCode.UNFINISHED)
-
-    async def sleep(self, seconds: float, *until: anyio.Event) -> None:
-        """Sleep, but not beyond the wish to stop, or any of these events."""
-        async with anyio.create_task_group() as tasks:
-
-            async def wake(event: anyio.Event) -> None:
-                await event.wait()
-                tasks.cancel_scope.cancel()
-
-            for event in (self.is_asked, *until):
-                tasks.start_soon(wake, event)
-            await self._clock.sleep(seconds)
-            tasks.cancel_scope.cancel()
 
 
 class Service:
