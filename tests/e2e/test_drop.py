@@ -194,6 +194,12 @@ class TestDrain:
             assert done.code == 76, done.said
             assert drop.ends() == {"a.csv": "incomplete", "b.csv": "failed", "c.csv": "done"}
 
+    async def test_what_is_refused_counts_too(self, tmp_path: Path) -> None:
+        drop = Drop(unheard(tmp_path))
+        (drop.directory / "link.csv.ready").symlink_to("link.csv")
+        done = await drop.drain()
+        assert (done.code, len(events(done, "drop_refused"))) == (65, 1), done.said
+
     async def test_nothing_to_do(self, tmp_path: Path) -> None:
         drop = Drop(unheard(tmp_path))
         done = await drop.drain()

@@ -211,6 +211,24 @@ class TestWaiting:
                 drop.at.sandbox.apply_all()
                 assert drop.at.sandbox.profiles() == profiles_after(*lines)
 
+    async def test_for_as_much_room_as_is_to_be_left(self, tmp_path: Path) -> None:
+        with small_disk(8_000_000) as disk:
+            async with dropping(tmp_path) as drop:
+                state = {"directory": str(disk / "state"), "min_free_bytes": 3_000_000}
+                outcome = {"outcome_directory": str(tmp_path / "state" / "jobs")}
+                async with drop.serving(state=state, drop=outcome) as process:
+                    await until(lambda: (disk / "state" / "ledger.db").exists())
+                    (disk / "ballast").write_bytes(b"x" * 6_000_000)
+                    drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+                    await first_line(process, ("service_paused",))
+                    for _ in range(2):
+                        assert (await told_by(drop))["paused_by_itself"]["exit_code"] == 74
+                    (disk / "ballast").unlink()
+                    await until(lambda: drop.ends() == {"a.csv": "done"})
+                    done = await stopped(process)
+                assert done.code == 0, done.said
+                assert events(done, "service_paused") == [], "it is not tried before there is room"
+
     async def test_a_damaged_ledger_ends_it(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
             drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
