@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory kill-test service-kill-test step-test fault-test lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench: dev ## measure speed and memory against what people use today, in one run
 
 bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million rows
 	@$(BIN)/python -m tests.bench.memory
+
+bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
+	@$(BIN)/python -m tests.bench.pacing
 
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
 	@$(BIN)/python -m tests.faults.kills --kills $(N)

@@ -153,8 +153,12 @@ def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
 
 
 async def next_job(state: State) -> JobRecord | None:
-    """The job whose turn it is: one that has begun, else the first to come, dropped ones by their sequence."""
-    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    """The job whose turn it is: `first_of` the unfinished."""
+    return first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+
+
+def first_of(records: list[JobRecord]) -> JobRecord | None:
+    """Of these unfinished jobs one that has begun, else the first to come, dropped ones by their sequence."""
     begun = [record for record in records if _has_begun(record)]
     waiting = [record for record in records if not _has_begun(record)]
     return next(iter([*begun, *in_turn(waiting, _sequence)]), None)

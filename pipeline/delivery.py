@@ -5,6 +5,8 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 import anyio
 import structlog
@@ -39,7 +41,7 @@ from pipeline.edges.ledger import BatchRecord
 from pipeline.edges.target import Target
 from pipeline.following import Follower
 from pipeline.job import Job
-from pipeline.trials import Trials
+from pipeline.trials import Trials, Verdict
 from pipeline.window import WindowGate
 
 log = structlog.get_logger()
@@ -47,6 +49,9 @@ log = structlog.get_logger()
 #: POSTs that a job may make more than it has batches, to find the rows that Target refuses. Ours: finding one bad row
 #: in 500,000 takes 40, so this finds several, and a hopeless export does not use up Target's calls for hours.
 MAX_EXTRA_POSTS = 400
+
+#: An abandoned job does not repeat an attempt that Target may have.
+_NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not repeated")
 
 Spawn = Callable[[Batch, Life], None]
 OnSplit = Callable[[int, dict[int, Hashes]], None]
@@ -86,20 +91,27 @@ class Courier:
         self._uploaders = anyio.CapacityLimiter(upload.concurrency)
         self._unsent = anyio.Semaphore(upload.concurrency)
         self._never_begun: set[int] = set()
+        # Batches whose acceptance this process saw: how long ago it was is known of no other.
+        self._seen_accepted: set[int] = set()
         self._extra_posts = 0
         self._is_stopped = False
         self._has_all = False
         self._trials = Trials(
-            refusals, job.progress.whole_of, is_idle=lambda: self._has_all or job.progress.waiting is not None
+            refusals,
+            job.progress.whole_of,
+            is_idle=lambda: self._has_all or job.progress.waiting is not None,
+            is_over=lambda: self._is_over,
         )
 
     def stop_sending(self) -> None:
         """Begin no first attempt any more; what Target may have is followed to its end."""
         self._is_stopped = True
+        self._window.stop_looking()
 
     def no_more_batches(self) -> None:
         """The last batch was sealed."""
         self._has_all = True
+        self._stop_looking_at_the_end()
 
     async def make_room(self) -> None:
         """Wait until one more batch may be sealed; every call is followed by one `deliver`."""
@@ -123,8 +135,7 @@ class Courier:
                 if life.phase is Phase.REFUSED:
                     life = await self._close_in(batch, life)
                 elif life.phase is Phase.FOLLOWING:
-                    with self._trials.aside():
-                        life = await self._follow(batch, life)
+                    life = await self._follow(batch, life)
                 else:
                     sent = await self._send(batch, life)
                     if sent is None:
@@ -143,9 +154,9 @@ class Courier:
                     return await self._record(batch, life, given_up)
                 post_number = await self._window.begin_post()
                 await self._job.until_resumed()
-                if (self._is_stopped or self._job.progress.is_abandoned) and not life.open_since:
+                if self._is_over and (not life.open_since or self._job.progress.is_abandoned):
                     self._window.forget(post_number)
-                    return None
+                    return await self._record(batch, life, _NOT_REPEATED) if life.open_since else None
                 life, after_s = await self._attempt(batch, life, post_number, failures)
                 failures += 1
                 await self._job.clock.sleep(after_s)
@@ -168,7 +179,8 @@ class Courier:
         self._job.progress.posting.discard(batch.batch_id)
         if isinstance(fact, Taken):
             self._trials.note_accepted(batch)
-            self._window.note_accepted(post_number)
+            self._window.note_accepted(post_number, self._job.clock.utc_now())
+            self._seen_accepted.add(batch.batch_id)
             self._job.progress.accepted.add(batch.batch_id)
             log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             return life, 0.0
@@ -181,12 +193,17 @@ class Courier:
         if isinstance(fact, RefusedAs):
             self._trials.note_refused(batch, fact.message)
         if isinstance(fact, NotTaken):
-            self._check_availability(life, fact)
+            self._check_availability(fact)
         is_over = life.phase is not Phase.READY or self._policy.giving_up(life) is not None
         return life, 0.0 if is_over else self._policy.wait_s(failures + 1, self._job.clock.random())
 
-    def _check_availability(self, life: Life, fact: NotTaken) -> None:
-        if self._target.silent_s >= self._policy.give_up_after_s and not life.open_since:
+    @property
+    def _is_over(self) -> bool:
+        """Whether the job sends nothing more that Target cannot have."""
+        return self._is_stopped or self._job.progress.is_abandoned
+
+    def _check_availability(self, fact: NotTaken) -> None:
+        if self._target.silent_s >= self._policy.give_up_after_s:
             raise _unavailable(self._policy.give_up_after_s, fact.why)
 
     async def _follow(self, batch: Batch, life: Life) -> Life:
@@ -198,7 +215,8 @@ class Courier:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
             return outcome
 
-        outcome = await self._follower.follow(life.posted_at, ask)
+        is_age_known = batch.batch_id in self._seen_accepted
+        outcome = await self._follower.follow(life.posted_at, ask, is_age_known=is_age_known)
         match outcome:
             case Complete():
                 if life.post_number is not None:
@@ -208,7 +226,8 @@ class Courier:
                 log.warning("batch_stuck", batch=batch.number)
                 return await self._seen(batch, life, SeenStuck())
             case StatusLost(why):
-                await self._remember(self._window.note_lost(self._job.clock.utc_now()))
+                now = self._job.clock.utc_now()
+                await self._remember(self._window.note_lost(now - await self._accepted_at(batch), now))
                 return await self._seen(batch, life, GivenUp(why))
             case Unauthorized():
                 raise _token_refused(outcome)
@@ -217,9 +236,21 @@ class Courier:
 
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
-        progress, clock = self._job.progress, self._job.clock
-        if len(progress.settled) < len(progress.sealed):
-            await self._remember(await self._window.look_again(self._target.status, clock.utc_now))
+        if not self._is_all_settled:
+            await self._remember(await self._window.look_again(self._target.status, self._job.clock.utc_now))
+
+    def _stop_looking_at_the_end(self) -> None:
+        if self._has_all and self._is_all_settled:
+            self._window.stop_looking()
+
+    @property
+    def _is_all_settled(self) -> bool:
+        return len(self._job.progress.settled) == len(self._job.progress.sealed)
+
+    async def _accepted_at(self, batch: Batch) -> datetime:
+        """When an accepted batch was, whichever process saw it."""
+        record = await self._job.state.call(self._job.state.ledger.batch, batch.batch_id)
+        return (record.accepted_at if record else None) or self._job.clock.utc_now()
 
     async def _remember(self, learned: Learned | None) -> None:
         if learned:
@@ -237,15 +268,16 @@ class Courier:
     async def _close_in(self, batch: Batch, life: Life) -> Life:
         """A batch was refused: split it to find the rows that Target will not take, as long as that is sensible."""
         message = life.last.message if isinstance(life.last, RefusedAs) else ""
-        if batch.rows == 1:
-            await self._trials.until_certain(batch, message)
-            return await self._record(batch, life, await self._only_row(batch, message))
-        if self._extra_posts + 2 > MAX_EXTRA_POSTS:
-            await self._trials.until_certain(batch, message)
-            return await self._record(batch, life, Failed(f"refused: {message}"))
-        self._extra_posts += 2
-        with self._trials.splitting():
-            return await self._split(batch, life)
+        if batch.rows > 1 and self._extra_posts + 2 <= MAX_EXTRA_POSTS and not self._is_over:
+            self._extra_posts += 2
+            with self._trials.splitting():
+                return await self._split(batch, life)
+        verdict = await self._trials.verdict(batch, message)
+        if verdict is Verdict.TRY_AGAIN:
+            return replace(life, phase=Phase.READY)
+        is_row = verdict is Verdict.GUILTY and batch.rows == 1
+        fact = await self._only_row(batch, message) if is_row else Failed(f"refused: {message}")
+        return await self._record(batch, life, fact)
 
     async def _only_row(self, batch: Batch, message: str) -> RowRejected:
         """The fact that rejects the one row of a batch."""
@@ -256,7 +288,7 @@ class Courier:
 
     async def _split(self, batch: Batch, life: Life) -> Life:
         job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
-        taken = any_row(batch.rows, batch.number) if self._trials.is_in_doubt(batch) else first_half(batch.rows)
+        taken = any_row(batch.rows, batch.number) if self._trials.needs_probe(batch) else first_half(batch.rows)
         contents = await job.state.call(spool.split, batch.batch_id, ledger.salt, taken)
         children = []
         for content in contents:
@@ -296,6 +328,7 @@ class Courier:
             why=settled.why,
         )
         await self._settled.send(settled)
+        self._stop_looking_at_the_end()
 
     async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:
         """Write a fact down, and then let it count."""

@@ -111,7 +111,7 @@ def demo_settings(base_url: str, state: Path) -> Settings:
         "target": {"client_code": "demo", "base_url": base_url},
         "export": {"id_column": "customer_id", "columns": COLUMNS, "unlisted": "ignore"},
         "batch": {"max_rows": BATCH_ROWS},
-        "settle": {"poll_first_s": 1.0, "poll_max_s": 4.0, "ambiguous_hold_s": 6.0},
+        "settle": {"poll_first_s": 4.0, "poll_max_s": 8.0, "ambiguous_hold_s": 6.0},
         "state": {"directory": state, "min_free_bytes": 0},
     }
     return load_settings(None, env={}, overrides=overrides)

@@ -22,24 +22,31 @@ class Follower:
         self._clock = clock
         self._deadline_s = deadline_s
 
-    async def follow(self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]]) -> StatusOutcome | None:
+    async def follow(
+        self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]], *, is_age_known: bool = True
+    ) -> StatusOutcome | None:
         """The final answer for the batch accepted at `posted_at` (monotonic), None if there is none in time.
 
-        A token that is refused for good is final too.
+        A token that is refused for good is final too. Without `is_age_known` the batch may be older, and how long it
+        took teaches nothing.
         """
         asked_at: float | None = None
+        # Whether it is known how it stood when it was last asked for.
+        was_answered = True
         while True:
             await self._until_due(posted_at, asked_at)
             outcome = await ask()
             age = self._clock.monotonic() - posted_at
             match outcome:
                 case Complete():
-                    self._plan.note_complete(asked_at, age)
+                    if is_age_known and was_answered:
+                        self._plan.note_complete(asked_at, age)
                     return outcome
-                case Incomplete():
-                    self._plan.note_incomplete(age)
                 case Stuck() | StatusLost() | Unauthorized(is_final=True):
                     return outcome
+            was_answered = isinstance(outcome, Incomplete)
+            if was_answered:
+                self._plan.note_incomplete(age)
             asked_at = age
             if age >= self._deadline_s:
                 return None

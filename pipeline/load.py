@@ -47,6 +47,7 @@ from pipeline.recovery import Recovered, recover
 from pipeline.rehearsal import rehearse
 from pipeline.report import build_report, put_away
 from pipeline.requests import answer_requests, until_resumed
+from pipeline.retrying import rows_left
 from pipeline.settings import Settings
 from pipeline.settings_sections import ExportSettings
 from pipeline.window import WindowGate
@@ -93,13 +94,15 @@ async def load_exports(
         runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
         finished: set[str] = set()
         await complete_claims(state)
-        while (record := await next_job(state)) is not None:
-            report = await runner.run(record)
-            finished.add(report["job"])
-            yield report
-            if report["state"] == "unfinished":
+        for path in [*paths, None]:
+            # What was cut off, and what was asked for meanwhile: retries. In order, so that nothing overtakes.
+            async for report in runner.run_unfinished():
+                finished.add(report["job"])
+                yield report
+                if report["state"] == "unfinished":
+                    return
+            if path is None:
                 return
-        for path in paths:
             known = None if again else await _same_as_latest(state, path)
             if known is not None:
                 if known["job"] not in finished:
@@ -111,9 +114,6 @@ async def load_exports(
             yield report
             if ExitCode(report["exit_code"]) not in GO_ON_AFTER:
                 return
-        # What was asked for meanwhile: retries.
-        for record in await state.call(state.ledger.jobs, unfinished_only=True):
-            yield await runner.run(record)
 
 
 async def _same_as_latest(state: State, path: Path) -> Report | None:
@@ -150,7 +150,12 @@ class Runner:
         settle = settings.settle
         plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
         self._follower = Follower(plan, self._calls, clock, deadline_s=settle.deadline_s)
-        self._memory = StatusMemory(learned, clock.utc_now()) if settle.status_window == "auto" else None
+        self._memory = StatusMemory(learned) if settle.status_window == "auto" else None
+
+    async def run_unfinished(self) -> AsyncIterator[Report]:
+        """Run all unfinished jobs in their order; the report of each. An endless loop unless one ends it by leaving."""
+        while record := await next_job(self._state):
+            yield await self.run(record)
 
     async def load(self, path: Path) -> Report:
         """Begin a job for an export and run it."""
@@ -181,6 +186,8 @@ class Runner:
         """Run a job from where it stands to its end; with `error` it has none but to be reported."""
         state, clock = self._state, self._clock
         started = clock.monotonic()
+        if record.retry_of:
+            record = await state.call(rows_left, state, record)
         job = Job(
             record=record,
             settings=self._settings,
@@ -245,6 +252,7 @@ class Runner:
             overlap=self._settings.upload.concurrency - 1,
         )
         self._refusals.prove(*recovered.proven)
+        self._refusals.has_accepted |= recovered.has_accepted
         with settled_in, settled_out, sealed_out:
             courier = Courier(job, target, WindowGate(window, memory), self._follower, settled_in, self._refusals)
             async with anyio.create_task_group() as tasks:

@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.chunker import Chunker
 from pipeline.core.encoding import encode, rearrange
-from pipeline.core.errors import FatalError, InputError
+from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Batch, BatchState, Rows, Settled
 from pipeline.core.placer import Placer
@@ -230,6 +230,12 @@ class Producer:
             self._count_unplaced()
             if not placed.must_seal:
                 return
+            if not placed.stop and not self._placer.open_rows:
+                raise FatalError(
+                    f"[batch] max_bytes = {self._job.settings.batch.max_bytes:,} was lowered below a row that waits "
+                    "to be sent since an earlier run: set it back, and run again.",
+                    exit_code=ExitCode.CONFIGURATION,
+                )
             await self._seal()
             rows = self._placer.tracker.free()
 

@@ -6,7 +6,7 @@ from pipeline.core.errors import FatalError
 from pipeline.core.lifecycle import Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.model import Batch
 from pipeline.edges.ledger import BatchRecord
-from pipeline.edges.state import life_of
+from pipeline.edges.state import inherited, life_of
 from pipeline.job import Job
 from pipeline.producer import Due, InFlight
 
@@ -15,7 +15,7 @@ from pipeline.producer import Due, InFlight
 class Recovered:
     """What has to go on: this job's unsettled batches, and the numbers of the POSTs whose statuses are waited for.
 
-    `proven` are the refused batches of which a part was accepted.
+    `proven` are the refused batches of which a part was accepted; `has_accepted`: any batch was.
     """
 
     to_deliver: tuple[tuple[Batch, Life], ...]
@@ -23,6 +23,7 @@ class Recovered:
     next_post_number: int
     open_posts: tuple[int, ...]
     proven: frozenset[int]
+    has_accepted: bool
 
 
 async def recover(job: Job) -> Recovered:
@@ -69,32 +70,22 @@ async def recover(job: Job) -> Recovered:
             for record, life in own
             if life.status_url and record.batch.parent is not None
         ),
+        has_accepted=any(life.status_url for _, life in own),
     )
 
 
 async def _lives(job: Job, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
-    """The lives of batches as this process finds them, parents before their children."""
-    lives: dict[int, Life] = {}
+    """The lives of batches as this process finds them."""
+    lives = []
     now = job.clock.monotonic()
     for record in records:
         batch = record.batch
-        parent = lives.get(batch.parent) if batch.parent is not None else None
-        inherited = parent.open_since if parent else await _inherited(job, batch, now)
-        life, fact = after_restart(life_of(record, inherited), now)
+        open_since = () if batch.parent is None else await job.state.call(inherited, job.state.ledger, batch)
+        life, fact = after_restart(life_of(record, open_since), now)
         if fact:
             await job.state.call(job.state.ledger.add_fact, batch.batch_id, fact)
-        lives[batch.batch_id] = life
-    return [(record, lives[record.batch.batch_id]) for record in records]
-
-
-async def _inherited(job: Job, batch: Batch, now: float) -> tuple[float, ...]:
-    """The open attempts that a batch has from the one it was split off, which may be long gone from the list."""
-    if batch.parent is None:
-        return ()
-    parent = await job.state.call(job.state.ledger.batch, batch.parent)
-    if parent is None:
-        return ()
-    return after_restart(life_of(parent, await _inherited(job, parent.batch, now)), now)[0].open_since
+        lives.append((record, life))
+    return lives
 
 
 def _note_under_way(job: Job, batch: Batch, life: Life) -> None:

@@ -57,6 +57,8 @@ def _batch(settled: Settled) -> dict[str, Any]:
         "state": settled.state.value,
         "attempts": settled.attempts,
     }
+    if settled.rejected:
+        facts["rejected"] = settled.rejected
     if settled.why:
         facts["why"] = settled.why
     return facts

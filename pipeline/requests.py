@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
+from pipeline.edges.lock import holder
 from pipeline.edges.mailbox import Mailbox, Request
 from pipeline.edges.state import State
 from pipeline.job import Job, unknown_job
@@ -21,26 +23,44 @@ from pipeline.retrying import begin_retry
 LOOK_EVERY_S = 0.5
 #: How long a command waits for its answer (seconds).
 ANSWER_WITHIN_S = 15.0
+#: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
+ANSWERS_KEPT_S = 3_600.0
+
+_NOT_KNOWN = (
+    "the process that took the request on ended before it answered: whether it was carried out is not known, see "
+    "`status`, and ask again if it was not."
+)
 
 
 async def ask_holder(directory: Path, command: str, job: str | None, clock: Clock) -> str:
     """Ask the process that holds the state directory; what it did, in words.
 
-    Raises `PipelineError` with what it answers instead, or (75) if it does not answer within `ANSWER_WITHIN_S`.
+    Raises `PipelineError` with what it answers instead, or (75) if it does not take the request on within
+    `ANSWER_WITHIN_S`, or ends before it answers.
     """
     mailbox = await run_sync(Mailbox, directory)
     request_id = await run_sync(mailbox.ask, command, job)
     asked_at = clock.monotonic()
     while (answer := await run_sync(mailbox.take_answer, request_id)) is None:
-        if clock.monotonic() - asked_at > ANSWER_WITHIN_S and await run_sync(mailbox.withdraw, request_id):
-            raise PipelineError(
-                "the process that holds the state directory does not answer; nothing was changed.",
-                exit_code=ExitCode.UNFINISHED,
-            )
+        if clock.monotonic() - asked_at > ANSWER_WITHIN_S:
+            await run_sync(_check_is_coming, mailbox, request_id, directory)
         await clock.sleep(0.1)
     if not answer["ok"]:
         raise PipelineError(answer["told"], exit_code=ExitCode(answer["exit_code"]))
     return str(answer["told"])
+
+
+def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None:
+    """Raise `PipelineError` (75) unless an answer is there, or a process lives that may give one."""
+    if mailbox.withdraw(request_id):
+        raise PipelineError(
+            "the process that holds the state directory does not answer; nothing was changed.",
+            exit_code=ExitCode.UNFINISHED,
+        )
+    # In this order: whoever holds the directory may answer, and then end.
+    if holder(directory) is None and not mailbox.is_answered(request_id):
+        mailbox.forget(request_id)
+        raise PipelineError(_NOT_KNOWN, exit_code=ExitCode.UNFINISHED)
 
 
 async def until_resumed(state: State, clock: Clock) -> None:
@@ -52,21 +72,41 @@ async def until_resumed(state: State, clock: Clock) -> None:
 async def answer_requests(state: State, clock: Clock, running: Callable[[], Job | None]) -> None:
     """Carry out what is asked for, until cancelled; `running` gives the job that runs at the moment."""
     mailbox = await state.call(Mailbox, state.directory)
+    await state.call(_tidy, mailbox, clock)
     while True:
         for request in await state.call(mailbox.requests):
-            if not await state.call(mailbox.claim, request):
-                continue
-            try:
-                told = await carry_out(request, state, clock, running=running())
-                answer: dict[str, Any] = {"ok": True, "told": told}
-            except PipelineError as error:
-                answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
-            await state.call(mailbox.answer, request, answer)
+            # What is taken on is answered, though the job may end meanwhile.
+            with CancelScope(shield=True):
+                await _answer(request, state, clock, mailbox, running)
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def carry_out(request: Request, state: State, clock: Clock, *, running: Job | None) -> str:
-    """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises."""
+async def _answer(
+    request: Request, state: State, clock: Clock, mailbox: Mailbox, running: Callable[[], Job | None]
+) -> None:
+    if not await state.call(mailbox.claim, request):
+        return
+    try:
+        told = await carry_out(request, state, clock, running=running)
+        answer: dict[str, Any] = {"ok": True, "told": told}
+    except PipelineError as error:
+        answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
+    await state.call(mailbox.answer, request, answer)
+
+
+def _tidy(mailbox: Mailbox, clock: Clock) -> None:
+    """Answer what a process took on that has ended since, and remove answers that nobody fetched."""
+    for request in mailbox.taken():
+        answer = {"ok": False, "told": _NOT_KNOWN, "exit_code": int(ExitCode.UNFINISHED)}
+        mailbox.answer(request, answer)
+    mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
+
+
+async def carry_out(request: Request, state: State, clock: Clock, *, running: Callable[[], Job | None] | None) -> str:
+    """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises.
+
+    `running` gives the job that runs at the moment; None where none can.
+    """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
         await state.call(state.ledger.pause, is_paused=is_paused)
@@ -79,7 +119,7 @@ async def carry_out(request: Request, state: State, clock: Clock, *, running: Jo
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 
-async def _abandon(request: Request, state: State, running: Job | None) -> str:
+async def _abandon(request: Request, state: State, running: Callable[[], Job | None] | None) -> str:
     job_id = request.job or ""
     record = await state.call(state.ledger.job, job_id)
     if record is None:
@@ -87,6 +127,8 @@ async def _abandon(request: Request, state: State, running: Job | None) -> str:
     if record.state is not None:
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
     await state.call(state.ledger.abandon_job, job_id)
-    if running is not None and running.record.job_id == job_id:
-        running.progress.is_abandoned = True
+    # Looked at after it is written down: whichever job begins from now on reads it there.
+    job = running() if running else None
+    if job is not None and job.record.job_id == job_id:
+        job.progress.is_abandoned = True
     return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"

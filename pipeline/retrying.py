@@ -1,7 +1,8 @@
 """Sends again what failed or ended unconfirmed in a job, but never a value that a later row has overtaken.
 
 The rows are taken from the bodies that the spool keeps for this, and written as an export of their own, which is then
-an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report.
+an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report. It is written when it is
+asked for, and once more when the job begins to run: jobs before it may have overtaken more rows meanwhile.
 """
 
 import csv
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import structlog
 
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.encoding import encode
@@ -22,6 +24,8 @@ from pipeline.edges.durable import write_durably
 from pipeline.edges.ledger import BatchRecord, JobRecord
 from pipeline.edges.state import State
 from pipeline.job import new_job_id, unknown_job
+
+log = structlog.get_logger()
 
 
 async def begin_retry(state: State, clock: Clock, job_id: str) -> str:
@@ -35,10 +39,10 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
         raise unknown_job(job_id)
     if original.state is None:
         raise PipelineError(f"job {job_id} has not ended yet; it is finished first.", exit_code=ExitCode.USAGE)
-    lost = [record for record in state.ledger.batches(job=original) if record.batch.batch_id in state.lost]
-    rows, overtaken = _lost_rows(state, lost)
+    rows, overtaken = _lost_rows(state, original)
     named = f"; overtaken by later rows and left alone: {', '.join(overtaken[:20])}" if overtaken else ""
     named += f" and {len(overtaken) - 20} more" if len(overtaken) > 20 else ""
+    named += _about_unnamed(state, original, sum(map(_unnamed, state.ledger.batches(job=original))))
     if not rows:
         return f"job {job_id} has nothing to send again{named}."
     now = clock.utc_now()
@@ -70,8 +74,23 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
     return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."
 
 
-def _lost_rows(state: State, lost: list[BatchRecord]) -> tuple[list[list[bytes]], list[str]]:
-    """The encoded cells of the lost rows, id first, and the ids of those that were overtaken."""
+def rows_left(state: State, retry: JobRecord) -> JobRecord:
+    """A retry that is about to begin, without the rows that were overtaken since it was asked for. Blocks."""
+    original = state.ledger.job(retry.retry_of or "")
+    is_begun = retry.checkpoint.read or retry.checkpoint.has_ended or state.ledger.batches(job=retry)
+    if original is None or is_begun:
+        return retry
+    rows, overtaken = _lost_rows(state, original)
+    write_durably(retry.export, _as_csv(original, rows))
+    if overtaken:
+        log.warning("retry_rows_overtaken", job=retry.job_id, retry_of=original.job_id, rows=len(overtaken))
+    facts = retry.export.stat()
+    return state.ledger.set_source(retry, facts.st_size, facts.st_mtime_ns)
+
+
+def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[str]]:
+    """The encoded cells of the lost rows of a job, id first, and the ids of those that were overtaken."""
+    lost = [record for record in state.ledger.batches(job=job) if record.batch.batch_id in state.lost]
     rows: list[list[bytes]] = []
     overtaken: list[str] = []
     for record in lost:
@@ -84,6 +103,25 @@ def _lost_rows(state: State, lost: list[BatchRecord]) -> tuple[list[list[bytes]]
             else:
                 rows.append(row[:-1].split(b","))
     return rows, overtaken
+
+
+def _unnamed(record: BatchRecord) -> int:
+    """How many rows of a batch Target counted as failed or not consumed, without saying which."""
+    if not isinstance(record.latest, SeenComplete):
+        return 0
+    return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.failed_ids))
+
+
+def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
+    if not count:
+        return ""
+    source: JobRecord | None = job
+    while source is not None and source.retry_of is not None:
+        job, source = source, state.ledger.job(source.retry_of)
+    return (
+        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not consumed and "
+        f"did not name them: `load {(source or job).export} --again` sends all rows again"
+    )
 
 
 def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]:

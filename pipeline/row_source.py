@@ -13,6 +13,9 @@ from pipeline.core.transform import Transform
 from pipeline.edges.exports import Export, open_export
 from pipeline.settings_sections import ExportSettings
 
+#: Looked at first for the header line.
+_SHORT_BYTES = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -114,7 +117,8 @@ async def _read_start(export: Export, delimiter: str) -> _Start:
     found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
     start = Position(offset=len(block) - len(head))
     framer = Framer(found, start=start)
-    framed = framer.feed(head)
+    # Most headers are short, and the records behind this one are not needed.
+    framed = framer.feed(head[:_SHORT_BYTES]) or framer.feed(head[_SHORT_BYTES:])
     while not framed and (block := await export.read_block()):
         head += block
         framed = framer.feed(block)

@@ -87,7 +87,7 @@ def load_settings(
     `overrides` has the shape of the file: `{"target": {"client_code": "demo"}}`. A value replaces the one
     below it whole, lists and tables too. All that is wrong comes in one `FatalError` with exit code 78.
     """
-    problems = Problems(_schema_by_section(), ENV_PREFIX)
+    problems = Problems(_schema_by_section, ENV_PREFIX)
     layers = [
         *([(str(file), _from_file(file))] if file else []),
         *_from_environment(os.environ if env is None else env, problems),

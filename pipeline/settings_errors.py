@@ -5,8 +5,9 @@ unknown key is never shown, nor are credentials within a URL: either may be a se
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -20,20 +21,28 @@ ALIKE_ELSEWHERE = 0.85
 
 
 class Problems:
-    """The problems of one configuration; `sections` has the JSON schema of each by its name.
+    """The problems of one configuration; `describe` gives the JSON schema of each section by its name.
 
-    `variables` has the key in TOML form by the name of its environment variable.
+    It is called when there is something to say: a configuration in order does not wait for the schema.
     """
 
-    def __init__(self, sections: Mapping[str, Mapping[str, Any]], env_prefix: str) -> None:
+    def __init__(self, describe: Callable[[], Mapping[str, Mapping[str, Any]]], env_prefix: str) -> None:
         self.lines: list[str] = []
-        self._sections = sections
+        self._describe = describe
         self._env_prefix = env_prefix
-        self.variables = {
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The key in TOML form by the name of its environment variable."""
+        return {
             self._variable(section, key): f"[{section}] {key}"
-            for section, content in sections.items()
+            for section, content in self._sections.items()
             for key in content["properties"]
         }
+
+    @cached_property
+    def _sections(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._describe()
 
     def add(self, where: str, origin: str | None, text: str) -> None:
         """One problem: the key with its value, where it came from, and what to do."""

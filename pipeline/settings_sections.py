@@ -61,7 +61,7 @@ MAX_STATUS_WINDOW = 1_000
 def _status_window(value: object) -> int | Literal["auto"]:
     if value == "auto":
         return "auto"
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    text = str(value) if isinstance(value, int | str) else ""
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_STATUS_WINDOW):
         raise ValueError(f'must be a whole number from 1 to {MAX_STATUS_WINDOW}, or "auto"')
     return int(text)

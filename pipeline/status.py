@@ -1,20 +1,22 @@
 """What goes on in a state directory, in words: read from the ledger, beside the process that writes it."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.claims import first_of
 from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
 from pipeline.core.status_memory import STATUSES_KEPT, Learned
 from pipeline.drop_status import drop_lines, drop_status
 from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
+from pipeline.edges.lock import held_since
 from pipeline.edges.notice import read_notice
-from pipeline.edges.state import life_of
+from pipeline.edges.state import inherited, life_of
 from pipeline.job import unknown_job
 from pipeline.settings import Settings
 
@@ -22,9 +24,14 @@ from pipeline.settings import Settings
 _SHOWN_JOBS = 10
 
 
-def job_status(ledger: Ledger, record: JobRecord, settings: Settings, now: datetime) -> dict[str, Any]:
-    """How a job stands: rows by class, batches by phase, and what it waits for until when."""
-    lives = [(batch, life_of(batch)) for batch in ledger.batches(job=record)]
+def job_status(
+    ledger: Ledger, record: JobRecord, settings: Settings, now: datetime, at_it_since: datetime | None
+) -> dict[str, Any]:
+    """How a job stands: rows by class, batches by phase, and what it waits for until when.
+
+    `at_it_since` is when a process began it or went on with it, None where none is at it.
+    """
+    lives = _lives(ledger, ledger.batches(job=record))
     progress = Progress(checkpoint=record.checkpoint)
     for batch, life in lives:
         progress.sealed[batch.batch.batch_id] = batch.batch
@@ -44,7 +51,8 @@ def job_status(ledger: Ledger, record: JobRecord, settings: Settings, now: datet
         "read_to_line": None if record.checkpoint.has_ended else record.checkpoint.position.line,
         "rows": rows | {"held": held},
         "batches": dict(phases),
-        "waits_for": [] if record.state else _waits_for(lives, held, settings, now),
+        "is_abandoned": record.is_abandoned,
+        "waits_for": [] if record.state else _Waiting(ledger, record, lives, settings, now, at_it_since).reasons(held),
         "retry_of": record.retry_of,
     }
 
@@ -53,33 +61,72 @@ def _phase(life: Life) -> str:
     return "split" if isinstance(life.last, SplitUp) else life.phase.value.removeprefix("is ")
 
 
-def _waits_for(lives: list[tuple[BatchRecord, Life]], held: int, settings: Settings, now: datetime) -> list[str]:
-    """Each thing that the job waits for, in words."""
-    told = []
-    following = [batch for batch, life in lives if life.phase is Phase.FOLLOWING]
-    if following:
-        accepted = min(datetime.fromisoformat(batch.times[-1]) for batch in following)
-        given_up = accepted + timedelta(seconds=settings.settle.deadline_s)
-        told.append(
-            f"Target to apply {_batches(len(following))}, the oldest accepted {_ago(now - accepted)} ago "
-            f"(given up at {_clock(given_up)})"
-        )
-    unsent = sum(life.phase in (Phase.READY, Phase.POSTING, Phase.REFUSED) for _, life in lives)
-    if unsent:
-        told.append(f"{_batches(unsent)} to be sent")
-    if held:
-        told.append(f"ids in earlier batches, for which {held:,} rows are held")
-    holding = [
-        datetime.fromisoformat(batch.times[-1]) + timedelta(seconds=settings.settle.ambiguous_hold_s)
-        for batch, life in lives
-        if life.open_since and not life.is_released and life.phase is Phase.SETTLED
-    ]
-    if holding and held:
-        told.append(
-            f"{_batches(len(holding))} that Target may have twice, or may apply yet, at the latest until "
-            f"{_clock(max(holding))}"
-        )
-    return told
+def _lives(ledger: Ledger, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
+    return [(record, life_of(record, inherited(ledger, record.batch))) for record in records]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What an unfinished job waits for. What ends after so long counts anew from when a process goes on with it."""
+
+    ledger: Ledger
+    record: JobRecord
+    lives: list[tuple[BatchRecord, Life]]
+    settings: Settings
+    now: datetime
+    at_it_since: datetime | None
+
+    def reasons(self, held: int) -> list[str]:
+        """Each thing that the job waits for, in words."""
+        unsent = [life for _, life in self.lives if life.phase in (Phase.READY, Phase.POSTING, Phase.REFUSED)]
+        if self.record.is_abandoned:
+            # What Target may have is sent again, to learn what became of it; nothing else is, and no row waits for it.
+            unsent = [life for life in unsent if life.may_be_applied]
+            held = 0
+        told = self._following()
+        if unsent:
+            told.append(f"{_batches(len(unsent))} to be sent")
+        if held:
+            told.append(f"ids in earlier batches, for which {held:,} rows are held")
+            told += self._holding()
+        return told
+
+    def _following(self) -> list[str]:
+        times = [_latest(record) for record, life in self.lives if life.phase is Phase.FOLLOWING]
+        if not times:
+            return []
+        oldest = min(times)
+        given_up = self._end(oldest, self.settings.settle.deadline_s)
+        return [
+            f"Target to apply {_batches(len(times))}, the oldest accepted {_ago(self.now - oldest)} ago "
+            f"(given up {given_up})"
+        ]
+
+    def _holding(self) -> list[str]:
+        others = [record for record in self.ledger.batches() if record.job != self.record.seq]
+        times = [
+            _latest(record)
+            for record, life in [*self.lives, *_lives(self.ledger, others)]
+            if life.open_since
+            and not life.is_released
+            and life.phase is Phase.SETTLED
+            and not isinstance(life.last, SplitUp)
+        ]
+        if not times:
+            return []
+        until = self._end(max(times), self.settings.settle.ambiguous_hold_s)
+        return [f"{_batches(len(times))} that Target may have twice, or may apply yet, at the latest {until}"]
+
+    def _end(self, begun: datetime, after_s: float) -> str:
+        """When it ends what began then."""
+        after = timedelta(seconds=after_s)
+        if self.at_it_since is None:
+            return f"{_ago(after)} after a process goes on with the job"
+        return f"at {_passed_by(max(begun, self.at_it_since) + after)}"
+
+
+def _latest(record: BatchRecord) -> datetime:
+    return datetime.fromisoformat(record.times[-1])
 
 
 def _batches(count: int) -> str:
@@ -93,6 +140,11 @@ def _ago(passed: timedelta) -> str:
     return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"
 
 
+def _passed_by(at: datetime) -> str:
+    """The minute in which a time has passed for certain: times of jobs are whole seconds."""
+    return _clock(at + timedelta(seconds=60))
+
+
 def _clock(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
@@ -101,7 +153,8 @@ def status(
     ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None
 ) -> dict[str, Any]:
     """How the state directory stands: who holds it, whether sending is paused, and its jobs, the latest last."""
-    records = [] if ledger is None else ledger.jobs()
+    every = records = [] if ledger is None else ledger.jobs()
+    since = held_since(settings.state.directory) if held_by else None
     if job_id is not None:
         records = [record for record in records if record.job_id == job_id]
         if not records:
@@ -117,8 +170,21 @@ def status(
         "status_window": _status_window(ledger, settings),
         "paused_by_itself": notice.get("paused") if held_by and notice else None,
         "drop": None if job_id else drop_status(settings, now),
-        "jobs": [] if ledger is None else [job_status(ledger, record, settings, now) for record in jobs],
+        "jobs": []
+        if ledger is None
+        else [job_status(ledger, record, settings, now, _at_it_since(record, every, since)) for record in jobs],
     }
+
+
+def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | None) -> datetime | None:
+    """When the process that holds the directory since then went on with a job: after the last that ended, one by one.
+
+    None where there is no such process, or another job comes first.
+    """
+    if since is None or first_of([other for other in records if other.state is None]) != record:
+        return None
+    ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report]
+    return max([since, datetime.fromisoformat(record.started_at), *ended])
 
 
 def _status_window(ledger: Ledger | None, settings: Settings) -> dict[str, Any]:
@@ -146,10 +212,12 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")
     if told["drop"]:
         lines += [escape(line) for line in drop_lines(told["drop"])]
-    if told["status_window"]["is_learned"]:
-        lines.append(
-            f"Target keeps at least {told['status_window']['size']} statuses: so many batches may be under way."
-        )
+    window = told["status_window"]
+    if window["is_learned"]:
+        lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
+    if window["more_failed_at"]:
+        failed_at = datetime.fromisoformat(window["more_failed_at"])
+        lines.append(f"More than {window['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:
@@ -170,6 +238,8 @@ def _job_lines(job: dict[str, Any], *, is_running: bool) -> list[str]:
         if job["read_to_line"] is not None:
             lines.append(f"  read up to line {job['read_to_line']:,} of {job['export']}")
         lines += [f"  waits for {reason}" for reason in job["waits_for"]]
+        if job["is_abandoned"]:
+            lines.append("  abandoned: what Target may have is followed to its end, the rest will not be sent")
         if not is_running:
             lines.append("  No process is at work: the next `load` or `serve` goes on with it.")
     return lines

@@ -1,13 +1,13 @@
 """Lets POSTs begin while the statuses of all unsettled batches are still safe with Target, and learns how many are."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 
 from pipeline.core.pacing import StatusWindow
 from pipeline.core.reply import Complete, Incomplete, StatusLost, StatusOutcome, Stuck
-from pipeline.core.status_memory import STATUSES_KEPT, Learned, StatusMemory
+from pipeline.core.status_memory import Learned, StatusMemory
 
 
 class WindowGate:
@@ -18,6 +18,8 @@ class WindowGate:
         self._window = window
         self._turn = anyio.Lock()
         self._moved = anyio.Event()
+        self._looking: anyio.CancelScope | None = None
+        self._may_look = True
 
     async def begin_post(self) -> int:
         """Wait, in the order of asking, until a POST may begin; its number."""
@@ -26,11 +28,11 @@ class WindowGate:
                 await self._moved.wait()
             return self._window.begin_post()
 
-    def note_accepted(self, post_number: int) -> None:
+    def note_accepted(self, post_number: int, now: datetime) -> None:
         """This POST was accepted."""
         self._window.end_post(post_number)
         if self._memory:
-            self._memory.note_accepted(post_number, self._window.under_way)
+            self._memory.note_accepted(post_number, self._window.under_way, now)
 
     def note_complete(self, post_number: int, status_url: str) -> None:
         """The batch of this POST is complete."""
@@ -41,37 +43,54 @@ class WindowGate:
         self, ask: Callable[[str], Awaitable[StatusOutcome]], utc_now: Callable[[], datetime]
     ) -> Learned | None:
         """Look at a settled batch, if there is anything to learn from one now; what was learned."""
-        look = self._memory.take_look() if self._memory else None
-        if self._memory is None or look is None:
+        memory = self._memory
+        look = memory.take_look(utc_now()) if memory and self._may_look else None
+        if memory is None or look is None:
             return None
         is_kept: bool | None = None
-        match await ask(look.status_url):
-            case Complete() | Incomplete() | Stuck():
-                is_kept = True
-            case StatusLost():
-                is_kept = False
-        if not self._memory.note_look(look, is_kept=is_kept, now=utc_now()):
-            return None
-        self._resize(self._memory.learned.size)
-        return self._memory.learned
+        has_learned = False
+        try:
+            with anyio.CancelScope() as self._looking:
+                is_kept = _is_kept(await ask(look.status_url))
+        finally:
+            self._looking = None
+            has_learned = memory.note_look(look, is_kept=is_kept, now=utc_now())
+        return self._resized(memory) if has_learned else None
 
-    def note_lost(self, now: datetime) -> Learned | None:
+    def stop_looking(self) -> None:
+        """No other POST will come: no look is begun any more, and one under way is not waited for."""
+        self._may_look = False
+        if self._looking:
+            self._looking.cancel()
+
+    def note_lost(self, age: timedelta, now: datetime) -> Learned | None:
         """A status that was waited for is gone; what is known now, if more was thought to be."""
-        if self._memory is None or self._memory.learned.size <= STATUSES_KEPT:
+        if self._memory is None or not self._memory.note_lost(age, now):
             return None
-        self._memory.note_lost(now)
-        self._resize(self._memory.learned.size)
-        return self._memory.learned
+        return self._resized(self._memory)
 
     def forget(self, post_number: int) -> None:
         """The status of this POST is not waited for any more."""
         self._window.forget(post_number)
+        if self._memory:
+            self._memory.forget(post_number)
         self._move()
 
-    def _resize(self, size: int) -> None:
-        self._window.size = size
+    def _resized(self, memory: StatusMemory) -> Learned:
+        self._window.size = memory.learned.size
         self._move()
+        return memory.learned
 
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()
+
+
+def _is_kept(outcome: StatusOutcome) -> bool | None:
+    """What the status of a batch that was complete says now: only the same again proves that it is kept."""
+    match outcome:
+        case Complete():
+            return True
+        case StatusLost() | Incomplete() | Stuck():
+            return False
+    return None

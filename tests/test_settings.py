@@ -156,6 +156,29 @@ class TestBounds:
     def test_client_code_with_all_kinds_of_characters(self) -> None:
         assert load("target", "client_code", "Acme_EU-2").target.url == "https://Acme_EU-2.tt.omtrdc.net"
 
+    @pytest.mark.parametrize(("value", "size"), [("auto", "auto"), (1, 1), (20, 20), ("20", 20), (1_000, 1_000)])
+    def test_status_window(self, value: object, size: object) -> None:
+        assert load("settle", "status_window", value).settle.status_window == size
+
+    def test_the_status_window_is_learned_unless_it_is_set(self) -> None:
+        assert load().settle.status_window == "auto"
+
+    @pytest.mark.parametrize("value", ["", "Auto", "ten", 0, -1, 1.5, 20.0, "1001", "99999999", "٢", "²", [20], "1_0"])
+    def test_other_status_windows(self, value: object) -> None:
+        text = refusal("settle", "status_window", value)
+        assert "[settle] status_window = " in text
+        assert 'must be a whole number from 1 to 1000, or "auto"' in text
+
+    @pytest.mark.parametrize(("text", "size"), [("auto", "auto"), ("40", 40)])
+    def test_status_window_of_the_environment(self, text: str, size: object) -> None:
+        env = {"PROFILE_PIPELINE__SETTLE__STATUS_WINDOW": text}
+        assert load_settings(None, env=env, overrides=with_key("settle", "max_lost", 1)).settle.status_window == size
+
+    @pytest.mark.parametrize(("text", "size"), [('"auto"', "auto"), ("40", 40)])
+    def test_status_window_of_a_file(self, tmp_path: Path, text: str, size: object) -> None:
+        file = write(tmp_path, f"{REQUIRED_TOML}[settle]\nstatus_window = {text}\n")
+        assert load_settings(file, env={}).settle.status_window == size
+
     @pytest.mark.parametrize("value", [",", "a,b", "\n", "\r", "\0", "x" * 65])
     def test_replacement(self, value: str) -> None:
         assert "[export] replacement = " in refusal("export", "replacement", value)

@@ -1,7 +1,5 @@
 """While it is in doubt what Target refuses, batches take turns; a row is given up only when it is certain."""
 
-from contextlib import AsyncExitStack
-
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
@@ -9,7 +7,7 @@ from anyio.lowlevel import checkpoint
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
 from pipeline.core.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals
-from pipeline.trials import Trials
+from pipeline.trials import Trials, Verdict
 
 
 def batch(batch_id: int, rows: int = 1, parent: int | None = None) -> Batch:
@@ -20,13 +18,13 @@ def whole_of(part: Batch) -> int:
     return part.batch_id if part.parent is None else part.parent
 
 
-def trials(*, in_doubt: bool, accepted: bool = False, idle: bool = True) -> Trials:
+def trials(*, in_doubt: bool, accepted: bool = False, idle: bool = True, over: bool = False) -> Trials:
     refusals = Refusals()
     if accepted:
         refusals.note_accepted()
     for _ in range(REFUSALS_BEFORE_DOUBT * in_doubt):
         refusals.note_refused(1_000, on_trial=False)
-    return Trials(refusals, whole_of, is_idle=lambda: idle)
+    return Trials(refusals, whole_of, is_idle=lambda: idle, is_over=lambda: over)
 
 
 def doubt(of: Trials) -> None:
@@ -133,41 +131,61 @@ async def test_only_what_was_tried_alone_counts_as_everything() -> None:
     assert caught.value.exit_code == 77
 
 
-async def test_a_row_is_given_up_at_once_where_another_part_of_its_batch_was_accepted() -> None:
+async def test_a_row_is_guilty_at_once_where_another_part_of_its_batch_was_accepted() -> None:
     of = trials(in_doubt=False)
     of.note_accepted(batch(5, parent=3))
-    await of.until_certain(batch(4, parent=3), "no")
+    assert await of.verdict(batch(4, parent=3), "no") is Verdict.GUILTY
 
 
-async def wait_for_certainty(of: Trials, ended: list[str]) -> None:
+async def judge(of: Trials, verdicts: list[Verdict], number: int = 1, parent: int | None = None) -> None:
     with of.under_way():
-        await of.until_certain(batch(1), "no")
-        ended.append("certain")
+        verdicts.append(await of.verdict(batch(number, parent=parent), "no"))
+
+
+async def test_a_row_waits_for_an_acceptance_and_is_then_tried_once_more() -> None:
+    of = trials(in_doubt=True)
+    verdicts: list[Verdict] = []
+    with of.under_way():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(judge, of, verdicts)
+            await settle_down()
+            assert verdicts == []
+            of.note_accepted(batch(50))
+    assert verdicts == [Verdict.TRY_AGAIN]
+    assert await of.verdict(batch(1), "no") is Verdict.GUILTY
+
+
+def test_a_probe_is_for_what_is_not_proven() -> None:
+    of = trials(in_doubt=False)
+    of.note_accepted(batch(5, parent=3))
+    assert not of.needs_probe(batch(1))
+    doubt(of)
+    assert of.needs_probe(batch(1))
+    assert not of.needs_probe(batch(4, parent=3))
+
+
+async def test_in_doubt_the_proof_of_earlier_is_not_enough() -> None:
+    """Target may have turned to refusing everything since."""
+    of = trials(in_doubt=False, idle=False)
+    of.note_accepted(batch(5, parent=3))
+    doubt(of)
+    verdicts: list[Verdict] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, of, verdicts, 4, 3)
+        await settle_down()
+        assert verdicts == []
+        tasks.cancel_scope.cancel()
 
 
 async def test_that_a_whole_batch_was_accepted_proves_nothing_of_itself() -> None:
     """It is sent again after it was stuck, say."""
     of = trials(in_doubt=False, idle=False)
     of.note_accepted(batch(1))
-    ended: list[str] = []
+    verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(wait_for_certainty, of, ended)
+        tasks.start_soon(judge, of, verdicts)
         await settle_down()
-        assert ended == []
-        tasks.cancel_scope.cancel()
-
-
-async def test_what_is_proven_takes_no_turns() -> None:
-    of = trials(in_doubt=True)
-    senders = Senders(of)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(senders.send, 0, 1)
-        await settle_down()
-        of.note_accepted(batch(5, parent=7))
-        doubt(of)
-        tasks.start_soon(senders.send, 7, 3)
-        await settle_down()
-        assert senders.began == [0, 7]
+        assert verdicts == []
         tasks.cancel_scope.cancel()
 
 
@@ -192,45 +210,58 @@ async def of_part(of: Trials, senders: Senders, number: int, parent: int) -> Non
         senders.began.append(number)
 
 
-async def test_a_row_waits_until_something_is_accepted() -> None:
-    of = trials(in_doubt=True)
-    ended: list[str] = []
-    async with AsyncExitStack() as stack:
-        stack.enter_context(of.under_way())
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(wait_for_certainty, of, ended)
-        await settle_down()
-        assert ended == []
-        of.note_accepted(batch(50))
-        await settle_down()
-        assert ended == ["certain"]
-
-
-async def test_a_row_that_waits_learns_that_nothing_is_left_to_learn_from() -> None:
-    """Another waits too, and the third, which was under way, ends."""
-    of = trials(in_doubt=True, accepted=True)
-    ended: list[str] = []
+@pytest.mark.parametrize(
+    ("accepted", "proven", "refusals", "expected"),
+    [
+        (True, False, 1, Verdict.GUILTY),
+        (True, True, 1, Verdict.GUILTY),
+        (False, True, MAX_REFUSALS_IN_DOUBT, Verdict.GUILTY),
+        (True, False, MAX_REFUSALS_IN_DOUBT + 1, Verdict.UNKNOWN),
+        (True, True, MAX_REFUSALS_IN_DOUBT + 1, Verdict.UNKNOWN),
+        (False, False, 1, Verdict.UNKNOWN),
+    ],
+)
+async def test_where_nothing_is_left_to_learn_from(
+    accepted: bool, proven: bool, refusals: int, expected: Verdict
+) -> None:
+    """Few refusals in a row may well be the last poisonous rows; many, or none but old acceptances, tell nothing."""
+    counts = Refusals()
+    counts.has_accepted = True
+    if accepted:
+        counts.note_accepted()
+    if proven:
+        counts.prove(3)
+    for _ in range(refusals):
+        counts.note_refused(1_000, on_trial=False)
+    of = Trials(counts, whole_of, is_idle=lambda: True, is_over=lambda: False)
+    verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
         with of.under_way():
-            tasks.start_soon(wait_for_certainty, of, ended)
-            tasks.start_soon(wait_for_certainty, of, ended)
+            tasks.start_soon(judge, of, verdicts, 1, 3)
             await settle_down()
-            assert ended == []
-        await settle_down()
-        assert ended == ["certain", "certain"]
+            # In doubt or not proven it waits for what is under way.
+            waits = not (proven and refusals < REFUSALS_BEFORE_DOUBT)
+            assert (verdicts == []) is waits
+    assert verdicts == [expected]
 
 
 async def test_where_nothing_was_ever_accepted_the_run_ends() -> None:
     of = trials(in_doubt=False)
     with of.under_way(), pytest.raises(FatalError, match="refuses everything"):
-        await of.until_certain(batch(1), "no")
+        await of.verdict(batch(1), "no")
 
 
 async def test_a_row_waits_for_batches_that_are_still_to_come() -> None:
     of = trials(in_doubt=True, accepted=True, idle=False)
-    ended: list[str] = []
+    verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(wait_for_certainty, of, ended)
+        tasks.start_soon(judge, of, verdicts)
         await settle_down()
-        assert ended == []
+        assert verdicts == []
         tasks.cancel_scope.cancel()
+
+
+async def test_nothing_is_waited_for_in_a_job_that_is_over() -> None:
+    of = trials(in_doubt=True, idle=False, over=True)
+    with of.under_way():
+        assert await of.verdict(batch(1), "no") is Verdict.UNKNOWN

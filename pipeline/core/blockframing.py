@@ -81,12 +81,19 @@ class Framed:
         return Framed(data, ends, self.lines[~odd], sorted(others, key=lambda record: record.line))
 
 
+def steps(ends: Offsets) -> Offsets:
+    """How far each offset is from the one before it, the first from 0; shape as `ends`."""
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    return sizes
+
+
 def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
     """Records without those dropped, and where each of them ends then; record i is `data` up to `ends[i]`."""
     places = np.flatnonzero(dropped)
     if not len(places):
         return data, ends
-    sizes = np.diff(ends, prepend=0)
+    sizes = steps(ends)
     stops = (ends[places] - sizes[places]).tolist()
     starts = [0, *ends[places].tolist()]
     kept = b"".join([data[start:stop] for start, stop in zip(starts, [*stops, int(ends[-1])], strict=True)])
@@ -148,7 +155,7 @@ class BlockFramer:
         if not len(last_lines):
             return Framed.of(others)
         ends = line_ends[last_lines]
-        sizes = np.diff(ends, prepend=0)
+        sizes = steps(ends)
         is_empty = (sizes == 1) | ((sizes == 2) & (octets[ends - 2] == _CARRIAGE_RETURN))
         lines = self.position.line + np.concatenate([[0], last_lines[:-1] + 1])
         end = int(ends[-1])
@@ -160,15 +167,13 @@ class BlockFramer:
 
     def _cut(self, octets: Octets, line_ends: Offsets, others: list[Record | BrokenLine]) -> tuple[Offsets, Flags]:
         """The last line of each record, by index, and whether it was framed by the letter, into `others`."""
-        is_quote = octets == _QUOTE
-        is_inside = inside_quotes(is_quote)
-        may_open, may_close = _neighbours(octets, is_quote, self._delimiter[0])
-        if not (is_quote & ~((is_inside & may_open) | (~is_inside & may_close))).any():
-            last_lines = np.flatnonzero(~is_inside[line_ends - 1])
-            return last_lines, np.zeros(len(last_lines), dtype=np.bool_)
-        quotes = np.flatnonzero(is_quote)
-        misplaced = _Misplaced(may_open[quotes], may_close[quotes])
-        return self._cut_around(misplaced, np.searchsorted(quotes, line_ends), line_ends, others)
+        quotes = np.flatnonzero(octets == _QUOTE)
+        may_open, may_close = _neighbours(octets, quotes, self._delimiter[0])
+        before = _count_before(line_ends, quotes)
+        if not (may_open[0::2].all() and may_close[1::2].all()):
+            return self._cut_around(_Misplaced(may_open, may_close), before, line_ends, others)
+        last_lines = np.flatnonzero(before & 1 == 0)
+        return last_lines, np.zeros(len(last_lines), dtype=np.bool_)
 
     def _cut_around(
         self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
@@ -198,34 +203,22 @@ class BlockFramer:
         return last_lines, is_other[last_lines]
 
 
-def inside_quotes(is_quote: Flags) -> Flags:
-    """Whether the number of quotes up to each byte, itself included, is odd; shape (n,), as `is_quote`.
-
-    So it is for what stands in quotes, and for the quote that opens them.
-    """
-    # 64 bytes at a time, as the bits of one word.
-    packed = np.packbits(is_quote, bitorder="little")
-    words = np.zeros(-(-len(packed) // 8), dtype="<u8")
-    words.view(np.uint8)[: len(packed)] = packed
-    for shift in (1, 2, 4, 8, 16, 32):
-        words ^= words << np.uint64(shift)
-    # All bits of a word are turned over where the words before it have an odd number of quotes.
-    is_odd = words >> np.uint64(63)
-    words ^= -((np.cumsum(is_odd) - is_odd) & np.uint64(1))
-    return np.unpackbits(words.view(np.uint8), count=len(is_quote), bitorder="little").view(np.bool_)
+def _count_before(line_ends: Offsets, quotes: Offsets) -> Offsets:
+    """How many quotes stand before each line end; shape as `line_ends`."""
+    if len(quotes) > len(line_ends):
+        return np.searchsorted(quotes, line_ends)
+    lines = np.searchsorted(line_ends, quotes, side="right")
+    return np.cumsum(np.bincount(lines, minlength=len(line_ends))[: len(line_ends)])
 
 
-def _neighbours(octets: Octets, is_quote: Flags, delimiter: int) -> tuple[Flags, Flags]:
-    """Where a quote may open a field or be what is escaped, and where one may close a field; each of shape (n,)."""
-    is_line_feed = octets == _LINE_FEED
-    fits = (octets == delimiter) | is_line_feed | is_quote
-    # What stands outside the buffer is taken to fit. Behind it nothing is known yet: right or wrong, the record does
-    # not end in this buffer.
-    may_open, may_close = np.ones((2, len(octets)), dtype=np.bool_)
-    may_open[1:] = fits[:-1]
-    may_close[:-1] = fits[1:]
-    may_close[:-2] |= (octets[1:-1] == _CARRIAGE_RETURN) & is_line_feed[2:]
-    return may_open, may_close
+def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:
+    """Which quotes may open a field or be what is escaped, and which may close a field; each of shape (n,)."""
+    fits = np.zeros(256, dtype=np.bool_)
+    fits[[delimiter, _LINE_FEED, _QUOTE]] = True
+    # Outside the buffer a quote is its own neighbour, which fits. Behind it nothing is known yet: right or wrong, the
+    # record does not end in this buffer.
+    before, behind, second = (octets.take(quotes + distance, mode="clip") for distance in (-1, 1, 2))
+    return fits[before], fits[behind] | ((behind == _CARRIAGE_RETURN) & (second == _LINE_FEED))
 
 
 class _Misplaced:

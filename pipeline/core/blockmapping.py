@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.blockframing import Framed, inside_quotes, without
+from pipeline.core.blockframing import Framed, steps, without
 from pipeline.core.encoding import STAND_INS, encode_table
 from pipeline.core.hashing import hash_ids
 from pipeline.core.mapping import (
@@ -88,9 +88,9 @@ class BlockMapper:
         """Of a table with the same rows as the regular records."""
         warnings = Warnings()
         flat = table.separators.ravel()
-        widths = np.diff(flat, prepend=-1) - 1
+        widths = steps(flat + 1) - 1
         id_lengths = widths[:: table.separators.shape[1]]
-        sizes = np.diff(table.ends, prepend=0)
+        sizes = steps(table.ends)
         is_odd = (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes > self._safe_bytes)
         is_odd |= _has_bad_id(table)
         delimiters = _delimiters(table)
@@ -145,7 +145,7 @@ class BlockMapper:
         flat = table.separators.ravel()
         shape = table.separators.shape
         starts = np.concatenate([[0], flat[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
-        sizes = (np.diff(flat, prepend=-1)).reshape(shape)[:, self._picked].ravel()
+        sizes = steps(flat + 1).reshape(shape)[:, self._picked].ravel()
         ends = np.cumsum(sizes)
         places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
         octets = table.octets[places]
@@ -196,16 +196,17 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
 def _protect(data: bytes, delimiter: int) -> bytes:
     """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
-    is_quote = octets == _QUOTE
-    is_inside = inside_quotes(is_quote)
-    is_mark = (octets == delimiter) | (octets == _LINE_FEED)
-    if b"\r" in data:
-        is_mark |= octets == _CARRIAGE_RETURN
-    is_mark &= is_inside
+    quotes = np.flatnonzero(octets == _QUOTE)
+    opening, closing = quotes[0::2], quotes[1::2]
+    is_protected = np.zeros(256, dtype=np.bool_)
+    is_protected[[delimiter, _LINE_FEED, _CARRIAGE_RETURN]] = True
+    sizes = closing - opening
+    ends = np.cumsum(sizes)
+    inside = np.repeat(closing - ends, sizes) + np.arange(len(quotes) and ends[-1])
+    inside = inside[is_protected[octets[inside]]]
+    octets[inside] = _STAND_INS[octets[inside]]
     # A quote that opens right behind one that closes is the second of a doubled one.
-    is_mark[1:] |= is_quote[1:] & is_quote[:-1] & is_inside[1:]
-    places = np.flatnonzero(is_mark)
-    octets[places] = _STAND_INS[octets[places]]
+    octets[opening[1:][opening[1:] == closing[:-1] + 1]] = STAND_INS[_QUOTE]
     return octets.tobytes()
 
 
@@ -251,7 +252,7 @@ def _merge(fast: Mapped, exact: Mapped) -> Mapped:
     pieces = [first.body[start:end] for start, end in zip(starts, [*starts[1:], len(first.body)], strict=True)]
     texts = [second.text(index) for index in range(len(second))]
     body = b"".join([piece for pair in zip(pieces, [*texts, b""], strict=True) for piece in pair])
-    sizes = np.insert(np.diff(first.ends, prepend=0), places, np.diff(second.ends, prepend=0))
+    sizes = np.insert(steps(first.ends), places, steps(second.ends))
     rows = Rows(
         body,
         np.cumsum(sizes),

@@ -43,7 +43,8 @@ class Chunker:
         self._max_rows = max_rows
         self._table = IdTable()
         self._capacity = _FIRST_CAPACITY
-        self._ends: Offsets = np.zeros(_FIRST_CAPACITY, dtype=np.int64)
+        # Row i of the batch was appended as `_body[_ends[i]:_ends[i + 1]]`.
+        self._ends: Offsets = np.zeros(_FIRST_CAPACITY + 1, dtype=np.int64)
         self._lines: Offsets = np.zeros(_FIRST_CAPACITY, dtype=np.int64)
         self._hashes: Hashes = np.zeros(_FIRST_CAPACITY, dtype=np.uint64)
         self._start_anew()
@@ -51,7 +52,11 @@ class Chunker:
     def _start_anew(self) -> None:
         self.rows = 0
         self.size_bytes = len(self._body_start)
-        self._body = bytearray(self._body_start)
+        # Room for a whole batch, of which what is not written to takes no memory. An array, since numpy asks the system
+        # for large pages: bytes appended to a bytearray took six times as long.
+        self._body = np.empty(max(self._max_bytes, self.size_bytes), dtype=np.uint8)
+        self._body[: self.size_bytes] = np.frombuffer(self._body_start, dtype=np.uint8)
+        self._ends[0] = self.size_bytes
         self._replaced: dict[int, bytes] = {}
         self._table.clear()
 
@@ -61,29 +66,17 @@ class Chunker:
         `is_in_flight` says of each row from `first` on, shape (len(rows) - first,), whether it must be held.
         """
         hashes = rows.hashes[first:]
-        found = self._table.find(hashes)
-        is_new = (found < 0) & ~is_in_flight & _is_first(hashes)
-        sizes = np.where(is_new, rows.ends[first:] - rows.starts[first:], 0)
-        fits = (np.cumsum(sizes) <= self._max_bytes - self.size_bytes) & (
-            np.cumsum(is_new) <= self._max_rows - self.rows
-        )
-        count = len(fits) if fits.all() else int(fits.argmin())
-        stop = first + count
-        self._append(rows, first, is_new[:count])
-        superseded = 0
-        to_hold: list[int] = (first + np.flatnonzero(is_in_flight[:count])).tolist()
-        is_full = False
-        again = first + np.flatnonzero(~is_new[:count] & ~is_in_flight[:count])
-        numbers = self._table.find(rows.hashes[again])
-        for index, number in zip(again.tolist(), numbers.tolist(), strict=True):
-            if is_full or self._is_collision(rows, index, number):
-                to_hold.append(index)
-            elif self._merge(rows, index, number):
-                superseded += 1
-            else:
-                is_full = True
-                to_hold.append(index)
-        return Taken(stop, superseded, to_hold, is_full)
+        slots = self._table.probe(hashes)
+        is_new = ~(self._table.is_taken(slots) | is_in_flight) & _is_first(hashes)
+        count = self._fitting(rows, first, is_new)
+        is_new, is_in_flight = is_new[:count], is_in_flight[:count]
+        new = np.flatnonzero(is_new)
+        if len(new):
+            self._append(rows, first + new, slots[new])
+        to_hold: list[int] = (first + np.flatnonzero(is_in_flight)).tolist()
+        again = first + np.flatnonzero(~(is_new | is_in_flight))
+        superseded, left, is_full = self._merge(rows, again) if len(again) else (0, [], False)
+        return Taken(first + count, superseded, to_hold + left, is_full)
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
@@ -97,68 +90,93 @@ class Chunker:
         self._start_anew()
         return content
 
-    def _append(self, rows: Rows, first: int, is_new: Flags) -> None:
-        """Append the new ones of `len(is_new)` rows from row `first` on."""
-        taken = first + np.flatnonzero(is_new)
-        if not len(taken):
-            return
+    def _fitting(self, rows: Rows, first: int, is_new: Flags) -> int:
+        """How many rows from row `first` on there is room for; those that are not new take none."""
+        sizes = np.diff(rows.ends[first:], prepend=rows.ends[first - 1] if first else 0) * is_new
+        room_bytes, room_rows = self._max_bytes - self.size_bytes, self._max_rows - self.rows
+        if sizes.sum() <= room_bytes and np.count_nonzero(is_new) <= room_rows:
+            return len(is_new)
+        return int(((np.cumsum(sizes) > room_bytes) | (np.cumsum(is_new) > room_rows)).argmax())
+
+    def _append(self, rows: Rows, taken: Offsets, slots: Offsets) -> None:
+        """Append some rows by their indexes, at least one, whose hashes go to these slots of the table."""
         starts, ends = rows.starts[taken], rows.ends[taken]
-        gaps = np.flatnonzero(np.diff(taken) != 1)
-        runs = zip(starts[[0, *(gaps + 1)]].tolist(), ends[[*gaps, -1]].tolist(), strict=True)
-        body = memoryview(rows.body)
-        for start, end in runs:
-            self._body += body[start:end]
-        sizes = ends - starts
         last = self.rows + len(taken)
         self._reserve(last)
-        end_so_far = int(self._ends[self.rows - 1]) if self.rows else len(self._body_start)
-        self._ends[self.rows : last] = end_so_far + np.cumsum(sizes)
+        appended = self._ends[self.rows : last + 1]
+        np.cumsum(ends - starts, out=appended[1:])
+        appended[1:] += appended[0]
+        self._write(rows.body, taken, starts, ends)
         self._lines[self.rows : last] = rows.lines[taken]
         self._hashes[self.rows : last] = rows.hashes[taken]
-        self._table.insert(rows.hashes[taken], np.arange(self.rows, last, dtype=np.int32))
+        self._table.insert(rows.hashes[taken], np.arange(self.rows, last, dtype=np.int32), slots)
         self.rows = last
-        self.size_bytes += int(sizes.sum())
+        self.size_bytes += int(appended[-1] - appended[0])
 
-    def _is_collision(self, rows: Rows, index: int, number: int) -> bool:
-        """Whether the row of the open batch with the same hash has another id."""
-        return self._text(number).partition(b",")[0] != rows.text(index).partition(b",")[0]
+    def _write(self, text: bytes, taken: Offsets, starts: Offsets, ends: Offsets) -> None:
+        """Write rows of a text behind the body, those that stand side by side in one go."""
+        written = int(self._ends[self.rows])
+        needed = written + int((ends - starts).sum())
+        if needed > len(self._body):
+            # Merged rows have made room for more than was thought.
+            body = np.empty(needed + needed // 4, dtype=np.uint8)
+            body[:written] = self._body[:written]
+            self._body = body
+        gaps = np.flatnonzero(np.diff(taken) != 1)
+        source, body_bytes = memoryview(text), self._body.data
+        for start, end in zip(starts[[0, *(gaps + 1)]].tolist(), ends[[*gaps, -1]].tolist(), strict=True):
+            body_bytes[written : written + end - start] = source[start:end]
+            written += end - start
 
-    def _merge(self, rows: Rows, index: int, number: int) -> bool:
-        """Merge a row into the one of its id; False, and nothing done, if the batch would grow too large."""
-        earlier = self._text(number)
-        merged = merge(earlier, rows.text(index))
-        growth = len(merged) - len(earlier)
-        if self.size_bytes + growth > self._max_bytes:
-            return False
-        self.size_bytes += growth
-        self._replaced[number] = merged
-        self._lines[number] = rows.lines[index]
-        return True
+    def _merge(self, rows: Rows, again: Offsets) -> tuple[int, list[int], bool]:
+        """Merge rows into those of the batch with the same hash, in this order.
 
-    def _text(self, number: int) -> bytes:
-        replaced = self._replaced.get(number)
-        return bytes(self._body[self._span(number)]) if replaced is None else replaced
-
-    def _span(self, number: int) -> slice:
-        start = int(self._ends[number - 1]) if number else len(self._body_start)
-        return slice(start, int(self._ends[number]))
+        How many were, the indexes of those left to hold, and whether the batch is full: another id has the same hash,
+        or the batch would grow too large, and with it all rows behind are left.
+        """
+        numbers = self._table.find(rows.hashes[again])
+        spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
+        starts, ends = rows.starts[again], rows.ends[again]
+        theirs = zip(starts.tolist(), ends.tolist(), (starts + rows.id_lengths[again] + 1).tolist(), strict=True)
+        body, text, replaced = self._body.data, rows.body, self._replaced
+        left: list[int] = []
+        is_full = False
+        is_merged = np.zeros(len(again), dtype=np.bool_)
+        for place, (number, (first, last), (start, end, behind_id)) in enumerate(
+            zip(numbers.tolist(), spans, theirs, strict=True)
+        ):
+            earlier = replaced.get(number) or bytes(body[first:last])
+            if not is_full and earlier.startswith(text[start:behind_id]):
+                merged = merge(earlier, text[start:end])
+                if (size_bytes := self.size_bytes + len(merged) - len(earlier)) <= self._max_bytes:
+                    self.size_bytes = size_bytes
+                    replaced[number] = merged
+                    is_merged[place] = True
+                    continue
+                is_full = True
+            left.append(int(again[place]))
+        # Of several rows merged into one, the last is written last.
+        self._lines[numbers[is_merged]] = rows.lines[again[is_merged]]
+        return int(np.count_nonzero(is_merged)), left, is_full
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         """The body: what lies between merged rows as it was appended, and the merged rows."""
-        body = memoryview(self._body)
+        body = self._body.data
         written = 0
-        for number in sorted(self._replaced):
-            span = self._span(number)
-            yield body[written : span.start]
+        numbers = np.array(sorted(self._replaced), dtype=np.int64)
+        spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
+        for number, (start, end) in zip(numbers.tolist(), spans, strict=True):
+            if start > written:
+                yield body[written:start]
             yield self._replaced[number]
-            written = span.stop
-        yield body[written:]
+            written = end
+        yield body[written : int(self._ends[self.rows])]
 
     def _reserve(self, rows: int) -> None:
         """Make room for so many rows in the arrays."""
         while self._capacity < rows:
             self._capacity = min(2 * self._capacity, max(self._max_rows, 2 * _FIRST_CAPACITY))
-            self._ends.resize(self._capacity, refcheck=False)
+            self._ends.resize(self._capacity + 1, refcheck=False)
             self._lines.resize(self._capacity, refcheck=False)
             self._hashes.resize(self._capacity, refcheck=False)
 

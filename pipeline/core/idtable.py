@@ -7,7 +7,7 @@ object per row. A dict of the same ids would take some 150 bytes a row.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.model import Hashes
+from pipeline.core.model import Flags, Hashes, Offsets
 
 RowNumbers = npt.NDArray[np.int32]
 
@@ -32,24 +32,35 @@ class IdTable:
 
     def find(self, hashes: Hashes) -> RowNumbers:
         """The row number of each hash, -1 where there is none; shape (n,)."""
-        slots = self._probe(hashes)
-        return np.where(self._keys[slots] == _EMPTY, np.int32(-1), self._rows[slots])
+        slots = self.probe(hashes)
+        rows = np.full(len(hashes), -1, dtype=np.int32)
+        known = np.flatnonzero(self.is_taken(slots))
+        rows[known] = self._rows[slots[known]]
+        return rows
 
-    def insert(self, hashes: Hashes, rows: RowNumbers) -> None:
-        """Enter hashes that are distinct and not in the table yet."""
-        while 2 * (self._count + len(hashes)) > len(self._keys):
-            self._grow()
+    def insert(self, hashes: Hashes, rows: RowNumbers, slots: Offsets | None = None) -> None:
+        """Enter hashes that are distinct and not in the table yet; `slots` are what `probe` gave for them just now."""
+        if 2 * (self._count + len(hashes)) > len(self._keys):
+            slots = None
+            while 2 * (self._count + len(hashes)) > len(self._keys):
+                self._grow()
         self._count += len(hashes)
         while len(hashes):
-            slots = self._probe(hashes)
+            if slots is None:
+                slots = self.probe(hashes)
             # Several may want one slot: the last one written has it, the others probe again.
             self._keys[slots] = hashes
-            won = self._keys[slots] == hashes
-            self._rows[slots[won]] = rows[won]
-            hashes, rows = hashes[~won], rows[~won]
+            self._rows[slots] = rows
+            lost = self._keys[slots] != hashes
+            hashes, rows, slots = hashes[lost], rows[lost], None
 
-    def _probe(self, hashes: Hashes) -> npt.NDArray[np.int64]:
-        """The slot of each hash: where it stands, or the empty slot where it would go."""
+    def is_taken(self, slots: Offsets) -> Flags:
+        """Which of the slots that `probe` gave hold the hash it was asked for; shape (n,)."""
+        taken: Flags = self._keys[slots] != _EMPTY
+        return taken
+
+    def probe(self, hashes: Hashes) -> Offsets:
+        """The slot of each hash: where it stands, or the empty slot where it would go; shape (n,)."""
         mask = len(self._keys) - 1
         slots = (hashes & np.uint64(mask)).astype(np.int64)
         keys = self._keys[slots]

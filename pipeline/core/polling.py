@@ -19,10 +19,12 @@ _EARLIER = 0.9
 _EAGER, _PATIENT = 0.1, 0.9
 #: By how much the age grows from one time of asking to the next, in the same two cases.
 _EAGER_GROWTH, _PATIENT_GROWTH = 1.06, 1.5
+#: The least growth, as a share of the age to ask at first. Ours: 6 % of next to nothing is next to nothing.
+_LEAST_GROWTH = 0.1
 
 
 class PollPlan:
-    """What is known of how long Target takes. Where nothing is, `first_s` is the age to ask at first.
+    """What is known of how long Target takes. `first_s` is the least age to ask at, and that where nothing is known.
 
     While calls are free, a batch is asked for every `max_s` seconds at least.
     """
@@ -41,12 +43,13 @@ class PollPlan:
         `pressure` is what share of the budget of calls is used, from 0 to 1.
         """
         if asked_at is None and self._sorted:
-            eager, patient = _quantile(self._sorted, _EAGER), _quantile(self._sorted, _PATIENT)
+            eager, patient = (max(self._first_s, _quantile(self._sorted, share)) for share in (_EAGER, _PATIENT))
         elif asked_at is None:
             eager, patient = self._first_s, max(self._first_s, self._not_yet * _PATIENT_GROWTH)
         else:
             later = self._sorted[bisect_right(self._sorted, asked_at) :]
-            eager, patient = asked_at * _EAGER_GROWTH, asked_at * _PATIENT_GROWTH
+            eager = max(asked_at * _EAGER_GROWTH, asked_at + _LEAST_GROWTH * self._first_s)
+            patient = max(asked_at * _PATIENT_GROWTH, eager)
             patient = max(patient, _quantile(later, _PATIENT)) if later else patient
         age = _between(eager, patient, pressure)
         longest = (asked_at or 0.0) + self._max_s

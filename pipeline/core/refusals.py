@@ -1,10 +1,9 @@
 """Whether Target refuses rows, or everything: counts refusals and acceptances of a run.
 
 A refused batch alone does not tell whether a row in it is poisonous or whether Target would refuse anything at all
-(another client code, another API version). Acceptances tell:
-
-* a part of a refused batch was accepted: so it was refused for rows in its other parts. It is *proven*;
-* something else was accepted after a row was refused: so Target does accept what is good.
+(another API version, a slip on its side). Acceptances tell: where a part of a refused batch was accepted, it was
+refused for rows in its other parts, which makes it *proven*; and where a row is refused twice with an acceptance in
+between, it is that row.
 
 While several refusals have come without an acceptance it is *in doubt*: batches are tried one after the other, and a
 refused one is split into a single row and the rest. One row taken at random is most likely a good one, so the doubt
@@ -19,14 +18,18 @@ REFUSALS_BEFORE_DOUBT = 4
 #: After so many refusals in a row of what was tried alone it is not the rows. Ours: were half of all rows poisonous, a
 #: good one would be among the six single rows that are tried with a chance of 98 %.
 MAX_REFUSALS_IN_DOUBT = 12
-#: The same where batches were accepted earlier in the run: the last of a batch may all be poisonous.
-MAX_REFUSALS_AFTER_ACCEPTANCE = 64
+#: The same where batches were accepted earlier: the last of a batch may all be poisonous.
+MAX_REFUSALS_AFTER_ACCEPTANCE = 100
 
 
 class Refusals:
-    """The refusals since the last acceptance; a batch and its parts are named by the `batch_id` of the whole."""
+    """The refusals since the last acceptance; a batch and its parts are named by the `batch_id` of the whole.
+
+    `has_accepted` tells of the run, and of earlier ones of the same job.
+    """
 
     def __init__(self) -> None:
+        self.has_accepted = False
         self.accepted = 0
         self._in_a_row = 0
         self._on_trial = 0
@@ -41,10 +44,15 @@ class Refusals:
     @property
     def is_everything(self) -> bool:
         """Whether Target refuses everything."""
-        return self._on_trial >= (MAX_REFUSALS_AFTER_ACCEPTANCE if self.accepted else MAX_REFUSALS_IN_DOUBT)
+        return self._on_trial >= (MAX_REFUSALS_AFTER_ACCEPTANCE if self.has_accepted else MAX_REFUSALS_IN_DOUBT)
+
+    @property
+    def are_few(self) -> bool:
+        """Whether there were so few refusals in a row that the last poisonous rows may well be the reason."""
+        return self._in_a_row <= MAX_REFUSALS_IN_DOUBT
 
     def is_proven(self, whole: int) -> bool:
-        """Whether it is known that this batch was refused for rows in it."""
+        """Whether a part of this batch was accepted after it was refused."""
         return whole in self._proven
 
     def tried(self, whole: int) -> int:
@@ -57,13 +65,12 @@ class Refusals:
 
     def note_accepted(self) -> None:
         """Something was accepted."""
+        self.has_accepted = True
         self.accepted += 1
         self._in_a_row = self._on_trial = 0
 
     def note_refused(self, whole: int, *, on_trial: bool) -> None:
         """A batch or a part of it was refused; `on_trial`: it was sent in doubt, when nothing else was."""
-        if self.is_proven(whole):
-            return
         self._in_a_row += 1
         self._on_trial += on_trial
         self._tried[whole] += on_trial

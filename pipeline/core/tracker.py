@@ -15,11 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.encoding import merge
+from pipeline.core.hashset import HashSet, contains
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Flags, Hashes, Rows
 
 #: Memory of a held row besides its text, in bytes: objects and dictionary entry, measured on CPython 3.11.
 HELD_ROW_OVERHEAD_BYTES = 250
+
+_NO_HASHES: Hashes = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Tracker:
         self._salt = salt
         self._in_flight: dict[int, Hashes] = {}
         self._unsettled: set[int] = set()
-        self._all_unsettled: Hashes = np.empty(0, dtype=np.uint64)
+        self._all_unsettled = HashSet(_NO_HASHES)
         self._held: dict[bytes, HeldRow] = {}
         self._changed: set[bytes] = set()
         # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
@@ -83,10 +86,10 @@ class Tracker:
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
         """Which of these ids are in a batch in flight; shape (n,)."""
-        found = _contains(self._all_unsettled, hashes)
+        found = self._all_unsettled.contains(hashes)
         for batch_id, known in self._in_flight.items():
             if batch_id not in self._unsettled:
-                found |= _contains(known, hashes)
+                found |= contains(known, hashes)
         return found
 
     def seal(self, batch_id: int, hashes: Hashes) -> None:
@@ -112,12 +115,10 @@ class Tracker:
     def hold(self, rows: Rows, indexes: list[int]) -> int:
         """Let these rows wait, in this order; how many rows held before were superseded by them."""
         before = self.held_rows
-        for index in indexes:
-            text = rows.text(index)
-            row = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]))
-            profile_id = text[: int(rows.id_lengths[index])]
+        for profile_id, row in _picked(rows, indexes):
+            text = row.text
             first = self._held.get(profile_id)
-            last = first.chain()[-1] if first else None
+            last = first.chain()[-1] if first and first.following else first
             self._changed.add(profile_id)
             if last and len(merged := merge(last.text, text)) <= self._max_row_bytes:
                 self._replace(last, merged)
@@ -128,23 +129,18 @@ class Tracker:
 
     def put_back(self, rows: Rows, indexes: list[int]) -> None:
         """Let rows that were freed wait once more, in front of what is held of their ids."""
-        for index in indexes:
-            text = rows.text(index)
-            profile_id = text[: int(rows.id_lengths[index])]
-            behind = self._held.get(profile_id)
-            self._held[profile_id] = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]), behind)
-            self._loose[profile_id] = int(rows.hashes[index])
+        for profile_id, row in _picked(rows, indexes):
+            row.following = self._held.get(profile_id)
+            self._held[profile_id] = row
+            self._loose[profile_id] = row.hash
             self._changed.add(profile_id)
             self.held_rows += 1
-            self.held_bytes += len(text) + HELD_ROW_OVERHEAD_BYTES
+            self.held_bytes += len(row.text) + HELD_ROW_OVERHEAD_BYTES
 
     def restore(self, rows: Rows) -> None:
         """Rows that were held before a restart, in the order in which they were."""
-        for index in range(len(rows)):
-            text = rows.text(index)
-            profile_id = text[: int(rows.id_lengths[index])]
+        for profile_id, row in _picked(rows, list(range(len(rows)))):
             first = self._held.get(profile_id)
-            row = HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]))
             self._append(profile_id, first.chain()[-1] if first else None, row)
 
     def take_changes(self) -> dict[bytes, list[HeldRow]]:
@@ -154,7 +150,7 @@ class Tracker:
 
     def waiting_for(self, batch_id: int) -> set[bytes]:
         """Encoded ids of the held rows that (by their hash) wait for this batch."""
-        is_waiting = _contains(self._in_flight[batch_id], self._held_hashes())
+        is_waiting = contains(self._in_flight[batch_id], self._held_hashes())
         ids = list(self._held)
         return {ids[index] for index in np.flatnonzero(is_waiting)}
 
@@ -220,18 +216,19 @@ class Tracker:
         """All hashes of unsettled batches in one sorted array: one search instead of one per batch."""
         known = [self._in_flight[batch_id] for batch_id in self._unsettled]
         # Let go of the old array first: with five million ids each takes 40 MB.
-        self._all_unsettled = np.empty(0, dtype=np.uint64)
-        gathered = np.concatenate([*known, self._all_unsettled])
+        self._all_unsettled = HashSet(_NO_HASHES)
+        gathered = np.concatenate([*known, _NO_HASHES])
         # A stable sort merges runs that are sorted already.
         gathered.sort(kind="stable")
-        self._all_unsettled = gathered
+        self._all_unsettled = HashSet(gathered)
 
 
-def _contains(known: Hashes, hashes: Hashes) -> Flags:
-    """Which of the hashes are in `known`, which is sorted."""
-    if not len(known):
-        return np.zeros(len(hashes), dtype=np.bool_)
-    places = np.searchsorted(known, hashes)
-    places[places == len(known)] = 0
-    found: Flags = known[places] == hashes
-    return found
+def _picked(rows: Rows, indexes: list[int]) -> list[tuple[bytes, HeldRow]]:
+    """Some of the rows, each with its encoded id."""
+    starts, ends = rows.starts[indexes].tolist(), rows.ends[indexes].tolist()
+    texts = [rows.body[start:end] for start, end in zip(starts, ends, strict=True)]
+    lengths, lines, hashes = (each[indexes].tolist() for each in (rows.id_lengths, rows.lines, rows.hashes))
+    return [
+        (text[:length], HeldRow(text, line, hash_))
+        for text, length, line, hash_ in zip(texts, lengths, lines, hashes, strict=True)
+    ]

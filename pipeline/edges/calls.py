@@ -1,8 +1,9 @@
 """Lets calls to Target begin as the budget allows: POSTs first, since statuses can wait, and in the order of asking."""
 
-import heapq
+from bisect import insort
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import count
 
 import anyio
@@ -10,24 +11,31 @@ import anyio
 from pipeline.core.pacing import CallBudget
 from pipeline.edges.clock import Clock
 
-#: The place of a call in the queue: whether it may wait for others, and when it asked.
-_Place = tuple[bool, int]
+
+@dataclass(order=True, slots=True)
+class _Place:
+    """The place of a call in the queue: whether it may wait for others, and when it asked.
+
+    `moved` is set when it may have come to be its turn.
+    """
+
+    can_wait: bool
+    asked: int
+    moved: anyio.Event = field(default_factory=anyio.Event, compare=False)
 
 
 class CallQueue:
     """The one gate through which every POST and status GET of a client code goes.
 
-    `made` counts the calls; `resumes_at` is the monotonic time until which all wait, None while nothing waits.
+    `made` counts the calls.
     """
 
     def __init__(self, budget: CallBudget, clock: Clock) -> None:
         self.made = 0
-        self.resumes_at: float | None = None
         self._budget = budget
         self._clock = clock
         self._waiting: list[_Place] = []
         self._asked = count()
-        self._moved = anyio.Event()
 
     @asynccontextmanager
     async def call(self, *, can_wait: bool = False) -> AsyncIterator[None]:
@@ -35,7 +43,7 @@ class CallQueue:
 
         One that `can_wait` lets all others go first.
         """
-        await self._until_its_turn((can_wait, next(self._asked)))
+        await self._until_its_turn(_Place(can_wait, next(self._asked)))
         try:
             yield
         finally:
@@ -47,25 +55,30 @@ class CallQueue:
         """What share of the budget is used, from 0 to 1."""
         return 1.0 if self._waiting else self._budget.used(self._clock.monotonic())
 
+    @property
+    def resumes_at(self) -> float | None:
+        """The monotonic time until which all wait, None while nothing does."""
+        now = self._clock.monotonic()
+        wait_s = self._budget.wait_s(now) if self._waiting else None
+        return now + wait_s if wait_s else None
+
     def exhaust(self, retry_after_s: float | None = None) -> None:
         """Target said that there were too many calls."""
         self._budget.exhaust(self._clock.monotonic(), retry_after_s)
 
     async def _until_its_turn(self, place: _Place) -> None:
-        heapq.heappush(self._waiting, place)
+        insort(self._waiting, place)
         try:
             while (wait_s := self._wait_s(place)) != 0:
                 if wait_s is None:
-                    await self._moved.wait()
+                    place.moved = anyio.Event()
+                    await place.moved.wait()
                 else:
-                    self.resumes_at = self._clock.monotonic() + wait_s
                     await self._clock.sleep(wait_s)
             self._budget.begin()
             self.made += 1
         finally:
             self._waiting.remove(place)
-            heapq.heapify(self._waiting)
-            self.resumes_at = None
             self._move()
 
     def _wait_s(self, place: _Place) -> float | None:
@@ -73,5 +86,6 @@ class CallQueue:
         return self._budget.wait_s(self._clock.monotonic()) if self._waiting[0] == place else None
 
     def _move(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
+        """Wake the first that waits; whoever is behind it has to wait for it anyway."""
+        if self._waiting:
+            self._waiting[0].moved.set()

@@ -1,22 +1,27 @@
 """Reads an export in blocks, off the event loop, computes its SHA-256 on the way, and notices if it changes."""
 
+import asyncio
 import hashlib
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-import aiofiles
 import aiofiles.os
 import anyio
-from aiofiles.threadpool.binary import AsyncBufferedReader
+from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, InputError
 
-#: Bytes read at a time. Larger blocks fall out of the processor's cache: the same step took five times as long a byte
-#: with 4 MiB.
-BLOCK_BYTES = 131_072
+#: Bytes given out at a time. Larger blocks fall out of the processor's cache: the same step took five times as long a
+#: byte with 4 MiB.
+BLOCK_BYTES = 262_144
+#: Bytes read at a time: each time costs a change of threads.
+PIECE_BYTES = 4 * BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +32,45 @@ class Identity:
     mtime_ns: int
 
 
-class Export:
-    """An open export; `bytes_read` and `sha256` tell of what was read so far."""
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some blocks of a file, and how many bytes of what digest it has up to their end; no blocks: it ends here."""
 
-    def __init__(self, path: Path, identity: Identity, file: AsyncBufferedReader) -> None:
+    blocks: list[bytes]
+    bytes_read: int
+    sha256: str
+
+
+class Export:
+    """An open export; `bytes_read` and `sha256` tell of what was read so far, which is a bit more than was given out.
+
+    Read is ahead, in a thread: the next piece is there, and its digest computed, when this one has been made use of.
+    """
+
+    def __init__(self, path: Path, identity: Identity, file: FileIO) -> None:
         self.path = path
         self.identity = identity
         self.bytes_read = 0
+        self.sha256 = hashlib.sha256().hexdigest()
         self._file = file
-        self._digest = hashlib.sha256()
+        # Only the thread that reads looks at them.
+        self._digest, self._bytes_digested = hashlib.sha256(), 0
+        self._ahead: asyncio.Future[_Piece] | None = None
+        self._blocks: deque[bytes] = deque()
 
-    @property
-    def sha256(self) -> str:
-        """Digest of the bytes read so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    async def read_block(self, limit: int = BLOCK_BYTES) -> bytes:
-        """The next bytes, at most `limit`; empty at the end of the file.
+    async def read_block(self) -> bytes:
+        """The next bytes, at most `BLOCK_BYTES`; empty at the end of the file.
 
         Raises `InputError`: 66 where it cannot be read, 65 where it changed since it was opened.
         """
-        try:
-            block = await self._file.read(min(limit, BLOCK_BYTES))
-            if not block:
+        if not self._blocks:
+            piece = await self._take(PIECE_BYTES)
+            if not piece.blocks:
                 await self._check_unchanged()
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        self.bytes_read += len(block)
-        self._digest.update(block)
-        return block
+                return b""
+            self._ahead = self._begin_reading(PIECE_BYTES)
+            self._blocks.extend(piece.blocks)
+        return self._blocks.popleft()
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was: what it had read behind `offset`, up to `digest_bytes`.
@@ -65,16 +80,52 @@ class Export:
         behind = bytearray()
         while self.bytes_read < digest_bytes:
             start = self.bytes_read
-            block = await self.read_block(digest_bytes - start)
-            if not block:
+            piece = await self._take(min(PIECE_BYTES, digest_bytes - start))
+            if not piece.blocks:
                 break
-            behind += block[max(0, offset - start) :]
+            behind += b"".join(piece.blocks)[max(0, offset - start) :]
         if self.sha256 != digest or self.bytes_read != digest_bytes:
             raise changed(self.path)
         return bytes(behind)
 
+    async def stop_reading(self) -> None:
+        """Wait for what is read ahead: the file is not in use any more."""
+        if self._ahead is not None:
+            await asyncio.wait([self._ahead])
+            # Looked at, or asyncio would log an error that is nobody's any more.
+            self._ahead.exception()
+
+    async def _take(self, limit: int) -> _Piece:
+        """The piece that was read ahead, or else the next one, at most so many bytes."""
+        reading, self._ahead = self._ahead or self._begin_reading(limit), None
+        try:
+            # A thread that reads cannot be stopped, and the file must not be closed under its hands.
+            piece = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            self._ahead = reading
+            raise
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        self.bytes_read, self.sha256 = piece.bytes_read, piece.sha256
+        return piece
+
+    def _begin_reading(self, limit: int) -> asyncio.Future[_Piece]:
+        return asyncio.get_running_loop().run_in_executor(None, self._read_piece, limit)
+
+    def _read_piece(self, limit: int) -> _Piece:
+        blocks = []
+        while limit and (block := self._file.read(min(limit, BLOCK_BYTES))):
+            self._digest.update(block)
+            self._bytes_digested += len(block)
+            blocks.append(block)
+            limit -= len(block)
+        return _Piece(blocks, self._bytes_digested, self._digest.hexdigest())
+
     async def _check_unchanged(self) -> None:
-        facts = await aiofiles.os.stat(self._file.fileno())
+        try:
+            facts = await aiofiles.os.stat(self._file.fileno())
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
         if Identity(facts.st_size, facts.st_mtime_ns) != self.identity or self.bytes_read != self.identity.size_bytes:
             raise changed(self.path)
 
@@ -86,14 +137,16 @@ async def open_export(path: Path) -> AsyncIterator[Export]:
     try:
         # Unbuffered: a buffer of its own would only copy every block once more.
         with anyio.CancelScope(shield=True):
-            file = await aiofiles.open(path, "rb", buffering=0)
+            file = await run_sync(partial(FileIO, path))
     except OSError as error:
         raise _unreadable(path, error) from error
-    try:
-        yield Export(path, identity, file)  # type: ignore[arg-type]
-    finally:
-        with anyio.CancelScope(shield=True):
-            await file.close()
+    with file:
+        export = Export(path, identity, file)
+        try:
+            yield export
+        finally:
+            with anyio.CancelScope(shield=True):
+                await export.stop_reading()
 
 
 async def identify(path: Path) -> Identity:

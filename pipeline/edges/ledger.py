@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
-from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp, Taken
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
@@ -59,6 +59,28 @@ CREATE TABLE overtaken (
     batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
 """
+
+_DAMAGED = (
+    "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
+    "then be sent twice, and in the wrong order for up to a day."
+)
+_LOCKED = "Another program has it open and locked: close that program and run again."
+_FORBIDDEN = "Check the owner and the permissions of the state directory and the files in it, then run again."
+_BROKEN_DISK = (
+    "The disk failed: check that it has room, that it works and that its file system is whole, then run again."
+)
+#: What to do about an error that is no damage, by SQLite's primary result code (https://sqlite.org/rescode.html).
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_AUTH: _FORBIDDEN,
+    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
+    sqlite3.SQLITE_FULL: "The disk is full: make room and run again.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,12 @@ class BatchRecord:
     def latest(self) -> Fact | None:
         """The latest fact that says how the batch stands."""
         return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """When Target accepted it, the last time if there are several; None: never."""
+        taken = [at for fact, at in zip(self.facts, self.times, strict=True) if isinstance(fact, Taken)]
+        return datetime.fromisoformat(taken[-1]) if taken else None
 
 
 class Ledger:
@@ -171,6 +199,14 @@ class Ledger:
                 (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+
+    def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
+        """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?", (size_bytes, mtime_ns, job.seq)
+            )
+        return replace(job, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
     def abandon_job(self, job_id: str) -> None:
         """An unfinished job is to end without sending what it has not sent."""
@@ -410,15 +446,11 @@ def _json(value: object) -> str:
 
 
 def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
-    """The error for a ledger that cannot be used."""
-    if "full" in str(error):
-        advice = "The disk is full: make room and run again."
-    else:
-        advice = (
-            "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in "
-            "flight may then be sent twice, and in the wrong order for up to a day."
-        )
+    """The error for a ledger that cannot be used; damage is only what SQLite does not name as something else."""
     told = " ".join(str(error).split())
+    # The low byte: the rest says more about the same, which the message has.
+    code = getattr(error, "sqlite_errorcode", None)
+    advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)
     return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
 
 

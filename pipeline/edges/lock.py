@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
@@ -63,6 +64,16 @@ def holder(state: Path) -> str | None:
         return None if _try(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
+
+
+def held_since(state: Path) -> datetime | None:
+    """When the state directory was last taken, in UTC: while it is held, by its holder; None if it never was."""
+    try:
+        return datetime.fromtimestamp((state / "lock").stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error(error, f"cannot look at {state / 'lock'}") from error
 
 
 def _try(descriptor: int, kind: int) -> bool:

@@ -42,6 +42,10 @@ class Mailbox:
         found = sorted(self._directory.glob("*.request"), key=_age)
         return [request for file in found if (request := _read(file))]
 
+    def taken(self) -> list[Request]:
+        """What was taken on and not answered; nobody is at it any more if the caller has just begun to answer."""
+        return [request for file in self._directory.glob("*.taken") if (request := _read(file))]
+
     def claim(self, request: Request) -> bool:
         """Take a request on, so that it is carried out once and cannot be withdrawn; False if it is gone."""
         try:
@@ -56,10 +60,14 @@ class Mailbox:
         for kind in ("request", "taken"):
             self._file(request.request_id, kind).unlink(missing_ok=True)
 
+    def is_answered(self, request_id: str) -> bool:
+        """Whether an answer lies there."""
+        return self._file(request_id, "answer").exists()
+
     def take_answer(self, request_id: str) -> dict[str, Any] | None:
         """The answer to a request, once; None as long as there is none."""
         file = self._file(request_id, "answer")
-        if not file.exists():
+        if not self.is_answered(request_id):
             return None
         answer: dict[str, Any] = orjson.loads(file.read_bytes())
         file.unlink()
@@ -72,6 +80,16 @@ class Mailbox:
         except FileNotFoundError:
             return False
         return True
+
+    def forget(self, request_id: str) -> None:
+        """Remove a request that was taken on, and that nobody will answer."""
+        self._file(request_id, "taken").unlink(missing_ok=True)
+
+    def remove_answers(self, *, before_s: float) -> None:
+        """Remove answers written before then, in seconds since 1970."""
+        for file in self._directory.glob("*.answer"):
+            if _age(file) < before_s * 1e9:
+                file.unlink(missing_ok=True)
 
     def _file(self, request_id: str, kind: str) -> Path:
         return self._directory / f"{request_id}.{kind}"

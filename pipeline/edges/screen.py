@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -46,6 +45,9 @@ _STATES = {
 
 async def show_progress(name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
     """Draw two bars on the terminal, what is read and what Target has confirmed, until cancelled."""
+    # A load that is not watched does not wait for the bars.
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -108,7 +110,7 @@ def print_report(report: dict[str, Any], folder: Path, console: Console) -> None
     parts += [Text(f"  {line}") for line in _details(report)]
     if report["error"]:
         parts.append(Text(f"  {report['error']}", style="red"))
-    parts += [Text(f"  {line}", style="bold") for line in _to_do(report)]
+    parts += [Text(f"  {line}", style="bold") for line in _to_do(report, folder)]
     parts.append(Text(f"  Folder of this job: {folder}"))
     console.print(Group(*parts), soft_wrap=True)
 
@@ -140,18 +142,27 @@ def _details(report: dict[str, Any]) -> list[str]:
             lines.append(f"Note: {count:,} {_WARNINGS[name]}")
     batches = report["batches"]
     if batches:
-        states = [batch["state"] for batch in batches]
+        states = [batch["state"] if _is_no_reject(batch) else "rejected" for batch in batches]
         counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         again = sum(batch["attempts"] - 1 for batch in batches)
         lines.append(
             f"Batches: {counted}; {report['calls']} calls to Target"
             + (f", {again} of them attempts after the first of a batch" if again > 0 else "")
         )
-    lines += [f"Batch {batch['number']}: {batch['why']}" for batch in batches if batch.get("why")][:5]
+    # Rejected rows are told of as such, not as the batches of one row that they came to.
+    reasons = [
+        f"Batch {batch['number']}: {batch['why']}" for batch in batches if batch.get("why") and _is_no_reject(batch)
+    ]
+    lines += reasons[:5]
     return lines
 
 
-def _to_do(report: dict[str, Any]) -> list[str]:
+def _is_no_reject(batch: dict[str, Any]) -> bool:
+    """Whether a batch is anything but one rejected row; if it has a `why`, some of its rows are lost."""
+    return not batch.get("rejected")
+
+
+def _to_do(report: dict[str, Any], folder: Path) -> list[str]:
     rows, state = report["rows"], report["state"]
     lines = []
     if rows["rejected"]:
@@ -162,6 +173,14 @@ def _to_do(report: dict[str, Any]) -> list[str]:
         )
     if rows["unconfirmed"]:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
+    # A job that has not ended cannot be sent again. Of a batch that is complete, only rows that Target named can.
+    named = (folder / "failed.jsonl").exists()
+    whole = any(batch["state"] in ("failed", "unconfirmed") and _is_no_reject(batch) for batch in report["batches"])
+    if state != "unfinished" and (named or whole):
+        lines.append(
+            f"To do: `profile-pipeline retry {report['job']}` sends failed and unconfirmed rows again, but no value "
+            "that a later row has overtaken."
+        )
     if state == "unfinished":
         lines.append("To do: remove the cause and run the same command again; it goes on where it was.")
     return lines

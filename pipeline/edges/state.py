@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.encoding import encode
 from pipeline.core.hashing import hash_ids
 from pipeline.core.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
-from pipeline.core.model import Hashes
+from pipeline.core.model import Batch, Hashes
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import BatchRecord, Ledger, open_ledger
 from pipeline.edges.lock import state_lock
@@ -81,6 +81,12 @@ def life_of(record: BatchRecord, inherited: tuple[float, ...] = ()) -> Life:
     for fact in record.facts:
         life = fold(life, fact, 0.0)
     return life
+
+
+def inherited(ledger: Ledger, batch: Batch) -> tuple[float, ...]:
+    """The open attempts that a batch has from the one it was split off; the times in it mean nothing either."""
+    parent = None if batch.parent is None else ledger.batch(batch.parent)
+    return () if parent is None else life_of(parent, inherited(ledger, parent.batch)).open_since
 
 
 @asynccontextmanager

@@ -17,16 +17,16 @@ import numpy as np
 
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.chunker import Chunker
-from pipeline.core.framing import Framer
+from pipeline.core.framing import Position
 from pipeline.core.mapping import RowMapper, plan_columns
 from pipeline.core.model import Rows
 from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
+from pipeline.core.transform import Transform
 from pipeline.edges.exports import BLOCK_BYTES
 from pipeline.edges.ledger import JobRecord, open_ledger
 from pipeline.edges.spool import Spool
-from pipeline.row_source import read_header
-from tests.bench.generator import ID_COLUMN, write_export
+from tests.bench.generator import COLUMNS, ID_COLUMN, write_export
 from tests.bench.processes import run
 
 STEPS = ("read and map", "chunker", "tracker", "spool and ledger")
@@ -40,14 +40,12 @@ class Steps:
     def __init__(self, step: int, export: Path, state: Path) -> None:
         self._step = step
         self._export = export
-        framer = Framer(b",")
-        with export.open("rb") as file:
-            names = read_header(framer.feed(file.read(BLOCK_BYTES))[0])
-        plan = plan_columns(names, id_column=ID_COLUMN, id_kind="thirdPartyId", columns={}, unlisted="send")
+        plan = plan_columns(COLUMNS, id_column=ID_COLUMN, id_kind="thirdPartyId", columns={}, unlisted="send")
         max_row_bytes = 49_999_999 - len(plan.body_start)
-        self._mapper = RowMapper(
+        mapper = RowMapper(
             plan, delimiter=b",", on_delimiter="encode", replacement=" ", max_row_bytes=max_row_bytes, salt=SALT
         )
+        self._transform = Transform(mapper, start=Position(offset=len(",".join(COLUMNS)) + 1, line=2))
         chunker = Chunker(plan.body_start, max_bytes=49_999_999, max_rows=500_000)
         tracker = Tracker(max_held_rows=1_000_000, max_held_bytes=134_217_728, max_row_bytes=max_row_bytes, salt=SALT)
         self._placer = Placer(chunker, tracker)
@@ -60,13 +58,11 @@ class Steps:
         self._sealed = 0
 
     def run(self) -> None:
-        framer = Framer(b",")
         with self._export.open("rb", buffering=0) as file:
-            framed = framer.feed(file.read(BLOCK_BYTES))[1:]
-            while framed:
-                self._place(self._mapper.map(framed).rows)
-                block = file.read(BLOCK_BYTES)
-                framed = framer.feed(block) if block else framer.finish()
+            file.seek(self._transform.position.offset)
+            while block := file.read(BLOCK_BYTES):
+                self._place(self._transform.feed(block).rows)
+        self._place(self._transform.finish().rows)
         self._seal()
 
     def _place(self, rows: Rows) -> None:

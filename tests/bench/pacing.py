@@ -8,12 +8,13 @@ unlimited, that they are was learned before.
 """
 
 import asyncio
+import math
 import random
 import selectors
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
 from typing import Any
@@ -34,6 +35,8 @@ WIDEST = SIZES_TRIED[-1]
 POST_S = 3.0
 GET_S = 0.2
 DEADLINE_S = 86_400.0
+#: Target forgets a status at this age, if not before.
+KEPT_S = 86_400.0
 #: What batches take, in seconds: the median, and the spread of a log-normal distribution (one in twelve takes more than
 #: twice as long as the median, one in a hundred more than three times).
 MEDIANS_S = (5.0, 300.0, 3_600.0)
@@ -79,10 +82,12 @@ class ModelTarget:
         self._durations = case.durations()
         self._kept = case.kept
         self._now = now
+        self._accepted_at: list[float] = []
         self._complete_at: list[float] = []
 
     def accept(self) -> str:
         """A batch is accepted; its status URL."""
+        self._accepted_at.append(self._now())
         self._complete_at.append(self._now() + self._durations[len(self._complete_at)])
         return str(len(self._complete_at) - 1)
 
@@ -93,6 +98,8 @@ class ModelTarget:
         number = int(status_url)
         if self._kept is not None and number < len(self._complete_at) - self._kept:
             return StatusLost("forgotten")
+        if self._now() - self._accepted_at[number] > KEPT_S:
+            return StatusLost("too old")
         if self._complete_at[number] <= self._now():
             return Complete(1, 1)
         return Incomplete()
@@ -126,7 +133,17 @@ class Clairvoyant(Follower):
         await ask()
 
 
-async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True) -> Outcome:
+FollowerOf = Callable[[PollPlan, CallQueue, Clock], Follower]
+
+
+def real_follower(plan: PollPlan, calls: CallQueue, clock: Clock) -> Follower:
+    """The one that loads use."""
+    return Follower(plan, calls, clock, deadline_s=DEADLINE_S)
+
+
+async def send(
+    case: Case, *, clairvoyant: bool = False, polls_wait: bool = True, follower_of: FollowerOf = real_follower
+) -> Outcome:
     """Send all batches of a case on the running loop."""
     loop = asyncio.get_running_loop()
     draw = random.Random(case.seed)
@@ -141,10 +158,10 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
     budget = BeginBudget(CALLS_PER_MINUTE, loop.time) if clairvoyant else CallBudget(CALLS_PER_MINUTE)
     calls = CallQueue(budget, clock)
     best = WIDEST if case.kept is None else case.kept
-    memory = None if clairvoyant else StatusMemory(Learned(case.learned), clock.utc_now())
+    memory = None if clairvoyant else StatusMemory(Learned(case.learned))
     window = StatusWindow(best if memory is None else memory.learned.size)
     gate = WindowGate(window, memory)
-    follower = Follower(PollPlan(first_s=5.0, max_s=300.0), calls, clock, deadline_s=DEADLINE_S)
+    follower = follower_of(PollPlan(first_s=5.0, max_s=300.0), calls, clock)
     oracle = Clairvoyant(target, clock)
     uploaders = asyncio.Semaphore(CONCURRENCY)
     lost = 0
@@ -161,15 +178,18 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
             async with calls.call():
                 await asyncio.sleep(POST_S)
                 url = target.accept()
-            gate.note_accepted(number)
+            gate.note_accepted(number, clock.utc_now())
         posted_at = loop.time()
         if clairvoyant:
             await oracle.follow_to(url, posted_at, lambda: ask(url))
         else:
             outcome = await follower.follow(posted_at, lambda: ask(url))
-            lost += isinstance(outcome, StatusLost)
             if isinstance(outcome, Complete):
                 gate.note_complete(number, url)
+            elif isinstance(outcome, StatusLost):
+                # The one that never completes is lost however it is followed.
+                lost += target.complete_at(url) < math.inf
+                gate.note_lost(timedelta(seconds=loop.time() - posted_at), clock.utc_now())
         gate.forget(number)
         if memory is not None:
             await gate.look_again(ask, clock.utc_now)
@@ -180,12 +200,12 @@ async def send(case: Case, *, clairvoyant: bool = False, polls_wait: bool = True
     return Outcome(loop.time(), calls.made, lost, window.size)
 
 
-def simulate(case: Case) -> tuple[Outcome, float]:
+def simulate(case: Case, follower_of: FollowerOf = real_follower) -> tuple[Outcome, float]:
     """What becomes of a case, and the least seconds possible."""
     least = min(
         run_virtually(send(case, clairvoyant=True, polls_wait=polls_wait)).seconds for polls_wait in (True, False)
     )
-    return run_virtually(send(case)), least
+    return run_virtually(send(case, follower_of=follower_of)), least
 
 
 def run_virtually(coroutine: Any) -> Any:
@@ -252,17 +272,13 @@ def main() -> None:
             continue
         runs = []
         for seed in range(seeds):
-            outcome, least = simulate(Case(**{**_fields(case), "seed": seed}))
+            outcome, least = simulate(replace(case, seed=seed))
             runs.append((outcome, outcome.seconds / least))
         ratio = fmean(ratio for _, ratio in runs)
         hours = fmean(outcome.seconds for outcome, _ in runs) / 3_600
         calls = fmean(outcome.calls for outcome, _ in runs) / case.batches
         lost = sum(outcome.lost for outcome, _ in runs)
         print(f"{name} {case.batches:>7,} {hours:>7.2f} {ratio:>10.2f} {calls:>6.1f} {lost:>4}", flush=True)
-
-
-def _fields(case: Case) -> dict[str, Any]:
-    return {name: getattr(case, name) for name in case.__slots__}
 
 
 if __name__ == "__main__":

@@ -67,6 +67,17 @@ def test_the_row_cap_is_kept() -> None:
     assert take(chunker, rows_of([row("u0", "", "2")])) == Taken(stop=1, superseded=1, to_hold=[], is_full=False)
 
 
+def test_merged_rows_that_became_shorter_make_room_for_more_than_was_appended() -> None:
+    long, short, other = row("u1", "1" * 50), row("u1", "2"), row("u2", "3" * 50)
+    chunker = chunker_of(max_bytes=START_BYTES + len(short) + len(other))
+    take(chunker, rows_of([long]))
+    assert take(chunker, rows_of([short, row("u1", "4")], first_line=3)).superseded == 2
+    assert take(chunker, rows_of([other])) == Taken(stop=1, superseded=0, to_hold=[], is_full=False)
+    content = chunker.seal()
+    assert texts_of(content) == [row("u1", "4"), other]
+    assert content.size_bytes == START_BYTES + len(short) + len(other)
+
+
 def test_a_row_that_fits_in_no_batch_is_not_taken() -> None:
     chunker = chunker_of(max_bytes=START_BYTES + 5)
     rows = rows_of([row("u1", "1", "2")])
@@ -178,9 +189,10 @@ def test_ids_with_the_same_hash_never_merge(together: bool) -> None:
     assert texts_of(chunker.seal()) == [row("u1", "1", "3")]
 
 
-def test_an_id_that_begins_like_another_is_another() -> None:
-    chunker = chunker_of()
-    assert take(chunker, rows_of([row("u1", "1", ""), row("u11", "2", "")], hashes=[9, 9])).to_hold == [1]
+@pytest.mark.parametrize("ids", [("u1", "u11"), ("u11", "u1")])
+def test_an_id_that_begins_like_another_is_another(ids: tuple[str, str]) -> None:
+    texts = [row(profile_id, "1", "") for profile_id in ids]
+    assert take(chunker_of(), rows_of(texts, hashes=[9, 9])).to_hold == [1]
 
 
 def test_many_rows_over_several_batches() -> None:

@@ -93,6 +93,7 @@ def test_the_replacement_is_taken_literally() -> None:
     [
         (b"u,1,2\n", b"u,3,4\n", b"u,3,4\n"),
         (b"u,1,2\n", b"u,,4\n", b"u,1,4\n"),
+        (b"u,1,2\n", b"u,3,\n", b"u,3,2\n"),
         (b"u,1,2\n", b"u,,\n", b"u,1,2\n"),
         (b"u,,\n", b"u,1,\n", b"u,1,\n"),
         (b"u,,\n", b"u,,\n", b"u,,\n"),

@@ -37,8 +37,11 @@ def test_table_is_a_dict(blocks: list[list[int] | None], others: list[int]) -> N
             table.clear()
             model.clear()
         else:
+            slots = table.probe(hashes_of(block))
+            assert table.is_taken(slots).tolist() == [number in model for number in block]
             new = {number: len(model) + place for place, number in enumerate(block) if number not in model}
-            insert(table, new)
+            is_new = [number in new for number in block]
+            table.insert(hashes_of(new), np.array(list(new.values()), dtype=np.int32), slots[is_new])
             model |= new
         assert len(table) == len(model)
         assert found(table, everything) == [model.get(number, -1) for number in everything]
@@ -50,7 +53,9 @@ def test_table_grows_and_keeps_what_it_has() -> None:
     hashes = np.unique(generator.integers(1, 2**63, size=50_000, dtype=np.uint64))
     rows = np.arange(len(hashes), dtype=np.int32)
     for start in range(0, len(hashes), 7_000):
-        table.insert(hashes[start : start + 7_000], rows[start : start + 7_000])
+        block = hashes[start : start + 7_000]
+        # The slots are those of the table before it grew.
+        table.insert(block, rows[start : start + 7_000], table.probe(block))
         end = min(start + 7_000, len(hashes))
         assert len(table) == end
         assert table.find(hashes).tolist() == [*range(end), *[-1] * (len(hashes) - end)]

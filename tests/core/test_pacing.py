@@ -79,6 +79,27 @@ def test_a_503_does_not_free_the_budget() -> None:
     assert budget.wait_s(90.0) == MINUTE_S
 
 
+def test_what_share_of_the_budget_is_used() -> None:
+    budget = CallBudget(4)
+    assert budget.used(0.0) == 0.0
+    budget.begin()
+    call(budget, 0.0, 5.0)
+    assert budget.used(5.0) == 0.5
+    budget.end(10.0)
+    assert budget.used(65.0) == 0.25
+    assert budget.used(70.0) == 0.0
+    for _ in range(4):
+        budget.begin()
+    assert budget.used(70.0) == 1.0
+
+
+def test_after_a_503_all_of_it_is_used() -> None:
+    budget = CallBudget(4)
+    budget.exhaust(10.0)
+    assert budget.used(69.0) == 1.0
+    assert budget.used(70.0) == 0.0
+
+
 #: Quarters of a second that pass, or None: the oldest call under way ends (False: the newest).
 HAPPENINGS = st.lists(
     st.one_of(st.integers(0, 80).map(lambda quarters: quarters / 4), st.booleans(), st.none()), max_size=120
@@ -209,6 +230,41 @@ def test_a_new_process_counts_on() -> None:
     window.forget(7)
     assert window.is_open
     assert StatusWindow(1, next_number=100).is_open
+
+
+def test_a_window_that_grows_opens() -> None:
+    window = StatusWindow(2)
+    for _ in range(2):
+        posted(window)
+    assert not window.is_open
+    window.size = 3
+    assert window.is_open
+    posted(window)
+    assert not window.is_open
+
+
+def test_a_window_that_shrinks_stays_shut_until_so_few_are_unsettled() -> None:
+    window = StatusWindow(5)
+    numbers = [posted(window) for _ in range(5)]
+    window.size = 2
+    for number in numbers[:3]:
+        window.forget(number)
+        assert not window.is_open
+    window.forget(numbers[3])
+    assert window.is_open
+
+
+def test_how_many_posts_are_under_way() -> None:
+    window = StatusWindow(5)
+    first, second, third = window.begin_post(), window.begin_post(), window.begin_post()
+    assert window.under_way == 3
+    window.end_post(first)
+    assert window.under_way == 2
+    window.forget(second)
+    assert window.under_way == 1
+    window.end_post(third)
+    window.forget(third)
+    assert window.under_way == 0
 
 
 @dataclass

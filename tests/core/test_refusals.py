@@ -52,13 +52,27 @@ def test_refusals_of_what_was_under_way_already_do_not_say_that_it_is_everything
     assert not refused(10 * MAX_REFUSALS_AFTER_ACCEPTANCE).is_everything
 
 
-def test_what_is_proven_is_counted_no_more() -> None:
+def test_what_is_proven_is_counted_all_the_same() -> None:
+    """Target may turn to refusing everything at any time."""
     refusals = Refusals()
     refusals.prove(WHOLE, 8)
-    for _ in range(2 * MAX_REFUSALS_AFTER_ACCEPTANCE):
+    for _ in range(MAX_REFUSALS_IN_DOUBT):
         refusals.note_refused(WHOLE, on_trial=True)
-    assert (refusals.is_in_doubt, refusals.is_everything) == (False, False)
+    assert (refusals.is_in_doubt, refusals.is_everything) == (True, True)
     assert (refusals.is_proven(WHOLE), refusals.is_proven(8), refusals.is_proven(9)) == (True, True, False)
+
+
+def test_acceptances_of_earlier_runs_count_as_such() -> None:
+    refusals = Refusals()
+    refusals.has_accepted = True
+    for _ in range(MAX_REFUSALS_IN_DOUBT):
+        refusals.note_refused(WHOLE, on_trial=True)
+    assert (refusals.accepted, refusals.is_everything) == (0, False)
+
+
+def test_few_and_many_refusals_in_a_row() -> None:
+    assert refused(MAX_REFUSALS_IN_DOUBT).are_few
+    assert not refused(MAX_REFUSALS_IN_DOUBT + 1).are_few
 
 
 def test_trials_are_counted_for_each_batch() -> None:

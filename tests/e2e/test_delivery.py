@@ -150,6 +150,7 @@ class TestRefusals:
         delivery = deliver(tmp_path, *lines, faults=faults, upload={"concurrency": 1}, export={"max_rejects": 1})
         by_state = sorted((batch["state"], batch["rows"]) for batch in delivery.batches)
         assert [rows for state, rows in by_state if state == "failed"] == [1]
+        assert [batch.get("rejected") for batch in delivery.batches if batch["state"] == "failed"] == [1]
         assert sum(rows for state, rows in by_state if state == "complete") == 7
         assert delivery.rows["rejected"] == 1
         assert delivery.rows["confirmed"] == 7
@@ -171,8 +172,9 @@ class TestRefusals:
             ",x,1",
             "a,1,1",
             "b,1,1",
-            faults=FaultPlan(posts={1: Fault.REFUSE, 2: Fault.REFUSE}),
+            faults=FaultPlan(posts=dict.fromkeys((1, 2, 4), Fault.REFUSE)),
             export={"max_rejects": 2},
+            upload={"concurrency": 1},
         )
         rejects = read_lines(delivery.folder / "rejects.jsonl")
         assert [(reject["line"], reject["reason"]) for reject in rejects] == [
@@ -226,9 +228,10 @@ class TestRefusals:
         delivery = deliver(
             tmp_path,
             *lines,
-            faults=FaultPlan(posts={1: Fault.REFUSE}),
+            faults=FaultPlan(posts={1: Fault.REFUSE, 3: Fault.REFUSE}),
             batch={"max_rows": 1},
             upload={"concurrency": 1},
+            export={"max_rejects": 1},
         )
         assert delivery.profiles == {"a": {"ltv": "2"}, "b": {"tier": "1", "ltv": "1"}}
         assert (delivery.rows["rejected"], delivery.rows["confirmed"]) == (1, 2)
@@ -238,7 +241,7 @@ class TestRefusals:
         delivery = deliver(tmp_path, *self.LINES * 8, faults=FaultPlan(post_chances={Fault.REFUSE: 1.0}))
         assert (delivery.report["state"], delivery.report["exit_code"]) == ("unfinished", 77)
         assert "Target refuses everything (Batch could not be queued)" in delivery.report["error"]
-        assert "client_code" in delivery.report["error"]
+        assert "api_version" in delivery.report["error"]
         assert 15 <= delivery.sandbox.calls["posts"] <= 15 + 4
         assert delivery.profiles == {}
         assert delivery.rows["confirmed"] == delivery.rows["failed"] == delivery.rows["rejected"] == 0
@@ -255,7 +258,10 @@ class TestRefusals:
             upload={"concurrency": 1},
             export={"max_rejects": 24},
         )
-        assert (delivery.report["state"], delivery.rows["rejected"], delivery.rows["confirmed"]) == ("done", 24, 3)
+        assert delivery.report["state"] == "done"
+        # Those that waited are sent once more after the acceptance.
+        assert delivery.rows["rejected"] + delivery.rows["confirmed"] == 27
+        assert delivery.rows["confirmed"] == len(delivery.profiles) >= 3
 
 
 class TestFaultsOfStatuses:

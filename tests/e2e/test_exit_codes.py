@@ -321,7 +321,7 @@ async def test_every_batch_refused(tmp_path: Path) -> None:
     assert done.code == 77
     assert done.report["state"] == "unfinished"
     assert "Target refuses everything (Batch could not be queued)" in done.report["error"]
-    assert "[target] client_code" in done.report["error"]
+    assert "[target] api_version" in done.report["error"]
 
 
 class TestToken:

@@ -1,14 +1,22 @@
 """Exports: read in blocks with their digest, and everything that is no readable file said in words."""
 
+import asyncio
+import gc
 import hashlib
 import os
+from io import FileIO
 from pathlib import Path
+from threading import Semaphore
+from typing import Any
 
+import anyio
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.edges.exports import BLOCK_BYTES, Export, Identity, digest, identify, open_export
+from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, Export, Identity, digest, identify, open_export
 from tests.support import as_nobody, small_disk
+
+AROUND_PIECES = [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3 * BLOCK_BYTES + 7]
 
 
 async def refusal(path: Path) -> str:
@@ -20,7 +28,7 @@ async def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 7])
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, *AROUND_PIECES])
 async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
     content = bytes(n * n % 251 for n in range(size))
     path = tmp_path / "export.csv"
@@ -32,22 +40,11 @@ async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
         while block := await export.read_block():
             assert len(block) <= BLOCK_BYTES
             read += block
-            assert export.bytes_read == len(read)
-            assert export.sha256 == hashlib.sha256(read).hexdigest()
+            assert len(read) <= export.bytes_read < len(read) + PIECE_BYTES
+            assert export.sha256 == hashlib.sha256(content[: export.bytes_read]).hexdigest()
         assert await export.read_block() == b""
     assert read == content
     assert export.sha256 == await digest(path) == hashlib.sha256(content).hexdigest()
-
-
-async def test_no_more_than_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "export.csv"
-    path.write_bytes(b"onetwo")
-    async with open_export(path) as export:
-        assert [await export.read_block(3), await export.read_block(3), await export.read_block(3)] == [
-            b"one",
-            b"two",
-            b"",
-        ]
 
 
 class TestChanges:
@@ -102,6 +99,71 @@ class TestChanges:
             (tmp_path / "new.csv").replace(path)
             assert await export.read_block() == b"one"
             assert await export.read_block() == b""
+
+
+class SlowFile(FileIO):
+    """A file of which a block is read for each permit."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.permits = Semaphore(0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert self.permits.acquire(timeout=10)
+        return super().read(size)
+
+
+class TestStopped:
+    """A thread that reads cannot be stopped: it is waited for, and what it reads is not lost."""
+
+    CONTENT = bytes(n * n % 251 for n in range(2 * PIECE_BYTES + 5))
+
+    async def test_what_was_being_read_when_it_was_cancelled_comes_next(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            with anyio.move_on_after(0.01):
+                await export.read_block()
+            assert export.bytes_read == 0
+            file.permits.release(100)
+            read = b""
+            while block := await export.read_block():
+                read += block
+            assert read == self.CONTENT
+            assert export.sha256 == hashlib.sha256(self.CONTENT).hexdigest()
+
+    async def test_a_file_is_not_closed_while_a_thread_reads_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            with anyio.move_on_after(0.01):
+                await export.read_block()
+            with anyio.move_on_after(0.01) as waiting:
+                await export.stop_reading()
+            assert waiting.cancelled_caught
+            file.permits.release(100)
+            await export.stop_reading()
+            assert file.tell() >= PIECE_BYTES
+
+    async def test_an_error_ahead_is_nobodys_if_reading_has_stopped(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(self.CONTENT)
+        heard: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        with SlowFile(path) as file:
+            export = Export(path, await identify(path), file)
+            file.permits.release(PIECE_BYTES // BLOCK_BYTES)
+            assert await export.read_block() == self.CONTENT[:BLOCK_BYTES]
+            directory = os.open(tmp_path, os.O_RDONLY)
+            os.dup2(directory, file.fileno())
+            os.close(directory)
+            file.permits.release(100)
+            await export.stop_reading()
+            del export
+            gc.collect()
+        assert heard == []
 
 
 class TestSkipTo:

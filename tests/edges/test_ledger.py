@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ from pipeline.core.lifecycle import (
 )
 from pipeline.core.manifest import Manifest
 from pipeline.core.model import Batch, Hashes, Warnings
+from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
-from pipeline.edges.ledger import SCHEMA_VERSION, JobRecord, Ledger, open_ledger, read_ledger
+from pipeline.edges.ledger import SCHEMA_VERSION, BatchRecord, JobRecord, Ledger, damaged, open_ledger, read_ledger
+from tests.support import read_only, small_disk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = "ledger.db"
@@ -606,6 +609,51 @@ def test_a_damaged_ledger_is_told_of_and_left_alone(
     assert file.read_bytes() == before
 
 
+# What is no damage.
+
+
+def test_a_ledger_that_another_program_has_locked(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        ledger._database.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(FatalError, match=r"is locked\)\. Another program has it open") as caught:
+            ledger.begin_job(job_of())
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+        other.execute("ROLLBACK")
+        assert ledger.begin_job(job_of()).seq == 1
+
+
+def test_a_ledger_that_may_not_be_written(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    with small_disk(4_000_000) as disk:
+        (disk / FILE).write_bytes(file.read_bytes())
+        with read_only(disk), pytest.raises(FatalError, match=r"cannot be used.*Check the owner") as caught:
+            read_ledger(disk / FILE)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "close that program"),
+        (sqlite3.SQLITE_LOCKED_SHAREDCACHE, "close that program"),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, "Check the owner"),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, "Check the owner"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "The disk failed"),
+        (sqlite3.SQLITE_FULL, "make room"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "Restore the whole state directory"),
+        (sqlite3.SQLITE_NOTADB, "Restore the whole state directory"),
+    ],
+)
+def test_what_to_do_depends_on_the_error_not_on_its_words(code: int, advice: str) -> None:
+    error = sqlite3.OperationalError("full of words")
+    error.sqlite_errorcode = code
+    told = damaged(Path("ledger.db"), error)
+    assert advice in str(told)
+    assert ("Restore" in str(told)) == advice.startswith("Restore")
+    assert told.exit_code is ExitCode.DISK_OR_LEDGER
+
+
 def test_an_emptied_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
     file = filled(tmp_path)
     file.write_bytes(b"")
@@ -762,3 +810,78 @@ def test_a_ledger_from_before_exports_could_be_dropped(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         assert ledger.jobs() == [job]
         assert ledger.begin_job(job_of("j2", claim=claim_of())).claim == claim_of()
+
+
+class TestLearnedStatuses:
+    """How many statuses Target keeps is remembered."""
+
+    FAILED_AT = datetime(2026, 11, 23, 12, 30, 15, 250_000, tzinfo=UTC)
+
+    def test_nothing_at_first(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == Learned()
+
+    @pytest.mark.parametrize(
+        "learned",
+        [
+            Learned(20),
+            Learned(10, FAILED_AT),
+            Learned(160, FAILED_AT.astimezone(timezone(timedelta(hours=5, minutes=30)))),
+        ],
+    )
+    def test_the_latest_is_what_counts(self, tmp_path: Path, learned: Learned) -> None:
+        with opened(tmp_path) as ledger:
+            ledger.remember_statuses(Learned(40, self.FAILED_AT))
+            ledger.remember_statuses(learned)
+            assert ledger.learned_statuses() == learned
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+        with read(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+
+    def keep(self, directory: Path, value: str) -> None:
+        """What another version may have written."""
+        with opened(directory):
+            pass
+        with closing(sqlite3.connect(directory / FILE)) as database, database:
+            database.execute("INSERT INTO meta VALUES ('learned_statuses', ?)", (value,))
+
+    @pytest.mark.parametrize(
+        ("value", "learned"),
+        [
+            ('{"size": 320, "failed_at": null}', Learned(320)),
+            ('{"size": 5, "failed_at": null}', Learned(5)),
+            ('{"size": 25, "failed_at": null, "more": [1]}', Learned(25)),
+            ('{"size": 20, "failed_at": "2026-11-23T12:30:15.25Z"}', Learned(20, FAILED_AT)),
+        ],
+    )
+    def test_what_another_version_may_have_learned(self, tmp_path: Path, value: str, learned: Learned) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+            ledger.remember_statuses(Learned(80))
+            assert ledger.learned_statuses() == Learned(80)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *("", "no JSON", "[]", "7", "null", "{}"),
+            *('{"size": 20}', '{"failed_at": null}', '{"size": 20, "failed_at": 7}'),
+            *('{"size": 0, "failed_at": null}', '{"size": -1, "failed_at": null}', '{"size": null, "failed_at": null}'),
+            *('{"size": 20, "failed_at": "yesterday"}', '{"size": 20, "failed_at": "2026-11-23T12:30:15"}'),
+        ],
+    )
+    def test_what_cannot_be_is_a_damaged_ledger(self, tmp_path: Path, value: str) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger, pytest.raises(FatalError, match="what was learned of statuses") as caught:
+            ledger.learned_statuses()
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_when_a_batch_was_accepted(tmp_path: Path) -> None:
+    """The last time, if it was stuck and was sent again."""
+    facts = (Begun(1), Taken("first"), SeenStuck(), Begun(2), Taken("second"), SeenComplete(0, 0))
+    times = tuple(f"2026-11-23T12:00:0{second}+00:00" for second in range(len(facts)))
+    batch = Batch(batch_id=1, number=1, rows=1, size_bytes=1, sha256="", parent=None)
+    assert BatchRecord(batch, 1, facts, times).accepted_at == datetime(2026, 11, 23, 12, 0, 4, tzinfo=UTC)
+    assert BatchRecord(batch, 1, facts[:1], times[:1]).accepted_at is None

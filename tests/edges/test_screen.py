@@ -38,13 +38,13 @@ REPORT: dict[str, Any] = {
 }
 
 
-def shown(*, width: int = 80, **changes: Any) -> str:
+def shown(*, width: int = 80, folder: Path = FOLDER, **changes: Any) -> str:
     """The report as printed; `rows` are laid over those of a report without trouble."""
     report = deepcopy(REPORT)
     report["rows"].update(changes.pop("rows", {}))
     report.update(changes)
     text = io.StringIO()
-    print_report(report, FOLDER, Console(file=text, width=width))
+    print_report(report, folder, Console(file=text, width=width))
     return text.getvalue()
 
 
@@ -81,14 +81,41 @@ def test_failed() -> None:
     assert "finished, but rows were lost" in text
     assert "Batch 7: refused: Unexpected error" in text
     assert "2 of them attempts after the first of a batch" in text
-    (line,) = to_do(text)
+    line, again = to_do(text)
     assert "failed.jsonl" in line
+    assert f"`profile-pipeline retry {REPORT['job']}`" in again
     assert str(FOLDER) in text
 
 
 def test_unconfirmed() -> None:
     (line,) = to_do(shown(state="incomplete", rows={"unconfirmed": 3}))
     assert "check some of the unconfirmed profiles in Target before sending them again" in line
+
+
+def test_what_can_be_sent_again(tmp_path: Path) -> None:
+    """Whole batches, and rows that Target named; not what it only counted, and not before the job has ended."""
+    lost = [{"number": 7, "state": "unconfirmed", "attempts": 3, "why": "lost"}]
+    assert "retry" in to_do(shown(state="incomplete", rows={"unconfirmed": 3}, batches=lost))[-1]
+    assert "retry" not in shown(state="unfinished", rows={"unconfirmed": 3}, batches=lost)
+    assert "retry" not in shown(state="incomplete", rows={"failed": 3}, folder=tmp_path)
+    (tmp_path / "failed.jsonl").touch()
+    assert "retry" in to_do(shown(state="incomplete", rows={"failed": 3}, folder=tmp_path))[-1]
+
+
+def test_rejected_rows_are_not_listed_as_batches() -> None:
+    rejected = {"state": "failed", "attempts": 1, "rejected": 1, "why": "its row was rejected: no"}
+    lost = {"number": 9, "state": "unconfirmed", "attempts": 1, "why": "lost"}
+    text = shown(
+        rows={"rejected": 7},
+        rejects={"by_reason": {"target.refused": 7}},
+        batches=[{"number": number, **rejected} for number in range(1, 8)],
+    )
+    assert "Rejected: 7 target.refused" in text
+    assert "Batches: 7 rejected; " in text
+    assert "its row was rejected" not in text
+    assert "retry" not in text
+    text = shown(batches=[*({"number": number, **rejected} for number in range(1, 8)), lost])
+    assert "Batch 9: lost" in text
 
 
 def test_failed_export() -> None:

@@ -20,15 +20,21 @@ MESSAGE = "This batch does not agree with me"
 class RefusingTarget:
     """`profiles` are as the accepted batches set them; with `refuses_all` there is nothing that is accepted.
 
-    With `refuses_all_after` nothing is after so many batches. `refused_rows` are the rows of each refused one.
+    With `refuses_all_after` nothing is after so many batches, with `refuses_first` the first so many are not.
+    `refused_rows` are the rows of each refused one.
     """
 
     base_url: str = ""
     refuses_all: bool = False
     refuses_all_after: int | None = None
+    refuses_first: int = 0
     refused_rows: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def _refuses(self, body: str) -> bool:
+        is_late = self.refuses_all_after is not None and len(self.accepted) >= self.refuses_all_after
+        return self.refuses_all or is_late or len(self.refused_rows) < self.refuses_first or POISON in body
 
     @property
     def refused(self) -> int:
@@ -37,7 +43,7 @@ class RefusingTarget:
 
     async def batch_update(self, request: web.Request) -> web.Response:
         body = (await request.read()).decode()
-        if self.refuses_all or self.refuses_all_after == len(self.accepted) or POISON in body:
+        if self._refuses(body):
             self.refused_rows.append(body.count("\n") - 1)
             return _xml(f"<success>false</success><message>{MESSAGE}</message>")
         header, *rows = body.removeprefix("batch=").splitlines()

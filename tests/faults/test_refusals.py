@@ -1,6 +1,7 @@
 """Rows that Target refuses are found by splitting, named with its reason, and keep no other row back."""
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pipeline.edges.clock import Clock
 from pipeline.load import load_export
 from pipeline.settings import load_settings
-from tests.faults.loading import check_equation, check_left_over, read_lines, run_load, write_config
+from tests.faults.loading import check_equation, check_left_over, read_lines, run, run_load, write_config
 from tests.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing
 
 HEADER = "id,tier,ltv"
@@ -119,9 +120,12 @@ async def test_many_poisoned_rows_are_not_taken_for_a_target_that_refuses_all(
     write(tmp_path / "export.csv", profiles)
     async with refusing() as target:
         code, report = await load(tmp_path, target, batch_rows=batch_rows)
-        assert code == 0, report["error"]
-        check_rejects(tmp_path / "state", report, poisoned)
+        rows = report["rows"]
         assert target.profiles == good(profiles)
+        assert (rows["confirmed"], rows["rejected"] + rows["failed"]) == (ROWS - len(poisoned), len(poisoned))
+        # Where many come last, nothing tells any more that it is them: they have failed, and can be sent again.
+        assert code == (76 if rows["failed"] else 0)
+        assert rows["rejected"] >= len(poisoned) // 4 or poisoned.step == 1
 
 
 async def test_a_target_that_refuses_everything_stops_the_run_until_it_does_not(tmp_path: Path) -> None:
@@ -194,6 +198,54 @@ async def test_the_last_rows_are_rejected_though_nothing_is_left_to_be_accepted_
         code, report = await load(tmp_path, target, batch_rows=ROWS - 8)
         assert code == 0, report["error"]
         check_rejects(tmp_path / "state", report, poisoned)
+
+
+async def test_a_target_that_refuses_the_last_batch_whole_costs_no_row(tmp_path: Path) -> None:
+    """It may be the rows or not: they have failed, and `retry` sends them again."""
+    profiles = export_with([])
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        target.refuses_all_after = 3
+        code, report = await load(tmp_path, target)
+        assert (code, report["rows"]["rejected"]) in ((REFUSED_BY_TARGET, 0), (76, 0))
+
+
+@pytest.mark.parametrize("kills", [0, 1])
+async def test_a_transient_refusal_of_everything_costs_no_row(tmp_path: Path, kills: int) -> None:
+    profiles = export_with([])
+    write(tmp_path / "export.csv", profiles)
+    async with refusing() as target:
+        target.refuses_first = 14
+        code, report = await load(tmp_path, target, kills=kills)
+        assert (code, report["rows"]["confirmed"]) == (0, ROWS), report
+        assert target.profiles == profiles
+
+
+async def test_a_refused_tail_does_not_keep_a_restarted_job_from_its_end(tmp_path: Path) -> None:
+    """What was accepted before the restart is followed, and tells that not everything is refused."""
+    write(tmp_path / "export.csv", export_with([4], rows=5))
+    config = tmp_path / "config.toml"
+    async with refusing() as target:
+        write_config(config, target.base_url, tmp_path / "state", batch_rows=2, hold_s=0.5)
+        await run_load([tmp_path / "export.csv"], config, kill_when=lambda: len(target.accepted) == 2)
+        report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), clock=Clock())
+        assert report["state"] in ("done", "incomplete"), report["error"]
+        assert report["rows"]["confirmed"] == 4
+
+
+async def test_an_abandoned_job_ends_though_everything_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "export.csv", export_with([]))
+    config = tmp_path / "config.toml"
+    async with refusing() as target:
+        target.refuses_all = True
+        _, first = await load(tmp_path, target)
+        write_config(config, target.base_url, tmp_path / "state", batch_rows=BATCH_ROWS, hold_s=0.5)
+        code, out, err = await run([sys.executable, "-m", "pipeline", "abandon", first["job"], "--config", str(config)])
+        assert code == 0, (out, err)
+        write(tmp_path / "other.csv", export_with([], rows=3))
+        target.refuses_all = False
+        report = await load_export(tmp_path / "other.csv", load_settings(config, env={}), clock=Clock())
+        assert (report["exit_code"], report["rows"]["confirmed"]) == (0, 3)
 
 
 async def test_a_row_that_waits_to_be_rejected_does_not_wait_for_a_row_of_its_own_id(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""Several jobs in one state directory: unfinished ones and retries run in their order, so that nothing overtakes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from pipeline.core.lifecycle import GivenUp, InDoubt
+from pipeline.edges.clock import Clock
+from pipeline.edges.mailbox import Request
+from pipeline.edges.state import open_state
+from pipeline.load import load_exports
+from pipeline.requests import ask_holder, carry_out
+from pipeline.sandbox import Fault, FaultPlan
+from pipeline.settings import Settings
+from tests.support import CLOSED, Bench, bench, settings_for, write_export
+
+#: Long enough for rows to be held while a load is paused for half a second.
+QUICK = {"ambiguous_hold_s": 2.0, "poll_first_s": 0.05, "poll_max_s": 0.2}
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Loads into one state directory, beside which things are asked for."""
+
+    at: Bench
+    settings: Settings
+
+    async def load(self, *names: str) -> list[dict[str, Any]]:
+        exports = [self.at.directory / f"{name}.csv" for name in names]
+        return [report async for report in load_exports(exports, self.settings, clock=Clock())]
+
+    async def do(self, command: str, job: str | None = None) -> str:
+        """Where nobody holds the directory."""
+        state = self.settings.state
+        async with open_state(state.directory, "demo", Clock(), min_free_bytes=0) as opened:
+            return await carry_out(Request("", command, job), opened, Clock(), running=None)
+
+    async def ask(self, command: str, job: str | None = None) -> str:
+        """The holder."""
+        return await ask_holder(self.settings.state.directory, command, job, Clock())
+
+    async def stop_before_anything_is_sent(self, name: str) -> None:
+        await self.do("pause")
+        with anyio.move_on_after(0.5):
+            await self.load(name)
+        await self.do("resume")
+
+
+@asynccontextmanager
+async def jobs_with_one_lost(directory: Path) -> AsyncIterator[tuple[Jobs, str]]:
+    """A job of which the row of `u1` is unconfirmed, because its status was lost; and exports to come."""
+    async with bench(directory, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as at:
+        jobs = Jobs(at, settings_for(at.base_url, at.state, settle=QUICK))
+        write_export(directory / "lost.csv", "u1,OLD,1")
+        write_export(directory / "newer.csv", "u1,NEW,2")
+        write_export(directory / "other.csv", "u7,z,1")
+        (report,) = await jobs.load("lost")
+        assert report["rows"]["unconfirmed"] == 1
+        yield jobs, report["job"]
+
+
+async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: Path) -> None:
+    async with jobs_with_one_lost(tmp_path) as (jobs, lost):
+        await jobs.stop_before_anything_is_sent("newer")
+        assert "1 rows of job" in await jobs.do("retry", lost)
+        newer, retry = await jobs.load()
+        jobs.at.sandbox.apply_all()
+        assert (newer["rows"]["confirmed"], retry["rows"]["read"]) == (1, 0)
+        assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
+
+
+async def test_a_retry_that_was_asked_for_during_a_run_comes_before_the_next_export(tmp_path: Path) -> None:
+    async with jobs_with_one_lost(tmp_path) as (jobs, lost):
+        await jobs.do("pause")
+
+        async def retry_and_resume() -> None:
+            with anyio.fail_after(10):
+                await jobs.ask("retry", lost)
+                await jobs.ask("resume")
+
+        reports: list[dict[str, Any]] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(retry_and_resume)
+            reports += await jobs.load("other", "newer")
+        jobs.at.sandbox.apply_all()
+        assert [report["export"]["name"] for report in reports] == ["other.csv", "retry.csv", "newer.csv"]
+        assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
+
+
+async def test_a_retry_is_gone_on_with_before_an_export_that_comes_after_it(tmp_path: Path) -> None:
+    async with jobs_with_one_lost(tmp_path) as (jobs, lost):
+        await jobs.do("retry", lost)
+        await jobs.stop_before_anything_is_sent("newer")
+        reports = await jobs.load("newer")
+        assert [report["export"]["name"] for report in reports] == ["retry.csv", "newer.csv"]
+        assert [report["state"] for report in reports] == ["done", "done"]
+        assert await jobs.load() == []
+        assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
+
+
+async def test_a_job_that_is_abandoned_while_it_waits_is_not_sent(tmp_path: Path) -> None:
+    async with jobs_with_one_lost(tmp_path) as (jobs, lost):
+        told = await jobs.do("retry", lost)
+        retry = told.split("again as job ")[1].rstrip(".").split(";")[0]
+        await jobs.do("abandon", retry)
+        (report,) = await jobs.load()
+        assert (report["job"], report["state"], report["rows"]["confirmed"]) == (retry, "failed", 0)
+
+
+async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: Path) -> None:
+    """The attempt is open, and stays so: the next run goes on."""
+    settings = settings_for(CLOSED, tmp_path / "state", settle=QUICK, upload={"give_up_after_s": 0.5, "backoff_s": 0.1})
+    export = write_export(tmp_path / "export.csv", "u1,a,1")
+    async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
+        begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
+        with anyio.move_on_after(1.0):
+            _ = [report async for report in load_exports([export], begun, clock=Clock())]
+    with anyio.fail_after(15):
+        (report,) = [report async for report in load_exports([], settings, clock=Clock())]
+    assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
+    async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
+        (batch,) = state.ledger.batches()
+        assert any(isinstance(fact, InDoubt) for fact in batch.facts)
+        assert not any(isinstance(fact, GivenUp) for fact in batch.facts)
+
+
+async def test_an_abandoned_job_does_not_repeat_an_attempt_in_doubt(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "export.csv", "u1,a,1")
+    async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
+        begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
+        jobs = Jobs(at, begun)
+        with anyio.move_on_after(1.0):
+            _ = [report async for report in load_exports([export], begun, clock=Clock())]
+        async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+            (job,) = state.ledger.jobs()
+        await jobs.do("abandon", job.job_id)
+        (report,) = await jobs.load()
+        assert (report["rows"]["unconfirmed"], at.sandbox.calls["posts"]) == (1, 1)
+        assert report["state"] != "unfinished"
