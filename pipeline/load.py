@@ -182,12 +182,15 @@ class Runner:
         )
         return await self.run(record, error)
 
-    async def run(self, record: JobRecord, error: InputError | None = None) -> Report:
+    async def run(self, record: JobRecord, error: PipelineError | None = None) -> Report:
         """Run a job from where it stands to its end; with `error` it has none but to be reported."""
         state, clock = self._state, self._clock
         started = clock.monotonic()
         if record.retry_of:
-            record = await state.call(rows_left, state, record)
+            try:
+                record = await state.call(rows_left, state, record)
+            except PipelineError as not_written:
+                error = not_written
         job = Job(
             record=record,
             settings=self._settings,
@@ -199,6 +202,9 @@ class Runner:
         )
         calls_before = self._calls.made
         self.running = job
+        # Before this it may have been abandoned without anybody to tell.
+        latest = await state.call(state.ledger.job, record.job_id)
+        job.progress.is_abandoned = job.progress.is_abandoned or (latest is not None and latest.is_abandoned)
         log.info(
             "load_started",
             job=record.job_id,
@@ -236,6 +242,9 @@ class Runner:
             job.progress.error = error
             report = tell()
         self.running = None
+        if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
+            # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
+            self._refusals = Refusals()
         log.info("load_finished", job=record.job_id, state=report["state"], seconds=report["seconds"])
         return report
 

@@ -133,7 +133,7 @@ class Service:
                 self._codes.append(code)
                 return
             else:
-                await self._pause(code, report, token)
+                await self._pause(code, report, (token, record.is_abandoned))
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
@@ -167,8 +167,11 @@ class Service:
         if told := ended_drop(jobs):
             log.info("drop_finished", drop=record.claim.drop, signal=shown(record.claim.signal), **told)
 
-    async def _pause(self, code: ExitCode, report: Report, token: Any) -> None:
-        """Wait until the reason for which a job could not be finished may be gone."""
+    async def _pause(self, code: ExitCode, report: Report, tried: tuple[Any, bool]) -> None:
+        """Wait until the reason for which a job could not be finished may be gone.
+
+        `tried` are the identity of the token, and whether the job was abandoned, when it was begun.
+        """
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
@@ -179,15 +182,17 @@ class Service:
         paused_at = self._clock.monotonic()
         while not self._stop.is_asked.is_set():
             await self._stop.sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
-            if await self._may_go_on(code, self._clock.monotonic() - paused_at, token):
+            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report["job"], tried):
                 break
         await run_sync(take_down, self._state.directory)
         log.info("service_goes_on", job=report["job"])
 
-    async def _may_go_on(self, code: ExitCode, paused_s: float, token: Any) -> bool:
+    async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
         match code:
             case ExitCode.REFUSED_BY_TARGET:
-                return paused_s >= TOKEN_AGAIN_S or await run_sync(self._token_identity) != token
+                record = await self._state.call(self._state.ledger.job, job_id)
+                is_abandoned = record is not None and record.is_abandoned
+                return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
                 await self._state.call(self._state.ledger.jobs, unfinished_only=True)
