@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from tests.dropping import Drop, dropping, events, text_of
+from tests.faults.refusing import POISON, refusing
 from tests.support import (
     ONE_BY_ONE,
     SIX_ROWS,
@@ -192,6 +194,26 @@ class TestWaiting:
             assert drop.at.sandbox.profiles() == profiles_after(*SIX_ROWS)
             assert {mistake.kind for mistake in drop.at.sandbox.mistakes} <= {MistakeKind.WRONG_TOKEN}
 
+    async def test_for_target_to_accept_anything(self, tmp_path: Path) -> None:
+        """Whether it is mended on Target's side or by giving the job up, what comes next is tried without prejudice."""
+        async with refusing() as target:
+            target.refuses_all = True
+            drop = Drop(replace(unheard(tmp_path), base_url=target.base_url))
+            drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+            async with drop.serving() as process:
+                told = (await until_told(drop, "paused_by_itself"))["paused_by_itself"]
+                assert (told["exit_code"], "Target refuses everything" in told["why"]) == (77, True)
+                target.refuses_all = False
+                drop.put("b.csv", f"p,{POISON},1", *SIX_ROWS, signal_as="b.csv.ready")
+                done = await run_program("abandon", told["job"], "--config", tmp_path / "config.toml")
+                assert done.code == 0, done.said
+                await until(lambda: set(drop.ends()) == {"a.csv", "b.csv"})
+                assert (await told_by(drop))["paused_by_itself"] is None
+                done = await stopped(process)
+            assert (done.code, len(events(done, "service_paused"))) == (0, 1), done.said
+            assert [report["rows"]["confirmed"] for report in drop.reports()] == [0, 6]
+            assert target.profiles == profiles_after(*SIX_ROWS)
+
     async def test_for_room_on_the_disk(self, tmp_path: Path) -> None:
         with small_disk(4_000_000) as disk:
             async with dropping(tmp_path) as drop:
@@ -277,6 +299,29 @@ class TestRequests:
             drop.at.sandbox.apply_all()
             assert drop.at.sandbox.profiles() == profiles_after(*SIX_ROWS)
             assert (await stopped(process)).code == 0
+
+    async def test_a_retry_waits_for_its_turn(self, tmp_path: Path) -> None:
+        """What is loaded before it may overtake its rows: they are not sent again then."""
+        async with dropping(tmp_path, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as drop:
+            config = drop.config()
+            async with drop.serving(config=config) as process:
+                drop.put("lost.csv", "u1,OLD,1", signal_as="lost.csv.ready")
+                await until(lambda: len(drop.ends()) == 1)
+                assert (await run_program("pause", "--config", config)).code == 0
+                for name, row in (("other", "u7,z,1"), ("newer", "u1,NEW,2")):
+                    drop.put(f"{name}.csv", row, signal_as=f"{name}.csv.ready")
+                    await until(lambda name=name: f"{name}.csv" not in drop.left())  # type: ignore[misc]
+                retried = await run_program("retry", drop.reports()[0]["job"], "--config", config)
+                assert (retried.code, "1 rows of job" in retried.out) == (0, True), retried.said
+                assert (await run_program("resume", "--config", config)).code == 0
+                await until(lambda: len(drop.ends()) == 4)
+                assert (await stopped(process)).code == 0
+            reports = drop.reports()
+            names = ["lost.csv", "other.csv", "newer.csv", "retry.csv"]
+            assert [report["export"]["name"] for report in reports] == names
+            assert reports[-1]["rows"]["read"] == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
     async def test_abandon_what_waits_for_its_turn(self, tmp_path: Path) -> None:
         async with dropping(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as drop, drop.serving() as process:
