@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test step-test fault-test lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,9 @@ bench-pacing: dev ## time taken over the least possible under Target's limits, o
 
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
 	@$(BIN)/python -m tests.faults.kills --kills $(N)
+
+service-kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
+	@$(BIN)/python -m tests.faults.service_kills --kills $(N)
 
 step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)
 	@$(BIN)/python -m tests.faults.steps --every

@@ -12,6 +12,9 @@ Target slows the reader and memory stays flat. What moves is a list of rows (a b
 Words, used for these things and no others:
 
 export        one input file
+signal        the small file whose arrival says that exports are complete; its manifest is what it says of them
+drop          a signal with its exports
+claim         what the ledger knows of an export that was dropped: taken out of the drop directory, verified, failed
 job           one export on its way through; everything about it lies in one folder
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
@@ -33,8 +36,8 @@ rejected      a row that must not be sent, with file, line and reason (`local.` 
 checkpoint    how far a job had come at its latest seal
 ledger        the durable facts: SQLite in the state directory
 
-Where to start reading: `pipeline/load.py`, then `pipeline/core` in the order the data flows:
-framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
+Where to start reading: `pipeline/load.py` (`pipeline/service.py` runs it for what is dropped), then `pipeline/core`
+in the order the data flows: framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
 """
 
 __version__ = "0.1.0"

@@ -177,7 +177,7 @@ def _print(report: dict[str, Any], settings: Settings, *, as_json: bool) -> None
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
-        print_report(report, settings.state.directory / "jobs" / report["job"], Console())
+        print_report(report, settings.outcome_directory / report["job"], Console())
 
 
 JobId = Annotated[str, typer.Argument(help="The job, as `status` names it.", metavar="JOB")]
@@ -238,7 +238,13 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
             print(await ask_holder(state.directory, command, job, Clock()))  # noqa: T201
             return ExitCode.DONE
         client_code = settings.target.client_code
-        async with open_state(state.directory, client_code, Clock(), min_free_bytes=state.min_free_bytes) as opened:
+        async with open_state(
+            state.directory,
+            client_code,
+            Clock(),
+            min_free_bytes=state.min_free_bytes,
+            outcomes=settings.outcome_directory,
+        ) as opened:
             print(await carry_out(Request("", command, job), opened, Clock(), running=None))  # noqa: T201
         codes = [ExitCode.DONE]
         if command == "retry":
@@ -248,6 +254,37 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
         return worst(codes)
 
     _run(ask())
+
+
+@app.command()
+def serve(
+    config: ConfigFile,
+    drain: Annotated[  # noqa: FBT002
+        bool, typer.Option("--drain", help="Load all that is signalled, then exit with the worst job's code.")
+    ] = False,
+) -> None:
+    """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
+    from pipeline import service
+
+    configure_logging(is_terminal=sys.stderr.isatty())
+    _run(service.serve(load_settings(config), clock=Clock(), drain=drain, watch=watcher(on_terminal=False)))
+
+
+@app.command()
+def prune(
+    config: ConfigFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,  # noqa: FBT002
+) -> None:
+    """Remove files of ended jobs that are older than [drop] keep_exports_days, keep_rejects_days, keep_reports_days."""
+    from pipeline.retaining import overdue, remove
+
+    settings = load_settings(config)
+    ledger = read_ledger(settings.state.directory / "ledger.db")
+    old = [] if ledger is None else overdue(settings, ledger.jobs(), Clock().utc_now())
+    left = [] if dry_run else remove(settings, old)
+    for file in old:
+        print(f"{'cannot be removed: ' if file in left else ''}{file}")  # noqa: T201
+    raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
 
 
 @app.command("sandbox")

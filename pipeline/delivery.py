@@ -169,12 +169,14 @@ class Courier:
             nonlocal life
             life = await self._record(batch, life, Begun(post_number))
             self._job.progress.possibly_taken.add(batch.batch_id)
+            self._job.progress.posting.add(batch.batch_id)
             self._has_begun(batch)
 
         body = self._job.spool.body(batch.batch_id)
         outcome = await self._target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
         fact = attempt_fact(outcome)
         life = await self._record(batch, life, fact)
+        self._job.progress.posting.discard(batch.batch_id)
         if isinstance(fact, Taken):
             self._trials.note_accepted(batch)
             self._window.note_accepted(post_number, self._job.clock.utc_now())

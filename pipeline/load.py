@@ -13,7 +13,7 @@ row read is in exactly one class when it has ended, and the report says so.
 
 import math
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 import structlog
 
+from pipeline.claims import check_claim, complete_claims, next_job
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.core.lifecycle import Life
@@ -30,6 +31,7 @@ from pipeline.core.pacing import CallBudget, StatusWindow
 from pipeline.core.polling import PollPlan
 from pipeline.core.progress import TARGET_REFUSED, Progress
 from pipeline.core.refusals import Refusals
+from pipeline.core.signals import shown
 from pipeline.core.status_memory import Learned, StatusMemory
 from pipeline.delivery import Courier
 from pipeline.edges.calls import CallQueue
@@ -42,6 +44,7 @@ from pipeline.following import Follower
 from pipeline.job import Job, new_job_id
 from pipeline.producer import abandoned, produce
 from pipeline.recovery import Recovered, recover
+from pipeline.rehearsal import rehearse
 from pipeline.report import build_report, put_away
 from pipeline.requests import answer_requests, until_resumed
 from pipeline.retrying import rows_left
@@ -85,9 +88,12 @@ async def load_exports(
         settings.target.client_code,
         clock,
         min_free_bytes=state_settings.min_free_bytes,
+        outcomes=settings.outcome_directory,
     ) as state:
-        runner = Runner(state, settings, clock, watch, await state.call(state.ledger.learned_statuses))
+        beside = [stopped_by_signals, _answering, *([watch] if watch else [])]
+        runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
         finished: set[str] = set()
+        await complete_claims(state)
         for path in [*paths, None]:
             # What was cut off, and what was asked for meanwhile: retries. In order, so that nothing overtakes.
             async for report in runner.run_unfinished():
@@ -125,13 +131,20 @@ async def _same_as_latest(state: State, path: Path) -> Report | None:
 
 
 class Runner:
-    """Runs jobs one after the other in a state directory; `learned` is what the ledger knows of statuses."""
+    """Runs jobs one after the other in a state directory; `running` is the one that runs at the moment.
 
-    def __init__(self, state: State, settings: Settings, clock: Clock, watch: Watch | None, learned: Learned) -> None:
+    All of `beside` run beside each job, to watch it or to end it by an error, and are cancelled at its end. `learned`
+    is what the ledger knows of statuses.
+    """
+
+    def __init__(
+        self, state: State, settings: Settings, clock: Clock, beside: Sequence[Watch], learned: Learned
+    ) -> None:
+        self.running: Job | None = None
         self._state = state
         self._settings = settings
         self._clock = clock
-        self._watch = watch
+        self._beside = beside
         self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
         self._refusals = Refusals()
         settle = settings.settle
@@ -141,8 +154,8 @@ class Runner:
 
     async def run_unfinished(self) -> AsyncIterator[Report]:
         """Run all unfinished jobs in their order; the report of each. An endless loop unless one ends it by leaving."""
-        while records := await self._state.call(self._state.ledger.jobs, unfinished_only=True):
-            yield await self.run(records[0])
+        while record := await next_job(self._state):
+            yield await self.run(record)
 
     async def load(self, path: Path) -> Report:
         """Begin a job for an export and run it."""
@@ -169,12 +182,15 @@ class Runner:
         )
         return await self.run(record, error)
 
-    async def run(self, record: JobRecord, error: InputError | None = None) -> Report:
+    async def run(self, record: JobRecord, error: PipelineError | None = None) -> Report:
         """Run a job from where it stands to its end; with `error` it has none but to be reported."""
         state, clock = self._state, self._clock
         started = clock.monotonic()
         if record.retry_of:
-            record = await state.call(rows_left, state, record)
+            try:
+                record = await state.call(rows_left, state, record)
+            except PipelineError as not_written:
+                error = not_written
         job = Job(
             record=record,
             settings=self._settings,
@@ -185,19 +201,29 @@ class Runner:
             until_resumed=lambda: until_resumed(state, clock),
         )
         calls_before = self._calls.made
-        log.info("load_started", job=record.job_id, export=record.export.name, at_line=record.checkpoint.position.line)
+        self.running = job
+        # Before this it may have been abandoned without anybody to tell.
+        latest = await state.call(state.ledger.job, record.job_id)
+        job.progress.is_abandoned = job.progress.is_abandoned or (latest is not None and latest.is_abandoned)
+        log.info(
+            "load_started",
+            job=record.job_id,
+            export=shown(job.export.name),
+            at_line=job.record.checkpoint.position.line,
+        )
         try:
             await state.call(
                 job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned
             )
             recovered = await recover(job)
             if error is None:
-                async with (
-                    _watched(job, self._calls, self._watch),
-                    _stopped_by_signals(),
-                    connect(_endpoint(self._settings), self._calls, clock) as target,
-                ):
-                    await self._run(job, target, recovered)
+                async with _watched(job, self._calls, self._beside):
+                    await check_claim(record, state)
+                    if record.claim is not None and record.claim.manifest.dry_run:
+                        await rehearse(job)
+                    else:
+                        async with connect(_endpoint(self._settings), self._calls, clock) as target:
+                            await self._run(job, target, recovered)
                 if job.progress.error is None:
                     job.progress.error = _error_of_ended(job)
         except* PipelineError as errors:
@@ -215,6 +241,10 @@ class Runner:
             # It has ended, but that cannot be written down: the next run ends it.
             job.progress.error = error
             report = tell()
+        self.running = None
+        if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
+            # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
+            self._refusals = Refusals()
         log.info("load_finished", job=record.job_id, state=report["state"], seconds=report["seconds"])
         return report
 
@@ -266,29 +296,24 @@ def _error_of_ended(job: Job) -> InputError | None:
 
 
 @asynccontextmanager
-async def _watched(job: Job, calls: CallQueue, watch: Watch | None) -> AsyncIterator[None]:
-    """Show the progress and answer requests while the body runs."""
+async def _watched(job: Job, calls: CallQueue, beside: Sequence[Watch]) -> AsyncIterator[None]:
+    """Run all of these while the body runs."""
     async with anyio.create_task_group() as tasks:
-        if watch:
+        for watch in beside:
             tasks.start_soon(watch, job, calls)
-        tasks.start_soon(answer_requests, job)
         yield
         tasks.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def _stopped_by_signals() -> AsyncIterator[None]:
-    """Let SIGTERM and SIGINT end the body tidily, with `FatalError` (75)."""
+async def _answering(job: Job, _: CallQueue) -> None:
+    await answer_requests(job.state, job.clock, lambda: job)
 
-    async def stop() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                raise FatalError(f"stopped by {signal.Signals(number).name}.", exit_code=ExitCode.UNFINISHED)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop)
-        yield
-        tasks.cancel_scope.cancel()
+async def stopped_by_signals(_: Job, __: CallQueue) -> None:
+    """Let SIGTERM and SIGINT end a job tidily, with `FatalError` (75)."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            raise FatalError(f"stopped by {signal.Signals(number).name}.", exit_code=ExitCode.UNFINISHED)
 
 
 def _endpoint(settings: Settings) -> Endpoint:

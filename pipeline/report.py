@@ -65,11 +65,13 @@ def _batch(settled: Settled) -> dict[str, Any]:
 
 
 def job_state(progress: Progress, code: ExitCode) -> str:
-    """`done`, `incomplete` (rows lost), `failed` (the export) or `unfinished` (run again)."""
+    """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
     if isinstance(progress.error, InputError):
         return "failed"
     if progress.error is not None:
         return "unfinished"
+    if progress.is_rehearsal:
+        return "skipped"
     return "incomplete" if code is ExitCode.ROWS_LOST else "done"
 
 

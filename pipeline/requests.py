@@ -4,6 +4,7 @@ The holder carries a request out and answers it in words. Where nobody holds the
 does it itself, with the very same functions.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,32 +64,34 @@ def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None
 
 
 async def until_resumed(state: State, clock: Clock) -> None:
-    """Return at once unless sending is paused; then when it is resumed."""
-    while state.is_paused:
+    """Return at once unless sending is paused; then when it is resumed. Never once the process is about to end."""
+    while state.is_paused or state.is_stopping:
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def answer_requests(job: Job) -> None:
-    """Carry out what is asked for, until cancelled; `job` is the one that runs."""
-    mailbox = await job.state.call(Mailbox, job.state.directory)
-    await job.state.call(_tidy, mailbox, job.clock)
+async def answer_requests(state: State, clock: Clock, running: Callable[[], Job | None]) -> None:
+    """Carry out what is asked for, until cancelled; `running` gives the job that runs at the moment."""
+    mailbox = await state.call(Mailbox, state.directory)
+    await state.call(_tidy, mailbox, clock)
     while True:
-        for request in await job.state.call(mailbox.requests):
+        for request in await state.call(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
-                await _answer(request, job, mailbox)
-        await job.clock.sleep(LOOK_EVERY_S)
+                await _answer(request, state, clock, mailbox, running)
+        await clock.sleep(LOOK_EVERY_S)
 
 
-async def _answer(request: Request, job: Job, mailbox: Mailbox) -> None:
-    if not await job.state.call(mailbox.claim, request):
+async def _answer(
+    request: Request, state: State, clock: Clock, mailbox: Mailbox, running: Callable[[], Job | None]
+) -> None:
+    if not await state.call(mailbox.claim, request):
         return
     try:
-        told = await carry_out(request, job.state, job.clock, running=job)
+        told = await carry_out(request, state, clock, running=running)
         answer: dict[str, Any] = {"ok": True, "told": told}
     except PipelineError as error:
         answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
-    await job.state.call(mailbox.answer, request, answer)
+    await state.call(mailbox.answer, request, answer)
 
 
 def _tidy(mailbox: Mailbox, clock: Clock) -> None:
@@ -99,8 +102,11 @@ def _tidy(mailbox: Mailbox, clock: Clock) -> None:
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
 
 
-async def carry_out(request: Request, state: State, clock: Clock, *, running: Job | None) -> str:
-    """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises."""
+async def carry_out(request: Request, state: State, clock: Clock, *, running: Callable[[], Job | None] | None) -> str:
+    """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises.
+
+    `running` gives the job that runs at the moment; None where none can.
+    """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
         await state.call(state.ledger.pause, is_paused=is_paused)
@@ -113,7 +119,7 @@ async def carry_out(request: Request, state: State, clock: Clock, *, running: Jo
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 
-async def _abandon(request: Request, state: State, running: Job | None) -> str:
+async def _abandon(request: Request, state: State, running: Callable[[], Job | None] | None) -> str:
     job_id = request.job or ""
     record = await state.call(state.ledger.job, job_id)
     if record is None:
@@ -121,6 +127,8 @@ async def _abandon(request: Request, state: State, running: Job | None) -> str:
     if record.state is not None:
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
     await state.call(state.ledger.abandon_job, job_id)
-    if running is not None and running.record.job_id == job_id:
-        running.progress.is_abandoned = True
+    # Looked at after it is written down: whichever job begins from now on reads it there.
+    job = running() if running else None
+    if job is not None and job.record.job_id == job_id:
+        job.progress.is_abandoned = True
     return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.blockframing import BlockFramer, Framed
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import InputError
 from pipeline.core.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
@@ -126,6 +127,33 @@ async def _read_start(export: Export, delimiter: str) -> _Start:
         raise InputError(f"{export.path} is empty: it has not even a header line.", line=1)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
     return _Start(framed[0], found, end, head[end.offset - start.offset :])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a pass over an export shows; `rows` are those behind the header, broken ones too."""
+
+    size_bytes: int
+    sha256: str
+    columns: tuple[str, ...]
+    rows: int
+
+
+async def measure(path: Path, *, delimiter: str) -> Measured:
+    """Read an export once and count what a load would read. Raises `InputError` (65, 66)."""
+    async with open_export(path) as export:
+        start = await _read_start(export, delimiter)
+        columns = tuple(read_header(start.header))
+        framer = BlockFramer(start.delimiter, start=start.end)
+        rows = _records(framer.feed(start.behind))
+        while block := await export.read_block():
+            rows += _records(framer.feed(block))
+        rows += _records(framer.finish())
+        return Measured(export.bytes_read, export.sha256, columns, rows)
+
+
+def _records(framed: Framed) -> int:
+    return len(framed.ends) + len(framed.others)
 
 
 def read_header(first: Record | BrokenLine) -> list[str]:

@@ -47,6 +47,7 @@ async def check(
         *_check_combinations(settings),
         await asyncio.to_thread(_check_token, target.token_file),
         await _check_connection(target, ssl_context or ssl.create_default_context(), connect_limit_s),
+        *await asyncio.to_thread(_check_drop, settings.drop.directory),
         *await asyncio.to_thread(_check_state, settings.state),
     ]
 
@@ -137,6 +138,18 @@ def _connection_problem(error: OSError | UnicodeError, limit_s: float) -> str:
             return f"no TLS handshake ({error.reason}); see what answers at this port"
         case _:
             return f"no connection ({error}); see whether it runs and a firewall lets this machine out"
+
+
+def _check_drop(directory: Path | None) -> list[Finding]:
+    subject = "[drop] directory"
+    if directory is None:
+        return []
+    try:
+        _probe(directory.absolute())
+    except OSError as error:
+        text = f"{directory} cannot be used: {error.strerror}; exports are taken by renaming them, give write access"
+        return [Finding(subject, "problem", text)]
+    return [Finding(subject, "ok", f"{directory.absolute()} can be written")]
 
 
 def _check_state(state: StateSettings) -> list[Finding]:

@@ -26,7 +26,9 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.settings_errors import Problems
 from pipeline.settings_sections import (
     BatchSettings,
+    DropSettings,
     ExportSettings,
+    ServiceSettings,
     SettleSettings,
     StateSettings,
     TargetSettings,
@@ -55,7 +57,14 @@ class Settings(BaseSettings):
     tracker: TrackerSettings = Field(default_factory=TrackerSettings)
     upload: UploadSettings = Field(default_factory=UploadSettings)
     settle: SettleSettings = Field(default_factory=SettleSettings)
+    drop: DropSettings = Field(default_factory=DropSettings)
     state: StateSettings
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
+
+    @property
+    def outcome_directory(self) -> Path:
+        """Where the folders of jobs are."""
+        return self.drop.outcome_directory or self.state.directory / "jobs"
 
     @classmethod
     def settings_customise_sources(

@@ -6,12 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
+from pipeline.claims import first_of
 from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
 from pipeline.core.status_memory import STATUSES_KEPT, Learned
+from pipeline.drop_status import drop_lines, drop_status
 from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
 from pipeline.edges.lock import held_since
+from pipeline.edges.notice import read_notice
 from pipeline.edges.state import inherited, life_of
 from pipeline.job import unknown_job
 from pipeline.settings import Settings
@@ -41,6 +45,7 @@ def job_status(
     return {
         "job": record.job_id,
         "state": record.state or "unfinished",
+        "error": (record.report or {}).get("error"),
         "export": str(record.export),
         "started_at": record.started_at,
         "read_to_line": None if record.checkpoint.has_ended else record.checkpoint.position.line,
@@ -155,6 +160,7 @@ def status(
         if not records:
             raise unknown_job(job_id)
     latest = records[-_SHOWN_JOBS:]
+    notice = read_notice(settings.state.directory)
     jobs = [record for record in records if record in latest or record.state is None]
     return {
         "client_code": settings.target.client_code,
@@ -162,6 +168,8 @@ def status(
         "held_by": held_by,
         "is_paused": ledger is not None and ledger.is_paused,
         "status_window": _status_window(ledger, settings),
+        "paused_by_itself": notice.get("paused") if held_by and notice else None,
+        "drop": None if job_id else drop_status(settings, now),
         "jobs": []
         if ledger is None
         else [job_status(ledger, record, settings, now, _at_it_since(record, every, since)) for record in jobs],
@@ -173,7 +181,7 @@ def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | 
 
     None where there is no such process, or another job comes first.
     """
-    if since is None or any(other.state is None and other.seq < record.seq for other in records):
+    if since is None or first_of([other for other in records if other.state is None]) != record:
         return None
     ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report]
     return max([since, datetime.fromisoformat(record.started_at), *ended])
@@ -199,6 +207,11 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"Process {told['held_by']} is at work.")
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
+    if told["paused_by_itself"]:
+        paused = told["paused_by_itself"]
+        lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")
+    if told["drop"]:
+        lines += [escape(line) for line in drop_lines(told["drop"])]
     window = told["status_window"]
     if window["is_learned"]:
         lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
@@ -219,6 +232,8 @@ def _job_lines(job: dict[str, Any], *, is_running: bool) -> list[str]:
     lines = [f"\n[bold]{job['job']}[/]  [{color}]{job['state']}[/]", f"  rows: {counts}"]
     if job["batches"]:
         lines.append("  batches: " + ", ".join(f"{count} {phase}" for phase, count in job["batches"].items()))
+    if job["error"]:
+        lines.append(f"  {escape(job['error'])}")
     if job["state"] == "unfinished":
         if job["read_to_line"] is not None:
             lines.append(f"  read up to line {job['read_to_line']:,} of {job['export']}")
@@ -226,5 +241,5 @@ def _job_lines(job: dict[str, Any], *, is_running: bool) -> list[str]:
         if job["is_abandoned"]:
             lines.append("  abandoned: what Target may have is followed to its end, the rest will not be sent")
         if not is_running:
-            lines.append("  No process is at work: the next `profile-pipeline load` goes on with it.")
+            lines.append("  No process is at work: the next `load` or `serve` goes on with it.")
     return lines

@@ -8,17 +8,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import ExitCode, PipelineError
-from pipeline.core.progress import Progress
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import JobRecord
 from pipeline.edges.lock import state_lock
 from pipeline.edges.mailbox import Mailbox
-from pipeline.edges.state import State, open_state
-from pipeline.job import Job
+from pipeline.edges.state import open_state
 from pipeline.requests import ANSWER_WITHIN_S, ANSWERS_KEPT_S, answer_requests, ask_holder
-from tests.support import CLOSED, HANGS_AFTER_S, names_in, settings_for, until
+from tests.support import HANGS_AFTER_S, names_in, until
 
 
 class Steps:
@@ -78,16 +74,6 @@ async def test_a_request_that_nobody_takes_on_is_withdrawn(tmp_path: Path) -> No
     assert names_in(tmp_path / "requests") == []
 
 
-def job_in(state: State, directory: Path) -> Job:
-    record = JobRecord(0, "j1", directory / "e.csv", 1, 1, {}, "", None, Checkpoint())
-
-    async def until_resumed() -> None:
-        """Never paused."""
-
-    settings = settings_for(CLOSED, directory)
-    return Job(state.ledger.begin_job(record), settings, state, state.folder("j1"), Progress(), Clock(), until_resumed)
-
-
 async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path) -> None:
     mailbox = Mailbox(tmp_path)
     left = mailbox.ask("retry", "j1")
@@ -98,7 +84,7 @@ async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path)
         at = Clock().utc_now().timestamp() - seconds
         os.utime(file, (at, at))
     async with open_state(tmp_path, "demo", Clock(), min_free_bytes=0) as state, anyio.create_task_group() as tasks:
-        tasks.start_soon(answer_requests, job_in(state, tmp_path))
+        tasks.start_soon(answer_requests, state, Clock(), lambda: None)
         await until(lambda: mailbox.is_answered(left))
         await until(lambda: "old.answer" not in names_in(tmp_path / "requests"))
         tasks.cancel_scope.cancel()
@@ -112,7 +98,7 @@ async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path)
     mailbox = Mailbox(tmp_path)
     async with open_state(tmp_path, "demo", Clock(), min_free_bytes=0) as state:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, job_in(state, tmp_path))
+            tasks.start_soon(answer_requests, state, Clock(), lambda: None)
             asked = mailbox.ask("pause", None)
             with anyio.fail_after(HANGS_AFTER_S):
                 # Without a pause: it is the very moment in which it was taken on.

@@ -224,6 +224,19 @@ class TestState:
         assert f"{2**50:,} are needed; make room, or lower it" in short.text
 
 
+class TestDropDirectory:
+    async def test_there_need_be_none(self, tmp_path: Path) -> None:
+        assert await findings(settings_with(tmp_path), "[drop] directory") == []
+
+    async def test_it_must_be_there_and_may_be_written(self, tmp_path: Path) -> None:
+        settings = settings_with(tmp_path)
+        for directory, verdict in ((tmp_path, "ok"), (tmp_path / "missing", "problem"), (Path("/proc"), "problem")):
+            drop = settings.drop.model_copy(update={"directory": directory})
+            found = await finding(settings.model_copy(update={"drop": drop}), "[drop] directory")
+            assert found.verdict == verdict
+        assert names_in(tmp_path) == []
+
+
 class TestCombinations:
     async def test_pcid_with_v2(self, tmp_path: Path) -> None:
         found = await finding(settings_with(tmp_path, id_kind="pcId"), "[export] id_kind")

@@ -79,6 +79,8 @@ class TestBounds:
             ("settle", "poll_max_s", 86_400),
             ("settle", "deadline_s", 604_800),
             ("settle", "ambiguous_hold_s", 604_800),
+            ("drop", "poll_s", 3_600),
+            ("drop", "signal_wait_s", 604_800),
         ],
     )
     def test_durations(self, section: str, key: str, highest: int) -> None:
@@ -106,12 +108,46 @@ class TestBounds:
             ("export", "unlisted", ["stop", "ignore", "send"]),
             ("export", "delimiter", ["auto", ",", ";", "\t", "|"]),
             ("export", "on_delimiter", ["encode", "replace", "reject"]),
+            ("drop", "keep_exports", ["always", "failed", "never"]),
         ],
     )
     def test_choices(self, section: str, key: str, values: list[str]) -> None:
         for value in values:
             assert getattr(getattr(load(section, key, value), section), key) == value
         assert f"must be one of {', '.join(map(json.dumps, values))}" in refusal(section, key, "other")
+
+    @pytest.mark.parametrize(
+        ("section", "key", "highest"),
+        [
+            ("drop", "keep_exports_days", 36_500),
+            ("drop", "keep_rejects_days", 36_500),
+            ("drop", "keep_reports_days", 36_500),
+            ("service", "grace_s", 3_600),
+        ],
+    )
+    def test_durations_that_may_be_none(self, section: str, key: str, highest: int) -> None:
+        for value in (0, 0.5, highest):
+            assert getattr(getattr(load(section, key, value), section), key) == value
+        for value in (-1, highest + 0.5, float("nan")):
+            assert f"must be a number from 0 to {highest}" in refusal(section, key, value)
+
+    @pytest.mark.parametrize("suffix", ["ready", ".", "", ".a/b", ".a b", ".tmp", ".Part", ".ready\n", f".{'x' * 33}"])
+    def test_what_cannot_end_a_signal(self, suffix: str) -> None:
+        assert "cannot end a signal's name" in refusal("drop", "signal_suffixes", [".ready", suffix])
+
+    def test_signals_there_must_be(self) -> None:
+        assert "must name one suffix at least" in refusal("drop", "signal_suffixes", [])
+        assert load("drop", "signal_suffixes", [".done"]).drop.signal_suffixes == (".done",)
+
+    def test_as_of(self) -> None:
+        assert load("drop", "as_of", r"customers_(\d{8})").drop.as_of == r"customers_(\d{8})"
+        assert "must be a regular expression, and is not" in refusal("drop", "as_of", "(")
+        for pattern in ("customers", "(a)(b)"):
+            assert "must have one group" in refusal("drop", "as_of", pattern)
+
+    def test_folders_of_jobs_are_in_the_state_directory_unless_elsewhere(self) -> None:
+        assert load("state", "directory", "/s").outcome_directory == Path("/s/jobs")
+        assert load("drop", "outcome_directory", "/o").outcome_directory == Path("/o")
 
     @pytest.mark.parametrize("value", ["a b", "a.b", "a/b", "é", "demo\n", "x" * 64, 5])
     def test_client_code(self, value: object) -> None:
@@ -538,6 +574,7 @@ class TestConfigurationFiles:
             required = [key for key, field in type(content).model_fields.items() if field.is_required()]
             values[section].update(dict.fromkeys(required, ""))
         values["target"]["token_file"] = ""
+        values["drop"].update(directory="", outcome_directory="")
         return values
 
     def test_default_toml_has_every_key_with_its_default_and_no_other(self) -> None:

@@ -19,7 +19,8 @@ class Progress:
     """The counts and batches of a job so far; batches are named by their `batch_id`.
 
     `unplaced_rows` are those read that are in no sealed batch yet: open or held. `possibly_taken` are batches that
-    Target may have. `error` is what ended the job early. `waiting` says in words what nothing goes on without.
+    Target may have; of those in `posting` a POST is under way. `error` is what ended the job early. `waiting` says in
+    words what nothing goes on without. A rehearsal sends nothing.
     """
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -31,12 +32,14 @@ class Progress:
     last_number: int = 0
     sealed: dict[int, Batch] = field(default_factory=dict)
     possibly_taken: set[int] = field(default_factory=set)
+    posting: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
     settled: dict[int, Settled] = field(default_factory=dict)
     calls: int = 0
     waiting: str | None = None
     reading_is_done: bool = False
     is_abandoned: bool = False
+    is_rehearsal: bool = False
     error: "PipelineError | None" = None
 
     def allot_number(self) -> int:

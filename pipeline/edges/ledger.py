@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
 from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp, Taken
@@ -29,14 +30,14 @@ from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
 from pipeline.edges.durable import disk_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
-    report TEXT
+    report TEXT, claim TEXT
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -84,7 +85,10 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished."""
+    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished.
+
+    `claim` is that of an export that was dropped.
+    """
 
     seq: int
     job_id: str
@@ -100,6 +104,7 @@ class JobRecord:
     exit_code: int | None = None
     sha256: str | None = None
     report: dict[str, Any] | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +152,38 @@ class Ledger:
 
     def begin_job(self, job: JobRecord) -> JobRecord:
         """Enter a job behind all others; the same with its `seq`."""
-        with self._transaction() as database:
-            cursor = database.execute(
-                "INSERT INTO jobs (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    job.job_id,
-                    str(job.export),
-                    job.size_bytes,
-                    job.mtime_ns,
-                    _json(job.settings),
-                    job.started_at,
-                    job.retry_of,
-                    _json(job.checkpoint.as_dict()),
-                ),
-            )
-        found = self.job(job.job_id)
-        if found is None or cursor.lastrowid is None:
+        return self.begin_jobs([job])[0]
+
+    def begin_jobs(self, jobs: Iterable[JobRecord]) -> list[JobRecord]:
+        """Enter jobs behind all others, in their order, all or none; the same with their `seq`."""
+        entered = list(jobs)
+        with self._transaction():
+            for job in entered:
+                self._insert_job(job)
+        found = [self.job(job.job_id) for job in entered]
+        if None in found:
             raise FatalError(f"the ledger {self._path} did not keep the job", exit_code=ExitCode.DISK_OR_LEDGER)
-        return found
+        return [job for job in found if job is not None]
+
+    def note_claims(self, claims: dict[str, Claim]) -> None:
+        """What became of the claims of these jobs, all or none."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE jobs SET claim = ? WHERE job_id = ?",
+                [(_json(claim.as_dict()), job_id) for job_id, claim in claims.items()],
+            )
+
+    def latest_claimed(self, key: str) -> Any:
+        """The highest `as_of`, or `sequence`, of the dropped exports that are done or of which something was sent.
+
+        None if there is no such export.
+        """
+        path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
+        return self._one(
+            "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND (state IN ('done', 'incomplete')"
+            " OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq))",
+            path,
+        )
 
     def finish_job(
         self, job: JobRecord, report: dict[str, Any], *, dropped: Iterable[int], released: Iterable[int]
@@ -199,6 +217,11 @@ class Ledger:
         """All jobs in their order."""
         where = "WHERE state IS NULL" if unfinished_only else ""
         return [self._job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
+
+    def jobs_of_drop(self, drop: str) -> list[JobRecord]:
+        """The jobs that one signal made, in their order."""
+        query = "SELECT * FROM jobs WHERE json_extract(claim, '$.drop') = ? ORDER BY seq"
+        return [self._job(row) for row in self._rows(query, drop)]
 
     def job(self, job_id: str) -> JobRecord | None:
         """The job of that id."""
@@ -318,6 +341,24 @@ class Ledger:
         with self._transaction() as database:
             database.execute("UPDATE meta SET value = ? WHERE key = 'is_paused'", ("1" if is_paused else "0",))
 
+    def _insert_job(self, job: JobRecord) -> None:
+        self._database.execute(
+            "INSERT INTO jobs"
+            " (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint, claim)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                job.job_id,
+                str(job.export),
+                job.size_bytes,
+                job.mtime_ns,
+                _json(job.settings),
+                job.started_at,
+                job.retry_of,
+                _json(job.checkpoint.as_dict()),
+                _json(job.claim.as_dict()) if job.claim else None,
+            ),
+        )
+
     def _release(self, batch_id: int) -> None:
         closing = "UPDATE batches SET is_open = 0 WHERE batch_id = ? AND is_open = 1"
         if self._database.execute(closing, (batch_id,)).rowcount:
@@ -396,6 +437,7 @@ def _read_job(row: sqlite3.Row) -> JobRecord:
         exit_code=row["exit_code"],
         sha256=row["sha256"],
         report=orjson.loads(row["report"]) if row["report"] else None,
+        claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
     )
 
 
@@ -458,6 +500,12 @@ def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 database.execute(statement)
             database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version == 1:
+        # Before exports could be dropped.
+        with database:
+            database.execute("BEGIN EXCLUSIVE")
+            database.execute("ALTER TABLE jobs ADD COLUMN claim TEXT")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")

@@ -1,10 +1,10 @@
-"""One instance per state directory: a lock held as long as the process lives."""
+"""One instance per directory: a lock held as long as the process lives."""
 
 import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +17,16 @@ _TRIES = 4
 _BETWEEN_S = 0.05
 
 
-@contextmanager
-def state_lock(state: Path) -> Iterator[None]:
+def state_lock(state: Path) -> AbstractContextManager[None]:
     """Hold the state directory. Raises `FatalError` (73) naming the process that holds it already."""
-    make_directory(state)
-    path = state / "lock"
+    return lock(state, f"the state directory {state}")
+
+
+@contextmanager
+def lock(directory: Path, what: str) -> Iterator[None]:
+    """Hold a directory. Raises `FatalError` (73) naming the process that holds it already."""
+    make_directory(directory)
+    path = directory / "lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -33,7 +38,7 @@ def state_lock(state: Path) -> Iterator[None]:
             time.sleep(_BETWEEN_S if tried < _TRIES - 1 else 0)
         else:
             raise FatalError(
-                f"the state directory {state} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
+                f"{what} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
                 exit_code=ExitCode.ALREADY_RUNNING,
             )
         try:

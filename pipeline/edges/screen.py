@@ -39,6 +39,7 @@ _STATES = {
     "incomplete": ("yellow", "finished, but rows were lost"),
     "failed": ("red", "failed"),
     "unfinished": ("red", "not finished"),
+    "skipped": ("cyan", "read, nothing sent"),
 }
 
 

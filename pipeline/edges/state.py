@@ -27,15 +27,19 @@ T = TypeVar("T")
 class State:
     """What a process may do with the state directory it holds.
 
+    The folders of jobs are in `outcomes`.
     `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows.
     """
 
-    def __init__(self, directory: Path, ledger: Ledger, spool: Spool) -> None:
+    def __init__(self, directory: Path, ledger: Ledger, spool: Spool, outcomes: Path | None = None) -> None:
         self.directory = directory
+        self.outcomes = outcomes or directory / "jobs"
         self.ledger = ledger
         self.spool = spool
         self.lost: dict[int, Hashes] = {}
         self.is_paused = ledger.is_paused
+        #: Whether the process is about to end, and begins no POST any more.
+        self.is_stopping = False
         self._turn = anyio.Lock()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,7 +49,7 @@ class State:
 
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
-        return JobFolder(self.directory / "jobs" / job_id)
+        return JobFolder(self.outcomes / job_id)
 
     def note_lost(self, record: BatchRecord) -> None:
         """Remember of which ids a settled batch lost rows."""
@@ -86,8 +90,13 @@ def inherited(ledger: Ledger, batch: Batch) -> tuple[float, ...]:
 
 
 @asynccontextmanager
-async def open_state(directory: Path, client_code: str, clock: Clock, *, min_free_bytes: int) -> AsyncIterator[State]:
-    """Hold the state directory. Raises `FatalError`: 73 in use, 74 damaged or unwritable, 78 of another client code."""
+async def open_state(
+    directory: Path, client_code: str, clock: Clock, *, min_free_bytes: int, outcomes: Path | None = None
+) -> AsyncIterator[State]:
+    """Hold the state directory; the folders of jobs are in `outcomes`, by default in it.
+
+    Raises `FatalError`: 73 in use, 74 damaged or unwritable, 78 of another client code.
+    """
 
     def utc_now() -> str:
         return clock.utc_now().isoformat(timespec="milliseconds")
@@ -97,7 +106,7 @@ async def open_state(directory: Path, client_code: str, clock: Clock, *, min_fre
         jobs = directory / "jobs"
         is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
-        return State(directory, ledger, spool)
+        return State(directory, ledger, spool, outcomes)
 
     with state_lock(directory):
         state = await run_sync(open_all)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.checkpoint import Checkpoint
+from pipeline.core.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.framing import Position
 from pipeline.core.lifecycle import (
@@ -36,6 +37,7 @@ from pipeline.core.lifecycle import (
     SplitUp,
     Taken,
 )
+from pipeline.core.manifest import Manifest
 from pipeline.core.model import Batch, Hashes, Warnings
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
@@ -537,10 +539,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 1
-        database.execute("PRAGMA user_version = 2")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 2
+        database.execute("PRAGMA user_version = 3")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 2, this program knows format 1") as caught:
+    with pytest.raises(FatalError, match="it has format 3, this program knows format 2") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -744,6 +746,70 @@ def test_a_damaged_ledger_cannot_be_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(FatalError) as caught:
         read_ledger(file)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+def claim_of(drop: str = "j1", **values: Any) -> Claim:
+    claim = Claim(drop, "a.csv", "a.csv.ready", 0, 2**60, Manifest(columns=("id",), sequence=3), as_of="20261123")
+    return replace(claim, **values)
+
+
+def test_the_jobs_of_a_drop_are_entered_together_or_not_at_all(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        first = ledger.begin_jobs([job_of("j1", claim=claim_of()), job_of("j2", claim=claim_of()), job_of("j3")])
+        assert [job.seq for job in first] == [1, 2, 3]
+        with pytest.raises(FatalError):
+            ledger.begin_jobs([job_of("j4"), job_of("j1")])
+        assert [job.job_id for job in ledger.jobs()] == ["j1", "j2", "j3"]
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs() == first
+        assert ledger.jobs_of_drop("j1") == first[:2]
+
+
+def test_what_becomes_of_claims(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_jobs([job_of("j1", claim=claim_of()), job_of("j2", claim=claim_of())])
+        ledger.note_claims({"j2": claim_of(is_taken=True)})
+        assert [job.claim for job in ledger.jobs()] == [claim_of(), claim_of(is_taken=True)]
+
+
+def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
+    """What only waits, or failed before anything was sent, makes nothing old."""
+
+    def claimed(job_id: str, sequence: int, as_of: str) -> JobRecord:
+        manifest = Manifest(sequence=sequence)
+        return job_of(job_id, claim=claim_of(job_id, manifest=manifest, as_of=as_of))
+
+    def latest(ledger: Ledger) -> tuple[Any, Any]:
+        return ledger.latest_claimed("sequence"), ledger.latest_claimed("as_of")
+
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of("loaded"))
+        assert latest(ledger) == (None, None)
+        done = ledger.begin_job(claimed("done", 4, "20261101"))
+        failed = ledger.begin_job(claimed("failed", 9, "20261109"))
+        running = ledger.begin_job(claimed("running", 5, "20261105"))
+        ledger.begin_job(claimed("waiting", 8, "20261108"))
+        assert latest(ledger) == (None, None)
+        for job, state in ((done, "done"), (failed, "failed")):
+            report = {"state": state, "exit_code": 0, "export": {"sha256": ""}}
+            ledger.finish_job(job, report, dropped=[], released=[])
+        assert latest(ledger) == (4, "20261101")
+        seal(ledger, running, batch_of(1))
+        assert latest(ledger) == (5, "20261105")
+        seal(ledger, failed, batch_of(2))
+        assert latest(ledger) == (9, "20261109")
+
+
+def test_a_ledger_from_before_exports_could_be_dropped(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("ALTER TABLE jobs DROP COLUMN claim")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs() == [job]
+        assert ledger.begin_job(job_of("j2", claim=claim_of())).claim == claim_of()
 
 
 class TestLearnedStatuses:

@@ -1,0 +1,60 @@
+"""Which names in a drop directory are signals, of which exports, and which are nobody's business.
+
+`customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete; `_SUCCESS` in a subdirectory
+says it of all files in there. What is hidden or still being written (`.tmp`, `.part`, dotfiles) is never looked at.
+"""
+
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+#: The signal for all files of a subdirectory, as Hadoop and Spark write it.
+GROUP_SIGNAL = "_SUCCESS"
+#: Endings of files that are still being written.
+_UNFINISHED = (".tmp", ".part")
+#: Endings that a signal may leave out: `customers.ready` stands for `customers.csv`.
+_EXPORT_ENDINGS = (".csv", ".tsv", ".psv", ".txt", ".dat")
+#: Likeness (0 to 1) from which a signal is named as perhaps meant for an export.
+_ALIKE = 0.5
+#: Characters of a name in a message.
+_MAX_SHOWN = 200
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a name is one that is never touched."""
+    return name.startswith(".") or name.lower().endswith(_UNFINISHED)
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with the name of a file in a drop directory; None for one that can be used."""
+    if not name or "/" in name or ".." in name:
+        return "is not the plain name of a file"
+    if not name.isprintable():
+        return "holds a line break, another control character, or bytes that are not UTF-8"
+    return None
+
+
+def shown(name: str) -> str:
+    """A name for people and logs: whatever it holds, it is one line of text."""
+    return name[:_MAX_SHOWN] if name.isprintable() else ascii(name)[1:-1][:_MAX_SHOWN]
+
+
+def stem_of(name: str, suffixes: Iterable[str]) -> str | None:
+    """What a signal is for: its name without its suffix, the longest that fits; None for what is no signal."""
+    fitting = [suffix for suffix in suffixes if name.endswith(suffix) and len(name) > len(suffix)]
+    return name[: -len(max(fitting, key=len))] if fitting else None
+
+
+def exports_for(stem: str, names: Collection[str]) -> list[str]:
+    """The exports that a signal of this stem may mean, in name order: more than one is too many."""
+    if stem.lower().endswith(_EXPORT_ENDINGS):
+        return [stem] if stem in names else []
+    return sorted(
+        name
+        for name in names
+        if name == stem or (name.startswith(stem) and name[len(stem) :].lower() in _EXPORT_ENDINGS)
+    )
+
+
+def nearest_signal(export: str, signals: Iterable[str]) -> str | None:
+    """The signal that was perhaps meant for an export without one."""
+    return next(iter(get_close_matches(export, list(signals), 1, _ALIKE)), None)

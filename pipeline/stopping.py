@@ -1,0 +1,57 @@
+"""How the service comes to its end: no new claims, no new POSTs, time for those that run; the ledger has the rest."""
+
+import signal
+
+import anyio
+import structlog
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.calls import CallQueue
+from pipeline.edges.clock import Clock
+from pipeline.edges.state import State
+from pipeline.job import Job
+
+log = structlog.get_logger()
+
+#: How often it is looked whether a POST still runs (seconds).
+_LOOK_EVERY_S = 0.1
+
+
+class Stop:
+    """How the process comes to its end: SIGTERM or SIGINT, then running POSTs get `grace_s`; a second one ends it."""
+
+    def __init__(self, state: State, clock: Clock, grace_s: float) -> None:
+        self.is_asked = anyio.Event()
+        self._at_once = anyio.Event()
+        self._state = state
+        self._clock = clock
+        self._grace_s = grace_s
+
+    async def listen(self) -> None:
+        """Wait for signals, until cancelled."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("service_stopping", signal=signal.Signals(number).name, at_once=self.is_asked.is_set())
+                (self._at_once if self.is_asked.is_set() else self.is_asked).set()
+                self._state.is_stopping = True
+
+    async def end_job(self, job: Job, _: CallQueue) -> None:
+        """Run beside a job: ends it with `FatalError` (75) when the process is to stop and no POST runs any more."""
+        await self.is_asked.wait()
+        ends_at = self._clock.monotonic() + self._grace_s
+        while job.progress.posting and not self._at_once.is_set() and self._clock.monotonic() < ends_at:
+            await self._clock.sleep(_LOOK_EVERY_S)
+        raise FatalError("stopped by a signal; the next start goes on.", exit_code=ExitCode.UNFINISHED)
+
+    async def sleep(self, seconds: float, *until: anyio.Event) -> None:
+        """Sleep, but not beyond the wish to stop, or any of these events."""
+        async with anyio.create_task_group() as tasks:
+
+            async def wake(event: anyio.Event) -> None:
+                await event.wait()
+                tasks.cancel_scope.cancel()
+
+            for event in (self.is_asked, *until):
+                tasks.start_soon(wake, event)
+            await self._clock.sleep(seconds)
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,270 @@
+"""What is dropped, with the real process that drains the drop directory: signals, manifests, order, leftovers."""
+
+import os
+import socket
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.sandbox import Fault, FaultPlan
+from tests.dropping import Drop, dropping, events, text_of
+from tests.support import bench, names_in, profiles_after, run_program, unheard
+
+ZEROS = "0" * 64
+
+
+def digest_of(*lines: str) -> str:
+    return sha256(text_of(*lines).encode()).hexdigest()
+
+
+class TestDrain:
+    async def test_all_forms_of_signals_at_once(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            drop.put("b.csv", "b,gold,1", signal_as="b.ready")
+            drop.put("c.csv", "c,gold,1", signal_as="c.csv.fin", manifest='{"rows": 1}')
+            drop.put("d.csv", "d,gold,1", signal_as="d.fin", manifest="rows=1\n")
+            drop.put("e/part-1.csv", "e,gold,1")
+            drop.put("e/part-0.csv", "e,silver,2", signal_as="_SUCCESS")
+            drop.put("f1.csv", "f,gold,1")
+            drop.put("f2.csv", "f,silver,", signal_as="both.ready", manifest='{"files": ["f2.csv", "f1.csv"]}')
+            drop.put("not-signalled.csv", "x,gold,1")
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            drop.at.sandbox.apply_all()
+            lines = [f"{name},gold,1" for name in "abcdef"]
+            assert drop.at.sandbox.profiles() == profiles_after("e,silver,2", *lines)
+            assert drop.at.sandbox.mistakes == []
+            assert len(drop.reports()) == 8
+            assert drop.left() == ["not-signalled.csv"]
+            (told,) = [event for event in events(done, "drop_finished") if event["signal"] == "e/_SUCCESS"]
+            assert (told["exports"], told["not_done"], told["rows"], told["confirmed"]) == (2, 0, 2, 2)
+            assert done.out == ""
+
+    async def test_hostile_names(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            secret = drop.put("../secret.csv", "secret,gold,1")
+            (drop.directory / "link.csv").symlink_to(secret)
+            (drop.directory / "second-name.csv").hardlink_to(secret)
+            os.mkfifo(drop.directory / "fifo.csv")
+            for name in ("link", "second-name", "fifo"):
+                (drop.directory / f"{name}.csv.ready").write_text("")
+            (drop.directory / "escape.ready").write_text('{"files": ["../secret.csv"]}')
+            drop.put("new\nline.csv", "n,gold,1", signal_as="new\nline.csv.ready")
+            (drop.directory / "link.ready").symlink_to(secret)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(drop.directory / "socket.fin"))
+            drop.put("good.csv", "g,gold,1", signal_as="good.csv.ready")
+            done = await drop.drain()
+            assert done.code == 65, done.said
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles() == profiles_after("g,gold,1")
+            assert "link.csv is a symbolic link: refused" in drop.error_of("link.csv.ready")
+            assert "second-name.csv is a hard link" in drop.error_of("second-name.csv.ready")
+            assert "fifo.csv is a FIFO: refused" in drop.error_of("fifo.csv.ready")
+            assert "'../secret.csv' is not the plain name of a file" in drop.error_of("escape.ready")
+            refused = {event["name"] for event in events(done, "drop_refused")}
+            assert {"new\\nline.csv", "new\\nline.csv.ready", "link.ready", "socket.fin"} < refused
+            for name in ("link.csv", "second-name.csv", "fifo.csv", "new\nline.csv", "new\nline.csv.ready"):
+                assert name in names_in(drop.directory), "what is refused is left alone"
+            assert secret.read_text() == text_of("secret,gold,1")
+
+    @pytest.mark.parametrize(
+        ("manifest", "told"),
+        [
+            ("rows=3", "says rows = 3, but it is 2"),
+            ("rows=1", "says rows = 1, but it is 2"),
+            ("bytes=5", "says bytes = 5, but it is 25"),
+            (f"sha256={ZEROS}", f"says sha256 = {ZEROS}, but it is {digest_of('a,gold,1', 'b,,')}"),
+            ("columns=id,tier", "says columns = id,tier, but it is id,tier,ltv"),
+            ("rows=2\nbytes=24", "says bytes = 24, but it is 25"),
+            ("lines=2", "unknown key 'lines'"),
+        ],
+    )
+    async def test_a_manifest_that_lies(self, tmp_path: Path, manifest: str, told: str) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", "b,,", signal_as="a.csv.ready", manifest=manifest)
+            done = await drop.drain()
+            assert done.code == 65, done.said
+            (report,) = drop.reports()
+            assert told in report["error"]
+            assert drop.at.sandbox.calls["posts"] == 0
+            assert report["rows"]["read"] == 0
+
+    async def test_a_manifest_that_does_not(self, tmp_path: Path) -> None:
+        text = text_of("a,gold,1", 'b,"x\ny",')
+        manifest = {"rows": 2, "bytes": len(text), "sha256": sha256(text.encode()).hexdigest()}
+        async with dropping(tmp_path) as drop:
+            drop.put(
+                "a.csv",
+                "a,gold,1",
+                'b,"x\ny",',
+                signal_as="a.csv.ready",
+                manifest=orjson.dumps({**manifest, "columns": ["id", "tier", "ltv"]}).decode(),
+            )
+            done = await drop.drain()
+            assert (done.code, drop.ends()) == (0, {"a.csv": "done"}), done.said
+
+    async def test_one_bad_part_keeps_all_parts_from_being_sent(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("day/part-0", "a,gold,1")
+            drop.put("day/part-1", "b,gold,1", signal_as="_SUCCESS", manifest="rows=3")
+            done = await drop.drain()
+            assert (done.code, drop.at.sandbox.calls["posts"]) == (65, 0), done.said
+            assert drop.ends() == {"part-0": "failed", "part-1": "failed"}
+            assert "says rows = 3, but it is 2" in drop.error_of("part-0")
+            assert drop.left() == []
+
+    async def test_dry_run(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", "b,,", "c/,gold,1", "d,x", signal_as="a.csv.ready", manifest="dry_run=true")
+            done = await drop.drain(export={"max_rejects": "100%"})
+            assert done.code == 0, done.said
+            (report,) = drop.reports()
+            assert report["state"] == "skipped"
+            rows = report["rows"]
+            assert (rows["read"], rows["rejected"], rows["empty"], rows["unsent"]) == (4, 2, 1, 1)
+            assert drop.at.sandbox.calls["posts"] == 0
+            # Sent for real afterwards: it is not taken for the same once more.
+            drop.put("a.csv", "a,gold,1", "b,,", "c/,gold,1", "d,x", signal_as="a.csv.ready", manifest="dry_run=true")
+            assert (await drop.drain(export={"max_rejects": "0"})).code == 65
+            assert drop.at.sandbox.calls["posts"] == 0
+
+    async def test_in_the_order_of_their_sequence(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            for name, number in (("a", 3), ("b", 1), ("c", 2)):
+                drop.put(f"{name}.csv", f"u,{name},", signal_as=f"{name}.ready", manifest=f"sequence={number}")
+            assert (await drop.drain()).code == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u"]["tier"] == "a"
+            assert [report["export"]["name"] for report in drop.reports()] == ["b.csv", "c.csv", "a.csv"]
+            drop.put("late.csv", "u,late,", signal_as="late.ready", manifest="sequence=2")
+            assert (await drop.drain()).code == 65
+            assert "its sequence is 2, and the latest was 3" in drop.error_of("late.csv")
+            drop.put("late.csv", "u,meant,", signal_as="late.ready", manifest="sequence=2\nagain=true")
+            assert (await drop.drain()).code == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u"]["tier"] == "meant"
+
+    async def test_in_the_order_of_their_age(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            for age, name in enumerate("bca"):
+                drop.put(f"{name}.csv", f"u,{name},", signal_as=f"{name}.ready")
+                os.utime(drop.directory / f"{name}.ready", (1_000_000_000 + age, 1_000_000_000 + age))
+            assert (await drop.drain()).code == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u"]["tier"] == "a"
+            assert [report["export"]["name"] for report in drop.reports()] == ["b.csv", "c.csv", "a.csv"]
+
+    async def test_last_weeks_file_again(self, tmp_path: Path) -> None:
+        dated: dict[str, dict[str, Any]] = {"drop": {"as_of": r"customers_(\d{8})"}}
+        async with dropping(tmp_path) as drop:
+            drop.put("customers_20261108.csv", "u,new,", signal_as="1.ready", manifest="files=customers_20261108.csv")
+            assert (await drop.drain(**dated)).code == 0
+            drop.put("customers_20261101.csv", "u,old,", signal_as="customers_20261101.csv.ready")
+            drop.put("customers.csv", "u,undated,", signal_as="customers.csv.ready")
+            done = await drop.drain(**dated)
+            assert done.code == 65, done.said
+            assert "its as_of is 20261101, and the latest was 20261108" in drop.error_of("customers_20261101.csv")
+            assert "holds no date" in drop.error_of("customers.csv")
+            drop.put("customers_20261101.csv", "u,meant,", signal_as="customers_20261101.ready", manifest="again=true")
+            assert (await drop.drain(**dated)).code == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u"]["tier"] == "meant"
+
+    async def test_a_signal_without_its_export(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            (drop.directory / "a.csv.ready").write_text("")
+            drop.put("b.csv", "b,gold,1", signal_as="b.csv.ready")
+            done = await drop.drain()
+            assert done.code == 66, done.said
+            assert drop.ends() == {"a.csv": "failed", "b.csv": "done"}
+            assert "a.csv did not come within 0 s after the signal a.csv.ready" in drop.error_of("a.csv")
+            assert [report["export"]["name"] for report in drop.reports()] == ["a.csv", "b.csv"]
+
+    async def test_the_worst_code_counts(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS})) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="1.ready", manifest="files=a.csv\nsequence=1")
+            drop.put("b.csv", "b,gold,1,2,3", signal_as="2.ready", manifest="files=b.csv\nsequence=2")
+            drop.put("c.csv", "c,gold,1", signal_as="3.ready", manifest="files=c.csv\nsequence=3")
+            done = await drop.drain(export={"max_rejects": "0"})
+            assert done.code == 76, done.said
+            assert drop.ends() == {"a.csv": "incomplete", "b.csv": "failed", "c.csv": "done"}
+
+    async def test_what_is_refused_counts_too(self, tmp_path: Path) -> None:
+        drop = Drop(unheard(tmp_path))
+        (drop.directory / "link.csv.ready").symlink_to("link.csv")
+        done = await drop.drain()
+        assert (done.code, len(events(done, "drop_refused"))) == (65, 1), done.said
+
+    async def test_nothing_to_do(self, tmp_path: Path) -> None:
+        drop = Drop(unheard(tmp_path))
+        done = await drop.drain()
+        assert (done.code, done.out) == (0, ""), done.said
+
+    async def test_target_is_away(self, tmp_path: Path) -> None:
+        drop = Drop(unheard(tmp_path))
+        drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+        assert (await drop.drain(upload={"give_up_after_s": 0.3})).code == 69
+        async with bench(tmp_path) as at:
+            assert (await Drop(at).drain()).code == 0
+            assert drop.ends() == {"a.csv": "done"}
+
+    async def test_where_there_is_nothing_to_serve(self, tmp_path: Path) -> None:
+        at = unheard(tmp_path)
+        done = await run_program("serve", "--config", at.config())
+        assert (done.code, "[drop] directory is required to serve" in done.err) == (78, True), done.said
+        done = await run_program("serve", "--config", at.config(drop={"directory": str(tmp_path / "missing")}))
+        assert (done.code, "cannot be used" in done.err) == (78, True), done.said
+
+
+class TestWhereThingsEndUp:
+    @pytest.mark.parametrize(("keep", "kept"), [("always", ["bad", "good"]), ("failed", ["bad"]), ("never", [])])
+    async def test_exports(self, tmp_path: Path, keep: str, kept: list[str]) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("good.csv", "a,gold,1", signal_as="good.ready")
+            drop.put("bad.csv", "a,gold,1", signal_as="bad.ready", manifest="rows=7")
+            await drop.drain(drop={"keep_exports": keep})
+            files = {file.name: file for file in drop.at.state.glob("jobs/*/drop/*")}
+            assert sorted(files) == sorted(f"{name}.{kind}" for name in kept for kind in ("csv", "ready"))
+            if "bad" in kept:
+                assert files["bad.csv"].read_text() == text_of("a,gold,1")
+                assert files["bad.ready"].read_text() == "rows=7"
+            assert drop.left() == []
+
+    async def test_elsewhere(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.ready", manifest="rows=7")
+            done = await drop.drain(drop={"outcome_directory": str(tmp_path / "outcome")})
+            assert done.code == 65
+            (folder,) = (tmp_path / "outcome").iterdir()
+            assert names_in(folder) == ["drop", "rejects.jsonl", "report.json"]
+            assert names_in(folder / "drop") == ["a.csv", "a.ready"]
+
+    async def test_retention(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.ready", manifest="rows=7")
+            await drop.drain()
+            (folder,) = drop.at.state.glob("jobs/*")
+            stranger = drop.at.state / "jobs" / "stranger" / "file"
+            stranger.parent.mkdir()
+            stranger.write_text("")
+            told = await run_program("prune", "--config", drop.config())
+            assert (told.code, told.out) == (0, ""), told.said
+            old = drop.config(drop={"keep_exports_days": 0.000001})
+            told = await run_program("prune", "--dry-run", "--config", old)
+            expected = [str(folder / "drop" / name) for name in ("a.csv", "a.ready")]
+            assert (told.code, told.out.split()) == (0, expected)
+            assert names_in(folder / "drop") == ["a.csv", "a.ready"]
+            # The service does it by itself, at its start.
+            done = await drop.drain(drop={"keep_exports_days": 0.000001})
+            assert [event["files"] for event in events(done, "old_files_removed")] == [2]
+            assert names_in(folder) == ["rejects.jsonl", "report.json"]
+            none = drop.config(drop={"keep_rejects_days": 0, "keep_reports_days": 0})
+            told = await run_program("prune", "--config", none)
+            assert told.code == 0
+            assert not folder.exists()
+            assert stranger.exists()

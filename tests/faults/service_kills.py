@@ -1,0 +1,151 @@
+"""Kills the service at random moments while exports are dropped, and checks what is in the sandbox at the end.
+
+`python -m tests.faults.service_kills --kills 200` or `make service-kill-test N=200`. A writer drops exports with ids in
+common, in all forms of signals, whether the service runs or not; half of the kills come while something is being taken.
+"""
+
+import asyncio
+import random
+import tempfile
+import time
+from argparse import ArgumentParser
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.sandbox import SandboxOptions, running
+from tests.faults.loading import (
+    check_equation,
+    check_left_over,
+    ledger_of,
+    make_export,
+    run,
+    write_config,
+)
+from tests.support import program
+
+#: Rows of an export, and of a batch.
+ROWS, BATCH_ROWS = 300, 60
+#: What the drop directory keeps when all is loaded.
+_OWN = {".processing", ".processing/lock"}
+
+
+@dataclass(slots=True)
+class Writer:
+    """Drops exports, and knows what is to come of them: names in their order, rows, profiles."""
+
+    drop: Path
+    draw: random.Random
+    names: list[str] = field(default_factory=list)
+    profiles: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: int = 0
+
+    def put(self, number: int) -> None:
+        """Drop one export, or a group of two; the order of their signals is that of the numbers."""
+        form = number % 3
+        names = [f"x{number:03d}-{part}.csv" for part in range(2 if form == 2 else 1)]
+        texts = [self._text(number * 10 + part) for part in range(len(names))]
+        manifest = f"rows={ROWS * len(names)}\nsequence={number}\n"
+        self.names += names
+        directory = self.drop
+        if form == 2:
+            directory = self.drop / f"group-{number:03d}"
+            directory.mkdir()
+        for name, text in zip(names, texts, strict=True):
+            (directory / f"{name}.tmp").write_text(text)
+            (directory / f"{name}.tmp").rename(directory / name)
+        signal = ("_SUCCESS", f"{names[0]}.ready", f"{Path(names[0]).stem}.fin")[(form + 1) % 3]
+        (directory / ".signal").write_text(manifest)
+        (directory / ".signal").rename(directory / signal)
+
+    def _text(self, seed: int) -> str:
+        export = make_export(ROWS, seed)
+        for profile_id, attributes in export.profiles.items():
+            self.profiles.setdefault(profile_id, {}).update(attributes)
+        self.rows += ROWS
+        return export.text
+
+
+async def kill_until_loaded(kills: int, *, drops: int, seed: int) -> dict[str, Any]:
+    """Drop so many, under so many kills; what happened. Raises `AssertionError` where the promise is broken."""
+    draw = random.Random(seed)
+    options = SandboxOptions(seed=seed, apply_min_s=0.01, apply_max_s=0.3, calls_per_minute=None)
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-service-kill-") as folder:
+        drop, state, config = Path(folder) / "drop", Path(folder) / "state", Path(folder) / "config.toml"
+        drop.mkdir()
+        writer = Writer(drop, draw)
+        async with running(options) as sandbox:
+            write_config(config, sandbox.base_url, state, batch_rows=BATCH_ROWS, hold_s=0.5)
+            with config.open("a") as file:
+                file.write(f'[drop]\ndirectory = "{drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\n')
+            killed = 0
+            for attempt in range(kills):
+                for number in _numbers(attempt, kills, drops):
+                    writer.put(number)
+                killed += await _kill(config, drop, draw, is_taking=attempt % 2 == 0)
+            code, _, err = await run([*program(), "serve", "--drain", "--config", str(config)])
+            assert code == 0, (code, err.decode())
+            sandbox.sandbox.apply_all()
+            check_all(writer, state)
+            assert sandbox.sandbox.profiles() == writer.profiles
+            assert sandbox.sandbox.mistakes == [], sandbox.sandbox.mistakes
+    return {"kills": killed, "exports": len(writer.names)}
+
+
+def _numbers(attempt: int, kills: int, drops: int) -> range:
+    """The drops that come before this start."""
+    return range(attempt * drops // kills, (attempt + 1) * drops // kills)
+
+
+async def _kill(config: Path, drop: Path, draw: random.Random, *, is_taking: bool) -> bool:
+    """Run the service until it is killed: while it takes something, or at any moment."""
+    processing = drop / ".processing"
+    known = set(processing.iterdir()) if processing.exists() else set()
+    taking_since: list[float] = []
+    after_s = draw.uniform(0.0, 0.03) if is_taking else draw.uniform(0.0, 0.8)
+    gives_up_at = time.monotonic() + 5.0
+
+    def is_time() -> bool:
+        held = processing.exists() and bool(set(processing.iterdir()) - known - {processing / "lock"})
+        if held or time.monotonic() > gives_up_at:
+            taking_since.append(time.monotonic())
+        return bool(taking_since) and time.monotonic() - taking_since[0] >= after_s
+
+    code, _, err = await run([*program(), "serve", "--config", str(config)], kill_when=is_time)
+    assert code == -9, (code, err.decode())
+    return code == -9
+
+
+def check_all(writer: Writer, state: Path) -> None:
+    """Every export has one job, which is done, all in their order, and nothing is left where it was dropped."""
+    left = {path.relative_to(writer.drop).as_posix() for path in writer.drop.rglob("*")}
+    assert left == _OWN, left
+    check_left_over(state)
+    with ledger_of(state) as ledger:
+        jobs = ledger.jobs()
+    assert [job.export.name for job in jobs] == writer.names
+    assert [job.state for job in jobs] == ["done"] * len(jobs)
+    for job in jobs:
+        report = orjson.loads((state / "jobs" / job.job_id / "report.json").read_bytes())
+        check_equation(report)
+    assert sum((job.report or {})["rows"]["read"] for job in jobs) == writer.rows
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--per-run", type=int, default=10)
+    arguments = parser.parse_args()
+    done, seed, started = 0, 1, time.monotonic()
+    while done < arguments.kills:
+        told = asyncio.run(kill_until_loaded(arguments.per_run, drops=15, seed=seed))
+        done += told["kills"]
+        seed += 1
+        print(f"{done} kills, {time.monotonic() - started:,.0f} s: seed {seed - 1}, {told}", flush=True)
+    print(f"{done} kills survived: every export was loaded once and in order, every profile is right, no mistake seen")
+
+
+if __name__ == "__main__":
+    main()

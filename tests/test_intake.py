@@ -1,0 +1,149 @@
+"""The order in which drops are claimed over several looks, with a clock that stands still until it is moved."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.clock import Clock
+from pipeline.edges.processing import Processing
+from pipeline.edges.state import State, open_state
+from pipeline.intake import Intake
+from tests.support import CLOSED, settings_for
+
+
+@dataclass
+class Place:
+    """A drop directory that is looked into."""
+
+    drop: Path
+    state: State
+    intake: Intake
+    seconds: list[float] = field(default_factory=list)
+
+    def put(self, *names: str, age_s: float = 0.0, content: str = "id\n") -> None:
+        for name in names:
+            file = self.drop / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("" if name.endswith((".ready", "_SUCCESS")) else content)
+            os.utime(file, (1_000_000_000 - age_s, 1_000_000_000 - age_s))
+
+    async def look(self) -> list[str]:
+        """Look, and name the exports of all jobs so far, those that fail in brackets."""
+        await self.intake.look()
+        return [
+            f"({job.export.name})" if job.claim and job.claim.error else job.export.name
+            for job in self.state.ledger.jobs()
+        ]
+
+
+@asynccontextmanager
+async def place(directory: Path, **drop: Any) -> AsyncIterator[Place]:
+    root = directory / "drop"
+    (root / ".processing").mkdir(parents=True)
+    settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
+    now = [0.0]
+    clock = Clock(monotonic=lambda: now[0])
+    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
+        yield Place(root, state, Intake(state, settings, clock, Processing(root)), now)
+
+
+async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("b.csv.ready")
+        assert await at.look() == []
+        at.put("a.csv", "a.csv.ready", age_s=1_000.0)
+        assert await at.look() == [], "it does not overtake the one that waits for its export"
+        assert at.intake.waiting == ["b.csv.ready"]
+        at.put("b.csv")
+        assert await at.look() == ["b.csv", "a.csv"]
+        assert at.intake.waiting == []
+
+
+async def test_of_those_seen_at_once_the_older_signal_is_first_and_then_the_name(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "b.csv", "c.csv")
+        at.put("c.csv.ready", age_s=2.0)
+        at.put("b.csv.ready", "a.csv.ready", age_s=1.0)
+        assert await at.look() == ["c.csv", "a.csv", "b.csv"]
+
+
+async def test_a_sequence_changes_the_order_of_those_that_have_one(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        for age_s, (name, manifest) in enumerate({"c": "sequence=1", "b": "", "a": "sequence=2"}.items()):
+            at.put(f"{name}.csv")
+            (at.drop / f"{name}.csv.ready").write_text(manifest)
+            os.utime(at.drop / f"{name}.csv.ready", (1_000 - age_s, 1_000 - age_s))
+        assert await at.look() == ["c.csv", "b.csv", "a.csv"]
+
+
+async def test_a_signal_is_waited_for_so_long(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv.ready", "b.csv", "b.csv.ready")
+        assert await at.look() == []
+        at.seconds[0] = 59.9
+        assert await at.look() == []
+        at.seconds[0] = 60.0
+        assert await at.look() == ["(a.csv)", "b.csv"]
+        # The same once more is a new signal, which may wait as long.
+        at.put("a.csv.ready")
+        at.seconds[0] = 61.0
+        assert await at.look() == ["(a.csv)", "b.csv"]
+
+
+async def test_a_signal_that_was_withdrawn_is_forgotten(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv.ready")
+        await at.look()
+        (at.drop / "a.csv.ready").unlink()
+        at.seconds[0] = 50.0
+        assert await at.look() == []
+        at.put("a.csv.ready")
+        at.seconds[0] = 70.0
+        assert await at.look() == []
+
+
+async def test_dates_are_found_in_the_whole_path(tmp_path: Path) -> None:
+    async with place(tmp_path, as_of=r"(\d{8})") as at:
+        at.put("day-20261123/part-0", "day-20261123/_SUCCESS")
+        at.put("undated.csv", "undated.csv.ready")
+        at.put("meant.csv")
+        (at.drop / "meant.csv.ready").write_text("again=true")
+        assert sorted(await at.look()) == ["(undated.csv)", "meant.csv", "part-0"]
+        dates = {job.export.name: job.claim.as_of for job in at.state.ledger.jobs() if job.claim}
+        assert dates == {"part-0": "20261123", "undated.csv": None, "meant.csv": None}
+
+
+async def test_nothing_is_claimed_any_more_once_the_process_is_to_stop(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        at.state.is_stopping = True
+        assert await at.look() == []
+        assert (at.drop / "a.csv.ready").exists()
+
+
+async def test_a_drop_directory_that_is_away_for_a_while(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.drop.rename(tmp_path / "away")
+        with pytest.raises(FatalError, match="cannot look into the drop directory") as caught:
+            await at.look()
+        assert caught.value.exit_code is ExitCode.EXPORT_MISSING
+        (tmp_path / "away").rename(at.drop)
+        at.put("a.csv", "a.csv.ready")
+        assert await at.look() == ["a.csv"]
+
+
+async def test_whoever_waits_for_work_is_woken(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        woken = at.intake.has_claimed
+        await at.look()
+        assert not woken.is_set()
+        at.put("a.csv", "a.csv.ready")
+        await at.look()
+        assert woken.is_set()
+        assert not at.intake.has_claimed.is_set()
