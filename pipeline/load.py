@@ -260,6 +260,7 @@ class Runner:
             unsettled=recovered.open_posts,
             overlap=self._settings.upload.concurrency - 1,
         )
+        self._refusals.begin_job()
         self._refusals.prove(*recovered.proven)
         self._refusals.has_accepted |= recovered.has_accepted
         with settled_in, settled_out, sealed_out:

@@ -25,7 +25,7 @@ MAX_REFUSALS_AFTER_ACCEPTANCE = 100
 class Refusals:
     """The refusals since the last acceptance; a batch and its parts are named by the `batch_id` of the whole.
 
-    `has_accepted` tells of the run, and of earlier ones of the same job.
+    `has_accepted` tells of the process, and of earlier ones of the same job; `accepted` counts those of this job.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,10 @@ class Refusals:
         self._on_trial = 0
         self._proven: set[int] = set()
         self._tried: Counter[int] = Counter()
+
+    def begin_job(self) -> None:
+        """Another job begins: what was accepted before it, long ago perhaps, does not tell of its rows."""
+        self.accepted = self._in_a_row = self._on_trial = 0
 
     @property
     def is_in_doubt(self) -> bool:

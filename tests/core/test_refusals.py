@@ -70,6 +70,12 @@ def test_acceptances_of_earlier_runs_count_as_such() -> None:
     assert (refusals.accepted, refusals.is_everything) == (0, False)
 
 
+def test_what_an_earlier_job_had_accepted_tells_nothing_of_the_rows_of_this_one() -> None:
+    refusals = refused(MAX_REFUSALS_IN_DOUBT, accepted_before=True, on_trial=True)
+    refusals.begin_job()
+    assert (refusals.accepted, refusals.is_in_doubt, refusals.has_accepted) == (0, False, True)
+
+
 def test_few_and_many_refusals_in_a_row() -> None:
     assert refused(MAX_REFUSALS_IN_DOUBT).are_few
     assert not refused(MAX_REFUSALS_IN_DOUBT + 1).are_few
