@@ -16,7 +16,7 @@ from pipeline.load import load_exports
 from pipeline.requests import ask_holder, carry_out
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings import Settings
-from tests.support import CLOSED, Bench, bench, settings_for, write_export
+from tests.support import CLOSED, Bench, bench, settings_for, until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
 QUICK = {"ambiguous_hold_s": 2.0, "poll_first_s": 0.05, "poll_max_s": 0.2}
@@ -111,14 +111,27 @@ async def test_a_job_that_is_abandoned_while_it_waits_is_not_sent(tmp_path: Path
         assert (report["job"], report["state"], report["rows"]["confirmed"]) == (retry, "failed", 0)
 
 
+async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settings) -> None:
+    """The next one would come a minute later."""
+    async with anyio.create_task_group() as tasks:
+
+        async def load() -> None:
+            _ = [report async for report in load_exports([export], settings, clock=Clock())]
+
+        tasks.start_soon(load)
+        await until(lambda: at.sandbox.calls["posts"])
+        # Until what came of it is written down.
+        await anyio.sleep(1.0)
+        tasks.cancel_scope.cancel()
+
+
 async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: Path) -> None:
     """The attempt is open, and stays so: the next run goes on."""
     settings = settings_for(CLOSED, tmp_path / "state", settle=QUICK, upload={"give_up_after_s": 0.5, "backoff_s": 0.1})
     export = write_export(tmp_path / "export.csv", "u1,a,1")
     async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
-        with anyio.move_on_after(1.0):
-            _ = [report async for report in load_exports([export], begun, clock=Clock())]
+        await stop_after_the_first_attempt(at, export, begun)
     with anyio.fail_after(15):
         (report,) = [report async for report in load_exports([], settings, clock=Clock())]
     assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
@@ -133,8 +146,7 @@ async def test_an_abandoned_job_does_not_repeat_an_attempt_in_doubt(tmp_path: Pa
     async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         jobs = Jobs(at, begun)
-        with anyio.move_on_after(1.0):
-            _ = [report async for report in load_exports([export], begun, clock=Clock())]
+        await stop_after_the_first_attempt(at, export, begun)
         async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
             (job,) = state.ledger.jobs()
         await jobs.do("abandon", job.job_id)
