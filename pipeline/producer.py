@@ -23,6 +23,7 @@ from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
 from pipeline.edges.exports import Export, Identity, changed, open_export
+from pipeline.edges.memory import give_back
 from pipeline.job import Job
 from pipeline.row_source import Block, RowSource, open_rows
 from pipeline.settings_sections import ExportSettings
@@ -170,7 +171,7 @@ class Producer:
         for batch_id in in_flight.unsettled:
             tracker.seal(batch_id, await job.state.call(job.spool.hashes, batch_id))
         for due in in_flight.due:
-            tracker.settle(due.batch_id, await job.state.call(job.spool.hashes, due.batch_id))
+            tracker.seal(due.batch_id, await job.state.call(job.spool.hashes, due.batch_id))
             heapq.heappush(self._due, due)
         in_flight.is_tracked.set()
         held = await job.state.call(job.state.ledger.held_rows, job.record)
@@ -276,11 +277,17 @@ class Producer:
         if self._placer.open_rows:
             await self._courier.make_room()
         seal = self._placer.seal()
-        batch, overtaken = None, {}
-        if seal.content:
+        content, held, released = seal.content, seal.held, seal.released
+        batch, overtaken, hashes = None, {}, None
+        if content:
+            # A full batch is the most that is in memory: what is free besides is not needed for it.
+            await run_sync(give_back)
             batch_id = job.state.ledger.allot_batch_id()
-            batch = await job.state.call(job.spool.write, batch_id, job.progress.allot_number(), seal.content)
-            overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+            batch = await job.state.call(job.spool.write, batch_id, job.progress.allot_number(), content)
+            hashes = content.hashes
+            overtaken = await job.state.call(job.state.overtaken_by, hashes)
+        # The body is in the spool, and needs no memory any more.
+        del seal, content
         self._checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
         if progress.bytes_read:
             self._checkpoint.digest_bytes, self._checkpoint.digest = progress.bytes_read, progress.sha256
@@ -289,16 +296,16 @@ class Producer:
             job.record,
             self._checkpoint,
             batch,
-            held=seal.held,
-            released=seal.released,
+            held=held,
+            released=released,
             overtaken=overtaken,
         )
-        for batch_id in seal.released:
+        for batch_id in released:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
-        if batch:
-            # Mapped from the file, so that they take no memory of their own beside the tracker's.
-            self._placer.tracker.seal(batch.batch_id, await job.state.call(job.spool.hashes, batch.batch_id))
+        if batch and hashes is not None:
+            self._placer.tracker.seal(batch.batch_id, hashes)
+            await run_sync(give_back)
             progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
@@ -307,7 +314,7 @@ class Producer:
     async def _release_what_is_due(self) -> None:
         """Release the batches that have been settled for long enough, without waiting for any."""
         while self._settled.statistics().current_buffer_used:
-            await self._note_settled(self._settled.receive_nowait())
+            self._note_settled(self._settled.receive_nowait())
         while self._due and self._due[0].release_at <= self._job.clock.monotonic():
             await self._release(heapq.heappop(self._due))
 
@@ -322,7 +329,7 @@ class Producer:
             settled = await self._settled.receive()
         # Not above: what was received must not be lost to the time running out.
         if settled is not None:
-            await self._note_settled(settled)
+            self._note_settled(settled)
         self._job.progress.waiting = None
         self._check_abandoned()
         await self._release_what_is_due()
@@ -331,13 +338,11 @@ class Producer:
         if self._job.progress.is_abandoned:
             raise abandoned()
 
-    async def _note_settled(self, settled: Settled) -> None:
+    def _note_settled(self, settled: Settled) -> None:
         if settled.state is BatchState.SPLIT:
             return
-        batch_id = settled.batch.batch_id
-        # It may stay in flight for long: its hashes are not kept in memory meanwhile.
-        self._placer.tracker.settle(batch_id, await self._job.state.call(self._job.spool.hashes, batch_id))
-        heapq.heappush(self._due, Due(settled.release_at, batch_id, settled.may_be_applied, settled.failed_ids))
+        due = Due(settled.release_at, settled.batch.batch_id, settled.may_be_applied, settled.failed_ids)
+        heapq.heappush(self._due, due)
 
     async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""
@@ -348,6 +353,7 @@ class Producer:
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)
         await self._place_freed(self._placer.release(due.batch_id, earlier))
+        await run_sync(give_back)
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The rows of a batch, by encoded id, under the header of this job's batches."""

@@ -1,8 +1,14 @@
-"""Many sets of hashes, sorted arrays, asked about whole blocks of hashes at once: in which of them is any?
+"""Many sets of 64-bit hashes, asked about whole blocks of hashes at once: in which of them may any be?
 
-A search in an array of millions waits for memory twenty times. So a table of marks, one bit for the first bits of
-each hash, tells at one look of most hashes that they are in no set, and only the others are searched for. The arrays
-stay where they are, mapped files perhaps: nothing is copied or sorted when a set comes or goes.
+Of each hash in a large set only its first 49 bits are kept. So an answer may be yes where no would be right, of 20
+million random hashes once in 28 million questions, and is never no where yes would be.
+
+A search in an array of millions waits for memory twenty times, and in forty arrays eight hundred times. So
+
+* a table of marks, two bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
+* the large sets lie on one stack, each with an index by the first bits of its hashes, so that a few steps of numpy look
+  for all that are left in all of them: some four numbers stand behind each entry of the index;
+* small sets, for which an index would be larger than they are, are searched one by one.
 """
 
 import numpy as np
@@ -10,92 +16,192 @@ import numpy.typing as npt
 
 from pipeline.core.model import Flags, Hashes
 
-#: Marks for each hash, at least, as long as there is room: so one of twelve is found to be a candidate for nothing.
-_MARKS_PER_HASH = 12
-#: Bits that name a mark: at most 32 MB of them, which 20 million hashes fill to a fourteenth.
-_MIN_MARK_BITS, _MAX_MARK_BITS = 10, 28
+#: Bits of the table for each hash, at least, as long as there is room: one hash of twenty is then looked for in vain.
+_BITS_PER_HASH = 8
+#: Words of the table, as a power of two: at most 32 MB, of which 20 million hashes have 13 bits each.
+_MIN_WORDS_POWER, _MAX_WORDS_POWER = 6, 22
+#: What a set has outlived of the table is cleared away when it is more than so many times what is there.
+_MARKED_PER_HASH = 1.5
+#: A table has room for so many times the hashes that are there when it is made, at least.
+_ROOM_PER_HASH = 1.3
+#: Entries of the index of a large set, as a power of two: half a megabyte, one byte for each of 500,000 hashes.
+_INDEX_POWER = 17
+#: Hashes marked and looked for at a time, so that what is computed of them takes little memory.
+_MARKED_AT_ONCE = 65_536
+_ASKED_AT_ONCE = 1_000
+
+_WORD_BITS = np.uint64(63)
+_ONE = np.uint64(1)
+_KEY_BITS = 32
 
 
 class HashSets:
-    """Sets by their numbers. What was removed leaves its marks until they are more than those of the sets."""
+    """Sets by their numbers. What was removed leaves its marks until they are many.
 
-    def __init__(self) -> None:
-        self._sets: dict[int, Hashes] = {}
-        self._marked = 0
-        self._bits = _MIN_MARK_BITS
-        self._table: npt.NDArray[np.uint8] = np.zeros(1 << (self._bits - 3), dtype=np.uint8)
+    `index_power`: sets with half of 2 to the power of it, or more, are large.
+    """
+
+    def __init__(self, *, index_power: int = _INDEX_POWER) -> None:
+        self._small: dict[int, Hashes] = {}
+        self._large = _Stack(index_power)
+        self._large_from = 1 << (index_power - 1)
+        self._hashes = self._marked = 0
+        self._power = _MIN_WORDS_POWER
+        self._table: Hashes = np.zeros(1 << self._power, dtype=np.uint64)
 
     def __len__(self) -> int:
-        return len(self._sets)
-
-    def __getitem__(self, number: int) -> Hashes:
-        return self._sets[number]
+        return len(self._small) + len(self._large.numbers)
 
     def put(self, number: int, hashes: Hashes) -> None:
-        """A set of sorted hashes, shape (n,); for a number that is known: the same hashes in another array."""
-        is_new = number not in self._sets
-        self._sets[number] = hashes
-        if not is_new:
-            return
-        if self._marked + len(hashes) > self._room:
-            self._rebuild()
+        """A set of sorted hashes, shape (n,), by a number that is new."""
+        if len(hashes) >= self._large_from:
+            self._large.push(number, hashes)
+        else:
+            self._small[number] = hashes
+        self._hashes += len(hashes)
+        if self._power < _MAX_WORDS_POWER and _BITS_PER_HASH * (self._marked + len(hashes)) > 64 * len(self._table):
+            self._mark_anew()
         else:
             self._mark(hashes)
 
     def remove(self, number: int) -> None:
         """Forget a set."""
-        del self._sets[number]
-        if self._marked > 2 * self._hashes:
-            self._rebuild()
+        self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.drop(number)
+        if self._marked > _MARKED_PER_HASH * self._hashes:
+            self._mark_anew()
 
     def contain(self, hashes: Hashes) -> Flags:
         """Which of the hashes are in any of the sets; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
-        places, bits = self._places(hashes)
-        candidates = np.flatnonzero(self._table[places] & bits)
+        words, marks = self._places(hashes)
+        candidates = np.flatnonzero(self._table[words] & marks == marks)
         if not len(candidates):
             return found
         # In their order, so that one search is near the one before.
         candidates = candidates[np.argsort(hashes[candidates])]
         asked = hashes[candidates]
-        is_in_any = np.zeros(len(asked), dtype=np.bool_)
-        for known in self._sets.values():
+        is_in_any = self._large.contain(asked, range(len(self._large.numbers)))
+        for known in self._small.values():
             is_in_any |= contains(known, asked)
         found[candidates] = is_in_any
         return found
 
-    @property
-    def _hashes(self) -> int:
-        return sum(map(len, self._sets.values()))
+    def are_in(self, number: int, hashes: Hashes) -> Flags:
+        """Which of the hashes are in this set; shape (n,)."""
+        if number in self._small:
+            return contains(self._small[number], hashes)
+        place = self._large.place_of(number)
+        return self._large.contain(hashes, range(place, place + 1))
 
-    @property
-    def _room(self) -> float:
-        """How many hashes there may be before the table is too small."""
-        return float("inf") if self._bits == _MAX_MARK_BITS else (1 << self._bits) / _MARKS_PER_HASH
-
-    def _rebuild(self) -> None:
-        """A table for twice as many hashes as there are."""
-        wanted = max(1, 2 * _MARKS_PER_HASH * self._hashes).bit_length()
-        self._bits = min(max(wanted, _MIN_MARK_BITS), _MAX_MARK_BITS)
+    def _mark_anew(self) -> None:
+        """A table with room for as many hashes as there may be before the next one."""
+        wanted = int(_ROOM_PER_HASH * _BITS_PER_HASH * self._hashes) // 64
+        self._power = min(max(wanted.bit_length(), _MIN_WORDS_POWER), _MAX_WORDS_POWER)
         self._marked = 0
-        self._table = np.zeros(1 << (self._bits - 3), dtype=np.uint8)
-        for hashes in self._sets.values():
-            self._mark(hashes)
+        # Not two of them at once.
+        del self._table
+        self._table = np.zeros(1 << self._power, dtype=np.uint64)
+        for known in self._small.values():
+            self._mark(known)
+        for place in range(len(self._large.numbers)):
+            self._mark(self._large.hashes(place))
 
     def _mark(self, hashes: Hashes) -> None:
         self._marked += len(hashes)
-        places, bits = self._places(hashes)
-        if not len(places):
-            return
-        # They are sorted, so marks in one byte stand side by side.
-        firsts = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]]))
-        self._table[places[firsts]] |= np.bitwise_or.reduceat(bits, firsts)
+        for first in range(0, len(hashes), _MARKED_AT_ONCE):
+            words, marks = self._places(hashes[first : first + _MARKED_AT_ONCE])
+            # They are sorted, so those of one word stand side by side.
+            firsts = np.flatnonzero(np.concatenate([[True], words[1:] != words[:-1]]))
+            self._table[words[firsts]] |= np.bitwise_or.reduceat(marks, firsts)
 
-    def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """Of each hash the byte of its mark, and its bit in it; both of shape (n,)."""
-        marks = hashes >> np.uint64(64 - self._bits)
-        bits = np.left_shift(np.uint8(1), (marks & np.uint64(7)).astype(np.uint8))
-        return (marks >> np.uint64(3)).view(np.int64), bits
+    def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
+        """Of each hash its word, and its two marks in it; both of shape (n,). They hang on its first 34 bits."""
+        words = (hashes >> np.uint64(64 - self._power)).view(np.int64)
+        first = (hashes >> np.uint64(58 - self._power)) & _WORD_BITS
+        second = (hashes >> np.uint64(52 - self._power)) & _WORD_BITS
+        return words, (_ONE << first) | (_ONE << second)
+
+
+class _Stack:
+    """Large sets, one upon the other; `numbers` names them from the lowest on.
+
+    All their keys lie in one array: of each hash the 32 bits behind those that name its entry in the index. Set i has
+    those of entry e at `_keys[_index[i, e]:_index[i, e + 1]]`.
+    """
+
+    def __init__(self, index_power: int) -> None:
+        self.numbers: list[int] = []
+        self._entry_shift = np.uint64(64 - index_power)
+        self._key_shift = np.uint64(64 - index_power - _KEY_BITS)
+        self._keys: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self._index: npt.NDArray[np.int32] = np.zeros((0, (1 << index_power) + 1), dtype=np.int32)
+
+    def push(self, number: int, hashes: Hashes) -> None:
+        """Put a set of sorted hashes on top."""
+        height, width = self._index.shape
+        bottom = len(self._keys)
+        # In place as far as the system can: a copy of all would be as much memory again.
+        self._keys.resize(bottom + len(hashes), refcheck=False)
+        self._keys[bottom:] = self._keys_of(hashes)
+        self._index.resize((height + 1, width), refcheck=False)
+        np.cumsum(np.bincount(self._entries_of(hashes), minlength=width - 1), out=self._index[height, 1:])
+        self._index[height, 0] = 0
+        self._index[height] += bottom
+        self.numbers.append(number)
+
+    def drop(self, number: int) -> int:
+        """Take a set out; how many hashes it had."""
+        place = self.place_of(number)
+        height, width = self._index.shape
+        bottom, top = self._index[place, 0], self._index[place, -1]
+        self._keys[bottom : len(self._keys) - (top - bottom)] = self._keys[top:]
+        self._keys.resize(len(self._keys) - (top - bottom), refcheck=False)
+        self._index[place:-1] = self._index[place + 1 :]
+        self._index[place:-1] -= top - bottom
+        self._index.resize((height - 1, width), refcheck=False)
+        del self.numbers[place]
+        return int(top - bottom)
+
+    def place_of(self, number: int) -> int:
+        """Where a set lies. Raises `KeyError` where there is no such set."""
+        if number not in self.numbers:
+            raise KeyError(number)
+        return self.numbers.index(number)
+
+    def hashes(self, place: int) -> Hashes:
+        """What is known of the hashes of a set; the bits that are not kept are 0."""
+        index = self._index[place]
+        hashes = np.repeat(np.arange(len(index) - 1, dtype=np.uint64) << self._entry_shift, np.diff(index))
+        hashes |= self._keys[index[0] : index[-1]].astype(np.uint64) << self._key_shift
+        return hashes
+
+    def contain(self, hashes: Hashes, places: range) -> Flags:
+        """Which of the hashes are in any of the sets at these places; shape (n,)."""
+        found = np.zeros(len(hashes), dtype=np.bool_)
+        if places:
+            for first in range(0, len(hashes), _ASKED_AT_ONCE):
+                asked = hashes[first : first + _ASKED_AT_ONCE]
+                found[first : first + _ASKED_AT_ONCE] = self._find(asked, places)
+        return found
+
+    def _find(self, hashes: Hashes, places: range) -> Flags:
+        entries = self._entries_of(hashes)
+        index = self._index[places.start : places.stop]
+        starts = index[:, entries].ravel()
+        counts = index[:, entries + 1].ravel() - starts
+        # One number for each key to look at: where it lies, and whose it is.
+        ends = np.cumsum(counts)
+        looked_at = np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)
+        askers = np.repeat(np.tile(np.arange(len(hashes)), len(places)), counts)
+        is_found = np.zeros(len(hashes), dtype=np.bool_)
+        is_found[askers[self._keys[looked_at] == self._keys_of(hashes)[askers]]] = True
+        return is_found
+
+    def _entries_of(self, hashes: Hashes) -> npt.NDArray[np.int64]:
+        return (hashes >> self._entry_shift).view(np.int64)
+
+    def _keys_of(self, hashes: Hashes) -> npt.NDArray[np.uint32]:
+        return (hashes >> self._key_shift).astype(np.uint32)
 
 
 def contains(known: Hashes, hashes: Hashes) -> Flags:

@@ -5,41 +5,38 @@ and not released), every row of that id is held; held rows of one id merge. When
 freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
 batch as replacing what an earlier one set, nothing is missing.
 
-Ids in flight are kept as sorted 64-bit hashes, 8 bytes each, which may lie in mapped files. A collision may hold a
-row needlessly, never free one.
+Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one.
 """
 
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from pipeline.core.encoding import merge
-from pipeline.core.hashset import HashSets, contains
+from pipeline.core.hashset import HashSets
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Flags, Hashes, Rows
 
-#: Memory of a held row besides its text, in bytes: objects and dictionary entry, measured on CPython 3.11.
-HELD_ROW_OVERHEAD_BYTES = 250
+#: Memory of a held row besides its text, in bytes: two objects, and their place in a dictionary and in the changes that
+#: are not written down yet. Measured on CPython 3.11: 135, and a bit for what the allocator rounds up.
+HELD_ROW_OVERHEAD_BYTES = 150
+#: In front of the cells of a held row: its line, and the hash of its id.
+_LINE_AND_HASH = struct.Struct("<qQ")
+_HASH = slice(8, 16)
+#: Held rows looked through at a time, so that their hashes take little memory.
+_LOOKED_THROUGH = 20_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HeldRow:
-    """The rows of one id that wait, merged into one; `line` is that of the latest.
-
-    `following` waits behind it: a later row that could not merge because the result would fit in no batch.
-    """
+    """The rows of one id that wait, merged into one; `line` is that of the latest."""
 
     text: bytes
     line: int
     hash: int
-    following: "HeldRow | None" = None
-
-    def chain(self) -> list["HeldRow"]:
-        """This row and those that wait behind it."""
-        rows = [self]
-        while rows[-1].following:
-            rows.append(rows[-1].following)
-        return rows
 
 
 class Tracker:
@@ -55,8 +52,14 @@ class Tracker:
         self._max_row_bytes = max_row_bytes
         self._salt = salt
         self._in_flight = HashSets()
-        self._held: dict[bytes, HeldRow] = {}
+        # Of each encoded id the first row that waits, packed: there may be a million of them.
+        self._held: dict[bytes, bytes] = {}
+        # Those behind it, which could not merge because the result would fit in no batch.
+        self._behind: dict[bytes, list[HeldRow]] = {}
         self._changed: set[bytes] = set()
+        # Held ids that may wait for nothing any more, and which of them wait for a batch, as last looked through.
+        self._perhaps_free: set[bytes] = set()
+        self._waiting: tuple[int, set[bytes]] | None = None
         # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
         self._loose: dict[bytes, int] = {}
         self.held_rows = 0
@@ -86,58 +89,64 @@ class Tracker:
     def seal(self, batch_id: int, hashes: Hashes) -> None:
         """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on."""
         self._in_flight.put(batch_id, hashes)
-
-    def settle(self, batch_id: int, hashes: Hashes) -> None:
-        """A batch is settled and may stay in flight for long; `hashes` are the same, mapped from a file perhaps."""
-        self._in_flight.put(batch_id, hashes)
+        self._waiting = None
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
         """A batch was replaced by others that hold the same ids between them."""
+        # A row may have waited for it that is in none of the others: its hash only began like one of them.
+        self._perhaps_free |= self.waiting_for(batch_id)
         self._in_flight.remove(batch_id)
         for child_id, hashes in children.items():
-            self._in_flight.put(child_id, hashes)
+            self.seal(child_id, hashes)
 
     def hold(self, rows: Rows, indexes: list[int]) -> int:
         """Let these rows wait, in this order; how many rows held before were superseded by them."""
         before = self.held_rows
         for profile_id, row in _picked(rows, indexes):
-            text = row.text
-            first = self._held.get(profile_id)
-            last = first.chain()[-1] if first and first.following else first
             self._changed.add(profile_id)
-            if last and len(merged := merge(last.text, text)) <= self._max_row_bytes:
-                self._replace(last, merged)
-                last.line = row.line
-                continue
-            self._append(profile_id, last, row)
+            last = self._last(profile_id)
+            if last and len(merged := merge(last.text, row.text)) <= self._max_row_bytes:
+                self._replace_last(profile_id, last, HeldRow(merged, row.line, row.hash))
+            else:
+                self._append(profile_id, row)
         return len(indexes) - (self.held_rows - before)
 
     def put_back(self, rows: Rows, indexes: list[int]) -> None:
         """Let rows that were freed wait once more, in front of what is held of their ids."""
         for profile_id, row in _picked(rows, indexes):
-            row.following = self._held.get(profile_id)
-            self._held[profile_id] = row
+            if profile_id in self._held:
+                self._behind.setdefault(profile_id, []).insert(0, self._first(profile_id))
+            self._set_first(profile_id, row)
             self._loose[profile_id] = row.hash
+            self._perhaps_free.add(profile_id)
             self._changed.add(profile_id)
-            self.held_rows += 1
-            self.held_bytes += len(row.text) + HELD_ROW_OVERHEAD_BYTES
+            self._count(row, 1)
 
     def restore(self, rows: Rows) -> None:
         """Rows that were held before a restart, in the order in which they were."""
         for profile_id, row in _picked(rows, list(range(len(rows)))):
-            first = self._held.get(profile_id)
-            self._append(profile_id, first.chain()[-1] if first else None, row)
+            self._append(profile_id, row)
+            self._perhaps_free.add(profile_id)
 
     def take_changes(self) -> dict[bytes, list[HeldRow]]:
         """What waits now for each id of which that changed since the last call; an empty list: nothing any more."""
         changed, self._changed = self._changed, set()
-        return {profile_id: first.chain() if (first := self._held.get(profile_id)) else [] for profile_id in changed}
+        return {
+            profile_id: [self._first(profile_id), *self._behind.get(profile_id, ())] if profile_id in self._held else []
+            for profile_id in changed
+        }
 
     def waiting_for(self, batch_id: int) -> set[bytes]:
         """Encoded ids of the held rows that (by their hash) wait for this batch."""
-        is_waiting = contains(self._in_flight[batch_id], self._held_hashes())
-        ids = list(self._held)
-        return {ids[index] for index in np.flatnonzero(is_waiting)}
+        if self._waiting is None or self._waiting[0] != batch_id:
+            ids = {
+                profile_id
+                for some in _parts(self._held)
+                for profile_id, waits in zip(some, self._in_flight.are_in(batch_id, self._hashes(some)), strict=True)
+                if waits
+            }
+            self._waiting = batch_id, ids
+        return self._waiting[1]
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
         """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
@@ -145,54 +154,95 @@ class Tracker:
         A row that would then fit in no batch is left as it is: its own values come first.
         """
         for profile_id, text in earlier.items():
-            held = self._held[profile_id]
+            held = self._first(profile_id)
             carrying = merge(text, held.text)
             if len(carrying) <= self._max_row_bytes:
-                self._replace(held, carrying)
+                self.held_bytes += len(carrying) - len(held.text)
+                self._set_first(profile_id, HeldRow(carrying, held.line, held.hash))
                 self._changed.add(profile_id)
 
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
+        self._perhaps_free |= self.waiting_for(batch_id)
         self._in_flight.remove(batch_id)
+        self._waiting = None
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
-        ids = list(self._held)
-        is_free = ~self.is_in_flight(self._held_hashes())
-        freed = sorted((self._held[ids[index]].line, ids[index]) for index in np.flatnonzero(is_free))
-        rows = [self._pop(profile_id) for _, profile_id in freed]
+        ids, self._perhaps_free = list(self._perhaps_free), set()
+        is_in_flight = self.is_in_flight(self._hashes(ids))
+        freed = [
+            (self._pop(profile_id), profile_id)
+            for profile_id, waits in zip(ids, is_in_flight, strict=True)
+            if not waits
+        ]
+        freed.sort(key=lambda row_and_id: row_and_id[0].line)
         return pack_rows(
-            [row.text for row in rows],
+            [row.text for row, _ in freed],
             [len(profile_id) for _, profile_id in freed],
-            [row.line for row in rows],
+            [row.line for row, _ in freed],
             self._salt,
         )
 
-    def _append(self, profile_id: bytes, last: HeldRow | None, row: HeldRow) -> None:
-        if last:
-            last.following = row
+    def _last(self, profile_id: bytes) -> HeldRow | None:
+        if profile_id not in self._held:
+            return None
+        return self._behind[profile_id][-1] if profile_id in self._behind else self._first(profile_id)
+
+    def _append(self, profile_id: bytes, row: HeldRow) -> None:
+        """Let a row wait behind what is held of its id."""
+        if profile_id in self._held:
+            self._behind.setdefault(profile_id, []).append(row)
         else:
-            self._held[profile_id] = row
-        self.held_rows += 1
-        self.held_bytes += len(row.text) + HELD_ROW_OVERHEAD_BYTES
+            self._set_first(profile_id, row)
+        self._count(row, 1)
+
+    def _replace_last(self, profile_id: bytes, last: HeldRow, row: HeldRow) -> None:
+        self.held_bytes += len(row.text) - len(last.text)
+        if profile_id in self._behind:
+            self._behind[profile_id][-1] = row
+        else:
+            self._set_first(profile_id, row)
 
     def _pop(self, profile_id: bytes) -> HeldRow:
-        row = self._held.pop(profile_id)
+        """Take out the first row of an id."""
+        row = self._first(profile_id)
+        del self._held[profile_id]
         self._loose.pop(profile_id, None)
-        if row.following:
-            self._held[profile_id] = row.following
+        if behind := self._behind.pop(profile_id, None):
+            self._set_first(profile_id, behind[0])
             self._loose[profile_id] = row.hash
+            self._perhaps_free.add(profile_id)
+            if behind[1:]:
+                self._behind[profile_id] = behind[1:]
+        self._waiting = None
         self._changed.add(profile_id)
-        self.held_rows -= 1
-        self.held_bytes -= len(row.text) + HELD_ROW_OVERHEAD_BYTES
+        self._count(row, -1)
         return row
 
-    def _replace(self, held: HeldRow, text: bytes) -> None:
-        self.held_bytes += len(text) - len(held.text)
-        held.text = text
+    def _count(self, row: HeldRow, rows: int) -> None:
+        self.held_rows += rows
+        self.held_bytes += rows * (len(row.text) + HELD_ROW_OVERHEAD_BYTES)
 
-    def _held_hashes(self) -> Hashes:
-        return np.fromiter((row.hash for row in self._held.values()), dtype=np.uint64, count=len(self._held))
+    def _first(self, profile_id: bytes) -> HeldRow:
+        packed = self._held[profile_id]
+        line, hash_ = _LINE_AND_HASH.unpack_from(packed)
+        return HeldRow(profile_id + packed[_LINE_AND_HASH.size :], line, hash_)
+
+    def _set_first(self, profile_id: bytes, row: HeldRow) -> None:
+        self._held[profile_id] = _LINE_AND_HASH.pack(row.line, row.hash) + row.text[len(profile_id) :]
+        self._waiting = None
+
+    def _hashes(self, ids: Iterable[bytes]) -> Hashes:
+        """The hashes of held ids."""
+        return np.frombuffer(b"".join([self._held[profile_id][_HASH] for profile_id in ids]), dtype="<u8")
+
+
+def _parts(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """All of them, some at a time."""
+    each = iter(ids)
+    while some := list(islice(each, _LOOKED_THROUGH)):
+        yield some
 
 
 def _picked(rows: Rows, indexes: list[int]) -> list[tuple[bytes, HeldRow]]:

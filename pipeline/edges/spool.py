@@ -48,8 +48,8 @@ class Spool:
             )
         digest = hashlib.sha256()
         try:
-            write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8").tobytes()])
-            write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8").tobytes()])
+            write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
+            write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8", copy=False).data.cast("B")])
             write_durably(self.body(batch_id), _through(content.pieces, digest.update))
         except FatalError:
             # What made the writing fail may keep this from working too; the next start sweeps.

@@ -103,7 +103,7 @@ class Blind(Tracker):
 
     def cannot_carry(self, earlier: dict[bytes, bytes]) -> set[bytes]:
         """Ids of which the held row would fit in no batch with what it is to carry."""
-        sizes = {name: len(merge(text, self._held[name].text)) for name, text in earlier.items()}
+        sizes = {name: len(merge(text, self._first(name).text)) for name, text in earlier.items()}
         return {name for name, size in sizes.items() if size > self._max_row_bytes}
 
 
@@ -512,7 +512,7 @@ class Producer:
         for batch, _ in recovered.to_deliver:
             tracker.seal(batch.batch_id, self._store.body(batch.batch_id).hashes)
         for due in recovered.due:
-            tracker.settle(due.batch_id, self._store.body(due.batch_id).hashes)
+            tracker.seal(due.batch_id, self._store.body(due.batch_id).hashes)
             heapq.heappush(self._due, due)
         self._job.is_tracked = True
         held = [(name, *row) for name, rows in sorted(self._store.held[self._job.seq].items()) for row in rows]
@@ -619,7 +619,6 @@ class Producer:
             settled = self._job.settled.pop(0)
             if settled.state is not BatchState.SPLIT:
                 batch_id = settled.batch.batch_id
-                self._placer.tracker.settle(batch_id, self._store.body(batch_id).hashes)
                 due = Due(settled.release_at, batch_id, settled.may_be_applied, settled.failed_ids)
                 heapq.heappush(self._due, due)
         while self._due and self._due[0].release_at <= self._process.clock:

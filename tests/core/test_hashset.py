@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.hashset import HashSets, contains
+from pipeline.core.model import Hashes
 from tests.core.builders import hashes_of
 
 #: Some share their first bits with others, and the smallest and the largest there are.
@@ -24,7 +25,8 @@ STEPS = st.lists(st.one_of(st.none(), st.sets(HASHES, max_size=30)), max_size=12
 
 @given(STEPS, st.lists(HASHES, max_size=40), st.randoms(use_true_random=False))
 def test_sets_of_hashes_are_sets(steps: list[set[int] | None], others: list[int], draw: Random) -> None:
-    sets, model = HashSets(), dict[int, set[int]]()
+    # Sets of four and more are large.
+    sets, model = HashSets(index_power=3), dict[int, set[int]]()
     for number, known in enumerate(steps):
         if known is not None:
             sets.put(number, hashes_of(sorted(known)))
@@ -34,9 +36,19 @@ def test_sets_of_hashes_are_sets(steps: list[set[int] | None], others: list[int]
             sets.remove(gone)
             del model[gone]
         asked = hashes_of([*others, *(each for step in steps if step for each in step)])
-        union = set().union(*model.values())
-        assert sets.contain(asked).tolist() == [each in union for each in asked.tolist()]
+        assert sets.contain(asked).tolist() == are_in(asked, *model.values())
+        for place, each in model.items():
+            assert sets.are_in(place, asked).tolist() == are_in(asked, each)
         assert len(sets) == len(model)
+
+
+def are_in(asked: Hashes, *sets: set[int]) -> list[bool]:
+    """What a set says, of whose hashes the first 35 bits are kept if it is large."""
+    kept = [{each >> 29 for each in known} if len(known) >= 4 else known for known in sets]
+    return [
+        any((each >> 29 if len(whole) >= 4 else each) in known for whole, known in zip(sets, kept, strict=True))
+        for each in asked.tolist()
+    ]
 
 
 @given(st.sets(HASHES, max_size=40), st.lists(HASHES, max_size=40))
@@ -45,13 +57,15 @@ def test_a_sorted_array_is_a_set(known: set[int], others: list[int]) -> None:
     assert contains(hashes_of(sorted(known)), asked).tolist() == [each in known for each in asked.tolist()]
 
 
-def test_the_same_hashes_may_come_to_lie_in_another_array() -> None:
+def test_large_sets_keep_the_first_49_bits() -> None:
     sets = HashSets()
-    sets.put(1, hashes_of([5, 7]))
-    other = hashes_of([5, 7])
-    sets.put(1, other)
-    assert sets[1] is other
-    assert sets.contain(hashes_of([5, 6, 7])).tolist() == [True, False, True]
+    known = np.arange(100_000, dtype=np.uint64) << np.uint64(15)
+    sets.put(1, known)
+    one = hashes_of([0, 1])
+    for bit, is_kept in ((14, False), (15, True)):
+        others = known[-2:] + (one << np.uint64(bit))
+        assert sets.contain(others).tolist() == [True, not is_kept], bit
+        assert sets.are_in(1, others).tolist() == [True, not is_kept], bit
 
 
 def test_large_sets_grow_and_go() -> None:

@@ -2,7 +2,6 @@
 
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,26 +79,16 @@ def test_a_batch_that_is_not_in_flight_cannot_be_released() -> None:
         tracker.release(1)
 
 
-def test_a_settled_batch_stays_in_flight_until_it_is_released() -> None:
+def test_a_batch_stays_in_flight_until_it_is_released() -> None:
     tracker = tracker_of()
     seal(tracker, 1, "u1")
     seal(tracker, 2, "u2")
-    tracker.settle(1, np.sort(ids_of("u1")))
     assert flags(tracker, "u1", "u2") == [True, True]
     assert tracker.batches_in_flight == 2
     tracker.release(1)
     assert flags(tracker, "u1", "u2") == [False, True]
-    tracker.settle(2, np.sort(ids_of("u2")))
     tracker.release(2)
     assert (flags(tracker, "u1", "u2"), tracker.batches_in_flight) == ([False, False], 0)
-
-
-def test_a_batch_of_an_earlier_job_may_be_settled_without_having_been_sealed_here() -> None:
-    tracker = tracker_of()
-    tracker.settle(7, np.sort(ids_of("u1")))
-    assert flags(tracker, "u1", "u2") == [True, False]
-    tracker.release(7)
-    assert flags(tracker, "u1") == [False]
 
 
 def test_the_children_of_a_split_batch_hold_its_ids() -> None:
@@ -114,13 +103,12 @@ def test_the_children_of_a_split_batch_hold_its_ids() -> None:
     with pytest.raises(KeyError):
         tracker.release(1)
     assert released(tracker, 3) == [(row("u2", "2"), 3)]
-    tracker.settle(2, np.sort(ids_of("u1")))
     assert released(tracker, 2) == [(row("u1", "1"), 2)]
 
 
 HASH_SETS = st.sets(st.integers(1, 2**64 - 1) | st.integers(1, 20), max_size=10)
-#: The nth batch in flight is settled, released, or split.
-CHANGES = st.lists(st.tuples(st.sampled_from(["seal", "settle", "release", "split"]), st.integers(0, 9)), max_size=12)
+#: The nth batch in flight is released, or split.
+CHANGES = st.lists(st.tuples(st.sampled_from(["seal", "release", "split"]), st.integers(0, 9)), max_size=12)
 
 
 @given(st.lists(HASH_SETS, min_size=12, max_size=12), CHANGES, st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 25)))
@@ -133,9 +121,7 @@ def test_in_flight_is_a_set(sets: list[set[int]], changes: list[tuple[str, int]]
             tracker.seal(batch_id, hashes_of(sorted(hashes)))
         else:
             chosen = sorted(model)[place % len(model)]
-            if change == "settle":
-                tracker.settle(chosen, hashes_of(sorted(model[chosen])))
-            elif change == "release":
+            if change == "release":
                 del model[chosen]
                 tracker.release(chosen)
             else:
@@ -288,8 +274,6 @@ def test_rows_of_ids_in_flight_must_wait() -> None:
     assert must_wait(tracker, "u1") == [False]
     seal(tracker, 1, "u1")
     assert must_wait(tracker, "u2", "u1") == [False, True]
-    tracker.settle(1, ids_of("u1"))
-    assert must_wait(tracker, "u2", "u1") == [False, True]
     tracker.release(1)
     assert must_wait(tracker, "u2", "u1") == [False, False]
 
@@ -384,6 +368,7 @@ HELD_STEPS = st.lists(
 @given(HELD_STEPS)
 def test_what_was_written_down_restores_what_waits(steps: list[tuple[str, str, str, str]]) -> None:
     tracker = again = tracker_of(max_row_bytes=20)
+    seal(tracker, 1, "u1", "u2", "u3")
     written: dict[bytes, list[tuple[bytes, int]]] = {}
     free = rows_of([])
     for line, (what, profile_id, *cells) in enumerate(steps, 2):
@@ -393,7 +378,9 @@ def test_what_was_written_down_restores_what_waits(steps: list[tuple[str, str, s
         elif what == "carry" and profile_id.encode() in written:
             tracker.carry({profile_id.encode(): text})
         elif what == "free":
+            tracker.release(1)
             free = tracker.free()
+            seal(tracker, 1, "u1", "u2", "u3")
         elif what == "put_back":
             tracker.put_back(free, list(range(len(free))))
             free = rows_of([])
@@ -403,6 +390,7 @@ def test_what_was_written_down_restores_what_waits(steps: list[tuple[str, str, s
         lengths = [len(id_of(text)) for text, _ in held]
         again.restore(pack_rows([text for text, _ in held], lengths, [line for _, line in held], SALT))
         assert (again.held_rows, again.held_bytes) == (tracker.held_rows, tracker.held_bytes)
+    tracker.release(1)
     while found := freed(tracker):
         assert freed(again) == found
     assert again is tracker or freed(again) == []
@@ -439,17 +427,15 @@ def test_is_full_by_bytes() -> None:
 # Memory.
 
 
-def test_ten_batches_of_half_a_million_ids_within_100_mb(tmp_path: Path) -> None:
-    """As the product has them: each batch's hashes mapped from a file, and all of them in one array beside it."""
+def test_ten_batches_of_half_a_million_ids_within_50_mb() -> None:
     draw = np.random.default_rng(1)
     tracemalloc.start()
     try:
         tracker = tracker_of()
         for batch_id in range(10):
             hashes = np.sort(draw.integers(0, 2**64 - 1, 500_000, dtype=np.uint64))
-            hashes.tofile(tmp_path / f"{batch_id}.hashes")
-            tracker.seal(batch_id, np.memmap(tmp_path / f"{batch_id}.hashes", dtype=np.uint64, mode="r"))
-        tracker.must_wait(hashes)
+            tracker.seal(batch_id, hashes)
+        tracker.must_wait(hashes[:5_000])
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -457,21 +443,31 @@ def test_ten_batches_of_half_a_million_ids_within_100_mb(tmp_path: Path) -> None
     assert peak <= 100_000_000
 
 
-def test_settled_batches_take_no_memory_but_for_their_marks(tmp_path: Path) -> None:
-    hashes = np.arange(500_000, dtype=np.uint64)
-    hashes.tofile(tmp_path / "hashes")
-    tracker = tracker_of()
+def test_what_a_held_row_takes() -> None:
+    rows = rows_of([row(f"cust-{number:09}", "x" * 60) for number in range(20_000)])
+    seal(tracker := tracker_of(max_held_rows=10**6), 1, "u1")
     tracemalloc.start()
     try:
-        for batch_id in range(10):
-            mapped = np.memmap(tmp_path / "hashes", dtype=np.uint64, mode="r")
-            tracker.seal(batch_id, mapped)
-            tracker.settle(batch_id, mapped)
+        for first in range(0, len(rows), 100):
+            tracker.hold(rows, list(range(first, first + 100)))
+            tracker.take_changes()
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept <= 20_000_000
-    assert tracker.is_in_flight(hashes[:3]).all()
+    assert 0.75 * tracker.held_bytes < kept < tracker.held_bytes
+
+
+def test_a_row_held_for_a_hash_that_only_began_alike_is_free_when_the_batch_is_split() -> None:
+    """Of a large batch's hashes not all bits are kept; of its small children's they are."""
+    tracker = tracker_of()
+    hashes = np.arange(1, 100_001, dtype=np.uint64) << np.uint64(40)
+    tracker.seal(1, hashes)
+    alike = replace(rows_of([row("u1", "1")]), hashes=hashes[500:501] + np.uint64(1))
+    assert tracker.must_wait(alike.hashes).all()
+    tracker.hold(alike, [0])
+    assert freed(tracker) == []
+    tracker.split(1, {2: hashes[:1_000], 3: hashes[1_000:2_000]})
+    assert freed(tracker) == [(row("u1", "1"), 2)]
 
 
 def test_a_freed_row_of_one_id_does_not_let_a_row_of_another_with_the_same_hash_overtake() -> None:
