@@ -358,7 +358,7 @@ class Producer:
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The rows of a batch, by encoded id, under the header of this job's batches."""
         spool = self._job.spool
-        rows = spool.find_rows(batch_id, profile_ids)
+        rows = spool.find_rows(batch_id, profile_ids, self._job.state.ledger.salt)
         theirs, ours = spool.parameters(batch_id), self._checkpoint.parameters
         if theirs == ours:
             return rows

@@ -80,11 +80,13 @@ class Chunker:
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
+        order = np.argsort(self._hashes[: self.rows])
         content = BatchContent(
             pieces=list(self._pieces()),
             rows=self.rows,
             size_bytes=self.size_bytes,
-            hashes=np.sort(self._hashes[: self.rows]),
+            hashes=self._hashes[order],
+            starts=self._starts()[order],
             lines=self._lines[: self.rows].copy(),
         )
         self._start_anew()
@@ -171,6 +173,14 @@ class Chunker:
             yield self._replaced[number]
             written = end
         yield body[written : int(self._ends[self.rows])]
+
+    def _starts(self) -> Offsets:
+        """Where each row begins in the body."""
+        sizes = np.diff(self._ends[: self.rows + 1])
+        for number, row in self._replaced.items():
+            sizes[number] = len(row)
+        starts: Offsets = len(self._body_start) + np.cumsum(sizes) - sizes
+        return starts
 
     def _reserve(self, rows: int) -> None:
         """Make room for so many rows in the arrays."""

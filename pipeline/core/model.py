@@ -163,13 +163,15 @@ class BatchState(StrEnum):
 class BatchContent:
     """The rows of a sealed batch before they are written: n rows, `size_bytes` with header and `batch=`.
 
-    `pieces` joined are the body to POST. `hashes` (n,) are sorted; `lines` (n,) are in the order of the body.
+    `pieces` joined are the body to POST. `hashes` (n,) are sorted, and `starts` (n,) tell where in the body the row of
+    each of them begins; `lines` (n,) are in the order of the body.
     """
 
     pieces: list[bytes | memoryview]
     rows: int
     size_bytes: int
     hashes: Hashes
+    starts: Offsets
     lines: Offsets
 
 

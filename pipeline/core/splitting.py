@@ -1,11 +1,14 @@
 """Splits the body of a refused batch in two, to close in on the rows that Target will not take."""
 
 from math import sqrt
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.core.hashing import hash_ids
-from pipeline.core.model import BatchContent, Offsets
+from pipeline.core.model import BatchContent, Hashes, Offsets
+
+Numbers = TypeVar("Numbers", Offsets, Hashes)
 
 _LINE_FEED = ord("\n")
 _COMMA = ord(",")
@@ -40,14 +43,19 @@ def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchCo
     hashes = hash_ids(body, starts, id_lengths, salt)
     view = memoryview(body)
 
+    def of(each: Numbers, ranges: tuple[range, ...]) -> Numbers:
+        return np.concatenate([each[some.start : some.stop] for some in ranges])
+
     def part(*ranges: range) -> BatchContent:
         pieces = [view[int(starts[each[0]]) : int(ends[each[-1]])] for each in ranges if each]
+        sizes, order = of(ends - starts, ranges), np.argsort(of(hashes, ranges))
         return BatchContent(
             pieces=[view[:start], *pieces],
-            rows=sum(map(len, ranges)),
+            rows=len(order),
             size_bytes=start + sum(map(len, pieces)),
-            hashes=np.sort(np.concatenate([hashes[each.start : each.stop] for each in ranges])),
-            lines=np.concatenate([lines[each.start : each.stop] for each in ranges]),
+            hashes=of(hashes, ranges)[order],
+            starts=(start + np.cumsum(sizes) - sizes)[order],
+            lines=of(lines, ranges),
         )
 
     return part(taken), part(range(taken.start), range(taken.stop, len(ends)))

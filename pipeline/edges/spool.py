@@ -1,24 +1,30 @@
 """The spool: the bodies of sealed batches, so that every attempt sends the same bytes.
 
 Files are named by `batch_id`. `ID.body` is what is posted, `batch=` and header row included. `ID.lines` tells for each
-of its rows in order the line of the export it came from (int64, little endian). `ID.hashes` are the sorted hashes of
-its ids (uint64, little endian), mapped into memory while the batch is in flight. All are durable before the batch
-counts as sealed. All methods block: call them from a worker thread.
+of its rows in order the line of the export it came from (int64, little endian). `ID.ids` are the sorted hashes of its
+ids (uint64), and behind them, in the same order, where in the body the row of each begins (uint32). All are durable
+before the batch counts as sealed. All methods block: call them from a worker thread.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.hashing import hash_ids
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets
 from pipeline.core.splitting import split
 from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
 
-_KINDS = ("body", "lines", "hashes")
+_KINDS = ("body", "lines", "ids")
+_ID_BYTES = 12
+#: Read at once where a row is looked for, in bytes: most are shorter.
+_ROW_BYTES = 512
 
 
 class Spool:
@@ -39,8 +45,8 @@ class Spool:
     def write(self, batch_id: int, number: int, content: BatchContent, *, parent: int | None = None) -> Batch:
         """Make the content of a batch durable. Raises `FatalError` (74) where there is no room."""
         free = free_bytes(self._directory)
-        # Lines and hashes take 16 bytes a row.
-        if free - content.size_bytes - 16 * content.rows < self._min_free_bytes:
+        # Lines, hashes and starts take 20 bytes a row.
+        if free - content.size_bytes - 20 * content.rows < self._min_free_bytes:
             raise FatalError(
                 f"{self._directory} has {free:,} bytes free, and [state] min_free_bytes = {self._min_free_bytes:,} "
                 f"must stay free beside the next batch of {content.size_bytes:,}: make room and run again.",
@@ -49,7 +55,8 @@ class Spool:
         digest = hashlib.sha256()
         try:
             write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
-            write_durably(self._file(batch_id, "hashes"), [content.hashes.astype("<u8", copy=False).data.cast("B")])
+            hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4")
+            write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
             write_durably(self.body(batch_id), _through(content.pieces, digest.update))
         except FatalError:
             # What made the writing fail may keep this from working too; the next start sweeps.
@@ -60,8 +67,16 @@ class Spool:
 
     def hashes(self, batch_id: int) -> Hashes:
         """The sorted hashes of a batch's ids, mapped from the file."""
+        return self._ids(batch_id)[0]
+
+    def _ids(self, batch_id: int) -> tuple[Hashes, npt.NDArray[np.uint32]]:
+        """The sorted hashes of a batch's ids, and where the row of each begins; both mapped from the file."""
         try:
-            return np.memmap(self._file(batch_id, "hashes"), dtype="<u8", mode="r")
+            octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")
+            rows, rest = divmod(len(octets), _ID_BYTES)
+            if rest:
+                raise ValueError(f"{len(octets)} bytes are no whole number of ids")
+            return octets[: 8 * rows].view("<u8"), octets[8 * rows :].view("<u4")
         except (OSError, ValueError) as error:
             raise self._missing(batch_id, error) from error
 
@@ -88,9 +103,25 @@ class Spool:
         except OSError as error:
             raise self._missing(batch_id, error) from error
 
-    def find_rows(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
-        """The encoded rows (line feed included) of those encoded ids that the batch holds."""
-        return {profile_id: row for _, profile_id, row in self.rows(batch_id) if profile_id in profile_ids}
+    def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
+        """The encoded rows (line feed included) of those encoded ids that the batch holds; `salt` is their hashes'."""
+        ids = sorted(profile_ids)
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        asked = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
+        hashes, starts = self._ids(batch_id)
+        places = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
+        is_known = hashes[places] == asked
+        found = {}
+        try:
+            with self.body(batch_id).open("rb") as body:
+                for place in np.flatnonzero(is_known).tolist():
+                    row = _row_at(body.fileno(), int(starts[places[place]]))
+                    # Another id may have the same hash.
+                    if row.partition(b",")[0] == ids[place]:
+                        found[ids[place]] = row
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+        return found
 
     def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
         """The lines of the export that those encoded ids came from, as far as the batch holds them."""
@@ -140,6 +171,14 @@ class Spool:
             f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
             exit_code=ExitCode.DISK_OR_LEDGER,
         )
+
+
+def _row_at(descriptor: int, start: int) -> bytes:
+    """The row that begins at this byte of a body, with its line feed."""
+    size = _ROW_BYTES
+    while b"\n" not in (text := os.pread(descriptor, size, start)) and len(text) == size:
+        size *= 8
+    return text[: text.find(b"\n") + 1]
 
 
 def _through(

@@ -329,6 +329,9 @@ def test_take_and_seal_do_as_a_naive_model(case: Case, data: st.DataObject) -> N
             assert (content.rows, content.size_bytes) == (len(model.texts), model.size_bytes)
             assert content.lines.tolist() == model.lines
             assert content.hashes.tolist() == sorted(model.hashes)
+            body = b"".join(content.pieces)
+            in_order = [text for _, text in sorted(zip(model.hashes, model.texts, strict=True))]
+            assert [body[start:].partition(b"\n")[0] + b"\n" for start in content.starts] == in_order
             model = NaiveBatch(case.max_bytes, case.max_rows)
         first = taken.stop
 

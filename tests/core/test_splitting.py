@@ -32,6 +32,8 @@ def check_each(contents: tuple[BatchContent, ...], start: bytes = BODY_START) ->
         assert content.size_bytes == len(body)
         assert content.rows == len(content.lines) == len(content.hashes) == len(texts_of(content)) > 0
         assert content.hashes.tolist() == sorted(rows_of(texts_of(content)).hashes.tolist())
+        at_starts = [body[begin:].partition(b"\n")[0] + b"\n" for begin in content.starts]
+        assert rows_of(at_starts).hashes.tolist() == content.hashes.tolist()
 
 
 def test_two_rows() -> None:

@@ -13,15 +13,20 @@ from pipeline.core.model import Batch, BatchContent
 from pipeline.edges.spool import Spool
 from tests.support import names_in, read_only, small_disk
 
-#: The hashes must be sorted, not in the order of the rows.
-HASHES = [3, 2**63, 2**64 - 1]
-FILES_OF_ONE = ["00000001.body", "00000001.hashes", "00000001.lines"]
+SALT = 5
+FILES_OF_ONE = ["00000001.body", "00000001.ids", "00000001.lines"]
 BODY = b"batch=thirdPartyId,tier\na,1\nb%20c,\nd,%2C\n"
 LINES = [2, 5_000_000_000, 4]
 
 
 def content(body: bytes = BODY, lines: list[int] | None = None, *, pieces: int = 1) -> BatchContent:
     rows = lines or LINES
+    texts = body.splitlines(keepends=True)[1 : len(rows) + 1]
+    sizes = np.array([len(text) for text in texts], dtype=np.int64)
+    lengths = np.array([len(text.rstrip(b"\n").partition(b",")[0]) for text in texts], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    hashes = hash_ids(b"".join(texts), starts, lengths, SALT)
+    order = np.argsort(hashes)
     step = max(1, len(body) // pieces)
     parts: list[bytes | memoryview] = [
         memoryview(body)[start : start + step] if start else body[:step] for start in range(0, len(body), step)
@@ -30,7 +35,8 @@ def content(body: bytes = BODY, lines: list[int] | None = None, *, pieces: int =
         pieces=parts,
         rows=len(rows),
         size_bytes=len(body),
-        hashes=np.resize(np.array(HASHES, dtype=np.uint64), len(rows)),
+        hashes=hashes[order],
+        starts=(len(body.splitlines(keepends=True)[0]) + starts)[order],
         lines=np.array(rows, dtype=np.int64),
     )
 
@@ -129,10 +135,10 @@ class TestFind:
     def test_rows(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
         spool.write(1, 1, content())
-        assert spool.find_rows(1, {b"a", b"d", b"nobody"}) == {b"a": b"a,1\n", b"d": b"d,%2C\n"}
-        assert spool.find_rows(1, set()) == {}
+        assert spool.find_rows(1, {b"a", b"d", b"nobody"}, SALT) == {b"a": b"a,1\n", b"d": b"d,%2C\n"}
+        assert spool.find_rows(1, set(), SALT) == {}
         # The header row is none of them.
-        assert spool.find_rows(1, {b"batch=thirdPartyId", b"thirdPartyId"}) == {}
+        assert spool.find_rows(1, {b"batch=thirdPartyId", b"thirdPartyId"}, SALT) == {}
 
     def test_lines(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
@@ -142,13 +148,29 @@ class TestFind:
     def test_a_prefix_of_an_id_is_another_id(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
         spool.write(1, 1, content(b"batch=thirdPartyId,tier\naa,1\na,2\n", [2, 3]))
-        assert spool.find_rows(1, {b"a"}) == {b"a": b"a,2\n"}
+        assert spool.find_rows(1, {b"a"}, SALT) == {b"a": b"a,2\n"}
         assert spool.find_lines(1, {b"a"}) == {b"a": 3}
+
+    def test_rows_of_any_length_to_the_last_one(self, tmp_path: Path) -> None:
+        rows = [b"u%d,%s\n" % (size, b"x" * size) for size in (0, 1, 500, 508, 509, 510, 5_000, 100_000, 3)]
+        spool = spool_in(tmp_path)
+        spool.write(1, 1, content(b"batch=thirdPartyId,tier\n" + b"".join(rows), list(range(2, len(rows) + 2))))
+        ids = [row.partition(b",")[0] for row in rows]
+        assert spool.find_rows(1, {*ids}, SALT) == dict(zip(ids, rows, strict=True))
+
+    def test_another_id_with_the_same_hash_is_another_id(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        whole = content()
+        spool.write(1, 1, whole)
+        (other,) = content(b"batch=thirdPartyId,tier\nother,1\n", [2]).hashes
+        whole.hashes[1] = other
+        spool.write(1, 1, replace(whole, hashes=np.sort(whole.hashes)))
+        assert spool.find_rows(1, {b"other"}, SALT) == {}
 
     def test_in_a_batch_that_is_gone(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
         with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
-            spool.find_rows(1, {b"a"})
+            spool.find_rows(1, {b"a"}, SALT)
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
     def test_lines_of_a_batch_that_is_gone(self, tmp_path: Path) -> None:
@@ -164,7 +186,7 @@ def test_remove(tmp_path: Path) -> None:
     spool.write(2, 2, content())
     spool.remove(1)
     spool.remove(1)
-    assert names_in(directory) == ["00000002.body", "00000002.hashes", "00000002.lines"]
+    assert names_in(directory) == ["00000002.body", "00000002.ids", "00000002.lines"]
     assert spool.batch_ids() == {2}
     spool.remove(2)
     assert names_in(directory) == []
@@ -191,7 +213,7 @@ class TestSweep:
         (directory / "notes.txt").write_bytes(b"somebody's")
         assert spool.batch_ids() == {1, 2, 3, 5}
         spool.sweep(lambda batch_id: batch_id == 2)
-        assert names_in(directory) == ["00000002.body", "00000002.hashes", "00000002.lines", "notes.txt"]
+        assert names_in(directory) == ["00000002.body", "00000002.ids", "00000002.lines", "notes.txt"]
 
     def test_is_asked_for_each_batch_once(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
@@ -212,11 +234,12 @@ class TestRead:
     def test_hashes_are_as_written(self, tmp_path: Path) -> None:
         """Mapped from a file of 64-bit numbers, little endian, the largest among them."""
         spool = spool_in(tmp_path)
-        spool.write(1, 1, content())
-        assert spool.hashes(1).tolist() == HASHES
+        hashes = [3, 2**63, 2**64 - 1]
+        spool.write(1, 1, replace(content(), hashes=np.array(hashes, dtype=np.uint64)))
+        assert spool.hashes(1).tolist() == hashes
         assert isinstance(spool.hashes(1), np.memmap)
-        raw = (spool.body(1).parent / "00000001.hashes").read_bytes()
-        assert [int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)] == HASHES
+        raw = (spool.body(1).parent / "00000001.ids").read_bytes()
+        assert [int.from_bytes(raw[at : at + 8], "little") for at in range(0, 24, 8)] == hashes
 
     def test_lines(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
@@ -241,21 +264,19 @@ class TestRead:
     def test_hashes_that_are_damaged(self, tmp_path: Path, left: bytes) -> None:
         spool = spool_in(tmp_path)
         spool.write(1, 1, content())
-        (spool.body(1).parent / "00000001.hashes").write_bytes(left)
+        (spool.body(1).parent / "00000001.ids").write_bytes(left)
         with pytest.raises(FatalError, match=r"is damaged .*restore the state directory") as caught:
             spool.hashes(1)
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
 class TestHalves:
-    SALT = 5
-
     def split(self, directory: Path, rows: int) -> tuple[Spool, bytes, tuple[BatchContent, BatchContent]]:
         body = b"batch=thirdPartyId,tier\n" + b"".join(b"u%d,%%2C%d\n" % (n, n) for n in range(rows))
         whole = replace(content(body, [10 * n for n in range(rows)]), hashes=np.zeros(rows, dtype=np.uint64))
         spool = spool_in(directory)
         spool.write(1, 1, whole)
-        return spool, body, spool.split(1, self.SALT, range(rows // 2))
+        return spool, body, spool.split(1, SALT, range(rows // 2))
 
     @pytest.mark.parametrize("rows", [2, 3, 10, 101])
     def test_hold_the_rows_of_the_whole_between_them(self, tmp_path: Path, rows: int) -> None:
@@ -276,10 +297,10 @@ class TestHalves:
         for part, ids in zip(parts, (range(4), range(4, 9)), strict=True):
             names = [b"u%d" % n for n in ids]
             lengths = np.array([len(name) for name in names], dtype=np.int64)
-            expected = hash_ids(b"".join(names), np.cumsum(lengths) - lengths, lengths, self.SALT)
+            expected = hash_ids(b"".join(names), np.cumsum(lengths) - lengths, lengths, SALT)
             assert part.hashes.tolist() == sorted(expected.tolist())
 
     def test_a_batch_that_is_gone(self, tmp_path: Path) -> None:
         with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
-            spool_in(tmp_path).split(1, self.SALT, range(1))
+            spool_in(tmp_path).split(1, SALT, range(1))
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
