@@ -1,10 +1,14 @@
 """Reads an export and seals batches: the one task that places rows, so their order is nobody else's business.
 
 Freed rows are placed before new ones. Whatever it waits for, it waits with a bounded amount of rows in memory. Each
-seal makes durable, in one step, the batch and everything that a new process needs to go on behind it.
+seal makes durable, in one step, the batch and everything that a new process needs to go on behind it. While it is
+written down, the first rows of the next batch are placed: its ids are in flight from the moment it is closed, and one
+seal is durable before the next begins.
 """
 
+import asyncio
 import heapq
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import anyio
@@ -19,7 +23,7 @@ from pipeline.core.encoding import encode, rearrange
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Batch, BatchState, Rows, Settled
-from pipeline.core.placer import Placer
+from pipeline.core.placer import Placer, Seal
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
 from pipeline.edges.exports import Export, Identity, changed, open_export
@@ -32,6 +36,8 @@ log = structlog.get_logger()
 
 #: How often a producer that waits looks whether its job was abandoned (seconds).
 _LOOK_AROUND_S = 1.0
+#: So much of the next batch is placed while a seal is written down: the memory of both is not needed at once.
+_AHEAD = 0.25
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,8 +66,7 @@ async def produce(
         try:
             if job.record.checkpoint.has_ended:
                 producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed, settled)
-                await producer.begin(in_flight)
-                await producer.end()
+                await producer.run(in_flight, None)
             else:
                 await _read_and_place(job, courier, in_flight, sealed, settled)
         except InputError as error:
@@ -100,9 +105,7 @@ async def _read_and_place(
         checkpoint.columns_sent = source.plan.parameters
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
         producer = _make_producer(job, checkpoint.parameters, courier, sealed, settled)
-        await producer.begin(in_flight)
-        await producer.read(export, source)
-        await producer.end()
+        await producer.run(in_flight, (export, source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def _make_producer(
 
 
 class Producer:
-    """Places the rows of one job in batches: `begin`, then `read` what is left of the export, then `end`."""
+    """Places the rows of one job in batches."""
 
     def __init__(
         self,
@@ -159,13 +162,33 @@ class Producer:
         self._sealed = sealed
         self._settled = settled
         self._due: list[Due] = []
+        # The seal that is being written down, and the rows of its batch.
+        self._sealing: asyncio.Future[Batch | None] | None = None
+        self._sealing_rows = 0
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    async def begin(self, in_flight: InFlight) -> None:
+    async def run(self, in_flight: InFlight, rest: tuple[Export, RowSource] | None) -> None:
+        """Place what was held when an earlier process ended, then the rest of the export, then what is held still."""
+        try:
+            await self._begin(in_flight)
+            if rest is not None:
+                await self._read(*rest)
+            await self._end()
+        except InputError:
+            await self._finish_sealing()
+            raise
+        finally:
+            # What is written down is written down to its end; whatever went wrong, the first error is told.
+            if self._sealing is not None:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait([self._sealing])
+                self._sealing.exception()
+
+    async def _begin(self, in_flight: InFlight) -> None:
         """Hold back what is in flight, and place rows that were held when an earlier process ended and are free now."""
         job, tracker = self._job, self._placer.tracker
         for batch_id in in_flight.unsettled:
@@ -180,13 +203,15 @@ class Producer:
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
         await self._place_freed(tracker.free())
 
-    async def read(self, export: Export, source: RowSource) -> None:
+    async def _read(self, export: Export, source: RowSource) -> None:
         """Place all rows that are not placed yet. Raises `InputError` for too many rejects."""
         progress = self._job.progress
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             self._check_abandoned()
             await self._release_what_is_due()
+            if self._sealing is not None and (self._sealing.done() or self._placer.chunker.filled > _AHEAD):
+                await self._finish_sealing()
             await self._place_block(source, block)
             while self._placer.tracker.is_full:
                 await self._seal()
@@ -196,13 +221,14 @@ class Producer:
         self._judge_rejects(is_final=True)
         self._checkpoint.has_ended = True
 
-    async def end(self) -> None:
+    async def _end(self) -> None:
         """Seal what is open, and go on until no row is held any more."""
         self._job.progress.reading_is_done = True
         await self._seal(even_if_empty=True)
         while self._placer.tracker.held_rows:
             await self._wait_for_release("rows whose id is in an earlier batch wait for it")
             await self._seal()
+        await self._finish_sealing()
 
     async def _place_block(self, source: RowSource, block: Block) -> None:
         """Place the rows of a block, and count its records as far as their rows are placed."""
@@ -270,31 +296,40 @@ class Producer:
             )
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
-        """Make the open batch durable with all that belongs to it; with `even_if_empty` also where no row is open."""
+        """Close the open batch, and begin to make it durable; with `even_if_empty` also where no row is open."""
         if not self._placer.open_rows and not even_if_empty:
             return
-        job, progress = self._job, self._job.progress
+        await self._finish_sealing()
+        job, progress, checkpoint = self._job, self._job.progress, self._checkpoint
         if self._placer.open_rows:
             await self._courier.make_room()
-        seal = self._placer.seal()
-        content, held, released = seal.content, seal.held, seal.released
-        batch, overtaken, hashes = None, {}, None
-        if content:
+        seal, numbers = self._placer.seal(), (0, 0)
+        if seal.content:
+            numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
+            self._sealing_rows = seal.content.rows
+            self._placer.tracker.seal(numbers[0], seal.content.hashes)
+        checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
+        if progress.bytes_read:
+            checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
+        # The counts go on meanwhile.
+        self._sealing = asyncio.ensure_future(self._write_down(seal, numbers, deepcopy(checkpoint)))
+
+    async def _write_down(self, seal: Seal, numbers: tuple[int, int], checkpoint: Checkpoint) -> Batch | None:
+        """Make durable, in one step, what a seal closed: the batch, by its `batch_id` and number, and all beside it."""
+        job = self._job
+        batch, overtaken = None, {}
+        if seal.content:
             # A full batch is the most that is in memory: what is free besides is not needed for it.
             await run_sync(give_back)
-            batch_id = job.state.ledger.allot_batch_id()
-            batch = await job.state.call(job.spool.write, batch_id, job.progress.allot_number(), content)
-            hashes = content.hashes
-            overtaken = await job.state.call(job.state.overtaken_by, hashes)
+            batch = await job.state.call(job.spool.write, *numbers, seal.content)
+            overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+        held, released = seal.held, seal.released
         # The body is in the spool, and needs no memory any more.
-        del seal, content
-        self._checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
-        if progress.bytes_read:
-            self._checkpoint.digest_bytes, self._checkpoint.digest = progress.bytes_read, progress.sha256
+        del seal
         await job.state.call(
             job.state.ledger.seal,
             job.record,
-            self._checkpoint,
+            checkpoint,
             batch,
             held=held,
             released=released,
@@ -303,10 +338,18 @@ class Producer:
         for batch_id in released:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
-        if batch and hashes is not None:
-            self._placer.tracker.seal(batch.batch_id, hashes)
-            await run_sync(give_back)
-            progress.sealed[batch.batch_id] = batch
+        await run_sync(give_back)
+        return batch
+
+    async def _finish_sealing(self) -> None:
+        """Wait until the latest seal is durable, and let its batch be delivered."""
+        if self._sealing is None:
+            return
+        # Cancelled or not, it goes on: `run` waits for it.
+        batch = await asyncio.shield(self._sealing)
+        self._sealing, self._sealing_rows = None, 0
+        if batch:
+            self._job.progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             await self._sealed.send(batch)
@@ -320,6 +363,7 @@ class Producer:
 
     async def _wait_for_release(self, why: str) -> None:
         """Wait until at least one batch is released, or one more is settled."""
+        await self._finish_sealing()
         if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         self._job.progress.waiting = why
@@ -368,4 +412,4 @@ class Producer:
     def _count_unplaced(self) -> None:
         tracker = self._placer.tracker
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + self._sealing_rows

@@ -60,6 +60,11 @@ class Chunker:
         self._replaced: dict[int, bytes] = {}
         self._table.clear()
 
+    @property
+    def filled(self) -> float:
+        """How near the open batch is to one of its caps: 0.0 empty, 1.0 full."""
+        return max(self.size_bytes / self._max_bytes, self.rows / self._max_rows)
+
     def take(self, rows: Rows, first: int, is_in_flight: Flags) -> Taken:
         """Take rows from row `first` on until one does not fit; with `stop == first` not even one did.
 

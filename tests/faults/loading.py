@@ -193,7 +193,7 @@ def check_left_over(state: Path) -> None:
         latest = record.latest
         if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.failed_ids):
             wanted.add(record.batch.batch_id)
-    kinds = ("body", "lines", "hashes")
+    kinds = ("body", "lines", "ids")
     expected = {f"{batch_id:08d}.{kind}" for batch_id in wanted for kind in kinds}
     assert {file.name for file in (state / "spool").iterdir()} == expected
 
