@@ -29,6 +29,7 @@ from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
 from pipeline.stopping import Stop
+from pipeline.vitals import heart_beating
 
 log = structlog.get_logger()
 
@@ -62,7 +63,8 @@ async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch:
             stop = Stop(state, clock, settings.service.grace_s)
             beside = [stop.end_job, *([watch] if watch else [])]
             runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
-            return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
+            async with heart_beating(state, clock, lambda: runner.running.record.job_id if runner.running else None):
+                return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
 
 
 class Service:
