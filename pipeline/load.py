@@ -11,6 +11,7 @@ a job that was cut off is gone on with first, and a crash is only an untidy way 
 row read is in exactly one class when it has ended, and the report says so.
 """
 
+import gc
 import math
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -187,7 +188,11 @@ class Runner:
         """Run a job from where it stands to its end; with `error` it has none but to be reported."""
         # All that is logged on the way, by whichever task, names the job.
         with bound_contextvars(job=record.job_id):
-            return await self._run_record(record, error)
+            report = await self._run_record(record, error)
+        # A job leaves circles of tasks and callbacks behind, and in them arrays and mapped files, deleted by now. Left
+        # to itself, the collector finds them many jobs later.
+        gc.collect()
+        return report
 
     async def _run_record(self, record: JobRecord, error: PipelineError | None) -> Report:
         state, clock = self._state, self._clock
