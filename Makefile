@@ -2,13 +2,16 @@
 PYTHON ?= python3
 ROWS ?= 2000000
 N ?= 200
+MINUTES ?= 30
+ENGINE ?=
+BASE ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 # A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test soak image lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -26,6 +29,7 @@ test: dev ## run all tests
 check: dev ## format, lint, types, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/mypy
 	@$(BIN)/pytest
 
@@ -54,6 +58,12 @@ step-test: dev ## kill a load at each write, fsync and rename in turn (needs str
 
 fault-test: dev ## N seeded loads under random faults
 	@$(BIN)/python -m tests.faults.plans --loads $(N)
+
+soak: dev ## serve for MINUTES under faults and restarts: nothing may grow, and every row is accounted for
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
+image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
+	@$(BIN)/python -m tests.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
 
 lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.lock

@@ -35,6 +35,7 @@ superseded    a row merged into a later row of its id; its non-empty cells live 
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 checkpoint    how far a job had come at its latest seal
 ledger        the durable facts: SQLite in the state directory
+heartbeat     the file by which `serve` shows that it lives
 
 Where to start reading: `pipeline/load.py` (`pipeline/service.py` runs it for what is dropped), then `pipeline/core`
 in the order the data flows: framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.

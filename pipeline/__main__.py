@@ -1,11 +1,27 @@
 """The entry point of the `profile-pipeline` command."""
 
 import gc
+import os
+import signal
+import sys
+from pathlib import Path
 from typing import NoReturn
+
+#: What ends a process by SIGTERM, as shells and containers count.
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> NoReturn:
     """Run the command line."""
+    match sys.argv[1:]:
+        case ["health", "--config", config]:
+            # A probe, every few seconds: it does not wait for what all other commands need.
+            from pipeline.health import main as health
+
+            health(Path(config))
+    if os.getpid() == 1:
+        # The first process of a container: to it, a signal that nobody catches yet would mean nothing.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
     # What is imported stays: looking for garbage in it again and again took a quarter of the start-up.
     gc.disable()
     from pipeline.cli import main as command_line

@@ -254,6 +254,6 @@ def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
     return {
         "exports": len(jobs),
         "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
-        "rows": sum(report.get("rows", {}).get("read", 0) for report in reports),
+        "read": sum(report.get("rows", {}).get("read", 0) for report in reports),
         "confirmed": sum(report.get("rows", {}).get("confirmed", 0) for report in reports),
     }

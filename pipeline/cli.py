@@ -271,6 +271,14 @@ def serve(
 
 
 @app.command()
+def health(config: ConfigFile) -> None:
+    """For probes: exit 0 if a process serves and its loop turns, else 1; one line says how it is."""
+    from pipeline.health import main as look
+
+    look(config)
+
+
+@app.command()
 def prune(
     config: ConfigFile,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,  # noqa: FBT002

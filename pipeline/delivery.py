@@ -11,6 +11,7 @@ from datetime import datetime
 import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
+from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.lifecycle import (
@@ -175,6 +176,8 @@ class Courier:
         body = self._job.spool.body(batch.batch_id)
         outcome = await self._target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
         fact = attempt_fact(outcome)
+        if isinstance(fact, RefusedAs):
+            fact = replace(fact, message=await self._discreet(batch, fact.message))
         life = await self._record(batch, life, fact)
         self._job.progress.posting.discard(batch.batch_id)
         if isinstance(fact, Taken):
@@ -182,7 +185,13 @@ class Courier:
             self._window.note_accepted(post_number, self._job.clock.utc_now())
             self._seen_accepted.add(batch.batch_id)
             self._job.progress.accepted.add(batch.batch_id)
-            log.info("batch_accepted", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
+            log.info(
+                "batch_accepted",
+                batch=batch.number,
+                attempt=life.attempts,
+                rows=batch.rows,
+                bytes=batch.size_bytes,
+            )
             return life, 0.0
         self._window.forget(post_number)
         if not life.may_be_applied:
@@ -223,16 +232,20 @@ class Courier:
                     self._window.note_complete(life.post_number, life.status_url)
                 return await self._seen(batch, life, seen_complete(batch.rows, outcome))
             case Stuck():
-                log.warning("batch_stuck", batch=batch.number)
+                log.warning("batch_stuck", batch=batch.number, attempt=life.attempts)
                 return await self._seen(batch, life, SeenStuck())
             case StatusLost(why):
                 now = self._job.clock.utc_now()
                 await self._remember(self._window.note_lost(now - await self._accepted_at(batch), now))
-                return await self._seen(batch, life, GivenUp(why))
+                return await self._seen(batch, life, GivenUp(await self._discreet(batch, why)))
             case Unauthorized():
                 raise _token_refused(outcome)
         why = f"not complete {self._job.settings.settle.deadline_s:,.0f} s after it was accepted"
         return await self._seen(batch, life, GivenUp(why))
+
+    async def _discreet(self, batch: Batch, message: str) -> str:
+        """What Target says of a batch, so that it can be logged and reported."""
+        return await run_sync(self._job.spool.discreet, batch.batch_id, message)
 
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
@@ -321,6 +334,7 @@ class Courier:
         log.info(
             "batch_settled",
             batch=batch.number,
+            attempt=life.attempts,
             state=settled.state.value,
             confirmed=settled.confirmed,
             failed=settled.failed,

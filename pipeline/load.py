@@ -11,6 +11,7 @@ a job that was cut off is gone on with first, and a crash is only an untidy way 
 row read is in exactly one class when it has ended, and the report says so.
 """
 
+import gc
 import math
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from pipeline.claims import check_claim, complete_claims, next_job
 from pipeline.core.checkpoint import Checkpoint
@@ -184,6 +186,15 @@ class Runner:
 
     async def run(self, record: JobRecord, error: PipelineError | None = None) -> Report:
         """Run a job from where it stands to its end; with `error` it has none but to be reported."""
+        # All that is logged on the way, by whichever task, names the job.
+        with bound_contextvars(job=record.job_id):
+            report = await self._run_record(record, error)
+        # A job leaves circles of tasks and callbacks behind, and in them arrays and mapped files, deleted by now. Left
+        # to itself, the collector finds them many jobs later.
+        gc.collect()
+        return report
+
+    async def _run_record(self, record: JobRecord, error: PipelineError | None) -> Report:
         state, clock = self._state, self._clock
         started = clock.monotonic()
         if record.retry_of:
@@ -207,7 +218,6 @@ class Runner:
         job.progress.is_abandoned = job.progress.is_abandoned or (latest is not None and latest.is_abandoned)
         log.info(
             "load_started",
-            job=record.job_id,
             export=shown(job.export.name),
             at_line=job.record.checkpoint.position.line,
         )
@@ -245,7 +255,22 @@ class Runner:
         if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
             # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
             self._refusals = Refusals()
-        log.info("load_finished", job=record.job_id, state=report["state"], seconds=report["seconds"])
+        rows = report["rows"]
+        log.info(
+            "load_finished",
+            state=report["state"],
+            exit_code=report["exit_code"],
+            error=report["error"],
+            read=rows["read"],
+            confirmed=rows["confirmed"],
+            superseded=rows["superseded"],
+            rejected=rows["rejected"],
+            empty=rows["empty"],
+            failed=rows["failed"],
+            unconfirmed=rows["unconfirmed"],
+            unsent=rows["unsent"],
+            seconds=report["seconds"],
+        )
         return report
 
     async def _run(self, job: Job, target: Target, recovered: Recovered) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from anyio import CancelScope
 from anyio.to_thread import run_sync
 
@@ -18,6 +19,8 @@ from pipeline.edges.mailbox import Mailbox, Request
 from pipeline.edges.state import State
 from pipeline.job import Job, unknown_job
 from pipeline.retrying import begin_retry
+
+log = structlog.get_logger()
 
 #: How often the holder looks for requests (seconds).
 LOOK_EVERY_S = 0.5
@@ -91,6 +94,7 @@ async def _answer(
         answer: dict[str, Any] = {"ok": True, "told": told}
     except PipelineError as error:
         answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
+    log.info("request_answered", command=request.command, job=request.job, ok=answer["ok"])
     await state.call(mailbox.answer, request, answer)
 
 

@@ -29,6 +29,7 @@ from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
 from pipeline.stopping import Stop
+from pipeline.vitals import heart_beating
 
 log = structlog.get_logger()
 
@@ -62,7 +63,8 @@ async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch:
             stop = Stop(state, clock, settings.service.grace_s)
             beside = [stop.end_job, *([watch] if watch else [])]
             runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
-            return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
+            async with heart_beating(state, clock, lambda: runner.running.record.job_id if runner.running else None):
+                return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
 
 
 class Service:
@@ -103,15 +105,15 @@ class Service:
             try:
                 await self._intake.look()
             except FatalError as error:
-                await self._bear(error, "signals_not_looked_for")
+                await self._bear(error)
+                log.warning("signals_not_looked_for", why=str(error))
             await self._clock.sleep(self._settings.drop.poll_s)
 
-    async def _bear(self, error: FatalError, event: str) -> None:
+    async def _bear(self, error: FatalError) -> None:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
         if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
             raise error
         await self._state.call(self._state.ledger.jobs, unfinished_only=True)
-        log.warning(event, why=str(error))
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._stop.is_asked.is_set():
@@ -165,7 +167,15 @@ class Service:
             return
         jobs = await self._state.call(self._state.ledger.jobs_of_drop, record.claim.drop)
         if told := ended_drop(jobs):
-            log.info("drop_finished", drop=record.claim.drop, signal=shown(record.claim.signal), **told)
+            log.info(
+                "drop_finished",
+                drop=record.claim.drop,
+                signal=shown(record.claim.signal),
+                exports=told["exports"],
+                not_done=told["not_done"],
+                read=told["read"],
+                confirmed=told["confirmed"],
+            )
 
     async def _pause(self, code: ExitCode, report: Report, tried: tuple[Any, bool]) -> None:
         """Wait until the reason for which a job could not be finished may be gone.

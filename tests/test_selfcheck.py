@@ -1,6 +1,7 @@
 """The self-check against real files and real servers on the loopback interface."""
 
 import asyncio
+import os
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import trustme
 
 from pipeline.selfcheck import MAX_TOKEN_BYTES, Finding, check
 from pipeline.settings import Settings, load_settings
+from tests.support import NOBODY
 
 #: Nobody listens on port 1 of the loopback interface.
 CLOSED = "http://127.0.0.1:1"
@@ -137,6 +139,17 @@ class TestToken:
     async def test_good(self, tmp_path: Path, content: bytes) -> None:
         found = await self.check(tmp_path, content)
         assert found == Finding("[target] token_file", "ok", f"{tmp_path / 'token'} holds a token")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    @pytest.mark.parametrize(("mode", "verdict"), [(0o440, "ok"), (0o444, "warning")])
+    async def test_of_somebody_else_and_read_by_its_group(self, tmp_path: Path, mode: int, verdict: str) -> None:
+        """So Kubernetes gives secrets to those who are not root."""
+        file = tmp_path / "token"
+        file.write_bytes(b"abc")
+        file.chmod(mode)
+        os.chown(file, NOBODY, os.getegid())
+        found = await finding(settings_with(tmp_path, token_file=str(file)), "[target] token_file")
+        assert found.verdict == verdict
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
     async def test_others_can_read_it(self, tmp_path: Path, mode: int) -> None:

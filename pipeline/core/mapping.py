@@ -140,6 +140,13 @@ def _suggestion(column: str) -> str:
 
 
 def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, str]) -> None:
+    if id_column not in header and not set(columns) & set(header) and any(map(_looks_like_a_value, header)):
+        # What is no header is a row, and a row is quoted nowhere.
+        raise InputError(
+            f"the id column {id_column!r} is not in the first line, of which {len(header)} fields look like those of a "
+            "row: has the export a header line? (They are not shown here.)",
+            line=1,
+        )
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         places = ", ".join(str(n) for n, column in enumerate(header, 1) if column == twice[0])
@@ -156,6 +163,11 @@ def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, s
             f"{_names(missing)} listed under [export] columns but not in the header, which has {_listed(header)}.",
             line=1,
         )
+
+
+def _looks_like_a_value(field: str) -> bool:
+    """A mail address, a number, a date, an id: nobody calls a column so."""
+    return "@" in field or re.search(r"\d{3}", field) is not None or (bool(field) and not re.search(r"[^\W\d_]", field))
 
 
 def _listed(header: Sequence[str]) -> str:

@@ -32,11 +32,7 @@ def lock(directory: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise disk_error(error, f"cannot open {path}") from error
     try:
-        for tried in range(_TRIES):
-            if _try(descriptor, fcntl.LOCK_EX):
-                break
-            time.sleep(_BETWEEN_S if tried < _TRIES - 1 else 0)
-        else:
+        if not take(descriptor):
             raise FatalError(
                 f"{what} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
                 exit_code=ExitCode.ALREADY_RUNNING,
@@ -61,7 +57,7 @@ def holder(state: Path) -> str | None:
     except OSError as error:
         raise disk_error(error, f"cannot open {state / 'lock'}") from error
     try:
-        return None if _try(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
+        return None if is_free(descriptor) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
 
@@ -74,6 +70,20 @@ def held_since(state: Path) -> datetime | None:
         return None
     except OSError as error:
         raise disk_error(error, f"cannot look at {state / 'lock'}") from error
+
+
+def take(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False if another process holds it."""
+    for tried in range(_TRIES):
+        if _try(descriptor, fcntl.LOCK_EX):
+            return True
+        time.sleep(_BETWEEN_S if tried < _TRIES - 1 else 0)
+    return False
+
+
+def is_free(descriptor: int) -> bool:
+    """Whether no process holds an open file; it must be closed soon, as looking holds it for a moment."""
+    return _try(descriptor, fcntl.LOCK_SH)
 
 
 def _try(descriptor: int, kind: int) -> bool:

@@ -10,11 +10,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.core.discretion import discreet
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.hashing import hash_ids
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets
@@ -160,6 +162,16 @@ class Spool:
         for batch_id in self.batch_ids():
             if not keep(batch_id):
                 self.remove(batch_id)
+
+    def discreet(self, batch_id: int, message: str) -> str:
+        """A message of Target's about a batch, without what stands in the rows of the batch."""
+        try:
+            with self.body(batch_id).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
+                # The header is no row; its line feed stands before the first one.
+                rows_at = body.find(b"\n")
+                return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
+        except (OSError, ValueError) as error:
+            raise self._missing(batch_id, error) from error
 
     def _file(self, batch_id: int, kind: str) -> Path:
         return self._directory / f"{batch_id:08d}.{kind}"

@@ -1,14 +1,18 @@
 """The log: one event a line, JSON with stable snake_case names, or readable lines on a terminal.
 
-It never holds row content, ids or the token.
+It never holds row content, ids or the token. That is why the text of an exception that is not ours is left out, and why
+tracebacks show no values: either may quote a row.
 """
 
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import orjson
 import structlog
+
+from pipeline.core.errors import PipelineError
 
 
 class _CurrentStderr:
@@ -27,11 +31,10 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
+        structlog.processors.ExceptionRenderer(_without_values),
+        # Colours are for eyes, also where somebody asked for readable lines in a file.
+        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=sys.stderr.isatty()) if is_terminal else _as_json,
     ]
-    if is_terminal:
-        processors.append(structlog.dev.ConsoleRenderer(pad_event_to=20))
-    else:
-        processors += [structlog.processors.format_exc_info, _as_json]
     stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
     structlog.configure(
         processors=processors,
@@ -39,6 +42,25 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_values(exc_info: Any) -> str:
+    """Where it happened and what kind it was, for it and all that led to it."""
+    return "\n".join(_places(exc_info[1]))
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _places(cause)
+        yield "which led to:"
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"  {frame.filename}, line {frame.lineno}, in {frame.name}"
+    yield type(error).__qualname__ + (f": {error}" if isinstance(error, PipelineError) else "")
+    if isinstance(error, BaseExceptionGroup):
+        for number, part in enumerate(error.exceptions, 1):
+            yield f"part {number} of {len(error.exceptions)}:"
+            yield from _places(part)
 
 
 def _as_json(_: object, __: str, event: dict[str, Any]) -> str:

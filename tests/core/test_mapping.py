@@ -124,6 +124,13 @@ def test_the_kind_of_the_ids_is_in_the_header_row() -> None:
 HEADER_21 = [f"c{number}" for number in range(21)]
 
 
+@pytest.mark.parametrize("row", [["MARK", "a@b"], ["MARK", "MARK", "2026-11-24"], ["MARK123"], ["MARK", "12,5"]])
+def test_a_row_in_place_of_the_header_is_not_quoted(row: list[str]) -> None:
+    with pytest.raises(InputError, match="has the export a header line") as raised:
+        plan_columns(row, id_column="id", id_kind="pcId", columns={"tier": "tier"}, unlisted="stop")
+    assert "MARK" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("header", "columns", "unlisted", "words"),
     [
@@ -132,6 +139,9 @@ HEADER_21 = [f"c{number}" for number in range(21)]
         (["key", "a"], {}, "send", ["'id' is not in the header, which has 'key', 'a'", "id_column", "delimiter"]),
         ([" id", "a"], {}, "send", ["'id' is not in the header, which has ' id', 'a'"]),
         (HEADER_21, {}, "send", ["'c19' and 1 more"]),
+        (["key", "street2", "ltv 24"], {}, "send", ["which has 'key', 'street2', 'ltv 24'"]),
+        (["key", ""], {}, "send", ["which has 'key', ''"]),
+        (["key", "a123"], {"key": "k"}, "send", ["which has 'key', 'a123'"]),
         (["id", "a"], {"b": "b"}, "ignore", ["column 'b' is listed under [export] columns but not in the header"]),
         (["id", "a"], {"b": "b", "c": "c"}, "send", ["columns 'b', 'c' are listed"]),
         (["id", "a", "My b"], {}, "stop", ["columns 'a', 'My b' are not listed", 'a = "a"', 'unlisted = "ignore"']),

@@ -41,7 +41,7 @@ class TestDrain:
             assert len(drop.reports()) == 8
             assert drop.left() == ["not-signalled.csv"]
             (told,) = [event for event in events(done, "drop_finished") if event["signal"] == "e/_SUCCESS"]
-            assert (told["exports"], told["not_done"], told["rows"], told["confirmed"]) == (2, 0, 2, 2)
+            assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (2, 0, 2, 2)
             assert done.out == ""
 
     async def test_hostile_names(self, tmp_path: Path) -> None:

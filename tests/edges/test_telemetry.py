@@ -10,6 +10,7 @@ import orjson
 import pytest
 import structlog
 
+from pipeline.core.errors import FatalError
 from pipeline.edges.telemetry import configure_logging
 from pipeline.sandbox import Fault, FaultPlan
 from tests.support import deliver
@@ -43,15 +44,32 @@ def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert second["text"] == "a\nb\u2028c"
 
 
-def test_an_exception_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(is_terminal=False)
+def fail(value: str) -> None:
     try:
-        raise ValueError("what was wrong")
-    except ValueError:
+        int(value)
+    except ValueError as error:
+        group = ExceptionGroup(f"with {value}", [KeyError(value), FatalError("the disk is full")])
+        raise group from error
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_an_exception_shows_places_and_no_values(capsys: pytest.CaptureFixture[str], is_terminal: bool) -> None:
+    configure_logging(is_terminal=is_terminal)
+    try:
+        fail("MARK")
+    except ExceptionGroup:
         structlog.get_logger().exception("internal_error")
-    (line,) = logged(capsys.readouterr().err)
-    assert "ValueError: what was wrong" in line["exception"]
-    assert "exc_info" not in line
+    said = capsys.readouterr().err
+    assert "MARK" not in said
+    assert "\x1b" not in said, "nobody sees colours in a file"
+    if not is_terminal:
+        (line,) = logged(said)
+        assert "exc_info" not in line
+        said = line["exception"]
+    for told in ("ValueError", "which led to:", "ExceptionGroup", "part 1 of 2:\nKeyError\n", "the disk is full"):
+        assert told in said
+    assert f"{__file__}, line " in said
+    assert ", in fail\n" in said
 
 
 def test_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ The sandbox cannot be made to: what it refuses for what is in it, the pipeline n
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 from aiohttp import web
 
@@ -21,13 +23,15 @@ class RefusingTarget:
     """`profiles` are as the accepted batches set them; with `refuses_all` there is nothing that is accepted.
 
     With `refuses_all_after` nothing is after so many batches, with `refuses_first` the first so many are not.
-    `refused_rows` are the rows of each refused one.
+    `refused_rows` are the rows of each refused one. With `quotes_rows` the message quotes the last row, as it was sent
+    and what it means.
     """
 
     base_url: str = ""
     refuses_all: bool = False
     refuses_all_after: int | None = None
     refuses_first: int = 0
+    quotes_rows: bool = False
     refused_rows: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -45,7 +49,9 @@ class RefusingTarget:
         body = (await request.read()).decode()
         if self._refuses(body):
             self.refused_rows.append(body.count("\n") - 1)
-            return _xml(f"<success>false</success><message>{MESSAGE}</message>")
+            row = body.splitlines()[-1]
+            quoted = escape(f": {row} ({unquote(row)}).") if self.quotes_rows else ""
+            return _xml(f"<success>false</success><message>{MESSAGE}{quoted}</message>")
         header, *rows = body.removeprefix("batch=").splitlines()
         names = header.split(",")[1:]
         for row in rows:
