@@ -82,8 +82,9 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_boolean(cls, value: object) -> object:
-        if isinstance(value, bool):
+    def _no_boolean(cls, value: object, info: ValidationInfo) -> object:
+        field = info.field_name and cls.model_fields.get(info.field_name)
+        if isinstance(value, bool) and not (field and field.annotation is bool):
             raise ValueError("no key takes true or false")  # which would else count as 1 and 0
         return value
 
