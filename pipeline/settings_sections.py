@@ -370,7 +370,11 @@ class DropSettings(Section):
         "complete. A file _SUCCESS in a subdirectory is a signal always.",
     )
     poll_s: float = Field(
-        5.0, gt=0, le=3_600, description="Seconds between looks for signals; looking works on every file system."
+        5.0,
+        gt=0,
+        le=3_600,
+        description="Seconds between looks for signals; looking works on every file system, and "
+        "where the system tells of new files there is a look at once besides.",
     )
     signal_wait_s: float = Field(
         900.0,
