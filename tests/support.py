@@ -132,6 +132,7 @@ def assert_report_is_kept(report: Mapping[str, Any], folder: Path) -> None:
         assert not kept.exists()
     else:
         assert orjson.loads(kept.read_bytes()) == report
+        assert f"{report['rows']['read']:,}</td>" in (folder / "report.html").read_text()
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
