@@ -14,7 +14,7 @@ _LOOK_AGAIN_S = 0.5
 
 
 class Follower:
-    """Follows the batches of a run, each for `deadline_s` at most."""
+    """Follows the batches of a run, each for `deadline_s` at most; time in which a window pauses is not counted."""
 
     def __init__(self, plan: PollPlan, calls: CallQueue, clock: Clock, *, deadline_s: float) -> None:
         self._plan = plan
@@ -39,7 +39,7 @@ class Follower:
             age = self._clock.monotonic() - posted_at
             match outcome:
                 case Complete():
-                    if is_age_known and was_answered:
+                    if is_age_known and was_answered and not self._has_paused(posted_at + (asked_at or 0.0)):
                         self._plan.note_complete(asked_at, age)
                     return outcome
                 case Stuck() | StatusLost() | Unauthorized(is_final=True):
@@ -48,13 +48,21 @@ class Follower:
             if was_answered:
                 self._plan.note_incomplete(age)
             asked_at = age
-            if age >= self._deadline_s:
+            if age >= self._deadline_age(posted_at):
                 return None
 
     async def _until_due(self, posted_at: float, asked_at: float | None) -> None:
         while True:
             age = self._clock.monotonic() - posted_at
-            due = min(self._plan.next_age(asked_at, self._calls.pressure), self._deadline_s)
+            due = min(self._plan.next_age(asked_at, self._calls.pressure), self._deadline_age(posted_at))
             if age >= due:
                 return
             await self._clock.sleep(min(due - age, max(_LOOK_AGAIN_S, _LOOK_AGAIN_SHARE * age)))
+
+    def _deadline_age(self, posted_at: float) -> float:
+        """The age at which a batch is given up, as far as can be told now."""
+        return self._deadline_s + self._calls.windows.paused_s(posted_at)
+
+    def _has_paused(self, since: float) -> bool:
+        """Whether nobody could ask for a while since then: a batch was complete who knows when before it was seen."""
+        return self._calls.windows.paused_s(since) > 0

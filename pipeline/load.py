@@ -42,6 +42,7 @@ from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.state import State, open_state
 from pipeline.edges.target import Endpoint, Target, connect
+from pipeline.edges.windows import Windows
 from pipeline.following import Follower
 from pipeline.job import Job, new_job_id
 from pipeline.producer import abandoned, produce
@@ -52,6 +53,7 @@ from pipeline.requests import answer_requests, until_resumed
 from pipeline.retrying import rows_left
 from pipeline.settings import Settings
 from pipeline.settings_sections import ExportSettings
+from pipeline.settings_windows import schedule_of
 from pipeline.window import WindowGate
 
 log = structlog.get_logger()
@@ -147,7 +149,8 @@ class Runner:
         self._settings = settings
         self._clock = clock
         self._beside = beside
-        self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock)
+        windows = Windows(schedule_of(settings.windows), clock)
+        self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock, windows)
         self._refusals = Refusals()
         settle = settings.settle
         plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
@@ -209,7 +212,7 @@ class Runner:
             folder=await state.call(state.folder, record.job_id),
             progress=Progress(checkpoint=record.checkpoint, error=error, is_abandoned=record.is_abandoned),
             clock=clock,
-            until_resumed=lambda: until_resumed(state, clock),
+            until_resumed=lambda: until_resumed(state, clock, self._calls.windows),
         )
         calls_before = self._calls.made
         self.running = job
@@ -227,7 +230,7 @@ class Runner:
             )
             recovered = await recover(job)
             if error is None:
-                async with _watched(job, self._calls, self._beside):
+                async with _watched(job, self._calls, [*self._beside, _watching_windows]):
                     await check_claim(record, state)
                     if record.claim is not None and record.claim.manifest.dry_run:
                         await rehearse(job)
@@ -329,6 +332,10 @@ async def _watched(job: Job, calls: CallQueue, beside: Sequence[Watch]) -> Async
             tasks.start_soon(watch, job, calls)
         yield
         tasks.cancel_scope.cancel()
+
+
+async def _watching_windows(_: Job, calls: CallQueue) -> None:
+    await calls.windows.watch(calls.look_again)
 
 
 async def _answering(job: Job, _: CallQueue) -> None:

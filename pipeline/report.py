@@ -2,7 +2,10 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+import structlog
 
 from pipeline import __version__
 from pipeline.core.encoding import encode
@@ -12,6 +15,8 @@ from pipeline.core.model import BatchState, FailedRow, RowCounts, Settled
 from pipeline.core.progress import Progress
 from pipeline.job import Job
 from pipeline.settings import Settings, config_digest
+
+log = structlog.get_logger()
 
 
 def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> dict[str, Any]:
@@ -112,7 +117,22 @@ def _write(job: Job, report: dict[str, Any]) -> None:
     failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(job.export.name, failed)
+    if page := page_of(report, job.folder.directory):
+        job.folder.write_page(page)
     job.folder.write_report(report)
+
+
+def page_of(report: dict[str, Any], folder: Path) -> str | None:
+    """The report for people; None if it cannot be made, which must not keep a job from its end."""
+    # Not before a job has ended: it takes a while to import.
+    from pipeline.edges.page import render
+
+    try:
+        return render(report, folder)
+    except Exception:
+        # Whatever it is, report.json tells the same.
+        log.exception("report_page_not_made")
+        return None
 
 
 def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:

@@ -17,6 +17,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
 from pipeline.edges.mailbox import Mailbox, Request
 from pipeline.edges.state import State
+from pipeline.edges.windows import Windows
 from pipeline.job import Job, unknown_job
 from pipeline.retrying import begin_retry
 
@@ -66,9 +67,12 @@ def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None
         raise PipelineError(_NOT_KNOWN, exit_code=ExitCode.UNFINISHED)
 
 
-async def until_resumed(state: State, clock: Clock) -> None:
-    """Return at once unless sending is paused; then when it is resumed. Never once the process is about to end."""
-    while state.is_paused or state.is_stopping:
+async def until_resumed(state: State, clock: Clock, windows: Windows) -> None:
+    """Return at once unless sending is paused; then when it is resumed, and no window pauses it any more.
+
+    Never once the process is about to end.
+    """
+    while state.is_paused or state.is_stopping or windows.pause_s:
         await clock.sleep(LOOK_EVERY_S)
 
 

@@ -12,14 +12,17 @@ import ssl
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pipeline.core.hosts import is_loopback
+from pipeline.edges.windows import in_words
 from pipeline.settings import Settings
-from pipeline.settings_sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings_sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings_windows import schedule_of
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0
@@ -45,6 +48,7 @@ async def check(
     target = settings.target
     return [
         *_check_combinations(settings),
+        *_check_windows(settings, datetime.now(UTC)),
         await asyncio.to_thread(_check_token, target.token_file),
         await _check_connection(target, ssl_context or ssl.create_default_context(), connect_limit_s),
         *await asyncio.to_thread(_check_drop, settings.drop.directory),
@@ -69,6 +73,21 @@ def _check_combinations(settings: Settings) -> list[Finding]:
         )
         findings.append(Finding("[target] calls_per_minute", "warning", text))
     return findings
+
+
+def _check_windows(settings: Settings, now: datetime) -> list[Finding]:
+    if not settings.windows:
+        return []
+    schedule = schedule_of(settings.windows)
+    pause_s = schedule.longest_pause_s(now)
+    if pause_s > DAY_S:
+        text = (
+            f"sending pauses for {pause_s / 3_600:,.0f} hours on end, and Target keeps a status for 24 hours at most: "
+            "what it accepts right before ends unconfirmed. A window with calls_per_minute = 1 instead of pause = true "
+            "lets statuses be asked for"
+        )
+        return [Finding("[[windows]]", "warning", text)]
+    return [Finding("[[windows]]", "ok", f"now: {in_words(schedule.at(now))}")]
 
 
 def _check_token(file: Path | None) -> Finding:

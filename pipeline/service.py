@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync
 from pipeline.claims import complete_claims, ended_drop, next_job
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.core.signals import shown
+from pipeline.edges.arrivals import SETTLE_S, Arrivals
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.ledger import JobRecord
@@ -79,6 +80,7 @@ class Service:
         self._processing = processing
         self._runner, self._stop = machinery
         self._intake = Intake(state, settings, clock, processing)
+        self._arrivals = Arrivals(processing.drop, clock)
         self._codes: list[ExitCode] = []
         self._failures = 0
 
@@ -91,6 +93,7 @@ class Service:
             tasks.start_soon(self._stop.listen)
             tasks.start_soon(answer_requests, self._state, self._clock, lambda: self._runner.running)
             tasks.start_soon(self._look_for_signals)
+            tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
             await self._run_jobs(drain=drain)
             await self._settle_ended()
@@ -102,12 +105,15 @@ class Service:
 
     async def _look_for_signals(self) -> None:
         while not self._stop.is_asked.is_set():
+            arrived = self._arrivals.next
             try:
                 await self._intake.look()
             except FatalError as error:
                 await self._bear(error)
                 log.warning("signals_not_looked_for", why=str(error))
-            await self._clock.sleep(self._settings.drop.poll_s)
+            await self._stop.sleep(self._settings.drop.poll_s, arrived)
+            if arrived.is_set():
+                await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
 
     async def _bear(self, error: FatalError) -> None:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.settings_errors import Problems
+from pipeline.settings_errors import WINDOWS, Problems
 from pipeline.settings_sections import (
     BatchSettings,
     DropSettings,
@@ -35,6 +35,7 @@ from pipeline.settings_sections import (
     TrackerSettings,
     UploadSettings,
 )
+from pipeline.settings_windows import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
 
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     drop: DropSettings = Field(default_factory=DropSettings)
     state: StateSettings
     service: ServiceSettings = Field(default_factory=ServiceSettings)
+    windows: tuple[WindowSettings, ...] = ()
 
     @property
     def outcome_directory(self) -> Path:
@@ -93,11 +95,13 @@ def load_settings(
         *_from_environment(os.environ if env is None else env, problems),
         ("the command line", overrides or {}),
     ]
-    values: dict[str, dict[str, Any]] = {section: {} for section in Settings.model_fields}
+    values: dict[str, Any] = {section: {} for section in Settings.model_fields if section != WINDOWS}
     origins: dict[tuple[str, str], str] = {}
     for origin, layer in layers:
         for section, keys in layer.items():
-            if section not in values:
+            if section == WINDOWS:
+                values[WINDOWS], origins[WINDOWS, ""] = keys, origin
+            elif section not in values:
                 problems.add_unknown_section(section, origin)
             elif not isinstance(keys, Mapping):
                 problems.add(f"[{section}]", origin, "must be a table of keys")
@@ -118,6 +122,7 @@ def load_settings(
 def _schema_by_section() -> dict[str, dict[str, Any]]:
     definitions = schema()["$defs"]
     names = {section: field.annotation for section, field in Settings.model_fields.items()}
+    names[WINDOWS] = WindowSettings
     return {section: definitions[name.__name__] for section, name in names.items() if name is not None}
 
 
@@ -159,10 +164,14 @@ def show(settings: Settings) -> str:
 
     It holds no secret: the token is only in its file, and a URL with credentials is refused.
     """
-    sections = settings.model_dump(mode="json").items()
+    sections = settings.model_dump(mode="json")
+    windows = [{key: value for key, value in keys.items() if value is not None} for keys in sections.pop(WINDOWS)]
+    tables = [
+        *((f"[{name}]", keys) for name, keys in sections.items()),
+        *((f"[[{WINDOWS}]]", keys) for keys in windows),
+    ]
     return "\n".join(
-        f"[{section}]\n" + "".join(f"{key} = {_as_toml(value)}\n" for key, value in keys.items())
-        for section, keys in sections
+        f"{title}\n" + "".join(f"{key} = {_as_toml(value)}\n" for key, value in keys.items()) for title, keys in tables
     )
 
 

@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import ExitCode, FatalError
 
+#: The key of the file's top level under which tables are listed; all others are tables of keys.
+WINDOWS = "windows"
 #: Characters of a value in a message.
 MAX_SHOWN = 80
 #: Likeness (0 to 1) from which a key of another section is taken to be meant.
@@ -37,8 +39,9 @@ class Problems:
         return {
             self._variable(section, key): f"[{section}] {key}"
             for section, content in self._sections.items()
+            if section != WINDOWS
             for key in content["properties"]
-        }
+        } | {f"{self._env_prefix}{WINDOWS.upper()}": f"[[{WINDOWS}]]"}
 
     @cached_property
     def _sections(self) -> Mapping[str, Mapping[str, Any]]:
@@ -50,8 +53,9 @@ class Problems:
 
     def add_unknown_section(self, name: str, origin: str) -> None:
         """A name on the file's top level that is no section's."""
-        meant = self._key_elsewhere(name) or _quoted(get_close_matches(name, self._sections, 1), "[{}]")
-        sections = ", ".join(f"[{section}]" for section in self._sections)
+        names = {section: f"[[{section}]]" if section == WINDOWS else f"[{section}]" for section in self._sections}
+        meant = self._key_elsewhere(name) or _quoted([names[each] for each in get_close_matches(name, names, 1)], "{}")
+        sections = ", ".join(names.values())
         self.add(name, origin, f"unknown section; {_did_you_mean(meant, f'there are {sections}')}")
 
     def add_unknown_variable(self, name: str) -> None:
@@ -65,6 +69,9 @@ class Problems:
 
     def add_refused(self, detail: ErrorDetails, origins: Mapping[tuple[str, str], str]) -> None:
         """A problem that validation found; `origins` tells for (section, key) where its value came from."""
+        if detail["loc"][0] == WINDOWS:
+            self._add_refused_window(detail, origins.get((WINDOWS, "")))
+            return
         section, key, *rest = map(str, detail["loc"])
         where = f"[{section}] {key}" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
         origin = origins.get((section, key))
@@ -79,6 +86,25 @@ class Problems:
             own_text = detail.get("ctx", {}).get("error") if detail["type"] == "value_error" else None
             allowed = str(own_text or f"must be {_allowed(content['properties'][key])}")
             self.add(f"{where} = {shown}", origin or "the default", allowed)
+
+    def _add_refused_window(self, detail: ErrorDetails, origin: str | None) -> None:
+        _, *where = detail["loc"]
+        own_text = detail.get("ctx", {}).get("error")
+        if len(where) < 2:
+            title = f"[[{WINDOWS}]]{f' number {int(where[0]) + 1}' if where else ''}"
+            self.add(title, origin, str(own_text or f"must be tables of keys, each below a [[{WINDOWS}]] of its own"))
+            return
+        number, key = int(where[0]) + 1, str(where[1])
+        title, properties = f"[[{WINDOWS}]] number {number}, {key}", self._sections[WINDOWS]["properties"]
+        if detail["type"] == "extra_forbidden":
+            meant = _quoted(get_close_matches(key, properties, 1), "{}")
+            there_are = f"there are {', '.join(properties)}"
+            self.add(title, origin, f"unknown key; {_did_you_mean(meant, there_are)}")
+        elif detail["type"] == "missing":
+            self.add(title, origin, f"is required. {properties[key]['description'].removeprefix('Required. ')}")
+        else:
+            shown = _shown(WINDOWS, key, detail["input"])
+            self.add(f"{title} = {shown}", origin, str(own_text or f"must be {_allowed(properties[key])}"))
 
     def as_error(self) -> FatalError:
         """All problems as one error, in the order they were found."""
@@ -95,7 +121,10 @@ class Problems:
 
     def _key_elsewhere(self, key: str) -> str | None:
         names = {
-            name: f"[{section}] {name}" for section, content in self._sections.items() for name in content["properties"]
+            name: f"[{section}] {name}"
+            for section, content in self._sections.items()
+            if section != WINDOWS
+            for name in content["properties"]
         }
         return _quoted([names[name] for name in get_close_matches(key, names, 1, ALIKE_ELSEWHERE)], "{}")
 

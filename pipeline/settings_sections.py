@@ -82,8 +82,9 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_boolean(cls, value: object) -> object:
-        if isinstance(value, bool):
+    def _no_boolean(cls, value: object, info: ValidationInfo) -> object:
+        field = info.field_name and cls.model_fields.get(info.field_name)
+        if isinstance(value, bool) and not (field and field.annotation is bool):
             raise ValueError("no key takes true or false")  # which would else count as 1 and 0
         return value
 
@@ -369,7 +370,11 @@ class DropSettings(Section):
         "complete. A file _SUCCESS in a subdirectory is a signal always.",
     )
     poll_s: float = Field(
-        5.0, gt=0, le=3_600, description="Seconds between looks for signals; looking works on every file system."
+        5.0,
+        gt=0,
+        le=3_600,
+        description="Seconds between looks for signals; looking works on every file system, and "
+        "where the system tells of new files there is a look at once besides.",
     )
     signal_wait_s: float = Field(
         900.0,

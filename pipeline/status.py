@@ -17,8 +17,11 @@ from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
 from pipeline.edges.lock import held_since
 from pipeline.edges.notice import read_notice
 from pipeline.edges.state import inherited, life_of
+from pipeline.edges.windows import in_words
+from pipeline.edges.windows import told as told_of_window
 from pipeline.job import unknown_job
 from pipeline.settings import Settings
+from pipeline.settings_windows import schedule_of
 
 #: `status` without a job tells of so many, the latest.
 _SHOWN_JOBS = 10
@@ -96,7 +99,7 @@ class _Waiting:
         if not times:
             return []
         oldest = min(times)
-        given_up = self._end(oldest, self.settings.settle.deadline_s)
+        given_up = self._end(oldest, self.settings.settle.deadline_s, is_unpaused=True)
         return [
             f"Target to apply {_batches(len(times))}, the oldest accepted {_ago(self.now - oldest)} ago "
             f"(given up {given_up})"
@@ -117,12 +120,13 @@ class _Waiting:
         until = self._end(max(times), self.settings.settle.ambiguous_hold_s)
         return [f"{_batches(len(times))} that Target may have twice, or may apply yet, at the latest {until}"]
 
-    def _end(self, begun: datetime, after_s: float) -> str:
-        """When it ends what began then."""
-        after = timedelta(seconds=after_s)
+    def _end(self, begun: datetime, after_s: float, *, is_unpaused: bool = False) -> str:
+        """When it ends what began then; with `is_unpaused` the time in which a window pauses does not count."""
         if self.at_it_since is None:
-            return f"{_ago(after)} after a process goes on with the job"
-        return f"at {_passed_by(max(begun, self.at_it_since) + after)}"
+            return f"{_ago(timedelta(seconds=after_s))} after a process goes on with the job"
+        begun = max(begun, self.at_it_since)
+        schedule = schedule_of(self.settings.windows if is_unpaused else ())
+        return f"at {_passed_by(schedule.after(begun, after_s))}"
 
 
 def _latest(record: BatchRecord) -> datetime:
@@ -168,6 +172,7 @@ def status(
         "held_by": held_by,
         "is_paused": ledger is not None and ledger.is_paused,
         "status_window": _status_window(ledger, settings),
+        "window": _window(settings, now),
         "paused_by_itself": notice.get("paused") if held_by and notice else None,
         "drop": None if job_id else drop_status(settings, now),
         "jobs": []
@@ -200,6 +205,20 @@ def _status_window(ledger: Ledger | None, settings: Settings) -> dict[str, Any]:
     }
 
 
+def _window(settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """What the time windows allow now, and from `until` on; None where there are none."""
+    if not settings.windows:
+        return None
+    schedule = schedule_of(settings.windows)
+    held = schedule.at(now)
+    later = held.until and schedule.at(held.until)
+    return {
+        **told_of_window(held),
+        "in_words": in_words(held),
+        "then": in_words(later) if later else None,
+    }
+
+
 def print_status(told: dict[str, Any], console: Console) -> None:
     """The same for people."""
     lines = [f"[bold]{told['client_code']}[/], {told['state_directory']}"]
@@ -207,17 +226,21 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"Process {told['held_by']} is at work.")
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
+    if told["window"]:
+        window, then = told["window"], told["window"]["then"]
+        color = "yellow" if window["pause"] else "cyan"
+        lines.append(f"[{color}]Time windows[/]: {window['in_words']}{f'; then {then}' if then else ''}.")
     if told["paused_by_itself"]:
         paused = told["paused_by_itself"]
         lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")
     if told["drop"]:
         lines += [escape(line) for line in drop_lines(told["drop"])]
-    window = told["status_window"]
-    if window["is_learned"]:
-        lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
-    if window["more_failed_at"]:
-        failed_at = datetime.fromisoformat(window["more_failed_at"])
-        lines.append(f"More than {window['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
+    statuses = told["status_window"]
+    if statuses["is_learned"]:
+        lines.append(f"Target keeps at least {statuses['size']} statuses: so many batches may be under way.")
+    if statuses["more_failed_at"]:
+        failed_at = datetime.fromisoformat(statuses["more_failed_at"])
+        lines.append(f"More than {statuses['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:

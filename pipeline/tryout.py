@@ -28,6 +28,8 @@ async def on_sandbox(export: Path, config: Path | None, id_column: str | None) -
     state = {"directory": tempfile.mkdtemp(prefix="profile-pipeline-"), "min_free_bytes": 0}
     overrides: dict[str, Any] = {
         "state": state,
+        # They are there for Target's sake.
+        "windows": [],
         "settle": {"poll_first_s": _POLL_FIRST_S, "poll_max_s": _POLL_MAX_S},
     }
     if config is None:

@@ -5,12 +5,16 @@ from typing import Any
 
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.screen import log_progress, show_progress
+from pipeline.edges.windows import in_words
 from pipeline.job import Job
 
 
 def what_it_waits_for(job: Job, calls: CallQueue) -> str:
     """What the load is waiting for, or doing, in words."""
     progress = job.progress
+    held = calls.windows.held
+    if held is not None and held.limits.is_paused:
+        return in_words(held)
     if calls.resumes_at is not None:
         wait_s = max(0.0, calls.resumes_at - job.clock.monotonic())
         return f"the calls of this minute are used up, next in {wait_s:.0f} s"

@@ -60,7 +60,10 @@ def sections_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any
         "state": {"directory": str(directory), "min_free_bytes": 0},
     }
     for name, keys in sections.items():
-        quick.setdefault(name, {}).update(keys)
+        if isinstance(keys, list):
+            quick[name] = keys
+        else:
+            quick.setdefault(name, {}).update(keys)
     return quick
 
 
@@ -70,7 +73,7 @@ def settings_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any
 
 
 def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
-    """A configuration file; strings, numbers, lists and tables of strings only."""
+    """A configuration file; strings, numbers, lists and tables of strings, and lists of tables only."""
 
     def toml(value: object) -> str:
         if isinstance(value, dict):
@@ -79,8 +82,12 @@ def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
 
     lines = [
         line
-        for section, keys in sections.items()
-        for line in (f"[{section}]", *(f"{key} = {toml(value)}" for key, value in keys.items()))
+        for section, tables in sections.items()
+        for keys in (tables if isinstance(tables, list) else [tables])
+        for line in (
+            f"[[{section}]]" if isinstance(tables, list) else f"[{section}]",
+            *(f"{key} = {toml(value)}" for key, value in keys.items()),
+        )
     ]
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -125,6 +132,7 @@ def assert_report_is_kept(report: Mapping[str, Any], folder: Path) -> None:
         assert not kept.exists()
     else:
         assert orjson.loads(kept.read_bytes()) == report
+        assert f"{report['rows']['read']:,}</td>" in (folder / "report.html").read_text()
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -18,8 +19,10 @@ from pipeline.core.reply import (
     Throttled,
     Unauthorized,
 )
+from pipeline.core.windows import Limits, Schedule, Window
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
+from pipeline.edges.windows import Windows
 from pipeline.following import Follower
 from tests.bench.pacing import run_virtually
 
@@ -223,3 +226,56 @@ class TestWhatIsLearned:
             return following.plan.next_age(None, 1.0)
 
         assert run_virtually(run()) == 5.0
+
+
+# Pauses of windows: nobody asks in them.
+
+
+class Paused(Following):
+    """A follower that begins an hour before a pause of nine hours."""
+
+    def __init__(self, plan: PollPlan | None = None, *, deadline_s: float) -> None:
+        super().__init__(plan, deadline_s=deadline_s)
+        begun = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+        clock = Clock(monotonic=self.now, utc_now=lambda: begun + timedelta(seconds=self.now()), sleep=asyncio.sleep)
+        pause = Window(frozenset([0]), 9 * 60, 18 * 60, UTC, Limits(is_paused=True))
+        self.calls = CallQueue(CallBudget(1_000), clock, Windows(Schedule([pause]), clock))
+        self._follower = Follower(self.plan, self.calls, clock, deadline_s=deadline_s)
+
+    async def follow_gated(self, *, complete_at: float | None = None) -> StatusOutcome | None:
+        """As a batch accepted now is followed, with every call through the gate."""
+
+        async def ask() -> StatusOutcome:
+            async with self.calls.call(can_wait=True):
+                self.asked.append(round(self.now(), 1))
+                return Complete() if complete_at is not None and self.now() >= complete_at else Incomplete()
+
+        return await self._follower.follow(0.0, ask)
+
+
+def test_a_pause_does_not_bring_the_deadline_nearer() -> None:
+    async def run() -> tuple[StatusOutcome | None, list[float]]:
+        following = Paused(deadline_s=2 * 3_600.0)
+        return await following.follow_gated(), following.asked
+
+    outcome, asked = run_virtually(run())
+    assert outcome is None
+    assert not [at for at in asked if 3_600.0 <= at < 10 * 3_600.0]
+    assert len([at for at in asked if at >= 10 * 3_600.0]) > 5, "an hour is left behind the pause"
+    assert asked[-1] == 11 * 3_600.0
+
+
+def test_what_was_complete_somewhen_in_a_pause_teaches_nothing() -> None:
+    """Else the next batches would be asked for after hours."""
+
+    async def run() -> tuple[StatusOutcome | None, float, float]:
+        following = Paused(learned_from(*[100.0] * 50), deadline_s=86_400.0)
+        before = following.plan.next_age(None, 1.0)
+        outcome = await following.follow_gated(complete_at=4_000.0)
+        for _ in range(30):
+            await following.follow_gated(complete_at=4_000.0)
+        return outcome, before, following.plan.next_age(None, 1.0)
+
+    outcome, before, after = run_virtually(run())
+    assert outcome == Complete()
+    assert before == after == 100.0

@@ -14,6 +14,7 @@ import trustme
 
 from pipeline.selfcheck import MAX_TOKEN_BYTES, Finding, check
 from pipeline.settings import Settings, load_settings
+from pipeline.settings_windows import WindowSettings
 from tests.support import NOBODY
 
 #: Nobody listens on port 1 of the loopback interface.
@@ -38,6 +39,21 @@ async def findings(settings: Settings, subject: str, **options: Any) -> list[Fin
 async def finding(settings: Settings, subject: str, **options: Any) -> Finding:
     (found,) = await findings(settings, subject, **options)
     return found
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict", "text"),
+    [(["sat"], "ok", "now: "), (["sat", "sun"], "warning", "sending pauses for 48 hours on end")],
+)
+async def test_a_pause_that_outlasts_statuses(tmp_path: Path, days: list[str], verdict: str, text: str) -> None:
+    keys = {"days": days, "from": "00:00", "to": "24:00", "time_zone": "UTC", "pause": True}
+    settings = settings_with(tmp_path).model_copy(update={"windows": (WindowSettings(**keys),)})
+    found = await finding(settings, "[[windows]]")
+    assert (found.verdict, found.text[: len(text)]) == (verdict, text)
+
+
+async def test_without_windows_nothing_is_said_of_them(tmp_path: Path) -> None:
+    assert await findings(settings_with(tmp_path), "[[windows]]") == []
 
 
 @asynccontextmanager

@@ -13,14 +13,14 @@ MAX_RETRY_AFTER_S = 3_600.0
 
 
 class CallBudget:
-    """At most `calls_per_minute` calls in any minute, POSTs and status GETs together.
+    """At most `calls_per_minute` calls in any minute, POSTs and status GETs together; it may change at any time.
 
     A call counts from when it begins until a minute after it *ended*: at which moment in between Target counted it
     is not known. After a 503 the whole minute is used up, because waiting less than its rest meets 503 again.
     """
 
     def __init__(self, calls_per_minute: int) -> None:
-        self._calls_per_minute = calls_per_minute
+        self.calls_per_minute = calls_per_minute
         self._under_way = 0
         self._ended: deque[float] = deque()
         self._blocked_until = float("-inf")
@@ -31,15 +31,17 @@ class CallBudget:
             self._ended.popleft()
         if self._blocked_until > now:
             return self._blocked_until - now
-        if self._under_way + len(self._ended) < self._calls_per_minute:
+        # So many have to end and to be over for a minute, the oldest first.
+        too_many = self._under_way + len(self._ended) - self.calls_per_minute + 1
+        if too_many <= 0:
             return 0.0
-        return self._ended[0] + MINUTE_S - now if self._ended else None
+        return self._ended[too_many - 1] + MINUTE_S - now if too_many <= len(self._ended) else None
 
     def used(self, now: float) -> float:
         """What share of the budget is used up, from 0 to 1."""
         if self.wait_s(now) != 0.0:
             return 1.0
-        return (self._under_way + len(self._ended)) / self._calls_per_minute
+        return (self._under_way + len(self._ended)) / self.calls_per_minute
 
     def begin(self) -> None:
         """A call begins."""

@@ -9,7 +9,9 @@ from itertools import count
 import anyio
 
 from pipeline.core.pacing import CallBudget
+from pipeline.core.windows import Schedule
 from pipeline.edges.clock import Clock
+from pipeline.edges.windows import Windows
 
 
 @dataclass(order=True, slots=True)
@@ -27,12 +29,15 @@ class _Place:
 class CallQueue:
     """The one gate through which every POST and status GET of a client code goes.
 
-    `made` counts the calls.
+    `made` counts the calls. `windows` say when fewer calls, fewer POSTs at once or none of either may begin.
     """
 
-    def __init__(self, budget: CallBudget, clock: Clock) -> None:
+    def __init__(self, budget: CallBudget, clock: Clock, windows: Windows | None = None) -> None:
         self.made = 0
+        self.windows = windows or Windows(Schedule(), clock)
         self._budget = budget
+        self._calls_per_minute = budget.calls_per_minute
+        self._posts = 0
         self._clock = clock
         self._waiting: list[_Place] = []
         self._asked = count()
@@ -48,18 +53,19 @@ class CallQueue:
             yield
         finally:
             self._budget.end(self._clock.monotonic())
-            self._move()
+            self._posts -= not can_wait
+            self.look_again()
 
     @property
     def pressure(self) -> float:
         """What share of the budget is used, from 0 to 1."""
-        return 1.0 if self._waiting else self._budget.used(self._clock.monotonic())
+        return 1.0 if self._waiting else self._budget_now().used(self._clock.monotonic())
 
     @property
     def resumes_at(self) -> float | None:
         """The monotonic time until which all wait, None while nothing does."""
         now = self._clock.monotonic()
-        wait_s = self._budget.wait_s(now) if self._waiting else None
+        wait_s = self._budget_now().wait_s(now) if self._waiting else None
         return now + wait_s if wait_s else None
 
     def exhaust(self, retry_after_s: float | None = None) -> None:
@@ -72,20 +78,35 @@ class CallQueue:
             while (wait_s := self._wait_s(place)) != 0:
                 if wait_s is None:
                     place.moved = anyio.Event()
+                    if self._next() is not place:
+                        # Whose turn it is may not know it: a window can begin at any time.
+                        self.look_again()
                     await place.moved.wait()
                 else:
                     await self._clock.sleep(wait_s)
             self._budget.begin()
+            self._posts += not place.can_wait
             self.made += 1
         finally:
             self._waiting.remove(place)
-            self._move()
+            self.look_again()
 
     def _wait_s(self, place: _Place) -> float | None:
         """Seconds until a call may begin, 0 if now; None if another call has to begin or to end first."""
-        return self._budget.wait_s(self._clock.monotonic()) if self._waiting[0] == place else None
+        if self._next() is not place:
+            return None
+        return self.windows.pause_s or self._budget_now().wait_s(self._clock.monotonic())
 
-    def _move(self) -> None:
-        """Wake the first that waits; whoever is behind it has to wait for it anyway."""
-        if self._waiting:
-            self._waiting[0].moved.set()
+    def look_again(self) -> None:
+        """Wake whose turn it is; whoever is behind it has to wait for it anyway."""
+        if (place := self._next()) is not None:
+            place.moved.set()
+
+    def _next(self) -> _Place | None:
+        """Whose turn it is: the first that waits, or the first status where a window allows no other POST."""
+        may_post = self.windows.may_post(self._posts)
+        return next((place for place in self._waiting if may_post or place.can_wait), None)
+
+    def _budget_now(self) -> CallBudget:
+        self._budget.calls_per_minute = self.windows.calls_per_minute(self._calls_per_minute)
+        return self._budget

@@ -117,6 +117,15 @@ class JobFolder:
         ]
         write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
 
+    @property
+    def page(self) -> Path:
+        """The report for people, as a page."""
+        return self.directory / "report.html"
+
+    def write_page(self, page: str) -> None:
+        """Write the page of the report, whole or not at all."""
+        write_durably(self.page, [page.encode(errors="backslashreplace")])
+
     def write_report(self, report: dict[str, Any]) -> None:
         """Write the report, whole or not at all."""
         if not self.rejects.exists():

@@ -80,8 +80,9 @@ class Target:
 
     @property
     def silent_s(self) -> float:
-        """For how long every call has been without a usable answer; 0 if the last one had one."""
-        return 0.0 if self._silent_since is None else self._clock.monotonic() - self._silent_since
+        """For how long every call has been without a usable answer, pauses not counted; 0 if the last one had one."""
+        since = self._silent_since
+        return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
 
     async def post(
         self,

@@ -54,6 +54,21 @@ def test_calls_under_way_count_with_those_that_ended() -> None:
     assert budget.wait_s(62.0) is None
 
 
+def test_a_budget_that_changes() -> None:
+    budget = CallBudget(3)
+    for ended in (1.0, 2.0, 3.0):
+        call(budget, ended, ended)
+    assert budget.wait_s(4.0) == 57.0
+    budget.calls_per_minute = 1
+    assert budget.wait_s(4.0) == 59.0, "all three have to be over"
+    budget.calls_per_minute = 4
+    assert budget.wait_s(4.0) == 0.0
+    budget.begin()
+    budget.calls_per_minute = 1
+    assert budget.wait_s(4.0) is None, "and so has the one under way"
+    assert budget.used(4.0) == 1.0
+
+
 @pytest.mark.parametrize(
     ("retry_after_s", "wait_s"), [(None, 60.0), (0.0, 60.0), (59.0, 60.0), (61.0, 61.0), (3_600.0, 3_600.0)]
 )

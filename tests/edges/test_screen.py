@@ -83,7 +83,7 @@ def test_failed() -> None:
     assert "2 of them attempts after the first of a batch" in text
     line, again = to_do(text)
     assert "failed.jsonl" in line
-    assert f"`profile-pipeline retry {REPORT['job']}`" in again
+    assert f"`profile-pipeline retry {REPORT['job']} --config FILE`" in again
     assert str(FOLDER) in text
 
 

@@ -133,5 +133,6 @@ def test_the_log_of_a_load_holds_no_ids_no_values_and_no_token(
     assert "MARK" not in said.err
     assert said.out == ""
     # The report holds counts, so that it may be passed on; the rows are in files beside it.
-    assert b"MARK" not in (delivery.folder / "report.json").read_bytes()
+    for name in ("report.json", "report.html"):
+        assert b"MARK" not in (delivery.folder / name).read_bytes()
     assert b"MARKID/1" in (delivery.folder / "rejects.jsonl").read_bytes()

@@ -1,0 +1,203 @@
+"""When less may be sent: windows of local time in which calls are fewer, POSTs are fewer at once, or sending pauses.
+
+A window begins on each of its days when clocks in its zone first show `begins` or later, and ends when they show
+`ends` or later for good, on the next day if that is not after `begins`. So a time that is jumped over is when the
+clocks jump, and where they are set back a window is longer, and never in two pieces. Where windows overlap, the
+strictest of each kind holds.
+
+Pure: moments are aware datetimes, passed in; zones are values that know their clock changes.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+#: How far ahead the next change is looked for. Ours: a weekly window may be jumped over once, and never twice.
+_HORIZON = timedelta(days=15)
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+#: Spans of time of which it is remembered what holds in them: now, a minute ago, in a minute.
+_REMEMBERED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What windows demand: that sending pauses, or at most so many calls per minute and POSTs at once (None: any)."""
+
+    is_paused: bool = False
+    calls_per_minute: int | None = None
+    concurrency: int | None = None
+
+    def in_words(self) -> str:
+        """Such as "at most 20 calls per minute and 2 POSTs at once"."""
+        if self.is_paused:
+            return "sending pauses"
+        told = []
+        if self.calls_per_minute is not None:
+            told.append(f"{self.calls_per_minute} calls per minute")
+        if self.concurrency is not None:
+            told.append(f"{self.concurrency} POSTs at once")
+        return f"at most {' and '.join(told)}" if told else "nothing is held back"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some hours on some days of the week (Monday is 0), in minutes from local midnight; `ends` may be 1440."""
+
+    days: frozenset[int]
+    begins: int
+    ends: int
+    zone: tzinfo
+    limits: Limits
+
+    def spans(self, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """When it begins and ends, in UTC, each time that it holds between these two."""
+        # One that began the day before may hold yet; one day more, as clocks may be set by a whole one.
+        day, last = start.astimezone(self.zone).date() - 2 * _DAY, end.astimezone(self.zone).date() + _DAY
+        ends = self.ends if self.ends > self.begins else self.ends + 24 * 60
+        while day <= last:
+            if day.weekday() in self.days:
+                begun, over = _first_shown(day, self.begins, self.zone), _shown_for_good(day, ends, self.zone)
+                if begun < over and begun < end and over > start:
+                    yield begun, over
+            day += _DAY
+
+
+def _first_shown(day: date, minutes: int, zone: tzinfo) -> datetime:
+    """When clocks first show a local time or a later one."""
+    first, last = _showings(day, timedelta(minutes=minutes), zone)
+    return first if first <= last else _jump(last, first, zone)
+
+
+def _shown_for_good(day: date, minutes: int, zone: tzinfo) -> datetime:
+    """When clocks show a local time or a later one, and nothing earlier ever again."""
+    first, last = _showings(day, timedelta(minutes=minutes) - _SECOND, zone)
+    return last + _SECOND if first <= last else _jump(last, first, zone)
+
+
+def _showings(day: date, passed: timedelta, zone: tzinfo) -> tuple[datetime, datetime]:
+    """When clocks show a local time, first and last; where they jump over it, two times after and before that."""
+    local = datetime(day.year, day.month, day.day) + passed  # noqa: DTZ001 - local by definition
+    first, last = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first, last
+
+
+def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
+    """When, between these two, clocks are set."""
+    offset = before.astimezone(zone).utcoffset()
+    while after - before > _SECOND:
+        middle = before + (after - before) // 2
+        middle -= timedelta(microseconds=middle.microsecond)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holds from `since` until `until`, a local time of the window that changes it; None: nothing ever does.
+
+    `since` is a time at which it holds, not always the first.
+    """
+
+    limits: Limits
+    since: datetime
+    until: datetime | None
+
+
+class Schedule:
+    """All windows together: what holds at a moment, and until when."""
+
+    def __init__(self, windows: Sequence[Window] = ()) -> None:
+        self._windows = tuple(windows)
+        self._pauses = tuple(window for window in windows if window.limits.is_paused)
+        self._known: deque[Held] = deque(maxlen=_REMEMBERED)
+        #: Between which two moments the pauses are known, and these.
+        self._paused: tuple[datetime, datetime, list[tuple[datetime, datetime]]] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
+
+    def at(self, moment: datetime) -> Held:
+        """What holds at a moment, and until when."""
+        # Within one zone Python compares what clocks show, which goes back when they are set back.
+        moment = moment.astimezone(UTC)
+        for held in self._known:
+            if held.since <= moment and (held.until is None or moment < held.until):
+                return held
+        held = self._look_up(moment)
+        self._known.append(held)
+        return held
+
+    def within(self, start: datetime, end: datetime) -> Iterator[Held]:
+        """All that holds at any moment from `start` on and before `end`, in order."""
+        held = self.at(start)
+        yield held
+        while held.until is not None and held.until < end:
+            held = self.at(held.until)
+            yield held
+
+    def paused_s(self, start: datetime, end: datetime) -> float:
+        """For how many seconds between these two sending pauses."""
+        if not self._pauses:
+            return 0.0
+        if self._paused is None or start < self._paused[0] or end > self._paused[1]:
+            # It is asked for often, and for much the same time.
+            first, last = start - _DAY, end + _DAY
+            self._paused = first, last, sorted(span for window in self._pauses for span in window.spans(first, last))
+        paused, counted_to = timedelta(0), start
+        for begun, over in self._paused[2]:
+            paused += max(timedelta(0), min(over, end) - max(begun, counted_to))
+            counted_to = max(counted_to, over)
+        return paused.total_seconds()
+
+    def longest_pause_s(self, start: datetime) -> float:
+        """How many seconds the longest pause lasts that begins in the two weeks from `start` on, or holds then."""
+        longest, begun = timedelta(0), datetime.min.replace(tzinfo=UTC)
+        over = begun
+        for next_begun, next_over in sorted(
+            span for window in self._pauses for span in window.spans(start, start + _HORIZON)
+        ):
+            begun = begun if next_begun <= over else next_begun
+            over = max(over, next_over)
+            longest = max(longest, over - begun)
+        return longest.total_seconds()
+
+    def after(self, start: datetime, seconds: float) -> datetime:
+        """When so many seconds have passed in which sending does not pause; an early guess where it always does."""
+        left, moment = timedelta(seconds=seconds), start
+        for held in self.within(start, start + left + _HORIZON):
+            moment = max(moment, held.since)
+            if not held.limits.is_paused:
+                if held.until is None or held.until - moment >= left:
+                    break
+                left -= held.until - moment
+        return moment + left
+
+    def _look_up(self, moment: datetime) -> Held:
+        ahead = moment + _HORIZON
+        spans = [(*span, window) for window in self._windows for span in window.spans(moment, ahead)]
+
+        def at(then: datetime) -> Limits:
+            return _strictest(window.limits for begun, over, window in spans if begun <= then < over)
+
+        limits = at(moment)
+        changes = [(edge, window.zone) for begun, over, window in spans for edge in (begun, over)]
+        for edge, zone in sorted(changes, key=lambda change: change[0]):
+            if moment < edge <= ahead and at(edge) != limits:
+                return Held(limits, moment, edge.astimezone(zone))
+        return Held(limits, moment, None)
+
+
+def _strictest(limits: Iterable[Limits]) -> Limits:
+    every = tuple(limits)
+    return Limits(
+        is_paused=any(each.is_paused for each in every),
+        calls_per_minute=min(
+            (each.calls_per_minute for each in every if each.calls_per_minute is not None), default=None
+        ),
+        concurrency=min((each.concurrency for each in every if each.concurrency is not None), default=None),
+    )
