@@ -2,19 +2,26 @@
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
+All of that is a lane: there is one for each client code, and they run side by side, each with a ledger and a budget of
+calls of its own. What holds up one of them holds up no other; a ledger that cannot be used ends them all.
+
 A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
 behind it, as their order is what is promised: it is tried again when the reason may be gone (room on the disk, another
 token, or just time), and the log and `status` say what is waited for. Everything that matters is in the ledger, so
 stopping is a tidy crash: the next process goes on.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.claims import complete_claims, ended_drop, next_job
+from pipeline.claims import complete_claims, drop_of, ended_drop, next_job
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.core.signals import shown
 from pipeline.edges.clock import Clock
@@ -22,9 +29,12 @@ from pipeline.edges.durable import free_bytes
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.notice import put_up, take_down
 from pipeline.edges.processing import Processing, hold_drop
-from pipeline.edges.state import State, open_state
-from pipeline.intake import Intake
-from pipeline.load import Report, Runner, Watch
+from pipeline.edges.state import State
+from pipeline.intake import Door, Intake
+from pipeline.lanes import Configuration, LaneSettings
+from pipeline.load import Report, Runner, Watch, open_runner
+from pipeline.opening import without_route
+from pipeline.reloading import ReadAgain, Reloading
 from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
@@ -38,55 +48,114 @@ TOKEN_AGAIN_S = 600.0
 _PRUNE_EVERY_S = 86_400.0
 
 
-async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch: Watch | None = None) -> ExitCode:
+async def serve(
+    configuration: Configuration,
+    *,
+    clock: Clock,
+    drain: bool = False,
+    watch: Watch | None = None,
+    read_again: ReadAgain | None = None,
+) -> ExitCode:
     """Load what is dropped until SIGTERM or SIGINT; with `drain` until nothing is left, and the worst job's code.
 
-    Raises `FatalError`: 73 where state or drop directory are in use, 78 where one of them cannot be served, and 74
-    where the ledger cannot be used.
+    `read_again` gives the configuration as it is at SIGHUP. Raises `FatalError`: 73 where a state or drop directory is
+    in use, 78 where one of them cannot be served, and 74 where a ledger cannot be used.
     """
-    drop = settings.drop.directory
-    if drop is None:
+    if not any(lane.drops for lane in configuration.lanes):
         raise FatalError(
             "[drop] directory is required to serve: the directory into which exports and their signals are dropped.",
             exit_code=ExitCode.CONFIGURATION,
         )
-    state_settings = settings.state
-    async with open_state(
-        state_settings.directory,
-        settings.target.client_code,
-        clock,
-        min_free_bytes=state_settings.min_free_bytes,
-        outcomes=settings.outcome_directory,
-    ) as state:
-        with hold_drop(drop) as processing:
-            stop = Stop(state, clock, settings.service.grace_s)
-            beside = [stop.end_job, *([watch] if watch else [])]
-            runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
-            return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
+    for directory, owner in (await run_sync(without_route, configuration)).items():
+        log.warning(
+            "client_code_without_route",
+            client_code=owner.client_code,
+            unfinished_jobs=owner.unfinished,
+            state_directory=str(directory),
+            to_do="give it a route again, until its jobs have ended",
+        )
+    stop = Stop(clock, configuration.lanes[0].settings.service.grace_s)
+    # From here on a signal is not lost, though it may have to wait until all is open.
+    with Stop.signals() as ends, Reloading.signals() as hangups:
+        async with AsyncExitStack() as stack:
+            lanes = [
+                await stack.enter_async_context(open_lane_to_serve(lane, clock, stop, watch))
+                for lane in configuration.lanes
+            ]
+            drops = [str(directory) for lane in configuration.lanes for directory in lane.drops.values()]
+            log.info("service_started", drop=", ".join(drops), drain=drain)
+            async with anyio.create_task_group() as listening:
+                listening.start_soon(stop.listen, ends)
+                listening.start_soon(Reloading(configuration, read_again, lanes, stop).listen, hangups)
+                async with anyio.create_task_group() as tasks:
+                    for lane in lanes:
+                        tasks.start_soon(partial(lane.run, drain=drain, is_only=len(lanes) == 1))
+                listening.cancel_scope.cancel()
+    code = worst([code for lane in lanes for code in lane.codes]) if drain else ExitCode.DONE
+    log.info("service_stopped", exit_code=int(code))
+    return code
 
 
-class Service:
-    """One drop directory, one state directory, one job at a time."""
+@asynccontextmanager
+async def open_lane_to_serve(
+    settings: LaneSettings, clock: Clock, stop: Stop, watch: Watch | None
+) -> AsyncIterator["Lane"]:
+    """Hold the state directory and the drop directories of a client code."""
+    async with open_runner(settings, clock, [stop.end_job, *([watch] if watch else [])]) as runner:
+        stop.states.append(runner.state)
+        with ExitStack() as held:
+            doors = [Door(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
+            former = await _former_drops(runner.state, doors)
+            yield Lane(runner, clock, stop, doors, [held.enter_context(hold_drop(drop)) for drop in former])
+
+
+async def _former_drops(state: State, doors: Sequence[Door]) -> list[Path]:
+    """The drop directories of unfinished jobs that no route has any more, as far as they are still there."""
+    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    found = {drop_of(record) for record in records if record.claim is not None}
+    return sorted(drop for drop in found - {door.processing.drop.resolve() for door in doors} if drop.is_dir())
+
+
+class Lane:
+    """One client code: its drop directories, its state directory, one job at a time.
+
+    From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
+    """
 
     def __init__(
-        self, state: State, settings: Settings, clock: Clock, processing: Processing, machinery: tuple[Runner, Stop]
+        self, runner: Runner, clock: Clock, stop: Stop, doors: Sequence[Door], former: Sequence[Processing]
     ) -> None:
-        self._state = state
-        self._settings = settings
+        self.codes: list[ExitCode] = []
+        self._runner = runner
+        self._state = runner.state
         self._clock = clock
-        self._processing = processing
-        self._runner, self._stop = machinery
-        self._intake = Intake(state, settings, clock, processing)
-        self._codes: list[ExitCode] = []
+        self._stop = stop
+        self._held = [*(door.processing for door in doors), *former]
+        self._intake = Intake(runner.state, runner.settings, clock, doors)
         self._failures = 0
 
-    async def run(self, *, drain: bool) -> ExitCode:
-        """Until it is stopped, or with `drain` until nothing is left to do; the exit code."""
-        await complete_claims(self._state, self._processing)
+    @property
+    def client_code(self) -> str:
+        """The client code."""
+        return self._runner.settings.client_code
+
+    @property
+    def _settings(self) -> Settings:
+        return self._runner.settings.settings
+
+    def take(self, settings: LaneSettings) -> None:
+        """Go on with other settings of the same client code: for what is dropped, and for jobs to come."""
+        self._runner.take(settings)
+        self._intake.settings = settings
+
+    async def run(self, *, drain: bool, is_only: bool) -> None:
+        """Until it is stopped, or with `drain` until nothing is left to do."""
+        if not is_only:
+            # The log of all that is done from here on says whose it is.
+            structlog.contextvars.bind_contextvars(client_code=self.client_code)
+        await complete_claims(self._state, self._held)
         await run_sync(take_down, self._state.directory)
-        log.info("service_started", drop=str(self._processing.drop), drain=drain)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop.listen)
             tasks.start_soon(answer_requests, self._state, self._clock, lambda: self._runner.running)
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._prune_daily)
@@ -94,9 +163,6 @@ class Service:
             await self._settle_ended()
             tasks.cancel_scope.cancel()
         await run_sync(take_down, self._state.directory)
-        code = worst(self._codes) if drain else ExitCode.DONE
-        log.info("service_stopped", exit_code=int(code))
-        return code
 
     async def _look_for_signals(self) -> None:
         while not self._stop.is_asked.is_set():
@@ -122,42 +188,54 @@ class Service:
                     return
                 await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
                 continue
+            self._warn_of_removed_route(record)
             token = self._token_identity()
             report = await self._runner.run(record)
             code = ExitCode(report["exit_code"])
             if report["state"] != "unfinished":
                 self._failures = 0
-                self._codes.append(code)
+                self.codes.append(code)
                 await self._tell_of_drop(record)
             elif self._stop.is_asked.is_set() or drain:
-                self._codes.append(code)
+                self.codes.append(code)
                 return
             else:
                 await self._pause(code, report, (token, record.is_abandoned))
+
+    def _warn_of_removed_route(self, record: JobRecord) -> None:
+        lane = self._runner.settings
+        if record.route not in lane.routes:
+            log.warning(
+                "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
+            )
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
         await self._intake.look()
         if self._intake.refused:
-            self._codes.append(ExitCode.EXPORT_UNUSABLE)
+            self.codes.append(ExitCode.EXPORT_UNUSABLE)
         return not self._intake.waiting and await next_job(self._state) is None
 
     async def _settle_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
         try:
-            for job_id in await run_sync(self._processing.jobs):
-                record = await self._state.call(self._state.ledger.job, job_id)
-                if record is None:
-                    log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
-                elif record.state is not None:
-                    folder = self._settings.outcome_directory / job_id / "drop"
-                    await run_sync(self._processing.settle, job_id, folder if self._is_kept(record) else None)
+            for processing in self._held:
+                for job_id in await run_sync(processing.jobs):
+                    await self._settle(processing, job_id)
         except FatalError as error:
             # It is tried again before the next job, and at the latest at the next start.
             log.warning("taken_files_not_moved", why=str(error))
 
+    async def _settle(self, processing: Processing, job_id: str) -> None:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        if record is None:
+            log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
+        elif record.state is not None:
+            folder = self._settings.outcome_directory / job_id / "drop"
+            await run_sync(processing.settle, job_id, folder if self._is_kept(record) else None)
+
     def _is_kept(self, record: JobRecord) -> bool:
-        keep = self._settings.drop.keep_exports
+        keep = self._runner.settings.of(record.route).drop.keep_exports
         return keep == "always" or (keep == "failed" and record.state in ("failed", "incomplete"))
 
     async def _tell_of_drop(self, record: JobRecord) -> None:
@@ -211,7 +289,7 @@ class Service:
     async def _prune_daily(self) -> None:
         while True:
             jobs = await self._state.call(self._state.ledger.jobs)
-            old = await run_sync(overdue, self._settings, jobs, self._clock.utc_now())
+            old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
             left = await run_sync(remove, self._settings, old)
             if old:
                 log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))

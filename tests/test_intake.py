@@ -13,7 +13,8 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.processing import Processing
 from pipeline.edges.state import State, open_state
-from pipeline.intake import Intake
+from pipeline.intake import Door, Intake
+from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
 from tests.support import CLOSED, settings_for
 
 
@@ -50,7 +51,12 @@ async def place(directory: Path, **drop: Any) -> AsyncIterator[Place]:
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
     async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
-        yield Place(root, state, Intake(state, settings, clock, Processing(root)), now)
+        yield Place(
+            root,
+            state,
+            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, Processing(root))]),
+            now,
+        )
 
 
 async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Path) -> None:

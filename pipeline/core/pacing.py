@@ -25,6 +25,10 @@ class CallBudget:
         self._ended: deque[float] = deque()
         self._blocked_until = float("-inf")
 
+    def allow(self, calls_per_minute: int) -> None:
+        """So many calls a minute from now on; those made already count."""
+        self._calls_per_minute = calls_per_minute
+
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next call may begin, 0 if now; None if a call under way has to end first."""
         while self._ended and self._ended[0] + MINUTE_S <= now:
