@@ -160,8 +160,9 @@ def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
 
 
 async def next_job(state: State) -> JobRecord | None:
-    """The job whose turn it is: `first_of` the unfinished."""
-    return first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+    """The job whose turn it is: `first_of` the unfinished; None while its export is still being taken."""
+    record = first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+    return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
 
 def first_of(records: list[JobRecord]) -> JobRecord | None:

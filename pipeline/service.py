@@ -218,13 +218,13 @@ class Lane:
 
     async def _settle_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
-        try:
-            for processing in self._held:
+        for processing in self._held:
+            try:
                 for job_id in await run_sync(processing.jobs):
                     await self._settle(processing, job_id)
-        except FatalError as error:
-            # It is tried again before the next job, and at the latest at the next start.
-            log.warning("taken_files_not_moved", why=str(error))
+            except FatalError as error:
+                # It is tried again before the next job, and at the latest at the next start.
+                log.warning("taken_files_not_moved", why=str(error))
 
     async def _settle(self, processing: Processing, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)

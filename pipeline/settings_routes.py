@@ -37,7 +37,7 @@ def load_configuration(
     The environment lies over the file's top level, and so below the routes.
     """
     said = read_sources(file, env, overrides)
-    if not said.routes and not said.routes_origin:
+    if said.routes == []:
         return Configuration.of_one(settings_of(said))
     return _Routes(said).configuration()
 
