@@ -105,7 +105,7 @@ async def load_exports(
                     return
             if path is None:
                 return
-            known = None if again else await _same_as_latest(state, path)
+            known = None if again else await _same_as_latest(state, path, route)
             if known is not None:
                 if known["job"] not in finished:
                     log.warning("export_not_sent", export=path.name, same_as=known["job"], to_send_it="--again")
@@ -125,10 +125,10 @@ async def open_runner(settings: LaneSettings, clock: Clock, beside: Sequence[Wat
         yield Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
 
 
-async def _same_as_latest(state: State, path: Path) -> Report | None:
-    """The report of the latest job, if it had the content of this export."""
+async def _same_as_latest(state: State, path: Path, route: str) -> Report | None:
+    """The report of the latest job, if it had the content of this export, and came by the same route."""
     latest = await state.call(state.ledger.latest_job)
-    if latest is None or latest.report is None:
+    if latest is None or latest.report is None or latest.route != route:
         return None
     try:
         if (await identify(path)).size_bytes != latest.size_bytes:

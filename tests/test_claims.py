@@ -214,3 +214,15 @@ async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> N
         begun.digest_bytes = 5
         await state.call(state.ledger.seal, jobs[0], begun, None, held={}, released=[], overtaken={})
         assert (await next_job(state) or jobs[1]).job_id == jobs[0].job_id
+
+
+async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+        assert len(await unfinished(state)) == 2
+        assert await next_job(state) is None
+        await complete_claims(state, [Processing(drop)])
+        record = await next_job(state)
+        assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")

@@ -1,5 +1,6 @@
 """Routes in a configuration: what each falls back to, where ledgers lie, what must not be, and that it is shown."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.lanes import Configuration
 from pipeline.settings import load_settings
 from pipeline.settings_routes import configuration_schema, load_configuration, show_configuration
 
+ROOT = Path(__file__).parents[1]
 COLUMNS = 'columns = { a = "a1", b = "b1" }'
 TOP = f'[target]\nclient_code = "acme"\ncalls_per_minute = 30\n[export]\nid_column = "id"\n{COLUMNS}\n'
 STATE = '[state]\ndirectory = "/state"\n'
@@ -80,9 +82,13 @@ class TestWhatARouteFallsBackTo:
         configuration = read(tmp_path, text)
         assert set(configuration.routes) == {"eu", "us"}
         assert configuration.lane_of("us")[0].client_code == "acmeus"
-        for name, told in ((None, "name a --route; there are eu, us"), ("uk", "no route 'uk'; there are eu, us")):
+        unknown: list[tuple[str | None, str]] = [
+            (None, "name a --route; there are eu, us"),
+            ("uk", "no route 'uk'; there are eu, us"),
+        ]
+        for missing, told in unknown:
             with pytest.raises(FatalError, match=told) as caught:
-                configuration.lane_of(name)
+                configuration.lane_of(missing)
             assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 
@@ -210,6 +216,25 @@ class TestWhatMustNotBe:
     def test_a_token_is_not_shown(self, tmp_path: Path) -> None:
         (line,) = problems(tmp_path, TOP + STATE + EU + 'target.token_file = "Bearer hunter2"\n')
         assert "hunter2" not in line
+
+
+class TestWhatIsDocumented:
+    def test_the_example_of_default_toml(self, tmp_path: Path) -> None:
+        defaults, mark, example = (ROOT / "config" / "default.toml").read_text().partition("# [[routes]]\n")
+        lines = [line.removeprefix("# ") for line in (mark + example).splitlines()]
+        configuration = read(tmp_path, "\n".join([defaults, *lines]), overrides={"state": {"directory": "/state"}})
+        assert places(configuration)["acmeeu"][:2] == (["crm-eu"], "/state/clients/acmeeu")
+        # Not even the empty texts of the top level are in the way.
+        assert list(configuration.routes) == ["crm-eu"]
+
+    def test_the_example_of_the_readme(self, tmp_path: Path) -> None:
+        (text,) = [
+            block
+            for block in re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+            if "[[routes]]" in block
+        ]
+        configuration = read(tmp_path, text)
+        assert [lane.client_code for lane in configuration.lanes] == ["acmeeu", "acmeus"]
 
 
 class TestWhatIsShown:

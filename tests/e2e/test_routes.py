@@ -327,6 +327,13 @@ class TestCommands:
             assert (await at.run("load", str(export), "--route", "us")).code == 0
             assert at.profiles("acme") == {"u1": {"tier": "gold", "ltv": "1"}}
             assert at.profiles("other") == {"u1": {"level": "gold"}}
+            # The same content by another route of the same client code is not the same.
+            at.add("eu", "acme", export__columns={"tier": "level"}, export__unlisted="ignore")
+            at.config(export={"unlisted": "send"})
+            for _ in range(2):
+                assert (await at.run("load", str(export), "--route", "eu")).code == 0
+            assert at.profiles("acme") == {"u1": {"tier": "gold", "ltv": "1", "level": "gold"}}
+            assert len(at.reports("acme")) == 2
             unknown = await at.run("load", str(export), "--route", "uk")
             assert (unknown.code, "no route 'uk'; there are" in unknown.err) == (78, True), unknown.said
             tried = await run_program("load", export, "--sandbox", "--route", "us", "--config", at.file, "--json")
