@@ -25,7 +25,8 @@ from pipeline.edges.screen import print_report
 from pipeline.edges.telemetry import configure_logging
 from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
 from pipeline.load import GO_ON_AFTER, load_exports
-from pipeline.settings_routes import configuration_schema, load_configuration, show_configuration
+from pipeline.settings_routes import load_configuration
+from pipeline.settings_shown import configuration_schema, show_configuration
 from pipeline.watching import watcher
 
 app = typer.Typer(
@@ -262,7 +263,7 @@ def serve(
     ] = False,
 ) -> None:
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
-    from pipeline import service
+    from pipeline import serving
 
     configure_logging(is_terminal=sys.stderr.isatty())
 
@@ -270,7 +271,7 @@ def serve(
         return load_configuration(config)
 
     watch = watcher(on_terminal=False)
-    _run(service.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
+    _run(serving.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
 
 
 @app.command()

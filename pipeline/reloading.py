@@ -4,9 +4,9 @@ Jobs that run go on as they began; those to come, and what is dropped, are treat
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import structlog
@@ -14,8 +14,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.errors import PipelineError
 from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
-from pipeline.settings import Settings
-from pipeline.settings_routes import PROCESS_SECTIONS
+from pipeline.settings_routes import PROCESS_SECTIONS, values_of
 from pipeline.stopping import Stop
 
 log = structlog.get_logger()
@@ -98,22 +97,17 @@ def _other_routes(old: Configuration, new: Configuration) -> list[str]:
 def _changes(old: Configuration, new: Configuration) -> Iterator[tuple[str, str, str]]:
     """Route, section and key of each value that differs."""
     for name, settings in new.routes.items():
-        before = old.routes.get(name)
-        for section, key in () if before is None else _differing(before, settings):
-            yield (DEFAULT_ROUTE if section in PROCESS_SECTIONS else name), section, key
-
-
-def _differing(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
-    before: Mapping[str, Any] = old.model_dump(mode="json")
-    for section, keys in new.model_dump(mode="json").items():
-        for key, value in keys.items():
-            if before[section][key] != value:
-                yield section, key
+        if name not in old.routes:
+            continue
+        before = values_of(old.routes[name])
+        for (section, key), value in values_of(settings).items():
+            if before[section, key] != value:
+                yield (DEFAULT_ROUTE if section in PROCESS_SECTIONS else name), section, key
 
 
 def _named(change: tuple[str, str, str]) -> str:
     route, section, key = change
-    return f"[{section}] {key}" + ("" if route == DEFAULT_ROUTE else f" of {_route(route)}")
+    return f"[{section}] {key}".rstrip() + ("" if route == DEFAULT_ROUTE else f" of {_route(route)}")
 
 
 def _route(name: str) -> str:

@@ -2,8 +2,8 @@
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
-All of that is a lane: there is one for each client code, and they run side by side, each with a ledger and a budget of
-calls of its own. What holds up one of them holds up no other; a ledger that cannot be used ends them all.
+That is the service of one client code; `serving` lets those of all run side by side, each with a ledger and a budget of
+calls of its own.
 
 A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
 behind it, as their order is what is promised: it is tried again when the reason may be gone (room on the disk, another
@@ -11,30 +11,24 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.claims import complete_claims, drop_of, ended_drop, next_job
-from pipeline.core.errors import ExitCode, FatalError, worst
+from pipeline.claims import complete_claims, ended_drop, next_job
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.signals import shown
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.notice import put_up, take_down
-from pipeline.edges.processing import Processing, hold_drop
-from pipeline.edges.state import State
+from pipeline.edges.processing import Processing
 from pipeline.intake import Door, Intake
-from pipeline.lanes import Configuration, LaneSettings
-from pipeline.load import Report, Runner, Watch, open_runner
-from pipeline.opening import without_route
-from pipeline.reloading import ReadAgain, Reloading
+from pipeline.lanes import LaneSettings
+from pipeline.load import Report, Runner
 from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
@@ -48,75 +42,7 @@ TOKEN_AGAIN_S = 600.0
 _PRUNE_EVERY_S = 86_400.0
 
 
-async def serve(
-    configuration: Configuration,
-    *,
-    clock: Clock,
-    drain: bool = False,
-    watch: Watch | None = None,
-    read_again: ReadAgain | None = None,
-) -> ExitCode:
-    """Load what is dropped until SIGTERM or SIGINT; with `drain` until nothing is left, and the worst job's code.
-
-    `read_again` gives the configuration as it is at SIGHUP. Raises `FatalError`: 73 where a state or drop directory is
-    in use, 78 where one of them cannot be served, and 74 where a ledger cannot be used.
-    """
-    if not any(lane.drops for lane in configuration.lanes):
-        raise FatalError(
-            "[drop] directory is required to serve: the directory into which exports and their signals are dropped.",
-            exit_code=ExitCode.CONFIGURATION,
-        )
-    for directory, owner in (await run_sync(without_route, configuration)).items():
-        log.warning(
-            "client_code_without_route",
-            client_code=owner.client_code,
-            unfinished_jobs=owner.unfinished,
-            state_directory=str(directory),
-            to_do="give it a route again, until its jobs have ended",
-        )
-    stop = Stop(clock, configuration.lanes[0].settings.service.grace_s)
-    # From here on a signal is not lost, though it may have to wait until all is open.
-    with Stop.signals() as ends, Reloading.signals() as hangups:
-        async with AsyncExitStack() as stack:
-            lanes = [
-                await stack.enter_async_context(open_lane_to_serve(lane, clock, stop, watch))
-                for lane in configuration.lanes
-            ]
-            drops = [str(directory) for lane in configuration.lanes for directory in lane.drops.values()]
-            log.info("service_started", drop=", ".join(drops), drain=drain)
-            async with anyio.create_task_group() as listening:
-                listening.start_soon(stop.listen, ends)
-                listening.start_soon(Reloading(configuration, read_again, lanes, stop).listen, hangups)
-                async with anyio.create_task_group() as tasks:
-                    for lane in lanes:
-                        tasks.start_soon(partial(lane.run, drain=drain, is_only=len(lanes) == 1))
-                listening.cancel_scope.cancel()
-    code = worst([code for lane in lanes for code in lane.codes]) if drain else ExitCode.DONE
-    log.info("service_stopped", exit_code=int(code))
-    return code
-
-
-@asynccontextmanager
-async def open_lane_to_serve(
-    settings: LaneSettings, clock: Clock, stop: Stop, watch: Watch | None
-) -> AsyncIterator["Lane"]:
-    """Hold the state directory and the drop directories of a client code."""
-    async with open_runner(settings, clock, [stop.end_job, *([watch] if watch else [])]) as runner:
-        stop.states.append(runner.state)
-        with ExitStack() as held:
-            doors = [Door(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
-            former = await _former_drops(runner.state, doors)
-            yield Lane(runner, clock, stop, doors, [held.enter_context(hold_drop(drop)) for drop in former])
-
-
-async def _former_drops(state: State, doors: Sequence[Door]) -> list[Path]:
-    """The drop directories of unfinished jobs that no route has any more, as far as they are still there."""
-    records = await state.call(state.ledger.jobs, unfinished_only=True)
-    found = {drop_of(record) for record in records if record.claim is not None}
-    return sorted(drop for drop in found - {door.processing.drop.resolve() for door in doors} if drop.is_dir())
-
-
-class Lane:
+class Service:
     """One client code: its drop directories, its state directory, one job at a time.
 
     From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.lanes import CLIENTS, DEFAULT_ROUTE, Configuration, LaneSettings
-from pipeline.settings import ROUTES, Said, Settings, as_toml, read_sources, schema, settings_of, show
+from pipeline.settings import ROUTES, Said, Settings, read_sources, settings_of
+from pipeline.settings_sections import Section
 
 #: Sections of the whole process, not of a route.
 PROCESS_SECTIONS = ("state", "service")
@@ -97,15 +98,17 @@ class _Routes:
 
     def _read_route(self, name: object, route: Mapping[str, Any]) -> None:
         origin, problems = self._said.routes_origin, self._problems
-        own: dict[str, Mapping[str, Any]] = {}
+        own: dict[str, Any] = {}
         for section, keys in route.items():
+            if section == "name":
+                continue
             if section in PROCESS_SECTIONS:
                 problems.add(f"[{section}]", origin, "is for the whole process: set it at the file's top level")
-            elif section != "name" and section not in self._said.values:
+            elif section not in Settings.model_fields:
                 problems.add_unknown_section(section, origin)
-            elif section != "name" and not isinstance(keys, Mapping):
+            elif _is_section(section) and not isinstance(keys, Mapping):
                 problems.add(f"[{section}]", origin, "must be a table of keys")
-            elif section != "name":
+            else:
                 own[section] = keys
         if not own.get("drop", {}).get("directory"):
             problems.add("[drop] directory", origin, "is required: each route has a drop directory of its own")
@@ -113,7 +116,8 @@ class _Routes:
         try:
             settings = Settings.model_validate(values)
         except ValidationError as error:
-            origins = {**self._said.origins, **{(section, key): origin for section in own for key in own[section]}}
+            of_route = {(section, key): origin for section in own if _is_section(section) for key in own[section]}
+            origins = {**self._said.origins, **of_route}
             for detail in error.errors(include_url=False):
                 if _as_told(detail) not in self._told_of_the_top:
                     problems.add_refused(detail, origins)
@@ -121,11 +125,12 @@ class _Routes:
         if isinstance(name, str):
             self._settings.setdefault(name, settings)
 
-    def _laid_over_the_top(self, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        top, overrides = self._said.values, self._said.overrides
-        values: dict[str, Any] = {
-            section: {**keys, **own.get(section, {}), **overrides.get(section, {})} for section, keys in top.items()
-        }
+    def _laid_over_the_top(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        top = self._said.values
+        values: dict[str, Any] = {}
+        for layer in (top, own, self._said.overrides):
+            for section, keys in layer.items():
+                values[section] = {**values.get(section, {}), **keys} if _is_section(section) else keys
         # Never that of the top level: it cannot be that of two.
         values["drop"]["directory"] = own.get("drop", {}).get("directory") or ""
         client_code = values["target"].get("client_code")
@@ -196,78 +201,29 @@ def _both(one: str, other: str) -> str:
 
 def _of_the_client_code(settings: Settings) -> Iterator[tuple[tuple[str, str], Any]]:
     """What all routes of a client code have to agree in, by section and key."""
+    for (section, key), value in values_of(settings).items():
+        if section not in PROCESS_SECTIONS and not is_routes_own(section, key):
+            yield (section, key), value
+
+
+def values_of(settings: Settings) -> dict[tuple[str, str], Any]:
+    """All values as plain ones, by section and key; what is no section has an empty key."""
+    found: dict[tuple[str, str], Any] = {}
     for section, keys in settings.model_dump(mode="json").items():
-        for key, value in keys.items():
-            if section not in PROCESS_SECTIONS and not is_routes_own(section, key):
-                yield (section, key), value
+        if _is_section(section):
+            found |= {(section, key): value for key, value in keys.items()}
+        else:
+            found[section, ""] = keys
+    return found
+
+
+def _is_section(name: str) -> bool:
+    """Whether it is a table of keys, which are laid over one another each by itself."""
+    kind = Settings.model_fields[name].annotation
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def is_routes_own(section: str, key: str) -> bool:
     """Whether routes of one client code may differ in it."""
     of_client_code = _OWN_SECTIONS.get(section)
     return (section, key) in _OWN_KEYS or (of_client_code is not None and key not in of_client_code)
-
-
-def show_configuration(configuration: Configuration) -> str:
-    """The effective configuration as TOML that `load_configuration` reads back; with routes, each is shown whole."""
-    if not configuration.has_routes:
-        return show(configuration.lanes[0].settings)
-    top = configuration.routes.get(DEFAULT_ROUTE)
-    texts = [show(top)] if top else [_show_process(configuration)]
-    for name, settings in configuration.routes.items():
-        if name != DEFAULT_ROUTE:
-            texts.append(_show_route(name, settings))
-    return "\n".join(texts)
-
-
-def _show_process(configuration: Configuration) -> str:
-    sections = configuration.lanes[0].settings.model_dump(mode="json")
-    sections["state"]["directory"] = str(configuration.root)
-    texts = [
-        f"[{section}]\n" + "".join(f"{key} = {as_toml(value)}\n" for key, value in sections[section].items())
-        for section in PROCESS_SECTIONS
-    ]
-    # Without id_column the top level is no route, but its client code has [state] directory itself.
-    texts += [
-        f"[target]\nclient_code = {as_toml(lane.client_code)}\n"
-        for lane in configuration.lanes
-        if lane.directory == configuration.root
-    ]
-    return "\n".join(texts)
-
-
-def _show_route(name: str, settings: Settings) -> str:
-    sections = settings.model_dump(mode="json", exclude=set(PROCESS_SECTIONS))
-    where = f"# Its ledger: {settings.state.directory}\n"
-    return f"[[{ROUTES}]]\n{where}name = {as_toml(name)}\n" + "".join(
-        f"{section}.{key} = {as_toml(value)}\n" for section, keys in sections.items() for key, value in keys.items()
-    )
-
-
-def configuration_schema() -> dict[str, Any]:
-    """JSON schema of the whole configuration: with routes, the top level may lack what each of them has."""
-    whole = schema()
-    names = {section: reference["$ref"].rpartition("/")[2] for section, reference in whole["properties"].items()}
-    required = {section: whole["$defs"][name].pop("required", []) for section, name in names.items()}
-    route = {
-        "type": "object",
-        "description": "A drop directory with keys of its own, laid over those of the top level.",
-        "properties": {
-            "name": {"type": "string", "pattern": NAME_PATTERN},
-            **{section: {"$ref": f"#/$defs/{names[section]}"} for section in names if section not in PROCESS_SECTIONS},
-        },
-        "required": ["name", "drop"],
-        "additionalProperties": False,
-    }
-    process = [section for section in names if section in PROCESS_SECTIONS]
-    whole["required"] = [section for section in process if required[section]]
-    for section in whole["required"]:
-        whole["$defs"][names[section]]["required"] = required[section]
-    needed = {section: keys for section, keys in required.items() if keys and section not in process}
-    complete = {
-        "required": list(needed),
-        "properties": {section: {"required": keys} for section, keys in needed.items()},
-    }
-    whole["anyOf"] = [complete, {"required": [ROUTES]}]
-    whole["properties"][ROUTES] = {"type": "array", "items": route}
-    return whole

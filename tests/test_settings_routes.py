@@ -9,7 +9,8 @@ import pytest
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.lanes import Configuration
 from pipeline.settings import load_settings
-from pipeline.settings_routes import configuration_schema, load_configuration, show_configuration
+from pipeline.settings_routes import load_configuration
+from pipeline.settings_shown import configuration_schema, show_configuration
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = 'columns = { a = "a1", b = "b1" }'
