@@ -176,6 +176,21 @@ class TestWhatHoldsUpOne:
             assert (done.code, "other/ledger.db cannot be used" in done.err) == (74, True), done.said
 
 
+class TestStopping:
+    async def test_running_posts_of_all_get_their_grace_and_no_other_is_begun(self, tmp_path: Path) -> None:
+        codes = ("acme", "other")
+        slow = {code: FaultPlan(posts={1: Fault.SLOW}, slow_bytes_s=40.0) for code in codes}
+        async with routing(tmp_path, *codes, faults=slow) as at:
+            for code in codes:
+                at.add(f"of-{code}", code).put("a.csv", *SIX_ROWS)
+            at.config(batch={"max_rows": 2}, upload={"concurrency": 1}, service={"grace_s": 20.0})
+            async with at.serving() as process:
+                await until(lambda: all(at.at[code].sandbox.calls["posts"] for code in codes))
+                done = await stopped(process)
+            assert sorted(event["client_code"] for event in events(done, "batch_accepted")) == list(codes)
+            assert [at.at[code].sandbox.calls["posts"] for code in codes] == [1, 1]
+
+
 class TestGoingOn:
     async def test_after_a_kill_with_both_under_way(self, tmp_path: Path) -> None:
         quick = {"apply_min_s": 0.2, "apply_max_s": 0.4}
