@@ -68,6 +68,35 @@ class TestSideBySide:
             two.put("late.csv", "u,late,", manifest="sequence=2")
             assert (await at.run("serve", "--drain")).code == 65
 
+    async def test_routes_of_one_client_code_have_each_their_own_mapping_limits_and_retention(
+        self, tmp_path: Path
+    ) -> None:
+        faults = {"acme": FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_rows=2)}
+        async with routing(tmp_path, "acme", faults=faults) as at:
+            mapping: dict[str, Any] = {"export__columns": {"tier": "level"}, "export__unlisted": "ignore"}
+            one = at.add("one", "acme", batch__max_rows=6, settle__max_lost="100%")
+            two = at.add("two", "acme", batch__max_rows=1, drop__keep_exports="always", **mapping)
+            at.config()
+            one.put("a.csv", *SIX_ROWS)
+            assert (await at.run("serve", "--drain")).code == 0
+            two.put("b.csv", "v1,gold,1", "v2,gold,1")
+            assert (await at.run("serve", "--drain")).code == 0
+            (first, second) = at.reports("acme")
+            assert (first["rows"]["failed"], len(first["batches"]), len(second["batches"])) == (2, 1, 2)
+            assert (second["columns_sent"], second["state"]) == (["level"], "done")
+            kept = [file.relative_to(at.state("acme")).parts[1] for file in at.state("acme").glob("jobs/*/drop/*.csv")]
+            assert kept == [second["job"]]
+            # A retry is loaded as the route of its job says.
+            assert (await at.run("retry", first["job"])).code == 0
+            third = at.reports("acme")[-1]
+            assert (third["rows"]["confirmed"], len(third["batches"])) == (2, 1)
+            assert [job["route"] for job in (await at.status())["jobs"]] == ["one", "two", "one"]
+            two.keys["drop.keep_reports_days"] = 0.0
+            at.config()
+            assert (await at.run("prune")).code == 0
+            assert [report["job"] for report in at.reports("acme")] == [first["job"], third["job"]]
+            assert at.profiles("acme") == profiles_after(*SIX_ROWS) | {"v1": {"level": "gold"}, "v2": {"level": "gold"}}
+
     async def test_dates_in_names_are_each_routes_own(self, tmp_path: Path) -> None:
         async with routing(tmp_path, "acme") as at:
             daily, weekly = (at.add(name, "acme", drop__as_of=r"_(\d{8})") for name in ("daily", "weekly"))
