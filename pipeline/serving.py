@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from pipeline.claims import drop_of
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.edges.clock import Clock
-from pipeline.edges.processing import hold_drop
+from pipeline.edges.processing import Processing, hold_drop
 from pipeline.edges.state import State
 from pipeline.intake import Door
 from pipeline.lanes import Configuration, LaneSettings
@@ -55,11 +55,13 @@ async def serve(
             to_do="give it a route again, until its jobs have ended",
         )
     stop = Stop(clock, configuration.lanes[0].settings.service.grace_s)
+    all_drops = frozenset(drop.resolve() for lane in configuration.lanes for drop in lane.drops.values())
     # From here on a signal is not lost, though it may have to wait until all is open.
     with Stop.signals() as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
             lanes = [
-                await stack.enter_async_context(open_service(lane, clock, stop, watch)) for lane in configuration.lanes
+                await stack.enter_async_context(open_service(lane, clock, stop, watch, all_drops))
+                for lane in configuration.lanes
             ]
             drops = [str(directory) for lane in configuration.lanes for directory in lane.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
@@ -76,14 +78,20 @@ async def serve(
 
 
 @asynccontextmanager
-async def open_service(settings: LaneSettings, clock: Clock, stop: Stop, watch: Watch | None) -> AsyncIterator[Service]:
-    """Hold the state directory and the drop directories of a client code."""
+async def open_service(
+    settings: LaneSettings, clock: Clock, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
+) -> AsyncIterator[Service]:
+    """Hold the state directory and the drop directories of a client code; `all_drops` are those of all of them."""
     async with open_runner(settings, clock, [stop.end_job, *([watch] if watch else [])]) as runner:
         stop.states.append(runner.state)
         with ExitStack() as held:
             doors = [Door(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
-            former = await _former_drops(runner.state, doors)
-            yield Service(runner, clock, stop, doors, [held.enter_context(hold_drop(drop)) for drop in former])
+            former = [
+                # Of another client code by now: this process holds it for that one.
+                Processing(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
+                for drop in await _former_drops(runner.state, doors)
+            ]
+            yield Service(runner, clock, stop, doors, former)
 
 
 async def _former_drops(state: State, doors: Sequence[Door]) -> list[Path]:

@@ -278,6 +278,25 @@ class TestGoingOn:
             assert at.profiles("acme") == profiles_after(*SIX_ROWS, "u0,later,")
             assert not any((removed.directory / ".processing").glob("2*")), "what was taken is settled there too"
 
+    async def test_with_a_job_of_a_drop_directory_that_is_another_client_codes_by_now(self, tmp_path: Path) -> None:
+        async with routing(tmp_path, "acme", "other", acme=NEVER) as at:
+            moved = at.add("moved", "acme")
+            at.add("us", "other")
+            at.config()
+            async with at.serving() as process:
+                moved.put("a.csv", *SIX_ROWS)
+                await until(lambda: at.at["acme"].sandbox.calls["statuses"])
+                await stopped(process)
+            moved.client_code = "other"
+            at.config()
+            at.at["acme"].sandbox.apply_all()
+            moved.put("b.csv", "u0,later,")
+            done = await at.run("serve", "--drain")
+            assert done.code == 0, done.said
+            assert (list(at.ends("acme")), list(at.ends("other"))) == (["a.csv"], ["b.csv"])
+            assert (at.profiles("acme"), at.profiles("other")) == (profiles_after(*SIX_ROWS), {"u0": {"tier": "later"}})
+            assert at.left() == []
+
     async def test_with_jobs_of_a_client_code_that_has_no_route_any_more(self, tmp_path: Path) -> None:
         async with routing(tmp_path, "acme", "other", other=NEVER) as at:
             at.add("eu", "acme")
