@@ -14,6 +14,8 @@ Words, used for these things and no others:
 export        one input file
 signal        the small file whose arrival says that exports are complete; its manifest is what it says of them
 drop          a signal with its exports
+route         a drop directory with the settings for what is dropped there; `default` is the file's top level
+lane          one client code: its routes, its ledger, its budget of calls, its jobs one after the other
 claim         what the ledger knows of an export that was dropped: taken out of the drop directory, verified, failed
 job           one export on its way through; everything about it lies in one folder
 row           one record of an export: its profile id and its encoded cells
@@ -34,7 +36,7 @@ carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 checkpoint    how far a job had come at its latest seal
-ledger        the durable facts: SQLite in the state directory
+ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 
 Where to start reading: `pipeline/load.py` (`pipeline/service.py` runs it for what is dropped), then `pipeline/core`

@@ -25,6 +25,7 @@ from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing, Taking, hold_drop
 from pipeline.edges.state import State
 from pipeline.job import new_job_id
+from pipeline.lanes import DEFAULT_ROUTE
 from pipeline.row_source import Measured, measure
 from pipeline.settings_sections import ExportSettings
 
@@ -33,11 +34,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A signal whose exports are to be taken; with `error` they fail, each with its own `as_of`."""
+    """A signal whose exports are to be taken by a route; with `error` they fail, each with its own `as_of`."""
 
     found: Found
     as_of: tuple[str | None, ...]
     error: InputError | None = None
+    route: str = DEFAULT_ROUTE
 
 
 async def enter(
@@ -82,6 +84,7 @@ def _records(drop: Drop, processing: Processing, clock: Clock, settings: ExportS
                 retry_of=None,
                 checkpoint=Checkpoint(),
                 claim=claim.failed(drop.error) if drop.error else claim,
+                route=drop.route,
             )
         )
     return records
@@ -92,20 +95,24 @@ def _name(found: Found, source: Seen | None) -> str:
     return source.path if source else next(iter(found.missing), found.signal.path)
 
 
-async def complete_claims(state: State, processing: Processing | None = None) -> None:
-    """Take what a process had entered and did not come to take; it holds the drop directory, unless it is given."""
+async def complete_claims(state: State, held: Iterable[Processing] = ()) -> None:
+    """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
     drops: dict[str, list[JobRecord]] = {}
     for record in await state.call(state.ledger.jobs, unfinished_only=True):
         if record.claim and not record.claim.is_taken:
             drops.setdefault(record.claim.drop, []).append(record)
-    if not drops:
-        return
+    processings = {processing.drop.resolve(): processing for processing in held}
     with ExitStack() as stack:
-        if processing is None:
-            directory = next(iter(drops.values()))[0].export.parents[2]
-            processing = stack.enter_context(hold_drop(directory))
         for records in drops.values():
-            await _take(records, state, processing)
+            directory = drop_of(records[0])
+            if directory not in processings:
+                processings[directory] = stack.enter_context(hold_drop(directory))
+            await _take(records, state, processings[directory])
+
+
+def drop_of(record: JobRecord) -> Path:
+    """The drop directory from which a job's export was taken."""
+    return record.export.parents[2].resolve()
 
 
 async def _take(records: list[JobRecord], state: State, processing: Processing) -> list[JobRecord]:
@@ -153,8 +160,9 @@ def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
 
 
 async def next_job(state: State) -> JobRecord | None:
-    """The job whose turn it is: `first_of` the unfinished."""
-    return first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+    """The job whose turn it is: `first_of` the unfinished; None while its export is still being taken."""
+    record = first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+    return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
 
 def first_of(records: list[JobRecord]) -> JobRecord | None:
@@ -180,14 +188,15 @@ async def check_claim(record: JobRecord, state: State) -> None:
     if claim.failure is not None:
         raise claim.failure
     if not claim.manifest.again:
-        await _check_age(claim, state)
+        await _check_age(record, claim, state)
     if not claim.is_verified:
         await _verify(claim, state)
 
 
-async def _check_age(claim: Claim, state: State) -> None:
-    for key, own in (("sequence", claim.manifest.sequence), ("as_of", claim.as_of)):
-        latest = await state.call(state.ledger.latest_claimed, key)
+async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
+    # Names of other routes' exports are others, and so are their dates; numbers are in manifests to put all in order.
+    for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
+        latest = await state.call(state.ledger.latest_claimed, key, route=of_route)
         if own is not None and latest is not None and own < latest:
             raise InputError(
                 f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "

@@ -17,17 +17,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline import __version__
+from pipeline.asking import ask, lanes_about
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import read_ledger
-from pipeline.edges.lock import holder
-from pipeline.edges.mailbox import Request
 from pipeline.edges.screen import print_report
-from pipeline.edges.state import open_state
 from pipeline.edges.telemetry import configure_logging
+from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
 from pipeline.load import GO_ON_AFTER, load_exports
-from pipeline.requests import ask_holder, carry_out
-from pipeline.settings import Settings, load_settings, schema, show
+from pipeline.settings_routes import load_configuration
+from pipeline.settings_shown import configuration_schema, show_configuration
 from pipeline.watching import watcher
 
 app = typer.Typer(
@@ -125,6 +124,9 @@ def load(
     again: Annotated[  # noqa: FBT002
         bool, typer.Option("--again", help="Send an export even if its content is that of the latest job.")
     ] = False,
+    route: Annotated[
+        str | None, typer.Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
+    ] = None,
     wait_s: Annotated[
         float | None,
         typer.Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
@@ -137,14 +139,16 @@ def load(
         raise typer.BadParameter("--id-column goes with --sandbox; with a real Target, use --config FILE.")
     if config is None and not (sandbox and id_column):
         raise typer.BadParameter("name a --config FILE; or, to try a file: --sandbox --id-column NAME.")
+    if config is None and route:
+        raise typer.BadParameter("--route goes with a --config FILE, which has the routes.")
     if config is not None and id_column:
         raise typer.BadParameter("--id-column is instead of a --config, which names the column itself.")
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_to(paths: list[Path], settings: Settings) -> list[ExitCode]:
+    async def load_to(paths: list[Path], lane: LaneSettings, name: str) -> list[ExitCode]:
         codes: list[ExitCode] = []
-        async for report in load_exports(paths, settings, clock=Clock(), watch=watch, again=again):
-            _print(report, settings, as_json=as_json)
+        async for report in load_exports(paths, lane, route=name, clock=Clock(), watch=watch, again=again):
+            _print(report, lane, as_json=as_json)
             codes.append(ExitCode(report["exit_code"]))
         return codes
 
@@ -153,8 +157,8 @@ def load(
 
         codes: list[ExitCode] = []
         for export in exports:
-            async with on_sandbox(export, config, id_column) as settings:
-                codes += await load_to([export], settings)
+            async with on_sandbox(export, config, route, id_column) as settings:
+                codes += await load_to([export], LaneSettings.of_one(settings), DEFAULT_ROUTE)
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
@@ -163,7 +167,7 @@ def load(
         with anyio.CancelScope() as scope:
             if wait_s is not None:
                 scope.deadline = anyio.current_time() + wait_s
-            return worst(await load_to(exports, load_settings(config)))
+            return worst(await load_to(exports, *load_configuration(config).lane_of(route)))
         raise PipelineError(
             f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on.",
             exit_code=ExitCode.UNFINISHED,
@@ -172,12 +176,12 @@ def load(
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _print(report: dict[str, Any], settings: Settings, *, as_json: bool) -> None:
+def _print(report: dict[str, Any], lane: LaneSettings, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
-        print_report(report, settings.outcome_directory / report["job"], Console())
+        print_report(report, lane.settings.outcome_directory / report["job"], Console())
 
 
 JobId = Annotated[str, typer.Argument(help="The job, as `status` names it.", metavar="JOB")]
@@ -190,16 +194,13 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
-    from pipeline.status import print_status
-    from pipeline.status import status as tell_status
+    from pipeline.status import print_statuses, statuses
 
-    settings = load_settings(config)
-    ledger = read_ledger(settings.state.directory / "ledger.db")
-    told = tell_status(ledger, job, settings, Clock().utc_now(), holder(settings.state.directory))
+    told = statuses(load_configuration(config), job, Clock().utc_now())
     if as_json:
         print(orjson.dumps(told).decode())  # noqa: T201
     else:
-        print_status(told, Console())
+        print_statuses(told, Console())
 
 
 @app.command()
@@ -230,30 +231,28 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
     """Have the process that holds the state directory do it, or do it here where there is none."""
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
-    settings = load_settings(config)
-    state = settings.state
+    configuration, clock = load_configuration(config), Clock()
 
-    async def ask() -> ExitCode:
-        if holder(state.directory) is not None:
-            print(await ask_holder(state.directory, command, job, Clock()))  # noqa: T201
-            return ExitCode.DONE
-        client_code = settings.target.client_code
-        async with open_state(
-            state.directory,
-            client_code,
-            Clock(),
-            min_free_bytes=state.min_free_bytes,
-            outcomes=settings.outcome_directory,
-        ) as opened:
-            print(await carry_out(Request("", command, job), opened, Clock(), running=None))  # noqa: T201
+    async def ask_all() -> ExitCode:
         codes = [ExitCode.DONE]
-        if command == "retry":
-            async for report in load_exports([], settings, clock=Clock(), watch=watcher(on_terminal=on_terminal)):
-                _print(report, settings, as_json=False)
-                codes.append(ExitCode(report["exit_code"]))
+        refused: list[PipelineError] = []
+        lanes = lanes_about(configuration, job)
+        for lane in lanes:
+            try:
+                told, is_holders = await ask(lane, command, job, clock)
+            except PipelineError as error:
+                refused.append(error)
+                continue
+            print(f"{lane.client_code}: {told}" if len(lanes) > 1 else told)  # noqa: T201
+            if command == "retry" and not is_holders:
+                async for report in load_exports([], lane, clock=clock, watch=watcher(on_terminal=on_terminal)):
+                    _print(report, lane, as_json=False)
+                    codes.append(ExitCode(report["exit_code"]))
+        for first in refused:
+            raise first
         return worst(codes)
 
-    _run(ask())
+    _run(ask_all())
 
 
 @app.command()
@@ -264,10 +263,15 @@ def serve(
     ] = False,
 ) -> None:
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
-    from pipeline import service
+    from pipeline import serving
 
     configure_logging(is_terminal=sys.stderr.isatty())
-    _run(service.serve(load_settings(config), clock=Clock(), drain=drain, watch=watcher(on_terminal=False)))
+
+    def read() -> Configuration:
+        return load_configuration(config)
+
+    watch = watcher(on_terminal=False)
+    _run(serving.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
 
 
 @app.command()
@@ -286,12 +290,14 @@ def prune(
     """Remove files of ended jobs that are older than [drop] keep_exports_days, keep_rejects_days, keep_reports_days."""
     from pipeline.retaining import overdue, remove
 
-    settings = load_settings(config)
-    ledger = read_ledger(settings.state.directory / "ledger.db")
-    old = [] if ledger is None else overdue(settings, ledger.jobs(), Clock().utc_now())
-    left = [] if dry_run else remove(settings, old)
-    for file in old:
-        print(f"{'cannot be removed: ' if file in left else ''}{file}")  # noqa: T201
+    left: list[Path] = []
+    for lane in load_configuration(config).lanes:
+        ledger = read_ledger(lane.directory / "ledger.db")
+        old = [] if ledger is None else overdue(lane, ledger.jobs(), Clock().utc_now())
+        kept = [] if dry_run else remove(lane.settings, old)
+        for file in old:
+            print(f"{'cannot be removed: ' if file in kept else ''}{file}")  # noqa: T201
+        left += kept
     raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
 
 
@@ -332,13 +338,13 @@ def _announce(base_url: str) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile) -> None:
     """Check a configuration, its directories, disk, token and TLS; sends nothing to Target."""
-    from pipeline.selfcheck import check as self_check
+    from pipeline.selfcheck import check_all
 
-    settings = load_settings(config)
+    configuration = load_configuration(config)
 
     async def check() -> ExitCode:
         console = Console()
-        findings = await self_check(settings)
+        findings = await check_all(configuration)
         for finding in findings:
             color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.verdict]
             console.print(f"[{color}]{finding.verdict:>8}[/]  [bold]{escape(finding.subject)}[/]: ", end="")
@@ -352,10 +358,10 @@ def config_check(config: ConfigFile) -> None:
 @config_app.command("show")
 def config_show(config: ConfigFile) -> None:
     """Print the effective configuration, environment included, secrets masked."""
-    print(show(load_settings(config)), end="")  # noqa: T201
+    print(show_configuration(load_configuration(config)), end="")  # noqa: T201
 
 
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of the configuration."""
-    print(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+    print(orjson.dumps(configuration_schema(), option=orjson.OPT_INDENT_2).decode())  # noqa: T201

@@ -69,9 +69,10 @@ def _described(beat: Beat, now_s: float) -> str:
 
 
 def _waiting(state: Path, beat: Beat) -> str:
-    paused = (read_notice(state) or {}).get("paused")
-    if paused:
-        return f"; waits since {paused['since']}: {paused['why']}"
+    # That of a client code of a route lies with its ledger.
+    for directory in (state, *sorted(state.glob("clients/*"))):
+        if paused := (read_notice(directory) or {}).get("paused"):
+            return f"; waits since {paused['since']}: {paused['why']}"
     return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
 
 

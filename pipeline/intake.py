@@ -1,11 +1,15 @@
-"""Looks for signals in the drop directory, and claims what they tell of, in the order in which it is to be loaded.
+"""Looks for signals in the drop directories, and claims what they tell of, in the order in which it is to be loaded.
 
 Drops are claimed as soon as they are seen, also while others are loaded: what is claimed cannot be overwritten. A
-signal whose exports are not there yet holds up those behind it for `signal_wait_s`, so that none overtakes it.
+signal whose exports are not there yet holds up those behind it for `signal_wait_s`, so that none overtakes it. The drop
+directories of a client code are as one: what is in them is ordered together.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import structlog
@@ -19,116 +23,165 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import Found, look
 from pipeline.edges.processing import Processing
 from pipeline.edges.state import State
-from pipeline.settings import Settings
+from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
+from pipeline.settings_sections import DropSettings
 
 log = structlog.get_logger()
 
 
-class Intake:
-    """What was seen in the drop directory; `waiting` are signals without their exports, `refused` what is left alone.
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A drop directory that is held, and the route by which what is dropped there comes."""
 
-    `has_claimed` is set by every claim, for whoever waits for work.
+    route: str
+    processing: Processing
+
+
+@dataclass(frozen=True, slots=True)
+class _Signalled:
+    """A signal with its exports, and where it was found."""
+
+    door: Door
+    found: Found
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other signals."""
+        return (self.door.route, self.found.signal.path)
+
+
+class Intake:
+    """What was seen in the drop directories of a client code; `settings` are taken for each look and each claim.
+
+    `waiting` are signals without their exports, `refused` what is left alone. `has_claimed` is set by every claim, for
+    whoever waits for work.
     """
 
-    def __init__(self, state: State, settings: Settings, clock: Clock, processing: Processing) -> None:
+    def __init__(self, state: State, settings: LaneSettings, clock: Clock, doors: Sequence[Door]) -> None:
+        self.settings = settings
         self.waiting: list[str] = []
-        self.refused: set[str] = set()
+        self.refused: set[tuple[str, str]] = set()
         self.has_claimed = anyio.Event()
         self._state = state
-        self._settings = settings
         self._clock = clock
-        self._processing = processing
+        self._doors = doors
         self._looks = 0
         #: Per signal the look that first saw it, and when that was, in seconds of the monotonic clock.
-        self._first_seen: dict[str, tuple[int, float]] = {}
+        self._first_seen: dict[tuple[str, str], tuple[int, float]] = {}
         self._turn = anyio.Lock()
 
     async def look(self) -> None:
         """Look once, and claim what is complete.
 
-        Raises `FatalError`: 66 where the drop directory cannot be read, 74 where ledger or disk refuse a claim.
+        Raises `FatalError`: 66 where a drop directory cannot be read, after what is in the others was claimed; 74 where
+        ledger or disk refuse a claim.
         """
         async with self._turn:
             self._looks += 1
-            drop = self._settings.drop
-            try:
-                seen = await run_sync(look, self._processing.drop, drop.signal_suffixes)
-            except OSError as error:
-                raise FatalError(
-                    f"cannot look into the drop directory {self._processing.drop}: {error.strerror}.",
-                    exit_code=ExitCode.EXPORT_MISSING,
-                ) from error
-            self._note_refused({each.path: str(each.problem) for each in seen.refused})
-            paths = {each.signal.path for each in seen.found}
+            signalled: list[_Signalled] = []
+            refused: dict[tuple[str, str], str] = {}
+            unread: dict[str, FatalError] = {}
+            for door in self._doors:
+                try:
+                    seen = await run_sync(look, door.processing.drop, self._drop(door).signal_suffixes)
+                except OSError as error:
+                    unread[door.route] = FatalError(
+                        f"cannot look into the drop directory {door.processing.drop}: {error.strerror}.",
+                        exit_code=ExitCode.EXPORT_MISSING,
+                    )
+                    continue
+                signalled += [_Signalled(door, found) for found in seen.found]
+                refused |= {(door.route, each.path): str(each.problem) for each in seen.refused}
+            self._note_refused(refused)
+            # What was seen where nothing can be read now keeps its place.
+            kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
             now = self._clock.monotonic()
-            self._first_seen = {path: self._first_seen.get(path, (self._looks, now)) for path in paths}
+            self._first_seen = kept | {
+                each.key: self._first_seen.get(each.key, (self._looks, now)) for each in signalled
+            }
             self.waiting = []
-            await self._claim_in_order(list(seen.found))
+            await self._claim_in_order(signalled)
+            for away in unread.values():
+                raise away
 
-    async def _claim_in_order(self, found: list[Found]) -> None:
-        found.sort(
+    async def _claim_in_order(self, signalled: list[_Signalled]) -> None:
+        signalled.sort(
             key=lambda each: (
-                self._first_seen[each.signal.path][0],
-                each.signal.identity.mtime_ns,
-                each.signal.path,
+                self._first_seen[each.key][0],
+                each.found.signal.identity.mtime_ns,
+                each.found.signal.path,
+                each.door.route,
             )
         )
-        for each in in_turn(found, lambda one: one.manifest.sequence):
-            error = InputError(each.problem) if each.problem else None
-            if each.missing and error is None:
+        for each in in_turn(signalled, lambda one: one.found.manifest.sequence):
+            error = InputError(each.found.problem) if each.found.problem else None
+            if each.found.missing and error is None:
                 if not self._has_waited(each):
-                    self._note_waiting(each, len(found) - 1)
+                    self._note_waiting(each, len(signalled) - 1)
                     return
                 error = self._missing(each)
             if self._state.is_stopping:
                 return
             await self._claim(each, error)
 
-    def _has_waited(self, found: Found) -> bool:
-        first_seen_at = self._first_seen[found.signal.path][1]
-        return self._clock.monotonic() - first_seen_at >= self._settings.drop.signal_wait_s
+    def _drop(self, door: Door) -> DropSettings:
+        return self.settings.of(door.route).drop
 
-    def _missing(self, found: Found) -> InputError:
+    def _has_waited(self, each: _Signalled) -> bool:
+        first_seen_at = self._first_seen[each.key][1]
+        return self._clock.monotonic() - first_seen_at >= self._drop(each.door).signal_wait_s
+
+    def _missing(self, each: _Signalled) -> InputError:
+        found = each.found
         named = ", ".join(map(shown, found.missing[:3])) + (", ..." if len(found.missing) > 3 else "")
         return InputError(
-            f"{named} did not come within {self._settings.drop.signal_wait_s:,.0f} s after the signal "
+            f"{named} did not come within {self._drop(each.door).signal_wait_s:,.0f} s after the signal "
             f"{shown(found.signal.path)}. Is the signal named after its export?",
             exit_code=ExitCode.EXPORT_MISSING,
         )
 
-    async def _claim(self, found: Found, error: InputError | None) -> None:
-        dates = [self._as_of(export.path) for export in found.exports]
-        undated = next((each.path for each, date in zip(found.exports, dates, strict=True) if date is None), None)
-        if self._settings.drop.as_of and undated and not found.manifest.again and error is None:
+    async def _claim(self, each: _Signalled, error: InputError | None) -> None:
+        found, as_of = each.found, self._drop(each.door).as_of
+        dates = [_date_in(export.path, as_of) for export in found.exports]
+        undated = next((seen.path for seen, date in zip(found.exports, dates, strict=True) if date is None), None)
+        if as_of and undated and not found.manifest.again and error is None:
             error = InputError(
-                f"the name {shown(undated)} holds no date as [drop] as_of = {self._settings.drop.as_of!r} finds it, so "
-                "it cannot be told whether it is older than the last one."
+                f"the name {shown(undated)} holds no date as [drop] as_of = {as_of!r} finds it, so it cannot be told "
+                "whether it is older than the last one."
             )
-        drop = Drop(found, tuple(dates), error)
+        drop = Drop(found, tuple(dates), error, each.door.route)
+        settings = self.settings.of(each.door.route).export
         # Not to be cancelled in between: nothing would be lost, but the next start would have to clear up.
         with anyio.CancelScope(shield=True):
-            await enter(drop, self._state, self._processing, self._clock, self._settings.export)
-        self._first_seen.pop(found.signal.path, None)
+            await enter(drop, self._state, each.door.processing, self._clock, settings)
+        self._first_seen.pop(each.key, None)
         self.has_claimed.set()
         self.has_claimed = anyio.Event()
 
-    def _as_of(self, path: str) -> str | None:
-        pattern = self._settings.drop.as_of
-        found = re.search(pattern, Path(path).as_posix()) if pattern else None
-        return found.group(1) if found else None
-
-    def _note_refused(self, refused: dict[str, str]) -> None:
-        for path in refused.keys() - self.refused:
-            log.warning("drop_refused", name=shown(path), why=refused[path])
+    def _note_refused(self, refused: dict[tuple[str, str], str]) -> None:
+        for key in refused.keys() - self.refused:
+            log.warning("drop_refused", name=shown(key[1]), why=refused[key], route=key[0])
         self.refused = set(refused)
 
-    def _note_waiting(self, found: Found, behind: int) -> None:
+    def _note_waiting(self, each: _Signalled, behind: int) -> None:
+        found = each.found
         self.waiting.append(found.signal.path)
-        if self._first_seen[found.signal.path][0] == self._looks:
+        if self._first_seen[each.key][0] == self._looks:
             log.warning(
                 "signal_without_export",
                 signal=shown(found.signal.path),
                 missing=[shown(name) for name in found.missing[:3]],
-                wait_s=self._settings.drop.signal_wait_s,
+                wait_s=self._drop(each.door).signal_wait_s,
                 others_in_the_drop_directory=behind,
+                route=each.door.route,
             )
+
+
+def of_route(route: str) -> dict[str, Any]:
+    """What the log says of a route: nothing of that which is the file's top level."""
+    return {} if route == DEFAULT_ROUTE else {"route": route}
+
+
+def _date_in(path: str, pattern: str) -> str | None:
+    found = re.search(pattern, Path(path).as_posix()) if pattern else None
+    return found.group(1) if found else None

@@ -40,11 +40,13 @@ from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.ledger import JobRecord
-from pipeline.edges.state import State, open_state
+from pipeline.edges.state import State
 from pipeline.edges.target import Endpoint, Target, connect
 from pipeline.edges.windows import Windows
 from pipeline.following import Follower
 from pipeline.job import Job, new_job_id
+from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
+from pipeline.opening import open_lane
 from pipeline.producer import abandoned, produce
 from pipeline.recovery import Recovered, recover
 from pipeline.rehearsal import rehearse
@@ -72,30 +74,30 @@ async def load_export(
 
     The other arguments and errors are those of `load_exports`.
     """
-    reports = [report async for report in load_exports([path], settings, clock=clock, watch=watch, again=again)]
+    lane = LaneSettings.of_one(settings)
+    reports = [report async for report in load_exports([path], lane, clock=clock, watch=watch, again=again)]
     return reports[-1]
 
 
 async def load_exports(
-    paths: list[Path], settings: Settings, *, clock: Clock, watch: Watch | None = None, again: bool = False
+    paths: list[Path],
+    settings: LaneSettings,
+    *,
+    route: str = DEFAULT_ROUTE,
+    clock: Clock,
+    watch: Watch | None = None,
+    again: bool = False,
 ) -> AsyncIterator[Report]:
     """Finish what is unfinished, then bring every row of these exports into Target; the report of each job as it ends.
 
-    `watch` is run beside each load to show its progress, and cancelled at its end. An export whose content is that of
-    the latest job is not sent, unless `again`: that job's report is given once more. Whatever goes wrong with an
-    export, with Target or with the disk is in its report, `exit_code` with it. Raises `FatalError` where the state
-    directory is in use (73), cannot be used (74) or belongs to another client code (78).
+    The exports are loaded as `route` says. `watch` is run beside each load to show its progress, and cancelled at its
+    end. An export whose content is that of the latest job is not sent, unless `again`: that job's report is given once
+    more. Whatever goes wrong with an export, with Target or with the disk is in its report, `exit_code` with it. Raises
+    `FatalError` where the state directory is in use (73), cannot be used (74) or belongs to another client code (78).
     """
-    state_settings = settings.state
-    async with open_state(
-        state_settings.directory,
-        settings.target.client_code,
-        clock,
-        min_free_bytes=state_settings.min_free_bytes,
-        outcomes=settings.outcome_directory,
-    ) as state:
-        beside = [stopped_by_signals, _answering, *([watch] if watch else [])]
-        runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
+    beside = [stopped_by_signals, _answering, *([watch] if watch else [])]
+    async with open_runner(settings, clock, beside) as runner:
+        state = runner.state
         finished: set[str] = set()
         await complete_claims(state)
         for path in [*paths, None]:
@@ -107,23 +109,30 @@ async def load_exports(
                     return
             if path is None:
                 return
-            known = None if again else await _same_as_latest(state, path)
+            known = None if again else await _same_as_latest(state, path, route)
             if known is not None:
                 if known["job"] not in finished:
                     log.warning("export_not_sent", export=path.name, same_as=known["job"], to_send_it="--again")
                     yield known
                 continue
-            report = await runner.load(path)
+            report = await runner.load(path, route)
             finished.add(report["job"])
             yield report
             if ExitCode(report["exit_code"]) not in GO_ON_AFTER:
                 return
 
 
-async def _same_as_latest(state: State, path: Path) -> Report | None:
-    """The report of the latest job, if it had the content of this export."""
+@asynccontextmanager
+async def open_runner(settings: LaneSettings, clock: Clock, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
+    """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_lane`."""
+    async with open_lane(settings, clock) as state:
+        yield Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
+
+
+async def _same_as_latest(state: State, path: Path, route: str) -> Report | None:
+    """The report of the latest job, if it had the content of this export, and came by the same route."""
     latest = await state.call(state.ledger.latest_job)
-    if latest is None or latest.report is None:
+    if latest is None or latest.report is None or latest.route != route:
         return None
     try:
         if (await identify(path)).size_bytes != latest.size_bytes:
@@ -142,28 +151,39 @@ class Runner:
     """
 
     def __init__(
-        self, state: State, settings: Settings, clock: Clock, beside: Sequence[Watch], learned: Learned
+        self, state: State, settings: LaneSettings, clock: Clock, beside: Sequence[Watch], learned: Learned
     ) -> None:
         self.running: Job | None = None
-        self._state = state
-        self._settings = settings
+        self.state = self._state = state
+        self.settings = settings
         self._clock = clock
         self._beside = beside
-        windows = Windows(schedule_of(settings.windows), clock)
-        self._calls = CallQueue(CallBudget(settings.target.calls_per_minute), clock, windows)
+        windows = Windows(schedule_of(settings.settings.windows), clock)
+        self._calls = CallQueue(CallBudget(settings.settings.target.calls_per_minute), clock, windows)
         self._refusals = Refusals()
-        settle = settings.settle
+        self._follower = self._new_follower()
+        self._memory = StatusMemory(learned)
+
+    def take(self, settings: LaneSettings) -> None:
+        """Run the jobs to come with other settings of the same client code; the budget of calls is changed at once."""
+        before, self.settings = self.settings.settings, settings
+        self._calls.windows.take(schedule_of(settings.settings.windows))
+        self._calls.allow(settings.settings.target.calls_per_minute)
+        if settings.settings.settle != before.settle:
+            self._follower = self._new_follower()
+
+    def _new_follower(self) -> Follower:
+        settle = self.settings.settings.settle
         plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
-        self._follower = Follower(plan, self._calls, clock, deadline_s=settle.deadline_s)
-        self._memory = StatusMemory(learned) if settle.status_window == "auto" else None
+        return Follower(plan, self._calls, self._clock, deadline_s=settle.deadline_s)
 
     async def run_unfinished(self) -> AsyncIterator[Report]:
         """Run all unfinished jobs in their order; the report of each. An endless loop unless one ends it by leaving."""
         while record := await next_job(self._state):
             yield await self.run(record)
 
-    async def load(self, path: Path) -> Report:
-        """Begin a job for an export and run it."""
+    async def load(self, path: Path, route: str) -> Report:
+        """Begin a job for an export and run it, as that route says."""
         error: InputError | None = None
         try:
             identity = await identify(path)
@@ -179,10 +199,11 @@ class Runner:
                 export=Path(export),
                 size_bytes=identity.size_bytes,
                 mtime_ns=identity.mtime_ns,
-                settings=self._settings.export.model_dump(mode="json"),
+                settings=self.settings.of(route).export.model_dump(mode="json"),
                 started_at=now.isoformat(timespec="seconds"),
                 retry_of=None,
                 checkpoint=Checkpoint(),
+                route=route,
             ),
         )
         return await self.run(record, error)
@@ -207,7 +228,7 @@ class Runner:
                 error = not_written
         job = Job(
             record=record,
-            settings=self._settings,
+            settings=self.settings.of(record.route),
             state=state,
             folder=await state.call(state.folder, record.job_id),
             progress=Progress(checkpoint=record.checkpoint, error=error, is_abandoned=record.is_abandoned),
@@ -235,7 +256,7 @@ class Runner:
                     if record.claim is not None and record.claim.manifest.dry_run:
                         await rehearse(job)
                     else:
-                        async with connect(_endpoint(self._settings), self._calls, clock) as target:
+                        async with connect(_endpoint(job.settings), self._calls, clock) as target:
                             await self._run(job, target, recovered)
                 if job.progress.error is None:
                     job.progress.error = _error_of_ended(job)
@@ -281,12 +302,13 @@ class Runner:
         sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
         # As many as there are batches in flight at most; unbounded so that a delivery never waits here.
         settled_in, settled_out = anyio.create_memory_object_stream[Settled](math.inf)
-        memory = self._memory
+        fixed = job.settings.settle.status_window
+        memory = self._memory if fixed == "auto" else None
         window = StatusWindow(
-            memory.learned.size if memory else int(self._settings.settle.status_window),
+            self._memory.learned.size if fixed == "auto" else fixed,
             next_number=recovered.next_post_number,
             unsettled=recovered.open_posts,
-            overlap=self._settings.upload.concurrency - 1,
+            overlap=job.settings.upload.concurrency - 1,
         )
         self._refusals.begin_job()
         self._refusals.prove(*recovered.proven)

@@ -6,18 +6,19 @@ from pathlib import Path
 
 from pipeline.core.retention import Retention
 from pipeline.edges.ledger import JobRecord
+from pipeline.lanes import LaneSettings
 from pipeline.settings import Settings
 
 
-def overdue(settings: Settings, jobs: list[JobRecord], now: datetime) -> list[Path]:
+def overdue(settings: LaneSettings, jobs: list[JobRecord], now: datetime) -> list[Path]:
     """The files of these jobs that are to go; nothing of a job that has not ended, or that is not among them."""
-    drop = settings.drop
-    retention = Retention(drop.keep_exports_days, drop.keep_rejects_days, drop.keep_reports_days)
     found: list[Path] = []
     for job in jobs:
         if job.state is None or job.report is None:
             continue
-        folder = settings.outcome_directory / job.job_id
+        drop = settings.of(job.route).drop
+        retention = Retention(drop.keep_exports_days, drop.keep_rejects_days, drop.keep_reports_days)
+        folder = settings.settings.outcome_directory / job.job_id
         age_s = (now - datetime.fromisoformat(job.report["finished_at"]).astimezone(UTC)).total_seconds()
         files = sorted(file for file in folder.rglob("*") if not file.is_dir() or file.is_symlink())
         found += [file for file in files if retention.is_over(file.relative_to(folder).as_posix(), age_s)]

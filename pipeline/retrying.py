@@ -69,6 +69,7 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
             started_at=now.isoformat(timespec="seconds"),
             retry_of=job_id,
             checkpoint=Checkpoint(),
+            route=original.route,
         )
     )
     return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."

@@ -11,7 +11,7 @@ import socket
 import ssl
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pipeline.core.hosts import is_loopback
 from pipeline.edges.windows import in_words
+from pipeline.lanes import Configuration
 from pipeline.settings import Settings
 from pipeline.settings_sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings_windows import schedule_of
@@ -39,6 +40,23 @@ class Finding:
     subject: str
     verdict: Verdict
     text: str
+
+
+async def check_all(configuration: Configuration) -> list[Finding]:
+    """All findings of all routes; what is a client code's is looked at once, and each names the route it is about."""
+    if not configuration.has_routes:
+        return await check(configuration.lanes[0].settings)
+    findings: list[Finding] = []
+    for lane in configuration.lanes:
+        for number, (name, settings) in enumerate(lane.routes.items()):
+            found = await check(settings) if number == 0 else await check_route(settings)
+            findings += [replace(finding, subject=f"{name}: {finding.subject}") for finding in found]
+    return findings
+
+
+async def check_route(settings: Settings) -> list[Finding]:
+    """The findings of what a route has for itself."""
+    return [*_check_combinations(settings), *await asyncio.to_thread(_check_drop, settings.drop.directory)]
 
 
 async def check(

@@ -2,12 +2,16 @@
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
+That is the service of one client code; `serving` lets those of all run side by side, each with a ledger and a budget of
+calls of its own.
+
 A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
 behind it, as their order is what is promised: it is tried again when the reason may be gone (room on the disk, another
 token, or just time), and the log and `status` say what is waited for. Everything that matters is in the ledger, so
 stopping is a tidy crash: the next process goes on.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -15,22 +19,21 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.claims import complete_claims, ended_drop, next_job
-from pipeline.core.errors import ExitCode, FatalError, worst
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.signals import shown
 from pipeline.edges.arrivals import SETTLE_S, Arrivals
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.notice import put_up, take_down
-from pipeline.edges.processing import Processing, hold_drop
-from pipeline.edges.state import State, open_state
-from pipeline.intake import Intake
-from pipeline.load import Report, Runner, Watch
+from pipeline.edges.processing import Processing
+from pipeline.intake import Door, Intake
+from pipeline.lanes import LaneSettings
+from pipeline.load import Report, Runner
 from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
 from pipeline.settings import Settings
 from pipeline.stopping import Stop
-from pipeline.vitals import heart_beating
 
 log = structlog.get_logger()
 
@@ -40,57 +43,57 @@ TOKEN_AGAIN_S = 600.0
 _PRUNE_EVERY_S = 86_400.0
 
 
-async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch: Watch | None = None) -> ExitCode:
-    """Load what is dropped until SIGTERM or SIGINT; with `drain` until nothing is left, and the worst job's code.
-
-    Raises `FatalError`: 73 where state or drop directory are in use, 78 where one of them cannot be served, and 74
-    where the ledger cannot be used.
-    """
-    drop = settings.drop.directory
-    if drop is None:
-        raise FatalError(
-            "[drop] directory is required to serve: the directory into which exports and their signals are dropped.",
-            exit_code=ExitCode.CONFIGURATION,
-        )
-    state_settings = settings.state
-    async with open_state(
-        state_settings.directory,
-        settings.target.client_code,
-        clock,
-        min_free_bytes=state_settings.min_free_bytes,
-        outcomes=settings.outcome_directory,
-    ) as state:
-        with hold_drop(drop) as processing:
-            stop = Stop(state, clock, settings.service.grace_s)
-            beside = [stop.end_job, *([watch] if watch else [])]
-            runner = Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
-            async with heart_beating(state, clock, lambda: runner.running.record.job_id if runner.running else None):
-                return await Service(state, settings, clock, processing, (runner, stop)).run(drain=drain)
-
-
 class Service:
-    """One drop directory, one state directory, one job at a time."""
+    """One client code: its drop directories, its state directory, one job at a time.
+
+    From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
+    """
 
     def __init__(
-        self, state: State, settings: Settings, clock: Clock, processing: Processing, machinery: tuple[Runner, Stop]
+        self, runner: Runner, clock: Clock, stop: Stop, doors: Sequence[Door], former: Sequence[Processing]
     ) -> None:
-        self._state = state
-        self._settings = settings
+        self.codes: list[ExitCode] = []
+        self._runner = runner
+        self._state = runner.state
         self._clock = clock
-        self._processing = processing
-        self._runner, self._stop = machinery
-        self._intake = Intake(state, settings, clock, processing)
-        self._arrivals = Arrivals(processing.drop, clock)
-        self._codes: list[ExitCode] = []
+        self._stop = stop
+        self._held = [*(door.processing for door in doors), *former]
+        self._intake = Intake(runner.state, runner.settings, clock, doors)
+        self._arrivals = Arrivals([door.processing.drop for door in doors], clock)
         self._failures = 0
 
-    async def run(self, *, drain: bool) -> ExitCode:
-        """Until it is stopped, or with `drain` until nothing is left to do; the exit code."""
-        await complete_claims(self._state, self._processing)
+    @property
+    def client_code(self) -> str:
+        """The client code."""
+        return self._runner.settings.client_code
+
+    @property
+    def job(self) -> str | None:
+        """The job that runs at the moment."""
+        return self._runner.running.record.job_id if self._runner.running else None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody asked to send nothing."""
+        return self._state.is_paused
+
+    @property
+    def _settings(self) -> Settings:
+        return self._runner.settings.settings
+
+    def take(self, settings: LaneSettings) -> None:
+        """Go on with other settings of the same client code: for what is dropped, and for jobs to come."""
+        self._runner.take(settings)
+        self._intake.settings = settings
+
+    async def run(self, *, drain: bool, is_only: bool) -> None:
+        """Until it is stopped, or with `drain` until nothing is left to do."""
+        if not is_only:
+            # The log of all that is done from here on says whose it is.
+            structlog.contextvars.bind_contextvars(client_code=self.client_code)
+        await complete_claims(self._state, self._held)
         await run_sync(take_down, self._state.directory)
-        log.info("service_started", drop=str(self._processing.drop), drain=drain)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop.listen)
             tasks.start_soon(answer_requests, self._state, self._clock, lambda: self._runner.running)
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._arrivals.watch)
@@ -99,9 +102,6 @@ class Service:
             await self._settle_ended()
             tasks.cancel_scope.cancel()
         await run_sync(take_down, self._state.directory)
-        code = worst(self._codes) if drain else ExitCode.DONE
-        log.info("service_stopped", exit_code=int(code))
-        return code
 
     async def _look_for_signals(self) -> None:
         while not self._stop.is_asked.is_set():
@@ -130,42 +130,54 @@ class Service:
                     return
                 await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
                 continue
+            self._warn_of_removed_route(record)
             token = self._token_identity()
             report = await self._runner.run(record)
             code = ExitCode(report["exit_code"])
             if report["state"] != "unfinished":
                 self._failures = 0
-                self._codes.append(code)
+                self.codes.append(code)
                 await self._tell_of_drop(record)
             elif self._stop.is_asked.is_set() or drain:
-                self._codes.append(code)
+                self.codes.append(code)
                 return
             else:
                 await self._pause(code, report, (token, record.is_abandoned))
+
+    def _warn_of_removed_route(self, record: JobRecord) -> None:
+        lane = self._runner.settings
+        if record.route not in lane.routes:
+            log.warning(
+                "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
+            )
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
         await self._intake.look()
         if self._intake.refused:
-            self._codes.append(ExitCode.EXPORT_UNUSABLE)
+            self.codes.append(ExitCode.EXPORT_UNUSABLE)
         return not self._intake.waiting and await next_job(self._state) is None
 
     async def _settle_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
-        try:
-            for job_id in await run_sync(self._processing.jobs):
-                record = await self._state.call(self._state.ledger.job, job_id)
-                if record is None:
-                    log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
-                elif record.state is not None:
-                    folder = self._settings.outcome_directory / job_id / "drop"
-                    await run_sync(self._processing.settle, job_id, folder if self._is_kept(record) else None)
-        except FatalError as error:
-            # It is tried again before the next job, and at the latest at the next start.
-            log.warning("taken_files_not_moved", why=str(error))
+        for processing in self._held:
+            try:
+                for job_id in await run_sync(processing.jobs):
+                    await self._settle(processing, job_id)
+            except FatalError as error:
+                # It is tried again before the next job, and at the latest at the next start.
+                log.warning("taken_files_not_moved", why=str(error))
+
+    async def _settle(self, processing: Processing, job_id: str) -> None:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        if record is None:
+            log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
+        elif record.state is not None:
+            folder = self._settings.outcome_directory / job_id / "drop"
+            await run_sync(processing.settle, job_id, folder if self._is_kept(record) else None)
 
     def _is_kept(self, record: JobRecord) -> bool:
-        keep = self._settings.drop.keep_exports
+        keep = self._runner.settings.of(record.route).drop.keep_exports
         return keep == "always" or (keep == "failed" and record.state in ("failed", "incomplete"))
 
     async def _tell_of_drop(self, record: JobRecord) -> None:
@@ -227,7 +239,7 @@ class Service:
     async def _prune_daily(self) -> None:
         while True:
             jobs = await self._state.call(self._state.ledger.jobs)
-            old = await run_sync(overdue, self._settings, jobs, self._clock.utc_now())
+            old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
             left = await run_sync(remove, self._settings, old)
             if old:
                 log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))

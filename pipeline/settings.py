@@ -2,13 +2,14 @@
 
 `Settings` is frozen, knows every key with its bounds and its reason, and refuses unknown keys. It reads
 nothing by itself; `load_settings` does, through the sources of pydantic-settings. `config/default.toml` shows
-all keys.
+all keys. Routes are made of it by `settings_routes`.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from pipeline.settings_sections import (
 from pipeline.settings_windows import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
+#: The key of the file's top level that is no section: a list of tables, each with a name and sections of its own.
+ROUTES = "routes"
 
 
 class Settings(BaseSettings):
@@ -81,38 +84,65 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
+@dataclass(slots=True)
+class Said:
+    """What the sources say, laid over one another: keys by section, where each came from, and routes as they stand.
+
+    `overrides` lie over everything. `problems` are those found so far.
+    """
+
+    problems: Problems
+    overrides: Mapping[str, Any]
+    values: dict[str, Any]
+    origins: dict[tuple[str, str], str] = field(default_factory=dict)
+    routes: list[Any] = field(default_factory=list)
+    routes_origin: str = ""
+
+
 def load_settings(
     file: Path | None, *, env: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings of the file, with `env` (default: the process's environment) and then `overrides` over it.
+    """The settings of the file's top level, with `env` (default: the process's environment) and `overrides` over it.
 
     `overrides` has the shape of the file: `{"target": {"client_code": "demo"}}`. A value replaces the one
     below it whole, lists and tables too. All that is wrong comes in one `FatalError` with exit code 78.
     """
+    return settings_of(read_sources(file, env, overrides))
+
+
+def read_sources(file: Path | None, env: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> Said:
+    """What file, environment and overrides say; `env` None is the process's environment."""
     problems = Problems(_schema_by_section, ENV_PREFIX)
     layers = [
         *([(str(file), _from_file(file))] if file else []),
         *_from_environment(os.environ if env is None else env, problems),
         ("the command line", overrides or {}),
     ]
-    values: dict[str, Any] = {section: {} for section in Settings.model_fields if section != WINDOWS}
-    origins: dict[tuple[str, str], str] = {}
+    said = Said(problems, overrides or {}, {section: {} for section in Settings.model_fields if section != WINDOWS})
     for origin, layer in layers:
         for section, keys in layer.items():
-            if section == WINDOWS:
-                values[WINDOWS], origins[WINDOWS, ""] = keys, origin
-            elif section not in values:
+            if section == ROUTES:
+                said.routes, said.routes_origin = keys, origin
+            elif section == WINDOWS:
+                said.values[WINDOWS], said.origins[WINDOWS, ""] = keys, origin
+            elif section not in said.values:
                 problems.add_unknown_section(section, origin)
             elif not isinstance(keys, Mapping):
                 problems.add(f"[{section}]", origin, "must be a table of keys")
             else:
-                values[section].update(keys)
-                origins.update(dict.fromkeys([(section, key) for key in keys], origin))
+                said.values[section].update(keys)
+                said.origins.update(dict.fromkeys([(section, key) for key in keys], origin))
+    return said
+
+
+def settings_of(said: Said) -> Settings:
+    """The settings of the top level. Raises `FatalError` (78) with all that is wrong."""
+    problems = said.problems
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(said.values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            problems.add_refused(detail, origins)
+            problems.add_refused(detail, said.origins)
         raise problems.as_error() from error
     if problems.lines:
         raise problems.as_error()
@@ -165,21 +195,28 @@ def show(settings: Settings) -> str:
     It holds no secret: the token is only in its file, and a URL with credentials is refused.
     """
     sections = settings.model_dump(mode="json")
-    windows = [{key: value for key, value in keys.items() if value is not None} for keys in sections.pop(WINDOWS)]
+    del sections[WINDOWS]
     tables = [
         *((f"[{name}]", keys) for name, keys in sections.items()),
-        *((f"[[{WINDOWS}]]", keys) for keys in windows),
+        *((f"[[{WINDOWS}]]", keys) for keys in shown_windows(settings)),
     ]
     return "\n".join(
-        f"{title}\n" + "".join(f"{key} = {_as_toml(value)}\n" for key, value in keys.items()) for title, keys in tables
+        f"{title}\n" + "".join(f"{key} = {as_toml(value)}\n" for key, value in keys.items()) for title, keys in tables
     )
 
 
-def _as_toml(value: Any) -> str:
+def shown_windows(settings: Settings) -> list[dict[str, Any]]:
+    """The windows as tables of the keys that are set."""
+    windows = settings.model_dump(mode="json")[WINDOWS]
+    return [{key: value for key, value in keys.items() if value is not None} for keys in windows]
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML has it."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_as_toml(key)} = {_as_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_as_toml, value)) + "]"
+        return "[" + ", ".join(map(as_toml, value)) + "]"
     # A JSON text is a TOML text but for DEL, which TOML wants escaped; an unset path is an empty text.
     return json.dumps("" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -5,7 +5,8 @@ unknown key is never shown, nor are credentials within a URL: either may be a se
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -50,6 +51,13 @@ class Problems:
     def add(self, where: str, origin: str | None, text: str) -> None:
         """One problem: the key with its value, where it came from, and what to do."""
         self.lines.append(f"{where}{f' (from {origin})' if origin else ''}: {text}")
+
+    @contextmanager
+    def within(self, where: str) -> Iterator[None]:
+        """Whatever is added meanwhile is told to be there."""
+        known = len(self.lines)
+        yield
+        self.lines[known:] = [f"{where}: {line}" for line in self.lines[known:]]
 
     def add_unknown_section(self, name: str, origin: str) -> None:
         """A name on the file's top level that is no section's."""

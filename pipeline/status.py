@@ -8,18 +8,21 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from pipeline.asking import lanes_about
 from pipeline.claims import first_of
 from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
 from pipeline.core.status_memory import STATUSES_KEPT, Learned
 from pipeline.drop_status import drop_lines, drop_status
-from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger
-from pipeline.edges.lock import held_since
+from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger, read_ledger
+from pipeline.edges.lock import held_since, holder
 from pipeline.edges.notice import read_notice
 from pipeline.edges.state import inherited, life_of
 from pipeline.edges.windows import in_words
 from pipeline.edges.windows import told as told_of_window
 from pipeline.job import unknown_job
+from pipeline.lanes import DEFAULT_ROUTE, Configuration
+from pipeline.opening import without_route
 from pipeline.settings import Settings
 from pipeline.settings_windows import schedule_of
 
@@ -57,6 +60,7 @@ def job_status(
         "is_abandoned": record.is_abandoned,
         "waits_for": [] if record.state else _Waiting(ledger, record, lives, settings, now, at_it_since).reasons(held),
         "retry_of": record.retry_of,
+        "route": record.route,
     }
 
 
@@ -153,6 +157,24 @@ def _clock(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def statuses(configuration: Configuration, job_id: str | None, now: datetime) -> dict[str, Any]:
+    """How all lanes stand; of one lane, or one job, as `status` tells it. Blocks."""
+    told = []
+    for lane in lanes_about(configuration, job_id):
+        ledger = read_ledger(lane.directory / "ledger.db")
+        one = status(ledger, job_id, lane.settings, now, holder(lane.directory))
+        if configuration.has_routes and job_id is None:
+            one["drop"] = None
+            one["routes"] = [{"route": name, "drop": drop_status(of, now)} for name, of in lane.routes.items()]
+        told.append(one)
+    left = [
+        {"client_code": owner.client_code, "state_directory": str(directory), "unfinished": owner.unfinished}
+        for directory, owner in without_route(configuration).items()
+    ]
+    whole = told[0] if len(told) == 1 else {"client_codes": told}
+    return {**whole, "without_route": left} if left and job_id is None else whole
+
+
 def status(
     ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None
 ) -> dict[str, Any]:
@@ -219,6 +241,21 @@ def _window(settings: Settings, now: datetime) -> dict[str, Any] | None:
     }
 
 
+def print_statuses(told: dict[str, Any], console: Console) -> None:
+    """The same for people."""
+    for number, one in enumerate(told.get("client_codes", [told])):
+        if number:
+            console.print()
+        print_status(one, console)
+    for left in told.get("without_route", []):
+        console.print(
+            f"\n[yellow]{left['unfinished']} unfinished jobs of client code {left['client_code']}[/], which has no "
+            f"route any more, in {escape(left['state_directory'])}: give it a route again until they have ended.",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
 def print_status(told: dict[str, Any], console: Console) -> None:
     """The same for people."""
     lines = [f"[bold]{told['client_code']}[/], {told['state_directory']}"]
@@ -235,12 +272,17 @@ def print_status(told: dict[str, Any], console: Console) -> None:
         lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")
     if told["drop"]:
         lines += [escape(line) for line in drop_lines(told["drop"])]
-    statuses = told["status_window"]
-    if statuses["is_learned"]:
-        lines.append(f"Target keeps at least {statuses['size']} statuses: so many batches may be under way.")
-    if statuses["more_failed_at"]:
-        failed_at = datetime.fromisoformat(statuses["more_failed_at"])
-        lines.append(f"More than {statuses['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
+    for route in told.get("routes", []):
+        lines.append(
+            f"Route {route['route']}: {escape(route['drop']['directory'] if route['drop'] else 'no drop directory')}"
+        )
+        lines += [f"  {escape(line)}" for line in drop_lines(route["drop"])] if route["drop"] else []
+    window = told["status_window"]
+    if window["is_learned"]:
+        lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
+    if window["more_failed_at"]:
+        failed_at = datetime.fromisoformat(window["more_failed_at"])
+        lines.append(f"More than {window['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:
@@ -252,7 +294,8 @@ def _job_lines(job: dict[str, Any], *, is_running: bool) -> list[str]:
     color = {"done": "green", "unfinished": "cyan"}.get(job["state"], "yellow")
     rows = job["rows"]
     counts = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count or name == "read")
-    lines = [f"\n[bold]{job['job']}[/]  [{color}]{job['state']}[/]", f"  rows: {counts}"]
+    by = "" if job["route"] == DEFAULT_ROUTE else f"  route {job['route']}"
+    lines = [f"\n[bold]{job['job']}[/]  [{color}]{job['state']}[/]{by}", f"  rows: {counts}"]
     if job["batches"]:
         lines.append("  batches: " + ", ".join(f"{count} {phase}" for phase, count in job["batches"].items()))
     if job["error"]:

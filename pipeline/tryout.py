@@ -11,6 +11,7 @@ from pipeline.core.mapping import parameter_name_problem, suggest_parameter_name
 from pipeline.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
 from pipeline.settings import Settings, load_settings
+from pipeline.settings_routes import load_configuration
 
 #: The sandbox applies batches within a second, so asking sooner than of Target shows them sooner (seconds).
 _POLL_FIRST_S = 0.25
@@ -18,10 +19,13 @@ _POLL_MAX_S = 1.0
 
 
 @asynccontextmanager
-async def on_sandbox(export: Path, config: Path | None, id_column: str | None) -> AsyncIterator[Settings]:
+async def on_sandbox(
+    export: Path, config: Path | None, route: str | None, id_column: str | None
+) -> AsyncIterator[Settings]:
     """Settings to load an export into a sandbox that runs as long as the context lasts.
 
-    With a configuration all but the way to Target and the state directory are taken from it. Without one every
+    With a configuration all but the way to Target and the state directory are taken from it, or from one of its routes.
+    Without one every
     column but `id_column` is sent, under a name that Target takes. The state directory is a new temporary one, so
     that a rehearsal leaves no trace among the real jobs.
     """
@@ -40,13 +44,15 @@ async def on_sandbox(export: Path, config: Path | None, id_column: str | None) -
             "unlisted": "send",
             "max_rejects": "100%",
         }
-        client_code = "demo"
+        overrides["target"] = {"client_code": "demo"}
+        settings = load_settings(None, overrides=overrides)
     else:
-        client_code = load_settings(config, overrides=overrides).target.client_code
-    options = SandboxOptions(client_code=client_code, apply_min_s=0.1, apply_max_s=1.0)
+        lane, name = load_configuration(config, overrides=overrides).lane_of(route)
+        settings = lane.of(name)
+    options = SandboxOptions(client_code=settings.target.client_code, apply_min_s=0.1, apply_max_s=1.0)
     async with running(options) as sandbox:
-        overrides["target"] = {"client_code": client_code, "base_url": sandbox.base_url}
-        yield load_settings(config, overrides=overrides)
+        target = settings.target.model_copy(update={"base_url": sandbox.base_url})
+        yield settings.model_copy(update={"target": target})
 
 
 async def _legal_names(export: Path, id_column: str | None) -> dict[str, str]:

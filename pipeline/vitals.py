@@ -17,7 +17,6 @@ from anyio.to_thread import run_sync
 from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.heartbeat import BEAT_EVERY_S, Beat, Heart
-from pipeline.edges.state import State
 
 log = structlog.get_logger()
 
@@ -27,8 +26,13 @@ _MEMORY_PAGES = Path("/proc/self/statm")
 
 
 @asynccontextmanager
-async def heart_beating(state: State, clock: Clock, running: Callable[[], str | None]) -> AsyncIterator[None]:
-    """Let everybody see that this process serves the state directory; `running` names the job it is at."""
+async def heart_beating(
+    directory: Path, clock: Clock, running: Callable[[], str | None], is_paused: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Let everybody see that this process serves the state directory, and how it is.
+
+    `running` names the job it is at, and `is_paused` says whether somebody asked it to send nothing.
+    """
     started_s = clock.monotonic()
 
     def beat() -> Beat:
@@ -40,10 +44,10 @@ async def heart_beating(state: State, clock: Clock, running: Callable[[], str | 
             open_files=_open_files(),
             memory_bytes=_memory_bytes(),
             job=running(),
-            is_paused=state.is_paused,
+            is_paused=is_paused(),
         )
 
-    heart = Heart(state.directory)
+    heart = Heart(directory)
     try:
         await _beat(heart, beat())
         async with anyio.create_task_group() as tasks:

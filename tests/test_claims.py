@@ -90,7 +90,7 @@ async def test_a_claim_that_was_cut_off_is_completed(drop: Path, steps: int, bef
             await claim(drop, state, Dying(drop, steps, before=before))
     async with state_of(drop) as state:
         for _ in range(2):
-            await complete_claims(state, Processing(drop))
+            await complete_claims(state, [Processing(drop)])
             records = await unfinished(state)
             assert [record.export.name for record in records] == ["part-0", "part-1"]
             assert all(record.export.exists() and record.claim and record.claim.is_taken for record in records)
@@ -129,7 +129,7 @@ async def test_what_a_writer_put_there_meanwhile_is_a_drop_of_its_own(drop: Path
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 2, before=False))
         put(drop, "a.csv", "a.csv.ready", content="id,tier\na,silver\n")
-        await complete_claims(state, Processing(drop))
+        await complete_claims(state, [Processing(drop)])
         (first,) = await unfinished(state)
         assert failures([first]) == [None]
         assert "gold" in first.export.read_text()
@@ -143,7 +143,7 @@ async def test_an_export_that_changed_after_its_signal_fails_and_stays(drop: Pat
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 1, before=False))
         put(drop, "day/part-1", content="id,tier\na,silver\n")
-        await complete_claims(state, Processing(drop))
+        await complete_claims(state, [Processing(drop)])
         records = await unfinished(state)
         for failure in failures(records):
             assert "day/part-1 was changed after its signal day/_SUCCESS" in str(failure)
@@ -158,7 +158,7 @@ async def test_an_export_that_disappeared(drop: Path) -> None:
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 1, before=False))
         (drop / "a.csv").unlink()
-        await complete_claims(state, Processing(drop))
+        await complete_claims(state, [Processing(drop)])
         (failure,) = failures(await unfinished(state))
         assert failure is not None
         assert (failure.exit_code, "disappeared" in str(failure)) == (ExitCode.EXPORT_MISSING, True)
@@ -173,7 +173,7 @@ async def test_without_the_signal_that_was_seen_nothing_is_taken(drop: Path, how
         (drop / "a.csv.ready").unlink()
         if how == "replaced":
             (drop / "a.csv.ready").write_text("rows=1")
-        await complete_claims(state, Processing(drop))
+        await complete_claims(state, [Processing(drop)])
         (failure,) = failures(await unfinished(state))
         assert "was withdrawn or replaced" in str(failure)
         assert (drop / "a.csv").exists()
@@ -214,3 +214,15 @@ async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> N
         begun.digest_bytes = 5
         await state.call(state.ledger.seal, jobs[0], begun, None, held={}, released=[], overtaken={})
         assert (await next_job(state) or jobs[1]).job_id == jobs[0].job_id
+
+
+async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+        assert len(await unfinished(state)) == 2
+        assert await next_job(state) is None
+        await complete_claims(state, [Processing(drop)])
+        record = await next_job(state)
+        assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")

@@ -110,7 +110,7 @@ class TestBeating:
 
         clock = Clock(sleep=sleep)
         async with open_state(tmp_path, "demo", clock, min_free_bytes=0) as state:
-            async with heart_beating(state, clock, lambda: "this-job"):
+            async with heart_beating(tmp_path, clock, lambda: "this-job", lambda: state.is_paused):
                 first = read_beat(tmp_path)
                 assert first is not None
                 assert (first.pid, first.job, first.is_paused) == (os.getpid(), "this-job", False)
@@ -127,8 +127,7 @@ class TestBeating:
     async def test_a_disk_that_refuses_it_does_not_end_the_process(self, tmp_path: Path) -> None:
         clock = Clock(sleep=lambda _: anyio.lowlevel.checkpoint())
         (tmp_path / "heartbeat").mkdir()
-        opened = open_state(tmp_path, "demo", clock, min_free_bytes=0)
-        async with opened as state, heart_beating(state, clock, lambda: None):
+        async with heart_beating(tmp_path, clock, lambda: None, lambda: False):
             (tmp_path / "heartbeat").rmdir()
             await until((tmp_path / "heartbeat").is_file)
             assert read_beat(tmp_path) is not None

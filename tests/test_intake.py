@@ -13,7 +13,8 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.processing import Processing
 from pipeline.edges.state import State, open_state
-from pipeline.intake import Intake
+from pipeline.intake import Door, Intake
+from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
 from tests.support import CLOSED, settings_for
 
 
@@ -50,7 +51,12 @@ async def place(directory: Path, **drop: Any) -> AsyncIterator[Place]:
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
     async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
-        yield Place(root, state, Intake(state, settings, clock, Processing(root)), now)
+        yield Place(
+            root,
+            state,
+            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, Processing(root))]),
+            now,
+        )
 
 
 async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Path) -> None:
@@ -147,3 +153,60 @@ async def test_whoever_waits_for_work_is_woken(tmp_path: Path) -> None:
         await at.look()
         assert woken.is_set()
         assert not at.intake.has_claimed.is_set()
+
+
+@asynccontextmanager
+async def two_places(directory: Path) -> AsyncIterator[tuple[Place, Place]]:
+    """Two drop directories of one client code, looked into at once by either."""
+    settings = {}
+    doors = []
+    for name in ("one", "two"):
+        (directory / name / ".processing").mkdir(parents=True)
+        drop = {"directory": str(directory / name), "signal_wait_s": 60.0 if name == "one" else 5.0}
+        settings[name] = settings_for(CLOSED, directory / "state", drop=drop)
+        doors.append(Door(name, Processing(directory / name)))
+    now = [0.0]
+    clock = Clock(monotonic=lambda: now[0])
+    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
+        intake = Intake(state, LaneSettings(settings, directory / "state"), clock, doors)
+        yield Place(directory / "one", state, intake, now), Place(directory / "two", state, intake, now)
+
+
+async def test_two_directories_are_ordered_as_one(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        two.put("a.csv", "a.csv.ready", age_s=3.0)
+        one.put("b.csv", "b.csv.ready", age_s=2.0)
+        two.put("c.csv", "c.csv.ready", age_s=1.0)
+        # The same name in both is two exports.
+        one.put("a.csv", "a.csv.ready", age_s=0.0)
+        assert await one.look() == ["a.csv", "b.csv", "c.csv", "a.csv"]
+        routes = [job.route for job in one.state.ledger.jobs()]
+        assert routes == ["two", "one", "two", "one"]
+
+
+async def test_each_directory_has_its_own_patience(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        two.put("a.csv.ready", age_s=2.0)
+        one.put("b.csv.ready", age_s=1.0)
+        assert await one.look() == []
+        one.seconds[0] = 6.0
+        assert await one.look() == ["(a.csv)"]
+        one.seconds[0] = 61.0
+        assert await one.look() == ["(a.csv)", "(b.csv)"]
+
+
+async def test_what_was_seen_in_a_directory_that_is_away_keeps_its_place(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        one.put("a.csv.ready")
+        assert await one.look() == []
+        one.drop.rename(tmp_path / "away")
+        two.put("b.csv", "b.csv.ready", age_s=9.0)
+        with pytest.raises(FatalError, match=r"cannot look into the drop directory .*one") as caught:
+            await one.intake.look()
+        assert caught.value.exit_code is ExitCode.EXPORT_MISSING
+        assert [job.export.name for job in one.state.ledger.jobs()] == ["b.csv"]
+        (tmp_path / "away").rename(one.drop)
+        two.put("c.csv", "c.csv.ready", age_s=9.0)
+        assert await one.look() == ["b.csv"], "it was seen before"
+        one.put("a.csv")
+        assert await one.look() == ["b.csv", "a.csv", "c.csv"]

@@ -1,9 +1,10 @@
-"""Notices at once when a file arrives in the drop directory, where the system tells of it.
+"""Notices at once when a file arrives in a drop directory, where the system tells of it.
 
 It only wakes the loop that looks by itself anyway: network file systems and mounts of containers often tell nothing,
 and what cannot be watched is looked at all the same, only later.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,10 +28,10 @@ _LOOK_UP_MS = 60_000
 
 
 class Arrivals:
-    """What arrives in a directory while `watch` runs."""
+    """What arrives in some directories while `watch` runs."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, directories: Sequence[Path], clock: Clock) -> None:
+        self._directories = directories
         self._clock = clock
         self._next = anyio.Event()
 
@@ -43,19 +44,24 @@ class Arrivals:
 
     async def watch(self) -> None:
         """Watch until cancelled; what cannot be watched is logged once, and tried again now and then."""
+        async with anyio.create_task_group() as tasks:
+            for directory in self._directories:
+                tasks.start_soon(self._keep_watching, directory)
+
+    async def _keep_watching(self, directory: Path) -> None:
         latest = ""
         while True:
             try:
-                await self._watch()
+                await self._watch(directory)
             except* (OSError, RuntimeError) as errors:
                 if (why := _first(errors)) != latest:
                     latest = why
                     log.warning("drop_directory_not_watched", why=why)
             await self._clock.sleep(AGAIN_S)
 
-    async def _watch(self) -> None:
+    async def _watch(self, directory: Path) -> None:
         stop = anyio.Event()
-        root = Path(await anyio.Path(self._directory).resolve())
+        root = Path(await anyio.Path(directory).resolve())
 
         async def stop_at_the_end() -> None:
             # The thread that waits for changes looks at this only; else the end would have to wait for it.

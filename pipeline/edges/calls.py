@@ -68,6 +68,11 @@ class CallQueue:
         wait_s = self._budget_now().wait_s(now) if self._waiting else None
         return now + wait_s if wait_s else None
 
+    def allow(self, calls_per_minute: int) -> None:
+        """Change the budget; what was used of it stays so."""
+        self._calls_per_minute = calls_per_minute
+        self.look_again()
+
     def exhaust(self, retry_after_s: float | None = None) -> None:
         """Target said that there were too many calls."""
         self._budget.exhaust(self._clock.monotonic(), retry_after_s)

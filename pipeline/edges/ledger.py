@@ -12,7 +12,7 @@ All methods block: call them from a worker thread, one at a time.
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +30,14 @@ from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
 from pipeline.edges.durable import disk_error
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
-    report TEXT, claim TEXT
+    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default'
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -59,6 +59,11 @@ CREATE TABLE overtaken (
     batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
 """
+
+_ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
+#: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
+#: there were routes.
+_ADDED_SINCE = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,)}
 
 _DAMAGED = (
     "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
@@ -87,7 +92,7 @@ _ADVICE = {
 class JobRecord:
     """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished.
 
-    `claim` is that of an export that was dropped.
+    `claim` is that of an export that was dropped, `route` the name of the route it came by.
     """
 
     seq: int
@@ -105,6 +110,7 @@ class JobRecord:
     sha256: str | None = None
     report: dict[str, Any] | None = None
     claim: Claim | None = None
+    route: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +179,17 @@ class Ledger:
                 [(_json(claim.as_dict()), job_id) for job_id, claim in claims.items()],
             )
 
-    def latest_claimed(self, key: str) -> Any:
+    def latest_claimed(self, key: str, *, route: str | None = None) -> Any:
         """The highest `as_of`, or `sequence`, of the dropped exports that are done or of which something was sent.
 
-        None if there is no such export.
+        Of those of this route only, if one is named. None if there is no such export.
         """
         path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
         return self._one(
-            "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND (state IN ('done', 'incomplete')"
-            " OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq))",
+            "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND route = coalesce(?, route)"
+            " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq))",
             path,
+            route,
         )
 
     def finish_job(
@@ -344,8 +351,8 @@ class Ledger:
     def _insert_job(self, job: JobRecord) -> None:
         self._database.execute(
             "INSERT INTO jobs"
-            " (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint, claim)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint, claim, route)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job.job_id,
                 str(job.export),
@@ -356,6 +363,7 @@ class Ledger:
                 job.retry_of,
                 _json(job.checkpoint.as_dict()),
                 _json(job.claim.as_dict()) if job.claim else None,
+                job.route,
             ),
         )
 
@@ -438,6 +446,7 @@ def _read_job(row: sqlite3.Row) -> JobRecord:
         sha256=row["sha256"],
         report=orjson.loads(row["report"]) if row["report"] else None,
         claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
+        route=row["route"],
     )
 
 
@@ -467,6 +476,30 @@ def read_ledger(path: Path) -> Ledger | None:
         return Ledger(database, path, lambda: "")
     except sqlite3.Error as error:
         raise damaged(path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose ledger it is, and how many of its jobs are unfinished."""
+
+    client_code: str
+    unfinished: int
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Whose ledger lies there, of whatever format; None where there is none yet. Nothing is written."""
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA query_only = ON")
+            if database.execute("PRAGMA user_version").fetchone() == (0,):
+                return None
+            (client_code,) = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()
+            (unfinished,) = database.execute("SELECT count(*) FROM jobs WHERE state IS NULL").fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        raise damaged(path, error if isinstance(error, sqlite3.Error) else "it does not say whose it is") from error
+    return Owner(client_code, unfinished)
 
 
 def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
@@ -501,11 +534,11 @@ def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None
                 database.execute(statement)
             database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    elif version == 1:
-        # Before exports could be dropped.
+    elif version in _ADDED_SINCE:
         with database:
             database.execute("BEGIN EXCLUSIVE")
-            database.execute("ALTER TABLE jobs ADD COLUMN claim TEXT")
+            for column in _ADDED_SINCE[version]:
+                database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")

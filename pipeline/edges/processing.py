@@ -75,7 +75,10 @@ class Processing:
 
     def jobs(self) -> list[str]:
         """The jobs that have taken something."""
-        return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
+        try:
+            return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
+        except OSError as error:
+            raise disk_error(error, f"cannot look into {self.directory}") from error
 
     def settle(self, job_id: str, keep_in: Path | None) -> None:
         """Bring what a job has taken into this directory, or remove it if there is none."""

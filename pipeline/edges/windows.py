@@ -24,6 +24,10 @@ class Windows:
         self._schedule = schedule
         self._clock = clock
 
+    def take(self, schedule: Schedule) -> None:
+        """Go on with another schedule."""
+        self._schedule = schedule
+
     @property
     def held(self) -> Held | None:
         """What holds now; None where there are no windows at all."""

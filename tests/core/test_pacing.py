@@ -108,6 +108,18 @@ def test_what_share_of_the_budget_is_used() -> None:
     assert budget.used(70.0) == 1.0
 
 
+def test_another_budget_counts_the_calls_made_already() -> None:
+    budget = CallBudget(2)
+    call(budget, 0.0, 1.0)
+    call(budget, 0.0, 2.0)
+    budget.calls_per_minute = 3
+    call(budget, 3.0, 4.0)
+    assert budget.wait_s(5.0) == 56.0
+    budget.calls_per_minute = 1
+    assert (budget.wait_s(61.0), budget.used(61.0)) == (3.0, 1.0)
+    assert budget.wait_s(64.0) == 0.0
+
+
 def test_after_a_503_all_of_it_is_used() -> None:
     budget = CallBudget(4)
     budget.exhaust(10.0)

@@ -12,6 +12,7 @@ from pipeline.core.lifecycle import GivenUp, InDoubt
 from pipeline.edges.clock import Clock
 from pipeline.edges.mailbox import Request
 from pipeline.edges.state import open_state
+from pipeline.lanes import LaneSettings
 from pipeline.load import load_exports
 from pipeline.requests import ask_holder, carry_out
 from pipeline.sandbox import Fault, FaultPlan
@@ -31,7 +32,7 @@ class Jobs:
 
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
-        return [report async for report in load_exports(exports, self.settings, clock=Clock())]
+        return [report async for report in load_exports(exports, LaneSettings.of_one(self.settings), clock=Clock())]
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
@@ -117,7 +118,7 @@ async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settin
 
         async def load() -> None:
             clock = Clock(random=lambda: 0.9)
-            _ = [report async for report in load_exports([export], settings, clock=clock)]
+            _ = [report async for report in load_exports([export], LaneSettings.of_one(settings), clock=clock)]
 
         tasks.start_soon(load)
         await until(lambda: at.sandbox.calls["posts"])
@@ -134,7 +135,7 @@ async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: 
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         await stop_after_the_first_attempt(at, export, begun)
     with anyio.fail_after(15):
-        (report,) = [report async for report in load_exports([], settings, clock=Clock())]
+        (report,) = [report async for report in load_exports([], LaneSettings.of_one(settings), clock=Clock())]
     assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
     async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
         (batch,) = state.ledger.batches()

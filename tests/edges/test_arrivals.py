@@ -19,7 +19,7 @@ from tests.support import until
 @asynccontextmanager
 async def watching(directory: Path) -> AsyncIterator[Arrivals]:
     """A watch that tries again after a moment instead of minutes."""
-    arrivals = Arrivals(directory, Clock(sleep=lambda _: asyncio.sleep(0.01)))
+    arrivals = Arrivals([directory], Clock(sleep=lambda _: asyncio.sleep(0.01)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(arrivals.watch)
         yield arrivals
@@ -57,7 +57,7 @@ async def test_what_cannot_be_watched_is_said_once_and_tried_again(tmp_path: Pat
         await asyncio.sleep(0.01)
 
     directory = tmp_path / "drop"
-    arrivals = Arrivals(directory, Clock(sleep=sleep))
+    arrivals = Arrivals([directory], Clock(sleep=sleep))
     with capture_logs() as logs:
         task = asyncio.create_task(arrivals.watch())
         await until(lambda: tries >= 3)

@@ -65,6 +65,30 @@ async def test_calls_at_once_take_their_turns() -> None:
     assert [began for _, began in order] == [0.0, 0.0, 60.0, 60.0, 120.0, 120.0]
 
 
+async def test_a_larger_budget_is_there_for_whoever_waits_for_a_call_to_end() -> None:
+    queue, _ = queue_of(1)
+    may_end, has_begun = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with queue.call():
+            await may_end.wait()
+
+    async def second() -> None:
+        async with queue.call():
+            has_begun.set()
+
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        tasks.create_task(first())
+        tasks.create_task(second())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert queue.pressure == 1
+        assert not has_begun.is_set()
+        queue.allow(2)
+        await has_begun.wait()
+        may_end.set()
+
+
 async def test_a_call_under_way_has_its_place() -> None:
     """With a budget of one the next waits for its end, then for a minute."""
     queue, time = queue_of(1)

@@ -41,7 +41,17 @@ from pipeline.core.manifest import Manifest
 from pipeline.core.model import Batch, Hashes, Warnings
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldRow
-from pipeline.edges.ledger import SCHEMA_VERSION, BatchRecord, JobRecord, Ledger, damaged, open_ledger, read_ledger
+from pipeline.edges.ledger import (
+    SCHEMA_VERSION,
+    BatchRecord,
+    JobRecord,
+    Ledger,
+    Owner,
+    damaged,
+    open_ledger,
+    owner_of,
+    read_ledger,
+)
 from tests.support import read_only, small_disk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -539,10 +549,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 2
-        database.execute("PRAGMA user_version = 3")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 3
+        database.execute("PRAGMA user_version = 4")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 3, this program knows format 2") as caught:
+    with pytest.raises(FatalError, match="it has format 4, this program knows format 3") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -780,6 +790,9 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         return job_of(job_id, claim=claim_of(job_id, manifest=manifest, as_of=as_of))
 
     def latest(ledger: Ledger) -> tuple[Any, Any]:
+        for key in ("sequence", "as_of"):
+            assert ledger.latest_claimed(key, route="default") == ledger.latest_claimed(key)
+            assert ledger.latest_claimed(key, route="other") is None
         return ledger.latest_claimed("sequence"), ledger.latest_claimed("as_of")
 
     with opened(tmp_path) as ledger:
@@ -800,16 +813,38 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         assert latest(ledger) == (9, "20261109")
 
 
-def test_a_ledger_from_before_exports_could_be_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "lacking"), [(1, ("claim", "route")), (2, ("route",))])
+def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: int, lacking: tuple[str, ...]) -> None:
     with opened(tmp_path) as ledger:
         job = ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        database.execute("ALTER TABLE jobs DROP COLUMN claim")
-        database.execute("PRAGMA user_version = 1")
+        for column in lacking:
+            database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        database.execute(f"PRAGMA user_version = {version}")
         database.commit()
+    assert owner_of(tmp_path / FILE) == Owner("demo", 1)
     with opened(tmp_path) as ledger:
         assert ledger.jobs() == [job]
-        assert ledger.begin_job(job_of("j2", claim=claim_of())).claim == claim_of()
+        assert job.route == "default"
+        entered = ledger.begin_job(job_of("j2", claim=claim_of(), route="crm-eu"))
+        assert (entered.claim, entered.route) == (claim_of(), "crm-eu")
+
+
+def test_whose_a_ledger_is(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / FILE) is None
+    with opened(tmp_path) as ledger:
+        assert owner_of(tmp_path / FILE) == Owner("demo", 0)
+        job = ledger.begin_job(job_of())
+        ledger.begin_job(job_of("j2"))
+        ledger.finish_job(job, {"state": "done", "exit_code": 0, "export": {"sha256": ""}}, dropped=[], released=[])
+        assert owner_of(tmp_path / FILE) == Owner("demo", 1)
+    (tmp_path / FILE).write_bytes(b"x" * 10_000)
+    with pytest.raises(FatalError, match="cannot be used") as caught:
+        owner_of(tmp_path / FILE)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+    # As a kill leaves it that came while it was made.
+    (tmp_path / FILE).write_bytes(b"")
+    assert owner_of(tmp_path / FILE) is None
 
 
 class TestLearnedStatuses:

@@ -173,6 +173,12 @@ class TestMoving:
             assert not (disk / "a.csv").exists()
 
 
+def test_a_drop_directory_that_is_away(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="cannot look into") as caught:
+        Processing(tmp_path / "away").jobs()
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
 class TestHolding:
     def test_leaves_only_what_it_needs(self, tmp_path: Path) -> None:
         with hold_drop(tmp_path):

@@ -2,6 +2,7 @@
 
 `python -m tests.faults.service_kills --kills 200` or `make service-kill-test N=200`. A writer drops exports with ids in
 common, in all forms of signals, whether the service runs or not; half of the kills come while something is being taken.
+With `--client-codes 2`, so many are served at once, each with a drop directory, a ledger and a sandbox of its own.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from pipeline.sandbox import SandboxOptions, running
+from pipeline.sandbox import Running, SandboxOptions, running
 from tests.faults.loading import (
     Export,
     check_equation,
@@ -78,30 +80,69 @@ class Writer:
         return export
 
 
-async def kill_until_loaded(kills: int, *, drops: int, seed: int) -> dict[str, Any]:
-    """Drop so many, under so many kills; what happened. Raises `AssertionError` where the promise is broken."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client code: what is dropped for it, where its ledger is, and its sandbox."""
+
+    writer: Writer
+    state: Path
+    run: Running
+
+    def check(self) -> None:
+        """Everything has arrived."""
+        self.run.sandbox.apply_all()
+        check_all(self.writer, self.state)
+        assert self.run.sandbox.profiles() == self.writer.profiles
+        assert self.run.sandbox.mistakes == [], self.run.sandbox.mistakes
+
+
+@asynccontextmanager
+async def clients_in(folder: Path, count: int, draw: random.Random, seed: int) -> AsyncIterator[list[Client]]:
+    """So many client codes, and their configuration: the first is the file's top level, the others are routes."""
+    clients: list[Client] = []
+    async with AsyncExitStack() as stack:
+        for number in range(count):
+            options = SandboxOptions(
+                client_code=f"demo{number or ''}",
+                seed=seed + number,
+                apply_min_s=0.01,
+                apply_max_s=0.3,
+                calls_per_minute=None,
+            )
+            run = await stack.enter_async_context(running(options))
+            drop = folder / f"drop{number}"
+            drop.mkdir()
+            state = folder / "state" / (f"clients/{options.client_code}" if number else "")
+            clients.append(Client(Writer(drop), state, run))
+        first, *others = clients
+        write_config(folder / "config.toml", first.run.base_url, first.state, batch_rows=BATCH_ROWS, hold_s=0.5)
+        with (folder / "config.toml").open("a") as file:
+            file.write(f'[drop]\ndirectory = "{first.writer.drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\n')
+            for client in others:
+                code = client.state.name
+                file.write(f'[[routes]]\nname = "of-{code}"\ntarget.client_code = "{code}"\n')
+                file.write(f'target.base_url = "{client.run.base_url}"\ndrop.directory = "{client.writer.drop}"\n')
+        yield clients
+
+
+async def kill_until_loaded(kills: int, *, drops: int, seed: int, client_codes: int = 1) -> dict[str, Any]:
+    """Drop so many for each, under so many kills; what happened. Raises `AssertionError` if the promise is broken."""
     draw = random.Random(seed)
-    options = SandboxOptions(seed=seed, apply_min_s=0.01, apply_max_s=0.3, calls_per_minute=None)
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-service-kill-") as folder:
-        drop, state, config = Path(folder) / "drop", Path(folder) / "state", Path(folder) / "config.toml"
-        drop.mkdir()
-        writer = Writer(drop)
-        async with running(options) as sandbox:
-            write_config(config, sandbox.base_url, state, batch_rows=BATCH_ROWS, hold_s=0.5)
-            with config.open("a") as file:
-                file.write(f'[drop]\ndirectory = "{drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\n')
+        config = Path(folder) / "config.toml"
+        async with clients_in(Path(folder), client_codes, draw, seed) as clients:
             killed = 0
             for attempt in range(kills):
                 for number in _numbers(attempt, kills, drops):
-                    writer.put(number)
+                    for client in clients:
+                        client.writer.put(number)
+                drop = draw.choice(clients).writer.drop
                 killed += await _kill(config, drop, draw, is_taking=attempt % 2 == 0)
             code, _, err = await run([*program(), "serve", "--drain", "--config", str(config)])
             assert code == 0, (code, err.decode())
-            sandbox.sandbox.apply_all()
-            check_all(writer, state)
-            assert sandbox.sandbox.profiles() == writer.profiles
-            assert sandbox.sandbox.mistakes == [], sandbox.sandbox.mistakes
-    return {"kills": killed, "exports": len(writer.names)}
+            for client in clients:
+                client.check()
+    return {"kills": killed, "exports": sum(len(client.writer.names) for client in clients)}
 
 
 def _numbers(attempt: int, kills: int, drops: int) -> range:
@@ -147,10 +188,13 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--per-run", type=int, default=10)
+    parser.add_argument("--client-codes", type=int, default=1)
     arguments = parser.parse_args()
     done, seed, started = 0, 1, time.monotonic()
     while done < arguments.kills:
-        told = asyncio.run(kill_until_loaded(arguments.per_run, drops=15, seed=seed))
+        told = asyncio.run(
+            kill_until_loaded(arguments.per_run, drops=15, seed=seed, client_codes=arguments.client_codes)
+        )
         done += told["kills"]
         seed += 1
         print(f"{done} kills, {time.monotonic() - started:,.0f} s: seed {seed - 1}, {told}", flush=True)
