@@ -266,8 +266,16 @@ def serve(
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
     from pipeline import service
 
-    configure_logging(is_terminal=sys.stderr.isatty())
-    _run(service.serve(load_settings(config), clock=Clock(), drain=drain, watch=watcher(on_terminal=False)))
+    on_terminal = sys.stderr.isatty()
+    configure_logging(is_terminal=on_terminal)
+    try:
+        _run(service.serve(load_settings(config), clock=Clock(), drain=drain, watch=watcher(on_terminal=False)))
+    except PipelineError as error:
+        if on_terminal:
+            raise
+        # Whoever collects the log finds one object a line, the last one too.
+        structlog.get_logger().error("service_failed", exit_code=int(error.exit_code), why=str(error))
+        raise typer.Exit(error.exit_code) from error
 
 
 @app.command()
