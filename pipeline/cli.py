@@ -265,13 +265,21 @@ def serve(
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
     from pipeline import serving
 
-    configure_logging(is_terminal=sys.stderr.isatty())
+    on_terminal = sys.stderr.isatty()
+    configure_logging(is_terminal=on_terminal)
 
     def read() -> Configuration:
         return load_configuration(config)
 
     watch = watcher(on_terminal=False)
-    _run(serving.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
+    try:
+        _run(serving.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
+    except PipelineError as error:
+        if on_terminal:
+            raise
+        # Whoever collects the log finds one object a line, the last one too.
+        structlog.get_logger().error("service_failed", exit_code=int(error.exit_code), why=str(error))
+        raise typer.Exit(error.exit_code) from error
 
 
 @app.command()

@@ -143,7 +143,7 @@ def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, s
     if id_column not in header and not set(columns) & set(header) and any(map(_looks_like_a_value, header)):
         # What is no header is a row, and a row is quoted nowhere.
         raise InputError(
-            f"the id column {id_column!r} is not in the first line, of which {len(header)} fields look like those of a "
+            f"the id column {id_column!r} is not in the first line, whose {len(header)} fields look like those of a "
             "row: has the export a header line? (They are not shown here.)",
             line=1,
         )

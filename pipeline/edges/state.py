@@ -28,7 +28,9 @@ class State:
     """What a process may do with the state directory it holds.
 
     The folders of jobs are in `outcomes`.
-    `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows.
+    `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows; None
+    where all of its rows are, as the spool has them then. They are mapped only while they are looked at: a mapped file
+    is an open one, and over months there may be more such batches than a process may have open files.
     """
 
     def __init__(self, directory: Path, ledger: Ledger, spool: Spool, outcomes: Path | None = None) -> None:
@@ -36,7 +38,7 @@ class State:
         self.outcomes = outcomes or directory / "jobs"
         self.ledger = ledger
         self.spool = spool
-        self.lost: dict[int, Hashes] = {}
+        self.lost: dict[int, Hashes | None] = {}
         self.is_paused = ledger.is_paused
         #: Whether the process is about to end, and begins no POST any more.
         self.is_stopping = False
@@ -53,19 +55,25 @@ class State:
 
     def note_lost(self, record: BatchRecord) -> None:
         """Remember of which ids a settled batch lost rows."""
-        hashes = self._lost_hashes(record)
-        if len(hashes):
+        if isinstance(record.latest, GivenUp | Failed):
+            self.lost[record.batch.batch_id] = None
+        elif len(hashes := self._failed_hashes(record)):
             self.lost[record.batch.batch_id] = hashes
+
+    def lost_hashes(self, batch_id: int) -> Hashes:
+        """Of a batch with lost rows, the sorted hashes of the ids of those rows."""
+        known = self.lost[batch_id]
+        return self.spool.hashes(batch_id) if known is None else known
 
     def overtaken_by(self, hashes: Hashes) -> dict[int, Hashes]:
         """Per batch with lost rows, the ids among them that are in this sorted array too."""
-        common = {batch_id: np.intersect1d(lost, hashes, assume_unique=True) for batch_id, lost in self.lost.items()}
+        common = {
+            batch_id: np.intersect1d(self.lost_hashes(batch_id), hashes, assume_unique=True) for batch_id in self.lost
+        }
         return {batch_id: found for batch_id, found in common.items() if len(found)}
 
-    def _lost_hashes(self, record: BatchRecord) -> Hashes:
+    def _failed_hashes(self, record: BatchRecord) -> Hashes:
         match record.latest:
-            case GivenUp() | Failed():
-                return self.spool.hashes(record.batch.batch_id)
             case SeenComplete(failed_ids=failed_ids) if failed_ids:
                 # Target may name an id in the encoded form in which it got it.
                 ids = sorted({form for name in failed_ids for form in (encode(name.encode()), name.encode())})

@@ -49,10 +49,11 @@ def _without_values(exc_info: Any) -> str:
     return "\n".join(_places(exc_info[1]))
 
 
-def _places(error: BaseException) -> Iterator[str]:
+def _places(error: BaseException, *after: BaseException) -> Iterator[str]:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        yield from _places(cause)
+    # Errors can lead to one another in a circle.
+    if cause is not None and cause not in after:
+        yield from _places(cause, error, *after)
         yield "which led to:"
     for frame in traceback.extract_tb(error.__traceback__):
         yield f"  {frame.filename}, line {frame.lineno}, in {frame.name}"

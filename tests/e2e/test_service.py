@@ -89,6 +89,8 @@ class TestRunning:
             same_drop = await run_program("serve", "--drain", "--config", elsewhere)
             for second, what in ((same_state, "state"), (same_drop, "drop")):
                 assert second.code == 73, second.said
+                (failed,) = [orjson.loads(line) for line in second.err.splitlines()]
+                assert (failed["level"], failed["event"], failed["exit_code"]) == ("error", "service_failed", 73)
                 assert f"the {what} directory" in second.err
                 assert f"in use by process {process.pid}" in second.err
             assert process.returncode is None

@@ -102,7 +102,7 @@ ENDINGS: list[tuple[tuple[Fact, ...], Sequence[str]]] = [
 def lost_of_batches(state: State) -> dict[int, list[int]]:
     """What is lost, as far as it is in the batch: an id may be known in another form too, which is nobody's."""
     in_batch = hashes_of(state, IDS)
-    return {each: np.intersect1d(hashes, in_batch).tolist() for each, hashes in state.lost.items()}
+    return {each: np.intersect1d(state.lost_hashes(each), in_batch).tolist() for each in state.lost}
 
 
 @pytest.mark.parametrize(("facts", "lost"), ENDINGS)
@@ -115,11 +115,11 @@ async def test_the_ids_of_lost_rows_are_known_over_a_restart(
         state.note_lost(record_of(state, batch_id))
         expected = {batch_id: hashes_of(state, lost).tolist()} if lost else {}
         assert lost_of_batches(state) == expected
-        before = {each: hashes.tolist() for each, hashes in state.lost.items()}
+        before = {each: state.lost_hashes(each).tolist() for each in state.lost}
         assert before == {each: sorted(set(hashes)) for each, hashes in before.items()}
     async with state_in(tmp_path) as state:
         assert lost_of_batches(state) == expected
-        assert {each: hashes.tolist() for each, hashes in state.lost.items()} == before
+        assert {each: state.lost_hashes(each).tolist() for each in state.lost} == before
 
 
 async def test_an_id_that_target_names_as_it_was_sent_is_known_too(tmp_path: Path) -> None:
