@@ -78,7 +78,7 @@ class Service:
         self._processing = processing
         self._runner, self._stop = machinery
         self._intake = Intake(state, settings, clock, processing)
-        self._arrivals = Arrivals(processing.drop, clock)
+        self._arrivals = Arrivals([processing.drop], clock)
         self._codes: list[ExitCode] = []
         self._failures = 0
 

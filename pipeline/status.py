@@ -227,20 +227,20 @@ def print_status(told: dict[str, Any], console: Console) -> None:
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
     if told["window"]:
-        window, then = told["window"], told["window"]["then"]
-        color = "yellow" if window["pause"] else "cyan"
-        lines.append(f"[{color}]Time windows[/]: {window['in_words']}{f'; then {then}' if then else ''}.")
+        now, then = told["window"]["in_words"], told["window"]["then"]
+        color = "yellow" if told["window"]["pause"] else "cyan"
+        lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if told["paused_by_itself"]:
         paused = told["paused_by_itself"]
         lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")
     if told["drop"]:
         lines += [escape(line) for line in drop_lines(told["drop"])]
-    statuses = told["status_window"]
-    if statuses["is_learned"]:
-        lines.append(f"Target keeps at least {statuses['size']} statuses: so many batches may be under way.")
-    if statuses["more_failed_at"]:
-        failed_at = datetime.fromisoformat(statuses["more_failed_at"])
-        lines.append(f"More than {statuses['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
+    window = told["status_window"]
+    if window["is_learned"]:
+        lines.append(f"Target keeps at least {window['size']} statuses: so many batches may be under way.")
+    if window["more_failed_at"]:
+        failed_at = datetime.fromisoformat(window["more_failed_at"])
+        lines.append(f"More than {window['size']} did not hold on {_clock(failed_at)}; they are tried a day later.")
     if not told["jobs"]:
         lines.append("No job yet.")
     for job in told["jobs"]:

@@ -4,6 +4,7 @@ It only wakes the loop that looks by itself anyway: network file systems and mou
 and what cannot be watched is looked at all the same, only later.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,10 +28,10 @@ _LOOK_UP_MS = 60_000
 
 
 class Arrivals:
-    """What arrives in a directory while `watch` runs."""
+    """What arrives in some directories while `watch` runs."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, directories: Sequence[Path], clock: Clock) -> None:
+        self._directories = tuple(directories)
         self._clock = clock
         self._next = anyio.Event()
 
@@ -43,19 +44,26 @@ class Arrivals:
 
     async def watch(self) -> None:
         """Watch until cancelled; what cannot be watched is logged once, and tried again now and then."""
+        async with anyio.create_task_group() as tasks:
+            for directory in self._directories:
+                tasks.start_soon(self._keep_watching, directory)
+
+    async def _keep_watching(self, directory: Path) -> None:
         latest = ""
         while True:
             try:
-                await self._watch()
+                await self._watch(directory)
             except* (OSError, RuntimeError) as errors:
                 if (why := _first(errors)) != latest:
                     latest = why
-                    log.warning("drop_directory_not_watched", why=why, looked_at_all_the_same=True)
+                    log.warning(
+                        "drop_directory_not_watched", directory=str(directory), why=why, looked_at_all_the_same=True
+                    )
             await self._clock.sleep(AGAIN_S)
 
-    async def _watch(self) -> None:
+    async def _watch(self, directory: Path) -> None:
         stop = anyio.Event()
-        root = Path(await anyio.Path(self._directory).resolve())
+        root = Path(await anyio.Path(directory).resolve())
 
         async def stop_at_the_end() -> None:
             # The thread that waits for changes looks at this only; else the end would have to wait for it.
