@@ -36,6 +36,7 @@ carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 checkpoint    how far a job had come at its latest seal
+window        hours of the week in which less is sent, or nothing; the status window is another thing
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 

@@ -264,9 +264,9 @@ def print_status(told: dict[str, Any], console: Console) -> None:
     if told["is_paused"]:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
     if told["window"]:
-        window, then = told["window"], told["window"]["then"]
-        color = "yellow" if window["pause"] else "cyan"
-        lines.append(f"[{color}]Time windows[/]: {window['in_words']}{f'; then {then}' if then else ''}.")
+        now, then = told["window"]["in_words"], told["window"]["then"]
+        color = "yellow" if told["window"]["pause"] else "cyan"
+        lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if told["paused_by_itself"]:
         paused = told["paused_by_itself"]
         lines.append(f"[yellow]Waiting since {paused['since']}[/]: {escape(str(paused['why']))}")

@@ -98,7 +98,7 @@ def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What holds from `since` until `until`, a local time of the window that changes it; None: nothing ever does.
+    """What holds from `since` until `until`, a local time of the window that changes it; None: none does for long.
 
     `since` is a time at which it holds, not always the first.
     """
@@ -126,7 +126,7 @@ class Schedule:
         # Within one zone Python compares what clocks show, which goes back when they are set back.
         moment = moment.astimezone(UTC)
         for held in self._known:
-            if held.since <= moment and (held.until is None or moment < held.until):
+            if held.since <= moment < (held.until or held.since + _HORIZON):
                 return held
         held = self._look_up(moment)
         self._known.append(held)

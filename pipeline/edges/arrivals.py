@@ -31,7 +31,7 @@ class Arrivals:
     """What arrives in some directories while `watch` runs."""
 
     def __init__(self, directories: Sequence[Path], clock: Clock) -> None:
-        self._directories = directories
+        self._directories = tuple(directories)
         self._clock = clock
         self._next = anyio.Event()
 
@@ -56,7 +56,7 @@ class Arrivals:
             except* (OSError, RuntimeError) as errors:
                 if (why := _first(errors)) != latest:
                     latest = why
-                    log.warning("drop_directory_not_watched", why=why)
+                    log.warning("drop_directory_not_watched", directory=str(directory), why=why)
             await self._clock.sleep(AGAIN_S)
 
     async def _watch(self, directory: Path) -> None:

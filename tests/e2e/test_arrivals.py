@@ -23,12 +23,12 @@ async def test_a_drop_is_taken_long_before_the_next_look(tmp_path: Path) -> None
     async with dropping(tmp_path) as drop:
         drop.put("first.csv", "a,gold,1", signal_as="first.csv.ready")
         async with drop.serving(drop={"poll_s": 3_600.0}) as process:
-            await until(lambda: drop.ends() == {"first.csv": "done"})
+            await until(lambda: drop.ends() == {"first.csv": "done"}, within_s=60.0)
             for name in ("second", "third"):
                 drop.put(f"{name}.csv", "a,gold,1", signal_as=f"{name}.csv.ready")
-                await until(lambda name=name: f"{name}.csv" in drop.ends())  # type: ignore[misc]
+                await until(lambda name=name: f"{name}.csv" in drop.ends(), within_s=60.0)  # type: ignore[misc]
             drop.put("group/fourth.csv", "a,gold,2", signal_as="_SUCCESS")
-            await until(lambda: len(drop.ends()) == 4)
+            await until(lambda: len(drop.ends()) == 4, within_s=60.0)
             process.send_signal(signal.SIGTERM)
             done = await ended(process)
         assert done.code == 0, done.said
@@ -48,7 +48,7 @@ async def test_where_nothing_can_be_watched(tmp_path: Path) -> None:
         try:
             await until(lambda: (drop.directory / ".processing" / "lock").exists())
             drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
-            await until(lambda: drop.ends() == {"a.csv": "done"})
+            await until(lambda: drop.ends() == {"a.csv": "done"}, within_s=60.0)
         finally:
             process.send_signal(signal.SIGTERM)
             done = await ended(process)

@@ -241,7 +241,7 @@ class TestWhereThingsEndUp:
             done = await drop.drain(drop={"outcome_directory": str(tmp_path / "outcome")})
             assert done.code == 65
             (folder,) = (tmp_path / "outcome").iterdir()
-            assert names_in(folder) == ["drop", "rejects.jsonl", "report.json"]
+            assert names_in(folder) == ["drop", "rejects.jsonl", "report.html", "report.json"]
             assert names_in(folder / "drop") == ["a.csv", "a.ready"]
 
     async def test_retention(self, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ class TestWhereThingsEndUp:
             # The service does it by itself, at its start.
             done = await drop.drain(drop={"keep_exports_days": 0.000001})
             assert [event["files"] for event in events(done, "old_files_removed")] == [2]
-            assert names_in(folder) == ["rejects.jsonl", "report.json"]
+            assert names_in(folder) == ["rejects.jsonl", "report.html", "report.json"]
             none = drop.config(drop={"keep_rejects_days": 0, "keep_reports_days": 0})
             told = await run_program("prune", "--config", none)
             assert told.code == 0

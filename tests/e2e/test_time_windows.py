@@ -134,7 +134,7 @@ async def paused_load(tmp_path: Path) -> AsyncIterator[tuple[Any, Any, Path]]:
     async with bench(tmp_path) as at:
         config = at.config(**ALWAYS_PAUSED)
         async with started("load", at.export(*SIX_ROWS), "--config", config, "--json") as process:
-            await until(lambda: list((at.state / "spool").glob("*")))
+            await until(lambda: list((at.state / "spool").glob("*")), within_s=60.0)
             yield at, process, config
 
 
@@ -164,12 +164,19 @@ async def test_as_a_service(tmp_path: Path) -> None:
     async with dropping(tmp_path) as drop:
         drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
         async with drop.serving(config=drop.config(**ALWAYS_PAUSED)) as process:
-            await until(lambda: list((drop.at.state / "spool").glob("*")))
+            await until(lambda: list((drop.at.state / "spool").glob("*")), within_s=60.0)
             process.send_signal(signal.SIGTERM)
             done = await ended(process)
         assert (done.code, drop.reports(), drop.at.sandbox.calls["posts"]) == (0, [], 0), done.said
         assert (await drop.drain()).code == 0
         assert drop.ends() == {"a.csv": "done"}
+
+
+async def test_they_do_not_hold_for_a_trial_on_the_sandbox(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        config = at.config(**ALWAYS_PAUSED, export={"id_column": "id", "unlisted": "send"})
+        done = await run_program("load", at.export(*SIX_ROWS), "--sandbox", "--config", config, "--json")
+    assert (done.code, done.report["rows"]["confirmed"]) == (0, 6), done.said
 
 
 async def test_what_cannot_be_a_window(tmp_path: Path) -> None:

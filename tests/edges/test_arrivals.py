@@ -17,9 +17,9 @@ from tests.support import until
 
 
 @asynccontextmanager
-async def watching(directory: Path) -> AsyncIterator[Arrivals]:
+async def watching(*directories: Path) -> AsyncIterator[Arrivals]:
     """A watch that tries again after a moment instead of minutes."""
-    arrivals = Arrivals([directory], Clock(sleep=lambda _: asyncio.sleep(0.01)))
+    arrivals = Arrivals(directories, Clock(sleep=lambda _: asyncio.sleep(0.01)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(arrivals.watch)
         yield arrivals
@@ -41,11 +41,16 @@ async def arrived(arrivals: Arrivals, directory: Path) -> None:
 
 
 async def test_what_arrives_is_noticed_again_and_again(tmp_path: Path) -> None:
-    async with watching(tmp_path) as arrivals:
-        await arrived(arrivals, tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "one").mkdir()
+    async with watching(tmp_path / "one", tmp_path / "missing", other) as arrivals:
+        await arrived(arrivals, other)
+    async with watching(tmp_path / "one") as arrivals:
+        await arrived(arrivals, tmp_path / "one")
         assert not arrivals.next.is_set(), "each look waits for what comes after it"
-        (tmp_path / "sub").mkdir()
-        await arrived(arrivals, tmp_path / "sub")
+        (tmp_path / "one" / "sub").mkdir()
+        await arrived(arrivals, tmp_path / "one" / "sub")
 
 
 async def test_what_cannot_be_watched_is_said_once_and_tried_again(tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ async def test_what_cannot_be_watched_is_said_once_and_tried_again(tmp_path: Pat
             await task
     (said,) = logs
     assert said["event"] == "drop_directory_not_watched"
-    assert said["why"] == "No path was found."
+    assert (said["directory"], said["why"]) == (str(directory), "No path was found.")
 
 
 @pytest.mark.parametrize(
