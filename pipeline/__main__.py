@@ -22,6 +22,8 @@ def main() -> NoReturn:
     if os.getpid() == 1:
         # The first process of a container: to it, a signal that nobody catches yet would mean nothing.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
+    # numpy would start a thread for each processor, for algebra that nobody here does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: looking for garbage in it again and again took a quarter of the start-up.
     gc.disable()
     from pipeline.cli import main as command_line
