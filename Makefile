@@ -1,6 +1,6 @@
 # Every step installs what it needs into .venv; nothing but Python >= 3.11 and make is expected.
 PYTHON ?= python3
-ROWS ?= 2000000
+ROWS ?= 5000000
 N ?= 200
 MINUTES ?= 30
 ENGINE ?=
