@@ -15,12 +15,13 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.claims import Drop, enter
+from pipeline.claims import Drop, complete_claims, enter, next_job
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.signals import shown
 from pipeline.core.turns import in_turn
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import Found, look
+from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing
 from pipeline.edges.state import State
 from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
@@ -54,10 +55,17 @@ class Intake:
     """What was seen in the drop directories of a client code; `settings` are taken for each look and each claim.
 
     `waiting` are signals without their exports, `refused` what is left alone. `has_claimed` is set by every claim, for
-    whoever waits for work.
+    whoever waits for work. From `former` nothing is taken any more but what was entered before.
     """
 
-    def __init__(self, state: State, settings: LaneSettings, clock: Clock, doors: Sequence[Door]) -> None:
+    def __init__(
+        self,
+        state: State,
+        settings: LaneSettings,
+        clock: Clock,
+        doors: Sequence[Door],
+        former: Sequence[Processing] = (),
+    ) -> None:
         self.settings = settings
         self.waiting: list[str] = []
         self.refused: set[tuple[str, str]] = set()
@@ -65,6 +73,7 @@ class Intake:
         self._state = state
         self._clock = clock
         self._doors = doors
+        self._held = [*(door.processing for door in doors), *former]
         self._looks = 0
         #: Per signal the look that first saw it, and when that was, in seconds of the monotonic clock.
         self._first_seen: dict[tuple[str, str], tuple[int, float]] = {}
@@ -103,6 +112,15 @@ class Intake:
             await self._claim_in_order(signalled)
             for away in unread.values():
                 raise away
+
+    async def next_job(self) -> JobRecord | None:
+        """The job whose turn it is; never one whose files are just being taken, which would not find them.
+
+        What a disk kept from being taken is taken first, since the order of jobs is promised. Raises as `look` does.
+        """
+        async with self._turn:
+            await complete_claims(self._state, self._held)
+            return await next_job(self._state)
 
     async def _claim_in_order(self, signalled: list[_Signalled]) -> None:
         signalled.sort(

@@ -18,7 +18,7 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.claims import complete_claims, ended_drop, next_job
+from pipeline.claims import complete_claims, ended_drop
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.signals import shown
 from pipeline.edges.arrivals import SETTLE_S, Arrivals
@@ -58,7 +58,7 @@ class Service:
         self._clock = clock
         self._stop = stop
         self._held = [*(door.processing for door in doors), *former]
-        self._intake = Intake(runner.state, runner.settings, clock, doors)
+        self._intake = Intake(runner.state, runner.settings, clock, doors, former)
         self._arrivals = Arrivals([door.processing.drop for door in doors], clock)
         self._failures = 0
 
@@ -124,7 +124,7 @@ class Service:
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._stop.is_asked.is_set():
             await self._settle_ended()
-            record = await next_job(self._state)
+            record = await self._next_job()
             if record is None:
                 if drain and await self._is_drained():
                     return
@@ -151,12 +151,20 @@ class Service:
                 "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
             )
 
+    async def _next_job(self) -> JobRecord | None:
+        try:
+            return await self._intake.next_job()
+        except FatalError as error:
+            await self._bear(error)
+            log.warning("signals_not_looked_for", why=str(error))
+            return None
+
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
         await self._intake.look()
         if self._intake.refused:
             self.codes.append(ExitCode.EXPORT_UNUSABLE)
-        return not self._intake.waiting and await next_job(self._state) is None
+        return not self._intake.waiting and await self._intake.next_job() is None
 
     async def _settle_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""

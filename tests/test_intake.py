@@ -1,6 +1,8 @@
 """The order in which drops are claimed over several looks, with a clock that stands still until it is moved."""
 
+import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,11 +13,12 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
-from pipeline.edges.processing import Processing
+from pipeline.edges.exports import Identity
+from pipeline.edges.processing import Processing, Taking
 from pipeline.edges.state import State, open_state
 from pipeline.intake import Door, Intake
 from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
-from tests.support import CLOSED, settings_for
+from tests.support import CLOSED, settings_for, until
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Place:
 
 
 @asynccontextmanager
-async def place(directory: Path, **drop: Any) -> AsyncIterator[Place]:
+async def place(directory: Path, kind: type[Processing] = Processing, **drop: Any) -> AsyncIterator[Place]:
     root = directory / "drop"
     (root / ".processing").mkdir(parents=True)
     settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
@@ -54,7 +57,7 @@ async def place(directory: Path, **drop: Any) -> AsyncIterator[Place]:
         yield Place(
             root,
             state,
-            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, Processing(root))]),
+            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, kind(root))]),
             now,
         )
 
@@ -210,3 +213,48 @@ async def test_what_was_seen_in_a_directory_that_is_away_keeps_its_place(tmp_pat
         assert await one.look() == ["b.csv"], "it was seen before"
         one.put("a.csv")
         assert await one.look() == ["b.csv", "a.csv", "c.csv"]
+
+
+class Halting(Processing):
+    """Takes a signal, and then waits before it takes the export."""
+
+    signal_is_taken = threading.Event()
+    may_go_on = threading.Event()
+
+    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+        if source.endswith(".csv"):
+            self.signal_is_taken.set()
+            assert self.may_go_on.wait(20.0)
+        return super().take(job_id, source, identity)
+
+
+async def test_no_job_begins_while_its_export_is_being_taken(tmp_path: Path) -> None:
+    """The ledger knows of it by then, and the export is not where the job would look for it."""
+    async with place(tmp_path, Halting) as at:
+        at.put("a.csv", "a.csv.ready")
+        looking = asyncio.create_task(at.look())
+        await until(Halting.signal_is_taken.is_set)
+        (entered,) = at.state.ledger.jobs()
+        assert not entered.export.exists()
+        asked = asyncio.create_task(at.intake.next_job())
+        assert await asyncio.wait({asked}, timeout=0.1) == (set(), {asked})
+        Halting.may_go_on.set()
+        job = await asked
+        assert job is not None
+        assert (job.job_id, job.claim and job.claim.is_taken, job.export.exists()) == (entered.job_id, True, True)
+        assert await looking == ["a.csv"]
+
+
+async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        processing = at.drop / ".processing"
+        processing.rmdir()
+        processing.write_text("in the way")
+        with pytest.raises(FatalError):
+            await at.look()
+        processing.unlink()
+        processing.mkdir()
+        job = await at.intake.next_job()
+        assert job is not None
+        assert (job.claim and job.claim.is_taken, job.export.exists()) == (True, True)
