@@ -37,7 +37,7 @@ log = structlog.get_logger()
 #: How often a producer that waits looks whether its job was abandoned (seconds).
 _LOOK_AROUND_S = 1.0
 #: So much of the next batch is placed while a seal is written down: the memory of both is not needed at once.
-_AHEAD = 0.25
+_AHEAD = 0.1
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.core.encoding import merge
 from pipeline.core.idtable import IdTable
-from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows
+from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows, Starts
 
 _FIRST_CAPACITY = 4_096
 
@@ -179,13 +179,16 @@ class Chunker:
             written = end
         yield body[written : int(self._ends[self.rows])]
 
-    def _starts(self) -> Offsets:
+    def _starts(self) -> Starts:
         """Where each row begins in the body."""
         sizes = np.diff(self._ends[: self.rows + 1])
         for number, row in self._replaced.items():
             sizes[number] = len(row)
-        starts: Offsets = len(self._body_start) + np.cumsum(sizes) - sizes
-        return starts
+        # In place: in this moment the most is in memory.
+        starts: Offsets = np.cumsum(sizes)
+        starts -= sizes
+        starts += len(self._body_start)
+        return starts.astype(np.uint32)
 
     def _reserve(self, rows: int) -> None:
         """Make room for so many rows in the arrays."""

@@ -15,6 +15,8 @@ from pipeline.core.errors import FatalError
 
 Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
+#: Where rows begin in a body, which is smaller than 4 GB.
+Starts = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -171,7 +173,7 @@ class BatchContent:
     rows: int
     size_bytes: int
     hashes: Hashes
-    starts: Offsets
+    starts: Starts
     lines: Offsets
 
 

@@ -14,12 +14,11 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.core.discretion import discreet
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.hashing import hash_ids
-from pipeline.core.model import Batch, BatchContent, Hashes, Offsets
+from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
 from pipeline.core.splitting import split
 from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
 
@@ -57,7 +56,7 @@ class Spool:
         digest = hashlib.sha256()
         try:
             write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
-            hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4")
+            hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
             write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
             write_durably(self.body(batch_id), _through(content.pieces, digest.update))
         except FatalError:
@@ -71,7 +70,7 @@ class Spool:
         """The sorted hashes of a batch's ids, mapped from the file."""
         return self._ids(batch_id)[0]
 
-    def _ids(self, batch_id: int) -> tuple[Hashes, npt.NDArray[np.uint32]]:
+    def _ids(self, batch_id: int) -> tuple[Hashes, Starts]:
         """The sorted hashes of a batch's ids, and where the row of each begins; both mapped from the file."""
         try:
             octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")

@@ -36,7 +36,7 @@ def content(body: bytes = BODY, lines: list[int] | None = None, *, pieces: int =
         rows=len(rows),
         size_bytes=len(body),
         hashes=hashes[order],
-        starts=(len(body.splitlines(keepends=True)[0]) + starts)[order],
+        starts=(len(body.splitlines(keepends=True)[0]) + starts)[order].astype(np.uint32),
         lines=np.array(rows, dtype=np.int64),
     )
 

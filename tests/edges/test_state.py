@@ -51,7 +51,7 @@ def hashes_of(state: State, ids: Sequence[str]) -> Hashes:
 def content_of(state: State, ids: Sequence[str]) -> BatchContent:
     body = b"batch=thirdPartyId,a\n" + b"".join(encode(each.encode()) + b",1\n" for each in ids)
     lines = np.arange(2, len(ids) + 2, dtype=np.int64)
-    starts = np.zeros(len(ids), dtype=np.int64)
+    starts = np.zeros(len(ids), dtype=np.uint32)
     return BatchContent([body], len(ids), len(body), hashes_of(state, ids), starts, lines)
 
 
