@@ -4,21 +4,19 @@ Freed rows are placed before new ones. Whatever it waits for, it waits with a bo
 seal makes durable, in one step, the batch and everything that a new process needs to go on behind it.
 """
 
-import heapq
-from dataclasses import dataclass, field
-
 import anyio
 import anyio.lowlevel
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.chunker import Chunker
 from pipeline.core.encoding import encode, rearrange
 from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.lane import Due
 from pipeline.core.mapping import pack_rows
-from pipeline.core.model import Batch, BatchState, Rows, Settled
+from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
@@ -33,23 +31,7 @@ log = structlog.get_logger()
 _LOOK_AROUND_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Due:
-    """A settled batch and when its ids are free, in seconds of the monotonic clock."""
-
-    release_at: float
-    batch_id: int
-    may_be_applied: bool
-    failed_ids: tuple[str, ...]
-
-
-async def produce(
-    job: Job,
-    courier: Courier,
-    in_flight: "InFlight",
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
-) -> None:
+async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     """Send every row of the export to `sealed`, in batches, from where the job stands.
 
     An export that cannot be used ends it early: the error is in the job's progress, nothing more is sent, and what
@@ -58,16 +40,15 @@ async def produce(
     async with sealed:
         try:
             if job.record.checkpoint.has_ended:
-                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed, settled)
-                await producer.begin(in_flight)
+                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed)
+                await producer.begin()
                 await producer.end()
             else:
-                await _read_and_place(job, courier, in_flight, sealed, settled)
+                await _read_and_place(job, courier, sealed)
         except InputError as error:
             job.progress.error = error
             courier.stop_sending()
-        finally:
-            in_flight.is_tracked.set()
+        job.lane.leave(job.record.seq)
 
 
 def abandoned() -> InputError:
@@ -75,13 +56,7 @@ def abandoned() -> InputError:
     return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
 
 
-async def _read_and_place(
-    job: Job,
-    courier: Courier,
-    in_flight: "InFlight",
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
-) -> None:
+async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
     async with open_export(job.export) as export:
@@ -92,38 +67,20 @@ async def _read_and_place(
             export,
             settings,
             checkpoint,
-            carried=in_flight.parameters,
+            carried=job.lane.parameters(job.record.seq),
             max_batch_bytes=job.settings.batch.max_bytes,
             salt=job.state.ledger.salt,
         )
         checkpoint.columns_sent = source.plan.parameters
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-        producer = _make_producer(job, checkpoint.parameters, courier, sealed, settled)
-        await producer.begin(in_flight)
+        producer = _make_producer(job, checkpoint.parameters, courier, sealed)
+        await producer.begin()
         await producer.read(export, source)
         await producer.end()
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """The batches that are not released when a job begins: of which all are held back, and when which are free.
-
-    `unsettled` are this job's own, which are delivered again; `due` those that are settled. `parameters` are those
-    of earlier jobs' ones. `is_tracked` is set when the producer knows of all of them, or will never need to.
-    """
-
-    unsettled: tuple[int, ...] = ()
-    due: tuple[Due, ...] = ()
-    parameters: tuple[str, ...] = ()
-    is_tracked: anyio.Event = field(default_factory=anyio.Event)
-
-
 def _make_producer(
-    job: Job,
-    parameters: tuple[str, ...],
-    courier: Courier,
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
+    job: Job, parameters: tuple[str, ...], courier: Courier, sealed: MemoryObjectSendStream[Batch]
 ) -> "Producer":
     batch, tracker = job.settings.batch, job.settings.tracker
     id_kind = job.record.settings["id_kind"]
@@ -137,8 +94,7 @@ def _make_producer(
             salt=job.state.ledger.salt,
         ),
     )
-    courier.on_split = placer.tracker.split
-    return Producer(job, placer, courier, sealed, settled)
+    return Producer(job, placer, courier, sealed)
 
 
 class Producer:
@@ -150,33 +106,32 @@ class Producer:
         placer: Placer,
         courier: Courier,
         sealed: MemoryObjectSendStream[Batch],
-        settled: MemoryObjectReceiveStream[Settled],
     ) -> None:
         self._job = job
         self._placer = placer
         self._courier = courier
         self._sealed = sealed
-        self._settled = settled
-        self._due: list[Due] = []
+        self._news = anyio.Event()
+        # In one go: from here on the tracker is told of everything.
+        self._view = job.lane.join(job.record.seq, placer.tracker)
+        self._view.on_news = self._note_news
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    async def begin(self, in_flight: InFlight) -> None:
-        """Hold back what is in flight, and place rows that were held when an earlier process ended and are free now."""
+    async def begin(self) -> None:
+        """Place rows that were held when an earlier process ended and are free now."""
         job, tracker = self._job, self._placer.tracker
-        for batch_id in in_flight.unsettled:
-            tracker.seal(batch_id, await job.state.call(job.spool.hashes, batch_id))
-        for due in in_flight.due:
-            tracker.settle(due.batch_id, await job.state.call(job.spool.hashes, due.batch_id))
-            heapq.heappush(self._due, due)
-        in_flight.is_tracked.set()
         held = await job.state.call(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
+        if self._checkpoint.has_ended:
+            self._view.hold(self._checkpoint.parameters)
+        # Later jobs may have begun: nothing is placed any more that is not to be sent.
+        self._check_abandoned()
         await self._place_freed(tracker.free())
 
     async def read(self, export: Export, source: RowSource) -> None:
@@ -187,7 +142,7 @@ class Producer:
             self._check_abandoned()
             await self._release_what_is_due()
             await self._place_block(source, block)
-            while self._placer.tracker.is_full:
+            while self._view.is_full:
                 await self._seal()
                 await self._wait_for_release("held rows are at their cap, [tracker] held_max_rows or held_max_bytes")
             # Nothing above need have waited: let the uploaders have their turn.
@@ -284,60 +239,63 @@ class Producer:
         self._checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
         if progress.bytes_read:
             self._checkpoint.digest_bytes, self._checkpoint.digest = progress.bytes_read, progress.sha256
+        released = [batch_id for batch_id in seal.released if batch_id > 0]
+        over = self._view.closing(released)
         await job.state.call(
             job.state.ledger.seal,
             job.record,
             self._checkpoint,
             batch,
             held=seal.held,
-            released=seal.released,
+            released=released,
             overtaken=overtaken,
+            awaited=[batch_id for batch_id in released if batch_id not in over],
         )
-        for batch_id in seal.released:
+        self._view.closed(released)
+        for batch_id in over:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
+        # Mapped from the file, so that they take no memory of their own beside the tracker's.
+        hashes = batch and await job.state.call(job.spool.hashes, batch.batch_id)
+        self._tell_lane(batch, hashes)
         if batch:
-            # Mapped from the file, so that they take no memory of their own beside the tracker's.
-            self._placer.tracker.seal(batch.batch_id, await job.state.call(job.spool.hashes, batch.batch_id))
             progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             await self._sealed.send(batch)
 
+    def _tell_lane(self, batch: Batch | None, hashes: Hashes | None) -> None:
+        """Let this job and those behind it know what is in flight, and then what is held no more, in one go."""
+        parameters = self._checkpoint.parameters
+        if batch is not None and hashes is not None:
+            self._view.add(batch.batch_id, hashes, parameters)
+        if self._checkpoint.has_ended:
+            self._view.hold(parameters)
+
     async def _release_what_is_due(self) -> None:
         """Release the batches that have been settled for long enough, without waiting for any."""
-        while self._settled.statistics().current_buffer_used:
-            await self._note_settled(self._settled.receive_nowait())
-        while self._due and self._due[0].release_at <= self._job.clock.monotonic():
-            await self._release(heapq.heappop(self._due))
+        while due := self._view.take_due(self._job.clock.monotonic()):
+            await self._release(due)
 
     async def _wait_for_release(self, why: str) -> None:
-        """Wait until at least one batch is released, or one more is settled."""
+        """Wait until something is released, or has come nearer to it."""
         if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         self._job.progress.waiting = why
-        wait_s = self._due[0].release_at - self._job.clock.monotonic() if self._due else float("inf")
-        settled: Settled | None = None
+        wait_s = self._view.next_release_at - self._job.clock.monotonic()
         with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
-            settled = await self._settled.receive()
-        # Not above: what was received must not be lost to the time running out.
-        if settled is not None:
-            await self._note_settled(settled)
+            await self._news.wait()
+        self._news = anyio.Event()
         self._job.progress.waiting = None
         self._check_abandoned()
         await self._release_what_is_due()
 
+    def _note_news(self) -> None:
+        self._news.set()
+
     def _check_abandoned(self) -> None:
         if self._job.progress.is_abandoned:
             raise abandoned()
-
-    async def _note_settled(self, settled: Settled) -> None:
-        if settled.state is BatchState.SPLIT:
-            return
-        batch_id = settled.batch.batch_id
-        # It may stay in flight for long: its hashes are not kept in memory meanwhile.
-        self._placer.tracker.settle(batch_id, await self._job.state.call(self._job.spool.hashes, batch_id))
-        heapq.heappush(self._due, Due(settled.release_at, batch_id, settled.may_be_applied, settled.failed_ids))
 
     async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""

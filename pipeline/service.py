@@ -1,4 +1,4 @@
-"""The long-running process: looks for signals, claims exports, loads them one after the other, for months.
+"""The long-running process: looks for signals, claims exports, loads them in their order, for months.
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
@@ -8,6 +8,7 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import anyio
@@ -66,7 +67,7 @@ async def serve(settings: Settings, *, clock: Clock, drain: bool = False, watch:
 
 
 class Service:
-    """One drop directory, one state directory, one job at a time."""
+    """One drop directory, one state directory, the jobs of one client code."""
 
     def __init__(
         self, state: State, settings: Settings, clock: Clock, processing: Processing, machinery: tuple[Runner, Stop]
@@ -79,6 +80,8 @@ class Service:
         self._intake = Intake(state, settings, clock, processing)
         self._codes: list[ExitCode] = []
         self._failures = 0
+        self._token: Any = None
+        self._unsettled = True
 
     async def run(self, *, drain: bool) -> ExitCode:
         """Until it is stopped, or with `drain` until nothing is left to do; the exit code."""
@@ -115,25 +118,35 @@ class Service:
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._stop.is_asked.is_set():
-            await self._settle_ended()
-            record = await next_job(self._state)
-            if record is None:
+            unfinished = await self._runner.run_jobs(self._next_job, self._note_ended)
+            if unfinished is None and not self._stop.is_asked.is_set():
                 if drain and await self._is_drained():
                     return
                 await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
-                continue
-            token = self._token_identity()
-            report = await self._runner.run(record)
-            code = ExitCode(report["exit_code"])
-            if report["state"] != "unfinished":
-                self._failures = 0
-                self._codes.append(code)
-                await self._tell_of_drop(record)
+            elif unfinished is None:
+                return
             elif self._stop.is_asked.is_set() or drain:
-                self._codes.append(code)
+                self._codes.append(ExitCode(unfinished["exit_code"]))
                 return
             else:
-                await self._pause(code, report, (token, record.is_abandoned))
+                await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
+
+    async def _next_job(self, running: Collection[int]) -> JobRecord | None:
+        if self._stop.is_asked.is_set():
+            return None
+        if self._unsettled:
+            self._unsettled = False
+            await self._settle_ended()
+        # What a job is begun with: it may be another one when it is refused.
+        self._token = await run_sync(self._token_identity)
+        return await next_job(self._state, running)
+
+    async def _note_ended(self, record: JobRecord, report: Report) -> None:
+        if report["state"] != "unfinished":
+            self._failures = 0
+            self._unsettled = True
+            self._codes.append(ExitCode(report["exit_code"]))
+            await self._tell_of_drop(record)
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
@@ -167,11 +180,9 @@ class Service:
         if told := ended_drop(jobs):
             log.info("drop_finished", drop=record.claim.drop, signal=shown(record.claim.signal), **told)
 
-    async def _pause(self, code: ExitCode, report: Report, tried: tuple[Any, bool]) -> None:
-        """Wait until the reason for which a job could not be finished may be gone.
-
-        `tried` are the identity of the token, and whether the job was abandoned, when it was begun.
-        """
+    async def _pause(self, code: ExitCode, report: Report) -> None:
+        """Wait until the reason for which a job could not be finished may be gone."""
+        tried = self._token, await self._is_abandoned(report["job"])
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
@@ -190,8 +201,7 @@ class Service:
     async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
         match code:
             case ExitCode.REFUSED_BY_TARGET:
-                record = await self._state.call(self._state.ledger.job, job_id)
-                is_abandoned = record is not None and record.is_abandoned
+                is_abandoned = await self._is_abandoned(job_id)
                 return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
@@ -199,6 +209,10 @@ class Service:
                 directory = self._settings.state.directory
                 return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
         return True
+
+    async def _is_abandoned(self, job_id: str) -> bool:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        return record is not None and record.is_abandoned
 
     def _token_identity(self) -> Any:
         """What tells the token file from the one that comes after it."""

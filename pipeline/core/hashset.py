@@ -28,6 +28,9 @@ class HashSets:
     def __len__(self) -> int:
         return len(self._sets)
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._sets
+
     def __getitem__(self, number: int) -> Hashes:
         return self._sets[number]
 
@@ -48,8 +51,8 @@ class HashSets:
         if self._marked > 2 * self._hashes:
             self._rebuild()
 
-    def contain(self, hashes: Hashes) -> Flags:
-        """Which of the hashes are in any of the sets; shape (n,)."""
+    def contain(self, hashes: Hashes, *, but: int | None = None) -> Flags:
+        """Which of the hashes are in any of the sets, one of them left out perhaps; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         places, bits = self._places(hashes)
         candidates = np.flatnonzero(self._table[places] & bits)
@@ -59,8 +62,9 @@ class HashSets:
         candidates = candidates[np.argsort(hashes[candidates])]
         asked = hashes[candidates]
         is_in_any = np.zeros(len(asked), dtype=np.bool_)
-        for known in self._sets.values():
-            is_in_any |= contains(known, asked)
+        for number, known in self._sets.items():
+            if number != but:
+                is_in_any |= contains(known, asked)
         found[candidates] = is_in_any
         return found
 

@@ -70,7 +70,11 @@ class Tracker:
     @property
     def is_full(self) -> bool:
         """Whether no more rows may be held."""
-        return self.held_rows >= self._max_held_rows or self.held_bytes >= self._max_held_bytes
+        return self.is_full_beside(0, 0)
+
+    def is_full_beside(self, rows: int, size_bytes: int) -> bool:
+        """The same where others hold so many rows of so many bytes under the same caps."""
+        return self.held_rows + rows >= self._max_held_rows or self.held_bytes + size_bytes >= self._max_held_bytes
 
     def must_wait(self, hashes: Hashes) -> Flags:
         """Which rows of these ids have to be held: theirs is in flight, or an earlier row of it waits; shape (n,)."""
@@ -84,11 +88,10 @@ class Tracker:
         return self._in_flight.contain(hashes)
 
     def seal(self, batch_id: int, hashes: Hashes) -> None:
-        """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on."""
-        self._in_flight.put(batch_id, hashes)
+        """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on.
 
-    def settle(self, batch_id: int, hashes: Hashes) -> None:
-        """A batch is settled and may stay in flight for long; `hashes` are the same, mapped from a file perhaps."""
+        For a batch that is known: the same in another array, or fewer.
+        """
         self._in_flight.put(batch_id, hashes)
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
@@ -134,10 +137,16 @@ class Tracker:
         return {profile_id: first.chain() if (first := self._held.get(profile_id)) else [] for profile_id in changed}
 
     def waiting_for(self, batch_id: int) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch."""
-        is_waiting = contains(self._in_flight[batch_id], self._held_hashes())
+        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else."""
+        hashes = self._held_hashes()
+        places = np.flatnonzero(contains(self._in_flight[batch_id], hashes))
+        places = places[~self._in_flight.contain(hashes[places], but=batch_id)]
         ids = list(self._held)
-        return {ids[index] for index in np.flatnonzero(is_waiting)}
+        return {ids[index] for index in places}
+
+    def held_ids(self) -> Hashes:
+        """Sorted hashes of the ids of which rows are held; shape (n,)."""
+        return np.unique(self._held_hashes())
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
         """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
@@ -154,6 +163,11 @@ class Tracker:
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
         self._in_flight.remove(batch_id)
+
+    def forget(self, batch_id: int) -> None:
+        """What is known of a batch, if anything is."""
+        if batch_id in self._in_flight:
+            self._in_flight.remove(batch_id)
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""

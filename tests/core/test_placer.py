@@ -289,7 +289,7 @@ class Placing:
         self.position, self.superseded = durable.position, durable.superseded
         self.in_flight = list(durable.in_flight)
         for batch_id in durable.in_flight:
-            self.placer.tracker.settle(batch_id, self.contents[batch_id - 1].hashes)
+            self.placer.tracker.seal(batch_id, self.contents[batch_id - 1].hashes)
         held = [entry for rows in durable.held.values() for entry in rows]
         lengths = [len(id_of(text)) for text, _ in held]
         self.placer.tracker.restore(pack_rows([text for text, _ in held], lengths, [line for _, line in held], SALT))

@@ -84,19 +84,19 @@ def test_a_settled_batch_stays_in_flight_until_it_is_released() -> None:
     tracker = tracker_of()
     seal(tracker, 1, "u1")
     seal(tracker, 2, "u2")
-    tracker.settle(1, np.sort(ids_of("u1")))
+    tracker.seal(1, np.sort(ids_of("u1")))
     assert flags(tracker, "u1", "u2") == [True, True]
     assert tracker.batches_in_flight == 2
     tracker.release(1)
     assert flags(tracker, "u1", "u2") == [False, True]
-    tracker.settle(2, np.sort(ids_of("u2")))
+    tracker.seal(2, np.sort(ids_of("u2")))
     tracker.release(2)
     assert (flags(tracker, "u1", "u2"), tracker.batches_in_flight) == ([False, False], 0)
 
 
 def test_a_batch_of_an_earlier_job_may_be_settled_without_having_been_sealed_here() -> None:
     tracker = tracker_of()
-    tracker.settle(7, np.sort(ids_of("u1")))
+    tracker.seal(7, np.sort(ids_of("u1")))
     assert flags(tracker, "u1", "u2") == [True, False]
     tracker.release(7)
     assert flags(tracker, "u1") == [False]
@@ -114,7 +114,7 @@ def test_the_children_of_a_split_batch_hold_its_ids() -> None:
     with pytest.raises(KeyError):
         tracker.release(1)
     assert released(tracker, 3) == [(row("u2", "2"), 3)]
-    tracker.settle(2, np.sort(ids_of("u1")))
+    tracker.seal(2, np.sort(ids_of("u1")))
     assert released(tracker, 2) == [(row("u1", "1"), 2)]
 
 
@@ -134,7 +134,7 @@ def test_in_flight_is_a_set(sets: list[set[int]], changes: list[tuple[str, int]]
         else:
             chosen = sorted(model)[place % len(model)]
             if change == "settle":
-                tracker.settle(chosen, hashes_of(sorted(model[chosen])))
+                tracker.seal(chosen, hashes_of(sorted(model[chosen])))
             elif change == "release":
                 del model[chosen]
                 tracker.release(chosen)
@@ -288,7 +288,7 @@ def test_rows_of_ids_in_flight_must_wait() -> None:
     assert must_wait(tracker, "u1") == [False]
     seal(tracker, 1, "u1")
     assert must_wait(tracker, "u2", "u1") == [False, True]
-    tracker.settle(1, ids_of("u1"))
+    tracker.seal(1, ids_of("u1"))
     assert must_wait(tracker, "u2", "u1") == [False, True]
     tracker.release(1)
     assert must_wait(tracker, "u2", "u1") == [False, False]
@@ -466,7 +466,7 @@ def test_settled_batches_take_no_memory_but_for_their_marks(tmp_path: Path) -> N
         for batch_id in range(10):
             mapped = np.memmap(tmp_path / "hashes", dtype=np.uint64, mode="r")
             tracker.seal(batch_id, mapped)
-            tracker.settle(batch_id, mapped)
+            tracker.seal(batch_id, mapped)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
