@@ -16,7 +16,7 @@ from pipeline.core.encoding import encode, rearrange
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.lane import Due
 from pipeline.core.mapping import pack_rows
-from pipeline.core.model import Batch, Hashes, Rows
+from pipeline.core.model import Batch, Rows
 from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
@@ -130,8 +130,6 @@ class Producer:
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
         if self._checkpoint.has_ended:
             self._view.hold(self._checkpoint.parameters)
-        # Later jobs may have begun: nothing is placed any more that is not to be sent.
-        self._check_abandoned()
         await self._place_freed(tracker.free())
 
     async def read(self, export: Export, source: RowSource) -> None:
@@ -255,22 +253,18 @@ class Producer:
         for batch_id in over:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
-        # Mapped from the file, so that they take no memory of their own beside the tracker's.
-        hashes = batch and await job.state.call(job.spool.hashes, batch.batch_id)
-        self._tell_lane(batch, hashes)
+        if batch:
+            # Mapped from the file, so that they take no memory of their own beside the tracker's.
+            hashes = await job.state.call(job.spool.hashes, batch.batch_id)
+            self._view.add(batch.batch_id, hashes, self._checkpoint.parameters)
+        if self._checkpoint.has_ended:
+            # Only now: what is held no more is in that batch.
+            self._view.hold(self._checkpoint.parameters)
         if batch:
             progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             await self._sealed.send(batch)
-
-    def _tell_lane(self, batch: Batch | None, hashes: Hashes | None) -> None:
-        """Let this job and those behind it know what is in flight, and then what is held no more, in one go."""
-        parameters = self._checkpoint.parameters
-        if batch is not None and hashes is not None:
-            self._view.add(batch.batch_id, hashes, parameters)
-        if self._checkpoint.has_ended:
-            self._view.hold(parameters)
 
     async def _release_what_is_due(self) -> None:
         """Release the batches that have been settled for long enough, without waiting for any."""

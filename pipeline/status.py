@@ -103,12 +103,9 @@ class _Waiting:
         ]
 
     def _holding(self) -> list[str]:
-        later = {
-            job.seq
-            for job in self.ledger.jobs(unfinished_only=True)
-            if job.checkpoint.turn > self.record.checkpoint.turn
-        }
-        others = [record for record in self.ledger.batches() if record.job not in {self.record.seq, *later}]
+        order = [job.seq for job in in_order(self.ledger.jobs(unfinished_only=True))]
+        behind = order[order.index(self.record.seq) :]
+        others = [record for record in self.ledger.batches() if record.job not in behind]
         times = [
             _latest(record)
             for record, life in [*self.lives, *_lives(self.ledger, others)]
@@ -192,7 +189,7 @@ def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | 
     before = order[: order.index(record)]
     if not all(other.checkpoint.has_ended for other in before):
         return None
-    ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report and not before]
+    ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report]
     return max([since, datetime.fromisoformat(record.started_at), *ended])
 
 
