@@ -711,11 +711,15 @@ class Producer:
         """Remember which later rows waited for this batch, and so carry what was in it."""
         if batch_id < 0:
             return
-        # Of these ids a newer row is on its way, and if it is never sent, nothing is carried past it.
-        cannot_carry = cannot_carry | self._tracker.elsewhere(batch_id, list(self._store.body(batch_id).rows))
-        for profile_id in self._store.body(batch_id).rows:
-            line = 0 if profile_id in cannot_carry else self._checkpoint.position.line - 1
-            self._world.read_at_release[batch_id, profile_id, self._job.seq] = line
+        rows, noted = self._store.ever_sealed[batch_id].rows, self._world.read_at_release
+        # Of these ids a newer row is on its way, and should that never be sent, nothing is carried past it.
+        elsewhere = self._tracker.elsewhere(batch_id, list(rows))
+        for profile_id in rows:
+            key = batch_id, profile_id, self._job.seq
+            if profile_id in elsewhere:
+                noted.setdefault(key, 0)
+            else:
+                noted[key] = 0 if profile_id in cannot_carry else self._checkpoint.position.line - 1
 
     def _count_unplaced(self) -> None:
         progress = self._job.progress
