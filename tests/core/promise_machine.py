@@ -76,13 +76,11 @@ SEQUENCES = [0, 0, -1]
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """What storms are made of: kinds of rows, outcomes of POSTs, steps before which the process dies, and so on."""
+    """What storms are made of: kinds of rows, outcomes of POSTs, steps before which the process dies."""
 
     kinds: Sequence[str] = KINDS
     outcomes: Sequence[str] = OUTCOMES
     crash_before: Sequence[Step] = STEPS
-    ids: Sequence[bytes] = tuple(IDS)
-    actions: Sequence[str] = tuple(ACTIONS)
 
 
 class Draw:
@@ -95,7 +93,7 @@ class Draw:
         self.number = partial(self._random.randrange, 8)
 
     def rows(self) -> list[tuple[bytes, str]]:
-        return [(self.one(self._climate.ids), self.one(self._climate.kinds)) for _ in range(2 + self.number() // 2)]
+        return [(self.one(IDS), self.one(self._climate.kinds)) for _ in range(2 + self.number() // 2)]
 
     def grow(self) -> dict[str, Any]:
         return {"rows": self.rows()}
@@ -299,7 +297,7 @@ class Promise(RuleBasedStateMachine):
         """Many of these at once, drawn more evenly than rule by rule; a note tells them when it fails."""
         draw = Draw(seed, self.climate)
         for _ in range(actions):
-            action = draw.one(self.climate.actions)
+            action = draw.one(ACTIONS)
             arguments = getattr(draw, action)()
             if action == "end_export" and (self.export.is_complete or len(self.export.records) < MIN_ROWS):
                 continue

@@ -263,6 +263,9 @@ class Process:
             if seq not in self.store.begun:
                 turns = [each.progress.checkpoint.turn for each in self.jobs.values()]
                 job.progress.checkpoint.turn = 1 + max(turns)
+                # Whatever an earlier process read of it is read anew.
+                noted = self.world.read_at_release
+                self.world.read_at_release = {key: line for key, line in noted.items() if key[2] != seq}
             self.tasks[f"job {seq}"] = Task(self._run(job), seq)
 
     def _order(self) -> list[int]:
