@@ -6,6 +6,7 @@ in `promise_process`, so of that these tests show that it has to be so, and the 
 """
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -13,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.core.promise import HOLD_S, Guards
 from tests.core.promise_machine import Climate, Promise
-from tests.core.promise_process import FACT, SEAL, SPLIT
+from tests.core.promise_process import FACT, REMOVAL, SEAL, SPLIT
 
 EXAMPLES = int(os.environ.get("PROMISE_EXAMPLES", "200"))
 
@@ -48,7 +49,7 @@ CLIMATES = {
     "split_in_views": SPLITTING,
 }
 #: Needed so seldom that what needs it is told step by step below.
-TOLD = {"held_until_ended"}
+TOLD = {"held_until_ended", "body_until_all_seal"}
 
 
 @pytest.mark.parametrize("name", [name for name in Guards.names() if name not in TOLD])
@@ -84,8 +85,8 @@ def test_the_poison_of_a_refused_row_does_not_spread() -> None:
     machine.teardown()
 
 
-def abandon_a_job_that_is_read_and_crash(machine: Promise) -> None:
-    """The row that it holds is of an id that waits in the next job too."""
+def begin_two_jobs(machine: Promise, *rows: tuple[bytes, str]) -> None:
+    """The first is read, and holds a row of `u1`: an earlier one is in its first batch, and that under way."""
     machine.start(
         max_rows=2,
         max_bytes=400,
@@ -97,8 +98,13 @@ def abandon_a_job_that_is_read_and_crash(machine: Promise) -> None:
         actions=0,
     )
     machine.end_export()
-    machine.next_export(columns=("a", "b"), rows=[(b"u1", "vv")], sequence=0)
+    machine.next_export(columns=("a", "b"), rows=list(rows), sequence=0)
     machine.end_export()
+
+
+def abandon_the_first_and_crash(machine: Promise) -> None:
+    """What it holds is of an id that waits in the second too."""
+    begin_two_jobs(machine, (b"u1", "vv"))
     machine.abandon(is_gone=False, sure=7, which=0)
     machine.answer([(0, "taken", ""), (0, "", "complete")])
     machine.crash(before=FACT, after=0, is_taken=False, clock=0, in_recovery=0)
@@ -106,11 +112,28 @@ def abandon_a_job_that_is_read_and_crash(machine: Promise) -> None:
     machine.teardown()
 
 
-def test_what_an_abandoned_job_holds_is_held_until_its_end_is_durable() -> None:
-    abandon_a_job_that_is_read_and_crash(Promise())
+def crash_when_only_the_first_has_sealed(machine: Promise) -> None:
+    """Its first batch is released for both, and a row of the second is to carry what was in it."""
+    begin_two_jobs(machine, (b"u2", "-v"), (b"u2", "-v"))
+    machine.crash(before=REMOVAL, after=1, is_taken=False, clock=0, in_recovery=0)
+    machine.answer([(0, "taken", ""), (0, "", "complete")])
+    machine.ids_in_flight()
+    machine.teardown()
+
+
+@pytest.mark.parametrize(
+    ("happens", "guard", "breaks"),
+    [
+        (abandon_the_first_and_crash, "held_until_ended", "in flight in two batches"),
+        (crash_when_only_the_first_has_sealed, "body_until_all_seal", "'u2', replaced|is gone while"),
+    ],
+)
+def test_what_needs_a_guard_that_is_needed_seldom(happens: Callable[[Promise], None], guard: str, breaks: str) -> None:
+    assert guard in TOLD
+    happens(Promise())
 
     class Unguarded(Promise):
-        guards = Guards.without("held_until_ended")
+        guards = Guards.without(guard)
 
-    with pytest.raises(AssertionError, match="in flight in two batches"):
-        abandon_a_job_that_is_read_and_crash(Unguarded())
+    with pytest.raises(AssertionError, match=breaks):
+        happens(Unguarded())
