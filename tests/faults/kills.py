@@ -23,6 +23,7 @@ from tests.faults.loading import (
     check_left_over,
     ledger_of,
     make_export,
+    merged_profiles,
     run_load,
     write_config,
 )
@@ -52,10 +53,6 @@ async def kill_until_done(
     made = [
         make_export(each, 100 * seed + place, rejected=rejected, first_id=place * each // 2) for place in range(exports)
     ]
-    expected: dict[str, dict[str, str]] = {}
-    for export in made:
-        for profile_id, attributes in export.profiles.items():
-            expected.setdefault(profile_id, {}).update(attributes)
     options = SandboxOptions(
         seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, statuses_kept=statuses_kept
     )
@@ -85,7 +82,7 @@ async def kill_until_done(
             counts = check_jobs(state, made)
             check_left_over(state)
             run.sandbox.apply_all()
-            assert run.sandbox.profiles() == expected
+            assert run.sandbox.profiles() == merged_profiles(made)
             assert run.sandbox.mistakes == [], run.sandbox.mistakes
             return {"kills": killed, "starts": starts, "overlapping": overlapping, "batches": counts, "rows": rows}
 
