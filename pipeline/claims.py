@@ -4,7 +4,7 @@
 `next_job` says whose turn it is; `check_claim` looks, before anything is sent, whether a dropped export may be loaded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,21 +159,21 @@ def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
     return None
 
 
-async def next_job(state: State) -> JobRecord | None:
-    """The job whose turn it is: `first_of` the unfinished; None while its export is still being taken."""
-    record = first_of(await state.call(state.ledger.jobs, unfinished_only=True))
+async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | None:
+    """The job whose turn it is: the first unfinished one, but for those that run.
+
+    None while its export is still being taken.
+    """
+    records = in_order(await state.call(state.ledger.jobs, unfinished_only=True))
+    record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
 
-def first_of(records: list[JobRecord]) -> JobRecord | None:
-    """Of these unfinished jobs one that has begun, else the first to come, dropped ones by their sequence."""
-    begun = [record for record in records if _has_begun(record)]
-    waiting = [record for record in records if not _has_begun(record)]
-    return next(iter([*begun, *in_turn(waiting, _sequence)]), None)
-
-
-def _has_begun(record: JobRecord) -> bool:
-    return record.checkpoint.digest_bytes > 0
+def in_order(records: list[JobRecord]) -> list[JobRecord]:
+    """Unfinished jobs in the order in which they began; then the others to come, dropped ones by their sequence."""
+    begun = [record for record in records if record.has_begun]
+    waiting = [record for record in records if not record.has_begun]
+    return [*sorted(begun, key=lambda record: record.checkpoint.turn), *in_turn(waiting, _sequence)]
 
 
 def _sequence(record: JobRecord) -> int | None:
@@ -183,7 +183,7 @@ def _sequence(record: JobRecord) -> int | None:
 async def check_claim(record: JobRecord, state: State) -> None:
     """Look whether a dropped export may be loaded, before its job begins. Raises `InputError` with why it may not."""
     claim = record.claim
-    if claim is None or _has_begun(record) or record.is_abandoned:
+    if claim is None or record.has_begun or record.is_abandoned:
         return
     if claim.failure is not None:
         raise claim.failure

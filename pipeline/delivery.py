@@ -5,15 +5,15 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.lane import Due
 from pipeline.core.lifecycle import (
     Begun,
     Fact,
@@ -32,7 +32,7 @@ from pipeline.core.lifecycle import (
     seen_complete,
     settlement,
 )
-from pipeline.core.model import Batch, Hashes, Settled
+from pipeline.core.model import Batch, BatchState
 from pipeline.core.refusals import Refusals
 from pipeline.core.reply import Complete, StatusLost, StatusOutcome, Stuck, Unauthorized
 from pipeline.core.retry import RetryPolicy, attempt_fact
@@ -55,42 +55,43 @@ MAX_EXTRA_POSTS = 400
 _NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not repeated")
 
 Spawn = Callable[[Batch, Life], None]
-OnSplit = Callable[[int, dict[int, Hashes]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """What all jobs of a client code share on the way to Target, because what it allows is allowed to them together.
+
+    `uploaders` lets so many batches upload at once, and `unsent` so many more be sealed and wait.
+    """
+
+    window: WindowGate
+    follower: Follower
+    uploaders: anyio.CapacityLimiter
+    unsent: anyio.Semaphore
 
 
 class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
-    At most `[upload] concurrency` of them upload at once, and as many more may be sealed and wait unsent. `spawn`
-    runs `deliver` for the children of a split batch; `on_split` is told before that whose ids they hold. After
-    `no_more_batches` there are no others than those and their children. `refusals` are those of the run.
+    `spawn` runs `deliver` for the children of a split batch. After `no_more_batches` there are no others than those
+    that were sealed, and their children. The lane of the job is told what becomes of each.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        target: Target,
-        window: WindowGate,
-        follower: Follower,
-        settled: MemoryObjectSendStream[Settled],
-        refusals: Refusals,
-    ) -> None:
+    def __init__(self, job: Job, target: Target, road: Road, refusals: Refusals) -> None:
         upload = job.settings.upload
         self.spawn: Spawn = _no_spawn
-        self.on_split: OnSplit = _no_split
         self._job = job
         self._target = target
-        self._window = window
-        self._follower = follower
-        self._settled = settled
+        self._window = road.window.for_job()
+        self._follower = road.follower
+        self._uploaders = road.uploaders
+        self._unsent = road.unsent
         self._policy = RetryPolicy(
             attempts=upload.attempts,
             backoff_s=upload.backoff_s,
             backoff_max_s=upload.backoff_max_s,
             give_up_after_s=upload.give_up_after_s,
         )
-        self._uploaders = anyio.CapacityLimiter(upload.concurrency)
-        self._unsent = anyio.Semaphore(upload.concurrency)
         self._never_begun: set[int] = set()
         # Batches whose acceptance this process saw: how long ago it was is known of no other.
         self._seen_accepted: set[int] = set()
@@ -127,7 +128,7 @@ class Courier:
             self._has_begun(batch)
 
     async def deliver(self, batch: Batch, life: Life) -> None:
-        """Carry a batch on from where it stands, and tell `settled` of its outcome; one never sent is left as it is.
+        """Carry a batch on from where it stands, and tell the lane of its outcome; one never sent is left as it is.
 
         Raises `FatalError` where Target refuses the token or everything (77), or stays away for too long (69).
         """
@@ -142,7 +143,7 @@ class Courier:
                     if sent is None:
                         return
                     life = sent
-            await self._tell(batch, life)
+            self._tell(batch, life)
         await self._look_again()
 
     async def _send(self, batch: Batch, life: Life) -> Life | None:
@@ -311,10 +312,9 @@ class Courier:
             children.append(child)
         log.info("batch_split", batch=batch.number, into=[child.number for child in children])
         await job.state.call(ledger.split, batch, (children[0], children[1]))
-        self.on_split(
-            batch.batch_id,
-            {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)},
-        )
+        # Mapped from the files, so that they take no memory of their own.
+        hashes = {child.batch_id: await job.state.call(spool.hashes, child.batch_id) for child in children}
+        job.lane.split(batch.batch_id, hashes)
         life = fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), job.clock.monotonic())
         await job.state.call(spool.remove, batch.batch_id)
         for child in children:
@@ -324,7 +324,7 @@ class Courier:
             self.spawn(child, Life(open_since=life.open_since))
         return life
 
-    async def _tell(self, batch: Batch, life: Life) -> None:
+    def _tell(self, batch: Batch, life: Life) -> None:
         """The batch is settled: count its rows, name those that failed, and let its ids go as soon as they may."""
         job = self._job
         now = job.clock.monotonic()
@@ -341,7 +341,8 @@ class Courier:
             unconfirmed=settled.unconfirmed,
             why=settled.why,
         )
-        await self._settled.send(settled)
+        if settled.state is not BatchState.SPLIT:
+            job.lane.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
         self._stop_looking_at_the_end()
 
     async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:
@@ -358,10 +359,6 @@ class Courier:
 
 def _no_spawn(batch: Batch, life: Life) -> None:
     raise NotImplementedError("spawn is set before anything is delivered")
-
-
-def _no_split(batch_id: int, children: dict[int, Hashes]) -> None:
-    """Nobody tracks ids before the first row is placed."""
 
 
 def _told(fact: Fact) -> str:

@@ -6,7 +6,7 @@ directories of a client code are as one: what is in them is ordered together.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,14 +113,14 @@ class Intake:
             for away in unread.values():
                 raise away
 
-    async def next_job(self) -> JobRecord | None:
+    async def next_job(self, running: Collection[int] = ()) -> JobRecord | None:
         """The job whose turn it is; never one whose files are just being taken, which would not find them.
 
         What a disk kept from being taken is taken first, since the order of jobs is promised. Raises as `look` does.
         """
         async with self._turn:
             await complete_claims(self._state, self._held)
-            return await next_job(self._state)
+            return await next_job(self._state, running)
 
     async def _claim_in_order(self, signalled: list[_Signalled]) -> None:
         signalled.sort(

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.lane import Lane
 from pipeline.core.progress import Progress
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import JobRecord
@@ -21,7 +22,8 @@ from pipeline.settings import Settings
 class Job:
     """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
 
-    `until_resumed` is awaited before each POST: it returns at once unless sending is paused.
+    `until_resumed` is awaited before each POST: it returns at once unless sending is paused. `lane` is shared with the
+    other jobs that are under way.
     """
 
     record: JobRecord
@@ -31,6 +33,7 @@ class Job:
     progress: Progress
     clock: Clock
     until_resumed: Callable[[], Awaitable[None]]
+    lane: Lane
 
     @property
     def export(self) -> Path:

@@ -7,22 +7,23 @@ seal is durable before the next begins.
 """
 
 import asyncio
-import heapq
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
+import numpy as np
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.chunker import Chunker
 from pipeline.core.encoding import encode, rearrange
 from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.lane import Due
 from pipeline.core.mapping import pack_rows
-from pipeline.core.model import Batch, BatchState, Rows, Settled
+from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.placer import Placer, Seal
 from pipeline.core.tracker import Tracker
 from pipeline.delivery import Courier
@@ -40,23 +41,19 @@ _LOOK_AROUND_S = 1.0
 _AHEAD = 0.1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Due:
-    """A settled batch and when its ids are free, in seconds of the monotonic clock."""
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Of a seal that is being written down: the rows and ids of its batch, and, when all is read, the ids held then."""
 
-    release_at: float
-    batch_id: int
-    may_be_applied: bool
-    failed_ids: tuple[str, ...]
+    rows: int
+    hashes: Hashes
+    held: Hashes | None
 
 
-async def produce(
-    job: Job,
-    courier: Courier,
-    in_flight: "InFlight",
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
-) -> None:
+_NOTHING_CLOSED = _Closed(0, np.empty(0, dtype=np.uint64), None)
+
+
+async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     """Send every row of the export to `sealed`, in batches, from where the job stands.
 
     An export that cannot be used ends it early: the error is in the job's progress, nothing more is sent, and what
@@ -65,15 +62,14 @@ async def produce(
     async with sealed:
         try:
             if job.record.checkpoint.has_ended:
-                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed, settled)
-                await producer.run(in_flight, None)
+                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed)
+                await producer.run(None)
             else:
-                await _read_and_place(job, courier, in_flight, sealed, settled)
+                await _read_and_place(job, courier, sealed)
         except InputError as error:
             job.progress.error = error
             courier.stop_sending()
-        finally:
-            in_flight.is_tracked.set()
+        job.lane.leave(job.record.seq)
 
 
 def abandoned() -> InputError:
@@ -81,13 +77,7 @@ def abandoned() -> InputError:
     return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
 
 
-async def _read_and_place(
-    job: Job,
-    courier: Courier,
-    in_flight: "InFlight",
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
-) -> None:
+async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
     async with open_export(job.export) as export:
@@ -98,36 +88,18 @@ async def _read_and_place(
             export,
             settings,
             checkpoint,
-            carried=in_flight.parameters,
+            carried=job.lane.parameters(job.record.seq),
             max_batch_bytes=job.settings.batch.max_bytes,
             salt=job.state.ledger.salt,
         )
         checkpoint.columns_sent = source.plan.parameters
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-        producer = _make_producer(job, checkpoint.parameters, courier, sealed, settled)
-        await producer.run(in_flight, (export, source))
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """The batches that are not released when a job begins: of which all are held back, and when which are free.
-
-    `unsettled` are this job's own, which are delivered again; `due` those that are settled. `parameters` are those
-    of earlier jobs' ones. `is_tracked` is set when the producer knows of all of them, or will never need to.
-    """
-
-    unsettled: tuple[int, ...] = ()
-    due: tuple[Due, ...] = ()
-    parameters: tuple[str, ...] = ()
-    is_tracked: anyio.Event = field(default_factory=anyio.Event)
+        producer = _make_producer(job, checkpoint.parameters, courier, sealed)
+        await producer.run((export, source))
 
 
 def _make_producer(
-    job: Job,
-    parameters: tuple[str, ...],
-    courier: Courier,
-    sealed: MemoryObjectSendStream[Batch],
-    settled: MemoryObjectReceiveStream[Settled],
+    job: Job, parameters: tuple[str, ...], courier: Courier, sealed: MemoryObjectSendStream[Batch]
 ) -> "Producer":
     batch, tracker = job.settings.batch, job.settings.tracker
     id_kind = job.record.settings["id_kind"]
@@ -141,8 +113,7 @@ def _make_producer(
             salt=job.state.ledger.salt,
         ),
     )
-    courier.on_split = placer.tracker.split
-    return Producer(job, placer, courier, sealed, settled)
+    return Producer(job, placer, courier, sealed)
 
 
 class Producer:
@@ -154,27 +125,28 @@ class Producer:
         placer: Placer,
         courier: Courier,
         sealed: MemoryObjectSendStream[Batch],
-        settled: MemoryObjectReceiveStream[Settled],
     ) -> None:
         self._job = job
         self._placer = placer
         self._courier = courier
         self._sealed = sealed
-        self._settled = settled
-        self._due: list[Due] = []
-        # The seal that is being written down, and the rows of its batch.
+        self._news = anyio.Event()
+        # The seal that is being written down, and of it what is told of when it is durable.
         self._sealing: asyncio.Future[Batch | None] | None = None
-        self._sealing_rows = 0
+        self._closed = _NOTHING_CLOSED
+        # In one go: from here on the tracker is told of everything.
+        self._view = job.lane.join(job.record.seq, placer.tracker)
+        self._view.on_news = self._note_news
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    async def run(self, in_flight: InFlight, rest: tuple[Export, RowSource] | None) -> None:
+    async def run(self, rest: tuple[Export, RowSource] | None) -> None:
         """Place what was held when an earlier process ended, then the rest of the export, then what is held still."""
         try:
-            await self._begin(in_flight)
+            await self._begin()
             if rest is not None:
                 await self._read(*rest)
             await self._end()
@@ -188,19 +160,15 @@ class Producer:
                     await asyncio.wait([self._sealing])
                 self._sealing.exception()
 
-    async def _begin(self, in_flight: InFlight) -> None:
-        """Hold back what is in flight, and place rows that were held when an earlier process ended and are free now."""
+    async def _begin(self) -> None:
+        """Place rows that were held when an earlier process ended and are free now."""
         job, tracker = self._job, self._placer.tracker
-        for batch_id in in_flight.unsettled:
-            tracker.seal(batch_id, await job.state.call(job.spool.hashes, batch_id))
-        for due in in_flight.due:
-            tracker.seal(due.batch_id, await job.state.call(job.spool.hashes, due.batch_id))
-            heapq.heappush(self._due, due)
-        in_flight.is_tracked.set()
         held = await job.state.call(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
+        if self._checkpoint.has_ended:
+            self._view.hold(tracker.held_ids(), self._checkpoint.parameters)
         await self._place_freed(tracker.free())
 
     async def _read(self, export: Export, source: RowSource) -> None:
@@ -213,7 +181,7 @@ class Producer:
             if self._sealing is not None and (self._sealing.done() or self._placer.chunker.filled > _AHEAD):
                 await self._finish_sealing()
             await self._place_block(source, block)
-            while self._placer.tracker.is_full:
+            while self._view.is_full:
                 await self._seal()
                 await self._wait_for_release("held rows are at their cap, [tracker] held_max_rows or held_max_bytes")
             # Nothing above need have waited: let the uploaders have their turn.
@@ -306,8 +274,13 @@ class Producer:
         seal, numbers = self._placer.seal(), (0, 0)
         if seal.content:
             numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
-            self._sealing_rows = seal.content.rows
             self._placer.tracker.seal(numbers[0], seal.content.hashes)
+        self._closed = _Closed(
+            seal.content.rows if seal.content else 0,
+            seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
+            # What is freed from here on is in the next batch, so that earlier ones must not be without it.
+            self._placer.tracker.held_ids() if checkpoint.has_ended else None,
+        )
         checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
         if progress.bytes_read:
             checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
@@ -323,9 +296,10 @@ class Producer:
             await run_sync(give_back)
             batch = await job.state.call(job.spool.write, *numbers, seal.content)
             overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
-        held, released = seal.held, seal.released
+        held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
         # The body is in the spool, and needs no memory any more.
         del seal
+        over = self._view.closing(released)
         await job.state.call(
             job.state.ledger.seal,
             job.record,
@@ -334,8 +308,10 @@ class Producer:
             held=held,
             released=released,
             overtaken=overtaken,
+            awaited=[batch_id for batch_id in released if batch_id not in over],
         )
-        for batch_id in released:
+        self._view.closed(released)
+        for batch_id in over:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
         await run_sync(give_back)
@@ -347,7 +323,12 @@ class Producer:
             return
         # Cancelled or not, it goes on: `run` waits for it.
         batch = await asyncio.shield(self._sealing)
-        self._sealing, self._sealing_rows = None, 0
+        closed, self._sealing, self._closed = self._closed, None, _NOTHING_CLOSED
+        if batch:
+            self._view.add(batch.batch_id, closed.hashes, self._checkpoint.parameters)
+        if closed.held is not None:
+            # Only now: what is held no more is in that batch.
+            self._view.hold(closed.held, self._checkpoint.parameters)
         if batch:
             self._job.progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
@@ -356,37 +337,29 @@ class Producer:
 
     async def _release_what_is_due(self) -> None:
         """Release the batches that have been settled for long enough, without waiting for any."""
-        while self._settled.statistics().current_buffer_used:
-            self._note_settled(self._settled.receive_nowait())
-        while self._due and self._due[0].release_at <= self._job.clock.monotonic():
-            await self._release(heapq.heappop(self._due))
+        while due := self._view.take_due(self._job.clock.monotonic()):
+            await self._release(due)
 
     async def _wait_for_release(self, why: str) -> None:
-        """Wait until at least one batch is released, or one more is settled."""
+        """Wait until something is released, or has come nearer to it."""
         await self._finish_sealing()
         if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         self._job.progress.waiting = why
-        wait_s = self._due[0].release_at - self._job.clock.monotonic() if self._due else float("inf")
-        settled: Settled | None = None
+        wait_s = self._view.next_release_at - self._job.clock.monotonic()
         with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
-            settled = await self._settled.receive()
-        # Not above: what was received must not be lost to the time running out.
-        if settled is not None:
-            self._note_settled(settled)
+            await self._news.wait()
+        self._news = anyio.Event()
         self._job.progress.waiting = None
         self._check_abandoned()
         await self._release_what_is_due()
 
+    def _note_news(self) -> None:
+        self._news.set()
+
     def _check_abandoned(self) -> None:
         if self._job.progress.is_abandoned:
             raise abandoned()
-
-    def _note_settled(self, settled: Settled) -> None:
-        if settled.state is BatchState.SPLIT:
-            return
-        due = Due(settled.release_at, settled.batch.batch_id, settled.may_be_applied, settled.failed_ids)
-        heapq.heappush(self._due, due)
 
     async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""
@@ -412,4 +385,4 @@ class Producer:
     def _count_unplaced(self) -> None:
         tracker = self._placer.tracker
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + self._sealing_rows
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + self._closed.rows

@@ -1,72 +1,92 @@
-"""What a job stands at when a process begins it or goes on with it: its batches, and all that is in flight."""
+"""What a process takes up: the batches of a job that begins or goes on, and what is in flight from earlier ones."""
 
 from dataclasses import dataclass
 
+from pipeline.claims import in_order
 from pipeline.core.errors import FatalError
+from pipeline.core.lane import Due, Lane
 from pipeline.core.lifecycle import Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.model import Batch
+from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import BatchRecord
-from pipeline.edges.state import inherited, life_of
+from pipeline.edges.state import State, inherited, life_of
 from pipeline.job import Job
-from pipeline.producer import Due, InFlight
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What has to go on: this job's unsettled batches, and the numbers of the POSTs whose statuses are waited for.
+    """What of a job has to go on: its unsettled batches.
 
     `proven` are the refused batches of which a part was accepted; `has_accepted`: any batch was.
     """
 
     to_deliver: tuple[tuple[Batch, Life], ...]
-    in_flight: InFlight
-    next_post_number: int
-    open_posts: tuple[int, ...]
     proven: frozenset[int]
     has_accepted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """The number of the next POST, and those of which the status is waited for, whichever job they are of."""
+
+    next_number: int
+    open_numbers: tuple[int, ...]
+
+
+async def recover_lane(lane: Lane, state: State, clock: Clock, hold_s: float) -> Posts:
+    """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
+    unfinished = {job.seq for job in await state.call(state.ledger.jobs, unfinished_only=True)}
+    open_numbers: list[int] = []
+    for record in await state.call(state.ledger.batches):
+        life = await _life(state, record)
+        if record.job in unfinished:
+            if life.phase is Phase.FOLLOWING and life.post_number is not None:
+                open_numbers.append(life.post_number)
+        elif life.phase is not Phase.SETTLED:
+            raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
+        else:
+            await _take_up(lane, state, record, _due(record, life, clock.monotonic(), hold_s))
+    return Posts(await state.call(state.ledger.next_post_number), tuple(open_numbers))
+
+
+async def begun_jobs(state: State) -> list[int]:
+    """The unfinished jobs that have begun, in their order."""
+    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    return [record.seq for record in in_order(records) if record.has_begun]
+
+
 async def recover(job: Job) -> Recovered:
-    """Take up the job's batches where the ledger says they stand, and all that is in flight from earlier jobs.
+    """Take up the job's batches where the ledger says they stand.
 
     Attempts that a crash cut off become ambiguous here, once; holds begin anew.
     """
-    state, ledger = job.state, job.state.ledger
-    own = await _lives(job, await state.call(ledger.batches, job=job.record))
-    others = await _lives(job, [record for record in await state.call(ledger.batches) if record.job != job.record.seq])
+    state, progress = job.state, job.progress
+    own: list[tuple[BatchRecord, Life]] = []
     to_deliver: list[tuple[Batch, Life]] = []
-    due: list[Due] = []
-    for record, life in own:
-        job.progress.sealed[record.batch.batch_id] = record.batch
-        job.progress.last_number = max(job.progress.last_number, record.batch.number)
+    for record in await state.call(state.ledger.batches, job=job.record):
+        now = job.clock.monotonic()
+        life, fact = after_restart(await _life(state, record), now)
+        if fact:
+            await state.call(state.ledger.add_fact, record.batch.batch_id, fact)
+        own.append((record, life))
+        progress.sealed[record.batch.batch_id] = record.batch
+        progress.last_number = max(progress.last_number, record.batch.number)
+        due: Due | None = None
         if life.phase is not Phase.SETTLED:
             to_deliver.append((record.batch, life))
             _note_under_way(job, record.batch, life)
-            continue
-        if not life.is_dropped:
-            due += _settle(job, record, life)
-    for record, life in others:
-        if life.phase is not Phase.SETTLED:
-            raise FatalError(f"batch {record.batch.batch_id} of an earlier job is unsettled: a bug, please report it.")
-        due.append(_due(job, record, life))
+        elif not life.is_dropped:
+            hold_s = job.settings.settle.ambiguous_hold_s
+            progress.settled[record.batch.batch_id] = settlement(record.batch, life, now=now, hold_s=hold_s)
+            due = _due(record, life, now, hold_s)
+        if record.is_open and not isinstance(life.last, SplitUp):
+            await _take_up(job.lane, state, record, due)
     # Until the producer has taken them up, and if it never does.
-    job.progress.unplaced_rows = job.progress.held_rows = len(await state.call(ledger.held_rows, job.record))
-    parameters = [
-        name for record, _ in others for name in await state.call(job.spool.parameters, record.batch.batch_id)
-    ]
+    progress.unplaced_rows = progress.held_rows = len(await state.call(state.ledger.held_rows, job.record))
     return Recovered(
         to_deliver=tuple(to_deliver),
-        in_flight=InFlight(
-            unsettled=tuple(batch.batch_id for batch, _ in to_deliver),
-            due=tuple(due),
-            parameters=tuple(dict.fromkeys(parameters)),
-        ),
-        next_post_number=await state.call(ledger.next_post_number),
-        open_posts=tuple(
-            life.post_number for _, life in to_deliver if life.phase is Phase.FOLLOWING and life.post_number is not None
-        ),
         proven=frozenset(
-            job.progress.whole_of(record.batch)
+            progress.whole_of(record.batch)
             for record, life in own
             if life.status_url and record.batch.parent is not None
         ),
@@ -74,18 +94,16 @@ async def recover(job: Job) -> Recovered:
     )
 
 
-async def _lives(job: Job, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
-    """The lives of batches as this process finds them."""
-    lives = []
-    now = job.clock.monotonic()
-    for record in records:
-        batch = record.batch
-        open_since = () if batch.parent is None else await job.state.call(inherited, job.state.ledger, batch)
-        life, fact = after_restart(life_of(record, open_since), now)
-        if fact:
-            await job.state.call(job.state.ledger.add_fact, batch.batch_id, fact)
-        lives.append((record, life))
-    return lives
+async def _take_up(lane: Lane, state: State, record: BatchRecord, due: Due | None) -> None:
+    batch_id = record.batch.batch_id
+    parameters = await state.call(state.spool.parameters, batch_id)
+    lane.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
+
+
+async def _life(state: State, record: BatchRecord) -> Life:
+    """The life of a batch as the ledger has it."""
+    is_part = record.batch.parent is not None
+    return life_of(record, await state.call(inherited, state.ledger, record.batch) if is_part else ())
 
 
 def _note_under_way(job: Job, batch: Batch, life: Life) -> None:
@@ -95,17 +113,9 @@ def _note_under_way(job: Job, batch: Batch, life: Life) -> None:
         job.progress.accepted.add(batch.batch_id)
 
 
-def _settle(job: Job, record: BatchRecord, life: Life) -> list[Due]:
-    """Count a batch that is settled already; when it is due, unless it is released or was split."""
-    now = job.clock.monotonic()
-    hold_s = job.settings.settle.ambiguous_hold_s
-    job.progress.settled[record.batch.batch_id] = settlement(record.batch, life, now=now, hold_s=hold_s)
-    is_gone = isinstance(life.last, SplitUp) or Released() in record.facts
-    return [] if is_gone else [_due(job, record, life)]
-
-
-def _due(job: Job, record: BatchRecord, life: Life) -> Due:
-    now = job.clock.monotonic()
-    at = release_at(life, settled_at=now, hold_s=job.settings.settle.ambiguous_hold_s)
+def _due(record: BatchRecord, life: Life, now: float, hold_s: float) -> Due:
+    """When a settled batch is free. One that was released already is only waited for by rows that carry from it."""
+    at = release_at(after_restart(life, now)[0], settled_at=now, hold_s=hold_s)
+    is_released = Released() in record.facts
     failed_ids = getattr(life.last, "failed_ids", ())
-    return Due(at, record.batch.batch_id, life.may_be_applied, failed_ids)
+    return Due(float("-inf") if is_released else at, record.batch.batch_id, life.may_be_applied, failed_ids)

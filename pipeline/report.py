@@ -11,7 +11,7 @@ from pipeline import __version__
 from pipeline.core.encoding import encode
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.lifecycle import RowRejected
-from pipeline.core.model import BatchState, FailedRow, RowCounts, Settled
+from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.progress import Progress
 from pipeline.job import Job
 from pipeline.settings import Settings, config_digest
@@ -96,16 +96,12 @@ async def put_away(job: Job, report: dict[str, Any]) -> None:
     if report["state"] == "unfinished":
         return
     state = job.state
-    now = job.clock.monotonic()
     never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
-    released = [
-        batch_id
-        for batch_id, settled in job.progress.settled.items()
-        if settled.release_at <= now and settled.state is not BatchState.SPLIT
-    ]
     await state.call(_write, job, report)
-    await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=[*never_sent, *released])
-    for batch_id in (*never_sent, *released):
+    over = [*never_sent, *job.lane.take_over(job.record.seq, job.clock.monotonic())]
+    await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=over)
+    job.lane.finish(job.record.seq, never_sent)
+    for batch_id in over:
         if batch_id not in state.lost:
             await state.call(state.spool.remove, batch_id)
 

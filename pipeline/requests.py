@@ -4,7 +4,7 @@ The holder carries a request out and answers it in words. Where nobody holds the
 does it itself, with the very same functions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ LOOK_EVERY_S = 0.5
 ANSWER_WITHIN_S = 15.0
 #: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
 ANSWERS_KEPT_S = 3_600.0
+
+#: Gives the jobs that run at the moment.
+Running = Callable[[], Iterable[Job]]
 
 _NOT_KNOWN = (
     "the process that took the request on ended before it answered: whether it was carried out is not known, see "
@@ -76,8 +79,8 @@ async def until_resumed(state: State, clock: Clock, windows: Windows) -> None:
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def answer_requests(state: State, clock: Clock, running: Callable[[], Job | None]) -> None:
-    """Carry out what is asked for, until cancelled; `running` gives the job that runs at the moment."""
+async def answer_requests(state: State, clock: Clock, running: Running) -> None:
+    """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment."""
     mailbox = await state.call(Mailbox, state.directory)
     await state.call(_tidy, mailbox, clock)
     while True:
@@ -88,9 +91,7 @@ async def answer_requests(state: State, clock: Clock, running: Callable[[], Job 
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def _answer(
-    request: Request, state: State, clock: Clock, mailbox: Mailbox, running: Callable[[], Job | None]
-) -> None:
+async def _answer(request: Request, state: State, clock: Clock, mailbox: Mailbox, running: Running) -> None:
     if not await state.call(mailbox.claim, request):
         return
     try:
@@ -110,10 +111,10 @@ def _tidy(mailbox: Mailbox, clock: Clock) -> None:
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
 
 
-async def carry_out(request: Request, state: State, clock: Clock, *, running: Callable[[], Job | None] | None) -> str:
+async def carry_out(request: Request, state: State, clock: Clock, *, running: Running | None) -> str:
     """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises.
 
-    `running` gives the job that runs at the moment; None where none can.
+    `running` gives the jobs that run at the moment; None where none can.
     """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
@@ -127,7 +128,7 @@ async def carry_out(request: Request, state: State, clock: Clock, *, running: Ca
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 
-async def _abandon(request: Request, state: State, running: Callable[[], Job | None] | None) -> str:
+async def _abandon(request: Request, state: State, running: Running | None) -> str:
     job_id = request.job or ""
     record = await state.call(state.ledger.job, job_id)
     if record is None:
@@ -136,7 +137,7 @@ async def _abandon(request: Request, state: State, running: Callable[[], Job | N
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
     await state.call(state.ledger.abandon_job, job_id)
     # Looked at after it is written down: whichever job begins from now on reads it there.
-    job = running() if running else None
-    if job is not None and job.record.job_id == job_id:
-        job.progress.is_abandoned = True
+    for job in running() if running else ():
+        if job.record.job_id == job_id:
+            job.progress.is_abandoned = True
     return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"

@@ -1,4 +1,4 @@
-"""The long-running process: looks for signals, claims exports, loads them one after the other, for months.
+"""The long-running process: looks for signals, claims exports, loads them in their order, for months.
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
@@ -11,7 +11,7 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import anyio
@@ -44,7 +44,7 @@ _PRUNE_EVERY_S = 86_400.0
 
 
 class Service:
-    """One client code: its drop directories, its state directory, one job at a time.
+    """One client code: its drop directories, its state directory, its jobs.
 
     From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
     """
@@ -61,6 +61,8 @@ class Service:
         self._intake = Intake(runner.state, runner.settings, clock, doors, former)
         self._arrivals = Arrivals([door.processing.drop for door in doors], clock)
         self._failures = 0
+        self._token: Any = None
+        self._unsettled = True
 
     @property
     def client_code(self) -> str:
@@ -70,7 +72,7 @@ class Service:
     @property
     def job(self) -> str | None:
         """The job that runs at the moment."""
-        return self._runner.running.record.job_id if self._runner.running else None
+        return next((job.record.job_id for job in self._runner.running), None)
 
     @property
     def is_paused(self) -> bool:
@@ -123,26 +125,43 @@ class Service:
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._stop.is_asked.is_set():
-            await self._settle_ended()
-            record = await self._next_job()
-            if record is None:
+            unfinished = await self._runner.run_jobs(self._next_job, self._note_ended)
+            if unfinished is None and not self._stop.is_asked.is_set():
                 if drain and await self._is_drained():
                     return
                 await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
-                continue
-            self._warn_of_removed_route(record)
-            token = self._token_identity()
-            report = await self._runner.run(record)
-            code = ExitCode(report["exit_code"])
-            if report["state"] != "unfinished":
-                self._failures = 0
-                self.codes.append(code)
-                await self._tell_of_drop(record)
+            elif unfinished is None:
+                return
             elif self._stop.is_asked.is_set() or drain:
-                self.codes.append(code)
+                self.codes.append(ExitCode(unfinished["exit_code"]))
                 return
             else:
-                await self._pause(code, report, (token, record.is_abandoned))
+                await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
+
+    async def _next_job(self, running: Collection[int]) -> JobRecord | None:
+        if self._stop.is_asked.is_set():
+            return None
+        if self._unsettled:
+            self._unsettled = False
+            await self._settle_ended()
+        # What a job is begun with: it may be another one when it is refused.
+        self._token = await run_sync(self._token_identity)
+        try:
+            record = await self._intake.next_job(running)
+        except FatalError as error:
+            await self._bear(error)
+            log.warning("signals_not_looked_for", why=str(error))
+            return None
+        if record is not None:
+            self._warn_of_removed_route(record)
+        return record
+
+    async def _note_ended(self, record: JobRecord, report: Report) -> None:
+        if report["state"] != "unfinished":
+            self._failures = 0
+            self._unsettled = True
+            self.codes.append(ExitCode(report["exit_code"]))
+            await self._tell_of_drop(record)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         lane = self._runner.settings
@@ -150,14 +169,6 @@ class Service:
             log.warning(
                 "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
             )
-
-    async def _next_job(self) -> JobRecord | None:
-        try:
-            return await self._intake.next_job()
-        except FatalError as error:
-            await self._bear(error)
-            log.warning("signals_not_looked_for", why=str(error))
-            return None
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left, looking once more for signals."""
@@ -203,11 +214,9 @@ class Service:
                 confirmed=told["confirmed"],
             )
 
-    async def _pause(self, code: ExitCode, report: Report, tried: tuple[Any, bool]) -> None:
-        """Wait until the reason for which a job could not be finished may be gone.
-
-        `tried` are the identity of the token, and whether the job was abandoned, when it was begun.
-        """
+    async def _pause(self, code: ExitCode, report: Report) -> None:
+        """Wait until the reason for which a job could not be finished may be gone."""
+        tried = self._token, await self._is_abandoned(report["job"])
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
@@ -226,8 +235,7 @@ class Service:
     async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
         match code:
             case ExitCode.REFUSED_BY_TARGET:
-                record = await self._state.call(self._state.ledger.job, job_id)
-                is_abandoned = record is not None and record.is_abandoned
+                is_abandoned = await self._is_abandoned(job_id)
                 return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
@@ -235,6 +243,10 @@ class Service:
                 directory = self._settings.state.directory
                 return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
         return True
+
+    async def _is_abandoned(self, job_id: str) -> bool:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        return record is not None and record.is_abandoned
 
     def _token_identity(self) -> Any:
         """What tells the token file from the one that comes after it."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.asking import lanes_about
-from pipeline.claims import first_of
+from pipeline.claims import in_order
 from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
 from pipeline.core.status_memory import STATUSES_KEPT, Learned
@@ -110,7 +110,9 @@ class _Waiting:
         ]
 
     def _holding(self) -> list[str]:
-        others = [record for record in self.ledger.batches() if record.job != self.record.seq]
+        order = [job.seq for job in in_order(self.ledger.jobs(unfinished_only=True))]
+        behind = order[order.index(self.record.seq) :]
+        others = [record for record in self.ledger.batches() if record.job not in behind]
         times = [
             _latest(record)
             for record, life in [*self.lives, *_lives(self.ledger, others)]
@@ -204,11 +206,15 @@ def status(
 
 
 def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | None) -> datetime | None:
-    """When the process that holds the directory since then went on with a job: after the last that ended, one by one.
+    """When the process that holds the directory since then began a job or went on with it.
 
-    None where there is no such process, or another job comes first.
+    None where there is no such process, or the job waits for an earlier one to be read.
     """
-    if since is None or first_of([other for other in records if other.state is None]) != record:
+    order = in_order([other for other in records if other.state is None])
+    if since is None or record not in order:
+        return None
+    before = order[: order.index(record)]
+    if not all(other.checkpoint.has_ended for other in before):
         return None
     ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report]
     return max([since, datetime.fromisoformat(record.started_at), *ended])

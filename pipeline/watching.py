@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pipeline.edges.calls import CallQueue
-from pipeline.edges.screen import log_progress, show_progress
+from pipeline.edges.screen import Bars, log_progress
 from pipeline.edges.windows import in_words
 from pipeline.job import Job
 
@@ -33,12 +33,14 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
 def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, Any, None]]:
     """What `load_export` runs beside a load."""
 
+    bars = Bars()
+
     async def watch(job: Job, calls: CallQueue) -> None:
         def waits_for() -> str:
             return what_it_waits_for(job, calls)
 
         if on_terminal:
-            await show_progress(job.export.name, job.progress, waits_for, job.clock.sleep)
+            await bars.show(job.export.name, job.progress, waits_for, job.clock.sleep)
         else:
             await log_progress(job.progress, waits_for, job.clock.sleep)
 

@@ -1,6 +1,7 @@
 """Lets POSTs begin while the statuses of all unsettled batches are still safe with Target, and learns how many are."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import anyio
@@ -10,22 +11,35 @@ from pipeline.core.reply import Complete, Incomplete, StatusLost, StatusOutcome,
 from pipeline.core.status_memory import Learned, StatusMemory
 
 
+@dataclass(slots=True)
+class _Door:
+    """Where POSTs wait: one after the other, until the window has `moved`."""
+
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    moved: anyio.Event = field(default_factory=anyio.Event)
+
+
 class WindowGate:
-    """The status window of a job; with `memory` it grows with what is learned."""
+    """The status window of a client code; with `memory` it grows with what is learned."""
 
     def __init__(self, window: StatusWindow, memory: StatusMemory | None = None) -> None:
         self._memory = memory
         self._window = window
-        self._turn = anyio.Lock()
-        self._moved = anyio.Event()
+        self._door = _Door()
         self._looking: anyio.CancelScope | None = None
         self._may_look = True
 
+    def for_job(self) -> "WindowGate":
+        """The same gate for one of several jobs: `stop_looking` ends its own looks only."""
+        gate = WindowGate(self._window, self._memory)
+        gate._door = self._door
+        return gate
+
     async def begin_post(self) -> int:
         """Wait, in the order of asking, until a POST may begin; its number."""
-        async with self._turn:
+        async with self._door.turn:
             while not self._window.is_open:
-                await self._moved.wait()
+                await self._door.moved.wait()
             return self._window.begin_post()
 
     def note_accepted(self, post_number: int, now: datetime) -> None:
@@ -58,7 +72,7 @@ class WindowGate:
         return self._resized(memory) if has_learned else None
 
     def stop_looking(self) -> None:
-        """No other POST will come: no look is begun any more, and one under way is not waited for."""
+        """No other POST of this job will come: no look is begun any more, and one under way is not waited for."""
         self._may_look = False
         if self._looking:
             self._looking.cancel()
@@ -82,8 +96,8 @@ class WindowGate:
         return memory.learned
 
     def _move(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
+        self._door.moved.set()
+        self._door.moved = anyio.Event()
 
 
 def _is_kept(outcome: StatusOutcome) -> bool | None:

@@ -84,7 +84,7 @@ async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path)
         at = Clock().utc_now().timestamp() - seconds
         os.utime(file, (at, at))
     async with open_state(tmp_path, "demo", Clock(), min_free_bytes=0) as state, anyio.create_task_group() as tasks:
-        tasks.start_soon(answer_requests, state, Clock(), lambda: None)
+        tasks.start_soon(answer_requests, state, Clock(), list)
         await until(lambda: mailbox.is_answered(left))
         await until(lambda: "old.answer" not in names_in(tmp_path / "requests"))
         tasks.cancel_scope.cancel()
@@ -98,7 +98,7 @@ async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path)
     mailbox = Mailbox(tmp_path)
     async with open_state(tmp_path, "demo", Clock(), min_free_bytes=0) as state:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, state, Clock(), lambda: None)
+            tasks.start_soon(answer_requests, state, Clock(), list)
             asked = mailbox.ask("pause", None)
             with anyio.fail_after(HANGS_AFTER_S):
                 # Without a pause: it is the very moment in which it was taken on.

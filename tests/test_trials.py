@@ -6,7 +6,7 @@ from anyio.lowlevel import checkpoint
 
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
-from pipeline.core.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals
+from pipeline.core.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals, Run
 from pipeline.trials import Trials, Verdict
 
 
@@ -225,8 +225,7 @@ async def test_where_nothing_is_left_to_learn_from(
     accepted: bool, proven: bool, refusals: int, expected: Verdict
 ) -> None:
     """Few refusals in a row may well be the last poisonous rows; many, or none but old acceptances, tell nothing."""
-    counts = Refusals()
-    counts.has_accepted = True
+    counts = Refusals(Run(has_accepted=True))
     if accepted:
         counts.note_accepted()
     if proven:

@@ -18,7 +18,8 @@ class Checkpoint:
     """Everything before `position` is in a sealed batch, held, superseded, rejected or empty, and counted here.
 
     `digest` is the SHA-256 of the first `digest_bytes` bytes of the export. `rejects_bytes` is the length of the
-    rejects file. `has_ended`: the whole export was read. `parameters` are those of the header row.
+    rejects file. `has_ended`: the whole export was read. `parameters` are those of the header row. `turn` is the place
+    of the job among unfinished ones, in the order in which they began.
     """
 
     position: Position = START
@@ -30,6 +31,7 @@ class Checkpoint:
     empty: int = 0
     rejects_bytes: int = 0
     has_ended: bool = False
+    turn: int = 0
     parameters: tuple[str, ...] = ()
     columns_sent: tuple[str, ...] = ()
     warnings: Warnings = field(default_factory=Warnings)
@@ -63,6 +65,7 @@ class Checkpoint:
             "empty": self.empty,
             "rejects_bytes": self.rejects_bytes,
             "has_ended": self.has_ended,
+            "turn": self.turn,
             "parameters": self.parameters,
             "columns_sent": self.columns_sent,
             "warnings": self.warnings.as_dict(),

@@ -11,6 +11,8 @@ A search in an array of millions waits for memory twenty times, and in forty arr
 * small sets, for which an index would be larger than they are, are searched one by one.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -52,6 +54,9 @@ class HashSets:
     def __len__(self) -> int:
         return len(self._small) + len(self._large.numbers)
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._small or number in self._large.numbers
+
     def put(self, number: int, hashes: Hashes) -> None:
         """A set of sorted hashes, shape (n,), by a number that is new."""
         if len(hashes) >= self._large_from:
@@ -70,8 +75,8 @@ class HashSets:
         if self._marked > _MARKED_PER_HASH * self._hashes:
             self._mark_anew()
 
-    def contain(self, hashes: Hashes) -> Flags:
-        """Which of the hashes are in any of the sets; shape (n,)."""
+    def contain(self, hashes: Hashes, *, but: int | None = None) -> Flags:
+        """Which of the hashes are in any of the sets, one of them left out perhaps; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         words, marks = self._places(hashes)
         candidates = np.flatnonzero(self._table[words] & marks == marks)
@@ -80,9 +85,11 @@ class HashSets:
         # In their order, so that one search is near the one before.
         candidates = candidates[np.argsort(hashes[candidates])]
         asked = hashes[candidates]
-        is_in_any = self._large.contain(asked, range(len(self._large.numbers)))
-        for known in self._small.values():
-            is_in_any |= contains(known, asked)
+        places = [place for place, number in enumerate(self._large.numbers) if number != but]
+        is_in_any = self._large.contain(asked, places)
+        for number, known in self._small.items():
+            if number != but:
+                is_in_any |= contains(known, asked)
         found[candidates] = is_in_any
         return found
 
@@ -91,7 +98,7 @@ class HashSets:
         if number in self._small:
             return contains(self._small[number], hashes)
         place = self._large.place_of(number)
-        return self._large.contain(hashes, range(place, place + 1))
+        return self._large.contain(hashes, [place])
 
     def _mark_anew(self) -> None:
         """A table with room for as many hashes as there may be before the next one."""
@@ -175,7 +182,7 @@ class _Stack:
         hashes |= self._keys[index[0] : index[-1]].astype(np.uint64) << self._key_shift
         return hashes
 
-    def contain(self, hashes: Hashes, places: range) -> Flags:
+    def contain(self, hashes: Hashes, places: Sequence[int]) -> Flags:
         """Which of the hashes are in any of the sets at these places; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         if places:
@@ -184,11 +191,11 @@ class _Stack:
                 found[first : first + _ASKED_AT_ONCE] = self._find(asked, places)
         return found
 
-    def _find(self, hashes: Hashes, places: range) -> Flags:
+    def _find(self, hashes: Hashes, places: Sequence[int]) -> Flags:
         entries = self._entries_of(hashes)
-        index = self._index[places.start : places.stop]
-        starts = index[:, entries].ravel()
-        counts = index[:, entries + 1].ravel() - starts
+        sets = np.array(places)[:, np.newaxis]
+        starts = self._index[sets, entries].ravel()
+        counts = self._index[sets, entries + 1].ravel() - starts
         # One number for each key to look at: where it lies, and whose it is.
         ends = np.cumsum(counts)
         looked_at = np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)

@@ -1,4 +1,4 @@
-"""Whether Target refuses rows, or everything: counts refusals and acceptances of a run.
+"""Whether Target refuses rows, or everything: counts refusals and acceptances of a job.
 
 A refused batch alone does not tell whether a row in it is poisonous or whether Target would refuse anything at all
 (another API version, a slip on its side). Acceptances tell: where a part of a refused batch was accepted, it was
@@ -11,6 +11,7 @@ costs one tiny POST; and where Target refuses everything, a few of them say so, 
 """
 
 from collections import Counter
+from dataclasses import dataclass
 
 #: So many refusals in a row begin a doubt. Ours: one poisonous row hardly ever refuses more than that before a half
 #: without it is accepted.
@@ -22,23 +23,31 @@ MAX_REFUSALS_IN_DOUBT = 12
 MAX_REFUSALS_AFTER_ACCEPTANCE = 100
 
 
-class Refusals:
-    """The refusals since the last acceptance; a batch and its parts are named by the `batch_id` of the whole.
+@dataclass(slots=True)
+class Run:
+    """What all jobs of a run know: whether Target `has_accepted` anything, in this process or earlier of such a job."""
 
-    `has_accepted` tells of the process, and of earlier ones of the same job; `accepted` counts those of this job.
+    has_accepted: bool = False
+
+
+class Refusals:
+    """The refusals of a job since the last acceptance; a batch and its parts are named by the `batch_id` of the whole.
+
+    What is accepted of another job, before or beside this one, does not tell of its rows: `accepted` counts its own.
     """
 
-    def __init__(self) -> None:
-        self.has_accepted = False
+    def __init__(self, run: Run | None = None) -> None:
+        self._run = run or Run()
         self.accepted = 0
         self._in_a_row = 0
         self._on_trial = 0
         self._proven: set[int] = set()
         self._tried: Counter[int] = Counter()
 
-    def begin_job(self) -> None:
-        """Another job begins: what was accepted before it, long ago perhaps, does not tell of its rows."""
-        self.accepted = self._in_a_row = self._on_trial = 0
+    @property
+    def has_accepted(self) -> bool:
+        """Whether Target has accepted anything in this run."""
+        return self._run.has_accepted
 
     @property
     def is_in_doubt(self) -> bool:
@@ -69,7 +78,7 @@ class Refusals:
 
     def note_accepted(self) -> None:
         """Something was accepted."""
-        self.has_accepted = True
+        self._run.has_accepted = True
         self.accepted += 1
         self._in_a_row = self._on_trial = 0
 

@@ -73,7 +73,15 @@ class Tracker:
     @property
     def is_full(self) -> bool:
         """Whether no more rows may be held."""
-        return self.held_rows >= self._max_held_rows or self.held_bytes >= self._max_held_bytes
+        return self.is_full_beside(0, 0)
+
+    def is_full_beside(self, rows: int, size_bytes: int) -> bool:
+        """The same where others hold so many rows of so many bytes under the same caps."""
+        return self.held_rows + rows >= self._max_held_rows or self.held_bytes + size_bytes >= self._max_held_bytes
+
+    def has_in_flight(self, batch_id: int) -> bool:
+        """Whether a batch is in flight."""
+        return batch_id in self._in_flight
 
     def must_wait(self, hashes: Hashes) -> Flags:
         """Which rows of these ids have to be held: theirs is in flight, or an earlier row of it waits; shape (n,)."""
@@ -87,14 +95,21 @@ class Tracker:
         return self._in_flight.contain(hashes)
 
     def seal(self, batch_id: int, hashes: Hashes) -> None:
-        """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on."""
+        """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on.
+
+        For a batch that is known: these, and no others any more.
+        """
+        if batch_id in self._in_flight:
+            # What is in it no more may wait for nothing else.
+            self._perhaps_free |= self._held_for(batch_id)
+            self._in_flight.remove(batch_id)
         self._in_flight.put(batch_id, hashes)
         self._waiting = None
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
         """A batch was replaced by others that hold the same ids between them."""
         # A row may have waited for it that is in none of the others: its hash only began like one of them.
-        self._perhaps_free |= self.waiting_for(batch_id)
+        self._perhaps_free |= self._held_for(batch_id)
         self._in_flight.remove(batch_id)
         for child_id, hashes in children.items():
             self.seal(child_id, hashes)
@@ -137,16 +152,28 @@ class Tracker:
         }
 
     def waiting_for(self, batch_id: int) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch."""
+        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else."""
         if self._waiting is None or self._waiting[0] != batch_id:
-            ids = {
-                profile_id
-                for some in _parts(self._held)
-                for profile_id, waits in zip(some, self._in_flight.are_in(batch_id, self._hashes(some)), strict=True)
-                if waits
-            }
-            self._waiting = batch_id, ids
+            ids = list(self._held_for(batch_id))
+            waits = self._in_flight.contain(self._hashes(ids), but=batch_id)
+            self._waiting = (
+                batch_id,
+                {profile_id for profile_id, otherwise in zip(ids, waits, strict=True) if not otherwise},
+            )
         return self._waiting[1]
+
+    def _held_for(self, batch_id: int) -> set[bytes]:
+        """Encoded ids of the held rows that (by their hash) wait for this batch, for others too perhaps."""
+        return {
+            profile_id
+            for some in _parts(self._held)
+            for profile_id, waits in zip(some, self._in_flight.are_in(batch_id, self._hashes(some)), strict=True)
+            if waits
+        }
+
+    def held_ids(self) -> Hashes:
+        """Sorted hashes of the ids of which rows are held; shape (n,)."""
+        return np.unique(self._hashes(self._held))
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
         """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
@@ -166,6 +193,13 @@ class Tracker:
         self._perhaps_free |= self.waiting_for(batch_id)
         self._in_flight.remove(batch_id)
         self._waiting = None
+
+    def forget(self, batch_id: int) -> None:
+        """What is known of a batch, if anything is."""
+        if batch_id in self._in_flight:
+            self._perhaps_free |= self._held_for(batch_id)
+            self._in_flight.remove(batch_id)
+            self._waiting = None
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""

@@ -11,7 +11,7 @@ All methods block: call them from a worker thread, one at a time.
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -112,6 +112,11 @@ class JobRecord:
     claim: Claim | None = None
     route: str = "default"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of it is durable but that it was asked for."""
+        return self.checkpoint.digest_bytes > 0
+
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
@@ -122,6 +127,8 @@ class BatchRecord:
     facts: tuple[Fact, ...]
     #: When each fact was written down, UTC in ISO 8601.
     times: tuple[str, ...] = ()
+    #: Whether its ids are in flight, or its body may still be wanted.
+    is_open: bool = True
 
     @property
     def latest(self) -> Fact | None:
@@ -182,12 +189,14 @@ class Ledger:
     def latest_claimed(self, key: str, *, route: str | None = None) -> Any:
         """The highest `as_of`, or `sequence`, of the dropped exports that are done or of which something was sent.
 
-        Of those of this route only, if one is named. None if there is no such export.
+        Of those of this route only, if one is named. What waits to be sent counts too. None if there is no such export.
         """
         path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
         return self._one(
             "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND route = coalesce(?, route)"
-            " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq))",
+            " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
+            # All of it may wait for earlier jobs.
+            " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))",
             path,
             route,
         )
@@ -201,6 +210,7 @@ class Ledger:
                 self._insert_fact(batch_id, Dropped())
             for batch_id in released:
                 self._release(batch_id)
+                self._close(batch_id)
             database.execute(
                 "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
                 (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
@@ -254,8 +264,12 @@ class Ledger:
         held: dict[bytes, list[HeldRow]],
         released: Iterable[int],
         overtaken: dict[int, Hashes],
+        awaited: Collection[int] = (),
     ) -> None:
-        """The seal transaction: batch, checkpoint, held rows as they wait now, releases it makes final."""
+        """The seal transaction: batch, checkpoint, held rows as they wait now, releases it makes final.
+
+        Of the batches released, those still `awaited` by other jobs stay open: their bodies are wanted.
+        """
         with self._transaction() as database:
             if batch:
                 self._insert_batch(batch, job.seq)
@@ -273,6 +287,8 @@ class Ledger:
             )
             for batch_id in released:
                 self._release(batch_id)
+                if batch_id not in awaited:
+                    self._close(batch_id)
             database.executemany(
                 "INSERT OR IGNORE INTO overtaken VALUES (?, ?)",
                 (
@@ -284,12 +300,12 @@ class Ledger:
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
         """Replace a refused batch by two smaller ones, which have its rows and its open attempts, in one step."""
-        with self._transaction() as database:
+        with self._transaction():
             job = self._one("SELECT job FROM batches WHERE batch_id = ?", parent.batch_id)
             for child in children:
                 self._insert_batch(child, job)
             self._insert_fact(parent.batch_id, SplitUp((children[0].batch_id, children[1].batch_id)))
-            database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (parent.batch_id,))
+            self._close(parent.batch_id)
 
     def add_fact(self, batch_id: int, fact: Fact) -> None:
         """Something happened to a batch."""
@@ -297,7 +313,7 @@ class Ledger:
             self._insert_fact(batch_id, fact)
 
     def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
-        """The batches of a job, or all that are not released, in the order in which they were sealed."""
+        """The batches of a job, or all that are not over, in the order in which they were sealed."""
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
         rows = list(self._rows(f"SELECT * FROM batches WHERE {where} ORDER BY batch_id", *values))  # noqa: S608
         return [self._batch_record(row) for row in rows]
@@ -368,9 +384,13 @@ class Ledger:
         )
 
     def _release(self, batch_id: int) -> None:
-        closing = "UPDATE batches SET is_open = 0 WHERE batch_id = ? AND is_open = 1"
-        if self._database.execute(closing, (batch_id,)).rowcount:
+        """Another job may have released it before."""
+        kind = fact_kind(Released())
+        if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
             self._insert_fact(batch_id, Released())
+
+    def _close(self, batch_id: int) -> None:
+        self._database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (batch_id,))
 
     def _insert_batch(self, batch: Batch, job: int) -> None:
         self._database.execute(
@@ -405,6 +425,7 @@ class Ledger:
             row["job"],
             tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
             tuple(fact["at"] for fact in facts),
+            bool(row["is_open"]),
         )
 
     def _meta(self, key: str) -> str:

@@ -1,8 +1,9 @@
 """What a person sees: the progress of a load while it runs, and its report when it has ended."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from rich.console import Console, Group, RenderableType
@@ -13,6 +14,9 @@ from rich.text import Text
 from pipeline.core.progress import Progress as JobProgress
 from pipeline.edges.wording import GOOD, MEANINGS, STATES, details, to_do
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 #: How often a terminal is refreshed, and how often a line goes to a log that is no terminal (seconds).
 REFRESH_S = 0.25
 LOG_EVERY_S = 10.0
@@ -22,36 +26,62 @@ Sleep = Callable[[float], Awaitable[None]]
 _COLORS = {"done": "green", "incomplete": "yellow", "failed": "red", "unfinished": "red", "skipped": "cyan"}
 
 
-async def show_progress(name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
-    """Draw two bars on the terminal, what is read and what Target has confirmed, until cancelled."""
-    # A load that is not watched does not wait for the bars.
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+class Bars:
+    """The bars of all jobs that run, on one terminal, which has room for one display only."""
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[told]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        reading = display.add_task(f"read {name}", total=None, told="")
-        settling = display.add_task("confirmed by Target", total=None, told="")
-        while True:
-            rows = progress.rows()
-            display.update(
-                reading,
-                total=progress.export_bytes or None,
-                completed=progress.bytes_read,
-                told=f"{rows.read:,} rows" + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
+    def __init__(self) -> None:
+        self._display: Progress | None = None
+        self._shown = 0
+
+    async def show(self, name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
+        """Draw two bars for a job, what is read and what Target has confirmed, until cancelled."""
+        with self._drawn() as display:
+            reading = display.add_task(f"read {name}", total=None, told="")
+            settling = display.add_task("confirmed by Target", total=None, told="")
+            try:
+                while True:
+                    rows = progress.rows()
+                    display.update(
+                        reading,
+                        total=progress.export_bytes or None,
+                        completed=progress.bytes_read,
+                        told=f"{rows.read:,} rows" + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
+                    )
+                    display.update(
+                        settling,
+                        total=(progress.sealed_rows + progress.unplaced_rows) or None,
+                        completed=rows.confirmed + rows.failed + rows.unconfirmed,
+                        told=f"{rows.confirmed:,} rows; {waits_for()}",
+                    )
+                    await sleep(REFRESH_S)
+            finally:
+                display.remove_task(reading)
+                display.remove_task(settling)
+
+    @contextmanager
+    def _drawn(self) -> Iterator["Progress"]:
+        """The display, which is there as long as any job is shown."""
+        # A load that is not watched does not wait for the bars.
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
+        if self._display is None:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[told]}"),
             )
-            display.update(
-                settling,
-                total=(progress.sealed_rows + progress.unplaced_rows) or None,
-                completed=rows.confirmed + rows.failed + rows.unconfirmed,
-                told=f"{rows.confirmed:,} rows; {waits_for()}",
-            )
-            await sleep(REFRESH_S)
+            self._display = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._display.start()
+        self._shown += 1
+        try:
+            yield self._display
+        finally:
+            self._shown -= 1
+            if not self._shown:
+                self._display.stop()
+                self._display = None
 
 
 async def log_progress(progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:

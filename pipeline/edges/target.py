@@ -68,7 +68,7 @@ class Endpoint:
 
 
 class Target:
-    """Adobe Target, or the sandbox in its place."""
+    """Adobe Target, or the sandbox in its place. `calls_made` counts the calls through this client."""
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -77,6 +77,7 @@ class Target:
         self._clock = clock
         self._token: str | None = None
         self._silent_since: float | None = None
+        self.calls_made = 0
 
     @property
     def silent_s(self) -> float:
@@ -113,6 +114,7 @@ class Target:
 
         try:
             async with self._calls.call():
+                self.calls_made += 1
                 if until_ready is not None:
                     await until_ready()
                 # A token that cannot be read ends it here, before the attempt counts.
@@ -159,16 +161,15 @@ class Target:
         if isinstance(url, NotAllowed):
             return StatusLost(url.why)
         try:
-            async with (
-                self._calls.call(can_wait=True),
-                self._session.get(
+            async with self._calls.call(can_wait=True):
+                self.calls_made += 1
+                async with self._session.get(
                     yarl.URL(url, encoded=True),
                     headers=self._headers(),
                     timeout=aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S),
                     allow_redirects=False,
-                ) as response,
-            ):
-                return self._heard(await self._status_outcome(response))
+                ) as response:
+                    return self._heard(await self._status_outcome(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return self._heard(StatusUnavailable(_in_words(error)))
 

@@ -21,7 +21,7 @@ SALT = 42
 HOLD_S = 100
 DEADLINE_S = 1_000
 
-#: Number of the job, then line in its export.
+#: The job, counted as they begin, then line in its export.
 Version = tuple[int, int]
 Cells = dict[str, bytes]
 
@@ -66,6 +66,24 @@ class Guards:
     split_children_first: bool = True
     #: Changes of held rows are in the seal transaction (`Ledger.seal`).
     held_in_seal: bool = True
+    #: The next job begins only when the end of the one before is durable (`Runner`).
+    next_when_read: bool = True
+    #: The ids that a job holds when it is read are in flight for later jobs (`Lane.hold`).
+    held_ahead: bool = True
+    #: They stay so until its end is durable, should it be abandoned (`Lane.finish`).
+    held_until_ended: bool = True
+    #: What earlier jobs have in flight is so for later ones (`Lane.join`, `Lane.add`).
+    earlier_in_view: bool = True
+    #: The children of a split batch are so too (`Lane.split`).
+    split_in_views: bool = True
+    #: A body stays until the last job that awaits its batch has sealed (`Lane.closing`).
+    body_until_all_seal: bool = True
+    #: But the release is written down with the first of these seals (`Ledger.seal`).
+    release_in_first_seal: bool = True
+    #: A row carries from the newest batch of its id only (`Tracker.waiting_for`).
+    carry_newest: bool = True
+    #: In which order jobs began is durable (`Checkpoint.turn`).
+    turn: bool = True
 
     @classmethod
     def names(cls) -> list[str]:
@@ -134,10 +152,11 @@ def hashes_of(ids: list[bytes]) -> Hashes:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job as it is durable; `report` None: unfinished."""
+    """A job as it is durable; `report` None: unfinished. Of those that wait the first is of the lowest `sequence`."""
 
     seq: int
     checkpoint: bytes
+    sequence: int = 0
     is_abandoned: bool = False
     report: dict[str, int] | None = None
 
@@ -156,6 +175,8 @@ class Store:
         #: The bodies of all batches that were ever sealed, for the checks.
         self.ever_sealed: dict[int, Body] = {}
         self.post_number = 0
+        #: The jobs that have sealed anything, as they came to.
+        self.begun: tuple[int, ...] = ()
 
     def copy(self) -> "Store":
         """The same facts, to try something on."""
@@ -172,16 +193,29 @@ class Store:
 
     # Ledger
 
-    def begin_job(self) -> int:
-        """One more job, behind all others."""
+    def begin_job(self, sequence: int = 0) -> int:
+        """One more job, behind all others, unless by its sequence."""
         seq = len(self.jobs) + 1
-        self.jobs[seq] = StoredJob(seq, orjson.dumps(Checkpoint().as_dict()))
+        self.jobs[seq] = StoredJob(seq, orjson.dumps(Checkpoint().as_dict()), sequence)
         self.held[seq] = {}
         return seq
 
     def checkpoint(self, seq: int) -> Checkpoint:
         """How far a job had come at its latest seal."""
         return Checkpoint.from_dict(orjson.loads(self.jobs[seq].checkpoint))
+
+    def unfinished(self, *, by_turn: bool) -> list[int]:
+        """`claims.in_order`."""
+        jobs = [job for job in self.jobs.values() if job.report is None]
+        begun = [job for job in jobs if job.seq in self.begun]
+        waiting = [job for job in jobs if job.seq not in self.begun]
+        if by_turn:
+            begun.sort(key=lambda job: self.checkpoint(job.seq).turn)
+        return [job.seq for job in [*begun, *sorted(waiting, key=lambda job: job.sequence)]]
+
+    def place_of(self, seq: int) -> int:
+        """The place of a job in the order in which they began, from 1."""
+        return 1 + self.begun.index(seq)
 
     def abandon(self, seq: int) -> None:
         """The job is to end without sending what it has not sent."""
@@ -192,7 +226,8 @@ class Store:
         for batch_id in dropped:
             self.add_fact(batch_id, Dropped())
         for batch_id in released:
-            self._release(batch_id)
+            self.release(batch_id)
+            self.open_ids -= {batch_id}
         self.jobs[seq] = replace(self.jobs[seq], report=report)
         self.held[seq] = {}
 
@@ -202,15 +237,19 @@ class Store:
         checkpoint: Checkpoint,
         batch: Batch | None,
         held: dict[bytes, list[HeldRow]],
-        released: tuple[int, ...],
+        released: list[int],
+        over: list[int],
     ) -> None:
         """The seal transaction."""
+        if seq not in self.begun:
+            self.begun = (*self.begun, seq)
         if batch:
             self.insert_batch(batch, seq)
         self.jobs[seq] = replace(self.jobs[seq], checkpoint=orjson.dumps(checkpoint.as_dict()))
         self.change_held(seq, held)
         for batch_id in released:
-            self._release(batch_id)
+            self.release(batch_id)
+        self.open_ids -= frozenset(over)
 
     def change_held(self, seq: int, held: dict[bytes, list[HeldRow]]) -> None:
         """These rows wait now; a part of the seal transaction."""
@@ -259,10 +298,14 @@ class Store:
         """Whether others stand for this batch."""
         return any(isinstance(fact, SplitUp) for fact in self.facts[batch_id])
 
-    def _release(self, batch_id: int) -> None:
-        if batch_id in self.open_ids:
+    def is_released(self, batch_id: int) -> bool:
+        """Whether the ids of a batch are free."""
+        return any(isinstance(fact, Released) for fact in self.facts[batch_id])
+
+    def release(self, batch_id: int) -> None:
+        """The ids of a batch are free; a part of transactions."""
+        if not self.is_released(batch_id):
             self.add_fact(batch_id, Released())
-            self.open_ids -= {batch_id}
 
     # Spool
 
@@ -392,8 +435,8 @@ class World:
     target: Target = field(default_factory=Target)
     exports: list[Export] = field(default_factory=list)
     now: int = 0
-    #: Per batch and id: up to which version rows had been read when it was released. Later ones break the chain.
-    read_at_release: dict[tuple[int, bytes], Version] = field(default_factory=dict)
+    #: Per batch, id and job: up to which line rows had been read when it was released. Later ones break the chain.
+    read_at_release: dict[tuple[int, bytes, int], int] = field(default_factory=dict)
 
     def copy(self) -> "World":
         """The same with a store of its own, to try a recovery."""

@@ -71,11 +71,12 @@ ACTIONS = [
     *["next_export"] * 3,
     *["abandon"] * 1,
 ]
+SEQUENCES = [0, 0, -1]
 
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """What storms are made of: kinds of rows, outcomes of POSTs, steps before which the process is killed."""
+    """What storms are made of: kinds of rows, outcomes of POSTs, steps before which the process dies."""
 
     kinds: Sequence[str] = KINDS
     outcomes: Sequence[str] = OUTCOMES
@@ -101,7 +102,7 @@ class Draw:
         return {}
 
     def next_export(self) -> dict[str, Any]:
-        return {"columns": self.one(COLUMN_SETS), "rows": self.rows()}
+        return {"columns": self.one(COLUMN_SETS), "rows": self.rows(), "sequence": self.one(SEQUENCES)}
 
     def go_on(self) -> dict[str, Any]:
         return {"steps": 1 + self.number(), "first": self.number()}
@@ -133,7 +134,7 @@ class Draw:
         }
 
     def abandon(self) -> dict[str, Any]:
-        return {"is_gone": self.one([True, False]), "sure": self.number()}
+        return {"is_gone": self.one([True, False]), "sure": self.number(), "which": self.number()}
 
 
 class Promise(RuleBasedStateMachine):
@@ -180,10 +181,10 @@ class Promise(RuleBasedStateMachine):
         self.grow(rows)
         self.storm(seed, actions)
 
-    def new_export(self, columns: tuple[str, ...]) -> None:
+    def new_export(self, columns: tuple[str, ...], sequence: int = 0) -> None:
         """An export is dropped."""
         self.world.exports.append(Export(columns))
-        self.world.store.begin_job()
+        self.world.store.begin_job(sequence)
         self.settle_down()
 
     @property
@@ -212,10 +213,10 @@ class Promise(RuleBasedStateMachine):
         self.settle_down()
 
     @precondition(lambda self: self.export.is_complete and len(self.world.exports) < MAX_EXPORTS)
-    @rule(columns=st.sampled_from(COLUMN_SETS), rows=ROWS)
-    def next_export(self, columns: tuple[str, ...], rows: list[tuple[bytes, str]]) -> None:
-        """Another one comes."""
-        self.new_export(columns)
+    @rule(columns=st.sampled_from(COLUMN_SETS), rows=ROWS, sequence=st.sampled_from(SEQUENCES))
+    def next_export(self, columns: tuple[str, ...], rows: list[tuple[bytes, str]], sequence: int) -> None:
+        """Another one comes, and may be before those that wait."""
+        self.new_export(columns, sequence)
         self.grow(rows)
 
     @rule(steps=st.integers(1, 12), first=NUMBER)
@@ -277,12 +278,12 @@ class Promise(RuleBasedStateMachine):
             self.restart()
         self.settle_down()
 
-    @rule(is_gone=st.booleans(), sure=st.integers(0, 7))
-    def abandon(self, is_gone: bool, sure: int) -> None:
-        """Seldom, the job is dropped: by request, or because its export is gone at the next start."""
-        job = self.process.job
-        if sure != 7 or job is None:
+    @rule(is_gone=st.booleans(), sure=st.integers(0, 7), which=NUMBER)
+    def abandon(self, is_gone: bool, sure: int, which: int) -> None:
+        """Seldom, a job is dropped: by request, or because its export is gone at the next start."""
+        if sure != 7 or not self.process.jobs:
             return
+        job = _nth(list(self.process.jobs.values()), which)
         if is_gone:
             self.world.exports[job.seq - 1].is_gone = True
             self.restart()
@@ -352,7 +353,7 @@ class Promise(RuleBasedStateMachine):
         stop = self.process.tasks[name].stop
         assert isinstance(stop, Posting)
         world, batch_id = self.world, stop.batch.batch_id
-        body, job = world.store.body(batch_id), world.store.job_of[batch_id]
+        body, job = world.store.body(batch_id), world.store.place_of(world.store.job_of[batch_id])
         # One row is refused for its poison only: a row rejected for nothing would say nothing about its id.
         is_refused = POISON in body.text or (outcome == "refused" and len(body.rows) > 1)
         match outcome:
@@ -409,7 +410,7 @@ class Promise(RuleBasedStateMachine):
         for _ in range(MAX_STEPS):
             self.run(MAX_STEPS)
             if not self.answer_kindly():
-                if self.process.job is None and not self.process.ready():
+                if not self.process.jobs and not self.process.ready():
                     break
                 self.world.now += HOLD_S
         else:
@@ -429,16 +430,20 @@ class Promise(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         store = self.world.store
-        ids = Counter(name for batch_id in store.open_ids for name in store.body(batch_id).rows)
+        in_flight = [batch_id for batch_id in store.open_ids if not store.is_released(batch_id)]
+        ids = Counter(name for batch_id in in_flight for name in store.body(batch_id).rows)
+        for batch_id in store.open_ids:
+            store.body(batch_id)
         assert all(count == 1 for count in ids.values()), f"in flight in two batches: {ids}"
 
     def check_count(self) -> None:
         """I4, at any moment: every row read is in exactly one class, should the run end here."""
-        if self.process.job and self.process.recovered:
-            try:
-                self.process.job.progress.close()
-            except FatalError as error:
-                raise AssertionError(str(error)) from error
+        for job in self.process.jobs.values():
+            if job.is_recovered:
+                try:
+                    job.progress.close()
+                except FatalError as error:
+                    raise AssertionError(str(error)) from error
 
     def check_recovery(self, clock: int, crashed_after: int) -> None:
         """I6: to recover, having crashed in a recovery any number of times, is to recover."""
@@ -453,7 +458,7 @@ class Promise(RuleBasedStateMachine):
         store = self.world.store
         for job in store.jobs.values():
             assert job.report, "every job has ended"
-            rows, sent = job.report, [each for each in self.sent() if each.version[0] == job.seq]
+            rows, sent = job.report, [each for each in self.sent() if self.job_of(each) == job.seq]
             lines = Counter(each.version for each in sent)
             assert all(count == 1 for count in lines.values()), f"rows in two batches: {lines}"
             counts = Counter(self.class_of(each) for each in sent)
@@ -499,12 +504,16 @@ class Promise(RuleBasedStateMachine):
         """All rows in batches that stand for themselves (not split ones), in the order of their versions."""
         store = self.world.store
         found = [
-            Sent((store.job_of[batch_id], line), batch_id, name, _outcome(store.latest(batch_id), name))
+            Sent((store.place_of(store.job_of[batch_id]), line), batch_id, name, _outcome(store.latest(batch_id), name))
             for batch_id in store.batches
             if not store.is_split(batch_id)
             for name, (line, _) in store.ever_sealed[batch_id].rows.items()
         ]
         return sorted(found, key=lambda each: each.version)
+
+    def job_of(self, each: "Sent") -> int:
+        """The job of a row in a batch."""
+        return self.world.store.job_of[each.batch_id]
 
     def class_of(self, each: "Sent") -> str:
         """The class of a row in a batch."""
@@ -537,20 +546,20 @@ class Promise(RuleBasedStateMachine):
 
     def cells_since(self, each: "Sent", before: "Sent | None") -> Cells:
         """What the rows of an id say between two versions of it: behind the one and up to the other."""
-        job, last = each.version
-        first = before.version[1] + 1 if before and before.version[0] == job else 0
-        rows = self.sendable(job)
+        place, last = each.version
+        first = before.version[1] + 1 if before and before.version[0] == place else 0
+        rows = self.sendable(self.job_of(each))
         return _merged(
             [rows[line][1] for line in range(first, last + 1) if line in rows and rows[line][0] == each.profile_id]
         )
 
     def waited(self, each: "Sent", before: "Sent") -> bool:
         """Whether the first row of a version was read before the batch with the version before was released."""
-        job, last = each.version
-        behind = before.version[1] if before.version[0] == job else 0
+        (place, last), job = each.version, self.job_of(each)
+        behind = before.version[1] if before.version[0] == place else 0
         rows = self.sendable(job)
         first = min(line for line in range(behind + 1, last + 1) if line in rows and rows[line][0] == each.profile_id)
-        return (job, first) <= self.world.read_at_release.get((before.batch_id, each.profile_id), (0, 0))
+        return first <= self.world.read_at_release.get((before.batch_id, each.profile_id, job), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ Target (`Posting`, `Asking`) or for something to happen (`Until`). Whoever drive
 drop everything at any stop: that is a crash. Where a name of `pipeline` is given, what is done here mirrors it.
 """
 
-import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,6 +17,7 @@ from pipeline.core.chunker import Chunker
 from pipeline.core.encoding import encode, merge, rearrange
 from pipeline.core.errors import InputError
 from pipeline.core.framing import Position, Record
+from pipeline.core.lane import Due, Lane, View
 from pipeline.core.lifecycle import (
     Begun,
     Fact,
@@ -37,14 +37,14 @@ from pipeline.core.lifecycle import (
     settlement,
 )
 from pipeline.core.mapping import RowMapper, pack_rows, plan_columns
-from pipeline.core.model import Batch, BatchState, Flags, Hashes, Rows, Settled
+from pipeline.core.model import Batch, BatchState, Flags, Hashes, Rows
 from pipeline.core.placer import Placer
 from pipeline.core.progress import Progress
 from pipeline.core.reply import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half, split
 from pipeline.core.tracker import Tracker
-from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Export, Guards, World
+from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Export, Guards, World, hashes_of
 
 CONCURRENCY = 2
 ATTEMPTS = 3
@@ -106,20 +106,58 @@ class Blind(Tracker):
         sizes = {name: len(merge(text, self._first(name).text)) for name, text in earlier.items()}
         return {name for name, size in sizes.items() if size > self._max_row_bytes}
 
+    def elsewhere(self, batch_id: int, ids: list[bytes]) -> set[bytes]:
+        """Which of these ids of a batch are in flight otherwise too."""
+        found = self._in_flight.contain(hashes_of(ids), but=batch_id)
+        return {name for name, is_found in zip(ids, found, strict=True) if is_found}
 
-@dataclass(frozen=True, slots=True, order=True)
-class Due:
-    """`producer.Due`."""
+    def waiting_for(self, batch_id: int) -> set[bytes]:
+        if self.guards.carry_newest:
+            return super().waiting_for(batch_id)
+        return self._held_for(batch_id)
 
-    release_at: float
-    batch_id: int
-    may_be_applied: bool
-    failed_ids: tuple[str, ...]
+
+class BlindLane(Lane):
+    """A lane with guards taken out."""
+
+    guards = Guards()
+
+    def add(self, job: int, batch_id: int, hashes: Hashes, parameters: tuple[str, ...], due: Due | None = None) -> None:
+        super().add(job, batch_id, hashes, parameters, due)
+        if not self.guards.earlier_in_view:
+            self._flights[batch_id].awaited_by &= {job}
+
+    def join(self, job: int, tracker: Tracker) -> View:
+        if not self.guards.earlier_in_view:
+            for flight in self._flights.values():
+                flight.awaited_by -= {job} if flight.due is None else set()
+        return super().join(job, tracker)
+
+    def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
+        if not self.guards.split_in_views:
+            self._flights[batch_id].awaited_by &= {self._jobs[0]}
+            for job, view in self._views.items():
+                if job != self._jobs[0]:
+                    view.tracker.forget(batch_id)
+        super().split(batch_id, children)
+
+    def hold(self, job: int, hashes: Hashes, parameters: tuple[str, ...]) -> None:
+        super().hold(job, hashes if self.guards.held_ahead else hashes[:0], parameters)
+
+    def leave(self, job: int) -> None:
+        super().leave(job)
+        if not self.guards.held_until_ended and job in self._holding:
+            self.hold(job, np.empty(0, dtype=np.uint64), ())
+
+    def closing(self, job: int, batch_ids: Iterable[int]) -> list[int]:
+        if self.guards.body_until_all_seal:
+            return super().closing(job, batch_ids)
+        return self._take([each for each in batch_ids if each in self._flights])
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """`recovery.Recovered`."""
+    """`recovery.Recovered`, and what is settled."""
 
     to_deliver: tuple[tuple[Batch, Life], ...]
     due: tuple[Due, ...]
@@ -128,9 +166,10 @@ class Recovered:
 
 @dataclass(slots=True)
 class Task:
-    """A generator and what it waits for."""
+    """A generator and what it waits for; 0 is no job's."""
 
     steps: Steps
+    job: int = 0
     stop: Stop = FACT
 
     @property
@@ -145,14 +184,10 @@ class Job:
 
     seq: int
     progress: Progress
-    settled: list[Settled] = field(default_factory=list)
-    is_tracked: bool = False
-    is_read: bool = False
+    is_recovered: bool = False
     is_stopped: bool = False
     never_begun: set[int] = field(default_factory=set)
-    unsent: int = 0
     extra_posts: int = 0
-    placer: Placer | None = None
 
 
 class Process:
@@ -161,8 +196,12 @@ class Process:
     def __init__(self, world: World, clock_offset: int) -> None:
         self.world = world
         self.store = world.store
-        self.job: Job | None = None
+        #: Those that run, in their order.
+        self.jobs: dict[int, Job] = {}
+        #: What the first job of this process took up.
         self.recovered: Recovered | None = None
+        self.lane = BlindLane(self._hashes_of)
+        self.unsent = 0
         #: Whether a task raised, after which nothing more can be said.
         self.is_broken = False
         self._clock_offset = clock_offset
@@ -198,6 +237,9 @@ class Process:
     def _guards(self) -> Guards:
         return self.world.guards
 
+    def _hashes_of(self, batch_id: int) -> Hashes:
+        return self.store.body(batch_id).hashes
+
     @property
     def _hold_s(self) -> float:
         return HOLD_S if self._guards.hold else 0.0
@@ -205,13 +247,42 @@ class Process:
     # load.py, recovery.py, report.py
 
     def _main(self) -> Steps:
+        """`Runner.run_jobs`."""
         self._tidy()
+        self.lane = BlindLane(self._hashes_of, [seq for seq in self._order() if seq in self.store.begun])
+        self.lane.guards = self._guards
+        for batch_id in sorted(self.store.open_ids):
+            # `recover_lane`
+            if self.store.jobs[self.store.job_of[batch_id]].report is not None:
+                life, _ = self._life_now(batch_id)
+                assert life.phase is Phase.SETTLED, f"batch {batch_id} of an ended job is unsettled"
+                self._take_up(batch_id, self._due(batch_id, life))
         while True:
-            unfinished = [job.seq for job in self.store.jobs.values() if job.report is None]
-            if unfinished:
-                yield from self._run(unfinished[0])
-            else:
-                yield Until(lambda: any(job.report is None for job in self.store.jobs.values()))
+            yield Until(lambda: self._next() is not None)
+            seq = self._next()
+            assert seq is not None
+            self.lane.enter(seq)
+            job = self.jobs[seq] = Job(seq, Progress(checkpoint=self.store.checkpoint(seq)))
+            if seq not in self.store.begun:
+                turns = [each.progress.checkpoint.turn for each in self.jobs.values()]
+                job.progress.checkpoint.turn = 1 + max(turns)
+                # Whatever an earlier process read of it is read anew.
+                noted = self.world.read_at_release
+                self.world.read_at_release = {key: line for key, line in noted.items() if key[2] != seq}
+            self.tasks[f"job {seq}"] = Task(self._run(job), seq)
+
+    def _order(self) -> list[int]:
+        return self.store.unfinished(by_turn=self._guards.turn)
+
+    def _next(self) -> int | None:
+        """The next job, if it may begin."""
+        may_begin = not self._guards.next_when_read or all(self.lane.is_read(seq) for seq in self.jobs)
+        return next((seq for seq in self._order() if seq not in self.jobs), None) if may_begin else None
+
+    def _take_up(self, batch_id: int, due: Due | None) -> None:
+        """`recovery._take_up`."""
+        body = self.store.body(batch_id)
+        self.lane.add(self.store.job_of[batch_id], batch_id, body.hashes, body.parameters, due)
 
     def _tidy(self) -> None:
         """`state._tidy`."""
@@ -225,33 +296,31 @@ class Process:
         if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.failed_ids):
             self.lost.add(batch_id)
 
-    def _run(self, seq: int) -> Steps:
-        """`Runner.run`."""
-        self.recovered = None
-        self.job = job = Job(seq, Progress(checkpoint=self.store.checkpoint(seq)))
+    def _run(self, job: Job) -> Steps:
+        """`Runner._run_job`."""
+        seq = job.seq
         job.progress.is_abandoned = self.store.jobs[seq].is_abandoned
         # So that rows held since an earlier process are counted before the producer has them.
         job.progress.unplaced_rows = sum(len(rows) for rows in self.store.held[seq].values())
-        self.recovered = recovered = yield from self._recover(job)
-        self.tasks["producer"] = Task(self._produce(job, recovered))
-        yield Until(lambda: job.is_tracked)
+        recovered = yield from self._recover(job)
+        self.recovered = self.recovered or recovered
+        job.is_recovered = True
+        self.tasks[f"producer {seq}"] = Task(self._produce(job), seq)
         for batch, life in recovered.to_deliver:
             self._spawn(job, batch, life)
-        yield Until(lambda: set(self.tasks) == {"main"})
+        yield Until(lambda: [task.job for task in self.tasks.values()].count(seq) == 1)
         yield from self._put_away(job)
-        self.job = None
+        del self.jobs[seq]
 
     def _recover(self, job: Job) -> Generator[Stop, Answer, Recovered]:
         """`recover`."""
-        ids = sorted(self.store.batches)
-        own = yield from self._lives([batch_id for batch_id in ids if self.store.job_of[batch_id] == job.seq])
-        others = yield from self._lives(
-            [batch_id for batch_id in ids if self.store.job_of[batch_id] != job.seq and batch_id in self.store.open_ids]
+        own = yield from self._lives(
+            [batch_id for batch_id in sorted(self.store.batches) if self.store.job_of[batch_id] == job.seq]
         )
         to_deliver: list[tuple[Batch, Life]] = []
-        due: list[Due] = []
+        settled: list[Due] = []
         for batch_id, life in own.items():
-            batch = self.store.batches[batch_id]
+            batch, due = self.store.batches[batch_id], None
             job.progress.sealed[batch_id] = batch
             job.progress.last_number = max(job.progress.last_number, batch.number)
             if life.phase is not Phase.SETTLED:
@@ -260,13 +329,11 @@ class Process:
                     job.progress.possibly_taken.add(batch_id)
             elif not life.is_dropped:
                 job.progress.settled[batch_id] = settlement(batch, life, now=self.clock, hold_s=self._hold_s)
-                if batch_id in self.store.open_ids:
-                    due.append(self._due(batch_id, life))
-        for batch_id, life in others.items():
-            assert life.phase is Phase.SETTLED, f"batch {batch_id} of an earlier job is unsettled"
-            due.append(self._due(batch_id, life))
-        parameters = [name for batch_id in others for name in self.store.body(batch_id).parameters]
-        return Recovered(tuple(to_deliver), tuple(due), tuple(dict.fromkeys(parameters)))
+                due = self._due(batch_id, life)
+            if batch_id in self.store.open_ids:
+                self._take_up(batch_id, due)
+                settled += [due] if due else []
+        return Recovered(tuple(to_deliver), tuple(settled), self.lane.parameters(job.seq))
 
     def _lives(self, batch_ids: list[int]) -> Generator[Stop, Answer, dict[int, Life]]:
         lives: dict[int, Life] = {}
@@ -294,6 +361,7 @@ class Process:
 
     def _due(self, batch_id: int, life: Life) -> Due:
         at = release_at(life, settled_at=self.clock, hold_s=self._hold_s)
+        at = float("-inf") if self.store.is_released(batch_id) else at
         return Due(at, batch_id, life.may_be_applied, getattr(life.last, "failed_ids", ()))
 
     def _put_away(self, job: Job) -> Steps:
@@ -301,35 +369,32 @@ class Process:
         progress = job.progress
         rows = progress.close()
         never_sent = [batch_id for batch_id in progress.sealed if batch_id not in progress.settled]
-        released = [
-            batch_id
-            for batch_id, settled in progress.settled.items()
-            if settled.release_at <= self.clock and settled.state is not BatchState.SPLIT
-        ]
+        over = [*never_sent, *self.lane.take_over(job.seq, self.clock)]
         yield FINISH
         report = {name: getattr(rows, name) for name in type(rows).__slots__}
-        self.store.finish_job(job.seq, report, dropped=never_sent, released=[*never_sent, *released])
-        for batch_id in (*never_sent, *released):
+        self.store.finish_job(job.seq, report, dropped=never_sent, released=over)
+        self.lane.finish(job.seq, never_sent)
+        for batch_id in over:
             if batch_id not in self.lost:
                 yield FINISH
                 self.store.remove(batch_id)
 
     # producer.py
 
-    def _produce(self, job: Job, recovered: Recovered) -> Steps:
+    def _produce(self, job: Job) -> Steps:
         """`produce`."""
         export = self.world.exports[job.seq - 1]
         checkpoint = job.progress.checkpoint
         try:
             if checkpoint.has_ended:
                 producer = Producer(self, job, checkpoint.parameters)
-                yield from producer.begin(recovered)
+                yield from producer.begin()
             else:
                 if export.is_gone:
                     raise InputError("the export is gone")
                 plan = plan_columns(
                     ["id", *export.columns], id_column="id", id_kind="thirdPartyId", columns={}, unlisted="send"
-                ).carrying(checkpoint.parameters or recovered.parameters)
+                ).carrying(checkpoint.parameters or self.lane.parameters(job.seq))
                 checkpoint.parameters = (*plan.parameters, *plan.carried)
                 mapper = RowMapper(
                     plan,
@@ -340,14 +405,13 @@ class Process:
                     salt=SALT,
                 )
                 producer = Producer(self, job, checkpoint.parameters)
-                yield from producer.begin(recovered)
+                yield from producer.begin()
                 yield from producer.read(mapper)
             yield from producer.end()
         except InputError as error:
             job.progress.error = error
             job.is_stopped = True
-        finally:
-            job.is_tracked = True
+        self.lane.leave(job.seq)
 
     def allot_batch_id(self) -> int:
         """`Ledger.allot_batch_id`."""
@@ -362,7 +426,7 @@ class Process:
         self._spawn(job, batch, Life())
 
     def _spawn(self, job: Job, batch: Batch, life: Life) -> None:
-        self.tasks[f"batch {batch.batch_id}"] = Task(self._deliver(job, batch, life))
+        self.tasks[f"batch {batch.batch_id}"] = Task(self._deliver(job, batch, life), job.seq)
 
     def _deliver(self, job: Job, batch: Batch, life: Life) -> Steps:
         """`Courier.deliver`."""
@@ -382,7 +446,8 @@ class Process:
         self._note_lost(batch.batch_id, life.last)
         job.progress.settled[batch.batch_id] = settled
         self._has_begun(job, batch)
-        job.settled.append(settled)
+        if settled.state is not BatchState.SPLIT:
+            self.lane.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
 
     def _attempt(self, job: Job, batch: Batch, life: Life) -> Generator[Stop, Answer, Life]:
         """`Courier._attempt`."""
@@ -393,7 +458,8 @@ class Process:
             life = self._fold(life, begun, self.clock)
         job.progress.possibly_taken.add(batch.batch_id)
         self._has_begun(job, batch)
-        self.world.target.begin_post(batch.batch_id, job.seq, self.store.body(batch.batch_id), self.world.now)
+        place = self.store.place_of(job.seq)
+        self.world.target.begin_post(batch.batch_id, place, self.store.body(batch.batch_id), self.world.now)
         outcome = yield Posting(batch)
         life = yield from self._record(batch, life, attempt_fact(outcome))  # type: ignore[arg-type]
         if not life.may_be_applied:
@@ -450,9 +516,8 @@ class Process:
             for step in steps:
                 step()
                 yield SPLIT
-        if job.placer:
-            hashes = {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)}
-            job.placer.tracker.split(batch.batch_id, hashes)
+        hashes = {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)}
+        self.lane.split(batch.batch_id, hashes)
         life = self._fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), self.clock)
         yield SPLIT
         self.store.remove(batch.batch_id)
@@ -482,7 +547,7 @@ class Process:
     def _has_begun(self, job: Job, batch: Batch) -> None:
         if batch.batch_id in job.never_begun:
             job.never_begun.discard(batch.batch_id)
-            job.unsent -= 1
+            self.unsent -= 1
 
 
 class Producer:
@@ -499,25 +564,21 @@ class Producer:
         tracker.guards = world.guards
         self._tracker = tracker
         chunker = Chunker(body_start, max_bytes=world.max_bytes, max_rows=world.max_rows)
-        self._placer = job.placer = Placer(chunker, tracker)
-        self._due: list[Due] = []
+        self._placer = Placer(chunker, tracker)
+        self._view = process.lane.join(job.seq, tracker)
 
     @property
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    def begin(self, recovered: Recovered) -> Steps:
-        """Hold back what is in flight, and place what was held and is free now."""
+    def begin(self) -> Steps:
+        """Place what was held and is free now."""
         tracker = self._placer.tracker
-        for batch, _ in recovered.to_deliver:
-            tracker.seal(batch.batch_id, self._store.body(batch.batch_id).hashes)
-        for due in recovered.due:
-            tracker.seal(due.batch_id, self._store.body(due.batch_id).hashes)
-            heapq.heappush(self._due, due)
-        self._job.is_tracked = True
         held = [(name, *row) for name, rows in sorted(self._store.held[self._job.seq].items()) for row in rows]
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows([text for _, text, _ in held], lengths, [line for _, _, line in held], SALT))
+        if self._checkpoint.has_ended:
+            self._view.hold(self._placer.tracker.held_ids(), self._checkpoint.parameters)
         yield from self._place_freed(tracker.free())
 
     def read(self, mapper: RowMapper) -> Steps:
@@ -532,7 +593,7 @@ class Producer:
             self._check_abandoned()
             yield from self._release_what_is_due()
             yield from self._place_block(mapper, records)
-            while self._placer.tracker.is_full:
+            while self._view.is_full:
                 yield from self._seal()
                 yield from self._wait_for_release()
         self._checkpoint.has_ended = True
@@ -543,7 +604,6 @@ class Producer:
         while self._placer.tracker.held_rows:
             yield from self._wait_for_release()
             yield from self._seal()
-        self._job.is_read = True
 
     def _place_block(self, mapper: RowMapper, records: list[Record]) -> Steps:
         rest = records
@@ -581,8 +641,8 @@ class Producer:
         if not self._placer.open_rows and not even_if_empty:
             return
         if self._placer.open_rows:
-            yield Until(lambda: job.unsent < CONCURRENCY)
-            job.unsent += 1
+            yield Until(lambda: self._process.unsent < CONCURRENCY)
+            self._process.unsent += 1
         seal = self._placer.seal()
         batch = None
         if seal.content:
@@ -590,18 +650,23 @@ class Producer:
             yield SEAL
             batch = store.write(batch_id, number, seal.content)
         yield SEAL
-        if guards.held_in_seal:
-            store.seal(job.seq, self._checkpoint, batch, seal.held, seal.released)
-        else:
-            store.seal(job.seq, self._checkpoint, batch, {}, seal.released)
+        released = [batch_id for batch_id in seal.released if batch_id > 0]
+        over = self._view.closing(released)
+        written = released if guards.release_in_first_seal else over
+        store.seal(job.seq, self._checkpoint, batch, seal.held if guards.held_in_seal else {}, written, over)
+        if not guards.held_in_seal:
             yield SEAL
             store.change_held(job.seq, seal.held)
-        for batch_id in seal.released:
+        self._view.closed(released)
+        for batch_id in over:
             if batch_id not in self._process.lost:
                 yield REMOVAL
                 store.remove(batch_id)
         if batch and seal.content:
-            self._placer.tracker.seal(batch.batch_id, seal.content.hashes)
+            self._view.add(batch.batch_id, seal.content.hashes, self._checkpoint.parameters)
+        if self._checkpoint.has_ended:
+            self._view.hold(self._placer.tracker.held_ids(), self._checkpoint.parameters)
+        if batch:
             job.progress.sealed[batch.batch_id] = batch
             self._count_unplaced()
             self._process.deliver_new(job, batch)
@@ -611,22 +676,16 @@ class Producer:
 
     def _has_news(self) -> bool:
         """Whether waiting for a release has an end."""
-        is_due = bool(self._due) and self._due[0].release_at <= self._process.clock
-        return bool(self._job.settled) or is_due or self._job.progress.is_abandoned
+        return self._view.next_release_at <= self._process.clock or self._job.progress.is_abandoned
 
     def _release_what_is_due(self) -> Steps:
-        while self._job.settled:
-            settled = self._job.settled.pop(0)
-            if settled.state is not BatchState.SPLIT:
-                batch_id = settled.batch.batch_id
-                due = Due(settled.release_at, batch_id, settled.may_be_applied, settled.failed_ids)
-                heapq.heappush(self._due, due)
-        while self._due and self._due[0].release_at <= self._process.clock:
-            yield from self._release(heapq.heappop(self._due))
+        while due := self._view.take_due(self._process.clock):
+            yield from self._release(due)
 
     def _wait_for_release(self) -> Steps:
         assert self._placer.tracker.batches_in_flight, "rows are held and no batch is in flight"
-        yield Until(self._has_news)
+        was_full = self._view.is_full
+        yield Until(lambda: self._has_news() or self._view.is_full != was_full)
         self._check_abandoned()
         yield from self._release_what_is_due()
 
@@ -656,9 +715,17 @@ class Producer:
 
     def _note_what_was_read(self, batch_id: int, cannot_carry: set[bytes]) -> None:
         """Remember which later rows waited for this batch, and so carry what was in it."""
-        for profile_id in self._store.body(batch_id).rows:
-            line = 0 if profile_id in cannot_carry else self._checkpoint.position.line - 1
-            self._world.read_at_release[batch_id, profile_id] = self._job.seq, line
+        if batch_id < 0:
+            return
+        rows, noted = self._store.ever_sealed[batch_id].rows, self._world.read_at_release
+        # Of these ids a newer row is on its way, and should that never be sent, nothing is carried past it.
+        elsewhere = self._tracker.elsewhere(batch_id, list(rows))
+        for profile_id in rows:
+            key = batch_id, profile_id, self._job.seq
+            if profile_id in elsewhere:
+                noted.setdefault(key, 0)
+            else:
+                noted[key] = 0 if profile_id in cannot_carry else self._checkpoint.position.line - 1
 
     def _count_unplaced(self) -> None:
         progress = self._job.progress

@@ -7,6 +7,7 @@ from pipeline.core.refusals import (
     MAX_REFUSALS_IN_DOUBT,
     REFUSALS_BEFORE_DOUBT,
     Refusals,
+    Run,
 )
 
 WHOLE = 7
@@ -63,17 +64,20 @@ def test_what_is_proven_is_counted_all_the_same() -> None:
 
 
 def test_acceptances_of_earlier_runs_count_as_such() -> None:
-    refusals = Refusals()
-    refusals.has_accepted = True
+    refusals = Refusals(Run(has_accepted=True))
     for _ in range(MAX_REFUSALS_IN_DOUBT):
         refusals.note_refused(WHOLE, on_trial=True)
     assert (refusals.accepted, refusals.is_everything) == (0, False)
 
 
-def test_what_an_earlier_job_had_accepted_tells_nothing_of_the_rows_of_this_one() -> None:
-    refusals = refused(MAX_REFUSALS_IN_DOUBT, accepted_before=True, on_trial=True)
-    refusals.begin_job()
-    assert (refusals.accepted, refusals.is_in_doubt, refusals.has_accepted) == (0, False, True)
+def test_what_another_job_has_accepted_tells_nothing_of_the_rows_of_this_one() -> None:
+    run = Run()
+    refusals, other = Refusals(run), Refusals(run)
+    for _ in range(REFUSALS_BEFORE_DOUBT):
+        refusals.note_refused(WHOLE, on_trial=False)
+    other.note_accepted()
+    assert (refusals.accepted, refusals.is_in_doubt, refusals.has_accepted) == (0, True, True)
+    assert (other.accepted, other.is_in_doubt) == (1, False)
 
 
 def test_few_and_many_refusals_in_a_row() -> None:

@@ -305,7 +305,8 @@ class TestRequests:
     async def test_a_retry_waits_for_its_turn(self, tmp_path: Path) -> None:
         """What is loaded before it may overtake its rows: they are not sent again then."""
         async with dropping(tmp_path, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as drop:
-            config = drop.config()
+            # As long as the first batch is not released, the newer row is held.
+            config = drop.config(settle={"ambiguous_hold_s": 6.0})
             async with drop.serving(config=config) as process:
                 drop.put("lost.csv", "u1,OLD,1", signal_as="lost.csv.ready")
                 await until(lambda: len(drop.ends()) == 1)
@@ -329,7 +330,8 @@ class TestRequests:
         async with dropping(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as drop, drop.serving() as process:
             drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
             await until(lambda: drop.at.sandbox.calls["statuses"])
-            drop.put("b.csv", "b,gold,1", signal_as="b.csv.ready")
+            # It begins, and holds its row.
+            drop.put("b.csv", "a,silver,1", signal_as="b.csv.ready")
             await until(lambda: "b.csv" not in drop.left())
             told = await told_by(drop)
             (job,) = [each["job"] for each in told["jobs"] if "-b-" in each["job"]]

@@ -6,12 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from rich.console import Console
 
 from pipeline.core.model import Warnings
 from pipeline.core.progress import Progress
-from pipeline.edges.screen import LOG_EVERY_S, log_progress, print_report, show_progress
+from pipeline.edges.screen import LOG_EVERY_S, Bars, log_progress, print_report
 
 FOLDER = Path("state/jobs/20261123T021400Z-customers-3f2a")
 REPORT: dict[str, Any] = {
@@ -197,9 +199,31 @@ async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        await show_progress("customers.csv", progress, lambda: "Target is applying 1 batch", sleep)
+        await Bars().show("customers.csv", progress, lambda: "Target is applying 1 batch", sleep)
     said = capsys.readouterr()
     assert said.out == "", "stdout is for the report"
+
+
+async def test_several_jobs_are_shown_at_once_and_come_and_go() -> None:
+    """One terminal has one display; a second one would be an error."""
+    bars, turns = Bars(), dict.fromkeys("abc", 0)
+
+    async def show(name: str, until: int) -> None:
+        async def sleep(_: float) -> None:
+            await checkpoint()
+            turns[name] += 1
+            if turns[name] == until:
+                raise EnoughError
+
+        with pytest.raises(EnoughError):
+            await bars.show(name, Progress(), lambda: "reading", sleep)
+
+    async with anyio.create_task_group() as tasks:
+        for name, until in (("a", 2), ("b", 6)):
+            tasks.start_soon(show, name, until)
+    # All have gone: the display ended with them, and begins anew.
+    await show("c", 1)
+    assert turns == {"a": 2, "b": 6, "c": 1}
 
 
 async def test_progress_in_the_log() -> None:

@@ -1,7 +1,7 @@
 """Kills a load at random moments, starts it again each time, and checks what is in the sandbox at the end.
 
-`python -m tests.faults.kills --kills 200` or `make kill-test N=200`. An export with 30 % repeated ids goes in small
-batches; the sandbox lives on in this process, as Target would.
+`python -m tests.faults.kills --kills 200` or `make kill-test N=200`. Three exports with 30 % repeated ids, and half of
+them in common, go in small batches and overlap; the sandbox lives on in this process, as Target would.
 """
 
 import asyncio
@@ -13,19 +13,25 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from pipeline.sandbox import SandboxOptions, running
 from tests.faults.loading import (
+    Export,
     check_equation,
     check_folder,
     check_left_over,
-    last_report,
+    ledger_of,
     make_export,
+    merged_profiles,
     run_load,
     write_config,
 )
 
 #: How a load ends that was killed, or stopped tidily.
 _ENDED_BY = {signal.SIGKILL: -9, signal.SIGTERM: 75}
+#: Exports of a run; each has half of its ids in common with the one before.
+EXPORTS = 3
 
 
 async def kill_until_done(
@@ -36,45 +42,80 @@ async def kill_until_done(
     rejected: float = 0.0,
     number: signal.Signals = signal.SIGKILL,
     statuses_kept: int = 10,
+    exports: int = EXPORTS,
 ) -> dict[str, Any]:
-    """Load an export under so many kills; what happened. Raises `AssertionError` where the promise is broken.
+    """Load exports under so many kills; what happened. Raises `AssertionError` where the promise is broken.
 
     A load that is ended by SIGTERM must say so, and may be in time to end before it.
     """
     draw = random.Random(seed)
-    export = make_export(rows, seed, rejected=rejected)
+    each = rows // exports
+    made = [
+        make_export(each, 100 * seed + place, rejected=rejected, first_id=place * each // 2) for place in range(exports)
+    ]
     options = SandboxOptions(
         seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, statuses_kept=statuses_kept
     )
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-kill-") as folder:
-        path, config = Path(folder) / "export.csv", Path(folder) / "config.toml"
-        path.write_text(export.text)
+        config = Path(folder) / "config.toml"
+        paths = [Path(folder) / f"export{place}.csv" for place in range(exports)]
+        for path, export in zip(paths, made, strict=True):
+            path.write_text(export.text)
         async with running(options) as run:
             state = Path(folder) / "state"
             write_config(config, run.base_url, state, batch_rows=max(20, rows // 40))
-            killed = starts = 0
+            killed = starts = overlapping = 0
             code, out, err = _ENDED_BY[number], b"", b""
             # SIGTERM before the program has a say ends it as the system does.
             while code in (_ENDED_BY[number], -number):
                 starts += 1
                 after_s = draw.uniform(0.3, 2.0) if killed < kills else None
-                code, out, err = await run_load([path], config, kill_after_s=after_s, number=number)
+                # The last one is not sent again.
+                left = paths[_entered(state) :] or paths[-1:]
+                code, out, err = await run_load(left, config, kill_after_s=after_s, number=number)
                 killed += code in (_ENDED_BY[number], -number)
+                overlapping += _unfinished(state) > 1
                 if code == _ENDED_BY[signal.SIGTERM]:
-                    check_equation(last_report(out))
+                    for line in out.splitlines():
+                        check_equation(orjson.loads(line))
             assert code == 0, (code, out.decode(), err.decode())
-            report = last_report(out)
-            check_equation(report)
-            check_folder(state, report, export)
+            counts = check_jobs(state, made)
             check_left_over(state)
-            counts = report["rows"]
-            assert counts["read"] == rows
-            assert counts["rejected"] == len(export.rejects)
-            assert counts["confirmed"] + counts["superseded"] + counts["empty"] + counts["rejected"] == rows
             run.sandbox.apply_all()
-            assert run.sandbox.profiles() == export.profiles
+            assert run.sandbox.profiles() == merged_profiles(made)
             assert run.sandbox.mistakes == [], run.sandbox.mistakes
-            return {"kills": killed, "starts": starts, "batches": len(report["batches"]), "rows": rows}
+            return {"kills": killed, "starts": starts, "overlapping": overlapping, "batches": counts, "rows": rows}
+
+
+def _entered(state: Path) -> int:
+    """How many exports have a job already: the next run goes on with those by itself."""
+    if not (state / "ledger.db").exists():
+        return 0
+    with ledger_of(state) as ledger:
+        return len(ledger.jobs())
+
+
+def _unfinished(state: Path) -> int:
+    """How many jobs have begun and not ended."""
+    if not _entered(state):
+        return 0
+    with ledger_of(state) as ledger:
+        return sum(job.has_begun for job in ledger.jobs(unfinished_only=True))
+
+
+def check_jobs(state: Path, made: list[Export]) -> int:
+    """Each export has one job, in their order, and all of its rows are in it; how many batches."""
+    with ledger_of(state) as ledger:
+        reports = [job.report or {} for job in ledger.jobs()]
+    assert len(reports) == len(made)
+    for report, export in zip(reports, made, strict=True):
+        check_equation(report)
+        check_folder(state, report, export)
+        counts = report["rows"]
+        assert counts["read"] == export.rows
+        assert counts["rejected"] == len(export.rejects)
+        assert counts["confirmed"] + counts["superseded"] + counts["empty"] + counts["rejected"] == export.rows
+    return sum(len(report["batches"]) for report in reports)
 
 
 def main() -> None:

@@ -30,18 +30,20 @@ class Export:
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
     rejects: list[tuple[int, str]] = field(default_factory=list)
     rows: int = 0
+    seed: int = 0
 
 
-def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0) -> Export:
+def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0, first_id: int = 0) -> Export:
     """An export of so many rows: some of ids seen before, some to be rejected, some cells empty.
 
-    Every value is unique.
+    Every value is unique. Ids are numbered from `first_id` on.
     """
     draw = random.Random(seed)
-    export = Export("", rows=rows)
+    export = Export("", rows=rows, seed=seed)
     lines = [",".join(("id", *COLUMNS))]
     for number in range(rows):
-        profile_id = f"u{draw.randrange(number) if number and draw.random() < repeated else number}"
+        seen = number and draw.random() < repeated
+        profile_id = f"u{first_id + (draw.randrange(number) if seen else number)}"
         cells = {name: f"{name}{seed}-{number}" if draw.random() < 0.7 else "" for name in COLUMNS}
         if draw.random() < rejected:
             profile_id, rest, reason = draw.choice(
@@ -56,6 +58,15 @@ def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float 
             export.profiles.setdefault(profile_id, {}).update(present)
     export.text = "\n".join(lines) + "\n"
     return export
+
+
+def merged_profiles(exports: Iterable[Export]) -> dict[str, dict[str, str]]:
+    """What several exports come to that are loaded in this order."""
+    profiles: dict[str, dict[str, str]] = {}
+    for export in exports:
+        for profile_id, attributes in export.profiles.items():
+            profiles.setdefault(profile_id, {}).update(attributes)
+    return profiles
 
 
 def write_config(
