@@ -213,11 +213,11 @@ class TestStopping:
             assert again.ends == [("a.csv", "done", 0), ("b.csv", "done", 0)]
             again.check(profiles_after("u1,silver,1", "u2,tin,"))
 
-    async def test_a_post_of_another_job_gets_its_grace(self, tmp_path: Path) -> None:
-        faults = FaultPlan(posts={2: Fault.SLOW}, slow_bytes_s=30.0)
+    async def test_a_post_of_another_job_gets_its_grace_and_no_other_begins(self, tmp_path: Path) -> None:
+        faults = FaultPlan(posts={2: Fault.SLOW, 3: Fault.SLOW}, slow_bytes_s=30.0)
         async with bench(tmp_path, faults=faults, **SLOW) as at:
-            loading = Loading(at)
-            exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2")]
+            loading = Loading(at, upload={"concurrency": 1}, batch={"max_rows": 1})
+            exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2", "u3,tin,3")]
 
             def stop(job: Job) -> None:
                 if job.export.stem == "a" and any(other.progress.posting for other in loading.jobs[1:]):
@@ -227,8 +227,9 @@ class TestStopping:
                 pass
             assert [report["exit_code"] for report in loading.reports] == [ExitCode.UNFINISHED] * 2
             async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
-                lasts = [record.latest for record in state.ledger.batches()]
-            assert [type(last) for last in lasts] == [Taken, Taken]
+                first, second, *rest = state.ledger.batches()
+            assert [type(record.latest) for record in (first, second)] == [Taken, Taken]
+            assert [record.facts for record in rest] == [()]
 
     async def test_pause_stops_the_posts_of_all_and_resume_lets_them_go(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:
