@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.claims import Drop, check_claim, complete_claims, enter, next_job
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.tracker import HeldRow
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import look
 from pipeline.edges.exports import Identity
@@ -226,3 +227,36 @@ async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> 
         await complete_claims(state, [Processing(drop)])
         record = await next_job(state)
         assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")
+
+
+async def test_jobs_go_on_in_the_order_in_which_they_began(drop: Path) -> None:
+    """Which may be neither that of their signals nor that of their numbers."""
+    async with state_of(drop) as state:
+        jobs = []
+        for name in "abc":
+            put(drop, f"{name}.csv")
+            (drop / f"{name}.ready").write_text("")
+            jobs += await claim(drop, state)
+        for turn, job in ((1, jobs[2]), (2, jobs[0])):
+            begun = job.checkpoint
+            begun.digest_bytes, begun.turn = 5, turn
+            await state.call(state.ledger.seal, job, begun, None, held={}, released=[], overtaken={})
+        running: list[int] = []
+        while record := await next_job(state, running):
+            running.append(record.seq)
+        assert running == [jobs[2].seq, jobs[0].seq, jobs[1].seq]
+
+
+async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> None:
+    """It is behind a job that still runs, and what is older must not come behind it."""
+    async with state_of(drop) as state:
+        jobs = []
+        for name, number in (("new", 2), ("old", 1)):
+            put(drop, f"{name}.csv")
+            (drop / f"{name}.ready").write_text(f"sequence={number}")
+            jobs += await claim(drop, state)
+        await check_claim(jobs[1], state)
+        held = {b"u1": [HeldRow(b"u1,gold,1\n", 2, 0)]}
+        await state.call(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
+        with pytest.raises(InputError, match="older than what was loaded"):
+            await check_claim(jobs[1], state)

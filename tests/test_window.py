@@ -209,6 +209,25 @@ class TestLooks:
         gate.note_complete(0, "status 0")
         assert memory.take_look(NOW) is None
 
+    async def test_the_end_of_one_job_calls_off_its_own_looks_only(self) -> None:
+        gate, _, window = await gate_with_a_look()
+        one, other = gate.for_job(), gate.for_job()
+        one.stop_looking()
+        assert await one.look_again(answering(Complete()), now) is None
+        assert await other.look_again(answering(Complete()), now) == Learned(20)
+        assert window.size == 20
+
+    async def test_the_jobs_of_a_gate_wait_at_one_door(self) -> None:
+        gate = WindowGate(StatusWindow(1))
+        one, other = gate.for_job(), gate.for_job()
+        number = await one.begin_post()
+        beginning = asyncio.create_task(other.begin_post())
+        await settle_down()
+        assert not beginning.done()
+        one.forget(number)
+        await settle_down()
+        assert (beginning.done(), beginning.result()) == (True, number + 1)
+
     async def test_it_is_called_off_where_nothing_comes_after_it(self) -> None:
         gate, memory, _ = await gate_with_a_look()
         looking = asyncio.create_task(gate.look_again(never, now))

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.lifecycle import Taken
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.mailbox import Request
@@ -214,6 +215,24 @@ class TestStopping:
                 await again.apply_until(lambda: len(again.reports) == 2)
             assert again.ends == [("a.csv", "done", 0), ("b.csv", "done", 0)]
             again.check(profiles_after("u1,silver,1", "u2,tin,"))
+
+    async def test_a_post_of_another_job_gets_its_grace_and_no_other_begins(self, tmp_path: Path) -> None:
+        faults = FaultPlan(posts={2: Fault.SLOW, 3: Fault.SLOW}, slow_bytes_s=30.0)
+        async with bench(tmp_path, faults=faults, **SLOW) as at:
+            loading = Loading(at, upload={"concurrency": 1}, batch={"max_rows": 1})
+            exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2", "u3,tin,3")]
+
+            def stop(job: Job) -> None:
+                if job.export.stem == "a" and any(other.progress.posting for other in loading.jobs[1:]):
+                    raise FatalError("this is why", exit_code=ExitCode.UNFINISHED)
+
+            async with loading.beside(*exports, watch=stop):
+                pass
+            assert [report["exit_code"] for report in loading.reports] == [ExitCode.UNFINISHED] * 2
+            async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+                first, second, *rest = state.ledger.batches()
+            assert [type(record.latest) for record in (first, second)] == [Taken, Taken]
+            assert [record.facts for record in rest] == [()]
 
     async def test_pause_stops_the_posts_of_all_and_resume_lets_them_go(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:

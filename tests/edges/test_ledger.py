@@ -201,6 +201,21 @@ def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> 
         assert open_ids(ledger) == [1]
 
 
+def test_a_batch_released_for_one_job_stays_open_as_long_as_another_awaits_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        seal(ledger, job, batch_of(1))
+        ledger.seal(job, Checkpoint(), None, held={}, released=[1], overtaken={}, awaited=[1])
+        assert (open_ids(ledger), facts_of(ledger, 1)) == ([1], (Released(),))
+        (record,) = ledger.batches()
+        assert record.is_open
+        ledger.seal(other, Checkpoint(), None, held={}, released=[1], overtaken={})
+        # It is released once.
+        assert (open_ids(ledger), facts_of(ledger, 1)) == ([], (Released(),))
+        record = ledger.batch(1) or record
+        assert not record.is_open
+
+
 def test_an_abandoned_job_stays_so(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of("j1"))
