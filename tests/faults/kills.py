@@ -10,11 +10,13 @@ import signal
 import tempfile
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pipeline.core.errors import FatalError
 from pipeline.sandbox import SandboxOptions, running
 from tests.faults.loading import (
     Export,
@@ -91,8 +93,10 @@ def _entered(state: Path) -> int:
     """How many exports have a job already: the next run goes on with those by itself."""
     if not (state / "ledger.db").exists():
         return 0
-    with ledger_of(state) as ledger:
+    # It may have been killed before the ledger was made: if it is damaged, the next run says so.
+    with suppress(FatalError), ledger_of(state) as ledger:
         return len(ledger.jobs())
+    return 0
 
 
 def _unfinished(state: Path) -> int:
