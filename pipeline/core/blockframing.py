@@ -18,7 +18,6 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.core.framing import (
     MAX_RECORD_BYTES,
@@ -29,9 +28,7 @@ from pipeline.core.framing import (
     Record,
     start_of_line,
 )
-from pipeline.core.model import Flags, Offsets
-
-Octets = npt.NDArray[np.uint8]
+from pipeline.core.model import Flags, Octets, Offsets
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
 
@@ -146,10 +143,13 @@ class BlockFramer:
     def _frame(self) -> Framed:
         buffer = self._buffer
         octets = np.frombuffer(buffer, dtype=np.uint8)
-        line_ends = np.flatnonzero(octets == _LINE_FEED) + 1
+        places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
+        is_quote = octets[places] == _QUOTE
+        line_ends = places[~is_quote] + 1
         others: list[Record | BrokenLine] = []
-        if b'"' in buffer:
-            last_lines, is_other = self._cut(octets, line_ends, others)
+        if len(line_ends) < len(places):
+            before = np.cumsum(is_quote)[~is_quote]
+            last_lines, is_other = self._cut(octets, places[is_quote], before, line_ends, others)
         else:
             last_lines, is_other = np.arange(len(line_ends)), np.zeros(len(line_ends), dtype=np.bool_)
         if not len(last_lines):
@@ -165,11 +165,19 @@ class BlockFramer:
         self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
         return Framed(data, ends, lines[~dropped], others)
 
-    def _cut(self, octets: Octets, line_ends: Offsets, others: list[Record | BrokenLine]) -> tuple[Offsets, Flags]:
-        """The last line of each record, by index, and whether it was framed by the letter, into `others`."""
-        quotes = np.flatnonzero(octets == _QUOTE)
+    def _cut(
+        self,
+        octets: Octets,
+        quotes: Offsets,
+        before: Offsets,
+        line_ends: Offsets,
+        others: list[Record | BrokenLine],
+    ) -> tuple[Offsets, Flags]:
+        """The last line of each record, by index, and whether it was framed by the letter, into `others`.
+
+        `before` are how many of the quotes stand before each line feed.
+        """
         may_open, may_close = _neighbours(octets, quotes, self._delimiter[0])
-        before = _count_before(line_ends, quotes)
         if not (may_open[0::2].all() and may_close[1::2].all()):
             return self._cut_around(_Misplaced(may_open, may_close), before, line_ends, others)
         last_lines = np.flatnonzero(before & 1 == 0)
@@ -178,7 +186,7 @@ class BlockFramer:
     def _cut_around(
         self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
     ) -> tuple[Offsets, Flags]:
-        """The same where quotes are out of place; `before` are how many quotes stand before each line feed."""
+        """The same where quotes are out of place."""
         framer = Framer(self._delimiter, max_record_bytes=self._max_record_bytes)
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
         # Of the run of regular records: the index of its first line and of the first quote that is not before it.
@@ -201,14 +209,6 @@ class BlockFramer:
             is_last[line:] = (before[line:] - quote) & 1 == 0
         last_lines = np.flatnonzero(is_last)
         return last_lines, is_other[last_lines]
-
-
-def _count_before(line_ends: Offsets, quotes: Offsets) -> Offsets:
-    """How many quotes stand before each line end; shape as `line_ends`."""
-    if len(quotes) > len(line_ends):
-        return np.searchsorted(quotes, line_ends)
-    lines = np.searchsorted(line_ends, quotes, side="right")
-    return np.cumsum(np.bincount(lines, minlength=len(line_ends))[: len(line_ends)])
 
 
 def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:

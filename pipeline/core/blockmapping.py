@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.core.blockframing import Framed, steps, without
-from pipeline.core.encoding import STAND_INS, encode_table
+from pipeline.core.encoding import STAND_INS, encode_table, escaped_places
 from pipeline.core.hashing import hash_ids
 from pipeline.core.mapping import (
     MAX_ATTRIBUTES_BYTES,
@@ -27,11 +26,11 @@ from pipeline.core.mapping import (
     RowMapper,
     is_utf8,
 )
-from pipeline.core.model import Flags, Offsets, Rows, Warnings
+from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
 
-Octets = npt.NDArray[np.uint8]
-
-_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
+_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE, _PLUS, _SLASH = b'\n\r,"+/'
+#: The stand-ins for a comma and for line breaks are above all others.
+_FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
 #: Encoding makes of one byte at most so many.
 _MAX_GROWTH = 3
@@ -41,19 +40,57 @@ _ROWS_PER_PIECE = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """n rows of k cells; cell j of row i ends before `separators[i, j]`, a comma or, behind the last, a line feed."""
+    """n rows of k cells. `separators` (n * k,) are where cells end: at a comma or, the last of a row, a line feed.
+
+    `sizes` (n,) are those of the rows, with their line feeds, and `ends` (n,) where each row ends, behind it.
+    """
 
     text: bytes
+    columns: int
     separators: Offsets
+    ends: Offsets
+    sizes: Offsets
+
+    @classmethod
+    def of(cls, text: bytes, columns: int, separators: Offsets) -> "_Table":
+        ends = separators[columns - 1 :: columns] + 1
+        return cls(text, columns, separators, ends, steps(ends))
 
     @property
     def octets(self) -> Octets:
         return np.frombuffer(self.text, dtype=np.uint8)
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Escaped:
+    """The m bytes of a table that are to be escaped: where each is, which, in which row, and whether in its id.
+
+    All arrays have shape (m,).
+    """
+
+    places: Offsets
+    octets: Octets
+    rows: Offsets
+    is_in_id: Flags
+
+    @classmethod
+    def of(cls, table: _Table) -> "_Escaped":
+        places = escaped_places(table.text)
+        rows = np.searchsorted(table.ends, places, side="right")
+        id_ends = table.separators[:: table.columns]
+        return cls(places, table.octets[places], rows, places < id_ends[rows])
+
     @property
-    def ends(self) -> Offsets:
-        """Where each row ends, behind its line feed; shape (n,)."""
-        return self.separators[:, -1] + 1
+    def spoils_id(self) -> Flags:
+        """Which of them Target takes for something else in an id."""
+        spoils: Flags = self.is_in_id & ((self.octets == _PLUS) | (self.octets == _SLASH))
+        return spoils
+
+    @property
+    def is_delimiter(self) -> Flags:
+        """Which of them are a comma or a line break."""
+        is_delimiter: Flags = (self.octets >= _FIRST_DELIMITER) | (self.octets == _CARRIAGE_RETURN)
+        return is_delimiter
 
 
 class BlockMapper:
@@ -81,32 +118,28 @@ class BlockMapper:
         if is_ragged.any():
             framed = framed.set_aside(is_ragged, self._delimiter)
             text, separators = self._separate(framed)
-        table = self._pick(_Table(text, separators.reshape(-1, columns)))
+        table = self._pick(_Table.of(text, columns, separators))
         return self._map_table(table, framed)
 
     def _map_table(self, table: _Table, framed: Framed) -> Mapped:
         """Of a table with the same rows as the regular records."""
         warnings = Warnings()
-        flat = table.separators.ravel()
-        widths = steps(flat + 1) - 1
-        id_lengths = widths[:: table.separators.shape[1]]
-        sizes = steps(table.ends)
+        sizes = table.sizes
+        id_lengths = table.separators[:: table.columns] - (table.ends - sizes)
+        escaped = _Escaped.of(table)
         is_odd = (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes > self._safe_bytes)
-        is_odd |= _has_bad_id(table)
-        delimiters = _delimiters(table)
+        is_odd[escaped.rows[escaped.spoils_id]] = True
+        is_delimiter = escaped.is_delimiter
         if self._exact.on_delimiter != "encode":
-            is_odd[np.searchsorted(table.ends, delimiters, side="right")] = True
+            is_odd[escaped.rows[is_delimiter]] = True
         # All separators but those of the id stand side by side.
-        is_empty = (sizes == id_lengths + table.separators.shape[1]) & ~is_odd
+        is_empty = (sizes == id_lengths + table.columns) & ~is_odd
         keep = ~(is_odd | is_empty)
-        if len(delimiters):
-            cells = np.unique(np.searchsorted(flat, delimiters))
-            warnings.value_with_delimiter = int(np.count_nonzero(keep[cells // table.separators.shape[1]]))
-        self._count_blank(widths, keep, warnings)
+        warnings.value_with_delimiter = _count_cells(table, escaped.places[is_delimiter], keep)
+        self._count_blank(table, keep, warnings)
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
-            warnings.value_over_256_characters = _count_long(table, widths, keep)
-        text, _ = without(table.text, table.ends, ~keep)
-        rows = self._encode(text, id_lengths[keep], framed.lines[keep])
+            warnings.value_over_256_characters = _count_long(table, keep)
+        rows = self._encode(table, escaped, id_lengths, keep, framed.lines)
         others = framed.set_aside(is_odd, self._delimiter).others
         fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
         if not others:
@@ -114,11 +147,11 @@ class BlockMapper:
         self.exact_records += len(others)
         return _merge(fast, self._exact.map(others))
 
-    def _count_blank(self, widths: Offsets, keep: Flags, warnings: Warnings) -> None:
-        columns = 1 + len(self._plan.parameters)
-        blank = np.flatnonzero(widths == 0)
-        blank = blank[keep[blank // columns]]
-        counts = np.bincount(blank % columns, minlength=columns)[1:].tolist()
+    def _count_blank(self, table: _Table, keep: Flags, warnings: Warnings) -> None:
+        # The first cell of a table is an id.
+        blank = 1 + np.flatnonzero(table.separators[1:] - table.separators[:-1] == 1)
+        blank = blank[keep[blank // table.columns]]
+        counts = np.bincount(blank % table.columns, minlength=table.columns)[1:].tolist()
         for parameter, count in zip(self._plan.parameters, counts, strict=True):
             if count:
                 warnings.empty_cells[parameter] = count
@@ -140,31 +173,34 @@ class BlockMapper:
 
     def _pick(self, table: _Table) -> _Table:
         """The table with the id first, and only the columns that are sent."""
-        if self._picked is None or not len(table.separators):
+        if self._picked is None:
             return table
-        flat = table.separators.ravel()
-        shape = table.separators.shape
-        starts = np.concatenate([[0], flat[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
-        sizes = steps(flat + 1).reshape(shape)[:, self._picked].ravel()
+        columns = len(self._picked)
+        if not len(table.separators):
+            return _Table.of(b"", columns, table.separators)
+        shape = (-1, table.columns)
+        starts = np.concatenate([[0], table.separators[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
+        sizes = steps(table.separators + 1).reshape(shape)[:, self._picked].ravel()
         ends = np.cumsum(sizes)
         places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
         octets = table.octets[places]
-        separators = (ends - 1).reshape(-1, len(self._picked))
-        octets[separators[:, :-1]] = _COMMA
-        octets[separators[:, -1]] = _LINE_FEED
-        return _Table(octets.tobytes(), separators)
+        separators = ends - 1
+        octets[separators] = _COMMA
+        octets[separators[columns - 1 :: columns]] = _LINE_FEED
+        return _Table.of(octets.tobytes(), columns, separators)
 
-    def _encode(self, text: bytes, id_lengths: Offsets, lines: Offsets) -> Rows:
-        """The rows of a table; `id_lengths` (n,) are those before encoding."""
-        body = encode_table(text)
-        octets = np.frombuffer(body, dtype=np.uint8)
-        ends = np.flatnonzero(octets == _LINE_FEED) + 1
-        starts = np.concatenate([[0], ends[:-1]])[: len(ends)]
-        # An id that grew ends later than here, and has no comma in it.
-        if not (octets[starts + id_lengths] == _COMMA).all():
-            commas = np.flatnonzero(octets == _COMMA)
-            id_lengths = commas[:: len(self._plan.parameters)] - starts
-        return Rows(body, ends, id_lengths, lines, hash_ids(body, starts, id_lengths, self._exact.salt))
+    def _encode(self, table: _Table, escaped: _Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
+        """The rows to keep of a table; `id_lengths` (n,) are those before encoding."""
+        text, _ = without(table.text, table.ends, ~keep)
+        body = encode_table(text, escaped.octets)
+        # Each byte that is escaped becomes three.
+        sizes = (table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep)))[keep]
+        in_ids = escaped.rows[escaped.is_in_id]
+        if len(in_ids):
+            id_lengths = id_lengths + 2 * np.bincount(in_ids, minlength=len(keep))
+        id_lengths = id_lengths[keep]
+        ends = np.cumsum(sizes)
+        return Rows(body, ends, id_lengths, lines[keep], hash_ids(body, ends - sizes, id_lengths, self._exact.salt))
 
 
 def _is_no_text(framed: Framed) -> Flags:
@@ -210,30 +246,20 @@ def _protect(data: bytes, delimiter: int) -> bytes:
     return octets.tobytes()
 
 
-def _has_bad_id(table: _Table) -> Flags:
-    """Which rows have a character in their id that Target takes for something else; shape (n,)."""
-    is_bad = np.zeros(len(table.separators), dtype=np.bool_)
-    for byte in b"+/":
-        if byte in table.text:
-            places = np.flatnonzero(table.octets == byte)
-            rows = np.searchsorted(table.ends, places, side="right")
-            is_bad[rows[places < table.separators[rows, 0]]] = True
-    return is_bad
+def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:
+    """In how many cells of the rows to keep these places are, which are in rising order."""
+    cells = np.searchsorted(table.separators, places)
+    is_kept = keep[cells // table.columns]
+    is_kept[1:] &= cells[1:] != cells[:-1]
+    return int(np.count_nonzero(is_kept))
 
 
-def _delimiters(table: _Table) -> Offsets:
-    """Where in values there is a comma or a line break, shape (n,)."""
-    is_delimiter = table.octets >= min(STAND_INS[byte] for byte in b",\r\n")
-    if _CARRIAGE_RETURN in table.text:
-        is_delimiter |= table.octets == _CARRIAGE_RETURN
-    return np.flatnonzero(is_delimiter)
-
-
-def _count_long(table: _Table, widths: Offsets, keep: Flags) -> int:
+def _count_long(table: _Table, keep: Flags) -> int:
     """How many values of the rows to keep have too many characters."""
+    widths = steps(table.separators + 1) - 1
     long = np.flatnonzero(widths > SAFE_VALUE_CHARACTERS)
-    long = long[keep[long // table.separators.shape[1]]]
-    ends = table.separators.ravel()[long]
+    long = long[keep[long // table.columns]]
+    ends = table.separators[long]
     # Each character has one byte that does not go on with one, and so have the stand-ins.
     is_first = table.octets & 0xC0 != 0x80
     counts = [int(np.count_nonzero(is_first[end - width : end])) for end, width in zip(ends, widths[long], strict=True)]

@@ -12,6 +12,8 @@ from itertools import zip_longest
 
 import numpy as np
 
+from pipeline.core.model import Octets, Offsets
+
 #: Bytes sent as they are.
 KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
 
@@ -27,7 +29,9 @@ _ESCAPES = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
 _ESCAPES_IN_TABLE = [_ESCAPES[_STOOD_FOR.get(byte, bytes([byte]))] for byte in range(256)]
 #: The first, second and third byte of each escape, shape (3, 256).
 _ESCAPE_OCTETS = np.frombuffer(b"".join(_ESCAPES_IN_TABLE), dtype=np.uint8).reshape(256, 3).T.copy()
-_IS_ESCAPED = bytes(byte not in KEPT + b",\n" for byte in range(256))
+_IS_ESCAPED = np.array([byte not in KEPT + b",\n" for byte in range(256)])
+_LINE_FEED, _PERCENT, _PLUS, _SLASH = b"\n%+/"
+_FIRST_OF_RANGE, _LAST_OF_RANGE, _FIRST_LETTER, _LAST_LETTER, _LOWER_CASE = np.frombuffer(b"(9az ", dtype=np.uint8)
 #: With more bytes to escape than one in so many, all are escaped at once; measured.
 _BYTES_PER_ESCAPE = 12
 
@@ -46,27 +50,46 @@ def encode_joined(values: bytes) -> bytes:
     return _NOT_KEPT_NOR_COMMA.sub(_escape, values)
 
 
-def encode_table(text: bytes) -> bytes:
-    """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values."""
-    left = text.translate(None, KEPT + b",\n")
-    if len(left) * _BYTES_PER_ESCAPE > len(text):
+def escaped_places(text: bytes) -> Offsets:
+    """Where in rows of values separated by commas and line feeds stands what `encode_table` escapes; shape (n,)."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    # All kept bytes but three that are rare are letters or lie from `(` to `9`. What is left is looked at one by one.
+    is_other = octets - _FIRST_OF_RANGE > _LAST_OF_RANGE - _FIRST_OF_RANGE
+    is_other &= (octets | _LOWER_CASE) - _FIRST_LETTER > _LAST_LETTER - _FIRST_LETTER
+    is_other &= octets != _LINE_FEED
+    is_other |= octets == _PLUS
+    is_other |= octets == _SLASH
+    places = np.flatnonzero(is_other)
+    escaped: Offsets = places[_IS_ESCAPED[octets[places]]]
+    return escaped
+
+
+def encode_table(text: bytes, escaped: Octets) -> bytes:
+    """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values.
+
+    `escaped` are all bytes in it that are to be escaped, shape (n,), and possibly some more.
+    """
+    if len(escaped) * _BYTES_PER_ESCAPE > len(text):
         return _encode_bytewise(text)
-    if b"%" in left:
-        text, left = text.replace(b"%", b"%25"), left.replace(b"%", b"")
-    while left:
-        byte = left[:1]
-        text, left = text.replace(byte, _ESCAPES_IN_TABLE[left[0]]), left.replace(byte, b"")
+    occurring = np.flatnonzero(np.bincount(escaped, minlength=256)).tolist()
+    if _PERCENT in occurring:
+        text = text.replace(b"%", b"%25")
+        occurring.remove(_PERCENT)
+    for byte in occurring:
+        text = text.replace(bytes([byte]), _ESCAPES_IN_TABLE[byte])
     return text
 
 
 def _encode_bytewise(text: bytes) -> bytes:
     """What `encode_table` says, at a cost that hardly hangs on how much there is to encode."""
-    is_escaped = np.frombuffer(text.translate(_IS_ESCAPED), dtype=np.bool_)
     octets = np.frombuffer(text, dtype=np.uint8)
-    encoded = np.repeat(octets, np.where(is_escaped, 3, 1))
-    places = np.flatnonzero(is_escaped)
+    places = escaped_places(text)
     escaped = octets[places]
     places += 2 * np.arange(len(places))
+    encoded = np.empty(len(text) + 2 * len(places), dtype=np.uint8)
+    is_one_byte = np.ones(len(encoded), dtype=np.bool_)
+    is_one_byte[places + 1] = is_one_byte[places + 2] = False
+    encoded[is_one_byte] = octets
     for offset in range(3):
         encoded[places + offset] = _ESCAPE_OCTETS[offset][escaped]
     return encoded.tobytes()

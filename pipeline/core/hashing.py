@@ -30,15 +30,20 @@ def hash_ids(body: bytes, starts: Offsets, lengths: Offsets, salt: int) -> Hashe
 
     The same id and salt give the same hash wherever the id stands.
     """
+    if not len(lengths):
+        return np.zeros(0, dtype=np.uint64)
     # Every byte position of the body seen as the start of an 8-byte word; the padding covers the last id.
     padded = body + bytes(_WORD_BYTES)
     words = np.ndarray(shape=(len(body) + 1,), dtype="<u8", buffer=padded, strides=(1,))
-    hashes = _mix(lengths.astype(np.uint64) * _GOLDEN ^ np.uint64(salt))
-    hashes = _mix(hashes ^ (words[starts] & _LAST_WORD[np.minimum(lengths, _WORD_BYTES)]))
-    offset = _WORD_BYTES
-    while len(rows := np.flatnonzero(lengths > offset)):
-        word = words[starts[rows] + offset] & _LAST_WORD[np.minimum(lengths[rows] - offset, _WORD_BYTES)]
-        hashes[rows] = _mix(hashes[rows] ^ word)
-        offset += _WORD_BYTES
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    # Lengths are few: each is mixed once.
+    hashes = _mix(np.arange(longest + 1, dtype=np.uint64) * _GOLDEN ^ np.uint64(salt))[lengths]
+    for offset in range(0, max(longest, 1), _WORD_BYTES):
+        if offset + _WORD_BYTES <= shortest:
+            hashes = _mix(hashes ^ words[starts + offset])
+        else:
+            rows = np.flatnonzero(lengths > offset) if offset else slice(None)
+            word = words[starts[rows] + offset] & _LAST_WORD[np.minimum(lengths[rows] - offset, _WORD_BYTES)]
+            hashes[rows] = _mix(hashes[rows] ^ word)
     hashes[hashes == 0] = _GOLDEN
     return hashes

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import FatalError
 
+Octets = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 #: Where rows begin in a body, which is smaller than 4 GB.
