@@ -99,8 +99,10 @@ class Chunker:
 
     def _fitting(self, rows: Rows, first: int, is_new: Flags) -> int:
         """How many rows from row `first` on there is room for; those that are not new take none."""
-        sizes = np.diff(rows.ends[first:], prepend=rows.ends[first - 1] if first else 0) * is_new
         room_bytes, room_rows = self._max_bytes - self.size_bytes, self._max_rows - self.rows
+        if len(rows.body) <= room_bytes and len(is_new) <= room_rows:
+            return len(is_new)
+        sizes = (rows.ends - rows.starts)[first:] * is_new
         if sizes.sum() <= room_bytes and np.count_nonzero(is_new) <= room_rows:
             return len(is_new)
         return int(((np.cumsum(sizes) > room_bytes) | (np.cumsum(is_new) > room_rows)).argmax())
@@ -113,27 +115,23 @@ class Chunker:
         appended = self._ends[self.rows : last + 1]
         np.cumsum(ends - starts, out=appended[1:])
         appended[1:] += appended[0]
-        self._write(rows.body, taken, starts, ends)
+        self._write(rows.body, taken, starts, ends, int(appended[0]), int(appended[-1]))
         self._lines[self.rows : last] = rows.lines[taken]
         self._hashes[self.rows : last] = rows.hashes[taken]
         self._table.insert(rows.hashes[taken], np.arange(self.rows, last, dtype=np.int32), slots)
         self.rows = last
         self.size_bytes += int(appended[-1] - appended[0])
 
-    def _write(self, text: bytes, taken: Offsets, starts: Offsets, ends: Offsets) -> None:
-        """Write rows of a text behind the body, those that stand side by side in one go."""
-        written = int(self._ends[self.rows])
-        needed = written + int((ends - starts).sum())
-        if needed > len(self._body):
+    def _write(self, text: bytes, taken: Offsets, starts: Offsets, ends: Offsets, first: int, last: int) -> None:
+        """Write rows of a text to `body[first:last]`, the end of it; those that stand side by side in one go."""
+        if last > len(self._body):
             # Merged rows have made room for more than was thought.
-            body = np.empty(needed + needed // 4, dtype=np.uint8)
-            body[:written] = self._body[:written]
+            body = np.empty(last + last // 4, dtype=np.uint8)
+            body[:first] = self._body[:first]
             self._body = body
-        gaps = np.flatnonzero(np.diff(taken) != 1)
-        source, body_bytes = memoryview(text), self._body.data
-        for start, end in zip(starts[[0, *(gaps + 1)]].tolist(), ends[[*gaps, -1]].tolist(), strict=True):
-            body_bytes[written : written + end - start] = source[start:end]
-            written += end - start
+        gaps = np.flatnonzero(taken[1:] - taken[:-1] != 1)
+        runs = zip([int(starts[0]), *starts[gaps + 1].tolist()], [*ends[gaps].tolist(), int(ends[-1])], strict=True)
+        self._body.data[first:last] = b"".join([text[start:end] for start, end in runs])
 
     def _merge(self, rows: Rows, again: Offsets) -> tuple[int, list[int], bool]:
         """Merge rows into those of the batch with the same hash, in this order.
@@ -201,9 +199,10 @@ class Chunker:
 
 def _is_first(hashes: Hashes) -> Flags:
     """Whether each hash occurs for the first time in the array."""
+    is_first = np.ones(len(hashes), dtype=np.bool_)
     ordered = np.sort(hashes)
-    if (ordered[1:] != ordered[:-1]).all():
-        return np.ones(len(hashes), dtype=np.bool_)
-    is_first = np.zeros(len(hashes), dtype=np.bool_)
-    is_first[np.unique(hashes, return_index=True)[1]] = True
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        is_first[order[1:][ordered[1:] == ordered[:-1]]] = False
     return is_first
