@@ -37,8 +37,9 @@ log = structlog.get_logger()
 
 #: How often a producer that waits looks whether its job was abandoned (seconds).
 _LOOK_AROUND_S = 1.0
-#: So much of the next batch is placed while a seal is written down: the memory of both is not needed at once.
-_AHEAD = 0.1
+#: So much of the next batch is placed while a seal is written down. Written is faster than placed, and what is written
+#: needs no memory any more; but a disk may be slow.
+_AHEAD = 0.5
 
 
 @dataclass(frozen=True, slots=True)

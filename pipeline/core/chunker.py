@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.body import Body
 from pipeline.core.encoding import merge
 from pipeline.core.idtable import IdTable
 from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows, Starts
@@ -43,7 +44,7 @@ class Chunker:
         self._max_rows = max_rows
         self._table = IdTable()
         self._capacity = _FIRST_CAPACITY
-        # Row i of the batch was appended as `_body[_ends[i]:_ends[i + 1]]`.
+        # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` up to `_ends[i + 1]`.
         self._ends: Offsets = np.zeros(_FIRST_CAPACITY + 1, dtype=np.int64)
         self._lines: Offsets = np.zeros(_FIRST_CAPACITY, dtype=np.int64)
         self._hashes: Hashes = np.zeros(_FIRST_CAPACITY, dtype=np.uint64)
@@ -52,10 +53,8 @@ class Chunker:
     def _start_anew(self) -> None:
         self.rows = 0
         self.size_bytes = len(self._body_start)
-        # Room for a whole batch, of which what is not written to takes no memory. An array, since numpy asks the system
-        # for large pages: bytes appended to a bytearray took six times as long.
-        self._body = np.empty(max(self._max_bytes, self.size_bytes), dtype=np.uint8)
-        self._body[: self.size_bytes] = np.frombuffer(self._body_start, dtype=np.uint8)
+        self._body = Body()
+        self._body.append(self._body_start)
         self._ends[0] = self.size_bytes
         self._replaced: dict[int, bytes] = {}
         self._table.clear()
@@ -115,23 +114,15 @@ class Chunker:
         appended = self._ends[self.rows : last + 1]
         np.cumsum(ends - starts, out=appended[1:])
         appended[1:] += appended[0]
-        self._write(rows.body, taken, starts, ends, int(appended[0]), int(appended[-1]))
+        # Rows that stand side by side are taken in one go.
+        gaps = np.flatnonzero(taken[1:] - taken[:-1] != 1)
+        runs = zip([int(starts[0]), *starts[gaps + 1].tolist()], [*ends[gaps].tolist(), int(ends[-1])], strict=True)
+        self._body.append(b"".join([rows.body[start:end] for start, end in runs]))
         self._lines[self.rows : last] = rows.lines[taken]
         self._hashes[self.rows : last] = rows.hashes[taken]
         self._table.insert(rows.hashes[taken], np.arange(self.rows, last, dtype=np.int32), slots)
         self.rows = last
         self.size_bytes += int(appended[-1] - appended[0])
-
-    def _write(self, text: bytes, taken: Offsets, starts: Offsets, ends: Offsets, first: int, last: int) -> None:
-        """Write rows of a text to `body[first:last]`, the end of it; those that stand side by side in one go."""
-        if last > len(self._body):
-            # Merged rows have made room for more than was thought.
-            body = np.empty(last + last // 4, dtype=np.uint8)
-            body[:first] = self._body[:first]
-            self._body = body
-        gaps = np.flatnonzero(taken[1:] - taken[:-1] != 1)
-        runs = zip([int(starts[0]), *starts[gaps + 1].tolist()], [*ends[gaps].tolist(), int(ends[-1])], strict=True)
-        self._body.data[first:last] = b"".join([text[start:end] for start, end in runs])
 
     def _merge(self, rows: Rows, again: Offsets) -> tuple[int, list[int], bool]:
         """Merge rows into those of the batch with the same hash, in this order.
@@ -143,14 +134,14 @@ class Chunker:
         spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
         starts, ends = rows.starts[again], rows.ends[again]
         theirs = zip(starts.tolist(), ends.tolist(), (starts + rows.id_lengths[again] + 1).tolist(), strict=True)
-        body, text, replaced = self._body.data, rows.body, self._replaced
+        text, replaced = rows.body, self._replaced
         left: list[int] = []
         is_full = False
         is_merged = np.zeros(len(again), dtype=np.bool_)
         for place, (number, (first, last), (start, end, behind_id)) in enumerate(
             zip(numbers.tolist(), spans, theirs, strict=True)
         ):
-            earlier = replaced.get(number) or bytes(body[first:last])
+            earlier = replaced.get(number) or self._body.text(first, last)
             if not is_full and earlier.startswith(text[start:behind_id]):
                 merged = merge(earlier, text[start:end])
                 if (size_bytes := self.size_bytes + len(merged) - len(earlier)) <= self._max_bytes:
@@ -166,16 +157,14 @@ class Chunker:
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         """The body: what lies between merged rows as it was appended, and the merged rows."""
-        body = self._body.data
         written = 0
         numbers = np.array(sorted(self._replaced), dtype=np.int64)
         spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
         for number, (start, end) in zip(numbers.tolist(), spans, strict=True):
-            if start > written:
-                yield body[written:start]
+            yield from self._body.pieces(written, start)
             yield self._replaced[number]
             written = end
-        yield body[written : int(self._ends[self.rows])]
+        yield from self._body.pieces(written, self._body.size_bytes)
 
     def _starts(self) -> Starts:
         """Where each row begins in the body."""

@@ -166,8 +166,8 @@ class BatchState(StrEnum):
 class BatchContent:
     """The rows of a sealed batch before they are written: n rows, `size_bytes` with header and `batch=`.
 
-    `pieces` joined are the body to POST. `hashes` (n,) are sorted, and `starts` (n,) tell where in the body the row of
-    each of them begins; `lines` (n,) are in the order of the body.
+    `pieces` joined are the body to POST; whoever writes it down takes them out. `hashes` (n,) are sorted, and `starts`
+    (n,) tell where in the body the row of each of them begins; `lines` (n,) are in the order of the body.
     """
 
     pieces: list[bytes | memoryview]

@@ -44,7 +44,10 @@ class Spool:
         return self._file(batch_id, "body")
 
     def write(self, batch_id: int, number: int, content: BatchContent, *, parent: int | None = None) -> Batch:
-        """Make the content of a batch durable. Raises `FatalError` (74) where there is no room."""
+        """Make the content of a batch durable, and let go of its pieces.
+
+        Raises `FatalError` (74) where there is no room.
+        """
         free = free_bytes(self._directory)
         # Lines, hashes and starts take 20 bytes a row.
         if free - content.size_bytes - 20 * content.rows < self._min_free_bytes:
@@ -55,10 +58,10 @@ class Spool:
             )
         digest = hashlib.sha256()
         try:
+            write_durably(self.body(batch_id), _taken_out(content.pieces, digest.update))
             write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
             hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
             write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
-            write_durably(self.body(batch_id), _through(content.pieces, digest.update))
         except FatalError:
             # What made the writing fail may keep this from working too; the next start sweeps.
             with suppress(FatalError):
@@ -192,10 +195,11 @@ def _row_at(descriptor: int, start: int) -> bytes:
     return text[: text.find(b"\n") + 1]
 
 
-def _through(
+def _taken_out(
     pieces: list[bytes | memoryview], look: Callable[[bytes | memoryview], None]
 ) -> Iterator[bytes | memoryview]:
-    """The pieces, each shown to `look` as it passes."""
-    for piece in pieces:
-        look(piece)
-        yield piece
+    """The pieces in order, each shown to `look` and let go: its memory is wanted for the next batch."""
+    pieces.reverse()
+    while pieces:
+        look(pieces[-1])
+        yield pieces.pop()

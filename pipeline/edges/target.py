@@ -40,7 +40,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_error
 
 #: Bytes of the body handed to the socket at a time.
-SLICE_BYTES = 262_144
+SLICE_BYTES = 1_048_576
 #: What a POST may take besides the time for its bytes, and a status GET in all (seconds).
 ANSWER_S = 30.0
 #: How long making a connection may take (seconds).

@@ -1,8 +1,10 @@
 """The spool: what is posted is what was sealed, byte for byte, and a batch is in it whole or not at all."""
 
 import hashlib
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 import pytest
@@ -57,6 +59,23 @@ class TestWrite:
         batch = spool.write(12, 3, content(pieces=pieces))
         assert spool.body(12).read_bytes() == BODY
         assert batch == Batch(12, 3, 3, len(BODY), hashlib.sha256(BODY).hexdigest(), None)
+
+    def test_pieces_are_let_go_as_they_are_written(self, tmp_path: Path) -> None:
+        segments = [np.frombuffer(bytes([letter]) * 2_000_000, dtype=np.uint8).copy() for letter in b"abc"]
+        alive = [weakref.ref(segment) for segment in segments]
+        seen: list[int] = []
+
+        class Watched(list[bytes | memoryview]):
+            def pop(self, index: SupportsIndex = -1) -> bytes | memoryview:
+                seen.append(sum(segment() is not None for segment in alive))
+                return super().pop(index)
+
+        sealed = replace(content(), pieces=Watched(segment.data for segment in segments))
+        del segments
+        spool_in(tmp_path).write(12, 3, sealed)
+        # The one that is being written is there until the next one is asked for.
+        assert seen == [3, 3, 2]
+        assert not sealed.pieces
 
     def test_larger_than_any_buffer(self, tmp_path: Path) -> None:
         body = BODY + b"e,5\n" * 1_000_000
