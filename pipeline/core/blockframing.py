@@ -39,13 +39,14 @@ class Framed:
 
     `data` holds the regular ones with their line endings, record i up to `ends[i]`; it begins on line `lines[i]`.
     Both arrays have shape (n,). Regular are records whose quotes are all in place; nothing else is known of them.
-    `others` are in the order of their lines.
+    `others` are in the order of their lines. `quotes` are where in `data` there is a quote, if that is known yet.
     """
 
     data: bytes
     ends: Offsets
     lines: Offsets
     others: list[Record | BrokenLine]
+    quotes: Offsets | None = None
 
     @classmethod
     def of(cls, others: list[Record | BrokenLine]) -> "Framed":
@@ -145,13 +146,10 @@ class BlockFramer:
         octets = np.frombuffer(buffer, dtype=np.uint8)
         places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
         is_quote = octets[places] == _QUOTE
-        line_ends = places[~is_quote] + 1
+        quotes, line_ends = places[is_quote], places[~is_quote] + 1
+        before = np.cumsum(is_quote)[~is_quote]
         others: list[Record | BrokenLine] = []
-        if len(line_ends) < len(places):
-            before = np.cumsum(is_quote)[~is_quote]
-            last_lines, is_other = self._cut(octets, places[is_quote], before, line_ends, others)
-        else:
-            last_lines, is_other = np.arange(len(line_ends)), np.zeros(len(line_ends), dtype=np.bool_)
+        last_lines, is_other = self._cut(octets, quotes, before, line_ends, others)
         if not len(last_lines):
             return Framed.of(others)
         ends = line_ends[last_lines]
@@ -161,9 +159,10 @@ class BlockFramer:
         end = int(ends[-1])
         dropped = is_other | is_empty
         data, ends = without(buffer[:end], ends, dropped)
+        known = None if dropped.any() else quotes[: before[last_lines[-1]]]
         self._buffer = buffer[end:]
         self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
-        return Framed(data, ends, lines[~dropped], others)
+        return Framed(data, ends, lines[~dropped], others, known)
 
     def _cut(
         self,

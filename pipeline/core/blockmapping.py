@@ -160,7 +160,7 @@ class BlockMapper:
         """The text of a table of these records, and where its separators are, shape (n,)."""
         text = framed.data
         if b'"' in text:
-            text = _protect(text, self._delimiter[0])
+            text = _protect(text, self._delimiter[0], framed.quotes)
         if self._delimiter != b",":
             text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","), b'"')
         elif b'"' in text:
@@ -229,10 +229,11 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
     return is_ragged
 
 
-def _protect(data: bytes, delimiter: int) -> bytes:
+def _protect(data: bytes, delimiter: int, quotes: Offsets | None) -> bytes:
     """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
-    quotes = np.flatnonzero(octets == _QUOTE)
+    if quotes is None:
+        quotes = np.flatnonzero(octets == _QUOTE)
     opening, closing = quotes[0::2], quotes[1::2]
     is_protected = np.zeros(256, dtype=np.bool_)
     is_protected[[delimiter, _LINE_FEED, _CARRIAGE_RETURN]] = True

@@ -39,7 +39,7 @@ from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_error
 
-#: Bytes of the body handed to the socket at a time.
+#: Bytes of the body handed to the socket at a time: each time costs a change of threads.
 SLICE_BYTES = 1_048_576
 #: What a POST may take besides the time for its bytes, and a status GET in all (seconds).
 ANSWER_S = 30.0
