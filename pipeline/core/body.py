@@ -4,8 +4,6 @@ Whoever writes a sealed batch down lets go of its pieces one by one, and so of i
 the next batch, which is filled meanwhile, long before the last one is written.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 #: Numpy asks the system for large pages from this size on: bytes appended to a bytearray took six times as long.
@@ -36,10 +34,12 @@ class Body:
         """The bytes from `start` up to `end`."""
         return b"".join(self.pieces(start, end))
 
-    def pieces(self, start: int, end: int) -> Iterator[memoryview]:
+    def pieces(self, start: int, end: int) -> list[memoryview]:
         """The same, as it lies in the segments."""
+        found = []
         while start < end:
             number, place = divmod(start, self._segment_bytes)
             piece = self._segments[number][place : place + end - start]
-            yield piece
+            found.append(piece)
             start += len(piece)
+        return found

@@ -9,7 +9,6 @@ row of it merges into the earlier one, which is superseded. Rows are left to the
 * one whose merge would break `max_bytes`; then the batch is full, and so are later rows of ids already in it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from pipeline.core.body import Body
 from pipeline.core.encoding import merge
 from pipeline.core.idtable import IdTable
-from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows, Starts
+from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows
 
 _FIRST_CAPACITY = 4_096
 
@@ -85,12 +84,16 @@ class Chunker:
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
         order = np.argsort(self._hashes[: self.rows])
+        replaced = dict(sorted(self._replaced.items()))
+        sizes = np.diff(self._ends[: self.rows + 1]).astype(np.uint32)
+        sizes[list(replaced)] = [len(row) for row in replaced.values()]
         content = BatchContent(
-            pieces=list(self._pieces()),
+            pieces=self._pieces(replaced),
             rows=self.rows,
             size_bytes=self.size_bytes,
             hashes=self._hashes[order],
-            starts=self._starts()[order],
+            order=order.astype(np.uint32),
+            sizes=sizes,
             lines=self._lines[: self.rows].copy(),
         )
         self._start_anew()
@@ -155,27 +158,17 @@ class Chunker:
         self._lines[numbers[is_merged]] = rows.lines[again[is_merged]]
         return int(np.count_nonzero(is_merged)), left, is_full
 
-    def _pieces(self) -> Iterator[bytes | memoryview]:
+    def _pieces(self, replaced: dict[int, bytes]) -> list[bytes | memoryview]:
         """The body: what lies between merged rows as it was appended, and the merged rows."""
+        pieces: list[bytes | memoryview] = []
         written = 0
-        numbers = np.array(sorted(self._replaced), dtype=np.int64)
+        numbers = np.array(list(replaced), dtype=np.int64)
         spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
-        for number, (start, end) in zip(numbers.tolist(), spans, strict=True):
-            yield from self._body.pieces(written, start)
-            yield self._replaced[number]
+        for row, (start, end) in zip(replaced.values(), spans, strict=True):
+            pieces += self._body.pieces(written, start)
+            pieces.append(row)
             written = end
-        yield from self._body.pieces(written, self._body.size_bytes)
-
-    def _starts(self) -> Starts:
-        """Where each row begins in the body."""
-        sizes = np.diff(self._ends[: self.rows + 1])
-        for number, row in self._replaced.items():
-            sizes[number] = len(row)
-        # In place: in this moment the most is in memory.
-        starts: Offsets = np.cumsum(sizes)
-        starts -= sizes
-        starts += len(self._body_start)
-        return starts.astype(np.uint32)
+        return pieces + self._body.pieces(written, self._body.size_bytes)
 
     def _reserve(self, rows: int) -> None:
         """Make room for so many rows in the arrays."""

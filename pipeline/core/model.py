@@ -18,6 +18,8 @@ Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 #: Where rows begin in a body, which is smaller than 4 GB.
 Starts = npt.NDArray[np.uint32]
+#: What a batch has of each row, and is below 4 billion: its number, its size in bytes.
+Wholes = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -166,16 +168,26 @@ class BatchState(StrEnum):
 class BatchContent:
     """The rows of a sealed batch before they are written: n rows, `size_bytes` with header and `batch=`.
 
-    `pieces` joined are the body to POST; whoever writes it down takes them out. `hashes` (n,) are sorted, and `starts`
-    (n,) tell where in the body the row of each of them begins; `lines` (n,) are in the order of the body.
+    `pieces` joined are the body to POST; whoever writes it down takes them out. `sizes` and `lines` (n,) are in the
+    order of the body; `hashes` (n,) are sorted, and `order` (n,) tells the row of each.
     """
 
     pieces: list[bytes | memoryview]
     rows: int
     size_bytes: int
     hashes: Hashes
-    starts: Starts
+    order: Wholes
+    sizes: Wholes
     lines: Offsets
+
+    @property
+    def starts(self) -> Starts:
+        """Where in the body the row of each hash begins, shape (n,)."""
+        starts = np.cumsum(self.sizes, dtype=np.uint32)
+        starts -= self.sizes
+        # Behind the header row.
+        starts += np.uint32(self.size_bytes - int(self.sizes.sum(dtype=np.int64)))
+        return starts[self.order]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -54,7 +54,8 @@ def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchCo
             rows=len(order),
             size_bytes=start + sum(map(len, pieces)),
             hashes=of(hashes, ranges)[order],
-            starts=(start + np.cumsum(sizes) - sizes)[order].astype(np.uint32),
+            order=order.astype(np.uint32),
+            sizes=sizes.astype(np.uint32),
             lines=of(lines, ranges),
         )
 

@@ -38,7 +38,8 @@ def content(body: bytes = BODY, lines: list[int] | None = None, *, pieces: int =
         rows=len(rows),
         size_bytes=len(body),
         hashes=hashes[order],
-        starts=(len(body.splitlines(keepends=True)[0]) + starts)[order].astype(np.uint32),
+        order=order.astype(np.uint32),
+        sizes=sizes.astype(np.uint32),
         lines=np.array(rows, dtype=np.int64),
     )
 
