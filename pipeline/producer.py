@@ -37,21 +37,25 @@ log = structlog.get_logger()
 
 #: How often a producer that waits looks whether its job was abandoned (seconds).
 _LOOK_AROUND_S = 1.0
-#: So much of the next batch is placed while a seal is written down. Written is faster than placed, and what is written
-#: needs no memory any more; but a disk may be slow.
-_AHEAD = 0.5
+#: So much of the next batch is placed while the body of the one before is written: the memory of both is not needed at
+#: once.
+_AHEAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class _Closed:
-    """Of a seal that is being written down: the rows and ids of its batch, and, when all is read, the ids held then."""
+    """Of a seal that is being written down: the rows and ids of its batch, and, when all is read, the ids held then.
+
+    `pieces` are those of the body that are not written yet: they are taken out one by one.
+    """
 
     rows: int
     hashes: Hashes
+    pieces: list[bytes | memoryview]
     held: Hashes | None
 
 
-_NOTHING_CLOSED = _Closed(0, np.empty(0, dtype=np.uint64), None)
+_NOTHING_CLOSED = _Closed(0, np.empty(0, dtype=np.uint64), [], None)
 
 
 async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
@@ -179,7 +183,8 @@ class Producer:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             self._check_abandoned()
             await self._release_what_is_due()
-            if self._sealing is not None and (self._sealing.done() or self._placer.chunker.filled > _AHEAD):
+            is_far_ahead = bool(self._closed.pieces) and self._placer.chunker.filled > _AHEAD
+            if self._sealing is not None and (self._sealing.done() or is_far_ahead):
                 await self._finish_sealing()
             await self._place_block(source, block)
             while self._view.is_full:
@@ -279,6 +284,7 @@ class Producer:
         self._closed = _Closed(
             seal.content.rows if seal.content else 0,
             seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
+            seal.content.pieces if seal.content else [],
             # What is freed from here on is in the next batch, so that earlier ones must not be without it.
             self._placer.tracker.held_ids() if checkpoint.has_ended else None,
         )
