@@ -3,6 +3,7 @@
 What only one command needs is imported by it: a load is not to wait for the sandbox and the demo.
 """
 
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
@@ -274,6 +275,8 @@ def serve(
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
     from pipeline import serving
 
+    # What is imported stays: not to be looked at for months.
+    gc.freeze()
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal)
 
