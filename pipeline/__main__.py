@@ -4,11 +4,23 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 #: What ends a process by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM
+
+
+@contextmanager
+def _unseen(package: str) -> Iterator[None]:
+    """Let what is imported meanwhile find no such package, as if it were not installed."""
+    sys.modules[package] = None  # type: ignore[assignment]  # so says Python's import system
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def main() -> NoReturn:
@@ -26,6 +38,9 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: looking for garbage in it again and again took a quarter of the start-up.
     gc.disable()
+    with _unseen("rich"):
+        # It would take it to draw tracebacks, which the log does not; a load that nobody watches draws nothing else.
+        import structlog  # noqa: F401
     from pipeline.cli import main as command_line
 
     gc.freeze()

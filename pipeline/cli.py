@@ -3,31 +3,32 @@
 What only one command needs is imported by it: a load is not to wait for the sandbox and the demo.
 """
 
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import anyio
 import orjson
 import structlog
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from pipeline import __version__
 from pipeline.asking import ask, lanes_about
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import read_ledger
-from pipeline.edges.screen import print_report
 from pipeline.edges.telemetry import configure_logging
 from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
 from pipeline.load import GO_ON_AFTER, load_exports
 from pipeline.settings_routes import load_configuration
 from pipeline.settings_shown import configuration_schema, show_configuration
 from pipeline.watching import watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="profile-pipeline",
@@ -99,7 +100,7 @@ def demo_command() -> None:
     from pipeline import demo
 
     configure_logging(is_terminal=True, min_level="warning")
-    _run(demo.run(Console()))
+    _run(demo.run(_console()))
 
 
 @app.command()
@@ -181,7 +182,16 @@ def _print(report: dict[str, Any], lane: LaneSettings, *, as_json: bool) -> None
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
-        print_report(report, lane.settings.outcome_directory / report["job"], Console())
+        from pipeline.edges.screen import print_report
+
+        print_report(report, lane.settings.outcome_directory / report["job"], _console())
+
+
+def _console() -> "Console":
+    """Where people read what is printed for them."""
+    from rich.console import Console
+
+    return Console()
 
 
 JobId = Annotated[str, typer.Argument(help="The job, as `status` names it.", metavar="JOB")]
@@ -200,7 +210,7 @@ def status(
     if as_json:
         print(orjson.dumps(told).decode())  # noqa: T201
     else:
-        print_statuses(told, Console())
+        print_statuses(told, _console())
 
 
 @app.command()
@@ -265,6 +275,8 @@ def serve(
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
     from pipeline import serving
 
+    # What is imported stays: not to be looked at for months.
+    gc.freeze()
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal)
 
@@ -346,12 +358,14 @@ def _announce(base_url: str) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile) -> None:
     """Check a configuration, its directories, disk, token and TLS; sends nothing to Target."""
+    from rich.markup import escape
+
     from pipeline.selfcheck import check_all
 
     configuration = load_configuration(config)
 
     async def check() -> ExitCode:
-        console = Console()
+        console = _console()
         findings = await check_all(configuration)
         for finding in findings:
             color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.verdict]

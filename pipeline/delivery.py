@@ -7,6 +7,7 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
@@ -39,11 +40,13 @@ from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half
 from pipeline.core.status_memory import Learned
 from pipeline.edges.ledger import BatchRecord
-from pipeline.edges.target import Target
 from pipeline.following import Follower
 from pipeline.job import Job
 from pipeline.trials import Trials, Verdict
 from pipeline.window import WindowGate
+
+if TYPE_CHECKING:
+    from pipeline.edges.target import Target
 
 log = structlog.get_logger()
 
@@ -73,15 +76,16 @@ class Road:
 class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
-    `spawn` runs `deliver` for the children of a split batch. After `no_more_batches` there are no others than those
-    that were sealed, and their children. The lane of the job is told what becomes of each.
+    `target` is set before: rows are read already while the way there is made. `spawn` runs `deliver` for the children
+    of a split batch. After `no_more_batches` there are no others than those that were sealed, and their children. The
+    lane of the job is told what becomes of each.
     """
 
-    def __init__(self, job: Job, target: Target, road: Road, refusals: Refusals) -> None:
+    def __init__(self, job: Job, road: Road, refusals: Refusals) -> None:
         upload = job.settings.upload
+        self.target: Target
         self.spawn: Spawn = _no_spawn
         self._job = job
-        self._target = target
         self._window = road.window.for_job()
         self._follower = road.follower
         self._uploaders = road.uploaders
@@ -175,7 +179,7 @@ class Courier:
             self._has_begun(batch)
 
         body = self._job.spool.body(batch.batch_id)
-        outcome = await self._target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
+        outcome = await self.target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
         fact = attempt_fact(outcome)
         if isinstance(fact, RefusedAs):
             fact = replace(fact, message=await self._discreet(batch, fact.message))
@@ -213,15 +217,15 @@ class Courier:
         return self._is_stopped or self._job.progress.is_abandoned
 
     def _check_availability(self, fact: NotTaken) -> None:
-        if self._target.silent_s >= self._policy.give_up_after_s:
+        if self.target.silent_s >= self._policy.give_up_after_s:
             raise _unavailable(self._policy.give_up_after_s, fact.why)
 
     async def _follow(self, batch: Batch, life: Life) -> Life:
         """Ask for the status until it is final, lost, or `deadline_s` has passed since the batch was accepted."""
 
         async def ask() -> StatusOutcome:
-            outcome = await self._target.status(life.status_url)
-            if self._target.silent_s >= self._policy.give_up_after_s:
+            outcome = await self.target.status(life.status_url)
+            if self.target.silent_s >= self._policy.give_up_after_s:
                 raise _unavailable(self._policy.give_up_after_s, "no status")
             return outcome
 
@@ -251,7 +255,7 @@ class Courier:
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
         if not self._is_all_settled:
-            await self._remember(await self._window.look_again(self._target.status, self._job.clock.utc_now))
+            await self._remember(await self._window.look_again(self.target.status, self._job.clock.utc_now))
 
     def _stop_looking_at_the_end(self) -> None:
         if self._has_all and self._is_all_settled:

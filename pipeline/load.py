@@ -21,7 +21,7 @@ import gc
 import math
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from structlog.contextvars import bound_contextvars
 
 from pipeline.claims import check_claim, complete_claims, next_job
+from pipeline.connection import connected
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.core.lane import Lane
@@ -49,7 +50,6 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.ledger import JobRecord
 from pipeline.edges.state import State
-from pipeline.edges.target import Endpoint, Target, connect
 from pipeline.edges.windows import Windows
 from pipeline.following import Follower
 from pipeline.job import Job, new_job_id
@@ -471,11 +471,7 @@ class Runner:
             if record.claim is not None and record.claim.manifest.dry_run:
                 await rehearse(job)
                 return
-            async with connect(_endpoint(job.settings), self._calls, self._clock) as target:
-                try:
-                    await self._send(job, target, self._road, recovered)
-                finally:
-                    job.progress.calls = target.calls_made
+            await self._send(job, self._road, recovered)
 
     async def _open_road(self, lane: Lane) -> Road:
         """Take up what is in flight from earlier jobs, and make what all jobs share on the way to Target."""
@@ -496,26 +492,26 @@ class Runner:
             unsent=anyio.Semaphore(upload.concurrency),
         )
 
-    async def _send(self, job: Job, target: Target, road: Road, recovered: Recovered) -> None:
+    async def _send(self, job: Job, road: Road, recovered: Recovered) -> None:
         """Read, send and settle; ends when every batch is settled or an error has ended the job."""
         sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
         refusals = Refusals(self._run)
         refusals.prove(*recovered.proven)
         self._run.has_accepted |= recovered.has_accepted
-        courier = Courier(job, target, road, refusals)
-        with sealed_out:
-            async with anyio.create_task_group() as tasks:
+        courier = Courier(job, road, refusals)
+        async with sealed_out, AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
-                def spawn(batch: Batch, life: Life) -> None:
-                    tasks.start_soon(courier.deliver, batch, life)
+            def spawn(batch: Batch, life: Life) -> None:
+                tasks.start_soon(courier.deliver, batch, life)
 
-                courier.spawn = spawn
-                tasks.start_soon(produce, job, courier, sealed_in)
-                for batch, life in recovered.to_deliver:
-                    spawn(batch, life)
-                async for batch in sealed_out:
-                    tasks.start_soon(courier.deliver_new, batch)
-                courier.no_more_batches()
+            courier.spawn = spawn
+            tasks.start_soon(produce, job, courier, sealed_in)
+            courier.target = await stack.enter_async_context(connected(job, self._calls))
+            for batch, life in recovered.to_deliver:
+                spawn(batch, life)
+            async for batch in sealed_out:
+                tasks.start_soon(courier.deliver_new, batch)
+            courier.no_more_batches()
 
 
 def _error_of_ended(job: Job) -> InputError | None:
@@ -549,15 +545,3 @@ async def _stopped_by_signals(runner: Runner) -> None:
         async for number in signals:
             name = signal.Signals(number).name
             runner.stop(FatalError(f"stopped by {name}.", exit_code=ExitCode.UNFINISHED))
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    target = settings.target
-    return Endpoint(
-        url=target.url,
-        client_code=target.client_code,
-        api_version=target.api_version,
-        status_hosts=target.status_hosts,
-        token_file=target.token_file,
-        min_rate_bytes_s=settings.upload.min_rate_bytes_s,
-    )

@@ -12,6 +12,7 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
+import pipeline.edges.target  # noqa: F401 - not only when the first job begins
 from pipeline.claims import drop_of
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.edges.clock import Clock

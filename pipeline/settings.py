@@ -1,27 +1,20 @@
 """What a configuration may hold, and how it is read: command line over environment over file over defaults.
 
 `Settings` is frozen, knows every key with its bounds and its reason, and refuses unknown keys. It reads
-nothing by itself; `load_settings` does, through the sources of pydantic-settings. `config/default.toml` shows
-all keys. Routes are made of it by `settings_routes`.
+nothing by itself; `load_settings` does. `config/default.toml` shows all keys. Routes are made of it by
+`settings_routes`.
 """
 
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.settings_errors import WINDOWS, Problems
@@ -43,17 +36,10 @@ ENV_PREFIX = "PROFILE_PIPELINE__"
 ROUTES = "routes"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All sections. It takes what it is given and reads no environment by itself."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        env_nested_max_split=1,
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     target: TargetSettings
     export: ExportSettings
@@ -70,18 +56,6 @@ class Settings(BaseSettings):
     def outcome_directory(self) -> Path:
         """Where the folders of jobs are."""
         return self.drop.outcome_directory or self.state.directory / "jobs"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the arguments: `load_settings` lays the sources over one another, to tell whose a value is."""
-        return (init_settings,)
 
 
 @dataclass(slots=True)
@@ -158,33 +132,43 @@ def _schema_by_section() -> dict[str, dict[str, Any]]:
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        # The source of pydantic-settings takes a missing file for an empty one.
         if not file.is_file():
             raise FatalError(
                 f"there is no configuration file {file}; name one with --config",
                 exit_code=ExitCode.CONFIGURATION,
             )
-        return TomlConfigSettingsSource(Settings, file)()
+        with file.open("rb") as opened:
+            said = tomllib.load(opened)
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
         raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
     except ValueError as error:  # of TOML, and of UTF-8 below it
         text = f"the configuration file {file} is not valid TOML: {error}"
         raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
+    sections: dict[str, Any] = {}
+    for name, keys in said.items():
+        # They may be written in capitals; of two spellings of one, the first counts.
+        sections.setdefault(name.lower() if name.lower() in Settings.model_fields else name, keys)
+    return sections
 
 
 def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[str, dict[str, Any]]]:
     """Each variable as a layer of its own, so that a problem can name it; a name without key is a problem."""
-    source = EnvSettingsSource(Settings)
+    names = sorted(name for name in env if name.upper().startswith(ENV_PREFIX))
+    if not names:
+        return []
+    # Most loads by hand have none, and do not wait for what reads them.
+    from pipeline.settings_variables import NotJsonError, Variables
+
+    variables = Variables(Settings, ENV_PREFIX)
     layers = []
-    for name in sorted(name for name in env if name.upper().startswith(ENV_PREFIX)):
+    for name in names:
         if name not in problems.variables:
             problems.add_unknown_variable(name)
             continue
-        source.env_vars = {name.lower(): env[name]}
         try:
-            layers.append((name, source()))
-        except SettingsError:
+            layers.append((name, variables.read(name, env[name])))
+        except NotJsonError:
             problems.add(problems.variables[name], name, 'must be JSON, such as ["a", "b"] or {"a": "b"}')
     return layers
 

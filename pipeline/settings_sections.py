@@ -16,7 +16,6 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic_settings import NoDecode
 
 from pipeline.core.allowance import ALLOWANCE_PATTERN, Allowance
 from pipeline.core.hosts import checked_base_url, checked_status_host
@@ -47,7 +46,6 @@ def _allowance(value: Any) -> Allowance:
 
 AllowanceText = Annotated[
     Allowance,
-    NoDecode,
     PlainValidator(_allowance),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^({ALLOWANCE_PATTERN})$"}]}),
@@ -69,7 +67,6 @@ def _status_window(value: object) -> int | Literal["auto"]:
 
 StatusWindowSize = Annotated[
     int | Literal["auto"],
-    NoDecode,
     PlainValidator(_status_window),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_STATUS_WINDOW}, {"const": "auto"}]}),
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pipeline.edges.calls import CallQueue
-from pipeline.edges.screen import Bars, log_progress
+from pipeline.edges.telemetry import log_progress
 from pipeline.edges.windows import in_words
 from pipeline.job import Job
 
@@ -33,15 +33,17 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
 def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, Any, None]]:
     """What `load_export` runs beside a load."""
 
+    async def log(job: Job, calls: CallQueue) -> None:
+        await log_progress(job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)
+
+    if not on_terminal:
+        return log
+
+    from pipeline.edges.screen import Bars
+
     bars = Bars()
 
-    async def watch(job: Job, calls: CallQueue) -> None:
-        def waits_for() -> str:
-            return what_it_waits_for(job, calls)
+    async def draw(job: Job, calls: CallQueue) -> None:
+        await bars.show(job.export.name, job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)
 
-        if on_terminal:
-            await bars.show(job.export.name, job.progress, waits_for, job.clock.sleep)
-        else:
-            await log_progress(job.progress, waits_for, job.clock.sleep)
-
-    return watch
+    return draw

@@ -1,25 +1,24 @@
-"""What a person sees: the progress of a load while it runs, and its report when it has ended."""
+"""What a person sees: the progress of a load while it runs, and its report when it has ended.
+
+Imported where there is a person: a load that nobody watches does not wait for what draws.
+"""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import structlog
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.progress import Progress as JobProgress
 from pipeline.edges.wording import GOOD, MEANINGS, STATES, details, to_do
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-#: How often a terminal is refreshed, and how often a line goes to a log that is no terminal (seconds).
+#: How often a terminal is refreshed (seconds).
 REFRESH_S = 0.25
-LOG_EVERY_S = 10.0
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -59,11 +58,8 @@ class Bars:
                 display.remove_task(settling)
 
     @contextmanager
-    def _drawn(self) -> Iterator["Progress"]:
+    def _drawn(self) -> Iterator[Progress]:
         """The display, which is there as long as any job is shown."""
-        # A load that is not watched does not wait for the bars.
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-
         if self._display is None:
             columns = (
                 SpinnerColumn(),
@@ -82,25 +78,6 @@ class Bars:
             if not self._shown:
                 self._display.stop()
                 self._display = None
-
-
-async def log_progress(progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
-    """Write a line to the log now and then, until cancelled."""
-    log = structlog.get_logger()
-    while True:
-        await sleep(LOG_EVERY_S)
-        rows = progress.rows()
-        log.info(
-            "load_progress",
-            read=rows.read,
-            confirmed=rows.confirmed,
-            rejected=rows.rejected,
-            bytes_read=progress.bytes_read,
-            bytes=progress.export_bytes,
-            sealed=len(progress.sealed),
-            settled=len(progress.settled),
-            waits_for=waits_for(),
-        )
 
 
 def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:

@@ -6,13 +6,17 @@ tracebacks show no values: either may quote a row.
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TextIO
 
 import orjson
 import structlog
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.progress import Progress
+
+#: How often a line about a load goes to a log that is no terminal (seconds).
+LOG_EVERY_S = 10.0
 
 
 class _CurrentStderr:
@@ -42,6 +46,27 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stderr),
         cache_logger_on_first_use=False,
     )
+
+
+async def log_progress(
+    progress: Progress, waits_for: Callable[[], str], sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Write a line to the log now and then, until cancelled."""
+    log = structlog.get_logger()
+    while True:
+        await sleep(LOG_EVERY_S)
+        rows = progress.rows()
+        log.info(
+            "load_progress",
+            read=rows.read,
+            confirmed=rows.confirmed,
+            rejected=rows.rejected,
+            bytes_read=progress.bytes_read,
+            bytes=progress.export_bytes,
+            sealed=len(progress.sealed),
+            settled=len(progress.settled),
+            waits_for=waits_for(),
+        )
 
 
 def _without_values(exc_info: Any) -> str:

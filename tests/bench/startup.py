@@ -2,7 +2,8 @@
 
 The real command line is run, unchanged, in an interpreter with an audit hook (`sys.addaudithook`), which is told of
 every file that is opened. When that is the export, the process says what time it is and ends: the first read follows at
-once. What it is compared with is all of `python -c 'import aiohttp, numpy'`, from start to end. All interleaved.
+once. What it is compared with is all of `python -c 'import aiohttp, numpy'`, from start to end. All interleaved. Of the
+two libraries a load has imported numpy by then; aiohttp is imported by a thread from about then on.
 """
 
 import statistics

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from pipeline.core.model import Warnings
 from pipeline.core.progress import Progress
-from pipeline.edges.screen import LOG_EVERY_S, Bars, log_progress, print_report
+from pipeline.edges.screen import Bars, print_report
+from pipeline.edges.telemetry import LOG_EVERY_S, log_progress
 
 FOLDER = Path("state/jobs/20261123T021400Z-customers-3f2a")
 REPORT: dict[str, Any] = {
