@@ -16,11 +16,14 @@ _TERMINATED = 128 + signal.SIGTERM
 @contextmanager
 def _unseen(package: str) -> Iterator[None]:
     """Let what is imported meanwhile find no such package, as if it were not installed."""
+    imported = sys.modules.get(package)
     sys.modules[package] = None  # type: ignore[assignment]  # so says Python's import system
     try:
         yield
     finally:
         del sys.modules[package]
+        if imported:
+            sys.modules[package] = imported
 
 
 def main() -> NoReturn:
