@@ -34,6 +34,8 @@ _FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
 #: Encoding makes of one byte at most so many.
 _MAX_GROWTH = 3
+#: Where more than one byte of so many is quoted, all are looked at rather than those between quotes; measured.
+_BYTES_PER_QUOTED = 12
 #: So many rows at a time are looked through for those that are not UTF-8.
 _ROWS_PER_PIECE = 64
 
@@ -117,7 +119,7 @@ class BlockMapper:
         is_ragged = _is_ragged(text, separators, columns, len(framed.ends))
         if is_ragged.any():
             framed = framed.set_aside(is_ragged, self._delimiter)
-            text, separators = self._separate(framed)
+            text, separators = _without_rows(text, separators, is_ragged)
         table = self._pick(_Table.of(text, columns, separators))
         return self._map_table(table, framed)
 
@@ -161,13 +163,13 @@ class BlockMapper:
         text = framed.data
         if b'"' in text:
             text = _protect(text, self._delimiter[0], framed.quotes)
+        if b"\r" in text:
+            text = _with_plain_line_ends(text, framed.ends)
         if self._delimiter != b",":
             text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","), b'"')
         elif b'"' in text:
             # Where quotes are many, looking at every byte is faster than looking for them.
             text = text.translate(None, b'"') if text.count(b'"', 0, 4096) > 64 else text.replace(b'"', b"")
-        if b"\r" in text:
-            text = text.replace(b"\r\n", b"\n")
         octets = np.frombuffer(text, dtype=np.uint8)
         return text, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
 
@@ -191,8 +193,12 @@ class BlockMapper:
 
     def _encode(self, table: _Table, escaped: _Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
         """The rows to keep of a table; `id_lengths` (n,) are those before encoding."""
-        text, _ = without(table.text, table.ends, ~keep)
-        body = encode_table(text, escaped.octets)
+        text, places = table.text, escaped.places
+        if not keep.all():
+            text, _ = without(text, table.ends, ~keep)
+            is_kept = keep[escaped.rows]
+            places = (places - _bytes_before(~keep, table.sizes)[escaped.rows])[is_kept]
+        body = encode_table(text, places)
         # Each byte that is escaped becomes three.
         sizes = (table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep)))[keep]
         in_ids = escaped.rows[escaped.is_in_id]
@@ -229,22 +235,55 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
     return is_ragged
 
 
+def _without_rows(text: bytes, separators: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
+    """Rows, of any number of cells, and where their separators are, but for those dropped."""
+    last = np.flatnonzero(np.frombuffer(text, dtype=np.uint8)[separators] == _LINE_FEED)
+    ends, cells = separators[last] + 1, steps(last + 1)
+    left, _ = without(text, ends, dropped)
+    separators = separators - np.repeat(_bytes_before(dropped, steps(ends)), cells)
+    return left, separators[np.repeat(~dropped, cells)]
+
+
+def _bytes_before(dropped: Flags, sizes: Offsets) -> Offsets:
+    """How many bytes are dropped before each row, if it is not itself; shape (n,)."""
+    before: Offsets = np.cumsum(np.where(dropped, sizes, 0))
+    return before
+
+
+def _with_plain_line_ends(text: bytes, ends: Offsets) -> bytes:
+    """Records without the CR of their line ends; record i ends at `ends[i]`, and what is quoted in it has no CR."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    of_line_ends = np.count_nonzero(octets[ends - 2] == _CARRIAGE_RETURN)
+    # Where there are no others, deleting all of them is faster.
+    has_others = np.count_nonzero(octets == _CARRIAGE_RETURN) != of_line_ends
+    return text.replace(b"\r\n", b"\n") if has_others else text.replace(b"\r", b"")
+
+
 def _protect(data: bytes, delimiter: int, quotes: Offsets | None) -> bytes:
     """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
     if quotes is None:
         quotes = np.flatnonzero(octets == _QUOTE)
     opening, closing = quotes[0::2], quotes[1::2]
-    is_protected = np.zeros(256, dtype=np.bool_)
-    is_protected[[delimiter, _LINE_FEED, _CARRIAGE_RETURN]] = True
-    sizes = closing - opening
-    ends = np.cumsum(sizes)
-    inside = np.repeat(closing - ends, sizes) + np.arange(len(quotes) and ends[-1])
-    inside = inside[is_protected[octets[inside]]]
+    ends = np.cumsum(closing - opening)
+    quoted_bytes = len(quotes) and int(ends[-1])
+    if quoted_bytes * _BYTES_PER_QUOTED > len(data):
+        # Behind an odd number of quotes; the last bit of a number stays right when the others overflow.
+        is_quoted = (np.cumsum(octets == _QUOTE, dtype=np.uint8) & 1).view(np.bool_)
+        inside = np.flatnonzero(_may_separate(octets, delimiter) & is_quoted)
+    else:
+        inside = np.repeat(closing - ends, closing - opening) + np.arange(quoted_bytes)
+        inside = inside[_may_separate(octets[inside], delimiter)]
     octets[inside] = _STAND_INS[octets[inside]]
     # A quote that opens right behind one that closes is the second of a doubled one.
     octets[opening[1:][opening[1:] == closing[:-1] + 1]] = STAND_INS[_QUOTE]
     return octets.tobytes()
+
+
+def _may_separate(octets: Octets, delimiter: int) -> Flags:
+    """Which bytes separate cells or records where they are not quoted; shape (n,)."""
+    separates: Flags = (octets == delimiter) | (octets == _LINE_FEED) | (octets == _CARRIAGE_RETURN)
+    return separates
 
 
 def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:

@@ -64,13 +64,14 @@ def escaped_places(text: bytes) -> Offsets:
     return escaped
 
 
-def encode_table(text: bytes, escaped: Octets) -> bytes:
+def encode_table(text: bytes, places: Offsets) -> bytes:
     """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values.
 
-    `escaped` are all bytes in it that are to be escaped, shape (n,), and possibly some more.
+    `places` are what `escaped_places` gives for it.
     """
-    if len(escaped) * _BYTES_PER_ESCAPE > len(text):
-        return _encode_bytewise(text)
+    escaped = np.frombuffer(text, dtype=np.uint8)[places]
+    if len(places) * _BYTES_PER_ESCAPE > len(text):
+        return _encode_bytewise(text, places, escaped)
     occurring = np.flatnonzero(np.bincount(escaped, minlength=256)).tolist()
     if _PERCENT in occurring:
         text = text.replace(b"%", b"%25")
@@ -80,16 +81,13 @@ def encode_table(text: bytes, escaped: Octets) -> bytes:
     return text
 
 
-def _encode_bytewise(text: bytes) -> bytes:
-    """What `encode_table` says, at a cost that hardly hangs on how much there is to encode."""
-    octets = np.frombuffer(text, dtype=np.uint8)
-    places = escaped_places(text)
-    escaped = octets[places]
-    places += 2 * np.arange(len(places))
+def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets) -> bytes:
+    """What `encode_table` says, at a cost that hardly hangs on how many kinds of bytes there are to encode."""
+    places = places + 2 * np.arange(len(places))
     encoded = np.empty(len(text) + 2 * len(places), dtype=np.uint8)
     is_one_byte = np.ones(len(encoded), dtype=np.bool_)
     is_one_byte[places + 1] = is_one_byte[places + 2] = False
-    encoded[is_one_byte] = octets
+    encoded[is_one_byte] = np.frombuffer(text, dtype=np.uint8)
     for offset in range(3):
         encoded[places + offset] = _ESCAPE_OCTETS[offset][escaped]
     return encoded.tobytes()
