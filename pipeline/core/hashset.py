@@ -11,7 +11,7 @@ A search in an array of millions waits for memory twenty times, and in forty arr
 * small sets, for which an index would be larger than they are, are searched one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,9 @@ class HashSets:
 
     def __len__(self) -> int:
         return len(self._small) + len(self._large.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([*self._small, *self._large.numbers])
 
     def __contains__(self, number: int) -> bool:
         return number in self._small or number in self._large.numbers

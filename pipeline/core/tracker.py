@@ -5,18 +5,19 @@ and not released), every row of that id is held; held rows of one id merge. When
 freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
 batch as replacing what an earlier one set, nothing is missing.
 
-Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one.
+Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one. Of hashes that
+only begin alike more is kept elsewhere, and that decides what is carried.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
 from pipeline.core.encoding import merge
-from pipeline.core.hashset import HashSets
+from pipeline.core.hashset import HashSets, contains
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Flags, Hashes, Rows
 
@@ -57,9 +58,8 @@ class Tracker:
         # Those behind it, which could not merge because the result would fit in no batch.
         self._behind: dict[bytes, list[HeldRow]] = {}
         self._changed: set[bytes] = set()
-        # Held ids that may wait for nothing any more, and which of them wait for a batch, as last looked through.
+        # Held ids that may wait for nothing any more.
         self._perhaps_free: set[bytes] = set()
-        self._waiting: tuple[int, set[bytes]] | None = None
         # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
         self._loose: dict[bytes, int] = {}
         self.held_rows = 0
@@ -104,7 +104,6 @@ class Tracker:
             self._perhaps_free |= self._held_for(batch_id)
             self._in_flight.remove(batch_id)
         self._in_flight.put(batch_id, hashes)
-        self._waiting = None
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
         """A batch was replaced by others that hold the same ids between them."""
@@ -151,16 +150,28 @@ class Tracker:
             for profile_id in changed
         }
 
-    def waiting_for(self, batch_id: int) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else."""
-        if self._waiting is None or self._waiting[0] != batch_id:
-            ids = list(self._held_for(batch_id))
-            waits = self._in_flight.contain(self._hashes(ids), but=batch_id)
-            self._waiting = (
-                batch_id,
-                {profile_id for profile_id, otherwise in zip(ids, waits, strict=True) if not otherwise},
-            )
-        return self._waiting[1]
+    def waiting_for(self, batch_id: int, hashes_of: Callable[[int], Hashes] | None = None) -> set[bytes]:
+        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else.
+
+        `hashes_of` gives the sorted hashes of a batch with all their bits, which decide; without it those decide that
+        are in memory, and a row may seem to wait for something else that does not.
+        """
+        ids = list(self._held_for(batch_id))
+        hashes = self._hashes(ids)
+        is_elsewhere = self._in_flight.contain(hashes, but=batch_id)
+        if hashes_of is not None and is_elsewhere.any():
+            is_elsewhere[is_elsewhere] = self._are_elsewhere(hashes[is_elsewhere], batch_id, hashes_of)
+        return {profile_id for profile_id, is_too in zip(ids, is_elsewhere, strict=True) if not is_too}
+
+    def _are_elsewhere(self, hashes: Hashes, batch_id: int, hashes_of: Callable[[int], Hashes]) -> Flags:
+        """Which of these hashes are in another batch with all their bits; shape (n,)."""
+        found = np.zeros(len(hashes), dtype=np.bool_)
+        for number in set(self._in_flight) - {batch_id}:
+            perhaps = np.flatnonzero(~found)
+            perhaps = perhaps[self._in_flight.are_in(number, hashes[perhaps])]
+            if len(perhaps):
+                found[perhaps] = contains(hashes_of(number), hashes[perhaps])
+        return found
 
     def _held_for(self, batch_id: int) -> set[bytes]:
         """Encoded ids of the held rows that (by their hash) wait for this batch, for others too perhaps."""
@@ -190,16 +201,14 @@ class Tracker:
 
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
-        self._perhaps_free |= self.waiting_for(batch_id)
+        self._perhaps_free |= self._held_for(batch_id)
         self._in_flight.remove(batch_id)
-        self._waiting = None
 
     def forget(self, batch_id: int) -> None:
         """What is known of a batch, if anything is."""
         if batch_id in self._in_flight:
             self._perhaps_free |= self._held_for(batch_id)
             self._in_flight.remove(batch_id)
-            self._waiting = None
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
@@ -249,7 +258,6 @@ class Tracker:
             self._perhaps_free.add(profile_id)
             if behind[1:]:
                 self._behind[profile_id] = behind[1:]
-        self._waiting = None
         self._changed.add(profile_id)
         self._count(row, -1)
         return row
@@ -265,7 +273,6 @@ class Tracker:
 
     def _set_first(self, profile_id: bytes, row: HeldRow) -> None:
         self._held[profile_id] = _LINE_AND_HASH.pack(row.line, row.hash) + row.text[len(profile_id) :]
-        self._waiting = None
 
     def _hashes(self, ids: Iterable[bytes]) -> Hashes:
         """The hashes of held ids."""

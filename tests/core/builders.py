@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.core.encoding import merge
+from pipeline.core.encoding import KEPT, merge
 from pipeline.core.framing import Framer, Position, Record
+from pipeline.core.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
 from pipeline.core.mapping import Mapped, pack_rows
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
 
@@ -33,6 +34,35 @@ def rows_of(texts: Sequence[bytes], *, first_line: int = 2, hashes: Sequence[int
 def hashes_of(hashes: Iterable[int]) -> Hashes:
     """Sorted or not, as given."""
     return np.array(list(hashes), dtype=np.uint64)
+
+
+def ids_alike(salt: int) -> tuple[bytes, bytes]:
+    """Two ids whose hashes are not the same, and begin with the same 49 bits.
+
+    The hash of eight bytes can be undone: of the 32,767 that differ in the last 15 bits, one or so is that of an id of
+    eight letters and digits.
+    """
+    is_kept = np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(KEPT, dtype=np.uint8))
+    start = _mix(np.array([8], dtype=np.uint64) * _GOLDEN ^ np.uint64(salt))
+    for number in range(100):
+        profile_id = b"cust%04d" % number
+        alike = _unmix(_hash_of(profile_id, salt) ^ np.arange(1, 1 << 15, dtype=np.uint64)) ^ start
+        octets = alike.astype("<u8").view(np.uint8).reshape(-1, 8)
+        for other in octets[is_kept[octets].all(axis=1)]:
+            assert 0 < int(_hash_of(other.tobytes(), salt) ^ _hash_of(profile_id, salt)) < 1 << 15
+            return profile_id, other.tobytes()
+    raise AssertionError("no two ids are alike")
+
+
+def _hash_of(profile_id: bytes, salt: int) -> np.uint64:
+    return np.uint64(hash_ids(profile_id, np.array([0]), np.array([len(profile_id)]), salt)[0])
+
+
+def _unmix(hashes: Hashes) -> Hashes:
+    """The opposite of what `hashing` mixes with."""
+    for factor in (_MIX_2, _MIX_1):
+        hashes = (hashes ^ (hashes >> _SHIFT)) * np.uint64(pow(int(factor), -1, 2**64))
+    return hashes ^ (hashes >> _SHIFT)
 
 
 def none_in_flight(rows: Rows, first: int = 0) -> Flags:

@@ -111,9 +111,9 @@ class Blind(Tracker):
         found = self._in_flight.contain(hashes_of(ids), but=batch_id)
         return {name for name, is_found in zip(ids, found, strict=True) if is_found}
 
-    def waiting_for(self, batch_id: int) -> set[bytes]:
+    def waiting_for(self, batch_id: int, hashes_of: Callable[[int], Hashes] | None = None) -> set[bytes]:
         if self.guards.carry_newest:
-            return super().waiting_for(batch_id)
+            return super().waiting_for(batch_id, hashes_of)
         return self._held_for(batch_id)
 
 
@@ -694,7 +694,7 @@ class Producer:
             raise InputError("abandoned")
 
     def _release(self, due: Due) -> Steps:
-        waiting = self._placer.tracker.waiting_for(due.batch_id)
+        waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.lane.hashes)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
