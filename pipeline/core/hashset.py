@@ -48,6 +48,8 @@ class HashSets:
         self._large = _Stack(index_power)
         self._large_from = 1 << (index_power - 1)
         self._hashes = self._marked = 0
+        #: How often a set was put or removed.
+        self.changes = 0
         self._power = _MIN_WORDS_POWER
         self._table: Hashes = np.zeros(1 << self._power, dtype=np.uint64)
 
@@ -66,6 +68,7 @@ class HashSets:
             self._large.push(number, hashes)
         else:
             self._small[number] = hashes
+        self.changes += 1
         self._hashes += len(hashes)
         if self._power < _MAX_WORDS_POWER and _BITS_PER_HASH * (self._marked + len(hashes)) > 64 * len(self._table):
             self._mark_anew()
@@ -74,6 +77,7 @@ class HashSets:
 
     def remove(self, number: int) -> None:
         """Forget a set."""
+        self.changes += 1
         self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.drop(number)
         if self._marked > _MARKED_PER_HASH * self._hashes:
             self._mark_anew()

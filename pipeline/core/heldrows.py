@@ -41,6 +41,8 @@ class HeldRows:
     def __init__(self) -> None:
         self._entries = np.zeros(_FIRST_ENTRIES, dtype=_ENTRY)
         self._used = self._held = 0
+        #: How often rows were added or removed, or got other numbers.
+        self.changes = 0
         self._text = np.zeros(_FIRST_BYTES, dtype=np.uint8)
         self._text_used = self.text_bytes = 0
         self._heads = np.full(_FIRST_ENTRIES, _NONE, dtype=np.int32)
@@ -69,10 +71,11 @@ class HeldRows:
 
     def ids(self, numbers: Numbers) -> list[bytes]:
         """Their encoded ids."""
-        starts = self._starts[numbers]
-        ends = starts + self._id_sizes[numbers]
-        text = self._text.data
-        return [bytes(text[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        return self._slices(self._starts[numbers], self._id_sizes[numbers])
+
+    def texts(self, numbers: Numbers) -> list[bytes]:
+        """Their encoded rows."""
+        return self._slices(self._starts[numbers], self._sizes[numbers])
 
     def text(self, number: int) -> bytes:
         """One encoded row."""
@@ -113,21 +116,35 @@ class HeldRows:
             number = int(self._next[number])
         return number
 
+    def find_all(self, ids: list[bytes], hashes: Hashes) -> Numbers:
+        """The number of the row of each encoded id, -1 where there is none; shape (n,)."""
+        numbers = self._first_alike(hashes)
+        alike = zip(ids, self.ids(numbers), self._is_held[numbers].tolist(), strict=True)
+        for place, (profile_id, known, is_held) in enumerate(alike):
+            if profile_id != known or not is_held:
+                numbers[place] = self.find(profile_id, int(hashes[place]))
+        return numbers
+
     def may_have(self, hashes: Hashes) -> Flags:
         """Whether there may be a row of an id with this hash: no means no; shape (n,)."""
+        found: Flags = self._first_alike(hashes) != _NONE
+        return found
+
+    def _first_alike(self, hashes: Hashes) -> Numbers:
+        """The first entry with each hash, which may have been taken out, -1 where there is none; shape (n,)."""
         numbers = self._heads[self._buckets(hashes)]
         seeking = np.flatnonzero(numbers != _NONE)
         while len(seeking := seeking[self._hashes[numbers[seeking]] != hashes[seeking]]):
             numbers[seeking] = self._next[numbers[seeking]]
             seeking = seeking[numbers[seeking] != _NONE]
-        found: Flags = numbers != _NONE
-        return found
+        return numbers.astype(np.intp)
 
     def add(self, rows: Rows, indexes: Offsets, *, is_loose: bool, is_changed: bool) -> None:
         """Take in some of the rows; there must be none of their ids."""
         starts = rows.starts[indexes]
         sizes = rows.ends[indexes] - starts
         text_bytes, first = int(sizes.sum()), self._used
+        self.changes += 1
         self._reserve(len(indexes), text_bytes)
         self._used += len(indexes)
         added = self._entries[first : self._used]
@@ -152,8 +169,20 @@ class HeldRows:
         self._text[start : start + len(text)] = np.frombuffer(text, dtype=np.uint8)
         self._sizes[number], self._lines[number] = len(text), line
 
+    def replace_texts(self, numbers: Numbers, texts: list[bytes]) -> None:
+        """Put others of the same ids in the place of several rows, on the same lines."""
+        sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        ends = np.cumsum(sizes)
+        text_bytes = int(sizes.sum())
+        self._reserve(0, text_bytes)
+        self._text[self._text_used : self._text_used + text_bytes] = np.frombuffer(b"".join(texts), dtype=np.uint8)
+        self.text_bytes += text_bytes - self.text_bytes_of(numbers)
+        self._starts[numbers], self._sizes[numbers] = self._text_used + ends - sizes, sizes
+        self._text_used += text_bytes
+
     def remove(self, numbers: Numbers) -> None:
         """Take rows out."""
+        self.changes += 1
         self._is_held[numbers] = False
         self.is_loose[numbers] = self.is_changed[numbers] = False
         self._held -= len(numbers)
@@ -163,6 +192,7 @@ class HeldRows:
         """Give back what is taken by nothing, if it is much; numbers change."""
         is_much = self._used > _USED_PER_HELD * self._held + _FIRST_ENTRIES
         if is_much or self._text_used > _USED_PER_HELD * self.text_bytes + _FIRST_BYTES:
+            self.changes += 1
             self._close_up_text()
             self._entries = self._entries[self.numbers()]
             self._used = self._held
@@ -214,6 +244,10 @@ class HeldRows:
 
     def _buckets(self, hashes: Hashes) -> Numbers:
         return (hashes & np.uint64(len(self._heads) - 1)).astype(np.intp)
+
+    def _slices(self, starts: Offsets, sizes: npt.NDArray[np.int32]) -> list[bytes]:
+        octets = self._text.data
+        return [bytes(octets[a:b]) for a, b in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
 
     def _has_id(self, number: int, profile_id: bytes) -> bool:
         start = int(self._starts[number])

@@ -55,6 +55,18 @@ class HeldChanges:
 NO_CHANGES = HeldChanges()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _LookedFor:
+    """The held rows that wait for a batch, by their numbers, and which of them seem to wait for another too.
+
+    `at` is that batch, and how often what is held and what is in flight had changed.
+    """
+
+    at: tuple[int, int, int]
+    numbers: Numbers
+    is_elsewhere: Flags
+
+
 class Tracker:
     """What is in flight and what waits for it; batches are named by their `batch_id`.
 
@@ -77,6 +89,7 @@ class Tracker:
         # Ids of which a row was freed since the changes were taken, and what was written down since all was.
         self._gone: set[bytes] = set()
         self._written_bytes = 0.0
+        self._looked_for: _LookedFor | None = None
 
     @property
     def held_rows(self) -> int:
@@ -203,9 +216,9 @@ class Tracker:
         `hashes_of` gives the sorted hashes of a batch with all their bits, which decide; without it those decide that
         are in memory, and a row may seem to wait for something else that does not.
         """
-        numbers = self._held_for(batch_id)
+        looked_for = self._look_for(batch_id)
+        numbers, is_elsewhere = looked_for.numbers, looked_for.is_elsewhere.copy()
         hashes = self._held.hashes(numbers)
-        is_elsewhere = self._in_flight.contain(hashes, but=batch_id)
         if hashes_of is not None and is_elsewhere.any():
             is_elsewhere[is_elsewhere] = self._are_elsewhere(hashes[is_elsewhere], batch_id, hashes_of)
         return set(self._held.ids(numbers[~is_elsewhere]))
@@ -225,9 +238,20 @@ class Tracker:
         numbers = self._held.numbers()
         return numbers[self._in_flight.are_in(batch_id, self._held.hashes(numbers))]
 
+    def _look_for(self, batch_id: int) -> _LookedFor:
+        """What waits for a batch; looked for once, as long as nothing else is held or in flight."""
+        looked_for, at = self._looked_for, (batch_id, self._held.changes, self._in_flight.changes)
+        if looked_for is None or looked_for.at != at:
+            numbers = self._held_for(batch_id)
+            is_elsewhere = self._in_flight.contain(self._held.hashes(numbers), but=batch_id)
+            looked_for = self._looked_for = _LookedFor(at, numbers, is_elsewhere)
+        return looked_for
+
     def held_ids(self) -> Hashes:
         """Sorted hashes of the ids of which rows are held; shape (n,)."""
-        return np.unique(self._held.hashes(self._held.numbers()))
+        hashes = np.sort(self._held.hashes(self._held.numbers()))
+        found: Hashes = hashes[np.diff(hashes, prepend=np.uint64(0)) != 0]
+        return found
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
         """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
@@ -236,19 +260,21 @@ class Tracker:
         """
         lengths = np.fromiter(map(len, earlier), dtype=np.int64, count=len(earlier))
         hashes = hash_ids(b"".join(earlier), np.cumsum(lengths) - lengths, lengths, self._salt)
-        for (profile_id, text), hash_ in zip(earlier.items(), hashes.tolist(), strict=True):
-            number = self._held.find(profile_id, hash_)
-            if number < 0:
-                raise KeyError(profile_id)
-            carrying = merge(text, self._held.text(number))
-            if len(carrying) <= self._max_row_bytes:
-                self._held.replace(number, carrying, self._held.line(number))
-                self._held.is_changed[number] = True
-        self._held.tidy()
+        numbers = self._held.find_all([*earlier], hashes)
+        if (numbers < 0).any():
+            raise KeyError(f"{np.count_nonzero(numbers < 0)} of {len(earlier)} ids are not held")
+        texts = self._held.texts(numbers)
+        carrying = list(map(merge, earlier.values(), texts))
+        fitting = [place for place, text in enumerate(carrying) if len(text) <= self._max_row_bytes]
+        self._held.is_changed[numbers[fitting]] = True
+        longer = [place for place in fitting if carrying[place] is not texts[place]]
+        self._held.replace_texts(numbers[longer], [carrying[place] for place in longer])
 
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
-        loose = self._held_for(batch_id)
+        looked_for = self._look_for(batch_id)
+        # The others wait for another batch.
+        loose = looked_for.numbers[~looked_for.is_elsewhere]
         self._held.is_loose[loose] = True
         self._has_loose |= len(loose) > 0
         self._in_flight.remove(batch_id)
