@@ -5,7 +5,7 @@ million random hashes once in 28 million questions, and is never no where yes wo
 
 A search in an array of millions waits for memory twenty times, and in forty arrays eight hundred times. So
 
-* a table of marks, two bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
+* a table of marks, four bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
 * the large sets lie on one stack, each with an index by the first bits of its hashes, so that a few steps of numpy look
   for all that are left in all of them: some four numbers stand behind each entry of the index;
 * small sets, for which an index would be larger than they are, are searched one by one.
@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from pipeline.core.model import Flags, Hashes
 
-#: Bits of the table for each hash, at least, as long as there is room: one hash of twenty is then looked for in vain.
+#: Bits of the table for each hash, at least, as long as there is room: one hash of forty is then looked for in vain.
 _BITS_PER_HASH = 8
+#: Marks of a hash. With 13 bits for each, two would let one of fifty through that is in no set, four let one of 120.
+_MARKS = 4
 #: Words of the table, as a power of two: at most 32 MB, of which 20 million hashes have 13 bits each.
 _MIN_WORDS_POWER, _MAX_WORDS_POWER = 6, 22
 #: What a set has outlived of the table is cleared away when it is more than so many times what is there.
@@ -129,11 +131,12 @@ class HashSets:
             self._table[words[firsts]] |= np.bitwise_or.reduceat(marks, firsts)
 
     def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
-        """Of each hash its word, and its two marks in it; both of shape (n,). They hang on its first 34 bits."""
+        """Of each hash its word, and its marks in it; both of shape (n,). They hang on its first 46 bits."""
         words = (hashes >> np.uint64(64 - self._power)).view(np.int64)
-        first = (hashes >> np.uint64(58 - self._power)) & _WORD_BITS
-        second = (hashes >> np.uint64(52 - self._power)) & _WORD_BITS
-        return words, (_ONE << first) | (_ONE << second)
+        marks = np.zeros(len(hashes), dtype=np.uint64)
+        for shift in range(58 - self._power, 58 - self._power - 6 * _MARKS, -6):
+            marks |= _ONE << ((hashes >> np.uint64(shift)) & _WORD_BITS)
+        return words, marks
 
 
 class _Stack:
