@@ -9,7 +9,7 @@ Ids in flight are kept as hashes, see `hashset`. A collision may hold a row need
 only begin alike more is kept elsewhere, and that decides what is carried.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from pipeline.core.hashing import hash_ids
 from pipeline.core.hashset import HashSets, contains
 from pipeline.core.heldrows import HeldRows, Numbers
 from pipeline.core.mapping import pack_rows
-from pipeline.core.model import Flags, Hashes, Rows
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 
 #: Memory of a held row besides its text, in bytes: its entry, its place in the table of chains, and the room that is
 #: left for more. Measured with rows of 76 bytes: 47 to 60.
@@ -148,9 +148,7 @@ class Tracker:
     def hold(self, rows: Rows, indexes: list[int]) -> int:
         """Let these rows wait, in this order; how many rows held before were superseded by them."""
         before = self.held_rows
-        for index in self._add_new(rows, indexes, is_loose=False, is_changed=True):
-            profile_id, row = _picked(rows, index)
-            number = self._held.find(profile_id, row.hash)
+        for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=False, is_changed=True):
             if number < 0:
                 self._held.add(rows, np.array([index]), is_loose=False, is_changed=True)
                 continue
@@ -168,9 +166,7 @@ class Tracker:
 
     def put_back(self, rows: Rows, indexes: list[int]) -> None:
         """Let rows that were freed wait once more, in front of what is held of their ids."""
-        for index in self._add_new(rows, indexes, is_loose=True, is_changed=True):
-            profile_id, row = _picked(rows, index)
-            number = self._held.find(profile_id, row.hash)
+        for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=True, is_changed=True):
             if number < 0:
                 self._held.add(rows, np.array([index]), is_loose=True, is_changed=True)
                 continue
@@ -182,9 +178,8 @@ class Tracker:
 
     def restore(self, rows: Rows) -> None:
         """Rows that were held before a restart, in the order in which they were."""
-        for index in self._add_new(rows, list(range(len(rows))), is_loose=True, is_changed=False):
-            profile_id, row = _picked(rows, index)
-            if self._held.find(profile_id, row.hash) < 0:
+        for index, profile_id, row, number in self._add_new(rows, range(len(rows)), is_loose=True, is_changed=False):
+            if number < 0:
                 self._held.add(rows, np.array([index]), is_loose=True, is_changed=False)
             else:
                 self._behind.setdefault(profile_id, []).append(row)
@@ -199,7 +194,7 @@ class Tracker:
         self._written_bytes += self._held.text_bytes_of(numbers) + sum(map(len, gone))
         is_all = self._written_bytes > _WRITTEN_PER_HELD * self._held_text_bytes + _WRITTEN_AT_LEAST_BYTES
         if is_all:
-            numbers = self._held.numbers()
+            numbers, gone = self._held.numbers(), ()
             self._written_bytes = self._held_text_bytes
         self._held.is_changed[numbers] = False
         self._gone = set()
@@ -306,8 +301,13 @@ class Tracker:
         if behind:
             self._behind[profile_id] = behind
 
-    def _add_new(self, rows: Rows, indexes: list[int], *, is_loose: bool, is_changed: bool) -> list[int]:
-        """Let those of the rows wait that are surely the first of their ids; the indexes of the others."""
+    def _add_new(
+        self, rows: Rows, indexes: Sequence[int], *, is_loose: bool, is_changed: bool
+    ) -> Iterator[tuple[int, bytes, HeldRow, int]]:
+        """Let those of the rows wait that are surely the first of their ids, and give the others, one by one.
+
+        Each with its index, its encoded id, and the number of the row of that id, -1 if there is none by then.
+        """
         chosen = np.array(indexes, dtype=np.int64)
         hashes = rows.hashes[chosen]
         is_new = ~self._held.may_have(hashes)
@@ -315,18 +315,26 @@ class Tracker:
         is_first[np.unique(hashes, return_index=True)[1]] = True
         is_new &= is_first
         self._held.add(rows, chosen[is_new], is_loose=is_loose, is_changed=is_changed)
-        left: list[int] = chosen[~is_new].tolist()
-        return left
+        left = chosen[~is_new]
+        picked = _picked(rows, left)
+        numbers = self._held.find_all([profile_id for profile_id, _ in picked], rows.hashes[left])
+        for index, (profile_id, row), number in zip(left.tolist(), picked, numbers.tolist(), strict=True):
+            yield index, profile_id, row, number if number >= 0 else self._held.find(profile_id, row.hash)
 
     @property
     def _held_text_bytes(self) -> int:
         return self._held.text_bytes + sum(len(row.text) for rows in self._behind.values() for row in rows)
 
 
-def _picked(rows: Rows, index: int) -> tuple[bytes, HeldRow]:
-    """One of the rows, with its encoded id."""
-    text = rows.text(index)
-    return text[: int(rows.id_lengths[index])], HeldRow(text, int(rows.lines[index]), int(rows.hashes[index]))
+def _picked(rows: Rows, indexes: Offsets) -> list[tuple[bytes, HeldRow]]:
+    """Some of the rows, each with its encoded id."""
+    starts, ends = rows.starts[indexes].tolist(), rows.ends[indexes].tolist()
+    texts = [rows.body[start:end] for start, end in zip(starts, ends, strict=True)]
+    lengths, lines, hashes = (each[indexes].tolist() for each in (rows.id_lengths, rows.lines, rows.hashes))
+    return [
+        (text[:length], HeldRow(text, line, hash_))
+        for text, length, line, hash_ in zip(texts, lengths, lines, hashes, strict=True)
+    ]
 
 
 def _packed(held: list[tuple[bytes, HeldRow]]) -> Rows:
