@@ -44,18 +44,19 @@ _AHEAD = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Closed:
-    """Of a seal that is being written down: the rows and ids of its batch, and, when all is read, the ids held then.
+    """Of a seal that is being written down: its batch, that one's rows and ids, and, when all is read, the ids held.
 
     `pieces` are those of the body that are not written yet: they are taken out one by one.
     """
 
+    batch_id: int
     rows: int
     hashes: Hashes
     pieces: list[bytes | memoryview]
     held: Hashes | None
 
 
-_NOTHING_CLOSED = _Closed(0, np.empty(0, dtype=np.uint64), [], None)
+_NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), [], None)
 
 
 async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
@@ -282,6 +283,7 @@ class Producer:
             numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
             self._placer.tracker.seal(numbers[0], seal.content.hashes)
         self._closed = _Closed(
+            numbers[0],
             seal.content.rows if seal.content else 0,
             seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
             seal.content.pieces if seal.content else [],
@@ -370,7 +372,7 @@ class Producer:
 
     async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""
-        waiting = self._placer.tracker.waiting_for(due.batch_id)
+        waiting = self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
             # Target may name an id in the encoded form in which it got it.
@@ -378,6 +380,10 @@ class Producer:
             earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await run_sync(give_back)
+
+    def _hashes_of(self, number: int) -> Hashes:
+        """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""
+        return self._closed.hashes if number == self._closed.batch_id else self._view.lane.hashes(number)
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The rows of a batch, by encoded id, under the header of this job's batches."""

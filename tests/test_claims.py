@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.claims import Drop, check_claim, complete_claims, enter, next_job
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.tracker import HeldRow
+from pipeline.core.tracker import NO_CHANGES
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import look
 from pipeline.edges.exports import Identity
@@ -16,6 +16,7 @@ from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing, Taking
 from pipeline.edges.state import State, open_state
 from pipeline.settings_sections import ExportSettings
+from tests.core.builders import changes_to
 from tests.support import bench, names_in, run_program
 
 SETTINGS = ExportSettings(id_column="id", unlisted="send")
@@ -213,7 +214,7 @@ async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> N
         assert (await next_job(state) or jobs[0]).job_id == jobs[1].job_id
         begun = jobs[0].checkpoint
         begun.digest_bytes = 5
-        await state.call(state.ledger.seal, jobs[0], begun, None, held={}, released=[], overtaken={})
+        await state.call(state.ledger.seal, jobs[0], begun, None, held=NO_CHANGES, released=[], overtaken={})
         assert (await next_job(state) or jobs[1]).job_id == jobs[0].job_id
 
 
@@ -240,7 +241,7 @@ async def test_jobs_go_on_in_the_order_in_which_they_began(drop: Path) -> None:
         for turn, job in ((1, jobs[2]), (2, jobs[0])):
             begun = job.checkpoint
             begun.digest_bytes, begun.turn = 5, turn
-            await state.call(state.ledger.seal, job, begun, None, held={}, released=[], overtaken={})
+            await state.call(state.ledger.seal, job, begun, None, held=NO_CHANGES, released=[], overtaken={})
         running: list[int] = []
         while record := await next_job(state, running):
             running.append(record.seq)
@@ -256,7 +257,7 @@ async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> 
             (drop / f"{name}.ready").write_text(f"sequence={number}")
             jobs += await claim(drop, state)
         await check_claim(jobs[1], state)
-        held = {b"u1": [HeldRow(b"u1,gold,1\n", 2, 0)]}
+        held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
         await state.call(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
         with pytest.raises(InputError, match="older than what was loaded"):
             await check_claim(jobs[1], state)

@@ -16,9 +16,10 @@ from rich.console import Console
 from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
 from pipeline.core.model import Batch
-from pipeline.core.tracker import HeldRow
+from pipeline.core.tracker import NO_CHANGES
 from pipeline.edges.ledger import JobRecord, Ledger, open_ledger
 from pipeline.status import print_status, status
+from tests.core.builders import changes_to
 from tests.support import CLOSED, settings_for
 
 NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -42,14 +43,14 @@ class Told:
         job = self.ledger.begin_job(
             JobRecord(0, job_id, Path("/drop/e.csv"), 1, 1, {"id_kind": "pcId"}, started_at, None, Checkpoint())
         )
-        rows = {b"u%d" % number: [HeldRow(b"u,1\n", 2, 3)] for number in range(held)}
-        self.ledger.seal(job, Checkpoint(), None, held=rows, released=(), overtaken={})
+        rows = {b"u%d" % number: [(b"u%d,1\n" % number, 2)] for number in range(held)}
+        self.ledger.seal(job, Checkpoint(), None, held=changes_to(rows), released=(), overtaken={})
         return job
 
     def seal(self, job: JobRecord, *facts: Fact) -> Batch:
         batch_id = self.ledger.allot_batch_id()
         batch = Batch(batch_id, batch_id, 4, 100, "")
-        self.ledger.seal(job, Checkpoint(), batch, held={}, released=(), overtaken={})
+        self.ledger.seal(job, Checkpoint(), batch, held=NO_CHANGES, released=(), overtaken={})
         return self.add(batch, *facts)
 
     def add(self, batch: Batch, *facts: Fact) -> Batch:

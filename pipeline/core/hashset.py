@@ -5,21 +5,23 @@ million random hashes once in 28 million questions, and is never no where yes wo
 
 A search in an array of millions waits for memory twenty times, and in forty arrays eight hundred times. So
 
-* a table of marks, two bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
+* a table of marks, four bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
 * the large sets lie on one stack, each with an index by the first bits of its hashes, so that a few steps of numpy look
   for all that are left in all of them: some four numbers stand behind each entry of the index;
 * small sets, for which an index would be larger than they are, are searched one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.model import Flags, Hashes
 
-#: Bits of the table for each hash, at least, as long as there is room: one hash of twenty is then looked for in vain.
+#: Bits of the table for each hash, at least, as long as there is room: one hash of forty is then looked for in vain.
 _BITS_PER_HASH = 8
+#: Marks of a hash. With 13 bits for each, two would let one of fifty through that is in no set, four let one of 120.
+_MARKS = 4
 #: Words of the table, as a power of two: at most 32 MB, of which 20 million hashes have 13 bits each.
 _MIN_WORDS_POWER, _MAX_WORDS_POWER = 6, 22
 #: What a set has outlived of the table is cleared away when it is more than so many times what is there.
@@ -48,11 +50,16 @@ class HashSets:
         self._large = _Stack(index_power)
         self._large_from = 1 << (index_power - 1)
         self._hashes = self._marked = 0
+        #: How often a set was put or removed.
+        self.changes = 0
         self._power = _MIN_WORDS_POWER
         self._table: Hashes = np.zeros(1 << self._power, dtype=np.uint64)
 
     def __len__(self) -> int:
         return len(self._small) + len(self._large.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([*self._small, *self._large.numbers])
 
     def __contains__(self, number: int) -> bool:
         return number in self._small or number in self._large.numbers
@@ -63,6 +70,7 @@ class HashSets:
             self._large.push(number, hashes)
         else:
             self._small[number] = hashes
+        self.changes += 1
         self._hashes += len(hashes)
         if self._power < _MAX_WORDS_POWER and _BITS_PER_HASH * (self._marked + len(hashes)) > 64 * len(self._table):
             self._mark_anew()
@@ -71,6 +79,7 @@ class HashSets:
 
     def remove(self, number: int) -> None:
         """Forget a set."""
+        self.changes += 1
         self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.drop(number)
         if self._marked > _MARKED_PER_HASH * self._hashes:
             self._mark_anew()
@@ -122,11 +131,12 @@ class HashSets:
             self._table[words[firsts]] |= np.bitwise_or.reduceat(marks, firsts)
 
     def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
-        """Of each hash its word, and its two marks in it; both of shape (n,). They hang on its first 34 bits."""
+        """Of each hash its word, and its marks in it; both of shape (n,). They hang on its first 46 bits."""
         words = (hashes >> np.uint64(64 - self._power)).view(np.int64)
-        first = (hashes >> np.uint64(58 - self._power)) & _WORD_BITS
-        second = (hashes >> np.uint64(52 - self._power)) & _WORD_BITS
-        return words, (_ONE << first) | (_ONE << second)
+        marks = np.zeros(len(hashes), dtype=np.uint64)
+        for shift in range(58 - self._power, 58 - self._power - 6 * _MARKS, -6):
+            marks |= _ONE << ((hashes >> np.uint64(shift)) & _WORD_BITS)
+        return words, marks
 
 
 class _Stack:

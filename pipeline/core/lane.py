@@ -122,6 +122,10 @@ class Lane:
         for view in self._awaiting(flight):
             view.put(batch_id, hashes, due)
 
+    def hashes(self, number: int) -> Hashes:
+        """The sorted hashes of what is in flight under this number in a view: of a batch, or of what a job holds."""
+        return self._holding[-number].hashes if number < 0 else self._hashes_of(number)
+
     def parameters(self, job: int) -> tuple[str, ...]:
         """Those of everything from which rows of a job that begins may have to carry something."""
         before = self._jobs[: self._jobs.index(job)]

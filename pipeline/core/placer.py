@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.core.chunker import Chunker
 from pipeline.core.model import BatchContent, Rows
-from pipeline.core.tracker import HeldRow, Tracker
+from pipeline.core.tracker import HeldChanges, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,11 @@ class Placed:
 class Seal:
     """What one seal transaction holds of the rows: the batch, if any row is open, and the changes of held rows.
 
-    `held` has for each id of which the held rows changed those that wait now. `released` are batches of which
-    nothing is needed any more once this seal is durable.
+    `released` are batches of which nothing is needed any more once this seal is durable.
     """
 
     content: BatchContent | None
-    held: dict[bytes, list[HeldRow]]
+    held: HeldChanges
     released: tuple[int, ...]
 
 

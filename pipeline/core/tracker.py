@@ -5,38 +5,66 @@ and not released), every row of that id is held; held rows of one id merge. When
 freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
 batch as replacing what an earlier one set, nothing is missing.
 
-Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one.
+Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one. Of hashes that
+only begin alike more is kept elsewhere, and that decides what is carried.
 """
 
-import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.core.encoding import merge
-from pipeline.core.hashset import HashSets
+from pipeline.core.hashing import hash_ids
+from pipeline.core.hashset import HashSets, contains
+from pipeline.core.heldrows import HeldRows, Numbers
 from pipeline.core.mapping import pack_rows
-from pipeline.core.model import Flags, Hashes, Rows
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 
-#: Memory of a held row besides its text, in bytes: two objects, and their place in a dictionary and in the changes that
-#: are not written down yet. Measured on CPython 3.11: 135, and a bit for what the allocator rounds up.
-HELD_ROW_OVERHEAD_BYTES = 150
-#: In front of the cells of a held row: its line, and the hash of its id.
-_LINE_AND_HASH = struct.Struct("<qQ")
-_HASH = slice(8, 16)
-#: Held rows looked through at a time, so that their hashes take little memory.
-_LOOKED_THROUGH = 20_000
+#: Memory of a held row besides its text, in bytes: its entry, its place in the table of chains, and the room that is
+#: left for more. Measured with rows of 76 bytes: 47 to 60.
+HELD_ROW_OVERHEAD_BYTES = 64
+#: Rows of one list of changes.
+_TAKEN_AT_ONCE = 8_192
+#: With so many times the bytes written down that are held, and so many more, all that is held is written down anew.
+_WRITTEN_PER_HELD = 4
+_WRITTEN_AT_LEAST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """The rows of one id that wait, merged into one; `line` is that of the latest."""
+    """Rows of one id that wait, merged into one; `line` is that of the latest."""
 
     text: bytes
     line: int
     hash: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldChanges:
+    """What changed among held rows: of each id in `rows` or among the `gone` these wait now, in this order.
+
+    With `is_all` no others wait any more, of whatever id.
+    """
+
+    rows: tuple[Rows, ...] = ()
+    gone: tuple[bytes, ...] = ()
+    is_all: bool = False
+
+
+NO_CHANGES = HeldChanges()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LookedFor:
+    """The held rows that wait for a batch, by their numbers, and which of them seem to wait for another too.
+
+    `at` is that batch, and how often what is held and what is in flight had changed.
+    """
+
+    at: tuple[int, int, int]
+    numbers: Numbers
+    is_elsewhere: Flags
 
 
 class Tracker:
@@ -52,18 +80,26 @@ class Tracker:
         self._max_row_bytes = max_row_bytes
         self._salt = salt
         self._in_flight = HashSets()
-        # Of each encoded id the first row that waits, packed: there may be a million of them.
-        self._held: dict[bytes, bytes] = {}
-        # Those behind it, which could not merge because the result would fit in no batch.
+        # Of each id the first row that waits. Those that may wait for nothing any more are loose: what comes later
+        # waits behind them all the same.
+        self._held = HeldRows()
+        self._has_loose = False
+        # By encoded id the rows behind it, which could not merge because the result would fit in no batch.
         self._behind: dict[bytes, list[HeldRow]] = {}
-        self._changed: set[bytes] = set()
-        # Held ids that may wait for nothing any more, and which of them wait for a batch, as last looked through.
-        self._perhaps_free: set[bytes] = set()
-        self._waiting: tuple[int, set[bytes]] | None = None
-        # Held ids that may be in no batch in flight, and their hashes: what comes later waits behind them all the same.
-        self._loose: dict[bytes, int] = {}
-        self.held_rows = 0
-        self.held_bytes = 0
+        # Ids of which a row was freed since the changes were taken, and what was written down since all was.
+        self._gone: set[bytes] = set()
+        self._written_bytes = 0.0
+        self._looked_for: _LookedFor | None = None
+
+    @property
+    def held_rows(self) -> int:
+        """Rows that wait."""
+        return len(self._held) + sum(map(len, self._behind.values()))
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory they take."""
+        return self._held_text_bytes + self.held_rows * HELD_ROW_OVERHEAD_BYTES
 
     @property
     def batches_in_flight(self) -> int:
@@ -86,8 +122,8 @@ class Tracker:
     def must_wait(self, hashes: Hashes) -> Flags:
         """Which rows of these ids have to be held: theirs is in flight, or an earlier row of it waits; shape (n,)."""
         found = self.is_in_flight(hashes)
-        if self._loose:
-            found |= np.isin(hashes, np.fromiter(self._loose.values(), dtype=np.uint64, count=len(self._loose)))
+        if self._has_loose:
+            found |= np.isin(hashes, self._held.hashes(np.flatnonzero(self._held.is_loose)))
         return found
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
@@ -99,187 +135,198 @@ class Tracker:
 
         For a batch that is known: these, and no others any more.
         """
-        if batch_id in self._in_flight:
-            # What is in it no more may wait for nothing else.
-            self._perhaps_free |= self._held_for(batch_id)
-            self._in_flight.remove(batch_id)
+        self.forget(batch_id)
         self._in_flight.put(batch_id, hashes)
-        self._waiting = None
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
         """A batch was replaced by others that hold the same ids between them."""
         # A row may have waited for it that is in none of the others: its hash only began like one of them.
-        self._perhaps_free |= self._held_for(batch_id)
-        self._in_flight.remove(batch_id)
+        self.release(batch_id)
         for child_id, hashes in children.items():
             self.seal(child_id, hashes)
 
     def hold(self, rows: Rows, indexes: list[int]) -> int:
         """Let these rows wait, in this order; how many rows held before were superseded by them."""
         before = self.held_rows
-        for profile_id, row in _picked(rows, indexes):
-            self._changed.add(profile_id)
-            last = self._last(profile_id)
-            if last and len(merged := merge(last.text, row.text)) <= self._max_row_bytes:
-                self._replace_last(profile_id, last, HeldRow(merged, row.line, row.hash))
+        for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=False, is_changed=True):
+            if number < 0:
+                self._held.add(rows, np.array([index]), is_loose=False, is_changed=True)
+                continue
+            self._held.is_changed[number] = True
+            behind = self._behind.get(profile_id)
+            merged = merge(behind[-1].text if behind else self._held.text(number), row.text)
+            if len(merged) > self._max_row_bytes:
+                self._behind.setdefault(profile_id, []).append(row)
+            elif behind:
+                behind[-1] = HeldRow(merged, row.line, row.hash)
             else:
-                self._append(profile_id, row)
+                self._held.replace(number, merged, row.line)
+        self._held.tidy()
         return len(indexes) - (self.held_rows - before)
 
     def put_back(self, rows: Rows, indexes: list[int]) -> None:
         """Let rows that were freed wait once more, in front of what is held of their ids."""
-        for profile_id, row in _picked(rows, indexes):
-            if profile_id in self._held:
-                self._behind.setdefault(profile_id, []).insert(0, self._first(profile_id))
-            self._set_first(profile_id, row)
-            self._loose[profile_id] = row.hash
-            self._perhaps_free.add(profile_id)
-            self._changed.add(profile_id)
-            self._count(row, 1)
+        for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=True, is_changed=True):
+            if number < 0:
+                self._held.add(rows, np.array([index]), is_loose=True, is_changed=True)
+                continue
+            held = HeldRow(self._held.text(number), self._held.line(number), row.hash)
+            self._behind.setdefault(profile_id, []).insert(0, held)
+            self._held.replace(number, row.text, row.line)
+            self._held.is_loose[number] = self._held.is_changed[number] = True
+        self._has_loose |= len(indexes) > 0
 
     def restore(self, rows: Rows) -> None:
         """Rows that were held before a restart, in the order in which they were."""
-        for profile_id, row in _picked(rows, list(range(len(rows)))):
-            self._append(profile_id, row)
-            self._perhaps_free.add(profile_id)
+        for index, profile_id, row, number in self._add_new(rows, range(len(rows)), is_loose=True, is_changed=False):
+            if number < 0:
+                self._held.add(rows, np.array([index]), is_loose=True, is_changed=False)
+            else:
+                self._behind.setdefault(profile_id, []).append(row)
+        self._has_loose = True
+        self._written_bytes = float("inf")
 
-    def take_changes(self) -> dict[bytes, list[HeldRow]]:
-        """What waits now for each id of which that changed since the last call; an empty list: nothing any more."""
-        changed, self._changed = self._changed, set()
-        return {
-            profile_id: [self._first(profile_id), *self._behind.get(profile_id, ())] if profile_id in self._held else []
-            for profile_id in changed
-        }
+    def take_changes(self) -> HeldChanges:
+        """What changed among held rows since the last call; now and then all that is held."""
+        numbers, gone = np.flatnonzero(self._held.is_changed), tuple(self._gone)
+        if not len(numbers) and not gone:
+            return NO_CHANGES
+        self._written_bytes += self._held.text_bytes_of(numbers) + sum(map(len, gone))
+        is_all = self._written_bytes > _WRITTEN_PER_HELD * self._held_text_bytes + _WRITTEN_AT_LEAST_BYTES
+        if is_all:
+            numbers, gone = self._held.numbers(), ()
+            self._written_bytes = self._held_text_bytes
+        self._held.is_changed[numbers] = False
+        self._gone = set()
+        pieces = [numbers[first : first + _TAKEN_AT_ONCE] for first in range(0, len(numbers), _TAKEN_AT_ONCE)]
+        rows = [self._held.rows(piece) for piece in pieces]
+        if self._behind:
+            ids = self._held.ids(numbers)
+            rows.append(_packed([(each, row) for each in ids for row in self._behind.get(each, ())]))
+        return HeldChanges(tuple(rows), gone, is_all)
 
-    def waiting_for(self, batch_id: int) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else."""
-        if self._waiting is None or self._waiting[0] != batch_id:
-            ids = list(self._held_for(batch_id))
-            waits = self._in_flight.contain(self._hashes(ids), but=batch_id)
-            self._waiting = (
-                batch_id,
-                {profile_id for profile_id, otherwise in zip(ids, waits, strict=True) if not otherwise},
-            )
-        return self._waiting[1]
+    def waiting_for(self, batch_id: int, hashes_of: Callable[[int], Hashes] | None = None) -> set[bytes]:
+        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else.
 
-    def _held_for(self, batch_id: int) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch, for others too perhaps."""
-        return {
-            profile_id
-            for some in _parts(self._held)
-            for profile_id, waits in zip(some, self._in_flight.are_in(batch_id, self._hashes(some)), strict=True)
-            if waits
-        }
+        `hashes_of` gives the sorted hashes of a batch with all their bits, which decide; without it those decide that
+        are in memory, and a row may seem to wait for something else that does not.
+        """
+        looked_for = self._look_for(batch_id)
+        numbers, is_elsewhere = looked_for.numbers, looked_for.is_elsewhere.copy()
+        hashes = self._held.hashes(numbers)
+        if hashes_of is not None and is_elsewhere.any():
+            is_elsewhere[is_elsewhere] = self._are_elsewhere(hashes[is_elsewhere], batch_id, hashes_of)
+        return set(self._held.ids(numbers[~is_elsewhere]))
+
+    def _are_elsewhere(self, hashes: Hashes, batch_id: int, hashes_of: Callable[[int], Hashes]) -> Flags:
+        """Which of these hashes are in another batch with all their bits; shape (n,)."""
+        found = np.zeros(len(hashes), dtype=np.bool_)
+        for number in set(self._in_flight) - {batch_id}:
+            perhaps = np.flatnonzero(~found)
+            perhaps = perhaps[self._in_flight.are_in(number, hashes[perhaps])]
+            if len(perhaps):
+                found[perhaps] = contains(hashes_of(number), hashes[perhaps])
+        return found
+
+    def _held_for(self, batch_id: int) -> Numbers:
+        """The held rows that (by their hash) wait for this batch, for others too perhaps."""
+        numbers = self._held.numbers()
+        return numbers[self._in_flight.are_in(batch_id, self._held.hashes(numbers))]
+
+    def _look_for(self, batch_id: int) -> _LookedFor:
+        """What waits for a batch; looked for once, as long as nothing else is held or in flight."""
+        looked_for, at = self._looked_for, (batch_id, self._held.changes, self._in_flight.changes)
+        if looked_for is None or looked_for.at != at:
+            numbers = self._held_for(batch_id)
+            is_elsewhere = self._in_flight.contain(self._held.hashes(numbers), but=batch_id)
+            looked_for = self._looked_for = _LookedFor(at, numbers, is_elsewhere)
+        return looked_for
 
     def held_ids(self) -> Hashes:
         """Sorted hashes of the ids of which rows are held; shape (n,)."""
-        return np.unique(self._hashes(self._held))
+        hashes = np.sort(self._held.hashes(self._held.numbers()))
+        found: Hashes = hashes[np.diff(hashes, prepend=np.uint64(0)) != 0]
+        return found
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
         """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
 
         A row that would then fit in no batch is left as it is: its own values come first.
         """
-        for profile_id, text in earlier.items():
-            held = self._first(profile_id)
-            carrying = merge(text, held.text)
-            if len(carrying) <= self._max_row_bytes:
-                self.held_bytes += len(carrying) - len(held.text)
-                self._set_first(profile_id, HeldRow(carrying, held.line, held.hash))
-                self._changed.add(profile_id)
+        lengths = np.fromiter(map(len, earlier), dtype=np.int64, count=len(earlier))
+        hashes = hash_ids(b"".join(earlier), np.cumsum(lengths) - lengths, lengths, self._salt)
+        numbers = self._held.find_all([*earlier], hashes)
+        if (numbers < 0).any():
+            raise KeyError(f"{np.count_nonzero(numbers < 0)} of {len(earlier)} ids are not held")
+        texts = self._held.texts(numbers)
+        carrying = list(map(merge, earlier.values(), texts))
+        fitting = [place for place, text in enumerate(carrying) if len(text) <= self._max_row_bytes]
+        self._held.is_changed[numbers[fitting]] = True
+        longer = [place for place in fitting if carrying[place] is not texts[place]]
+        self._held.replace_texts(numbers[longer], [carrying[place] for place in longer])
 
     def release(self, batch_id: int) -> None:
         """A batch is released: its ids are free."""
-        self._perhaps_free |= self.waiting_for(batch_id)
+        looked_for = self._look_for(batch_id)
+        # The others wait for another batch.
+        loose = looked_for.numbers[~looked_for.is_elsewhere]
+        self._held.is_loose[loose] = True
+        self._has_loose |= len(loose) > 0
         self._in_flight.remove(batch_id)
-        self._waiting = None
 
     def forget(self, batch_id: int) -> None:
         """What is known of a batch, if anything is."""
         if batch_id in self._in_flight:
-            self._perhaps_free |= self._held_for(batch_id)
-            self._in_flight.remove(batch_id)
-            self._waiting = None
+            self.release(batch_id)
 
     def free(self) -> Rows:
         """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
-        ids, self._perhaps_free = list(self._perhaps_free), set()
-        is_in_flight = self.is_in_flight(self._hashes(ids))
-        freed = [
-            (self._pop(profile_id), profile_id)
-            for profile_id, waits in zip(ids, is_in_flight, strict=True)
-            if not waits
-        ]
-        freed.sort(key=lambda row_and_id: row_and_id[0].line)
-        return pack_rows(
-            [row.text for row, _ in freed],
-            [len(profile_id) for _, profile_id in freed],
-            [row.line for row, _ in freed],
-            self._salt,
-        )
+        loose = np.flatnonzero(self._held.is_loose)
+        self._held.is_loose[loose] = False
+        self._has_loose = False
+        freed = loose[~self.is_in_flight(self._held.hashes(loose))]
+        rows, ids = self._held.rows_by_line(freed), self._held.ids(freed)
+        self._held.remove(freed)
+        self._gone.update(ids)
+        for profile_id in self._behind.keys() & set(ids):
+            self._move_up(profile_id)
+        self._held.tidy()
+        return rows
 
-    def _last(self, profile_id: bytes) -> HeldRow | None:
-        if profile_id not in self._held:
-            return None
-        return self._behind[profile_id][-1] if profile_id in self._behind else self._first(profile_id)
+    def _move_up(self, profile_id: bytes) -> None:
+        """Of an id of which the first row is gone, let the one behind it be the first."""
+        first, *behind = self._behind.pop(profile_id)
+        self._held.add(_packed([(profile_id, first)]), np.array([0]), is_loose=True, is_changed=True)
+        self._has_loose = True
+        if behind:
+            self._behind[profile_id] = behind
 
-    def _append(self, profile_id: bytes, row: HeldRow) -> None:
-        """Let a row wait behind what is held of its id."""
-        if profile_id in self._held:
-            self._behind.setdefault(profile_id, []).append(row)
-        else:
-            self._set_first(profile_id, row)
-        self._count(row, 1)
+    def _add_new(
+        self, rows: Rows, indexes: Sequence[int], *, is_loose: bool, is_changed: bool
+    ) -> Iterator[tuple[int, bytes, HeldRow, int]]:
+        """Let those of the rows wait that are surely the first of their ids, and give the others, one by one.
 
-    def _replace_last(self, profile_id: bytes, last: HeldRow, row: HeldRow) -> None:
-        self.held_bytes += len(row.text) - len(last.text)
-        if profile_id in self._behind:
-            self._behind[profile_id][-1] = row
-        else:
-            self._set_first(profile_id, row)
+        Each with its index, its encoded id, and the number of the row of that id, -1 if there is none by then.
+        """
+        chosen = np.array(indexes, dtype=np.int64)
+        hashes = rows.hashes[chosen]
+        is_new = ~self._held.may_have(hashes)
+        is_first = np.zeros(len(chosen), dtype=np.bool_)
+        is_first[np.unique(hashes, return_index=True)[1]] = True
+        is_new &= is_first
+        self._held.add(rows, chosen[is_new], is_loose=is_loose, is_changed=is_changed)
+        left = chosen[~is_new]
+        picked = _picked(rows, left)
+        numbers = self._held.find_all([profile_id for profile_id, _ in picked], rows.hashes[left])
+        for index, (profile_id, row), number in zip(left.tolist(), picked, numbers.tolist(), strict=True):
+            yield index, profile_id, row, number if number >= 0 else self._held.find(profile_id, row.hash)
 
-    def _pop(self, profile_id: bytes) -> HeldRow:
-        """Take out the first row of an id."""
-        row = self._first(profile_id)
-        del self._held[profile_id]
-        self._loose.pop(profile_id, None)
-        if behind := self._behind.pop(profile_id, None):
-            self._set_first(profile_id, behind[0])
-            self._loose[profile_id] = row.hash
-            self._perhaps_free.add(profile_id)
-            if behind[1:]:
-                self._behind[profile_id] = behind[1:]
-        self._waiting = None
-        self._changed.add(profile_id)
-        self._count(row, -1)
-        return row
-
-    def _count(self, row: HeldRow, rows: int) -> None:
-        self.held_rows += rows
-        self.held_bytes += rows * (len(row.text) + HELD_ROW_OVERHEAD_BYTES)
-
-    def _first(self, profile_id: bytes) -> HeldRow:
-        packed = self._held[profile_id]
-        line, hash_ = _LINE_AND_HASH.unpack_from(packed)
-        return HeldRow(profile_id + packed[_LINE_AND_HASH.size :], line, hash_)
-
-    def _set_first(self, profile_id: bytes, row: HeldRow) -> None:
-        self._held[profile_id] = _LINE_AND_HASH.pack(row.line, row.hash) + row.text[len(profile_id) :]
-        self._waiting = None
-
-    def _hashes(self, ids: Iterable[bytes]) -> Hashes:
-        """The hashes of held ids."""
-        return np.frombuffer(b"".join([self._held[profile_id][_HASH] for profile_id in ids]), dtype="<u8")
+    @property
+    def _held_text_bytes(self) -> int:
+        return self._held.text_bytes + sum(len(row.text) for rows in self._behind.values() for row in rows)
 
 
-def _parts(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """All of them, some at a time."""
-    each = iter(ids)
-    while some := list(islice(each, _LOOKED_THROUGH)):
-        yield some
-
-
-def _picked(rows: Rows, indexes: list[int]) -> list[tuple[bytes, HeldRow]]:
+def _picked(rows: Rows, indexes: Offsets) -> list[tuple[bytes, HeldRow]]:
     """Some of the rows, each with its encoded id."""
     starts, ends = rows.starts[indexes].tolist(), rows.ends[indexes].tolist()
     texts = [rows.body[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -288,3 +335,10 @@ def _picked(rows: Rows, indexes: list[int]) -> list[tuple[bytes, HeldRow]]:
         (text[:length], HeldRow(text, line, hash_))
         for text, length, line, hash_ in zip(texts, lengths, lines, hashes, strict=True)
     ]
+
+
+def _packed(held: list[tuple[bytes, HeldRow]]) -> Rows:
+    """Held rows, each with its encoded id, as rows."""
+    lengths = [len(profile_id) for profile_id, _ in held]
+    rows = pack_rows([row.text for _, row in held], lengths, [row.line for _, row in held], salt=0)
+    return replace(rows, hashes=np.array([row.hash for _, row in held], dtype=np.uint64))

@@ -2,16 +2,16 @@
 
 Constraints: one writer (whoever holds the state directory's lock); every method is one transaction, flushed to the disk
 before it returns (WAL, `synchronous=FULL`); facts are only ever added. Format: `jobs` (one row each, with the
-checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (the rows
-that wait, as of the latest seal), `overtaken` (hashes of ids of which a later row was sealed after rows of a batch were
-lost). Invariant: a batch is here if and only if its body was durable in the spool before.
+checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (what each
+seal changed among the rows that wait, see `held_log`), `overtaken` (hashes of ids of which a later row was sealed after
+rows of a batch were lost). Invariant: a batch is here if and only if its body was durable in the spool before.
 
 All methods block: call them from a worker thread, one at a time.
 """
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -25,13 +25,21 @@ from pipeline.core.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
 from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp, Taken
+from pipeline.core.mapping import pack_rows
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.status_memory import Learned
-from pipeline.core.tracker import HeldRow
+from pipeline.core.tracker import HeldChanges
 from pipeline.edges.durable import disk_error
+from pipeline.edges.held_log import Held, blobs_of, replay
 
-SCHEMA_VERSION = 3
-_SCHEMA = """
+SCHEMA_VERSION = 4
+_HELD = """
+CREATE TABLE held (
+    job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
+    PRIMARY KEY (job, seal, piece)
+) STRICT
+"""
+_SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
@@ -51,10 +59,7 @@ CREATE TABLE facts (
     detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX facts_of_batch ON facts (batch_id);
-CREATE TABLE held (
-    job INTEGER NOT NULL REFERENCES jobs, profile_id BLOB NOT NULL, place INTEGER NOT NULL, text BLOB NOT NULL,
-    line INTEGER NOT NULL, PRIMARY KEY (job, profile_id, place)
-) STRICT, WITHOUT ROWID;
+{_HELD};
 CREATE TABLE overtaken (
     batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
@@ -62,8 +67,8 @@ CREATE TABLE overtaken (
 
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
 #: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
-#: there were routes.
-_ADDED_SINCE = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,)}
+#: there were routes. 3 has them all; up to it there was a row of `held` for each held row.
+_ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: ()}
 
 _DAMAGED = (
     "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
@@ -248,10 +253,14 @@ class Ledger:
         """The job begun last."""
         return next((self._job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
 
-    def held_rows(self, job: JobRecord) -> list[tuple[bytes, bytes, int]]:
+    def held_rows(self, job: JobRecord) -> list[Held]:
         """Encoded id, encoded row and line of each held row, those of one id in their order."""
-        query = "SELECT profile_id, text, line FROM held WHERE job = ? ORDER BY profile_id, place"
-        return [(row["profile_id"], row["text"], row["line"]) for row in self._rows(query, job.seq)]
+        query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
+        try:
+            with closing(self._rows(query, job.seq)) as rows:
+                return replay((row["seal"], row["changes"]) for row in rows)
+        except ValueError as error:
+            raise damaged(self._path, f"held rows of job {job.job_id} cannot be read: {error}") from error
 
     # Batches
 
@@ -261,12 +270,12 @@ class Ledger:
         checkpoint: Checkpoint,
         batch: Batch | None,
         *,
-        held: dict[bytes, list[HeldRow]],
+        held: HeldChanges,
         released: Iterable[int],
         overtaken: dict[int, Hashes],
         awaited: Collection[int] = (),
     ) -> None:
-        """The seal transaction: batch, checkpoint, held rows as they wait now, releases it makes final.
+        """The seal transaction: batch, checkpoint, changes of held rows, releases it makes final.
 
         Of the batches released, those still `awaited` by other jobs stay open: their bodies are wanted.
         """
@@ -274,17 +283,7 @@ class Ledger:
             if batch:
                 self._insert_batch(batch, job.seq)
             database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
-            database.executemany(
-                "DELETE FROM held WHERE job = ? AND profile_id = ?", ((job.seq, profile_id) for profile_id in held)
-            )
-            database.executemany(
-                "INSERT INTO held VALUES (?, ?, ?, ?, ?)",
-                (
-                    (job.seq, profile_id, place, row.text, row.line)
-                    for profile_id, rows in held.items()
-                    for place, row in enumerate(rows)
-                ),
-            )
+            _write_held(database, job.seq, held)
             for batch_id in released:
                 self._release(batch_id)
                 if batch_id not in awaited:
@@ -434,7 +433,7 @@ class Ledger:
     def _one(self, query: str, *values: object) -> Any:
         return next(self._rows(query, *values))[0]
 
-    def _rows(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
+    def _rows(self, query: str, *values: object) -> Generator[sqlite3.Row, None, None]:
         try:
             yield from self._database.execute(query, values)
         except sqlite3.Error as error:
@@ -448,6 +447,15 @@ class Ledger:
                 yield self._database
         except sqlite3.Error as error:
             raise damaged(self._path, error) from error
+
+
+def _write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> None:
+    """A part of the transactions that change what a job holds."""
+    if changes.is_all:
+        database.execute("DELETE FROM held WHERE job = ?", (job,))
+    (seal,) = database.execute("SELECT coalesce(max(seal), 0) + 1 FROM held WHERE job = ?", (job,)).fetchone()
+    pieces = ((job, seal, piece, blob) for piece, blob in enumerate(blobs_of(changes)))
+    database.executemany("INSERT INTO held VALUES (?, ?, ?, ?)", pieces)
 
 
 def _read_job(row: sqlite3.Row) -> JobRecord:
@@ -542,6 +550,17 @@ def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_
     return Ledger(database, path, utc_now)
 
 
+def _take_over_held(database: sqlite3.Connection) -> None:
+    """Write down anew what jobs hold, of which there was a row for each held row."""
+    database.execute("ALTER TABLE held RENAME TO held_before")
+    database.execute(_HELD)
+    for (job,) in database.execute("SELECT DISTINCT job FROM held_before").fetchall():
+        query = "SELECT text, length(profile_id), line FROM held_before WHERE job = ? ORDER BY profile_id, place"
+        texts, lengths, lines = zip(*database.execute(query, (job,)), strict=True)
+        _write_held(database, job, HeldChanges((pack_rows([*texts], [*lengths], [*lines], salt=0),), is_all=True))
+    database.execute("DROP TABLE held_before")
+
+
 def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
     checked = database.execute("PRAGMA quick_check").fetchone()[0]
     if checked != "ok":
@@ -560,6 +579,7 @@ def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None
             database.execute("BEGIN EXCLUSIVE")
             for column in _ADDED_SINCE[version]:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
+            _take_over_held(database)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")

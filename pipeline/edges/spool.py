@@ -109,17 +109,20 @@ class Spool:
 
     def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
         """The encoded rows (line feed included) of those encoded ids that the batch holds; `salt` is their hashes'."""
-        ids = sorted(profile_ids)
+        ids = list(profile_ids)
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         asked = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
         hashes, starts = self._ids(batch_id)
         places = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
-        is_known = hashes[places] == asked
+        known = np.flatnonzero(hashes[places] == asked)
+        begins = starts[places[known]]
+        in_order = np.argsort(begins)
         found = {}
         try:
             with self.body(batch_id).open("rb") as body:
-                for place in np.flatnonzero(is_known).tolist():
-                    row = _row_at(body.fileno(), int(starts[places[place]]))
+                descriptor = body.fileno()
+                for place, start in zip(known[in_order].tolist(), begins[in_order].tolist(), strict=True):
+                    row = _row_at(descriptor, start)
                     # Another id may have the same hash.
                     if row.partition(b",")[0] == ids[place]:
                         found[ids[place]] = row
@@ -189,10 +192,11 @@ class Spool:
 
 def _row_at(descriptor: int, start: int) -> bytes:
     """The row that begins at this byte of a body, with its line feed."""
-    size = _ROW_BYTES
-    while b"\n" not in (text := os.pread(descriptor, size, start)) and len(text) == size:
+    size, text = _ROW_BYTES, os.pread(descriptor, _ROW_BYTES, start)
+    while not (end := text.find(b"\n") + 1) and len(text) == size:
         size *= 8
-    return text[: text.find(b"\n") + 1]
+        text = os.pread(descriptor, size, start)
+    return text[:end]
 
 
 def _taken_out(

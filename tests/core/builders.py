@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.core.encoding import merge
+from pipeline.core.encoding import KEPT, merge
 from pipeline.core.framing import Framer, Position, Record
+from pipeline.core.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
 from pipeline.core.mapping import Mapped, pack_rows
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
+from pipeline.core.tracker import HeldChanges
 
 SALT = 42
 BODY_START = b"batch=thirdPartyId,a,b\n"
@@ -30,9 +32,72 @@ def rows_of(texts: Sequence[bytes], *, first_line: int = 2, hashes: Sequence[int
     return rows if hashes is None else replace(rows, hashes=hashes_of(hashes))
 
 
+def rows_by_id(changes: HeldChanges) -> dict[bytes, list[tuple[bytes, int]]]:
+    """By id of which what is held changed: the rows that wait now, each with its line."""
+    held: dict[bytes, list[tuple[bytes, int]]] = {profile_id: [] for profile_id in changes.gone}
+    for rows in changes.rows:
+        for index, length in enumerate(rows.id_lengths.tolist()):
+            text = rows.text(index)
+            held.setdefault(text[:length], []).append((text, int(rows.lines[index])))
+    return held
+
+
+def changes_to(held: dict[bytes, list[tuple[bytes, int]]], *, is_all: bool = False) -> HeldChanges:
+    """The opposite."""
+    lengths = [len(profile_id) for profile_id, entries in held.items() for _ in entries]
+    texts = [text for entries in held.values() for text, _ in entries]
+    lines = [line for entries in held.values() for _, line in entries]
+    gone = tuple(profile_id for profile_id, entries in held.items() if not entries)
+    return HeldChanges((pack_rows(texts, lengths, lines, SALT),), gone, is_all)
+
+
 def hashes_of(hashes: Iterable[int]) -> Hashes:
     """Sorted or not, as given."""
     return np.array(list(hashes), dtype=np.uint64)
+
+
+def ids_alike(salt: int) -> tuple[bytes, bytes]:
+    """Two ids whose hashes are not the same, and begin with the same 49 bits.
+
+    The hash of eight bytes can be undone: of the 32,767 that differ in the last 15 bits, one or so is that of an id of
+    eight letters and digits.
+    """
+    start = _mix(np.array([8], dtype=np.uint64) * _GOLDEN ^ np.uint64(salt))
+    for number in range(100):
+        profile_id = b"cust%04d" % number
+        alike = _unmix(_hash_of(profile_id, salt) ^ np.arange(1, 1 << 15, dtype=np.uint64)) ^ start
+        for other in (each for each in _words(alike) if not each.translate(None, KEPT)):
+            assert 0 < int(_hash_of(other, salt) ^ _hash_of(profile_id, salt)) < 1 << 15
+            return profile_id, other
+    raise AssertionError("no two ids are alike")
+
+
+def ids_of_one_hash(salt: int) -> tuple[bytes, bytes]:
+    """Two ids with the same hash."""
+    profile_id = b"customer-0000001"
+    firsts = [b"id%06d" % number for number in range(200_000)]
+    start = _mix(np.array([16], dtype=np.uint64) * _GOLDEN ^ np.uint64(salt))
+    halfway = _mix(start ^ np.frombuffer(b"".join(firsts), dtype="<u8"))
+    seconds = _words(_unmix(np.array([_hash_of(profile_id, salt)])) ^ halfway)
+    other = next(first + each for first, each in zip(firsts, seconds, strict=True) if not each.translate(None, KEPT))
+    assert _hash_of(other, salt) == _hash_of(profile_id, salt)
+    return profile_id, other
+
+
+def _hash_of(profile_id: bytes, salt: int) -> np.uint64:
+    return np.uint64(hash_ids(profile_id, np.array([0]), np.array([len(profile_id)]), salt)[0])
+
+
+def _words(words: Hashes) -> list[bytes]:
+    octets = words.astype("<u8").tobytes()
+    return [octets[start : start + 8] for start in range(0, len(octets), 8)]
+
+
+def _unmix(hashes: Hashes) -> Hashes:
+    """The opposite of what `hashing` mixes with."""
+    for factor in (_MIX_2, _MIX_1):
+        hashes = (hashes ^ (hashes >> _SHIFT)) * np.uint64(pow(int(factor), -1, 2**64))
+    return hashes ^ (hashes >> _SHIFT)
 
 
 def none_in_flight(rows: Rows, first: int = 0) -> Flags:

@@ -15,7 +15,8 @@ from pipeline.core.hashing import hash_ids
 from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.reply import Complete
-from pipeline.core.tracker import HeldRow
+from pipeline.core.tracker import HeldChanges
+from tests.core.builders import rows_by_id
 
 SALT = 42
 HOLD_S = 100
@@ -236,7 +237,7 @@ class Store:
         seq: int,
         checkpoint: Checkpoint,
         batch: Batch | None,
-        held: dict[bytes, list[HeldRow]],
+        held: HeldChanges,
         released: list[int],
         over: list[int],
     ) -> None:
@@ -251,12 +252,14 @@ class Store:
             self.release(batch_id)
         self.open_ids -= frozenset(over)
 
-    def change_held(self, seq: int, held: dict[bytes, list[HeldRow]]) -> None:
+    def change_held(self, seq: int, held: HeldChanges) -> None:
         """These rows wait now; a part of the seal transaction."""
-        for profile_id, rows in held.items():
+        if held.is_all:
+            self.held[seq].clear()
+        for profile_id, rows in rows_by_id(held).items():
             self.held[seq].pop(profile_id, None)
             if rows:
-                self.held[seq][profile_id] = tuple((row.text, row.line) for row in rows)
+                self.held[seq][profile_id] = tuple(rows)
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
         """Replace a refused batch by two, in one step."""

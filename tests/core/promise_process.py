@@ -43,7 +43,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.reply import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half, split
-from pipeline.core.tracker import Tracker
+from pipeline.core.tracker import NO_CHANGES, Tracker
 from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Export, Guards, World, hashes_of
 
 CONCURRENCY = 2
@@ -103,7 +103,8 @@ class Blind(Tracker):
 
     def cannot_carry(self, earlier: dict[bytes, bytes]) -> set[bytes]:
         """Ids of which the held row would fit in no batch with what it is to carry."""
-        sizes = {name: len(merge(text, self._first(name).text)) for name, text in earlier.items()}
+        numbers = {name: self._held.find(name, int(hashes_of([name])[0])) for name in earlier}
+        sizes = {name: len(merge(text, self._held.text(numbers[name]))) for name, text in earlier.items()}
         return {name for name, size in sizes.items() if size > self._max_row_bytes}
 
     def elsewhere(self, batch_id: int, ids: list[bytes]) -> set[bytes]:
@@ -111,10 +112,10 @@ class Blind(Tracker):
         found = self._in_flight.contain(hashes_of(ids), but=batch_id)
         return {name for name, is_found in zip(ids, found, strict=True) if is_found}
 
-    def waiting_for(self, batch_id: int) -> set[bytes]:
+    def waiting_for(self, batch_id: int, hashes_of: Callable[[int], Hashes] | None = None) -> set[bytes]:
         if self.guards.carry_newest:
-            return super().waiting_for(batch_id)
-        return self._held_for(batch_id)
+            return super().waiting_for(batch_id, hashes_of)
+        return set(self._held.ids(self._held_for(batch_id)))
 
 
 class BlindLane(Lane):
@@ -653,7 +654,7 @@ class Producer:
         released = [batch_id for batch_id in seal.released if batch_id > 0]
         over = self._view.closing(released)
         written = released if guards.release_in_first_seal else over
-        store.seal(job.seq, self._checkpoint, batch, seal.held if guards.held_in_seal else {}, written, over)
+        store.seal(job.seq, self._checkpoint, batch, seal.held if guards.held_in_seal else NO_CHANGES, written, over)
         if not guards.held_in_seal:
             yield SEAL
             store.change_held(job.seq, seal.held)
@@ -694,7 +695,7 @@ class Producer:
             raise InputError("abandoned")
 
     def _release(self, due: Due) -> Steps:
-        waiting = self._placer.tracker.waiting_for(due.batch_id)
+        waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.lane.hashes)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}

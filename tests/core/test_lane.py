@@ -58,6 +58,7 @@ def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_
     lane.enter(3)
     third = lane.join(3, tracker())
     assert in_flight(third, 1, 2) == [True, True]
+    assert lane.hashes(-1).tolist() == [1, 2]
     first.add(10, ids(1), NAMES)
     lane.hold(1, ids(2), NAMES)
     assert in_flight(second, 1, 2) == [True, True]
@@ -90,6 +91,7 @@ def test_a_job_that_is_to_go_on_awaits_what_is_in_flight_before_it_runs() -> Non
     first.closed([5])
     (second,) = entered(lane, 2)
     assert in_flight(second, 9) == [True]
+    assert lane.hashes(5).tolist() == [9]
     assert second.take_due(6.0) == due(5)
 
 

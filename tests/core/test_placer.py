@@ -10,8 +10,8 @@ from pipeline.core.chunker import Chunker
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import BatchContent, Rows
 from pipeline.core.placer import Placed, Placer, Seal
-from pipeline.core.tracker import Tracker
-from tests.core.builders import BODY_START, SALT, all_texts, id_of, merged, rest_of, row, rows_of, texts_of
+from pipeline.core.tracker import NO_CHANGES, Tracker
+from tests.core.builders import BODY_START, SALT, all_texts, id_of, merged, rest_of, row, rows_by_id, rows_of, texts_of
 
 START_BYTES = len(BODY_START)
 
@@ -35,7 +35,7 @@ def content_of(sealed: Seal) -> list[bytes]:
 
 
 def held_of(sealed: Seal) -> dict[bytes, list[bytes]]:
-    return {profile_id: [each.text for each in rows] for profile_id, rows in sealed.held.items()}
+    return {profile_id: [text for text, _ in rows] for profile_id, rows in rows_by_id(sealed.held).items()}
 
 
 # New rows.
@@ -54,7 +54,7 @@ def test_no_rows() -> None:
     placer = placer_of()
     assert placer.place(rows_of([])) == Placed(0, 0, must_seal=False)
     assert placer.place_freed(rows_of([])) == Placed(0, 0, must_seal=False)
-    assert placer.seal() == Seal(None, {}, ())
+    assert placer.seal() == Seal(None, NO_CHANGES, ())
 
 
 def test_where_the_batch_is_full_it_stops() -> None:
@@ -115,7 +115,7 @@ def test_a_released_batch_frees_rows_that_carry_what_it_had() -> None:
     sealed = placer.seal()
     assert (content_of(sealed), held_of(sealed)) == (all_texts(freed), {b"u1": [], b"u2": []})
     assert sealed.released == (1,)
-    assert placer.seal() == Seal(None, {}, ())
+    assert placer.seal() == Seal(None, NO_CHANGES, ())
 
 
 def test_a_release_is_told_with_the_next_seal_even_if_nothing_waited() -> None:
@@ -125,7 +125,7 @@ def test_a_release_is_told_with_the_next_seal_even_if_nothing_waited() -> None:
         assert seal(placer, number).released == ()
     for number in (2, 1):
         assert len(placer.release(number, {})) == 0
-    assert placer.seal() == Seal(None, {}, (2, 1))
+    assert placer.seal() == Seal(None, NO_CHANGES, (2, 1))
     placer.release(3, {})
     assert placer.seal().released == (3,)
 
@@ -268,8 +268,8 @@ class Placing:
             self.contents.append(sealed.content)
             in_flight.append(batch_id)
             self.in_flight.append(batch_id)
-        changed = {profile_id: [(each.text, each.line) for each in rows] for profile_id, rows in sealed.held.items()}
-        held = {profile_id: rows for profile_id, rows in (self.durable.held | changed).items() if rows}
+        before = {} if sealed.held.is_all else self.durable.held
+        held = {profile_id: rows for profile_id, rows in (before | rows_by_id(sealed.held)).items() if rows}
         self.durable = Durable(self.position, self.superseded, held, batches, in_flight)
 
     def release(self, place: int) -> None:

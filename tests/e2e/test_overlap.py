@@ -22,6 +22,7 @@ from pipeline.load import MAX_PLACING, MAX_RUNNING, load_exports
 from pipeline.requests import ask_holder, carry_out
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings import Settings
+from tests.core.builders import ids_alike
 from tests.faults.loading import check_left_over, disorder
 from tests.support import (
     Bench,
@@ -139,6 +140,25 @@ async def test_a_row_carries_from_the_newest_batch_of_its_id_also_of_an_earlier_
             await until(lambda: [job.progress.held_rows for job in loading.jobs] == [0, 1, 2])
             await loading.apply_until(lambda: len(loading.reports) == 3)
         loading.check({"u1": {"tier": "silver", "ltv": "3"}, "u2": {"tier": "gold", "ltv": "4"}})
+
+
+async def test_a_row_carries_from_its_batch_though_the_hash_of_its_id_begins_like_one_in_another(
+    tmp_path: Path,
+) -> None:
+    """Of the hashes in a large batch not all bits are in memory, so the row seems to wait for that batch too."""
+    many = [f"n{number},tin," for number in range(1 << 16)]
+    faults = FaultPlan(posts={2: Fault.STATUS_LOST})
+    async with bench(tmp_path, faults=faults, override="replace", **SLOW) as at:
+        async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+            ours, alike = (profile_id.decode() for profile_id in ids_alike(state.ledger.salt))
+        # The large batch is settled, and not released, when the small one is.
+        loading = Loading(at, settle={"ambiguous_hold_s": 3.0})
+        small = loading.export("small", f"{ours},gold,1")
+        large = loading.export("large", f"{alike},tin,2", *many, f"{ours},,3")
+        async with loading.beside(small, large):
+            await until(lambda: loading.posts == 2)
+            await loading.apply_until(lambda: len(loading.reports) == 2)
+        loading.check(profiles_after(*many, f"{alike},tin,2", f"{ours},gold,3"))
 
 
 async def test_the_same_export_twice_waits_for_what_becomes_of_the_first(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ from pipeline.core.lifecycle import (
     Taken,
 )
 from pipeline.core.manifest import Manifest
-from pipeline.core.model import Batch, Hashes, Warnings
+from pipeline.core.model import Batch, Hashes, Rows, Warnings
 from pipeline.core.status_memory import Learned
-from pipeline.core.tracker import HeldRow
+from pipeline.core.tracker import NO_CHANGES, HeldChanges
 from pipeline.edges.ledger import (
     SCHEMA_VERSION,
     BatchRecord,
@@ -52,6 +52,7 @@ from pipeline.edges.ledger import (
     owner_of,
     read_ledger,
 )
+from tests.core.builders import changes_to
 from tests.support import read_only, small_disk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -142,11 +143,12 @@ def seal(
     batch: Batch | None = None,
     *,
     checkpoint: Checkpoint | None = None,
-    held: dict[bytes, list[HeldRow]] | None = None,
+    held: HeldChanges | dict[bytes, list[tuple[bytes, int]]] = NO_CHANGES,
     released: Iterable[int] = (),
     overtaken: dict[int, Hashes] | None = None,
 ) -> None:
-    ledger.seal(job, checkpoint or Checkpoint(), batch, held=held or {}, released=released, overtaken=overtaken or {})
+    changes = changes_to(held) if isinstance(held, dict) else held
+    ledger.seal(job, checkpoint or Checkpoint(), batch, held=changes, released=released, overtaken=overtaken or {})
 
 
 def open_ids(ledger: Ledger) -> list[int]:
@@ -188,8 +190,8 @@ def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> 
     with opened(tmp_path) as ledger:
         job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
         for batch_id in (1, 2, 3):
-            seal(ledger, job, batch_of(batch_id), held={b"u": [HeldRow(b"u,1\n", 2, 0)]})
-        seal(ledger, other, None, held={b"u": [HeldRow(b"u,2\n", 3, 0)]})
+            seal(ledger, job, batch_of(batch_id), held={b"u": [(b"u,1\n", 2)]})
+        seal(ledger, other, None, held={b"u": [(b"u,2\n", 3)]})
         assert ledger.jobs(unfinished_only=True) == [ledger.job("j1"), ledger.job("j2")]
         ledger.finish_job(job, REPORT, dropped=[2], released=[2, 3])
         found = ledger.job("j1")
@@ -205,11 +207,11 @@ def test_a_batch_released_for_one_job_stays_open_as_long_as_another_awaits_it(tm
     with opened(tmp_path) as ledger:
         job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
         seal(ledger, job, batch_of(1))
-        ledger.seal(job, Checkpoint(), None, held={}, released=[1], overtaken={}, awaited=[1])
+        ledger.seal(job, Checkpoint(), None, held=NO_CHANGES, released=[1], overtaken={}, awaited=[1])
         assert (open_ids(ledger), facts_of(ledger, 1)) == ([1], (Released(),))
         (record,) = ledger.batches()
         assert record.is_open
-        ledger.seal(other, Checkpoint(), None, held={}, released=[1], overtaken={})
+        ledger.seal(other, Checkpoint(), None, held=NO_CHANGES, released=[1], overtaken={})
         # It is released once.
         assert (open_ids(ledger), facts_of(ledger, 1)) == ([], (Released(),))
         record = ledger.batch(1) or record
@@ -340,16 +342,12 @@ def test_a_split_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
 # The seal.
 
 
-def held(*rows: tuple[bytes, int]) -> list[HeldRow]:
-    return [HeldRow(text, line, 0) for text, line in rows]
-
-
 def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
-        chain = held((b"b,9\n", 7), (b"b,,\n", 5), (b"b,3\n", 2**33))
-        seal(ledger, job, held={b"b": chain, b"a": held((b"a,1\n", 4)), b"c%FF": held((b"c%FF,1\n", 6))})
-        seal(ledger, other, held={b"b": held((b"b,other\n", 2))})
+        chain = [(b"b,9\n", 7), (b"b,,\n", 5), (b"b,3\n", 2**33)]
+        seal(ledger, job, held={b"b": chain, b"a": [(b"a,1\n", 4)], b"c%FF": [(b"c%FF,1\n", 6)]})
+        seal(ledger, other, held={b"b": [(b"b,other\n", 2)]})
         seal(ledger, job, held={b"b": chain[1:], b"a": []})
         seal(ledger, job)
     with opened(tmp_path) as ledger:
@@ -361,6 +359,20 @@ def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_
             (b"b", b"b,,\n", 5),
             (b"b", b"b,3\n", 2**33),
         ]
+        seal(ledger, job, held=changes_to({b"d": [(b"d,1\n", 10)]}, is_all=True))
+        assert ledger.held_rows(job) == [(b"d", b"d,1\n", 10)]
+        assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
+
+
+def test_held_rows_that_cannot_be_read_are_a_damaged_ledger(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, held={b"a": [(b"a,1\n", 4)]})
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("UPDATE held SET changes = substr(changes, 1, length(changes) - 1)")
+    with opened(tmp_path) as ledger, pytest.raises(FatalError, match="held rows of job j1 cannot be read") as caught:
+        ledger.held_rows(job)
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
 def test_overtaken_ids_are_kept_for_each_batch(tmp_path: Path) -> None:
@@ -387,7 +399,7 @@ def test_a_seal_keeps_the_checkpoint_of_its_job_only(tmp_path: Path) -> None:
 def sealed_once(ledger: Ledger) -> JobRecord:
     """A job with two batches and held rows."""
     job = ledger.begin_job(job_of())
-    seal(ledger, job, batch_of(1), held={b"a": held((b"a,1\n", 4)), b"b": held((b"b,1\n", 5))})
+    seal(ledger, job, batch_of(1), held={b"a": [(b"a,1\n", 4)], b"b": [(b"b,1\n", 5)]})
     seal(ledger, job, batch_of(2), overtaken={1: hashes_of(9)})
     return job
 
@@ -396,7 +408,7 @@ def seal_again(ledger: Ledger, job: JobRecord, **instead: Any) -> None:
     """A seal that changes everything there is."""
     values: dict[str, Any] = {
         "checkpoint": CHECKPOINT,
-        "held": {b"a": [], b"c": held((b"c,2\n", 8))},
+        "held": {b"a": [], b"c": [(b"c,2\n", 8)]},
         "released": [1],
         "overtaken": {1: hashes_of(1), 2: hashes_of(2)},
     }
@@ -408,9 +420,14 @@ def interrupted() -> Iterator[int]:
     raise InterruptedError
 
 
+def cut_off() -> Iterator[Rows]:
+    yield from changes_to({b"a": [(b"a,2\n", 8)]}).rows
+    raise InterruptedError
+
+
 CUT_SHORT: list[tuple[dict[str, Any], type[BaseException]]] = [
-    ({"held": {b"a": [], b"c": held((b"c,2\n", 2**70))}}, OverflowError),
-    ({"held": {b"a": [], b"c": [HeldRow(None, 8, 0)]}}, FatalError),  # type: ignore[arg-type]
+    ({"held": HeldChanges(cut_off())}, InterruptedError),  # type: ignore[arg-type]
+    ({"held": HeldChanges(gone=(b"a", None), is_all=True)}, TypeError),  # type: ignore[arg-type]
     ({"released": interrupted()}, InterruptedError),
     ({"overtaken": {1: hashes_of(1), 99: hashes_of(2)}}, FatalError),
 ]
@@ -444,7 +461,7 @@ def seal_and_be_killed(directory: str) -> None:
     ledger = open_ledger(Path(directory) / FILE, "demo", times(), is_new=False)
     job = ledger.latest_job()
     assert job is not None
-    many = {b"%06d" % number: held((b"%06d,%0200d\n" % (number, 0), number)) for number in range(20_000)}
+    many = {b"%06d" % number: [(b"%06d,%0200d\n" % (number, 0), number)] for number in range(20_000)}
     seal_again(ledger, job, held=many, released=killed())
 
 
@@ -468,7 +485,7 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
         pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
         ledger._database.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(FatalError, match="The disk is full: make room") as caught:
-            seal_again(ledger, job, held={b"%d" % number: held((b"x" * 1_000, 1)) for number in range(100)})
+            seal_again(ledger, job, held={b"%d" % number: [(b"x" * 1_000, 1)] for number in range(100)})
         assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
         assert dump(tmp_path) == before
         seal(ledger, job)
@@ -564,10 +581,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 3
-        database.execute("PRAGMA user_version = 4")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 4
+        database.execute("PRAGMA user_version = 5")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 4, this program knows format 3") as caught:
+    with pytest.raises(FatalError, match="it has format 5, this program knows format 4") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -614,7 +631,7 @@ def filled(directory: Path) -> Path:
     """A ledger of some pages."""
     with opened(directory) as ledger:
         job = ledger.begin_job(job_of())
-        seal(ledger, job, batch_of(1), held={b"%04d" % number: held((b"x" * 100, number)) for number in range(500)})
+        seal(ledger, job, batch_of(1), held={b"%04d" % number: [(b"x" * 100, number)] for number in range(500)})
     return whole_file(directory)
 
 
@@ -828,18 +845,34 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         assert latest(ledger) == (9, "20261109")
 
 
-@pytest.mark.parametrize(("version", "lacking"), [(1, ("claim", "route")), (2, ("route",))])
+HELD_UP_TO_FORMAT_3 = """
+CREATE TABLE held (
+    job INTEGER NOT NULL REFERENCES jobs, profile_id BLOB NOT NULL, place INTEGER NOT NULL, text BLOB NOT NULL,
+    line INTEGER NOT NULL, PRIMARY KEY (job, profile_id, place)
+) STRICT, WITHOUT ROWID
+"""
+
+
+@pytest.mark.parametrize(("version", "lacking"), [(1, ("claim", "route")), (2, ("route",)), (3, ())])
 def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: int, lacking: tuple[str, ...]) -> None:
     with opened(tmp_path) as ledger:
-        job = ledger.begin_job(job_of())
+        job, other = ledger.begin_job(job_of()), ledger.begin_job(job_of("other"))
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("DROP TABLE held")
+        database.execute(HELD_UP_TO_FORMAT_3)
+        held = [(1, b"b", 1, b"b,2\n", 9), (1, b"b", 0, b"b,1\n", 7), (1, b"a%2C", 0, b"a%2C,3\n", 2**33)]
+        database.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", held)
         for column in lacking:
             database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {version}")
         database.commit()
-    assert owner_of(tmp_path / FILE) == Owner("demo", 1)
+    assert owner_of(tmp_path / FILE) == Owner("demo", 2)
     with opened(tmp_path) as ledger:
-        assert ledger.jobs() == [job]
+        assert ledger.jobs() == [job, other]
+        assert ledger.held_rows(job) == [(b"a%2C", b"a%2C,3\n", 2**33), (b"b", b"b,1\n", 7), (b"b", b"b,2\n", 9)]
+        assert ledger.held_rows(other) == []
+        seal(ledger, job, held={b"b": []})
+        assert ledger.held_rows(job) == [(b"a%2C", b"a%2C,3\n", 2**33)]
         assert job.route == "default"
         entered = ledger.begin_job(job_of("j2", claim=claim_of(), route="crm-eu"))
         assert (entered.claim, entered.route) == (claim_of(), "crm-eu")

@@ -28,6 +28,7 @@ from pipeline.core.lifecycle import (
 )
 from pipeline.core.mapping import pack_rows
 from pipeline.core.model import BatchContent, Hashes
+from pipeline.core.tracker import NO_CHANGES
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import BatchRecord, JobRecord
 from pipeline.edges.lock import holder
@@ -67,11 +68,11 @@ def seal(state: State, job: JobRecord, ids: Sequence[str] = IDS, *facts: Fact, r
     ledger = state.ledger
     batch_id = ledger.allot_batch_id()
     batch = state.spool.write(batch_id, batch_id, content_of(state, ids))
-    ledger.seal(job, job.checkpoint, batch, held={}, released=(), overtaken={})
+    ledger.seal(job, job.checkpoint, batch, held=NO_CHANGES, released=(), overtaken={})
     for fact in facts:
         ledger.add_fact(batch_id, fact)
     if released:
-        ledger.seal(job, job.checkpoint, None, held={}, released=[batch_id], overtaken={})
+        ledger.seal(job, job.checkpoint, None, held=NO_CHANGES, released=[batch_id], overtaken={})
     return batch_id
 
 
@@ -313,7 +314,7 @@ async def test_the_life_that_a_batch_has_by_its_facts(tmp_path: Path) -> None:
         inherited = life_of(record_of(state, batch_id), (5.0, 6.0))
         assert inherited.open_since == (5.0, 6.0, 0.0)
         state.ledger.add_fact(batch_id, GivenUp("lost"))
-        state.ledger.seal(job, job.checkpoint, None, held={}, released=[batch_id], overtaken={})
+        state.ledger.seal(job, job.checkpoint, None, held=NO_CHANGES, released=[batch_id], overtaken={})
         life = life_of(record_of(state, batch_id))
         assert (life.phase, life.is_released, life.last) == (Phase.SETTLED, True, GivenUp("lost"))
         assert Released() in record_of(state, batch_id).facts
