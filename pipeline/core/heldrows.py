@@ -9,10 +9,9 @@ the numbers.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.model import Flags, Hashes, Offsets, Rows
+from pipeline.core.model import Flags, Hashes, Octets, Offsets, Rows
 
 Numbers = npt.NDArray[np.intp]
-Octets = npt.NDArray[np.uint8]
 
 _ENTRY = np.dtype(
     [
