@@ -372,9 +372,8 @@ class Producer:
 
     async def _release(self, due: Due) -> None:
         """Free the ids of a batch, and place the rows that were held for it."""
-        waiting = self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)
         earlier: dict[bytes, bytes] = {}
-        if waiting and due.may_be_applied:
+        if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
             # Target may name an id in the encoded form in which it got it.
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)

@@ -39,6 +39,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.core.model import Hashes
 from pipeline.core.tracker import Tracker
 
@@ -123,8 +125,13 @@ class Lane:
             view.put(batch_id, hashes, due)
 
     def hashes(self, number: int) -> Hashes:
-        """The sorted hashes of what is in flight under this number in a view: of a batch, or of what a job holds."""
-        return self._holding[-number].hashes if number < 0 else self._hashes_of(number)
+        """The sorted hashes of what is in flight under this number: of a batch, or of what a job holds.
+
+        None of what is in flight no more: a batch that was dropped is not in the spool, before each view has let it go.
+        """
+        if -number in self._holding:
+            return self._holding[-number].hashes
+        return self._hashes_of(number) if number in self._flights else np.empty(0, dtype=np.uint64)
 
     def parameters(self, job: int) -> tuple[str, ...]:
         """Those of everything from which rows of a job that begins may have to carry something."""

@@ -63,6 +63,7 @@ def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_
     lane.hold(1, ids(2), NAMES)
     assert in_flight(second, 1, 2) == [True, True]
     lane.finish(1, [])
+    assert lane.hashes(-1).tolist() == []
     released = second.take_due(0.0)
     assert released is not None
     assert (released.batch_id, released.may_be_applied) == (-1, False)
@@ -104,6 +105,7 @@ def test_what_is_over_at_the_end_of_a_job() -> None:
     first.add(12, ids(12), NAMES)
     assert lane.take_over(1, 6.0) == []
     lane.finish(1, [12])
+    assert lane.hashes(12).tolist() == []
     # It was never sent: nothing waits for it any more.
     assert second.take_due(0.0) == Due.at_once(12)
     assert lane.take_over(2, 6.0) == [10]
