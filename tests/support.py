@@ -479,7 +479,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @asynccontextmanager
 async def answering(answer: Answer, **site: Any) -> AsyncIterator[str]:
     """A server that answers every request so; its address, `https` if `ssl_context` is given."""
-    app = web.Application()
+    app = web.Application(client_max_size=2**26)
     app.router.add_route("*", "/{path:.*}", answer)
     async with listening(app, **site) as base_url:
         yield base_url

@@ -56,7 +56,6 @@ class Chunker:
         self._body.append(self._body_start)
         self._ends[0] = self.size_bytes
         self._replaced: dict[int, bytes] = {}
-        self._table.clear()
 
     @property
     def filled(self) -> float:
@@ -83,7 +82,9 @@ class Chunker:
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
-        order = np.argsort(self._hashes[: self.rows])
+        # No id is looked up any more, and what is made here takes as much memory.
+        self._table.clear()
+        order = np.argsort(self._hashes[: self.rows]).astype(np.uint32)
         replaced = dict(sorted(self._replaced.items()))
         sizes = np.diff(self._ends[: self.rows + 1]).astype(np.uint32)
         sizes[list(replaced)] = [len(row) for row in replaced.values()]
@@ -92,7 +93,7 @@ class Chunker:
             rows=self.rows,
             size_bytes=self.size_bytes,
             hashes=self._hashes[order],
-            order=order.astype(np.uint32),
+            order=order,
             sizes=sizes,
             lines=self._lines[: self.rows].copy(),
         )

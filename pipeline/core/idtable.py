@@ -18,17 +18,16 @@ class IdTable:
     """Row numbers by id hash; hashes are never 0. Grows by doubling, and starts anew with `clear`."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._keys: Hashes = np.zeros(1 << 12, dtype=np.uint64)
-        self._rows: RowNumbers = np.zeros(1 << 12, dtype=np.int32)
+        self._capacity = 1 << 12
+        self.clear()
 
     def __len__(self) -> int:
         return self._count
 
     def clear(self) -> None:
-        """Forget every row; the memory is kept for the next batch."""
-        self._keys.fill(_EMPTY)
+        """Forget every row, and take no memory until the next is looked up; then at once as much as before."""
         self._count = 0
+        self._allot(0)
 
     def find(self, hashes: Hashes) -> RowNumbers:
         """The row number of each hash, -1 where there is none; shape (n,)."""
@@ -40,9 +39,9 @@ class IdTable:
 
     def insert(self, hashes: Hashes, rows: RowNumbers, slots: Offsets | None = None) -> None:
         """Enter hashes that are distinct and not in the table yet; `slots` are what `probe` gave for them just now."""
-        if 2 * (self._count + len(hashes)) > len(self._keys):
+        if 2 * (self._count + len(hashes)) > self._capacity:
             slots = None
-            while 2 * (self._count + len(hashes)) > len(self._keys):
+            while 2 * (self._count + len(hashes)) > self._capacity:
                 self._grow()
         self._count += len(hashes)
         while len(hashes):
@@ -61,7 +60,9 @@ class IdTable:
 
     def probe(self, hashes: Hashes) -> Offsets:
         """The slot of each hash: where it stands, or the empty slot where it would go; shape (n,)."""
-        mask = len(self._keys) - 1
+        if not len(self._keys):
+            self._allot(self._capacity)
+        mask = self._capacity - 1
         slots = (hashes & np.uint64(mask)).astype(np.int64)
         keys = self._keys[slots]
         seeking = np.flatnonzero((keys != hashes) & (keys != _EMPTY))
@@ -74,7 +75,11 @@ class IdTable:
     def _grow(self) -> None:
         taken = self._keys != _EMPTY
         hashes, rows = self._keys[taken], self._rows[taken]
-        self._keys = np.zeros(2 * len(self._keys), dtype=np.uint64)
-        self._rows = np.zeros(len(self._keys), dtype=np.int32)
+        self._capacity *= 2
+        self._allot(self._capacity)
         self._count = 0
         self.insert(hashes, rows)
+
+    def _allot(self, slots: int) -> None:
+        self._keys: Hashes = np.zeros(slots, dtype=np.uint64)
+        self._rows: RowNumbers = np.zeros(slots, dtype=np.int32)
