@@ -50,7 +50,7 @@ class Allowance:
         """Whether `bad` of `total` rows are too many; `final` once the last row is counted."""
         if self.count is not None:
             return bad > self.count
-        if total < PERCENT_FROM_ROWS and not final:
+        if not bad or (total < PERCENT_FROM_ROWS and not final):
             return False
         # Exact: 0.1 as a binary float times a row count can fall on either side of the limit.
         return bad * 100 > Fraction(repr(self.percent)) * total
