@@ -46,17 +46,17 @@ _AHEAD = 0.1
 class _Closed:
     """Of a seal that is being written down: its batch, that one's rows and ids, and, when all is read, the ids held.
 
-    `pieces` are those of the body that are not written yet: they are taken out one by one.
+    `is_written` is set when its body needs no memory any more.
     """
 
     batch_id: int
     rows: int
     hashes: Hashes
-    pieces: list[bytes | memoryview]
+    is_written: asyncio.Event
     held: Hashes | None
 
 
-_NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), [], None)
+_NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), asyncio.Event(), None)
 
 
 async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
@@ -184,8 +184,9 @@ class Producer:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             self._check_abandoned()
             await self._release_what_is_due()
-            is_far_ahead = bool(self._closed.pieces) and self._placer.chunker.filled > _AHEAD
-            if self._sealing is not None and (self._sealing.done() or is_far_ahead):
+            if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
+                await self._closed.is_written.wait()
+            if self._sealing is not None and self._sealing.done():
                 await self._finish_sealing()
             await self._place_block(source, block)
             while self._view.is_full:
@@ -286,7 +287,7 @@ class Producer:
             numbers[0],
             seal.content.rows if seal.content else 0,
             seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
-            seal.content.pieces if seal.content else [],
+            asyncio.Event(),
             # What is freed from here on is in the next batch, so that earlier ones must not be without it.
             self._placer.tracker.held_ids() if checkpoint.has_ended else None,
         )
@@ -294,17 +295,24 @@ class Producer:
         if progress.bytes_read:
             checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
         # The counts go on meanwhile.
-        self._sealing = asyncio.ensure_future(self._write_down(seal, numbers, deepcopy(checkpoint)))
+        self._sealing = asyncio.ensure_future(
+            self._write_down(seal, numbers, deepcopy(checkpoint), self._closed.is_written)
+        )
 
-    async def _write_down(self, seal: Seal, numbers: tuple[int, int], checkpoint: Checkpoint) -> Batch | None:
+    async def _write_down(
+        self, seal: Seal, numbers: tuple[int, int], checkpoint: Checkpoint, is_written: asyncio.Event
+    ) -> Batch | None:
         """Make durable, in one step, what a seal closed: the batch, by its `batch_id` and number, and all beside it."""
         job = self._job
         batch, overtaken = None, {}
-        if seal.content:
-            # A full batch is the most that is in memory: what is free besides is not needed for it.
-            await run_sync(give_back)
-            batch = await job.state.call(job.spool.write, *numbers, seal.content)
-            overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+        try:
+            if seal.content:
+                # A full batch is the most that is in memory: what is free besides is not needed for it.
+                await run_sync(give_back)
+                batch = await job.state.write(*numbers, seal.content, when_written=is_written.set)
+                overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+        finally:
+            is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
         # The body is in the spool, and needs no memory any more.
         del seal
@@ -376,7 +384,8 @@ class Producer:
         if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
             # Target may name an id in the encoded form in which it got it.
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
-            earlier = await self._job.state.call(self._carried, due.batch_id, waiting - failed)
+            # Beside whatever is written down meanwhile: nobody changes a body.
+            earlier = await run_sync(self._carried, due.batch_id, waiting - failed)
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await run_sync(give_back)
 

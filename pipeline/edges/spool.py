@@ -43,8 +43,16 @@ class Spool:
         """The file to post for a batch."""
         return self._file(batch_id, "body")
 
-    def write(self, batch_id: int, number: int, content: BatchContent, *, parent: int | None = None) -> Batch:
-        """Make the content of a batch durable, and let go of its pieces.
+    def write(
+        self,
+        batch_id: int,
+        number: int,
+        content: BatchContent,
+        *,
+        parent: int | None = None,
+        when_written: Callable[[], None] = lambda: None,
+    ) -> Batch:
+        """Make the content of a batch durable, and let go of its pieces; `when_written` is called when all are gone.
 
         Raises `FatalError` (74) where there is no room.
         """
@@ -58,7 +66,7 @@ class Spool:
             )
         digest = hashlib.sha256()
         try:
-            write_durably(self.body(batch_id), _taken_out(content.pieces, digest.update))
+            write_durably(self.body(batch_id), _taken_out(content.pieces, digest.update, when_written))
             write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
             hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
             write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
@@ -200,10 +208,11 @@ def _row_at(descriptor: int, start: int) -> bytes:
 
 
 def _taken_out(
-    pieces: list[bytes | memoryview], look: Callable[[bytes | memoryview], None]
+    pieces: list[bytes | memoryview], look: Callable[[bytes | memoryview], None], when_written: Callable[[], None]
 ) -> Iterator[bytes | memoryview]:
     """The pieces in order, each shown to `look` and let go: its memory is wanted for the next batch."""
     pieces.reverse()
     while pieces:
         look(pieces[-1])
         yield pieces.pop()
+    when_written()

@@ -8,12 +8,13 @@ from typing import ParamSpec, TypeVar
 
 import anyio
 import numpy as np
+from anyio import from_thread
 from anyio.to_thread import run_sync
 
 from pipeline.core.encoding import encode
 from pipeline.core.hashing import hash_ids
 from pipeline.core.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
-from pipeline.core.model import Batch, Hashes
+from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import BatchRecord, Ledger, open_ledger
 from pipeline.edges.lock import state_lock
@@ -42,12 +43,23 @@ class State:
         self.is_paused = ledger.is_paused
         #: Whether the process is about to end, and begins no POST any more.
         self.is_stopping = False
-        self._turn = anyio.Lock()
+        self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
         async with self._turn:
             return await run_sync(partial(function, *args, **kwargs))
+
+    async def write(
+        self, batch_id: int, number: int, content: BatchContent, *, when_written: Callable[[], None]
+    ) -> Batch:
+        """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
+
+        `when_written` is called in the event loop when the body needs no memory any more, and more is to be done.
+        """
+        told = partial(from_thread.run_sync, when_written)
+        async with self._turn_to_write:
+            return await run_sync(partial(self.spool.write, batch_id, number, content, when_written=told))
 
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
