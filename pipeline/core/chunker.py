@@ -46,7 +46,6 @@ class Chunker:
         # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` up to `_ends[i + 1]`.
         self._ends: Offsets = np.zeros(_FIRST_CAPACITY + 1, dtype=np.int64)
         self._lines: Offsets = np.zeros(_FIRST_CAPACITY, dtype=np.int64)
-        self._hashes: Hashes = np.zeros(_FIRST_CAPACITY, dtype=np.uint64)
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -82,9 +81,10 @@ class Chunker:
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
+        unsorted = self._table.hashes
         # No id is looked up any more, and what is made here takes as much memory.
         self._table.clear()
-        order = np.argsort(self._hashes[: self.rows]).astype(np.uint32)
+        order = np.argsort(unsorted).astype(np.uint32)
         replaced = dict(sorted(self._replaced.items()))
         sizes = np.diff(self._ends[: self.rows + 1]).astype(np.uint32)
         sizes[list(replaced)] = [len(row) for row in replaced.values()]
@@ -92,7 +92,7 @@ class Chunker:
             pieces=self._pieces(replaced),
             rows=self.rows,
             size_bytes=self.size_bytes,
-            hashes=self._hashes[order],
+            hashes=unsorted[order],
             order=order,
             sizes=sizes,
             lines=self._lines[: self.rows].copy(),
@@ -123,8 +123,7 @@ class Chunker:
         runs = zip([int(starts[0]), *starts[gaps + 1].tolist()], [*ends[gaps].tolist(), int(ends[-1])], strict=True)
         self._body.append(b"".join([rows.body[start:end] for start, end in runs]))
         self._lines[self.rows : last] = rows.lines[taken]
-        self._hashes[self.rows : last] = rows.hashes[taken]
-        self._table.insert(rows.hashes[taken], np.arange(self.rows, last, dtype=np.int32), slots)
+        self._table.insert(rows.hashes[taken], slots)
         self.rows = last
         self.size_bytes += int(appended[-1] - appended[0])
 
@@ -177,7 +176,6 @@ class Chunker:
             self._capacity = min(2 * self._capacity, max(self._max_rows, 2 * _FIRST_CAPACITY))
             self._ends.resize(self._capacity + 1, refcheck=False)
             self._lines.resize(self._capacity, refcheck=False)
-            self._hashes.resize(self._capacity, refcheck=False)
 
 
 def _is_first(hashes: Hashes) -> Flags:

@@ -1,7 +1,8 @@
-"""A table from 64-bit id hashes to row numbers that looks up and inserts whole blocks at once.
+"""Numbers ids by their 64-bit hashes, in the order in which they come: looks up and inserts whole blocks at once.
 
-Open addressing with linear probing in two numpy arrays, at most half full: 24 bytes a row of capacity, and no Python
-object per row. A dict of the same ids would take some 150 bytes a row.
+Open addressing with linear probing. The slots hold nothing but numbers, four bytes each, and are at most a quarter
+full: most of what is new finds an empty slot at the first look, and only where one is taken a hash is looked at. That
+is 24 to 40 bytes an id and no Python object; a dict of the same ids would take some 150.
 """
 
 import numpy as np
@@ -9,77 +10,84 @@ import numpy.typing as npt
 
 from pipeline.core.model import Flags, Hashes, Offsets
 
-RowNumbers = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int32]
 
-_EMPTY = np.uint64(0)
+_NONE = -1
+_FIRST_CAPACITY = 4_096
+_SLOTS_PER_ID = 4
 
 
 class IdTable:
-    """Row numbers by id hash; hashes are never 0. Grows by doubling, and starts anew with `clear`."""
+    """Hashes and their numbers from 0 on. Grows by doubling, and starts anew with `clear`."""
 
     def __init__(self) -> None:
-        self._capacity = 1 << 12
+        self._capacity = _FIRST_CAPACITY
+        self._hashes: Hashes = np.empty(_FIRST_CAPACITY, dtype=np.uint64)
         self.clear()
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def hashes(self) -> Hashes:
+        """All of them, in the order of their numbers; shape (n,). Valid until the next `insert`."""
+        return self._hashes[: self._count]
+
     def clear(self) -> None:
-        """Forget every row, and take no memory until the next is looked up; then at once as much as before."""
+        """Forget every id, and take no memory for slots until the next is looked up; then at once as much as before."""
         self._count = 0
-        self._allot(0)
+        self._slots: Numbers = np.empty(0, dtype=np.int32)
 
-    def find(self, hashes: Hashes) -> RowNumbers:
-        """The row number of each hash, -1 where there is none; shape (n,)."""
+    def find(self, hashes: Hashes) -> Numbers:
+        """The number of each hash, -1 where there is none; shape (n,)."""
         slots = self.probe(hashes)
-        rows = np.full(len(hashes), -1, dtype=np.int32)
-        known = np.flatnonzero(self.is_taken(slots))
-        rows[known] = self._rows[slots[known]]
-        return rows
+        numbers: Numbers = self._slots[slots]
+        return numbers
 
-    def insert(self, hashes: Hashes, rows: RowNumbers, slots: Offsets | None = None) -> None:
-        """Enter hashes that are distinct and not in the table yet; `slots` are what `probe` gave for them just now."""
-        if 2 * (self._count + len(hashes)) > self._capacity:
-            slots = None
-            while 2 * (self._count + len(hashes)) > self._capacity:
-                self._grow()
-        self._count += len(hashes)
-        while len(hashes):
-            if slots is None:
-                slots = self.probe(hashes)
-            # Several may want one slot: the last one written has it, the others probe again.
-            self._keys[slots] = hashes
-            self._rows[slots] = rows
-            lost = self._keys[slots] != hashes
-            hashes, rows, slots = hashes[lost], rows[lost], None
+    def insert(self, hashes: Hashes, slots: Offsets | None = None) -> None:
+        """Enter hashes that are distinct and not there yet; `slots` are what `probe` gave for them just now."""
+        first, self._count = self._count, self._count + len(hashes)
+        if self._count > len(self._hashes):
+            self._hashes.resize(max(2 * len(self._hashes), self._count), refcheck=False)
+        self._hashes[first : self._count] = hashes
+        if _SLOTS_PER_ID * self._count > self._capacity:
+            while _SLOTS_PER_ID * self._count > self._capacity:
+                self._capacity *= 2
+            self._allot()
+            self._enter(np.arange(self._count, dtype=np.int32), None)
+        else:
+            self._enter(np.arange(first, self._count, dtype=np.int32), slots)
 
     def is_taken(self, slots: Offsets) -> Flags:
-        """Which of the slots that `probe` gave hold the hash it was asked for; shape (n,)."""
-        taken: Flags = self._keys[slots] != _EMPTY
+        """Which of the slots that `probe` gave have the hash it was asked for; shape (n,)."""
+        taken: Flags = self._slots[slots] != _NONE
         return taken
 
     def probe(self, hashes: Hashes) -> Offsets:
-        """The slot of each hash: where it stands, or the empty slot where it would go; shape (n,)."""
-        if not len(self._keys):
-            self._allot(self._capacity)
+        """The slot of each hash: where its number stands, or the empty slot where it would go; shape (n,)."""
+        if not len(self._slots):
+            self._allot()
         mask = self._capacity - 1
-        slots = (hashes & np.uint64(mask)).astype(np.int64)
-        keys = self._keys[slots]
-        seeking = np.flatnonzero((keys != hashes) & (keys != _EMPTY))
+        slots = (hashes & np.uint64(mask)).view(np.int64)
+        numbers = self._slots[slots]
+        seeking = np.flatnonzero(numbers != _NONE)
+        seeking = seeking[self._hashes[numbers[seeking]] != hashes[seeking]]
         while len(seeking):
-            slots[seeking] = (slots[seeking] + 1) & mask
-            keys = self._keys[slots[seeking]]
-            seeking = seeking[(keys != hashes[seeking]) & (keys != _EMPTY)]
+            slots[seeking] = further = (slots[seeking] + 1) & mask
+            numbers = self._slots[further]
+            is_other = numbers != _NONE
+            seeking, numbers = seeking[is_other], numbers[is_other]
+            seeking = seeking[self._hashes[numbers] != hashes[seeking]]
         return slots
 
-    def _grow(self) -> None:
-        taken = self._keys != _EMPTY
-        hashes, rows = self._keys[taken], self._rows[taken]
-        self._capacity *= 2
-        self._allot(self._capacity)
-        self._count = 0
-        self.insert(hashes, rows)
+    def _enter(self, numbers: Numbers, slots: Offsets | None) -> None:
+        """Put the numbers of hashes that are in no slot yet into slots."""
+        while len(numbers):
+            if slots is None:
+                slots = self.probe(self._hashes[numbers])
+            # Several may want one slot: the last one written has it, the others probe again.
+            self._slots[slots] = numbers
+            numbers, slots = numbers[self._slots[slots] != numbers], None
 
-    def _allot(self, slots: int) -> None:
-        self._keys: Hashes = np.zeros(slots, dtype=np.uint64)
-        self._rows: RowNumbers = np.zeros(slots, dtype=np.int32)
+    def _allot(self) -> None:
+        self._slots = np.full(self._capacity, _NONE, dtype=np.int32)

@@ -18,10 +18,6 @@ HASHES = st.one_of(
 BLOCKS = st.lists(st.one_of(st.none(), st.lists(HASHES, max_size=30, unique=True)), max_size=8)
 
 
-def insert(table: IdTable, entries: dict[int, int]) -> None:
-    table.insert(hashes_of(entries), np.array(list(entries.values()), dtype=np.int32))
-
-
 def found(table: IdTable, hashes: list[int]) -> list[int]:
     rows: list[int] = table.find(hashes_of(hashes)).tolist()
     return rows
@@ -39,11 +35,12 @@ def test_table_is_a_dict(blocks: list[list[int] | None], others: list[int]) -> N
         else:
             slots = table.probe(hashes_of(block))
             assert table.is_taken(slots).tolist() == [number in model for number in block]
-            new = {number: len(model) + place for place, number in enumerate(block) if number not in model}
+            new = [number for number in block if number not in model]
             is_new = [number in new for number in block]
-            table.insert(hashes_of(new), np.array(list(new.values()), dtype=np.int32), slots[is_new])
-            model |= new
+            table.insert(hashes_of(new), slots[is_new])
+            model |= {number: len(model) + place for place, number in enumerate(new)}
         assert len(table) == len(model)
+        assert table.hashes.tolist() == list(model)
         assert found(table, everything) == [model.get(number, -1) for number in everything]
 
 
@@ -51,11 +48,10 @@ def test_table_grows_and_keeps_what_it_has() -> None:
     table = IdTable()
     generator = np.random.default_rng(1)
     hashes = np.unique(generator.integers(1, 2**63, size=50_000, dtype=np.uint64))
-    rows = np.arange(len(hashes), dtype=np.int32)
     for start in range(0, len(hashes), 7_000):
         block = hashes[start : start + 7_000]
         # The slots are those of the table before it grew.
-        table.insert(block, rows[start : start + 7_000], table.probe(block))
+        table.insert(block, table.probe(block))
         end = min(start + 7_000, len(hashes))
         assert len(table) == end
         assert table.find(hashes).tolist() == [*range(end), *[-1] * (len(hashes) - end)]
@@ -66,15 +62,15 @@ def test_table_grows_and_keeps_what_it_has() -> None:
 
 def test_hashes_that_all_want_one_slot_are_found() -> None:
     """The worst case: every hash wants the same slot, in one block."""
-    entries = {number * SLOTS * 1024: number for number in range(1, 301)}
+    hashes = [number * SLOTS * 1024 for number in range(1, 301)]
     table = IdTable()
-    insert(table, entries)
-    assert found(table, list(entries)) == list(entries.values())
+    table.insert(hashes_of(hashes))
+    assert found(table, hashes) == list(range(300))
     assert found(table, [1, 301 * SLOTS * 1024]) == [-1, -1]
 
 
 def test_nothing_to_find_or_to_insert() -> None:
     table = IdTable()
-    insert(table, {})
+    table.insert(hashes_of([]))
     assert found(table, []) == []
     assert len(table) == 0
