@@ -312,7 +312,7 @@ class Courier:
         for content in contents:
             number = job.progress.allot_number()
             batch_id = ledger.allot_batch_id()
-            child = await job.state.call(spool.write, batch_id, number, content, parent=batch.batch_id)
+            child = await job.state.write(batch_id, number, content, parent=batch.batch_id)
             children.append(child)
         log.info("batch_split", batch=batch.number, into=[child.number for child in children])
         await job.state.call(ledger.split, batch, (children[0], children[1]))

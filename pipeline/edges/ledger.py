@@ -65,6 +65,8 @@ CREATE TABLE overtaken (
 ) STRICT, WITHOUT ROWID;
 """
 
+#: Held rows of an earlier format that are written down in one piece.
+_TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
 #: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
 #: there were routes. 3 has them all; up to it there was a row of `held` for each held row.
@@ -556,8 +558,11 @@ def _take_over_held(database: sqlite3.Connection) -> None:
     database.execute(_HELD)
     for (job,) in database.execute("SELECT DISTINCT job FROM held_before").fetchall():
         query = "SELECT text, length(profile_id), line FROM held_before WHERE job = ? ORDER BY profile_id, place"
-        texts, lengths, lines = zip(*database.execute(query, (job,)), strict=True)
-        _write_held(database, job, HeldChanges((pack_rows([*texts], [*lengths], [*lines], salt=0),), is_all=True))
+        cursor, pieces = database.execute(query, (job,)), []
+        while some := cursor.fetchmany(_TAKEN_OVER_AT_ONCE):
+            texts, lengths, lines = zip(*some, strict=True)
+            pieces.append(pack_rows([*texts], [*lengths], [*lines], salt=0))
+        _write_held(database, job, HeldChanges(tuple(pieces), is_all=True))
     database.execute("DROP TABLE held_before")
 
 

@@ -51,15 +51,22 @@ class State:
             return await run_sync(partial(function, *args, **kwargs))
 
     async def write(
-        self, batch_id: int, number: int, content: BatchContent, *, when_written: Callable[[], None]
+        self,
+        batch_id: int,
+        number: int,
+        content: BatchContent,
+        *,
+        parent: int | None = None,
+        when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
         """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
 
         `when_written` is called in the event loop when the body needs no memory any more, and more is to be done.
         """
         told = partial(from_thread.run_sync, when_written)
+        write = partial(self.spool.write, batch_id, number, content, parent=parent, when_written=told)
         async with self._turn_to_write:
-            return await run_sync(partial(self.spool.write, batch_id, number, content, when_written=told))
+            return await run_sync(write)
 
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
