@@ -256,6 +256,8 @@ class Producer:
         checkpoint, mapped = self._checkpoint, block.mapped
         rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
         if self._max_rejects.is_exceeded(rejected, read, final=False):
+            # What is being sealed is counted anew when it is durable: first.
+            await self._finish_sealing()
             self._note(block)
             self._job.progress.unplaced_rows += len(mapped.rows)
             await self._write_rejects(block)

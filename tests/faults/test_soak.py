@@ -4,7 +4,7 @@ from tests.faults.soak import soak_for
 
 
 async def test_seconds_of_exports_faults_and_restarts() -> None:
-    soak = await soak_for(4.0, lives=2, seed=3, max_rows=400)
+    soak = await soak_for(6.0, lives=2, seed=3, max_rows=400)
     assert [life.ended_by for life in soak.lives] == ["SIGTERM", "SIGKILL"]
     for life in soak.lives:
         assert min(*life.memory, *life.files, *life.tasks) > 0
