@@ -20,6 +20,7 @@ from pipeline.asking import ask, lanes_about
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import read_ledger
+from pipeline.edges.memory import share_heap
 from pipeline.edges.telemetry import configure_logging
 from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
 from pipeline.load import GO_ON_AFTER, load_exports
@@ -76,6 +77,7 @@ def _run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
             raise failed
         return code
 
+    share_heap()
     raise typer.Exit(anyio.run(awaited))
 
 

@@ -333,7 +333,6 @@ class Producer:
         for batch_id in over:
             if batch_id not in job.state.lost:
                 await job.state.call(job.spool.remove, batch_id)
-        await run_sync(give_back)
         return batch
 
     async def _finish_sealing(self) -> None:

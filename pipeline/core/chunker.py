@@ -19,6 +19,9 @@ from pipeline.core.idtable import IdTable
 from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows
 
 _FIRST_CAPACITY = 4_096
+#: A batch takes no more rows when what was appended to it is so many times `max_bytes`: merged rows may be shorter than
+#: what was appended for them, which stays in memory.
+_APPENDED_PER_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,6 @@ class Chunker:
         self._max_rows = max_rows
         self._table = IdTable()
         self._capacity = _FIRST_CAPACITY
-        # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` up to `_ends[i + 1]`.
-        self._ends: Offsets = np.zeros(_FIRST_CAPACITY + 1, dtype=np.int64)
-        self._lines: Offsets = np.zeros(_FIRST_CAPACITY, dtype=np.int64)
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -53,7 +53,10 @@ class Chunker:
         self.size_bytes = len(self._body_start)
         self._body = Body()
         self._body.append(self._body_start)
+        # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` up to `_ends[i + 1]`.
+        self._ends: Offsets = np.empty(self._capacity + 1, dtype=np.int64)
         self._ends[0] = self.size_bytes
+        self._lines: Offsets = np.empty(self._capacity, dtype=np.int64)
         self._replaced: dict[int, bytes] = {}
 
     @property
@@ -81,12 +84,11 @@ class Chunker:
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""
-        unsorted = self._table.hashes
         # No id is looked up any more, and what is made here takes as much memory.
-        self._table.clear()
+        unsorted = self._table.take_all()
         order = np.argsort(unsorted).astype(np.uint32)
         replaced = dict(sorted(self._replaced.items()))
-        sizes = np.diff(self._ends[: self.rows + 1]).astype(np.uint32)
+        sizes = np.subtract(self._ends[1 : self.rows + 1], self._ends[: self.rows], dtype=np.uint32, casting="unsafe")
         sizes[list(replaced)] = [len(row) for row in replaced.values()]
         content = BatchContent(
             pieces=self._pieces(replaced),
@@ -95,14 +97,17 @@ class Chunker:
             hashes=unsorted[order],
             order=order,
             sizes=sizes,
-            lines=self._lines[: self.rows].copy(),
+            lines=self._lines[: self.rows],
         )
         self._start_anew()
         return content
 
     def _fitting(self, rows: Rows, first: int, is_new: Flags) -> int:
         """How many rows from row `first` on there is room for; those that are not new take none."""
-        room_bytes, room_rows = self._max_bytes - self.size_bytes, self._max_rows - self.rows
+        room_rows = self._max_rows - self.rows
+        room_bytes = min(
+            self._max_bytes - self.size_bytes, _APPENDED_PER_BATCH * self._max_bytes - self._body.size_bytes
+        )
         if len(rows.body) <= room_bytes and len(is_new) <= room_rows:
             return len(is_new)
         sizes = (rows.ends - rows.starts)[first:] * is_new

@@ -159,11 +159,15 @@ class _Stack:
         bottom = len(self._keys)
         # In place as far as the system can: a copy of all would be as much memory again.
         self._keys.resize(bottom + len(hashes), refcheck=False)
-        self._keys[bottom:] = self._keys_of(hashes)
         self._index.resize((height + 1, width), refcheck=False)
-        np.cumsum(np.bincount(self._entries_of(hashes), minlength=width - 1), out=self._index[height, 1:])
-        self._index[height, 0] = 0
-        self._index[height] += bottom
+        starts = self._index[height]
+        for first in range(0, len(hashes), _MARKED_AT_ONCE):
+            some = hashes[first : first + _MARKED_AT_ONCE]
+            self._keys[bottom + first : bottom + first + len(some)] = self._keys_of(some)
+            counts = np.bincount(self._entries_of(some))
+            starts[1 : len(counts) + 1] += counts
+        starts[0] = bottom
+        np.cumsum(starts, out=starts)
         self.numbers.append(number)
 
     def drop(self, number: int) -> int:

@@ -18,23 +18,26 @@ _SLOTS_PER_ID = 4
 
 
 class IdTable:
-    """Hashes and their numbers from 0 on. Grows by doubling, and starts anew with `clear`."""
+    """Hashes and their numbers from 0 on. Grows by doubling, and starts anew with `take_all`."""
 
     def __init__(self) -> None:
         self._capacity = _FIRST_CAPACITY
         self._hashes: Hashes = np.empty(_FIRST_CAPACITY, dtype=np.uint64)
-        self.clear()
+        self._clear()
 
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def hashes(self) -> Hashes:
-        """All of them, in the order of their numbers; shape (n,). Valid until the next `insert`."""
-        return self._hashes[: self._count]
+    def take_all(self) -> Hashes:
+        """All hashes, in the order of their numbers, shape (n,); none is here from now on.
 
-    def clear(self) -> None:
-        """Forget every id, and take no memory for slots until the next is looked up; then at once as much as before."""
+        No memory is taken until the next is looked up, then at once as much as before.
+        """
+        hashes, self._hashes = self._hashes[: self._count], np.empty(len(self._hashes), dtype=np.uint64)
+        self._clear()
+        return hashes
+
+    def _clear(self) -> None:
         self._count = 0
         self._slots: Numbers = np.empty(0, dtype=np.int32)
 

@@ -18,6 +18,7 @@ from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import BatchRecord, Ledger, open_ledger
 from pipeline.edges.lock import state_lock
+from pipeline.edges.memory import give_back
 from pipeline.edges.reports import JobFolder
 from pipeline.edges.spool import Spool
 
@@ -61,10 +62,14 @@ class State:
     ) -> Batch:
         """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
 
-        `when_written` is called in the event loop when the body needs no memory any more, and more is to be done.
+        `when_written` is called in the event loop when the memory of the body was given back, and more is to be done.
         """
-        told = partial(from_thread.run_sync, when_written)
-        write = partial(self.spool.write, batch_id, number, content, parent=parent, when_written=told)
+
+        def when_gone() -> None:
+            give_back()
+            from_thread.run_sync(when_written)
+
+        write = partial(self.spool.write, batch_id, number, content, parent=parent, when_written=when_gone)
         async with self._turn_to_write:
             return await run_sync(write)
 

@@ -145,6 +145,22 @@ def test_a_merge_that_makes_a_row_shorter_makes_room() -> None:
     assert content.size_bytes == len(body_of(content))
 
 
+def test_what_merged_rows_were_before_is_kept_in_memory_within_bounds() -> None:
+    """Were it not, rows that merging makes shorter and shorter would fill the memory and never a batch."""
+    long = len(row("u10", "1" * 50))
+    chunker = chunker_of(max_bytes=START_BYTES + 4 * long)
+    taken = []
+    for number in range(10, 20):
+        taken.append(take(chunker, rows_of([row(f"u{number}", "1" * 50)])).stop)
+        if taken[-1]:
+            assert take(chunker, rows_of([row(f"u{number}", "2")])).superseded == 1
+    # Twice as much as fits in a batch, header rows and all, has room for eight.
+    assert taken == [1] * 8 + [0] * 2
+    content = chunker.seal()
+    assert texts_of(content) == [row(f"u{number}", "2") for number in range(10, 18)]
+    assert take(chunker, rows_of([row("u18", "1" * 50)])).stop == 1
+
+
 def test_take_measures_new_rows_before_merges_of_the_same_list_make_room() -> None:
     """So whoever fills a batch asks once more; the row that found no room is neither taken nor held."""
     texts = [row("u1", "1" * 50, ""), row("u1", "1", ""), row("u2", "2", "")]
@@ -241,6 +257,7 @@ class NaiveBatch:
     texts: list[bytes] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
+    appended: int = START_BYTES
 
     @property
     def size_bytes(self) -> int:
@@ -255,6 +272,7 @@ class NaiveBatch:
                     later.append(index)
                 elif self.has_room(rows.text(index)):
                     self.texts.append(rows.text(index))
+                    self.appended += len(rows.text(index))
                     self.lines.append(int(rows.lines[index]))
                     self.hashes.append(int(rows.hashes[index]))
                 else:
@@ -280,7 +298,8 @@ class NaiveBatch:
         return Taken(stop, merges, to_hold, is_full)
 
     def has_room(self, text: bytes) -> bool:
-        return len(self.texts) < self.max_rows and self.size_bytes + len(text) <= self.max_bytes
+        size_bytes = max(self.size_bytes, self.appended - self.max_bytes) + len(text)
+        return len(self.texts) < self.max_rows and size_bytes <= self.max_bytes
 
 
 @dataclass(frozen=True)

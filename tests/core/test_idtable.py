@@ -25,12 +25,12 @@ def found(table: IdTable, hashes: list[int]) -> list[int]:
 
 @given(BLOCKS, st.lists(HASHES, max_size=20))
 def test_table_is_a_dict(blocks: list[list[int] | None], others: list[int]) -> None:
-    """A block of hashes is entered as far as it is new; None clears."""
+    """A block of hashes is entered as far as it is new; None takes all out."""
     table, model = IdTable(), dict[int, int]()
     everything = [*others, *(number for block in blocks for number in block or [])]
     for block in blocks:
         if block is None:
-            table.clear()
+            assert table.take_all().tolist() == list(model)
             model.clear()
         else:
             slots = table.probe(hashes_of(block))
@@ -40,8 +40,8 @@ def test_table_is_a_dict(blocks: list[list[int] | None], others: list[int]) -> N
             table.insert(hashes_of(new), slots[is_new])
             model |= {number: len(model) + place for place, number in enumerate(new)}
         assert len(table) == len(model)
-        assert table.hashes.tolist() == list(model)
         assert found(table, everything) == [model.get(number, -1) for number in everything]
+    assert table.take_all().tolist() == list(model)
 
 
 def test_table_grows_and_keeps_what_it_has() -> None:
@@ -55,7 +55,7 @@ def test_table_grows_and_keeps_what_it_has() -> None:
         end = min(start + 7_000, len(hashes))
         assert len(table) == end
         assert table.find(hashes).tolist() == [*range(end), *[-1] * (len(hashes) - end)]
-    table.clear()
+    assert np.array_equal(table.take_all(), hashes)
     assert len(table) == 0
     assert np.all(table.find(hashes) == -1)
 

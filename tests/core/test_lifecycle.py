@@ -342,7 +342,8 @@ class Model:
         assert sorted(life.open_since) == sorted(self.copies)
         is_complete = isinstance(life.last, SeenComplete)
         is_underway = life.phase in (Phase.POSTING, Phase.FOLLOWING)
-        assert life.may_be_applied == (bool(self.copies) or is_complete or is_underway)
+        is_refused = isinstance(life.last, RowRejected | Failed)
+        assert life.may_be_applied == (not is_refused and (bool(self.copies) or is_complete or is_underway))
         if life.phase is Phase.SETTLED and not life.is_dropped:
             settled = settle(self.rows, life)
             counts = [settled.confirmed, settled.failed, settled.unconfirmed, settled.rejected]
