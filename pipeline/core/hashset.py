@@ -34,9 +34,12 @@ _INDEX_POWER = 17
 _MARKED_AT_ONCE = 65_536
 _ASKED_AT_ONCE = 1_000
 
-_WORD_BITS = np.uint64(63)
-_ONE = np.uint64(1)
 _KEY_BITS = 32
+#: Marks are set in pairs, each by twelve bits of a hash: what either six of them say.
+_MARK_BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)
+_PAIRS_OF_MARKS = (_MARK_BITS[:, np.newaxis] | _MARK_BITS).ravel()
+_WHICH_PAIR = np.uint64(len(_PAIRS_OF_MARKS) - 1)
+_PAIR_BITS = 12
 
 
 class HashSets:
@@ -88,7 +91,7 @@ class HashSets:
         """Which of the hashes are in any of the sets, one of them left out perhaps; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         words, marks = self._places(hashes)
-        candidates = np.flatnonzero(self._table[words] & marks == marks)
+        candidates = np.flatnonzero(self._table.take(words) & marks == marks)
         if not len(candidates):
             return found
         # In their order, so that one search is near the one before.
@@ -132,10 +135,12 @@ class HashSets:
 
     def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
         """Of each hash its word, and its marks in it; both of shape (n,). They hang on its first 46 bits."""
-        words = (hashes >> np.uint64(64 - self._power)).view(np.int64)
+        shift = 64 - self._power
+        words = (hashes >> np.uint64(shift)).view(np.int64)
         marks = np.zeros(len(hashes), dtype=np.uint64)
-        for shift in range(58 - self._power, 58 - self._power - 6 * _MARKS, -6):
-            marks |= _ONE << ((hashes >> np.uint64(shift)) & _WORD_BITS)
+        for _ in range(_MARKS // 2):
+            shift -= _PAIR_BITS
+            marks |= _PAIRS_OF_MARKS.take(((hashes >> np.uint64(shift)) & _WHICH_PAIR).view(np.int64))
         return words, marks
 
 
@@ -206,16 +211,19 @@ class _Stack:
         return found
 
     def _find(self, hashes: Hashes, places: Sequence[int]) -> Flags:
-        entries = self._entries_of(hashes)
-        sets = np.array(places)[:, np.newaxis]
-        starts = self._index[sets, entries].ravel()
-        counts = self._index[sets, entries + 1].ravel() - starts
-        # One number for each key to look at: where it lies, and whose it is.
-        ends = np.cumsum(counts)
-        looked_at = np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)
-        askers = np.repeat(np.tile(np.arange(len(hashes)), len(places)), counts)
+        # Of each hash in each set, set by set, the entry, and how many keys are behind it.
+        entries = ((np.array(places) * self._index.shape[1])[:, np.newaxis] + self._entries_of(hashes)).ravel()
+        index = self._index.reshape(-1)
+        starts = index.take(entries)
+        counts = index.take(entries + 1) - starts
+        # One number for each key to look at: where it lies.
+        ends = np.cumsum(counts, dtype=np.int32)
+        looked_at = np.arange(ends[-1], dtype=np.int32)
+        looked_at += np.repeat(starts - (ends - counts), counts)
+        wanted = np.repeat(np.tile(self._keys_of(hashes), len(places)), counts)
+        same = np.flatnonzero(self._keys.take(looked_at) == wanted)
         is_found = np.zeros(len(hashes), dtype=np.bool_)
-        is_found[askers[self._keys[looked_at] == self._keys_of(hashes)[askers]]] = True
+        is_found[np.searchsorted(ends, same, side="right") % len(hashes)] = True
         return is_found
 
     def _entries_of(self, hashes: Hashes) -> npt.NDArray[np.int64]:

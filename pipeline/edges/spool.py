@@ -24,8 +24,10 @@ from pipeline.edges.durable import disk_error, free_bytes, make_directory, write
 
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
-#: Read at once where a row is looked for, in bytes: most are shorter.
-_ROW_BYTES = 512
+#: Read at once where a row is looked for, in bytes: most are shorter. Where there is a row to look for in every few
+#: thousand bytes, a piece has many of them.
+_ROW_BYTES, _PIECE_BYTES = 512, 65_536
+_FEW_BYTES = 4_096
 
 
 class Spool:
@@ -128,9 +130,8 @@ class Spool:
         found = {}
         try:
             with self.body(batch_id).open("rb") as body:
-                descriptor = body.fileno()
-                for place, start in zip(known[in_order].tolist(), begins[in_order].tolist(), strict=True):
-                    row = _row_at(descriptor, start)
+                rows = _rows_at(body.fileno(), begins[in_order].tolist())
+                for place, row in zip(known[in_order].tolist(), rows, strict=True):
                     # Another id may have the same hash.
                     if row.partition(b",")[0] == ids[place]:
                         found[ids[place]] = row
@@ -198,13 +199,21 @@ class Spool:
         )
 
 
-def _row_at(descriptor: int, start: int) -> bytes:
-    """The row that begins at this byte of a body, with its line feed."""
-    size, text = _ROW_BYTES, os.pread(descriptor, _ROW_BYTES, start)
-    while not (end := text.find(b"\n") + 1) and len(text) == size:
-        size *= 8
-        text = os.pread(descriptor, size, start)
-    return text[:end]
+def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
+    """The rows that begin at these bytes of a body, which are in rising order, with their line feeds."""
+    is_crowded = starts and len(starts) * _FEW_BYTES > starts[-1] - starts[0]
+    least = _PIECE_BYTES if is_crowded else _ROW_BYTES
+    text, text_at = b"", 0
+    for start in starts:
+        place, size = start - text_at, least
+        end = text.find(b"\n", place) + 1
+        while not end:
+            text, text_at, place = os.pread(descriptor, size, start), start, 0
+            end = text.find(b"\n") + 1
+            if len(text) < size:
+                break
+            size *= 8
+        yield text[place:end]
 
 
 def _taken_out(

@@ -178,6 +178,15 @@ class TestFind:
         ids = [row.partition(b",")[0] for row in rows]
         assert spool.find_rows(1, {*ids}, SALT) == dict(zip(ids, rows, strict=True))
 
+    @pytest.mark.parametrize("one_of", [1, 2, 30, 999, 3_000])
+    def test_many_rows_or_few(self, tmp_path: Path, one_of: int) -> None:
+        """Read in large pieces or in small ones, some rows are cut by the end of a piece, and found all the same."""
+        spool = spool_in(tmp_path)
+        rows = [b"u%d,%s\n" % (number, b"x" * (number * 7919 % 301)) for number in range(3_000)]
+        spool.write(1, 1, content(b"batch=thirdPartyId,tier\n" + b"".join(rows), list(range(2, len(rows) + 2))))
+        asked = {row.partition(b",")[0]: row for row in rows[::one_of]}
+        assert spool.find_rows(1, {*asked, b"nobody"}, SALT) == asked
+
     def test_another_id_with_the_same_hash_is_another_id(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
         whole = content()
