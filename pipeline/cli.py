@@ -23,7 +23,7 @@ from pipeline.edges.ledger import read_ledger
 from pipeline.edges.memory import share_heap
 from pipeline.edges.telemetry import configure_logging
 from pipeline.lanes import DEFAULT_ROUTE, Configuration, LaneSettings
-from pipeline.load import GO_ON_AFTER, load_exports
+from pipeline.loads import GO_ON_AFTER, load_exports
 from pipeline.settings_routes import load_configuration
 from pipeline.settings_shown import configuration_schema, show_configuration
 from pipeline.watching import watcher

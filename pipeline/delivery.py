@@ -5,11 +5,10 @@ done. Every fact is in the ledger before it has consequences, so a new process g
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import anyio
 import structlog
 from anyio.to_thread import run_sync
 
@@ -40,10 +39,9 @@ from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half
 from pipeline.core.status_memory import Learned
 from pipeline.edges.ledger import BatchRecord
-from pipeline.following import Follower
 from pipeline.job import Job
+from pipeline.road import Road
 from pipeline.trials import Trials, Verdict
-from pipeline.window import WindowGate
 
 if TYPE_CHECKING:
     from pipeline.edges.target import Target
@@ -58,19 +56,6 @@ MAX_EXTRA_POSTS = 400
 _NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not repeated")
 
 Spawn = Callable[[Batch, Life], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Road:
-    """What all jobs of a client code share on the way to Target, because what it allows is allowed to them together.
-
-    `uploaders` lets so many batches upload at once, and `unsent` so many more be sealed and wait.
-    """
-
-    window: WindowGate
-    follower: Follower
-    uploaders: anyio.CapacityLimiter
-    unsent: anyio.Semaphore
 
 
 class Courier:

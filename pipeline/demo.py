@@ -15,7 +15,7 @@ from rich.console import Console
 from pipeline.core.errors import ExitCode
 from pipeline.edges.clock import Clock
 from pipeline.edges.screen import print_report
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, running
 from pipeline.settings import Settings, load_settings
 from pipeline.watching import watcher

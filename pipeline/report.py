@@ -18,8 +18,11 @@ from pipeline.settings import Settings, config_digest
 
 log = structlog.get_logger()
 
+#: What `report.json` holds.
+Report = dict[str, Any]
 
-def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> dict[str, Any]:
+
+def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> Report:
     """The report of a job that has ended, as `report.json` holds it; times are UTC in ISO 8601."""
     progress = job.progress
     rows = progress.close()

@@ -29,9 +29,10 @@ from pipeline.edges.notice import put_up, take_down
 from pipeline.edges.processing import Processing
 from pipeline.intake import Door, Intake
 from pipeline.lanes import LaneSettings
-from pipeline.load import Report, Runner
+from pipeline.report import Report
 from pipeline.requests import answer_requests
 from pipeline.retaining import overdue, remove
+from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.stopping import Stop
 

@@ -20,9 +20,10 @@ from pipeline.edges.processing import Processing, hold_drop
 from pipeline.edges.state import State
 from pipeline.intake import Door
 from pipeline.lanes import Configuration, LaneSettings
-from pipeline.load import Watch, open_runner
+from pipeline.load import Watch
 from pipeline.opening import without_route
 from pipeline.reloading import ReadAgain, Reloading
+from pipeline.runner import open_runner
 from pipeline.service import Service
 from pipeline.stopping import Stop
 from pipeline.vitals import heart_beating

@@ -23,7 +23,7 @@ from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import Ledger, read_ledger
 from pipeline.job import Job
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running, serving
 from pipeline.settings import Settings, load_settings
 

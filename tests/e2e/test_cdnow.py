@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.edges.clock import Clock
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.sandbox import SandboxOptions, running
 from tests.support import settings_for
 

@@ -13,7 +13,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.mailbox import Request
 from pipeline.edges.state import open_state
 from pipeline.lanes import LaneSettings
-from pipeline.load import load_exports
+from pipeline.loads import load_exports
 from pipeline.requests import ask_holder, carry_out
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings import Settings
@@ -52,10 +52,10 @@ class Jobs:
 
 
 @asynccontextmanager
-async def jobs_with_one_lost(directory: Path) -> AsyncIterator[tuple[Jobs, str]]:
+async def jobs_with_one_lost(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[Jobs, str]]:
     """A job of which the row of `u1` is unconfirmed, because its status was lost; and exports to come."""
     async with bench(directory, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as at:
-        jobs = Jobs(at, settings_for(at.base_url, at.state, settle=QUICK))
+        jobs = Jobs(at, settings_for(at.base_url, at.state, settle=QUICK, **sections))
         write_export(directory / "lost.csv", "u1,OLD,1")
         write_export(directory / "newer.csv", "u1,NEW,2")
         write_export(directory / "other.csv", "u7,z,1")
@@ -75,7 +75,9 @@ async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: P
 
 
 async def test_a_retry_that_was_asked_for_during_a_run_comes_before_the_next_export(tmp_path: Path) -> None:
-    async with jobs_with_one_lost(tmp_path) as (jobs, lost):
+    async with jobs_with_one_lost(tmp_path, batch={"max_rows": 1}, upload={"concurrency": 1}) as (jobs, lost):
+        # With so many batches it is not read to its end, and the next export waits for that, before one can be sent.
+        write_export(tmp_path / "other.csv", *(f"v{number},z,1" for number in range(9)))
         await jobs.do("pause")
 
         async def retry_and_resume() -> None:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from pipeline.core.status_memory import Learned
 from pipeline.edges.clock import Clock
 from pipeline.edges.ledger import open_ledger, read_ledger
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from tests.support import (
     Delivery,

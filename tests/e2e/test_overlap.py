@@ -18,8 +18,9 @@ from pipeline.edges.mailbox import Request
 from pipeline.edges.state import open_state
 from pipeline.job import Job
 from pipeline.lanes import LaneSettings
-from pipeline.load import MAX_PLACING, MAX_RUNNING, load_exports
+from pipeline.loads import load_exports
 from pipeline.requests import ask_holder, carry_out
+from pipeline.runner import MAX_PLACING, MAX_RUNNING
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings import Settings
 from tests.core.builders import ids_alike

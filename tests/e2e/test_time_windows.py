@@ -15,7 +15,7 @@ from rich.console import Console
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.job import Job
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.status import print_status, status
 from tests.dropping import dropping
 from tests.support import (

@@ -16,7 +16,7 @@ from anyio.to_thread import current_default_thread_limiter, run_sync
 
 from pipeline.edges.clock import Clock
 from pipeline.lanes import LaneSettings
-from pipeline.load import load_exports
+from pipeline.loads import load_exports
 from pipeline.settings import load_settings
 
 #: The first argument for a head start.

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import structlog
 
 from pipeline.lanes import LaneSettings
-from pipeline.load import load_exports
+from pipeline.loads import load_exports
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import LOST_UNKNOWN, POST_FAULTS, STATUS_FAULTS, TAKEN_UNKNOWN, THROTTLING
 from pipeline.settings import load_settings

@@ -8,7 +8,7 @@ from aiohttp import web
 from pipeline.edges.clock import Clock
 from pipeline.edges.mailbox import Request
 from pipeline.edges.state import open_state
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.requests import carry_out
 from tests.support import answering, settings_for, write_export
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.edges.clock import Clock
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.settings import load_settings
 from tests.faults.loading import check_equation, check_left_over, read_lines, run, run_load, write_config
 from tests.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing

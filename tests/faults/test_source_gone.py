@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.edges.clock import Clock
 from pipeline.lanes import LaneSettings
-from pipeline.load import load_exports
+from pipeline.loads import load_exports
 from pipeline.sandbox import Running, SandboxOptions, running
 from pipeline.settings import load_settings
 from tests.faults.loading import check_equation, check_left_over, ledger_of, make_export, run_load, write_config

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from pipeline.load import load_export
+from pipeline.loads import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.settings import load_settings
 from tests.faults.loading import check_equation, disorder, make_export, write_config
