@@ -3,9 +3,12 @@ PYTHON ?= python3
 ROWS ?= 5000000
 N ?= 200
 MINUTES ?= 30
+# So many tests side by side; most of the time of many of them is waiting.
+WORKERS ?= 3
 ENGINE ?=
 BASE ?=
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 # A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
 LOCKED := $(PIP) --require-hashes
@@ -24,14 +27,14 @@ demo: install ## run the whole product on the embedded sandbox
 	@$(BIN)/profile-pipeline demo
 
 test: dev ## run all tests
-	@$(BIN)/pytest
+	@$(PYTEST)
 
 check: dev ## format, lint, types, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/mypy
-	@$(BIN)/pytest
+	@$(PYTEST)
 
 format: dev ## put the code into its format
 	@$(BIN)/ruff format .

@@ -8,7 +8,7 @@ async def test_seconds_of_exports_faults_and_restarts() -> None:
     assert [life.ended_by for life in soak.lives] == ["SIGTERM", "SIGKILL"]
     for life in soak.lives:
         assert min(*life.memory, *life.files, *life.tasks) > 0
-        assert len(life.memory) == len(life.files) == len(life.tasks) >= 10
+        assert len(life.memory) == len(life.files) == len(life.tasks) >= 4
     rows = soak.rows
     assert rows["read"] == soak.writer.rows == sum(soak.made.values())
     assert rows["read"] == sum(count for name, count in rows.items() if name != "read")
