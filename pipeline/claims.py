@@ -21,8 +21,8 @@ from pipeline.core.turns import in_turn
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import Found, Seen
 from pipeline.edges.exports import Identity
-from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing, Taking, hold_drop
+from pipeline.edges.records import JobRecord
 from pipeline.edges.state import State
 from pipeline.job import new_job_id
 from pipeline.lanes import DEFAULT_ROUTE

@@ -38,7 +38,7 @@ from pipeline.core.reply import Complete, StatusLost, StatusOutcome, Stuck, Unau
 from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half
 from pipeline.core.status_memory import Learned
-from pipeline.edges.ledger import BatchRecord
+from pipeline.edges.records import BatchRecord
 from pipeline.job import Job
 from pipeline.road import Road
 from pipeline.trials import Trials, Verdict

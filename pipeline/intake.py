@@ -21,8 +21,8 @@ from pipeline.core.signals import shown
 from pipeline.core.turns import in_turn
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import Found, look
-from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing
+from pipeline.edges.records import JobRecord
 from pipeline.edges.state import State
 from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
 from pipeline.settings_sections import DropSettings

@@ -11,7 +11,7 @@ from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.lane import Lane
 from pipeline.core.progress import Progress
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import JobRecord
+from pipeline.edges.records import JobRecord
 from pipeline.edges.reports import JobFolder
 from pipeline.edges.spool import Spool
 from pipeline.edges.state import State

@@ -14,7 +14,7 @@ from pipeline.claims import complete_claims, next_job
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, digest, identify
-from pipeline.edges.ledger import JobRecord
+from pipeline.edges.records import JobRecord
 from pipeline.lanes import DEFAULT_ROUTE, LaneSettings
 from pipeline.load import Watch
 from pipeline.report import Report

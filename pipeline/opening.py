@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import Owner, owner_of
+from pipeline.edges.ledger_file import Owner, owner_of
 from pipeline.edges.state import State, open_state
 from pipeline.lanes import CLIENTS, Configuration, LaneSettings
 

@@ -8,7 +8,7 @@ from pipeline.core.lane import Due, Lane
 from pipeline.core.lifecycle import Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.model import Batch
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import BatchRecord
+from pipeline.edges.records import BatchRecord
 from pipeline.edges.state import State, inherited, life_of
 from pipeline.job import Job
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.retention import Retention
-from pipeline.edges.ledger import JobRecord
+from pipeline.edges.records import JobRecord
 from pipeline.lanes import LaneSettings
 from pipeline.settings import Settings
 

@@ -21,7 +21,7 @@ from pipeline.core.hashing import hash_ids
 from pipeline.core.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import write_durably
-from pipeline.edges.ledger import BatchRecord, JobRecord
+from pipeline.edges.records import BatchRecord, JobRecord
 from pipeline.edges.state import State
 from pipeline.job import new_job_id, unknown_job
 

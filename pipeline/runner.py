@@ -28,7 +28,7 @@ from pipeline.core.status_memory import Learned, StatusMemory
 from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, identify
-from pipeline.edges.ledger import JobRecord
+from pipeline.edges.records import JobRecord
 from pipeline.edges.state import State
 from pipeline.edges.windows import Windows
 from pipeline.following import Follower

@@ -24,9 +24,9 @@ from pipeline.core.signals import shown
 from pipeline.edges.arrivals import SETTLE_S, Arrivals
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.ledger import JobRecord
 from pipeline.edges.notice import put_up, take_down
 from pipeline.edges.processing import Processing
+from pipeline.edges.records import JobRecord
 from pipeline.intake import Door, Intake
 from pipeline.lanes import LaneSettings
 from pipeline.report import Report

@@ -14,9 +14,10 @@ from pipeline.core.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.progress import Progress
 from pipeline.core.status_memory import STATUSES_KEPT, Learned
 from pipeline.drop_status import drop_lines, drop_status
-from pipeline.edges.ledger import BatchRecord, JobRecord, Ledger, read_ledger
+from pipeline.edges.ledger import Ledger, read_ledger
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.notice import read_notice
+from pipeline.edges.records import BatchRecord, JobRecord
 from pipeline.edges.state import inherited, life_of
 from pipeline.edges.windows import in_words
 from pipeline.edges.windows import told as told_of_window

@@ -12,8 +12,8 @@ from pipeline.core.tracker import NO_CHANGES
 from pipeline.edges.clock import Clock
 from pipeline.edges.dropdir import look
 from pipeline.edges.exports import Identity
-from pipeline.edges.ledger import JobRecord
 from pipeline.edges.processing import Processing, Taking
+from pipeline.edges.records import JobRecord
 from pipeline.edges.state import State, open_state
 from pipeline.settings_sections import ExportSettings
 from tests.core.builders import changes_to

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.checkpoint import Checkpoint
-from pipeline.edges.ledger import JobRecord
+from pipeline.edges.records import JobRecord
 from pipeline.lanes import LaneSettings
 from pipeline.retaining import overdue, remove
 from tests.support import CLOSED, names_in, settings_for

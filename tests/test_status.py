@@ -17,7 +17,8 @@ from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
 from pipeline.core.model import Batch
 from pipeline.core.tracker import NO_CHANGES
-from pipeline.edges.ledger import JobRecord, Ledger, open_ledger
+from pipeline.edges.ledger import Ledger, open_ledger
+from pipeline.edges.records import JobRecord
 from pipeline.status import print_status, status
 from tests.core.builders import changes_to
 from tests.support import CLOSED, settings_for

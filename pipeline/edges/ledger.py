@@ -9,11 +9,10 @@ rows of a batch were lost). Invariant: a batch is here if and only if its body w
 All methods block: call them from a worker thread, one at a time.
 """
 
-import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,129 +23,14 @@ from pipeline.core.checkpoint import Checkpoint
 from pipeline.core.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.facts import fact_detail, fact_kind, make_fact
-from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp, Taken
-from pipeline.core.mapping import pack_rows
+from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import HeldChanges
 from pipeline.edges.durable import disk_error
-from pipeline.edges.held_log import Held, blobs_of, replay
-
-SCHEMA_VERSION = 4
-_HELD = """
-CREATE TABLE held (
-    job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
-    PRIMARY KEY (job, seal, piece)
-) STRICT
-"""
-_SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE jobs (
-    seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
-    checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
-    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default'
-) STRICT;
-CREATE TABLE batches (
-    batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, parent INTEGER REFERENCES batches,
-    is_open INTEGER NOT NULL DEFAULT 1
-) STRICT;
-CREATE INDEX batches_of_job ON batches (job);
-CREATE INDEX open_batches ON batches (is_open) WHERE is_open = 1;
-CREATE TABLE facts (
-    seq INTEGER PRIMARY KEY, batch_id INTEGER NOT NULL REFERENCES batches, at TEXT NOT NULL, kind TEXT NOT NULL,
-    detail TEXT NOT NULL
-) STRICT;
-CREATE INDEX facts_of_batch ON facts (batch_id);
-{_HELD};
-CREATE TABLE overtaken (
-    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
-) STRICT, WITHOUT ROWID;
-"""
-
-#: Held rows of an earlier format that are written down in one piece.
-_TAKEN_OVER_AT_ONCE = 8_192
-_ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
-#: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
-#: there were routes. 3 has them all; up to it there was a row of `held` for each held row.
-_ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: ()}
-
-_DAMAGED = (
-    "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
-    "then be sent twice, and in the wrong order for up to a day."
-)
-_LOCKED = "Another program has it open and locked: close that program and run again."
-_FORBIDDEN = "Check the owner and the permissions of the state directory and the files in it, then run again."
-_BROKEN_DISK = (
-    "The disk failed: check that it has room, that it works and that its file system is whole, then run again."
-)
-#: What to do about an error that is no damage, by SQLite's primary result code (https://sqlite.org/rescode.html).
-_ADVICE = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_PROTOCOL: _LOCKED,
-    sqlite3.SQLITE_PERM: _FORBIDDEN,
-    sqlite3.SQLITE_READONLY: _FORBIDDEN,
-    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
-    sqlite3.SQLITE_AUTH: _FORBIDDEN,
-    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
-    sqlite3.SQLITE_FULL: "The disk is full: make room and run again.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished.
-
-    `claim` is that of an export that was dropped, `route` the name of the route it came by.
-    """
-
-    seq: int
-    job_id: str
-    export: Path
-    size_bytes: int
-    mtime_ns: int
-    settings: dict[str, Any]
-    started_at: str
-    retry_of: str | None
-    checkpoint: Checkpoint
-    is_abandoned: bool = False
-    state: str | None = None
-    exit_code: int | None = None
-    sha256: str | None = None
-    report: dict[str, Any] | None = None
-    claim: Claim | None = None
-    route: str = "default"
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything of it is durable but that it was asked for."""
-        return self.checkpoint.digest_bytes > 0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """A batch as the ledger knows it, with its facts in order."""
-
-    batch: Batch
-    job: int
-    facts: tuple[Fact, ...]
-    #: When each fact was written down, UTC in ISO 8601.
-    times: tuple[str, ...] = ()
-    #: Whether its ids are in flight, or its body may still be wanted.
-    is_open: bool = True
-
-    @property
-    def latest(self) -> Fact | None:
-        """The latest fact that says how the batch stands."""
-        return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
-
-    @property
-    def accepted_at(self) -> datetime | None:
-        """When Target accepted it, the last time if there are several; None: never."""
-        taken = [at for fact, at in zip(self.facts, self.times, strict=True) if isinstance(fact, Taken)]
-        return datetime.fromisoformat(taken[-1]) if taken else None
+from pipeline.edges.held_log import Held, replay
+from pipeline.edges.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
+from pipeline.edges.records import BatchRecord, JobRecord
 
 
 class Ledger:
@@ -285,7 +169,7 @@ class Ledger:
             if batch:
                 self._insert_batch(batch, job.seq)
             database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
-            _write_held(database, job.seq, held)
+            write_held(database, job.seq, held)
             for batch_id in released:
                 self._release(batch_id)
                 if batch_id not in awaited:
@@ -451,15 +335,6 @@ class Ledger:
             raise damaged(self._path, error) from error
 
 
-def _write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> None:
-    """A part of the transactions that change what a job holds."""
-    if changes.is_all:
-        database.execute("DELETE FROM held WHERE job = ?", (job,))
-    (seal,) = database.execute("SELECT coalesce(max(seal), 0) + 1 FROM held WHERE job = ?", (job,)).fetchone()
-    pieces = ((job, seal, piece, blob) for piece, blob in enumerate(blobs_of(changes)))
-    database.executemany("INSERT INTO held VALUES (?, ?, ?, ?)", pieces)
-
-
 def _read_job(row: sqlite3.Row) -> JobRecord:
     return JobRecord(
         seq=row["seq"],
@@ -485,15 +360,6 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
-    """The error for a ledger that cannot be used; damage is only what SQLite does not name as something else."""
-    told = " ".join(str(error).split())
-    # The low byte: the rest says more about the same, which the message has.
-    code = getattr(error, "sqlite_errorcode", None)
-    advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)
-    return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
-
-
 def read_ledger(path: Path) -> Ledger | None:
     """The ledger to look at beside the process that holds it; None where there is none. Nothing may be written."""
     if not path.exists():
@@ -509,30 +375,6 @@ def read_ledger(path: Path) -> Ledger | None:
         raise damaged(path, error) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose ledger it is, and how many of its jobs are unfinished."""
-
-    client_code: str
-    unfinished: int
-
-
-def owner_of(path: Path) -> Owner | None:
-    """Whose ledger lies there, of whatever format; None where there is none yet. Nothing is written."""
-    if not path.exists():
-        return None
-    try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute("PRAGMA query_only = ON")
-            if database.execute("PRAGMA user_version").fetchone() == (0,):
-                return None
-            (client_code,) = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()
-            (unfinished,) = database.execute("SELECT count(*) FROM jobs WHERE state IS NULL").fetchone()
-    except (sqlite3.Error, TypeError) as error:
-        raise damaged(path, error if isinstance(error, sqlite3.Error) else "it does not say whose it is") from error
-    return Owner(client_code, unfinished)
-
-
 def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
     """Open the ledger, made anew only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if another client's."""
     if not is_new and not (path.exists() and path.stat().st_size):
@@ -544,54 +386,9 @@ def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
-        _prepare(database, path, client_code)
+        prepare(database, path, client_code)
     except sqlite3.Error as error:
         raise damaged(path, error) from error
     except OSError as error:
         raise disk_error(error, f"cannot open the ledger {path}") from error
     return Ledger(database, path, utc_now)
-
-
-def _take_over_held(database: sqlite3.Connection) -> None:
-    """Write down anew what jobs hold, of which there was a row for each held row."""
-    database.execute("ALTER TABLE held RENAME TO held_before")
-    database.execute(_HELD)
-    for (job,) in database.execute("SELECT DISTINCT job FROM held_before").fetchall():
-        query = "SELECT text, length(profile_id), line FROM held_before WHERE job = ? ORDER BY profile_id, place"
-        cursor, pieces = database.execute(query, (job,)), []
-        while some := cursor.fetchmany(_TAKEN_OVER_AT_ONCE):
-            texts, lengths, lines = zip(*some, strict=True)
-            pieces.append(pack_rows([*texts], [*lengths], [*lines], salt=0))
-        _write_held(database, job, HeldChanges(tuple(pieces), is_all=True))
-    database.execute("DROP TABLE held_before")
-
-
-def _prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
-    checked = database.execute("PRAGMA quick_check").fetchone()[0]
-    if checked != "ok":
-        raise damaged(path, checked)
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        meta = [("client_code", client_code), ("salt", str(secrets.randbits(64))), ("is_paused", "0")]
-        with database:
-            database.execute("BEGIN EXCLUSIVE")
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                database.execute(statement)
-            database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    elif version in _ADDED_SINCE:
-        with database:
-            database.execute("BEGIN EXCLUSIVE")
-            for column in _ADDED_SINCE[version]:
-                database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
-            _take_over_held(database)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    elif version != SCHEMA_VERSION:
-        raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
-    kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
-    if kept != client_code:
-        raise FatalError(
-            f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
-            "give each client code its own [state] directory.",
-            exit_code=ExitCode.CONFIGURATION,
-        )

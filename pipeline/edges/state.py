@@ -16,9 +16,10 @@ from pipeline.core.hashing import hash_ids
 from pipeline.core.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import BatchRecord, Ledger, open_ledger
+from pipeline.edges.ledger import Ledger, open_ledger
 from pipeline.edges.lock import state_lock
 from pipeline.edges.memory import give_back
+from pipeline.edges.records import BatchRecord
 from pipeline.edges.reports import JobFolder
 from pipeline.edges.spool import Spool
 

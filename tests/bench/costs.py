@@ -24,7 +24,8 @@ from pipeline.core.placer import Placer
 from pipeline.core.tracker import Tracker
 from pipeline.core.transform import Transform
 from pipeline.edges.exports import BLOCK_BYTES
-from pipeline.edges.ledger import JobRecord, open_ledger
+from pipeline.edges.ledger import open_ledger
+from pipeline.edges.records import JobRecord
 from pipeline.edges.spool import Spool
 from tests.bench.generator import COLUMNS, ID_COLUMN, write_export
 from tests.bench.processes import run

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.edges.ledger import owner_of
+from pipeline.edges.ledger_file import owner_of
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from tests.dropping import events
 from tests.faults.loading import check_left_over

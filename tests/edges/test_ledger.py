@@ -41,17 +41,9 @@ from pipeline.core.manifest import Manifest
 from pipeline.core.model import Batch, Hashes, Rows, Warnings
 from pipeline.core.status_memory import Learned
 from pipeline.core.tracker import NO_CHANGES, HeldChanges
-from pipeline.edges.ledger import (
-    SCHEMA_VERSION,
-    BatchRecord,
-    JobRecord,
-    Ledger,
-    Owner,
-    damaged,
-    open_ledger,
-    owner_of,
-    read_ledger,
-)
+from pipeline.edges.ledger import Ledger, open_ledger, read_ledger
+from pipeline.edges.ledger_file import SCHEMA_VERSION, Owner, damaged, owner_of
+from pipeline.edges.records import BatchRecord, JobRecord
 from tests.core.builders import changes_to
 from tests.support import read_only, small_disk
 

@@ -30,8 +30,8 @@ from pipeline.core.mapping import pack_rows
 from pipeline.core.model import BatchContent, Hashes
 from pipeline.core.tracker import NO_CHANGES
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import BatchRecord, JobRecord
 from pipeline.edges.lock import holder
+from pipeline.edges.records import BatchRecord, JobRecord
 from pipeline.edges.state import State, life_of, open_state
 from tests.support import names_in
 
