@@ -4,15 +4,17 @@ What is to be done, and what follows from what happened, is decided in `core.lif
 done. Every fact is in the ledger before it has consequences, so a new process goes on where this one ended.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.lane import Due
 from pipeline.core.lifecycle import (
     Begun,
@@ -39,7 +41,7 @@ from pipeline.core.retry import RetryPolicy, attempt_fact
 from pipeline.core.splitting import any_row, first_half
 from pipeline.core.status_memory import Learned
 from pipeline.edges.records import BatchRecord
-from pipeline.job import Job
+from pipeline.job import Job, let_posts_end
 from pipeline.road import Road
 from pipeline.trials import Trials, Verdict
 
@@ -85,7 +87,7 @@ class Courier:
         # Batches whose acceptance this process saw: how long ago it was is known of no other.
         self._seen_accepted: set[int] = set()
         self._extra_posts = 0
-        self._is_stopped = False
+        self._is_stopped = self._is_ending = False
         self._has_all = False
         self._trials = Trials(
             refusals,
@@ -121,19 +123,35 @@ class Courier:
 
         Raises `FatalError` where Target refuses the token or everything (77), or stays away for too long (69).
         """
-        with self._trials.under_way():
-            while life.phase is not Phase.SETTLED:
-                if life.phase is Phase.REFUSED:
-                    life = await self._close_in(batch, life)
-                elif life.phase is Phase.FOLLOWING:
-                    life = await self._follow(batch, life)
-                else:
-                    sent = await self._send(batch, life)
-                    if sent is None:
-                        return
-                    life = sent
-            self._tell(batch, life)
-        await self._look_again()
+        async with self.ending_by_errors():
+            with self._trials.under_way():
+                life = await self._carry_on(batch, life)
+            if life.phase is Phase.SETTLED:
+                await self._look_again()
+
+    @asynccontextmanager
+    async def ending_by_errors(self) -> AsyncIterator[None]:
+        """An error from inside will end the job: no other POST begins, and those under way come to their end first."""
+        try:
+            yield
+        except PipelineError:
+            self._is_ending = True
+            await let_posts_end(self._job)
+            raise
+
+    async def _carry_on(self, batch: Batch, life: Life) -> Life:
+        while life.phase is not Phase.SETTLED:
+            if life.phase is Phase.REFUSED:
+                life = await self._close_in(batch, life)
+            elif life.phase is Phase.FOLLOWING:
+                life = await self._follow(batch, life)
+            else:
+                sent = await self._send(batch, life)
+                if sent is None:
+                    return life
+                life = sent
+        self._tell(batch, life)
+        return life
 
     async def _send(self, batch: Batch, life: Life) -> Life | None:
         """Attempt to get the batch accepted until its life goes on otherwise; None if it was not to be sent at all."""
@@ -158,18 +176,22 @@ class Courier:
 
         async def before_first_byte() -> None:
             nonlocal life
+            if self._is_ending:
+                await anyio.sleep_forever()
+            self._job.progress.posting.add(batch.batch_id)
             life = await self._record(batch, life, Begun(post_number))
             self._job.progress.possibly_taken.add(batch.batch_id)
-            self._job.progress.posting.add(batch.batch_id)
             self._has_begun(batch)
 
         body = self._job.spool.body(batch.batch_id)
-        outcome = await self.target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
-        fact = attempt_fact(outcome)
-        if isinstance(fact, RefusedAs):
-            fact = replace(fact, message=await self._discreet(batch, fact.message))
-        life = await self._record(batch, life, fact)
-        self._job.progress.posting.discard(batch.batch_id)
+        try:
+            outcome = await self.target.post(batch, body, before_first_byte, until_ready=self._job.until_resumed)
+            fact = attempt_fact(outcome)
+            if isinstance(fact, RefusedAs):
+                fact = replace(fact, message=await self._discreet(batch, fact.message))
+            life = await self._record(batch, life, fact)
+        finally:
+            self._job.progress.posting.discard(batch.batch_id)
         if isinstance(fact, Taken):
             self._trials.note_accepted(batch)
             self._window.note_accepted(post_number, self._job.clock.utc_now())

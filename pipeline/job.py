@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import anyio
+
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.lane import Lane
 from pipeline.core.progress import Progress
@@ -16,6 +18,9 @@ from pipeline.edges.reports import JobFolder
 from pipeline.edges.spool import Spool
 from pipeline.edges.state import State
 from pipeline.settings import Settings
+
+#: How often it is looked whether a POST still runs (seconds).
+_LET_POSTS_END_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,13 @@ class Job:
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool
+
+
+async def let_posts_end(job: Job) -> None:
+    """POSTs of the job that are under way come to their end, within `[service] grace_s`: one cut off is in doubt."""
+    with anyio.move_on_after(job.settings.service.grace_s):
+        while job.progress.posting:
+            await job.clock.sleep(_LET_POSTS_END_S)
 
 
 def new_job_id(export: Path, now: datetime) -> str:

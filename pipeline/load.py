@@ -71,8 +71,12 @@ async def _send(job: Job, road: Road, run: Run, calls: CallQueue, recovered: Rec
         def spawn(batch: Batch, life: Life) -> None:
             tasks.start_soon(courier.deliver, batch, life)
 
+        async def produce_all() -> None:
+            async with courier.ending_by_errors():
+                await produce(job, courier, sealed_in)
+
         courier.spawn = spawn
-        tasks.start_soon(produce, job, courier, sealed_in)
+        tasks.start_soon(produce_all)
         courier.target = await stack.enter_async_context(connected(job, calls))
         for batch, life in recovered.to_deliver:
             spawn(batch, life)

@@ -32,7 +32,7 @@ from pipeline.edges.records import JobRecord
 from pipeline.edges.state import State
 from pipeline.edges.windows import Windows
 from pipeline.following import Follower
-from pipeline.job import Job, new_job_id
+from pipeline.job import Job, let_posts_end, new_job_id
 from pipeline.lanes import LaneSettings
 from pipeline.load import Watch, load_job
 from pipeline.opening import open_lane
@@ -58,8 +58,6 @@ MAX_PLACING = 4
 MAX_RUNNING = 16
 #: How often it is looked whether another job has come while some run (seconds).
 _LOOK_AROUND_S = 1.0
-#: How often it is looked whether a POST still runs (seconds).
-_LET_POSTS_END_S = 0.1
 
 
 @asynccontextmanager
@@ -204,9 +202,7 @@ class Runner:
         await self._stop.wait()
         if self._stopped_by is not None:
             raise self._stopped_by
-        with anyio.move_on_after(self.settings.settings.service.grace_s):
-            while job.progress.posting:
-                await self._clock.sleep(_LET_POSTS_END_S)
+        await let_posts_end(job)
         why = self._unfinished["job"] if self._unfinished else "another"
         raise FatalError(f"stopped because job {why} could not be finished.", exit_code=ExitCode.UNFINISHED)
 

@@ -337,6 +337,22 @@ class TestToken:
         assert "token_file" in done.report["error"]
         assert "wrong" not in done.said.replace("wrong client", "")
 
+    async def test_wrong_in_many_runs_costs_no_attempt(self, tmp_path: Path) -> None:
+        """POSTs beside the one that was refused are refused too, and not cut off and in doubt."""
+        token = tmp_path / "token"
+        token.write_text("wrong")
+        upload = {"concurrency": 4, "attempts": 2}
+        async with bench(tmp_path, token="right") as at:
+            config = at.config(batch={"max_rows": 1}, upload=upload, target={"token_file": str(token)})
+            load = ("load", at.export(*SIX_ROWS), "--config", config, "--json")
+            for _ in range(4):
+                done = await run_program(*load)
+                assert (done.code, done.report["rows"]["unconfirmed"]) == (77, 0)
+            token.write_text("right")
+            done = await run_program(*load)
+        assert (done.code, done.report["rows"]["confirmed"]) == (0, len(SIX_ROWS))
+        assert {batch["attempts"] for batch in done.report["batches"]} == {1}
+
     async def test_replaced_while_it_runs(self, tmp_path: Path) -> None:
         token = tmp_path / "token"
         token.write_text("old")
