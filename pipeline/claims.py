@@ -183,11 +183,14 @@ def _sequence(record: JobRecord) -> int | None:
 async def check_claim(record: JobRecord, state: State) -> None:
     """Look whether a dropped export may be loaded, before its job begins. Raises `InputError` with why it may not."""
     claim = record.claim
-    if claim is None or record.has_begun or record.is_abandoned:
+    if claim is None or record.has_begun:
+        return
+    if record.is_abandoned and len(await state.call(state.ledger.jobs_of_drop, claim.drop)) == 1:
         return
     if claim.failure is not None:
         raise claim.failure
-    if not claim.manifest.again:
+    # What is given up is compared all the same: the manifest tells of all exports of a drop together.
+    if not claim.manifest.again and not record.is_abandoned:
         await _check_age(record, claim, state)
     if not claim.is_verified:
         await _verify(claim, state)

@@ -31,7 +31,7 @@ from pipeline.delivery import Courier
 from pipeline.edges.calls import CallQueue
 from pipeline.job import Job
 from pipeline.producer import abandoned, produce
-from pipeline.recovery import Recovered, recover
+from pipeline.recovery import Recovered, Standing, recover
 from pipeline.rehearsal import rehearse
 from pipeline.road import Road
 from pipeline.settings_sections import ExportSettings
@@ -40,15 +40,17 @@ from pipeline.settings_sections import ExportSettings
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
-async def load_job(job: Job, road: Road, run: Run, calls: CallQueue, beside: Sequence[Watch]) -> None:
-    """Go on with a job where it stands, up to its end; what is wrong with its export is in its progress then.
+async def load_job(
+    job: Job, stock: list[Standing], road: Road, run: Run, calls: CallQueue, beside: Sequence[Watch]
+) -> None:
+    """Go on with a job from where its `stock` stands, up to its end; what is wrong with its export is in its progress.
 
     `run` is what this and earlier jobs have seen Target refuse. All of `beside` run meanwhile, and are cancelled at the
     end. Raises the errors with which a job cannot be finished.
     """
     record, state = job.record, job.state
     await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned)
-    recovered = await recover(job)
+    recovered = await recover(job, stock)
     async with _watched(job, calls, beside):
         await check_claim(record, state)
         if record.claim is not None and record.claim.manifest.dry_run:

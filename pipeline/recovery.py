@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.claims import in_order
 from pipeline.core.errors import FatalError
 from pipeline.core.lane import Due, Lane
-from pipeline.core.lifecycle import Life, Phase, Released, SplitUp, after_restart, release_at, settlement
+from pipeline.core.lifecycle import Fact, Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.model import Batch
 from pipeline.edges.clock import Clock
 from pipeline.edges.records import BatchRecord
@@ -55,42 +55,57 @@ async def begun_jobs(state: State) -> list[int]:
     return [record.seq for record in in_order(records) if record.has_begun]
 
 
-async def recover(job: Job) -> Recovered:
-    """Take up the job's batches where the ledger says they stand.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A batch of a job as a new process finds it; `fact` is to be written down before it goes on."""
 
-    Attempts that a crash cut off become ambiguous here, once; holds begin anew.
+    record: BatchRecord
+    life: Life
+    fact: Fact | None
+
+
+async def take_stock(job: Job) -> list[Standing]:
+    """Count the job's batches where the ledger says they stand: whatever goes wrong from here on, its report is right.
+
+    Attempts that a crash cut off are ambiguous from now on; holds begin anew.
     """
-    state, progress = job.state, job.progress
-    own: list[tuple[BatchRecord, Life]] = []
-    to_deliver: list[tuple[Batch, Life]] = []
+    state, progress, now = job.state, job.progress, job.clock.monotonic()
+    stock: list[Standing] = []
     for record in await state.call(state.ledger.batches, job=job.record):
-        now = job.clock.monotonic()
         life, fact = after_restart(await _life(state, record), now)
-        if fact:
-            await state.call(state.ledger.add_fact, record.batch.batch_id, fact)
-        own.append((record, life))
-        progress.sealed[record.batch.batch_id] = record.batch
-        progress.last_number = max(progress.last_number, record.batch.number)
-        due: Due | None = None
+        stock.append(Standing(record, life, fact))
+        batch = record.batch
+        progress.sealed[batch.batch_id] = batch
+        progress.last_number = max(progress.last_number, batch.number)
         if life.phase is not Phase.SETTLED:
-            to_deliver.append((record.batch, life))
-            _note_under_way(job, record.batch, life)
+            _note_under_way(job, batch, life)
         elif not life.is_dropped:
             hold_s = job.settings.settle.ambiguous_hold_s
-            progress.settled[record.batch.batch_id] = settlement(record.batch, life, now=now, hold_s=hold_s)
-            due = _due(record, life, now, hold_s)
-        if record.is_open and not isinstance(life.last, SplitUp):
-            await _take_up(job.lane, state, record, due)
+            progress.settled[batch.batch_id] = settlement(batch, life, now=now, hold_s=hold_s)
     # Until the producer has taken them up, and if it never does.
     progress.unplaced_rows = progress.held_rows = len(await state.call(state.ledger.held_rows, job.record))
+    return stock
+
+
+async def recover(job: Job, stock: list[Standing]) -> Recovered:
+    """Take up the job's batches where they stand. What a crash cut off is written down, once."""
+    state, hold_s = job.state, job.settings.settle.ambiguous_hold_s
+    for each in stock:
+        record, life = each.record, each.life
+        if each.fact:
+            await state.call(state.ledger.add_fact, record.batch.batch_id, each.fact)
+        if record.is_open and not isinstance(life.last, SplitUp):
+            is_due = life.phase is Phase.SETTLED and not life.is_dropped
+            due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
+            await _take_up(job.lane, state, record, due)
     return Recovered(
-        to_deliver=tuple(to_deliver),
+        to_deliver=tuple((each.record.batch, each.life) for each in stock if each.life.phase is not Phase.SETTLED),
         proven=frozenset(
-            progress.whole_of(record.batch)
-            for record, life in own
-            if life.status_url and record.batch.parent is not None
+            job.progress.whole_of(each.record.batch)
+            for each in stock
+            if each.life.status_url and each.record.batch.parent is not None
         ),
-        has_accepted=any(life.status_url for _, life in own),
+        has_accepted=any(each.life.status_url for each in stock),
     )
 
 

@@ -72,6 +72,10 @@ class Reloading:
         except PipelineError as error:
             log.error("configuration_refused", why=str(error), now="the one before stays in force")
             return
+        except Exception as error:  # noqa: BLE001 - whatever is in the file, what runs goes on
+            why = f"it cannot be read: {type(error).__name__}: {error}"
+            log.error("configuration_refused", why=why, now="the one before stays in force")
+            return
         changes = list(dict.fromkeys(_changes(self._configuration, new)))
         fixed = [change for change in changes if change[1:] in FIXED]
         routes = _other_routes(self._configuration, new)

@@ -12,7 +12,7 @@ import structlog
 from anyio import CancelScope
 from anyio.to_thread import run_sync
 
-from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
 from pipeline.edges.mailbox import Mailbox, Request
@@ -30,6 +30,7 @@ ANSWER_WITHIN_S = 15.0
 #: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
 ANSWERS_KEPT_S = 3_600.0
 
+Answer = dict[str, Any]
 #: Gives the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
@@ -82,33 +83,46 @@ async def until_resumed(state: State, clock: Clock, windows: Windows) -> None:
 async def answer_requests(state: State, clock: Clock, running: Running) -> None:
     """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment."""
     mailbox = await state.call(Mailbox, state.directory)
-    await state.call(_tidy, mailbox, clock)
+    # What a full disk kept from being answered is answered when there is room.
+    unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, clock)]
     while True:
         for request in await state.call(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
-                await _answer(request, state, clock, mailbox, running)
+                if await state.call(mailbox.claim, request):
+                    unanswered.append((request, await _answer_to(request, state, clock, running)))
+                    await _answer_all(unanswered, state, mailbox)
+        await _answer_all(unanswered, state, mailbox)
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def _answer(request: Request, state: State, clock: Clock, mailbox: Mailbox, running: Running) -> None:
-    if not await state.call(mailbox.claim, request):
-        return
+async def _answer_all(unanswered: list[tuple[Request, Answer]], state: State, mailbox: Mailbox) -> None:
+    """Answer what can be answered, and leave the rest in the list."""
+    for request, answer in [*unanswered]:
+        try:
+            await state.call(mailbox.answer, request, answer)
+        except FatalError as error:
+            log.warning("request_not_answered", command=request.command, job=request.job, why=str(error))
+            return
+        unanswered.remove((request, answer))
+
+
+async def _answer_to(request: Request, state: State, clock: Clock, running: Running) -> Answer:
+    """Carry a request out; what is to be answered."""
     try:
         told = await carry_out(request, state, clock, running=running)
-        answer: dict[str, Any] = {"ok": True, "told": told}
+        answer: Answer = {"ok": True, "told": told}
     except PipelineError as error:
         answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
     log.info("request_answered", command=request.command, job=request.job, ok=answer["ok"])
-    await state.call(mailbox.answer, request, answer)
+    return answer
 
 
-def _tidy(mailbox: Mailbox, clock: Clock) -> None:
-    """Answer what a process took on that has ended since, and remove answers that nobody fetched."""
-    for request in mailbox.taken():
-        answer = {"ok": False, "told": _NOT_KNOWN, "exit_code": int(ExitCode.UNFINISHED)}
-        mailbox.answer(request, answer)
+def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answer]]:
+    """What a process took on that has ended since, with its answers; those that nobody fetched are removed."""
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
+    answer = {"ok": False, "told": _NOT_KNOWN, "exit_code": int(ExitCode.UNFINISHED)}
+    return [(request, answer) for request in mailbox.taken()]
 
 
 async def carry_out(request: Request, state: State, clock: Clock, *, running: Running | None) -> str:

@@ -36,7 +36,7 @@ from pipeline.job import Job, let_posts_end, new_job_id
 from pipeline.lanes import LaneSettings
 from pipeline.load import Watch, load_job
 from pipeline.opening import open_lane
-from pipeline.recovery import begun_jobs
+from pipeline.recovery import begun_jobs, take_stock
 from pipeline.report import Report, build_report, put_away
 from pipeline.requests import until_resumed
 from pipeline.retrying import rows_left
@@ -223,10 +223,11 @@ class Runner:
             except PipelineError as not_written:
                 error = not_written
         job = await self._begin(record, error)
+        stock = await take_stock(job)
         try:
             if error is None:
                 self._road = self._road or await self._open_road(job.lane)
-                await load_job(job, self._road, self._run, self._calls, self._beside)
+                await load_job(job, stock, self._road, self._run, self._calls, self._beside)
         except* PipelineError as errors:
             job.progress.error = most_telling(errors)
 

@@ -64,6 +64,7 @@ class Service:
         self._failures = 0
         self._token: Any = None
         self._unsettled = True
+        self._has_pruned = anyio.Event()
 
     @property
     def client_code(self) -> str:
@@ -103,6 +104,8 @@ class Service:
             tasks.start_soon(self._prune_daily)
             await self._run_jobs(drain=drain)
             await self._settle_ended()
+            if drain:
+                await self._has_pruned.wait()
             tasks.cancel_scope.cancel()
         await run_sync(take_down, self._state.directory)
 
@@ -182,11 +185,16 @@ class Service:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
         for processing in self._held:
             try:
-                for job_id in await run_sync(processing.jobs):
-                    await self._settle(processing, job_id)
+                taken_by = await run_sync(processing.jobs)
             except FatalError as error:
-                # It is tried again before the next job, and at the latest at the next start.
                 log.warning("taken_files_not_moved", why=str(error))
+                continue
+            for job_id in taken_by:
+                try:
+                    await self._settle(processing, job_id)
+                except FatalError as error:
+                    # It is tried again before the next job, and at the latest at the next start.
+                    log.warning("taken_files_not_moved", job=job_id, why=str(error))
 
     async def _settle(self, processing: Processing, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)
@@ -264,4 +272,5 @@ class Service:
             left = await run_sync(remove, self._settings, old)
             if old:
                 log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))
+            self._has_pruned.set()
             await self._clock.sleep(_PRUNE_EVERY_S)

@@ -142,7 +142,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
         raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
-    except ValueError as error:  # of TOML, and of UTF-8 below it
+    except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8 below it
         text = f"the configuration file {file} is not valid TOML: {error}"
         raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
     sections: dict[str, Any] = {}

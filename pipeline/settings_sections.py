@@ -334,7 +334,7 @@ def _as_of_pattern(text: str) -> str:
     """A regular expression with one group, or an empty text."""
     try:
         groups = re.compile(text).groups
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"must be a regular expression, and is not: {error}") from error
     if text and groups != 1:
         raise ValueError("must have one group, the date: customers_([0-9]{8})")

@@ -450,6 +450,16 @@ def small_disk(size_bytes: int) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", place], check=True)
 
 
+def fill(file: Path) -> None:
+    """Take all room that is left on a disk with this file."""
+    with file.open("wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(b"x" * 4_096)
+        except OSError:
+            pass
+
+
 @contextmanager
 def read_only(disk: Path) -> Iterator[None]:
     """A mounted `small_disk`, for a while without permission to write for anybody, as after an error of the disk."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
@@ -14,7 +15,7 @@ from pipeline.edges.lock import state_lock
 from pipeline.edges.mailbox import Mailbox
 from pipeline.edges.state import open_state
 from pipeline.requests import ANSWER_WITHIN_S, ANSWERS_KEPT_S, answer_requests, ask_holder
-from tests.support import HANGS_AFTER_S, names_in, until
+from tests.support import HANGS_AFTER_S, fill, names_in, small_disk, until
 
 
 class Steps:
@@ -92,6 +93,23 @@ async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path)
     assert answer is not None
     assert (answer["ok"], answer["exit_code"]) == (False, ExitCode.UNFINISHED)
     assert names_in(tmp_path / "requests") == ["new.answer"]
+
+
+async def test_what_a_full_disk_keeps_from_being_answered_is_answered_later() -> None:
+    with small_disk(4_000_000) as disk:
+        mailbox = Mailbox(disk)
+        async with open_state(disk, "demo", Clock(), min_free_bytes=0) as state, anyio.create_task_group() as tasks:
+            asked = mailbox.ask("abandon", "nobody's")
+            fill(disk / "ballast")
+            with capture_logs() as logs:
+                tasks.start_soon(answer_requests, state, Clock(), list)
+                await until(lambda: any(line["event"] == "request_not_answered" for line in logs))
+            assert mailbox.taken()
+            (disk / "ballast").unlink()
+            await until(lambda: mailbox.is_answered(asked))
+            tasks.cancel_scope.cancel()
+        assert mailbox.taken() == []
+        assert (mailbox.take_answer(asked) or {})["exit_code"] == ExitCode.USAGE
 
 
 async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path) -> None:

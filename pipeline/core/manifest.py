@@ -114,9 +114,14 @@ def _sha256(key: str, value: object) -> str:
 
 def _texts(key: str, value: object) -> tuple[str, ...]:
     texts = [text.strip() for text in value.split(",")] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
+    if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
         raise _nonsense(key, value, "a list of texts")
     return tuple(texts)
+
+
+def _is_text(value: object) -> bool:
+    """JSON can spell halves of characters, which are none by themselves."""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _files(key: str, value: object) -> tuple[str, ...]:

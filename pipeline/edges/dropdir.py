@@ -107,7 +107,7 @@ def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
             continue
         entries[name] = Seen(
             prefix + name,
-            Identity(facts.st_size, facts.st_mtime_ns),
+            Identity.of(facts),
             name_problem(name) or problem_of(facts),
             S_ISDIR(facts.st_mode),
         )
@@ -176,7 +176,7 @@ def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
         return Found(signal, problem=f"it cannot be read: {error.strerror}.")
     try:
         facts = os.fstat(descriptor)
-        signal = replace(signal, identity=Identity(facts.st_size, facts.st_mtime_ns))
+        signal = replace(signal, identity=Identity.of(facts))
         if problem := problem_of(facts):
             return Found(signal, problem=f"{shown(signal.path)} {problem}.")
         return Found(signal, manifest=parse_manifest(os.read(descriptor, MAX_MANIFEST_BYTES + 1)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from pipeline.core.errors import ExitCode, InputError
 BLOCK_BYTES = 262_144
 #: Bytes read at a time: each time costs a change of threads.
 PIECE_BYTES = 4 * BLOCK_BYTES
+#: The last time that fits in 64 bits (nanoseconds since 1970).
+_LATEST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Identity:
 
     size_bytes: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, facts: os.stat_result) -> "Identity":
+        """That of a file. Times before 1677 or after 2262, which no ledger can hold, count as the nearest it can."""
+        return cls(facts.st_size, min(max(facts.st_mtime_ns, -_LATEST_NS - 1), _LATEST_NS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ class Export:
             facts = await aiofiles.os.stat(self._file.fileno())
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        if Identity(facts.st_size, facts.st_mtime_ns) != self.identity or self.bytes_read != self.identity.size_bytes:
+        if Identity.of(facts) != self.identity or self.bytes_read != self.identity.size_bytes:
             raise changed(self.path)
 
 
@@ -158,7 +166,7 @@ async def identify(path: Path) -> Identity:
     if not S_ISREG(facts.st_mode):
         kind = "a directory" if S_ISDIR(facts.st_mode) else "not a regular file"
         raise InputError(f"{path} is {kind}; name an export file.", exit_code=ExitCode.EXPORT_MISSING)
-    return Identity(facts.st_size, facts.st_mtime_ns)
+    return Identity.of(facts)
 
 
 async def digest(path: Path) -> str:

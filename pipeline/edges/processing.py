@@ -30,6 +30,7 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.lock import lock
 
 _PROBE = ".profile-pipeline-probe"
+_COPY = ".profile-pipeline-copy"
 
 
 class Taking(Enum):
@@ -148,7 +149,7 @@ def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
 
 
 def _is_the_one(facts: os.stat_result, identity: Identity) -> bool:
-    return problem_of(facts) is None and Identity(facts.st_size, facts.st_mtime_ns) == identity
+    return problem_of(facts) is None and Identity.of(facts) == identity
 
 
 def _is_there(file: Path, identity: Identity) -> bool:
@@ -184,7 +185,8 @@ def move(file: Path, to: Path) -> None:
 
 
 def _copy(file: Path, to: Path) -> None:
-    temporary = to.with_name(f".{to.name}.tmp")
+    # The name of the file may be as long as a name can be.
+    temporary = to.with_name(_COPY)
     source = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(source, "rb") as reading, temporary.open("wb") as writing:
         temporary.chmod(0o600)

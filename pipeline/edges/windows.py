@@ -23,6 +23,8 @@ class Windows:
     def __init__(self, schedule: Schedule, clock: Clock) -> None:
         self._schedule = schedule
         self._clock = clock
+        # What the log said last.
+        self._told = _NOTHING
 
     def take(self, schedule: Schedule) -> None:
         """Go on with another schedule."""
@@ -64,11 +66,10 @@ class Windows:
         return self._schedule.paused_s(moment - timedelta(seconds=self._clock.monotonic() - since), moment)
 
     async def watch(self, on_change: Callable[[], None]) -> None:
-        """Log what holds and when it ends, and tell of each change, until cancelled."""
-        latest = _NOTHING
+        """Log what holds and when it ends, and tell of each change, until cancelled; then go on where that ended."""
         while (held := self.held) is not None:
-            if held.limits != latest:
-                latest = held.limits
+            if held.limits != self._told:
+                latest = self._told = held.limits
                 ends = told(held)
                 if latest == _NOTHING:
                     log.info("window_ended", until=ends["until"], time_zone=ends["time_zone"])

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,26 @@ class TestDrain:
             (told,) = [event for event in events(done, "drop_finished") if event["signal"] == "e/_SUCCESS"]
             assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (2, 0, 2, 2)
             assert done.out == ""
+
+    async def test_times_that_no_ledger_can_hold(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            for name, year in (("far.csv", 2300), ("long-ago.csv", 1600)):
+                file = drop.put(name, f"{name},gold,1", signal_as=f"{name}.ready")
+                seconds = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+                for each in (file, file.with_name(f"{name}.ready")):
+                    os.utime(each, (seconds, seconds))
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            assert drop.ends() == {"far.csv": "done", "long-ago.csv": "done"}
+
+    async def test_halves_of_characters_in_a_manifest(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("odd.csv", "o,gold,1", signal_as="odd.csv.ready", manifest='{"columns": ["\\ud800"]}')
+            drop.put("next.csv", "n,gold,1", signal_as="next.csv.ready")
+            done = await drop.drain()
+            assert done.code == 65, done.said
+            assert drop.ends() == {"odd.csv.ready": "failed", "next.csv": "done"}
+            assert "must be a list of texts" in drop.error_of("odd.csv.ready")
 
     async def test_hostile_names(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:

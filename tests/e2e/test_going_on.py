@@ -63,6 +63,25 @@ class TestAfter:
         else:
             assert first.code == -number
 
+    async def test_its_rejects_were_lost(self, tmp_path: Path) -> None:
+        """What is wrong is said, and not covered up by counts that were not taken up yet."""
+        async with bench(tmp_path, apply_min_s=0.5, apply_max_s=0.5) as at:
+            export, config = at.export("no cells", *AGAIN), at.config(**ONE_BY_ONE, export={"max_rejects": "50%"})
+            async with started("load", export, "--config", config, "--json") as process:
+                await until(lambda: at.sandbox.calls["statuses"])
+                process.kill()
+                await ended(process)
+            (rejects,) = at.state.glob("jobs/*/rejects.jsonl")
+            kept = rejects.read_bytes()
+            rejects.write_bytes(b"")
+            first = await run_program("load", export, "--config", config, "--json")
+            assert_reported(first, at.state)
+            assert (first.code, "restore it, or give the job up" in first.report["error"]) == (74, True)
+            rejects.write_bytes(kept)
+            done = await run_program("load", export, "--config", config, "--json")
+            assert_reported(done, at.state)
+            assert (done.code, done.report["rows"]["rejected"]) == (0, 1)
+
     async def test_target_was_unreachable(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:
             export = at.export(*AGAIN)

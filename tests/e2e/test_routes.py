@@ -462,6 +462,8 @@ class TestHangup:
                     (good + "batch.max_rows = 0\n", "[[routes]] eu: [batch] max_rows = 0"),
                     (good + "bath.max_rows = 1\n", "unknown section; did you mean [batch]?"),
                     (good + "[[", "is not valid TOML"),
+                    (f"{good}drop.as_of = '(a){{99999999999}}'\n", "[drop] as_of"),
+                    (f"{good}drop.extra = {'[' * 100_000}\n", "is not valid TOML"),
                 ):
                     # What is good in it is not taken either.
                     at.file.write_text(text.replace('unlisted = "send"', 'unlisted = "stop"'))

@@ -18,6 +18,7 @@ from tests.support import (
     SIX_ROWS,
     bench,
     ended,
+    fill,
     profiles_after,
     run_program,
     small_disk,
@@ -260,15 +261,6 @@ class TestWaiting:
             (drop.at.state / "ledger.db").write_bytes(b"x" * 10_000)
             done = await run_program("serve", "--config", drop.config())
             assert (done.code, "ledger.db cannot be used" in done.err) == (74, True), done.said
-
-
-def fill(file: Path) -> None:
-    with file.open("wb", buffering=0) as ballast:
-        try:
-            while True:
-                ballast.write(b"x" * 4_096)
-        except OSError:
-            pass
 
 
 async def first_line(process: asyncio.subprocess.Process, wanted: tuple[str, ...]) -> dict[str, Any]:

@@ -157,12 +157,19 @@ class TestMoving:
     def test_to_another_file_system(self, tmp_path: Path) -> None:
         with small_disk(1_000_000) as disk:
             (tmp_path / "a.csv").write_text("id\n")
-            (disk / ".a.csv.tmp").write_text("what an earlier copy left, longer")
+            (disk / ".profile-pipeline-copy").write_text("what an earlier copy left, longer")
             move(tmp_path / "a.csv", disk / "a.csv")
             assert (disk / "a.csv").read_text() == "id\n"
             assert names_in(disk) == ["a.csv"]
             assert names_in(tmp_path) == []
             assert (disk / "a.csv").stat().st_mode & 0o777 == 0o600
+
+    def test_with_as_long_a_name_as_can_be(self, tmp_path: Path) -> None:
+        with small_disk(1_000_000) as disk:
+            name = "n" * 251 + ".csv"
+            (tmp_path / name).write_text("id\n")
+            move(tmp_path / name, disk / name)
+            assert names_in(disk) == [name]
 
     def test_to_a_full_one(self, tmp_path: Path) -> None:
         with small_disk(8_192) as disk:

@@ -249,3 +249,16 @@ def test_the_log() -> None:
         "time_zone": "Europe/Berlin",
     }
     assert (over["event"], over["until"]) == ("window_ended", "2026-11-30T08:00+01:00")
+
+
+def test_the_log_goes_on_where_it_was() -> None:
+    """Watched anew, again and again: each change is told of once."""
+
+    async def run() -> None:
+        calls = Calls(45, Limits(is_paused=True))
+        for _ in range(40):
+            await calls.run(asyncio.sleep(HOUR_S / 10))
+
+    with capture_logs() as logs:
+        run_virtually(run())
+    assert [line["event"] for line in logs] == ["window_began", "window_ended"]
