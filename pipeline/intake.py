@@ -83,9 +83,11 @@ class Intake:
         """Look once, and claim what is complete.
 
         Raises `FatalError`: 66 where a drop directory cannot be read, after what is in the others was claimed; 74 where
-        ledger or disk refuse a claim.
+        ledger or disk refuse a claim, or one before it.
         """
         async with self._turn:
+            # First, and nothing behind it if that fails: what was entered and not taken would be found once more.
+            await complete_claims(self._state, self._held)
             self._looks += 1
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
@@ -99,8 +101,12 @@ class Intake:
                         exit_code=ExitCode.EXPORT_MISSING,
                     )
                     continue
-                signalled += [_Signalled(door, found) for found in seen.found]
                 refused |= {(door.route, each.path): str(each.problem) for each in seen.refused}
+                for found in seen.found:
+                    if (problem := await run_sync(_problem_of, door.processing, found)) is None:
+                        signalled.append(_Signalled(door, found))
+                    else:
+                        refused[door.route, found.signal.path] = problem
             self._note_refused(refused)
             # What was seen where nothing can be read now keeps its place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
@@ -193,6 +199,14 @@ class Intake:
                 others_in_the_drop_directory=behind,
                 route=each.door.route,
             )
+
+
+def _problem_of(processing: Processing, found: Found) -> str | None:
+    """Why a drop cannot be taken, though it could be looked at."""
+    for each in (found.signal, *found.exports):
+        if problem := processing.problem_of(each.path):
+            return problem if each is found.signal else f"{shown(each.path)} {problem}"
+    return None
 
 
 def of_route(route: str) -> dict[str, Any]:

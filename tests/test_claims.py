@@ -194,6 +194,20 @@ async def test_all_of_a_drop_are_verified_before_the_first_begins(drop: Path) ->
         await check_claim((await unfinished(state))[1], state)
 
 
+async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> None:
+    put(drop, *FILES)
+    (drop / "day" / "_SUCCESS").write_text("rows=2")
+    async with state_of(drop) as state:
+        first, _ = await claim(drop, state)
+        await state.call(state.ledger.abandon_job, first.job_id)
+        given_up, second = await unfinished(state)
+        await check_claim(given_up, state)
+        first.export.unlink()
+        assert second.claim
+        assert not second.claim.is_verified
+        await check_claim((await unfinished(state))[1], state)
+
+
 async def test_one_digest_for_two_exports_says_nothing(drop: Path) -> None:
     put(drop, *FILES)
     (drop / "day" / "_SUCCESS").write_text(f"sha256={'0' * 64}")

@@ -258,3 +258,37 @@ async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tm
         job = await at.intake.next_job()
         assert job is not None
         assert (job.claim and job.claim.is_taken, job.export.exists()) == (True, True)
+
+
+async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        processing = at.drop / ".processing"
+        processing.rmdir()
+        processing.write_text("in the way")
+        for _ in range(3):
+            with pytest.raises(FatalError):
+                await at.look()
+        assert len(at.state.ledger.jobs()) == 1
+        processing.unlink()
+        processing.mkdir()
+        at.put("b.csv", "b.csv.ready")
+        assert await at.look() == ["a.csv", "b.csv"]
+        assert all(job.export.exists() for job in at.state.ledger.jobs())
+
+
+class Forbidden(Processing):
+    """A directory of another user's is in the drop directory."""
+
+    def problem_of(self, source: str) -> str | None:
+        return "cannot be taken" if source == "day/part-0" else super().problem_of(source)
+
+
+async def test_what_may_not_be_taken_is_left_alone_and_holds_nothing_up(tmp_path: Path) -> None:
+    async with place(tmp_path, Forbidden) as at:
+        at.put("day/part-0", "day/part-1", "day/_SUCCESS", age_s=9.0)
+        at.put("b.csv", "b.csv.ready")
+        for _ in range(2):
+            assert await at.look() == ["b.csv"]
+        assert at.intake.refused == {(DEFAULT_ROUTE, "day/_SUCCESS")}
+        assert (at.drop / "day" / "_SUCCESS").exists()

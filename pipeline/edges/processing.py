@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISREG, S_ISVTX
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.dropdir import opened, problem_of
@@ -73,6 +73,20 @@ class Processing:
         except OSError as error:
             raise disk_error(error, f"cannot take {source} from {self.drop}") from error
         return Taking.TAKEN if is_taken else Taking.REPLACED
+
+    def problem_of(self, source: str) -> str | None:
+        """Why this process may not take a file from its place, whatever file it is; None if it may."""
+        try:
+            with _parent(self.drop, source) as (directory, name):
+                facts, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
+                    return "cannot be taken: its directory may not be written to by this process"
+                if facts.st_mode & S_ISVTX and os.geteuid() not in (0, facts.st_uid, owner):
+                    return "cannot be taken: it is another user's, in a directory with the sticky bit"
+        except OSError:
+            # Taking it will meet the same error, and say so.
+            pass
+        return None
 
     def jobs(self) -> list[str]:
         """The jobs that have taken something."""

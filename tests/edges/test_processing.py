@@ -121,6 +121,23 @@ def test_the_disk_refuses() -> None:
         assert (processing.drop / "a.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [(0o755, "its directory may not be written to"), (0o1777, "with the sticky bit"), (0o777, None)],
+)
+def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        processing = Processing(Path(place))
+        put(processing, "day/a.csv")
+        (processing.drop / "day").chmod(mode)
+        with as_nobody():
+            said = processing.problem_of("day/a.csv")
+        assert (said is None) == (problem is None)
+        assert (problem or "") in (said or "")
+        assert processing.problem_of("day/nothing.csv") is None
+
+
 class TestSettling:
     def test_kept(self, processing: Processing, tmp_path: Path) -> None:
         for name in ("a.csv", "a.csv.ready"):
