@@ -60,6 +60,10 @@ _NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not r
 Spawn = Callable[[Batch, Life], None]
 
 
+class _LeftOutError(Exception):
+    """An attempt is not made after all."""
+
+
 class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
@@ -163,7 +167,7 @@ class Courier:
                     return await self._record(batch, life, given_up)
                 post_number = await self._window.begin_post()
                 await self._job.until_resumed()
-                if self._is_over and (not life.open_since or self._job.progress.is_abandoned):
+                if self._is_left_out(life):
                     self._window.forget(post_number)
                     return await self._record(batch, life, _NOT_REPEATED) if life.open_since else None
                 life, after_s = await self._attempt(batch, life, post_number, failures)
@@ -178,6 +182,9 @@ class Courier:
             nonlocal life
             if self._is_ending:
                 await anyio.sleep_forever()
+            if self._is_left_out(life):
+                # It was not when this attempt began to wait for its turn.
+                raise _LeftOutError
             self._job.progress.posting.add(batch.batch_id)
             life = await self._record(batch, life, Begun(post_number))
             self._job.progress.possibly_taken.add(batch.batch_id)
@@ -190,6 +197,9 @@ class Courier:
             if isinstance(fact, RefusedAs):
                 fact = replace(fact, message=await self._discreet(batch, fact.message))
             life = await self._record(batch, life, fact)
+        except _LeftOutError:
+            self._window.forget(post_number)
+            return life, 0.0
         finally:
             self._job.progress.posting.discard(batch.batch_id)
         if isinstance(fact, Taken):
@@ -222,6 +232,10 @@ class Courier:
     def _is_over(self) -> bool:
         """Whether the job sends nothing more that Target cannot have."""
         return self._is_stopped or self._job.progress.is_abandoned
+
+    def _is_left_out(self, life: Life) -> bool:
+        """Whether a batch is not to be sent, or not once more."""
+        return self._is_over and (not life.open_since or self._job.progress.is_abandoned)
 
     def _check_availability(self, fact: NotTaken) -> None:
         if self.target.silent_s >= self._policy.give_up_after_s:

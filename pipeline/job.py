@@ -27,8 +27,8 @@ _LET_POSTS_END_S = 0.1
 class Job:
     """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
 
-    `until_resumed` is awaited before each POST: it returns at once unless sending is paused. `lane` is shared with the
-    other jobs that are under way.
+    `until_resumed` is awaited before each POST: it returns at once unless sending is paused, and when the job is
+    abandoned. `lane` is shared with the other jobs that are under way.
     """
 
     record: JobRecord

@@ -49,6 +49,7 @@ async def load_job(
     end. Raises the errors with which a job cannot be finished.
     """
     record, state = job.record, job.state
+    await state.call(job.folder.make)
     await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned)
     recovered = await recover(job, stock)
     async with _watched(job, calls, beside):

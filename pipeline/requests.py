@@ -71,12 +71,12 @@ def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None
         raise PipelineError(_NOT_KNOWN, exit_code=ExitCode.UNFINISHED)
 
 
-async def until_resumed(state: State, clock: Clock, windows: Windows) -> None:
+async def until_resumed(state: State, clock: Clock, windows: Windows, is_abandoned: Callable[[], bool]) -> None:
     """Return at once unless sending is paused; then when it is resumed, and no window pauses it any more.
 
-    Never once the process is about to end.
+    Or when the job that waits is abandoned. Never once the process is about to end.
     """
-    while state.is_paused or state.is_stopping or windows.pause_s:
+    while state.is_stopping or ((state.is_paused or windows.pause_s) and not is_abandoned()):
         await clock.sleep(LOOK_EVERY_S)
 
 

@@ -47,7 +47,7 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
         return f"job {job_id} has nothing to send again{named}."
     now = clock.utc_now()
     new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
-    export = state.folder(new_id).directory / "retry.csv"
+    export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, rows))
     facts = export.stat()
     state.ledger.begin_job(

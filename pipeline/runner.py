@@ -10,6 +10,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -206,9 +207,9 @@ class Runner:
         why = self._unfinished["job"] if self._unfinished else "another"
         raise FatalError(f"stopped because job {why} could not be finished.", exit_code=ExitCode.UNFINISHED)
 
-    async def _until_sending(self) -> None:
-        """Return when a POST may begin; never once the job is to end."""
-        await until_resumed(self._state, self._clock, self._calls.windows)
+    async def _until_sending(self, progress: Progress) -> None:
+        """Return when a POST may begin, or the job was abandoned; never once all jobs are to end."""
+        await until_resumed(self._state, self._clock, self._calls.windows, lambda: progress.is_abandoned)
         if self._stop.is_set():
             await anyio.sleep_forever()
 
@@ -273,10 +274,10 @@ class Runner:
             record=record,
             settings=self.settings.of(record.route),
             state=state,
-            folder=await state.call(state.folder, record.job_id),
+            folder=state.folder(record.job_id),
             progress=progress,
             clock=self._clock,
-            until_resumed=self._until_sending,
+            until_resumed=partial(self._until_sending, progress),
             lane=self._the_lane,
         )
         job.lane.enter(record.seq)

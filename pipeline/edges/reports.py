@@ -22,11 +22,15 @@ from pipeline.edges.durable import disk_error, make_directory, sync_directory, w
 
 
 class JobFolder:
-    """The folder of one job, made where it is not there yet. All methods block."""
+    """The folder of one job; `make` comes before all else. All methods block."""
 
     def __init__(self, directory: Path) -> None:
-        make_directory(directory)
         self.directory = directory
+
+    def make(self) -> "JobFolder":
+        """Make it where it is not there yet. Raises `FatalError` (74) where the disk refuses."""
+        make_directory(self.directory)
+        return self
 
     @property
     def rejects(self) -> Path:

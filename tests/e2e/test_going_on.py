@@ -322,6 +322,20 @@ class TestCommandsBesideALoad:
             again = await ask(at, "abandon", job)
             assert (again.code, "has ended already: failed" in again.err) == (64, True), again.said
 
+    async def test_abandon_what_waits_in_a_pause(self, tmp_path: Path) -> None:
+        """It ends at once, and not when sending goes on."""
+        async with bench(tmp_path) as at:
+            config = at.config(**ONE_BY_ONE)
+            assert (await ask(at, "pause")).code == 0
+            async with started("load", at.export(*SIX_ROWS), "--config", config, "--json") as process:
+                await until(lambda: any((at.state / "spool").glob("*.ids")))
+                (job,) = [each["job"] for each in (await told_by(at))["jobs"]]
+                assert (await ask(at, "abandon", job)).code == 0
+                done = await ended(process)
+            assert_reported(done, at.state)
+            assert (done.code, done.report["state"]) == (65, "failed")
+            assert (done.report["rows"]["unsent"], at.sandbox.calls["posts"]) == (done.report["rows"]["read"], 0)
+
     async def test_retry_of_what_has_not_ended(self, tmp_path: Path) -> None:
         async with at_work(tmp_path) as (at, _, job):
             asked = await ask(at, "retry", job)

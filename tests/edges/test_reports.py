@@ -15,7 +15,7 @@ from tests.support import read_lines, read_only, small_disk
 
 
 def test_mode_of_everything(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path / "jobs" / "job")
+    folder = JobFolder(tmp_path / "jobs" / "job").make()
     folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
     folder.write_failed("a.csv", [FailedRow("a", 3, 1)])
     folder.write_report({"state": "done"})
@@ -26,7 +26,7 @@ def test_mode_of_everything(tmp_path: Path) -> None:
 
 class TestRejects:
     def lines(self, directory: Path, *rejects: Reject) -> list[dict[str, object]]:
-        folder = JobFolder(directory / "job")
+        folder = JobFolder(directory / "job").make()
         folder.add_rejects("a.csv", rejects)
         return read_lines(folder.rejects)
 
@@ -54,7 +54,7 @@ class TestRejects:
         assert line["raw"] == line["id"] == raw.decode(errors="backslashreplace")
 
     def test_several_calls_follow_one_another(self, tmp_path: Path) -> None:
-        folder = JobFolder(tmp_path)
+        folder = JobFolder(tmp_path).make()
         for line in range(1, 4):
             folder.add_rejects("a.csv", [Reject(line, Reason.EMPTY_ID, b"", b",")])
         folder.add_rejects("a.csv", [])
@@ -67,7 +67,7 @@ class TestTakingRejectsBack:
     REJECTS: ClassVar = [Reject(line, Reason.EMPTY_ID, b"", b",1") for line in range(2, 6)]
 
     def test_length_and_cut(self, tmp_path: Path) -> None:
-        folder = JobFolder(tmp_path)
+        folder = JobFolder(tmp_path).make()
         assert folder.rejects_bytes == folder.sync_rejects() == 0
         folder.add_rejects("a.csv", self.REJECTS[:2])
         length = folder.sync_rejects()
@@ -80,7 +80,7 @@ class TestTakingRejectsBack:
         assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3, 5]
 
     def test_rejects_that_somebody_took_away_are_noticed(self, tmp_path: Path) -> None:
-        folder = JobFolder(tmp_path)
+        folder = JobFolder(tmp_path).make()
         folder.cut_rejects(0)
         with pytest.raises(FatalError, match=r"has 0 bytes, and the ledger knows of 100: restore it") as caught:
             folder.cut_rejects(100)
@@ -93,7 +93,7 @@ class TestTakingRejectsBack:
 
     def test_a_disk_that_turned_read_only(self) -> None:
         with small_disk(65_536) as disk:
-            folder = JobFolder(disk / "job")
+            folder = JobFolder(disk / "job").make()
             folder.add_rejects("a.csv", self.REJECTS)
             with read_only(disk), pytest.raises(FatalError, match=r"cannot cut .*rejects.jsonl") as caught:
                 folder.cut_rejects(1)
@@ -102,7 +102,7 @@ class TestTakingRejectsBack:
 
 class TestRowsThatTargetRefused:
     def test_a_line(self, tmp_path: Path) -> None:
-        folder = JobFolder(tmp_path)
+        folder = JobFolder(tmp_path).make()
         folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
         folder.add_target_rejects("a.csv", [RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25")])
         first, second = read_lines(folder.rejects)
@@ -117,14 +117,14 @@ class TestRowsThatTargetRefused:
         }
 
     def test_none(self, tmp_path: Path) -> None:
-        folder = JobFolder(tmp_path)
+        folder = JobFolder(tmp_path).make()
         folder.add_target_rejects("a.csv", [])
         assert read_lines(folder.rejects) == []
 
 
 def test_failed_rows(tmp_path: Path) -> None:
     """Written as a whole: a second time replaces the first."""
-    folder = JobFolder(tmp_path)
+    folder = JobFolder(tmp_path).make()
     folder.write_failed("a.csv", [FailedRow("never", 1, 1)])
     folder.write_failed("a.csv", [FailedRow("ü", 9, 4), FailedRow("unheard of", None, 5)])
     assert read_lines(folder.failed) == [
@@ -134,7 +134,7 @@ def test_failed_rows(tmp_path: Path) -> None:
 
 
 def test_report_is_there_with_a_file_of_rejects(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path)
+    folder = JobFolder(tmp_path).make()
     folder.write_report({"job": "ü", "rows": {"read": 0}})
     assert orjson.loads(folder.report.read_bytes()) == {"job": "ü", "rows": {"read": 0}}
     assert folder.report.read_bytes().endswith(b"}\n")
@@ -144,7 +144,7 @@ def test_report_is_there_with_a_file_of_rejects(tmp_path: Path) -> None:
 
 def test_full_disk() -> None:
     with small_disk(65_536) as disk:
-        folder = JobFolder(disk / "job")
+        folder = JobFolder(disk / "job").make()
         reject = Reject(2, Reason.EMPTY_ID, b"", b"x" * 100_000)
         with pytest.raises(FatalError, match=r"cannot write .*rejects.jsonl: The disk is full") as caught:
             folder.add_rejects("a.csv", [reject])
