@@ -44,10 +44,13 @@ def job_status(
         progress.sealed[batch.batch.batch_id] = batch.batch
         if life.phase is Phase.SETTLED and not life.is_dropped:
             progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
-    rows = asdict(progress.rows())
-    # Which rows end unsent is known when the job has ended.
-    del rows["unsent"]
-    held = len(ledger.held_rows(record))
+    if record.report is not None:
+        # The ledger knows of rows up to the last seal, the report of all that were read.
+        rows, held = dict(record.report["rows"]), 0
+    else:
+        rows, held = asdict(progress.rows()), len(ledger.held_rows(record))
+        # Which rows end unsent is known when the job has ended.
+        del rows["unsent"]
     phases = Counter(_phase(life) for _, life in lives)
     return {
         "job": record.job_id,

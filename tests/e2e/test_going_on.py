@@ -321,6 +321,8 @@ class TestCommandsBesideALoad:
             assert at.sandbox.calls["posts"] == 1
             again = await ask(at, "abandon", job)
             assert (again.code, "has ended already: failed" in again.err) == (64, True), again.said
+            (told,) = (await told_by(at))["jobs"]
+            assert told["rows"] == done.report["rows"] | {"held": 0}
 
     async def test_abandon_what_waits_in_a_pause(self, tmp_path: Path) -> None:
         """It ends at once, and not when sending goes on."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 import pytest
 
@@ -253,6 +254,20 @@ class TestWaiting:
                     done = await stopped(process)
                 assert done.code == 0, done.said
                 assert events(done, "service_paused") == [], "it is not tried before there is room"
+
+    async def test_for_an_outcome_directory_that_takes_nothing(self, tmp_path: Path) -> None:
+        with small_disk(4_000_000) as disk:
+            async with dropping(tmp_path) as drop, drop.serving(drop={"outcome_directory": str(disk)}) as process:
+                await until(lambda: (drop.at.state / "ledger.db").exists())
+                await anyio.run_process(["mount", "-o", "remount,ro", str(disk)])
+                drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+                logged = await first_line(process, ("service_paused",))
+                assert (logged["exit_code"], "Read-only" in logged["why"]) == (74, True), logged
+                await anyio.run_process(["mount", "-o", "remount,rw", str(disk)])
+                await until(lambda: any(disk.glob("*/report.json")))
+                assert (await stopped(process)).code == 0
+                drop.at.sandbox.apply_all()
+                assert drop.at.sandbox.profiles() == profiles_after(*SIX_ROWS)
 
     async def test_a_damaged_ledger_ends_it(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
