@@ -119,9 +119,14 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
     source: JobRecord | None = job
     while source is not None and source.retry_of is not None:
         job, source = source, state.ledger.job(source.retry_of)
+    source = source or job
+    # One that was dropped was brought to the folder of its job since, or removed.
+    places = (source.export, state.folder(source.job_id).directory / "drop" / source.export.name)
+    there = next((place for place in places if place.exists()), None)
+    how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
     return (
         f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not consumed and "
-        f"did not name them: `load {(source or job).export} --again` sends all rows again"
+        f"did not name them: {how} sends all rows again"
     )
 
 

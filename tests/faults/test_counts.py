@@ -48,7 +48,16 @@ async def test_retry_says_what_it_cannot_send(tmp_path: Path, inside: str, told:
     async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
         said = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
         retried = [job for job in state.ledger.jobs() if job.retry_of == report["job"]]
+        # As what was dropped is, it may be kept with its job, or not at all.
+        kept = state.folder(report["job"]).directory / "drop" / export.name
+        kept.parent.mkdir()
+        export.rename(kept)
+        said_of_kept = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
+        kept.unlink()
+        said_of_gone = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
     assert told in said
     unnamed = report["rows"]["failed"] + report["rows"]["unconfirmed"] - len(retried)
     assert (f"{unnamed} rows cannot be told from the others" in said) == bool(unnamed)
     assert (f"`load {export} --again` sends all rows again" in said) == bool(unnamed)
+    assert (f"`load {kept} --again` sends all rows again" in said_of_kept) == bool(unnamed)
+    assert ("of export.csv, which was not kept, sends all rows again" in said_of_gone) == bool(unnamed)
