@@ -5,6 +5,7 @@ signal whose exports are not there yet holds up those behind it for `signal_wait
 directories of a client code are as one: what is in them is ordered together.
 """
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class Intake:
         self.waiting: list[str] = []
         self.refused: set[tuple[str, str]] = set()
         self.has_claimed = anyio.Event()
+        #: After so many seconds it is to be looked again, for a signal that has waited for long enough.
+        self.look_in_s = math.inf
         self._state = state
         self._clock = clock
         self._doors = doors
@@ -86,6 +89,7 @@ class Intake:
         ledger or disk refuse a claim, or one before it.
         """
         async with self._turn:
+            self.look_in_s = math.inf
             # First, and nothing behind it if that fails: what was entered and not taken would be found once more.
             await complete_claims(self._state, self._held)
             self._looks += 1
@@ -190,7 +194,9 @@ class Intake:
     def _note_waiting(self, each: _Signalled, behind: int) -> None:
         found = each.found
         self.waiting.append(found.signal.path)
-        if self._first_seen[each.key][0] == self._looks:
+        first_look, first_seen_at = self._first_seen[each.key]
+        self.look_in_s = first_seen_at + self._drop(each.door).signal_wait_s - self._clock.monotonic()
+        if first_look == self._looks:
             log.warning(
                 "signal_without_export",
                 signal=shown(found.signal.path),

@@ -117,7 +117,7 @@ class Service:
             except FatalError as error:
                 await self._bear(error)
                 log.warning("signals_not_looked_for", why=str(error))
-            await self._stop.sleep(self._settings.drop.poll_s, arrived)
+            await self._stop.sleep(min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s)), arrived)
             if arrived.is_set():
                 await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
 

@@ -1,6 +1,7 @@
 """The order in which drops are claimed over several looks, with a clock that stands still until it is moved."""
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -97,8 +98,10 @@ async def test_a_signal_is_waited_for_so_long(tmp_path: Path) -> None:
         assert await at.look() == []
         at.seconds[0] = 59.9
         assert await at.look() == []
+        assert at.intake.look_in_s == pytest.approx(0.1)
         at.seconds[0] = 60.0
         assert await at.look() == ["(a.csv)", "b.csv"]
+        assert at.intake.look_in_s == math.inf
         # The same once more is a new signal, which may wait as long.
         at.put("a.csv.ready")
         at.seconds[0] = 61.0

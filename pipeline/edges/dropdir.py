@@ -128,7 +128,9 @@ def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) 
         return said
     if said.manifest.files:
         return _with_exports(said, list(said.manifest.files), exports)
-    names = exports_for(stem, exports.keys())
+    # A directory is meant only where no file can be.
+    files = [name for name, seen in exports.items() if not seen.is_directory]
+    names = exports_for(stem, files) or exports_for(stem, exports.keys())
     if len(names) > 1:
         many = " and ".join(map(shown, names))
         return replace(said, problem=f"it may mean {many}: name the signal after the whole name of the export.")

@@ -188,6 +188,12 @@ class TestHostile:
         (tmp_path / "a.csv").mkdir()
         put(tmp_path, "a.csv.ready", content="")
         assert only(tmp_path).problem == "a.csv is a directory: refused."
+        put(tmp_path, "both.csv")
+        put(tmp_path, "both.ready", content="")
+        (tmp_path / "both").mkdir()
+        (both,) = [found for found in seen(tmp_path).found if found.signal.path == "both.ready"]
+        assert (exports(both), both.problem) == (["both.csv"], None), "a file is meant, if there is one"
+        (tmp_path / "both.ready").unlink()
         (tmp_path / "b.csv.ready").mkdir()
         assert len(seen(tmp_path).found) == 1, "a directory is no signal"
 
