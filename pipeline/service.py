@@ -194,7 +194,7 @@ class Service:
                     await self._settle(processing, job_id)
                 except FatalError as error:
                     # It is tried again before the next job, and at the latest at the next start.
-                    log.warning("taken_files_not_moved", job=job_id, why=str(error))
+                    log.warning("taken_files_not_moved", why=str(error))
 
     async def _settle(self, processing: Processing, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)
