@@ -79,7 +79,7 @@ def _draw_line(axes: Axes, place: int, one: dict[str, Any]) -> None:
 
 def _short(value: float) -> str:
     """A number of rows in few signs."""
-    for size, sign in ((1e6, " M"), (1e3, " k")):
+    for size, sign in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{sign}"
     return f"{value:.3g}"
