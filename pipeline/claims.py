@@ -189,11 +189,11 @@ async def check_claim(record: JobRecord, state: State) -> None:
         return
     if claim.failure is not None:
         raise claim.failure
-    # What is given up is compared all the same: the manifest tells of all exports of a drop together.
-    if not claim.manifest.again and not record.is_abandoned:
-        await _check_age(record, claim, state)
+    # What is too old or given up is compared all the same: the manifest tells of all exports of a drop together.
     if not claim.is_verified:
         await _verify(claim, state)
+    if not claim.manifest.again and not record.is_abandoned:
+        await _check_age(record, claim, state)
 
 
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:

@@ -96,7 +96,7 @@ class Courier:
         self._trials = Trials(
             refusals,
             job.progress.whole_of,
-            is_idle=lambda: self._has_all or job.progress.waiting is not None,
+            is_idle=lambda: not self._is_ending and (self._has_all or job.progress.waiting is not None),
             is_over=lambda: self._is_over,
         )
 
@@ -138,8 +138,10 @@ class Courier:
         """An error from inside will end the job: no other POST begins, and those under way come to their end first."""
         try:
             yield
-        except PipelineError:
+        except PipelineError as error:
             self._is_ending = True
+            # Something else may end the job meanwhile: it is told of all the same.
+            self._job.progress.ended_by.append(error)
             await let_posts_end(self._job)
             raise
 
@@ -160,6 +162,8 @@ class Courier:
     async def _send(self, batch: Batch, life: Life) -> Life | None:
         """Attempt to get the batch accepted until its life goes on otherwise; None if it was not to be sent at all."""
         failures = 0
+        # What waits for a pause to end is in nobody's way.
+        await self._job.until_resumed()
         async with self._trials.turn(batch), self._uploaders:
             while life.phase is Phase.READY:
                 given_up = self._policy.giving_up(life)

@@ -85,24 +85,29 @@ async def answer_requests(state: State, clock: Clock, running: Running) -> None:
     mailbox = await state.call(Mailbox, state.directory)
     # What a full disk kept from being answered is answered when there is room.
     unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, clock)]
+    late: set[Request] = set()
     while True:
         for request in await state.call(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
                 if await state.call(mailbox.claim, request):
                     unanswered.append((request, await _answer_to(request, state, clock, running)))
-                    await _answer_all(unanswered, state, mailbox)
-        await _answer_all(unanswered, state, mailbox)
+                    await _answer_all(unanswered, late, state, mailbox)
+        await _answer_all(unanswered, late, state, mailbox)
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def _answer_all(unanswered: list[tuple[Request, Answer]], state: State, mailbox: Mailbox) -> None:
-    """Answer what can be answered, and leave the rest in the list."""
+async def _answer_all(
+    unanswered: list[tuple[Request, Answer]], late: set[Request], state: State, mailbox: Mailbox
+) -> None:
+    """Answer what can be answered, and leave the rest in the list; that a request is `late` is said once."""
     for request, answer in [*unanswered]:
         try:
             await state.call(mailbox.answer, request, answer)
         except FatalError as error:
-            log.warning("request_not_answered", command=request.command, job=request.job, why=str(error))
+            if request not in late:
+                log.warning("request_not_answered", command=request.command, job=request.job, why=str(error))
+                late.add(request)
             return
         unanswered.remove((request, answer))
 

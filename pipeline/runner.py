@@ -230,7 +230,7 @@ class Runner:
                 self._road = self._road or await self._open_road(job.lane)
                 await load_job(job, stock, self._road, self._run, self._calls, self._beside)
         except* PipelineError as errors:
-            job.progress.error = most_telling(errors)
+            job.progress.error = most_telling(BaseExceptionGroup("", [errors, *job.progress.ended_by]))
 
         def tell() -> Report:
             seconds = clock.monotonic() - started

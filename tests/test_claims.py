@@ -64,9 +64,11 @@ async def state_of(drop: Path) -> AsyncIterator[State]:
         yield state
 
 
-async def claim(drop: Path, state: State, processing: Processing | None = None) -> list[JobRecord]:
+async def claim(
+    drop: Path, state: State, processing: Processing | None = None, as_of: tuple[str, ...] = ()
+) -> list[JobRecord]:
     (found,) = look(drop, (".ready",)).found
-    dated = Drop(found, (None,) * len(found.exports))
+    dated = Drop(found, as_of or (None,) * len(found.exports))
     return await enter(dated, state, processing or Processing(drop), Clock(), SETTINGS)
 
 
@@ -206,6 +208,22 @@ async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> 
         assert second.claim
         assert not second.claim.is_verified
         await check_claim((await unfinished(state))[1], state)
+
+
+async def test_what_is_too_old_counts_in_what_the_manifest_says(drop: Path) -> None:
+    async with state_of(drop) as state:
+        put(drop, "new.csv", "new.csv.ready")
+        loaded = await claim(drop, state, as_of=("2026-02-01",))
+        held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
+        await state.call(state.ledger.seal, loaded[0], loaded[0].checkpoint, None, held=held, released=[], overtaken={})
+        put(drop, *FILES)
+        (drop / "day" / "_SUCCESS").write_text("rows=2")
+        too_old, newer = await claim(drop, state, as_of=("2026-01-01", "2026-03-01"))
+        with pytest.raises(InputError, match="is older than what was loaded already"):
+            await check_claim(too_old, state)
+        too_old.export.unlink()
+        (newer,) = [record for record in await unfinished(state) if record.job_id == newer.job_id]
+        await check_claim(newer, state)
 
 
 async def test_one_digest_for_two_exports_says_nothing(drop: Path) -> None:

@@ -1,8 +1,9 @@
 """The open batch: rolls rows into batches strictly under both caps, and merges rows of the same id.
 
 `take` fills the open batch as far as the caps allow; the caller seals it when the next row does not fit. Every
-batch but a job's last is therefore filled to within one row of a cap. An id stands in a batch at most once: a later
-row of it merges into the earlier one, which is superseded. Rows are left to the caller to hold:
+batch but a job's last is therefore filled to within one row of a cap, unless merging made its rows much shorter. An id
+stands in a batch at most once: a later row of it merges into the earlier one, which is superseded. Rows are left to the
+caller to hold:
 
 * those whose id is in flight in another batch (the caller says which);
 * one whose id is another than the one with the same hash in the open batch (a collision), and

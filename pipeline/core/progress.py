@@ -19,7 +19,8 @@ class Progress:
     """The counts and batches of a job so far; batches are named by their `batch_id`.
 
     `unplaced_rows` are those read that are in no sealed batch yet: open or held. `possibly_taken` are batches that
-    Target may have; of those in `posting` a POST is under way. `error` is what ended the job early. `waiting` says in
+    Target may have; of those in `posting` a POST is under way. `error` is what ended the job early, and `ended_by` are
+    errors that are about to. `waiting` says in
     words what nothing goes on without. A rehearsal sends nothing.
     """
 
@@ -41,6 +42,7 @@ class Progress:
     is_abandoned: bool = False
     is_rehearsal: bool = False
     error: "PipelineError | None" = None
+    ended_by: "list[PipelineError]" = field(default_factory=list)
 
     def allot_number(self) -> int:
         """The number of the next batch of this job, from 1; given once only."""

@@ -83,6 +83,8 @@ class Processing:
                     return "cannot be taken: its directory may not be written to by this process"
                 if facts.st_mode & S_ISVTX and os.geteuid() not in (0, facts.st_uid, owner):
                     return "cannot be taken: it is another user's, in a directory with the sticky bit"
+                if facts.st_dev != self.directory.stat().st_dev:
+                    return "cannot be taken: it is on another file system than the drop directory"
         except OSError:
             # Taking it will meet the same error, and say so.
             pass

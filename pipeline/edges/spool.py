@@ -201,7 +201,7 @@ class Spool:
 
 def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
     """The rows that begin at these bytes of a body, which are in rising order, with their line feeds."""
-    is_crowded = starts and len(starts) * _FEW_BYTES > starts[-1] - starts[0]
+    is_crowded = len(starts) > 1 and len(starts) * _FEW_BYTES > starts[-1] - starts[0]
     least = _PIECE_BYTES if is_crowded else _ROW_BYTES
     text, text_at = b"", 0
     for start in starts:

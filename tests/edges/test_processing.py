@@ -138,6 +138,17 @@ def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
         assert processing.problem_of("day/nothing.csv") is None
 
 
+def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing) -> None:
+    with small_disk(100_000) as disk:
+        (processing.drop / "day").mkdir()
+        (disk / "a.csv").write_text("id\n")
+        subprocess.run(["mount", "--bind", disk, processing.drop / "day"], check=True)
+        try:
+            assert "on another file system" in (processing.problem_of("day/a.csv") or "")
+        finally:
+            subprocess.run(["umount", processing.drop / "day"], check=True)
+
+
 class TestSettling:
     def test_kept(self, processing: Processing, tmp_path: Path) -> None:
         for name in ("a.csv", "a.csv.ready"):
