@@ -17,7 +17,7 @@ LOCKED := $(PIP) --require-hashes
 .PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test soak image lock clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 install: .venv/installed ## make .venv with the profile-pipeline command
 

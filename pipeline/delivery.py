@@ -91,7 +91,7 @@ class Courier:
         # Batches whose acceptance this process saw: how long ago it was is known of no other.
         self._seen_accepted: set[int] = set()
         self._extra_posts = 0
-        self._is_stopped = self._is_ending = False
+        self._is_stopped = False
         self._has_all = False
         self._trials = Trials(
             refusals,
@@ -139,7 +139,6 @@ class Courier:
         try:
             yield
         except PipelineError as error:
-            self._is_ending = True
             # Something else may end the job meanwhile: it is told of all the same.
             self._job.progress.ended_by.append(error)
             await let_posts_end(self._job)
@@ -236,6 +235,11 @@ class Courier:
     def _is_over(self) -> bool:
         """Whether the job sends nothing more that Target cannot have."""
         return self._is_stopped or self._job.progress.is_abandoned
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether an error is about to end the job."""
+        return bool(self._job.progress.ended_by)
 
     def _is_left_out(self, life: Life) -> bool:
         """Whether a batch is not to be sent, or not once more."""

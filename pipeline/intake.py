@@ -106,11 +106,9 @@ class Intake:
                     )
                     continue
                 refused |= {(door.route, each.path): str(each.problem) for each in seen.refused}
-                for found in seen.found:
-                    if (problem := await run_sync(_problem_of, door.processing, found)) is None:
-                        signalled.append(_Signalled(door, found))
-                    else:
-                        refused[door.route, found.signal.path] = problem
+                obstacles = await run_sync(_obstacles, door.processing, seen.found)
+                refused |= {(door.route, signal): obstacle for signal, obstacle in obstacles.items()}
+                signalled += [_Signalled(door, found) for found in seen.found if found.signal.path not in obstacles]
             self._note_refused(refused)
             # What was seen where nothing can be read now keeps its place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
@@ -207,12 +205,15 @@ class Intake:
             )
 
 
-def _problem_of(processing: Processing, found: Found) -> str | None:
-    """Why a drop cannot be taken, though it could be looked at."""
-    for each in (found.signal, *found.exports):
-        if problem := processing.problem_of(each.path):
-            return problem if each is found.signal else f"{shown(each.path)} {problem}"
-    return None
+def _obstacles(processing: Processing, drops: Sequence[Found]) -> dict[str, str]:
+    """By signal why a drop cannot be taken, though it could be looked at. Blocks."""
+    obstacles: dict[str, str] = {}
+    for found in drops:
+        for each in (found.signal, *found.exports):
+            if obstacle := processing.obstacle(each.path):
+                named = "" if each is found.signal else f"{shown(each.path)} "
+                obstacles.setdefault(found.signal.path, named + obstacle)
+    return obstacles
 
 
 def of_route(route: str) -> dict[str, Any]:

@@ -70,19 +70,17 @@ class Reloading:
         try:
             new = await run_sync(self._read_again)
         except PipelineError as error:
-            log.error("configuration_refused", why=str(error), now="the one before stays in force")
+            _refuse(str(error))
             return
         except Exception as error:  # noqa: BLE001 - whatever is in the file, what runs goes on
-            why = f"it cannot be read: {type(error).__name__}: {error}"
-            log.error("configuration_refused", why=why, now="the one before stays in force")
+            _refuse(f"it cannot be read: {type(error).__name__}: {error}")
             return
         changes = list(dict.fromkeys(_changes(self._configuration, new)))
         fixed = [change for change in changes if change[1:] in FIXED]
         routes = _other_routes(self._configuration, new)
         if fixed or routes:
             named = "; ".join([*routes, *map(_named, fixed)])
-            why = f"this cannot change while the service runs: {named}. Start it anew to take it."
-            log.error("configuration_refused", why=why, now="the one before stays in force")
+            _refuse(f"this cannot change while the service runs: {named}. Start it anew to take it.")
             return
         lanes = {lane.client_code: lane for lane in new.lanes}
         for lane in self._lanes:
@@ -90,6 +88,10 @@ class Reloading:
         self._stop.grace_s = new.lanes[0].settings.service.grace_s
         self._configuration = new
         log.info("configuration_taken", changed=[_named(change) for change in changes])
+
+
+def _refuse(why: str) -> None:
+    log.error("configuration_refused", why=why, now="the one before stays in force")
 
 
 def _other_routes(old: Configuration, new: Configuration) -> list[str]:

@@ -91,7 +91,7 @@ def exit_code(progress: Progress, rows: RowCounts, settings: Settings) -> ExitCo
     return ExitCode.ROWS_LOST if is_lossy else ExitCode.DONE
 
 
-async def put_away(job: Job, report: dict[str, Any]) -> None:
+async def put_away(job: Job, report: Report) -> None:
     """Write the report of a job that has ended, and let go of what nobody will ask for again.
 
     An unfinished job keeps everything: the next run goes on with it.
@@ -109,7 +109,7 @@ async def put_away(job: Job, report: dict[str, Any]) -> None:
             await state.call(state.spool.remove, batch_id)
 
 
-def _write(job: Job, report: dict[str, Any]) -> None:
+def _write(job: Job, report: Report) -> None:
     """The report and the rows that Target rejected or failed, in files."""
     facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
     job.folder.add_target_rejects(job.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
@@ -121,7 +121,7 @@ def _write(job: Job, report: dict[str, Any]) -> None:
     job.folder.write_report(report)
 
 
-def page_of(report: dict[str, Any], folder: Path) -> str | None:
+def page_of(report: Report, folder: Path) -> str | None:
     """The report for people; None if it cannot be made, which must not keep a job from its end."""
     # Not before a job has ended: it takes a while to import.
     from pipeline.edges.page import render

@@ -121,7 +121,7 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
         job, source = source, state.ledger.job(source.retry_of)
     source = source or job
     # One that was dropped was brought to the folder of its job since, or removed.
-    places = (source.export, state.folder(source.job_id).directory / "drop" / source.export.name)
+    places = (source.export, state.folder(source.job_id).dropped / source.export.name)
     there = next((place for place in places if place.exists()), None)
     how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
     return (

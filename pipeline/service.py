@@ -11,7 +11,8 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -184,25 +185,18 @@ class Service:
     async def _settle_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
         for processing in self._held:
-            try:
-                taken_by = await run_sync(processing.jobs)
-            except FatalError as error:
-                log.warning("taken_files_not_moved", why=str(error))
-                continue
-            for job_id in taken_by:
-                try:
-                    await self._settle(processing, job_id)
-                except FatalError as error:
-                    # It is tried again before the next job, and at the latest at the next start.
-                    log.warning("taken_files_not_moved", why=str(error))
+            with _not_moved():
+                for job_id in await run_sync(processing.jobs):
+                    with _not_moved():
+                        await self._settle(processing, job_id)
 
     async def _settle(self, processing: Processing, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
-            folder = self._settings.outcome_directory / job_id / "drop"
-            await run_sync(processing.settle, job_id, folder if self._is_kept(record) else None)
+            folder = self._state.folder(job_id)
+            await run_sync(processing.settle, job_id, folder.dropped if self._is_kept(record) else None)
 
     def _is_kept(self, record: JobRecord) -> bool:
         keep = self._runner.settings.of(record.route).drop.keep_exports
@@ -274,3 +268,12 @@ class Service:
                 log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))
             self._has_pruned.set()
             await self._clock.sleep(_PRUNE_EVERY_S)
+
+
+@contextmanager
+def _not_moved() -> Iterator[None]:
+    """What cannot be moved is tried again before the next job, and at the latest at the next start."""
+    try:
+        yield
+    except FatalError as error:
+        log.warning("taken_files_not_moved", why=str(error))

@@ -4,8 +4,8 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -248,16 +248,22 @@ async def test_no_job_begins_while_its_export_is_being_taken(tmp_path: Path) -> 
         assert await looking == ["a.csv"]
 
 
+@contextmanager
+def nothing_can_be_taken(at: Place) -> Iterator[None]:
+    """A file is where the files of jobs go."""
+    processing = at.drop / ".processing"
+    processing.rmdir()
+    processing.write_text("in the way")
+    yield
+    processing.unlink()
+    processing.mkdir()
+
+
 async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.put("a.csv", "a.csv.ready")
-        processing = at.drop / ".processing"
-        processing.rmdir()
-        processing.write_text("in the way")
-        with pytest.raises(FatalError):
+        with nothing_can_be_taken(at), pytest.raises(FatalError):
             await at.look()
-        processing.unlink()
-        processing.mkdir()
         job = await at.intake.next_job()
         assert job is not None
         assert (job.claim and job.claim.is_taken, job.export.exists()) == (True, True)
@@ -266,15 +272,11 @@ async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tm
 async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.put("a.csv", "a.csv.ready")
-        processing = at.drop / ".processing"
-        processing.rmdir()
-        processing.write_text("in the way")
-        for _ in range(3):
-            with pytest.raises(FatalError):
-                await at.look()
-        assert len(at.state.ledger.jobs()) == 1
-        processing.unlink()
-        processing.mkdir()
+        with nothing_can_be_taken(at):
+            for _ in range(3):
+                with pytest.raises(FatalError):
+                    await at.look()
+            assert len(at.state.ledger.jobs()) == 1
         at.put("b.csv", "b.csv.ready")
         assert await at.look() == ["a.csv", "b.csv"]
         assert all(job.export.exists() for job in at.state.ledger.jobs())
@@ -283,8 +285,8 @@ async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path)
 class Forbidden(Processing):
     """A directory of another user's is in the drop directory."""
 
-    def problem_of(self, source: str) -> str | None:
-        return "cannot be taken" if source == "day/part-0" else super().problem_of(source)
+    def obstacle(self, source: str) -> str | None:
+        return "cannot be taken" if source == "day/part-0" else super().obstacle(source)
 
 
 async def test_what_may_not_be_taken_is_left_alone_and_holds_nothing_up(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ _MARKED_PER_HASH = 1.5
 _ROOM_PER_HASH = 1.3
 #: Entries of the index of a large set, as a power of two: half a megabyte, one byte for each of 500,000 hashes.
 _INDEX_POWER = 17
-#: Hashes marked and looked for at a time, so that what is computed of them takes little memory.
-_MARKED_AT_ONCE = 65_536
+#: Hashes put in and looked for at a time, so that what is computed of them takes little memory.
+_PUT_AT_ONCE = 65_536
 _ASKED_AT_ONCE = 1_000
 
 _KEY_BITS = 32
@@ -127,8 +127,8 @@ class HashSets:
 
     def _mark(self, hashes: Hashes) -> None:
         self._marked += len(hashes)
-        for first in range(0, len(hashes), _MARKED_AT_ONCE):
-            words, marks = self._places(hashes[first : first + _MARKED_AT_ONCE])
+        for first in range(0, len(hashes), _PUT_AT_ONCE):
+            words, marks = self._places(hashes[first : first + _PUT_AT_ONCE])
             # They are sorted, so those of one word stand side by side.
             firsts = np.flatnonzero(np.concatenate([[True], words[1:] != words[:-1]]))
             self._table[words[firsts]] |= np.bitwise_or.reduceat(marks, firsts)
@@ -166,8 +166,8 @@ class _Stack:
         self._keys.resize(bottom + len(hashes), refcheck=False)
         self._index.resize((height + 1, width), refcheck=False)
         starts = self._index[height]
-        for first in range(0, len(hashes), _MARKED_AT_ONCE):
-            some = hashes[first : first + _MARKED_AT_ONCE]
+        for first in range(0, len(hashes), _PUT_AT_ONCE):
+            some = hashes[first : first + _PUT_AT_ONCE]
             self._keys[bottom + first : bottom + first + len(some)] = self._keys_of(some)
             counts = np.bincount(self._entries_of(some))
             starts[1 : len(counts) + 1] += counts

@@ -20,8 +20,7 @@ class Progress:
 
     `unplaced_rows` are those read that are in no sealed batch yet: open or held. `possibly_taken` are batches that
     Target may have; of those in `posting` a POST is under way. `error` is what ended the job early, and `ended_by` are
-    errors that are about to. `waiting` says in
-    words what nothing goes on without. A rehearsal sends nothing.
+    errors that are about to. `waiting` says in words what nothing goes on without. A rehearsal sends nothing.
     """
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)

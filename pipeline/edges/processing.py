@@ -74,7 +74,7 @@ class Processing:
             raise disk_error(error, f"cannot take {source} from {self.drop}") from error
         return Taking.TAKEN if is_taken else Taking.REPLACED
 
-    def problem_of(self, source: str) -> str | None:
+    def obstacle(self, source: str) -> str | None:
         """Why this process may not take a file from its place, whatever file it is; None if it may."""
         try:
             with _parent(self.drop, source) as (directory, name):

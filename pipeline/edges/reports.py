@@ -47,6 +47,11 @@ class JobFolder:
         """The report, written once, at the end."""
         return self.directory / "report.json"
 
+    @property
+    def dropped(self) -> Path:
+        """Where what was dropped for the job is kept, if it is."""
+        return self.directory / "drop"
+
     def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
         """Write down rejected rows."""
         _append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))

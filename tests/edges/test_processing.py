@@ -132,10 +132,10 @@ def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
         put(processing, "day/a.csv")
         (processing.drop / "day").chmod(mode)
         with as_nobody():
-            said = processing.problem_of("day/a.csv")
+            said = processing.obstacle("day/a.csv")
         assert (said is None) == (problem is None)
         assert (problem or "") in (said or "")
-        assert processing.problem_of("day/nothing.csv") is None
+        assert processing.obstacle("day/nothing.csv") is None
 
 
 def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing) -> None:
@@ -144,7 +144,7 @@ def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing)
         (disk / "a.csv").write_text("id\n")
         subprocess.run(["mount", "--bind", disk, processing.drop / "day"], check=True)
         try:
-            assert "on another file system" in (processing.problem_of("day/a.csv") or "")
+            assert "on another file system" in (processing.obstacle("day/a.csv") or "")
         finally:
             subprocess.run(["umount", processing.drop / "day"], check=True)
 
