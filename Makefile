@@ -42,34 +42,34 @@ format: dev ## put the code into its format
 
 bench: dev ## measure speed and memory against what people use today, in one run
 	@$(BIN)/python -m tests.bench --rows $(ROWS)
-	@$(BIN)/python -m tests.bench.costs
+	@$(BIN)/python -m tests.tools.bench.costs
 
 bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million rows
-	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tests.tools.bench.memory
 
 bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
-	@$(BIN)/python -m tests.bench.pacing
+	@$(BIN)/python -m tests.tools.bench.pacing
 
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
-	@$(BIN)/python -m tests.faults.kills --kills $(N)
+	@$(BIN)/python -m tests.tools.faults.kills --kills $(N)
 
 service-kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
-	@$(BIN)/python -m tests.faults.service_kills --kills $(N)
+	@$(BIN)/python -m tests.tools.faults.service_kills --kills $(N)
 
 step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)
-	@$(BIN)/python -m tests.faults.steps --every
+	@$(BIN)/python -m tests.tools.faults.steps --every
 
 fault-test: dev ## N seeded loads under random faults
-	@$(BIN)/python -m tests.faults.plans --loads $(N)
+	@$(BIN)/python -m tests.tools.faults.plans --loads $(N)
 
 soak: dev ## serve for MINUTES under faults and restarts: nothing may grow, and every row is accounted for
-	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+	@$(BIN)/python -m tests.tools.faults.soak --minutes $(MINUTES)
 
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
-	@$(BIN)/python -m tests.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
+	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
 
 lock: dev ## resolve the lock files anew
-	@$(BIN)/python -m tests.lock
+	@$(BIN)/python -m tests.tools.lock
 
 clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results

@@ -40,7 +40,7 @@ window        hours of the week in which less is sent, or nothing; the status wi
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 
-Where to start reading: `pipeline/load.py` (`runner.py` runs it for one job after the other), then `pipeline/core`
+Where to start reading: `pipeline/jobs/load.py` (`runner.py` runs it for one job after the other), then `pipeline/core`
 in the order the data flows: framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
 """
 

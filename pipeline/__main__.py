@@ -31,7 +31,7 @@ def main() -> NoReturn:
     match sys.argv[1:]:
         case ["health", "--config", config]:
             # A probe, every few seconds: it does not wait for what all other commands need.
-            from pipeline.health import main as health
+            from pipeline.service.health import main as health
 
             health(Path(config))
     if os.getpid() == 1:
@@ -44,7 +44,7 @@ def main() -> NoReturn:
     with _unseen("rich"):
         # It would take it to draw tracebacks, which the log does not; a load that nobody watches draws nothing else.
         import structlog  # noqa: F401
-    from pipeline.cli import main as command_line
+    from pipeline.cli.app import main as command_line
 
     gc.freeze()
     gc.enable()

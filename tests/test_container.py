@@ -19,12 +19,12 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from pipeline import __version__
-from pipeline.cli import app
+from pipeline.cli.app import app
 from pipeline.core.errors import ExitCode
-from pipeline.health import STALE_AFTER_S
-from pipeline.settings import ENV_PREFIX, Settings, load_settings
+from pipeline.service.health import STALE_AFTER_S
+from pipeline.settings.settings import ENV_PREFIX, Settings, load_settings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONFIG = "/etc/profile-pipeline/config.toml"
 UID = 10001

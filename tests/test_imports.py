@@ -1,4 +1,9 @@
-"""Who may import whom: the core nothing that touches the world, the edges only the core, and nothing in a circle."""
+"""The rooms of the house: imports run strictly downwards, never in a circle, and no folder grows into a corridor.
+
+    cli -> service -> jobs -> edges, settings -> core        cli -> sandbox
+
+A room may import itself and every room below it. The core touches nothing of the world.
+"""
 
 import ast
 import sys
@@ -8,8 +13,46 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "pipeline"
+
+#: What each room may import beside itself. The package's `__init__` holds the version, which every room may read.
+BELOW: dict[str, tuple[str, ...]] = {
+    "__main__": ("cli", "service"),
+    "cli": ("service", "jobs", "edges", "settings", "core", "sandbox"),
+    "service": ("jobs", "edges", "settings", "core"),
+    "jobs": ("edges", "settings", "core"),
+    "edges": ("core",),
+    "settings": ("core",),
+    "core": (),
+    "sandbox": (),
+}
+#: The same inside the core and the edges, for their folders and for the modules that lie beside them.
+BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
+    "core": {
+        "batches": ("rows", "target", "model", "errors"),
+        "rows": ("model", "errors"),
+        "target": ("model", "errors"),
+        "drop": ("errors",),
+        "model": ("errors",),
+        "errors": (),
+    },
+    "edges": {
+        "store": ("durable", "lock", "memory", "clock"),
+        "drop": ("exports", "durable", "lock", "clock"),
+        "target": ("durable", "clock"),
+        "views": (),
+        "exports": (),
+        "lock": ("durable",),
+        "durable": (),
+        "log": (),
+        "memory": (),
+        "clock": (),
+    },
+}
+#: The top level has about ten entries; a folder beyond twenty is a corridor.
+MOST_AT_THE_TOP = 11
+MOST_IN_A_FOLDER = 20
 
 #: Modules of the standard library that do I/O, know the time, draw random numbers, run things at once, or log.
 TOUCHES_THE_WORLD = frozenset(
@@ -168,8 +211,8 @@ def all_imports(sources: dict[str, tuple[str, bool]]) -> list[Import]:
 def violation(each: Import) -> str | None:
     """Why an import breaks the rule."""
     importer, imported = each.importer, each.imported
-    if is_in(importer, "pipeline.core"):
-        if is_in(imported, "pipeline.core") or is_in(imported, "numpy"):
+    if is_in(importer, "pipeline.core") and not each.is_of(PACKAGE):
+        if is_in(imported, "numpy"):
             return "the core draws random numbers" if is_in(imported, "numpy.random") else None
         if any(is_in(imported, name) for name in TOUCHES_THE_WORLD):
             return "the core touches the world"
@@ -178,14 +221,21 @@ def violation(each: Import) -> str | None:
         return None
     if not each.is_of(PACKAGE):
         return None
-    if is_in(importer, "pipeline.edges"):
-        allowed = is_in(imported, "pipeline.core") or is_in(imported, "pipeline.edges") or imported == PACKAGE
-        return None if allowed else "the edges import other than the core"
-    if is_in(importer, "pipeline.sandbox"):
-        return None if is_in(imported, "pipeline.sandbox") else "the sandbox imports the pipeline"
-    if is_in(imported, "pipeline.cli"):
-        return None if importer == "pipeline.__main__" else "the command line is imported"
+    if imported == PACKAGE:
+        return None if room(importer) not in ("core", "sandbox") else "the core and the sandbox know nothing above them"
+    if room(importer) != room(imported):
+        return None if room(imported) in BELOW.get(room(importer), ()) else "this is not a room below"
+    inside = BELOW_IN.get(room(importer), {})
+    ours, theirs = room(importer, 2), room(imported, 2)
+    if inside and theirs and ours != theirs and theirs not in inside.get(ours, ()):
+        return "this is not a folder below"
     return None
+
+
+def room(module: str, depth: int = 1) -> str:
+    """The room of a module, or with `depth` 2 its folder there; an empty string for the package itself."""
+    parts = module.split(".")
+    return parts[depth] if len(parts) > depth else ""
 
 
 def violations(sources: dict[str, tuple[str, bool]]) -> list[str]:
@@ -222,10 +272,27 @@ SOURCES = read_sources(ROOT)
 
 
 def test_the_modules_are_found() -> None:
-    assert {"pipeline", "pipeline.core", "pipeline.core.framing", "pipeline.edges.target", "pipeline.cli"} <= set(
-        SOURCES
-    )
-    assert Import("pipeline.core.mapping", "pipeline.core.framing") in all_imports(SOURCES)
+    found = {"pipeline", "pipeline.core", "pipeline.core.rows.framing", "pipeline.edges.target", "pipeline.cli.app"}
+    assert found <= set(SOURCES)
+    assert Import("pipeline.core.rows.mapping", "pipeline.core.rows.framing") in all_imports(SOURCES)
+
+
+def test_every_room_has_its_place_in_the_rule() -> None:
+    assert {room(module) for module in SOURCES} - {""} == BELOW.keys()
+    for name, inside in BELOW_IN.items():
+        assert {room(module, 2) for module in SOURCES if room(module) == name} - {""} == inside.keys()
+
+
+def test_every_folder_says_in_one_line_what_lives_there() -> None:
+    for module, (text, is_package) in SOURCES.items():
+        doc = ast.get_docstring(ast.parse(text)) if is_package else "."
+        assert doc and doc.partition("\n")[0].endswith("."), module
+
+
+def test_no_folder_is_a_corridor() -> None:
+    for folder in [ROOT / PACKAGE, *(ROOT / PACKAGE).rglob("*/")]:
+        entries = [entry for entry in folder.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()]
+        assert len(entries) <= (MOST_AT_THE_TOP if folder == ROOT / PACKAGE else MOST_IN_A_FOLDER), folder
 
 
 def test_the_import_rule() -> None:
@@ -271,21 +338,29 @@ def test_the_core_has_no_async_and_uses_nothing_that_touches_the_world() -> None
         ("pipeline.edges.b", "import pipeline.settings"),
         ("pipeline.edges.b", "from pipeline.settings import Settings"),
         ("pipeline.edges.b", "from pipeline import settings"),
-        ("pipeline.edges.b", "from .. import load"),
+        ("pipeline.edges.b", "from .. import jobs"),
         ("pipeline.edges.b", "from pipeline.sandbox import runner"),
         ("pipeline.edges.b", "from pipeline.corelike import x"),
         ("pipeline.sandbox.c", "from pipeline.core import a"),
         ("pipeline.sandbox.c", "from pipeline import __version__"),
         ("pipeline.sandbox.c", "from ..core.a import x"),
-        ("pipeline.load", "from pipeline.cli import main"),
-        ("pipeline.load", "from pipeline import cli"),
-        ("pipeline.load", "from . import cli"),
+        ("pipeline.core.rows.a", "from pipeline.core.batches.b import c"),
+        ("pipeline.core.model", "from pipeline.core.rows import b"),
+        ("pipeline.edges.store.a", "from pipeline.edges.target.b import c"),
+        ("pipeline.edges.views.a", "from pipeline.edges.store.b import c"),
+        ("pipeline.settings.a", "from pipeline.edges.b import c"),
+        ("pipeline.settings.a", "from pipeline.jobs import load"),
+        ("pipeline.jobs.load", "from pipeline.service.b import c"),
+        ("pipeline.jobs.load", "from pipeline.sandbox import running"),
+        ("pipeline.jobs.load", "from pipeline.cli import app"),
+        ("pipeline.jobs.load", "from ..cli.app import main"),
+        ("pipeline.service.a", "from pipeline.cli.app import main"),
         ("pipeline.edges.b", "def f():\n    from pipeline.cli import main"),
     ],
 )
 def test_what_breaks_the_rule(importer: str, statement: str) -> None:
-    sources = {name: ("", name == PACKAGE) for name in (PACKAGE, "pipeline.cli", "pipeline.settings", "pipeline.load")}
-    sources["pipeline.edges"] = ("", True)
+    packages = (PACKAGE, "pipeline.cli", "pipeline.settings", "pipeline.jobs", "pipeline.edges", "pipeline.core")
+    sources = dict.fromkeys(packages, ("", True))
     assert len(violations(sources | {importer: (statement, False)})) == 1
 
 
@@ -297,11 +372,15 @@ def test_what_breaks_the_rule(importer: str, statement: str) -> None:
         ("pipeline.core.a", "from xml.etree import ElementTree"),
         ("pipeline.core.a", "from collections import deque"),
         ("pipeline.core.a", "import numpy as np\nimport numpy.typing as npt"),
-        ("pipeline.core.a", "from . import b\nfrom .b import c\nfrom pipeline.core import b"),
+        ("pipeline.core.rows.a", "from . import b\nfrom .b import c\nfrom pipeline.core.rows import b"),
         ("pipeline.edges.a", "from pipeline import __version__"),
-        ("pipeline.edges.a", "import time, aiohttp\nfrom ..core.b import c\nfrom .b import d"),
+        ("pipeline.edges.drop.a", "import time, aiohttp\nfrom ...core.b import c\nfrom .b import d"),
         ("pipeline.sandbox.a", "import random\nfrom . import b"),
-        ("pipeline.load", "import pipeline.settings\nfrom pipeline.core import a\nfrom pipeline.edges import b"),
+        ("pipeline.core.batches.a", "from pipeline.core.rows.b import c\nfrom pipeline.core import model"),
+        ("pipeline.edges.store.a", "from pipeline.edges import durable\nfrom pipeline.core.batches.b import c"),
+        ("pipeline.jobs.load", "import pipeline.settings\nfrom pipeline.core import a\nfrom pipeline.edges import b"),
+        ("pipeline.service.a", "from pipeline.jobs import load"),
+        ("pipeline.cli.a", "from pipeline.sandbox import running\nfrom pipeline.service.b import c"),
         ("pipeline.__main__", "from pipeline.cli import main"),
     ],
 )

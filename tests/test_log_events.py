@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 #: Every line of a job has it, bound once in `load.Runner.run`.
 BOUND = "job"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.encoding import encode
-from tests.bench.generator import COLUMNS, ID_COLUMN, VARIANTS, pieces, row_bytes, write_export
-from tests.bench.transform import transform
+from pipeline.core.rows.encoding import encode
+from tests.tools.bench.generator import COLUMNS, ID_COLUMN, VARIANTS, pieces, row_bytes, write_export
+from tests.tools.bench.transform import transform
 
 ROWS = 20_000
 

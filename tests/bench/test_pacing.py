@@ -6,10 +6,10 @@ from statistics import fmean
 
 import pytest
 
-from pipeline.core.reply import Complete, StatusLost, StatusOutcome
+from pipeline.core.target.replies import Complete, StatusLost, StatusOutcome
 from pipeline.edges.clock import Clock
-from pipeline.following import Follower
-from tests.bench.pacing import (
+from pipeline.edges.target.status_poller import Follower
+from tests.tools.bench.pacing import (
     DEADLINE_S,
     SEEDS,
     WIDEST,

@@ -3,7 +3,7 @@
 import http.client
 from urllib.parse import urlsplit
 
-from tests.bench.peer import IDLE_S, Batches, peer
+from tests.tools.bench.peer import IDLE_S, Batches, peer
 
 
 def test_a_batch_is_complete_at_once() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.processes import run
+from tests.tools.bench.processes import run
 
 MEGABYTES = 40
 _HOLD = f"kept = b'x' * {MEGABYTES}_000_000; import time; time.sleep(0.3)"

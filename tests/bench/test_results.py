@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tests.bench import picture, table
-from tests.bench.__main__ import ratio, summary
-from tests.bench.contestants import LOAD, TRANSFORM, Contestant, Export, Run
+from tests.tools.bench import picture, table
+from tests.tools.bench.__main__ import ratio, summary
+from tests.tools.bench.contestants import LOAD, TRANSFORM, Contestant, Export, Run
 
 
 def run_of(rows: int, wall_s: float) -> Run:

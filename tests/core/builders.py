@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.core.encoding import KEPT, merge
-from pipeline.core.framing import Framer, Position, Record
-from pipeline.core.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
-from pipeline.core.mapping import Mapped, pack_rows
+from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
-from pipeline.core.tracker import HeldChanges
+from pipeline.core.rows.encoding import KEPT, merge
+from pipeline.core.rows.framing import Framer, Position, Record
+from pipeline.core.rows.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
+from pipeline.core.rows.mapping import Mapped, pack_rows
 
 SALT = 42
 BODY_START = b"batch=thirdPartyId,a,b\n"

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 import orjson
 
-from pipeline.core.checkpoint import Checkpoint
-from pipeline.core.facts import fact_detail, fact_kind, make_fact
-from pipeline.core.framing import Record
-from pipeline.core.hashing import hash_ids
-from pipeline.core.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
+from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.model import Batch, BatchContent, Hashes
-from pipeline.core.reply import Complete
-from pipeline.core.tracker import HeldChanges
+from pipeline.core.rows.framing import Record
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.target.replies import Complete
 from tests.core.builders import rows_by_id
 
 SALT = 42

@@ -11,10 +11,10 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pipeline.core.batches.lifecycle import Dropped, Fact, Failed, GivenUp, RowRejected, SeenComplete, Taken
 from pipeline.core.errors import FatalError
-from pipeline.core.framing import Record
-from pipeline.core.lifecycle import Dropped, Fact, Failed, GivenUp, RowRejected, SeenComplete, Taken
-from pipeline.core.reply import (
+from pipeline.core.rows.framing import Record
+from pipeline.core.target.replies import (
     Accepted,
     Ambiguous,
     Incomplete,

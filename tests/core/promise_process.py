@@ -12,13 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.core.checkpoint import Checkpoint
-from pipeline.core.chunker import Chunker
-from pipeline.core.encoding import encode, merge, rearrange
-from pipeline.core.errors import InputError
-from pipeline.core.framing import Position, Record
-from pipeline.core.lane import Due, Lane, View
-from pipeline.core.lifecycle import (
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.chunker import Chunker
+from pipeline.core.batches.in_flight import Due, Lane, View
+from pipeline.core.batches.lifecycle import (
     Begun,
     Fact,
     Failed,
@@ -36,14 +33,17 @@ from pipeline.core.lifecycle import (
     seen_complete,
     settlement,
 )
-from pipeline.core.mapping import RowMapper, pack_rows, plan_columns
+from pipeline.core.batches.placer import Placer
+from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.retry_policy import RetryPolicy, attempt_fact
+from pipeline.core.batches.splitting import any_row, first_half, split
+from pipeline.core.batches.tracker import NO_CHANGES, Tracker
+from pipeline.core.errors import InputError
 from pipeline.core.model import Batch, BatchState, Flags, Hashes, Rows
-from pipeline.core.placer import Placer
-from pipeline.core.progress import Progress
-from pipeline.core.reply import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
-from pipeline.core.retry import RetryPolicy, attempt_fact
-from pipeline.core.splitting import any_row, first_half, split
-from pipeline.core.tracker import NO_CHANGES, Tracker
+from pipeline.core.rows.encoding import encode, merge, rearrange
+from pipeline.core.rows.framing import Position, Record
+from pipeline.core.rows.mapping import RowMapper, pack_rows, plan_columns
+from pipeline.core.target.replies import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
 from tests.core.promise import DEADLINE_S, HOLD_S, SALT, Export, Guards, World, hashes_of
 
 CONCURRENCY = 2

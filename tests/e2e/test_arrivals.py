@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dropping import dropping, events
-from tests.support import ended, program, until
+from tests.tools.dropping import dropping, events
+from tests.tools.support import ended, program, until
 
 #: Runs a program that may not watch any file: the limit holds in a user namespace of its own.
 UNWATCHED = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.edges.clock import Clock
-from pipeline.loads import load_export
+from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import SandboxOptions, running
-from tests.support import settings_for
+from tests.tools.support import settings_for
 
 CUSTOMERS = 23_570
 PURCHASES = 69_659

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sandbox import Sandbox
-from tests.dropping import events, text_of
-from tests.faults.refusing import POISON, RefusingTarget, refusing
-from tests.support import Bench, Ended, ended, run_program, started, until
+from tests.tools.dropping import events, text_of
+from tests.tools.faults.refusing import POISON, RefusingTarget, refusing
+from tests.tools.support import Bench, Ended, ended, run_program, started, until
 
 #: In every id, cell and token.
 MARK = "MARK"

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from pipeline.sandbox import Fault, FaultPlan
-from tests.dropping import Drop, dropping, events, text_of
-from tests.support import bench, names_in, profiles_after, run_program, unheard
+from tests.tools.dropping import Drop, dropping, events, text_of
+from tests.tools.support import bench, names_in, profiles_after, run_program, unheard
 
 ZEROS = "0" * 64
 

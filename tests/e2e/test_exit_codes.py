@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import __version__
 from pipeline.sandbox import Fault, FaultPlan
-from tests.support import (
+from tests.tools.support import (
     ONE_BY_ONE,
     SIX_ROWS,
     Ended,

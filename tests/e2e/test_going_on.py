@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
-from tests.support import (
+from tests.tools.support import (
     ONE_BY_ONE,
     SIX_ROWS,
     Bench,

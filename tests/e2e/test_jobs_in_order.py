@@ -8,16 +8,16 @@ from typing import Any
 
 import anyio
 
-from pipeline.core.lifecycle import GivenUp, InDoubt
+from pipeline.core.batches.lifecycle import GivenUp, InDoubt
 from pipeline.edges.clock import Clock
-from pipeline.edges.mailbox import Request
-from pipeline.edges.state import open_state
-from pipeline.lanes import LaneSettings
-from pipeline.loads import load_exports
-from pipeline.requests import ask_holder, carry_out
+from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import open_state
+from pipeline.jobs.control import ask_holder, carry_out
+from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan
-from pipeline.settings import Settings
-from tests.support import CLOSED, Bench, bench, settings_for, until, write_export
+from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import LaneSettings
+from tests.tools.support import CLOSED, Bench, bench, settings_for, until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
 QUICK = {"ambiguous_hold_s": 2.0, "poll_first_s": 0.05, "poll_max_s": 0.2}

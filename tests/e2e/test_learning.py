@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from pipeline.core.status_memory import Learned
+from pipeline.core.target.status_memory import Learned
 from pipeline.edges.clock import Clock
-from pipeline.edges.ledger import open_ledger, read_ledger
-from pipeline.loads import load_export
+from pipeline.edges.store.ledger import open_ledger, read_ledger
+from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
-from tests.support import (
+from tests.tools.support import (
     Delivery,
     answering,
     bench,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import run_fast, staged
+from tests.tools.support import run_fast, staged
 
 
 @pytest.fixture(autouse=True)

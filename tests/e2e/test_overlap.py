@@ -10,22 +10,22 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline.core.batches.lifecycle import Taken
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.lifecycle import Taken
-from pipeline.edges.calls import CallQueue
 from pipeline.edges.clock import Clock
-from pipeline.edges.mailbox import Request
-from pipeline.edges.state import open_state
-from pipeline.job import Job
-from pipeline.lanes import LaneSettings
-from pipeline.loads import load_exports
-from pipeline.requests import ask_holder, carry_out
-from pipeline.runner import MAX_PLACING, MAX_RUNNING
+from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import open_state
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.jobs.control import ask_holder, carry_out
+from pipeline.jobs.job import Job
+from pipeline.jobs.one_shot import load_exports
+from pipeline.jobs.runner import MAX_PLACING, MAX_RUNNING
 from pipeline.sandbox import Fault, FaultPlan
-from pipeline.settings import Settings
+from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import LaneSettings
 from tests.core.builders import ids_alike
-from tests.faults.loading import check_left_over, disorder
-from tests.support import (
+from tests.tools.faults.loading import check_left_over, disorder
+from tests.tools.support import (
     Bench,
     assert_every_row_is_in_one_class,
     bench,

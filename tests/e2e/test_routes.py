@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.edges.ledger_file import owner_of
+from pipeline.edges.store.ledger_file import owner_of
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
-from tests.dropping import events
-from tests.faults.loading import check_left_over
-from tests.routing import Routes, routing
-from tests.support import SIX_ROWS, ended, profiles_after, run_program, until, write_export
+from tests.tools.dropping import events
+from tests.tools.faults.loading import check_left_over
+from tests.tools.routing import Routes, routing
+from tests.tools.support import SIX_ROWS, ended, profiles_after, run_program, until, write_export
 
 NEVER: dict[str, Any] = {"apply_min_s": 600.0, "apply_max_s": 600.0}
 

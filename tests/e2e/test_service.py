@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
-from tests.dropping import Drop, dropping, events, text_of
-from tests.faults.refusing import POISON, refusing
-from tests.support import (
+from tests.tools.dropping import Drop, dropping, events, text_of
+from tests.tools.faults.refusing import POISON, refusing
+from tests.tools.support import (
     ONE_BY_ONE,
     SIX_ROWS,
     bench,

@@ -12,13 +12,13 @@ import orjson
 import pytest
 from rich.console import Console
 
-from pipeline.edges.calls import CallQueue
+from pipeline.cli.status import print_status, status
 from pipeline.edges.clock import Clock
-from pipeline.job import Job
-from pipeline.loads import load_export
-from pipeline.status import print_status, status
-from tests.dropping import dropping
-from tests.support import (
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.jobs.job import Job
+from pipeline.jobs.one_shot import load_export
+from tests.tools.dropping import dropping
+from tests.tools.support import (
     SIX_ROWS,
     Stage,
     assert_every_row_is_in_one_class,

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.lifecycle import Begun, InDoubt, Released, SplitUp
+from pipeline.core.batches.lifecycle import Begun, InDoubt, Released, SplitUp
 from pipeline.edges.clock import Clock
-from pipeline.edges.mailbox import Request
-from pipeline.edges.state import open_state
-from pipeline.job import Job
-from pipeline.requests import carry_out
+from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import open_state
+from pipeline.jobs.control import carry_out
+from pipeline.jobs.job import Job
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
-from tests.support import ONE_BY_ONE, Stage, names_in, profiles_after, run_fast, staged
+from tests.tools.support import ONE_BY_ONE, Stage, names_in, profiles_after, run_fast, staged
 
 #: Long for the sandbox, and less than a second for a person.
 HOLD_S = 60.0

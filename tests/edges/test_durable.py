@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.durable import disk_error, free_bytes, make_directory, sync_directory, write_durably
-from tests.support import as_nobody, names_in, read_only, small_disk
+from tests.tools.support import as_nobody, names_in, read_only, small_disk
 
 
 def written(path: Path, *pieces: bytes) -> FatalError:

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, Export, Identity, digest, identify, open_export
-from tests.support import as_nobody, small_disk
+from tests.tools.support import as_nobody, small_disk
 
 AROUND_PIECES = [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3 * BLOCK_BYTES + 7]
 

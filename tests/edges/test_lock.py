@@ -14,9 +14,9 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.lock import holder, state_lock
-from tests.support import as_nobody
+from tests.tools.support import as_nobody
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 HOLD = """
 import sys

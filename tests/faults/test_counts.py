@@ -6,11 +6,11 @@ import pytest
 from aiohttp import web
 
 from pipeline.edges.clock import Clock
-from pipeline.edges.mailbox import Request
-from pipeline.edges.state import open_state
-from pipeline.loads import load_export
-from pipeline.requests import carry_out
-from tests.support import answering, settings_for, write_export
+from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import open_state
+from pipeline.jobs.control import carry_out
+from pipeline.jobs.one_shot import load_export
+from tests.tools.support import answering, settings_for, write_export
 
 ROWS = 10
 COUNTED = {"batchSize": ROWS, "profilesNotFound": 0}

@@ -11,10 +11,10 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.edges import spool
 from pipeline.edges.clock import Clock
-from pipeline.loads import load_export
-from tests.support import HANGS_AFTER_S, answering, assert_every_row_is_in_one_class, settings_for, write_export
+from pipeline.edges.store import spool
+from pipeline.jobs.one_shot import load_export
+from tests.tools.support import HANGS_AFTER_S, answering, assert_every_row_is_in_one_class, settings_for, write_export
 
 #: Says of the POST of this number what Target answers.
 Post = Callable[[int, web.Request], Awaitable[web.Response]]

@@ -1,9 +1,9 @@
-"""Twenty kills at random moments; `python -m tests.faults.kills` does any number."""
+"""Twenty kills at random moments; `python -m tests.tools.faults.kills` does any number."""
 
 import asyncio
 import signal
 
-from tests.faults.kills import kill_until_done
+from tests.tools.faults.kills import kill_until_done
 
 KILLS = 20
 AT_ONCE = 2

@@ -1,8 +1,8 @@
-"""A few of the random plans of faults; `python -m tests.faults.plans` loads under hundreds."""
+"""A few of the random plans of faults; `python -m tests.tools.faults.plans` loads under hundreds."""
 
 import pytest
 
-from tests.faults.plans import FAMILIES, load_under_faults
+from tests.tools.faults.plans import FAMILIES, load_under_faults
 
 
 @pytest.mark.parametrize("seed", range(10))

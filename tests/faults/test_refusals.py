@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pipeline.edges.clock import Clock
-from pipeline.loads import load_export
-from pipeline.settings import load_settings
-from tests.faults.loading import check_equation, check_left_over, read_lines, run, run_load, write_config
-from tests.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing
+from pipeline.jobs.one_shot import load_export
+from pipeline.settings.settings import load_settings
+from tests.tools.faults.loading import check_equation, check_left_over, read_lines, run, run_load, write_config
+from tests.tools.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing
 
 HEADER = "id,tier,ltv"
 ROWS = 400

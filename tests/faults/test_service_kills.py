@@ -1,6 +1,6 @@
-"""A few kills of the service at random moments; `python -m tests.faults.service_kills` does any number."""
+"""A few kills of the service at random moments; `python -m tests.tools.faults.service_kills` does any number."""
 
-from tests.faults.service_kills import kill_until_loaded
+from tests.tools.faults.service_kills import kill_until_loaded
 
 
 async def test_whenever_the_service_is_killed_every_export_is_loaded_once_and_in_order() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.faults.slope import trend
+from tests.tools.faults.slope import trend
 
 SECONDS = range(600)
 

@@ -1,6 +1,6 @@
 """A soak of seconds: two processes, one of them killed; `make soak` does minutes, and looks for slopes then."""
 
-from tests.faults.soak import soak_for
+from tests.tools.faults.soak import soak_for
 
 
 async def test_seconds_of_exports_faults_and_restarts() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.edges.clock import Clock
-from pipeline.lanes import LaneSettings
-from pipeline.loads import load_exports
+from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Running, SandboxOptions, running
-from pipeline.settings import load_settings
-from tests.faults.loading import check_equation, check_left_over, ledger_of, make_export, run_load, write_config
+from pipeline.settings.settings import load_settings
+from pipeline.settings.tenants import LaneSettings
+from tests.tools.faults.loading import check_equation, check_left_over, ledger_of, make_export, run_load, write_config
 
 ROWS = 600
 GONE, CHANGED = 66, 65

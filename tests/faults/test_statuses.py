@@ -3,11 +3,11 @@
 import asyncio
 from pathlib import Path
 
-from pipeline.loads import load_export
+from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
-from pipeline.settings import load_settings
-from tests.faults.loading import check_equation, disorder, make_export, write_config
-from tests.support import loop_clock, run_fast
+from pipeline.settings.settings import load_settings
+from tests.tools.faults.loading import check_equation, disorder, make_export, write_config
+from tests.tools.support import loop_clock, run_fast
 
 #: Some uploads take seconds, so that batches arrive in another order than they were begun in.
 SLOW = FaultPlan(post_chances={Fault.SLOW: 0.15}, slow_bytes_s=60.0, seed=2)

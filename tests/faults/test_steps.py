@@ -1,8 +1,8 @@
-"""A sample of the steps before which a load dies; `python -m tests.faults.steps --every` takes all of them."""
+"""A sample of the steps before which a load dies; `python -m tests.tools.faults.steps --every` takes all of them."""
 
 import pytest
 
-from tests.faults.steps import kill_at_all, sample, small_export, steps_of, why_not
+from tests.tools.faults.steps import kill_at_all, sample, small_export, steps_of, why_not
 
 #: How many steps of a load, and how many of a load that goes on after a kill.
 STEPS, RECOVERIES = 8, 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sandbox import Running, SandboxOptions, running
-from tests.faults.loading import (
+from tests.tools.faults.loading import (
     Export,
     check_equation,
     check_folder,

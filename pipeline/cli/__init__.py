@@ -1,0 +1,1 @@
+"""The command line: arguments in, words and an exit code out."""

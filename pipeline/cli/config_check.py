@@ -1,0 +1,227 @@
+"""Looks at what a configuration needs to work: state directory, disk, token, and the way to Target.
+
+Nothing is sent to Target: the connection is opened, secured and closed. Every check yields a finding,
+good ones too, so that silence never passes for success. No finding shows the token.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pipeline.core.target.hosts import is_loopback
+from pipeline.edges.target.time_windows import in_words
+from pipeline.settings.sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import Configuration
+from pipeline.settings.time_windows import schedule_of
+
+#: Seconds for name, connection and handshake together.
+CONNECT_LIMIT_S = 10.0
+#: Bytes; no bearer token is longer, and servers refuse headers of this size.
+MAX_TOKEN_BYTES = 16_384
+
+Verdict = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and in words what was found and what to do."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+
+
+async def check_all(configuration: Configuration) -> list[Finding]:
+    """All findings of all routes; what is a client code's is looked at once, and each names the route it is about."""
+    if not configuration.has_routes:
+        return await check(configuration.lanes[0].settings)
+    findings: list[Finding] = []
+    for lane in configuration.lanes:
+        for number, (name, settings) in enumerate(lane.routes.items()):
+            found = await check(settings) if number == 0 else await check_route(settings)
+            findings += [replace(finding, subject=f"{name}: {finding.subject}") for finding in found]
+    return findings
+
+
+async def check_route(settings: Settings) -> list[Finding]:
+    """The findings of what a route has for itself."""
+    return [*_check_combinations(settings), *await asyncio.to_thread(_check_drop, settings.drop.directory)]
+
+
+async def check(
+    settings: Settings, *, ssl_context: ssl.SSLContext | None = None, connect_limit_s: float = CONNECT_LIMIT_S
+) -> list[Finding]:
+    """All findings, in the order of the configuration; `ssl_context` says which certificates to trust."""
+    target = settings.target
+    return [
+        *_check_combinations(settings),
+        *_check_windows(settings, datetime.now(UTC)),
+        await asyncio.to_thread(_check_token, target.token_file),
+        await _check_connection(target, ssl_context or ssl.create_default_context(), connect_limit_s),
+        *await asyncio.to_thread(_check_drop, settings.drop.directory),
+        *await asyncio.to_thread(_check_state, settings.state),
+    ]
+
+
+def _check_combinations(settings: Settings) -> list[Finding]:
+    target = settings.target
+    findings = []
+    if settings.export.id_kind == "pcId" and target.api_version == "v2":
+        text = (
+            "pcId does not work with v2 where the site uses the Experience Cloud ID (ECID): "
+            'set [target] api_version = "v1", or send the thirdPartyId'
+        )
+        findings.append(Finding("[export] id_kind", "warning", text))
+    rate = target.calls_per_minute
+    if rate > TARGET_CALLS_PER_MINUTE and not is_loopback(urlsplit(target.url).hostname or ""):
+        text = (
+            f"{rate} calls per minute, but Target answers 503 above {TARGET_CALLS_PER_MINUTE} of all senders "
+            f"of a client code together: set it to {TARGET_CALLS_PER_MINUTE} or less"
+        )
+        findings.append(Finding("[target] calls_per_minute", "warning", text))
+    return findings
+
+
+def _check_windows(settings: Settings, now: datetime) -> list[Finding]:
+    if not settings.windows:
+        return []
+    schedule = schedule_of(settings.windows)
+    pause_s = schedule.longest_pause_s(now)
+    if pause_s > DAY_S:
+        text = (
+            f"sending pauses for {pause_s / 3_600:,.0f} hours on end, and Target keeps a status for 24 hours at most: "
+            "what it accepts right before ends unconfirmed. A window with calls_per_minute = 1 instead of pause = true "
+            "lets statuses be asked for"
+        )
+        return [Finding("[[windows]]", "warning", text)]
+    return [Finding("[[windows]]", "ok", f"now: {in_words(schedule.at(now))}")]
+
+
+def _check_token(file: Path | None) -> Finding:
+    subject = "[target] token_file"
+    if file is None:
+        text = 'none: calls carry no token; set it if "Require Authentication" is on in Target'
+        return Finding(subject, "ok", text)
+    try:
+        facts = file.stat()
+        mode = facts.st_mode
+        if not stat.S_ISREG(mode):
+            return Finding(subject, "problem", f"{file} is not a file; name the file that holds the token")
+        with file.open("rb") as opened:
+            token = opened.read(MAX_TOKEN_BYTES + 1)
+    except OSError as error:
+        text = f"{file} cannot be read ({error.strerror}); create it, or let this user read it"
+        return Finding(subject, "problem", text)
+    if problem := _token_problem(token):
+        return Finding(subject, "problem", f"{file} {problem}")
+    # A file of somebody else's is read by its group: so Kubernetes gives secrets to those who are not root.
+    too_open = stat.S_IROTH | (stat.S_IRGRP if facts.st_uid == os.geteuid() else 0)
+    if mode & too_open:
+        text = f"{file} can be read by other users (mode {stat.S_IMODE(mode):04o}): chmod 600 {file}"
+        return Finding(subject, "warning", text)
+    return Finding(subject, "ok", f"{file} holds a token")
+
+
+def _token_problem(content: bytes) -> str | None:
+    token = content.strip()
+    if not token:
+        return "is empty; put the token in it"
+    if len(content) > MAX_TOKEN_BYTES:
+        return f"holds more than {MAX_TOKEN_BYTES} bytes, which no token does; put only the token in it"
+    if len(token.split()) > 1:
+        return 'holds blanks or line breaks inside the token; put only the token in it, without "Bearer"'
+    if any(not 0x21 <= byte <= 0x7E for byte in token):
+        return "holds characters that no token has (a byte order mark?); write it as plain ASCII"
+    return None
+
+
+async def _check_connection(target: TargetSettings, context: ssl.SSLContext, limit_s: float) -> Finding:
+    parts = urlsplit(target.url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    try:
+        async with asyncio.timeout(limit_s):
+            _, writer = await asyncio.open_connection(host, port, ssl=context if secure else None)
+    except (OSError, UnicodeError) as error:
+        key = "base_url" if target.base_url else "client_code"
+        text = f"{host}:{port}: {_connection_problem(error, limit_s)}, if [target] {key} is right"
+        return Finding("[target] base_url", "problem", text)
+    writer.close()
+    # The connection has served its purpose, however the other side ends it.
+    with suppress(OSError):
+        await writer.wait_closed()
+    text = "connected over TLS, its certificate is trusted" if secure else "connected, without TLS"
+    return Finding("[target] base_url", "ok", f"{host}:{port}: {text}")
+
+
+def _connection_problem(error: OSError | UnicodeError, limit_s: float) -> str:
+    """What was found and where to look; the classes overlap, so the order matters."""
+    match error:
+        case TimeoutError():
+            return f"no answer within {limit_s:g} s; see whether a firewall lets this machine out"
+        case socket.gaierror() | UnicodeError():
+            return f"the name cannot be resolved ({error}); see whether this machine has a working DNS"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({error.verify_message}); see whether a proxy opens TLS"
+        case ssl.SSLError():
+            return f"no TLS handshake ({error.reason}); see what answers at this port"
+        case _:
+            return f"no connection ({error}); see whether it runs and a firewall lets this machine out"
+
+
+def _check_drop(directory: Path | None) -> list[Finding]:
+    subject = "[drop] directory"
+    if directory is None:
+        return []
+    try:
+        _probe(directory.absolute())
+    except OSError as error:
+        text = f"{directory} cannot be used: {error.strerror}; exports are taken by renaming them, give write access"
+        return [Finding(subject, "problem", text)]
+    return [Finding(subject, "ok", f"{directory.absolute()} can be written")]
+
+
+def _check_state(state: StateSettings) -> list[Finding]:
+    subject = "[state] directory"
+    directory = state.directory.absolute()
+    try:
+        exists = directory.exists()
+        probed = directory if exists else next(above for above in directory.parents if above.exists())
+        _probe(probed)
+        free_bytes = shutil.disk_usage(probed).free
+    except OSError as error:
+        where = error.filename or directory
+        text = f"{directory} cannot be used: {error.strerror} ({where}); name another, or give write access"
+        return [Finding(subject, "problem", text)]
+    text = f"{directory} can be written" if exists else f"{directory} does not exist yet and can be created"
+    return [Finding(subject, "ok", text), _compare_free_bytes(probed, free_bytes, state.min_free_bytes)]
+
+
+def _probe(directory: Path) -> None:
+    """Creates a directory with a file and removes both: what ledger and spool need to be able to do."""
+    with (
+        TemporaryDirectory(prefix=".config-check-", dir=directory) as made,
+        (Path(made) / "probe").open("wb") as file,
+    ):
+        file.write(b"probe")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _compare_free_bytes(disk: Path, free_bytes: int, min_free_bytes: int) -> Finding:
+    subject = "[state] min_free_bytes"
+    if free_bytes < min_free_bytes:
+        text = f"{free_bytes:,} bytes are free at {disk}, {min_free_bytes:,} are needed; make room, or lower it"
+        return Finding(subject, "problem", text)
+    return Finding(subject, "ok", f"{free_bytes:,} bytes are free at {disk}, {min_free_bytes:,} are needed")

@@ -1,0 +1,171 @@
+"""The demo: a realistic export with every kind of trouble in it, loaded into a sandbox that makes trouble too.
+
+What is shown is the real thing: a real file, a real HTTP server, the very load of the product. At the end the
+sandbox's profiles are compared with what the export says.
+"""
+
+import random
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.cli.watch import watcher
+from pipeline.core.errors import ExitCode
+from pipeline.edges.clock import Clock
+from pipeline.edges.views.screen import print_report
+from pipeline.jobs.one_shot import load_export
+from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, running
+from pipeline.settings.settings import Settings, load_settings
+
+ROWS = 20_000
+BATCH_ROWS = 3_000
+COLUMNS = {
+    "loyalty_tier": "loyalty_tier",
+    "lifetime_value": "ltv",
+    "favourite": "favourite",
+    "city": "city",
+    "slogan": "slogan",
+}
+_HEADER = "customer_id,email,loyalty_tier,lifetime_value,favourite,city,slogan\n"
+_TIERS = ("gold", "silver", "bronze", "")
+_FAVOURITES = ("shoes", "50% off & more", "T-shirts + socks", "books = life", "")
+_CITIES = ("Amsterdam", "'s-Hertogenbosch", "Köln", "Malmö", "San José", "")
+_SLOGANS = ("", "", "", 'says "hi"', "one, two, three", "two\nlines", "naïve ☕")
+#: Every kind of row that must not be sent, as the bytes of its record.
+_BAD_RECORDS = (
+    b",nobody@example.com,gold,10,shoes,Amsterdam,\n",
+    b"c+1,plus@example.com,gold,10,shoes,Amsterdam,\n",
+    b"c/2,slash@example.com,gold,10,shoes,Amsterdam,\n",
+    b"c3,short@example.com,gold\n",
+    b"c4,long@example.com,gold,10,shoes,Amsterdam,,one,two\n",
+    b"c5,latin1@example.com,gold,10,shoes,K\xf6ln,\n",
+    b"c6,nul@example.com,gold,10,shoes,Amster\x00dam,\n",
+    b'c7,"quote@example.com" too much,gold,10,shoes,Amsterdam,\n',
+    b"x" * 300 + b",id@example.com,gold,10,shoes,Amsterdam,\n",
+)
+_UNCLOSED = b'c8,"unclosed@example.com,gold,10,shoes,Amsterdam,\n'
+
+
+@dataclass(slots=True)
+class DemoExport:
+    """An export and what must be in Target after it: attributes by parameter name for each id."""
+
+    content: bytearray = field(default_factory=lambda: bytearray(_HEADER.encode()))
+    profiles: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def make_export(rows: int, seed: int) -> DemoExport:
+    """A CRM export of so many good rows, a third of them of customers seen before, and some bad ones."""
+    draw = random.Random(seed)  # noqa: S311 - must be repeatable, need not be secret
+    export = DemoExport()
+    for number in range(rows):
+        if number % (rows // len(_BAD_RECORDS)) == 100:
+            export.content += _BAD_RECORDS[number // (rows // len(_BAD_RECORDS))]
+        customer = draw.randrange(number) if number and draw.random() < 0.3 else number
+        cells = {
+            "loyalty_tier": draw.choice(_TIERS),
+            "ltv": f"{draw.expovariate(1 / 400):.2f}",
+            "favourite": draw.choice(_FAVOURITES),
+            "city": draw.choice(_CITIES),
+            "slogan": draw.choice(_SLOGANS),
+        }
+        if draw.random() < 0.005:
+            cells = dict.fromkeys(cells, "")
+        _write_row(export, f"customer-{customer:05d}", cells)
+    # Last, because what looks for its closing quote must not find one.
+    export.content += _UNCLOSED
+    return export
+
+
+def _write_row(export: DemoExport, customer: str, cells: dict[str, str]) -> None:
+    fields = [customer, f"{customer}@example.com", *cells.values()]
+    quoted = ['"' + cell.replace('"', '""') + '"' if set(cell) & set(',"\n') else cell for cell in fields]
+    export.content += (",".join(quoted) + "\n").encode()
+    present = {name: cell for name, cell in cells.items() if cell}
+    if present:
+        export.profiles.setdefault(customer, {}).update(present)
+
+
+def sandbox_options() -> SandboxOptions:
+    """A Target in a hurry: minutes become seconds, all else is as in reality."""
+    return SandboxOptions(client_code="demo", seed=7, apply_min_s=0.5, apply_max_s=4.0, override="replace")
+
+
+def fault_plan() -> FaultPlan:
+    """What goes wrong on the way; the numbers are those of the POSTs."""
+    faults = {
+        2: Fault.RESET_AFTER_BODY_TAKEN,
+        3: Fault.FAIL_ROWS,
+        4: Fault.HTTP_500,
+        6: Fault.STUCK,
+    }
+    return FaultPlan(posts=faults, failing_rows=2)
+
+
+def demo_settings(base_url: str, state: Path) -> Settings:
+    """The configuration of the demo; waits are as short as the sandbox's."""
+    overrides = {
+        "target": {"client_code": "demo", "base_url": base_url},
+        "export": {"id_column": "customer_id", "columns": COLUMNS, "unlisted": "ignore"},
+        "batch": {"max_rows": BATCH_ROWS},
+        "settle": {"poll_first_s": 4.0, "poll_max_s": 8.0, "ambiguous_hold_s": 6.0},
+        "state": {"directory": state, "min_free_bytes": 0},
+    }
+    return load_settings(None, env={}, overrides=overrides)
+
+
+async def run(console: Console) -> ExitCode:
+    """Run the demo and explain it on the console; `DONE` where the sandbox ended as the export says."""
+    folder = Path(tempfile.mkdtemp(prefix="profile-pipeline-demo-"))
+    export = make_export(ROWS, seed=1)
+    path = folder / "customers.csv"
+    path.write_bytes(export.content)
+    async with running(sandbox_options(), faults=fault_plan()) as sandbox:
+        _introduce(console, path)
+        settings = demo_settings(sandbox.base_url, folder / "state")
+        watch = watcher(on_terminal=sys.stderr.isatty())
+        report = await load_export(path, settings, clock=Clock(), watch=watch)
+        print_report(report, settings.state.directory / "jobs" / report["job"], console)
+        code = ExitCode(report["exit_code"])
+        sandbox.sandbox.apply_all()
+        return code if _compare(console, export, sandbox.sandbox) else ExitCode.OUR_BUG
+
+
+def _introduce(console: Console, path: Path) -> None:
+    console.print(
+        f"""\
+[bold]1. A CRM export[/]: {path}
+   {ROWS:,} rows, three in ten of customers seen before; commas, quotes, line
+   breaks, % and & in values; {len(_BAD_RECORDS) + 1} rows that nobody could send. Its e-mail column
+   is not to leave the house.
+[bold]2. A sandbox in the place of Adobe Target[/], which does what Target does:
+   applies batches later, in any order, and lets a later one replace what an
+   earlier one set. It also drops a connection instead of answering, answers
+   500 once, gets one batch stuck, and fails two rows of another.
+[bold]3. The load[/], {BATCH_ROWS:,} rows a batch:
+""",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _compare(console: Console, export: DemoExport, sandbox: Sandbox) -> bool:
+    """Compare the sandbox's profiles with the export, and say how they compare."""
+    found = sandbox.profiles()
+    differing = {customer for customer, cells in export.profiles.items() if found.get(customer) != cells}
+    mistakes = sandbox.mistakes
+    alike = len(export.profiles) - len(differing)
+    lines = [
+        "\n[bold]4. What is in the sandbox now[/], compared with the export:",
+        f"   {alike:,} of {len(export.profiles):,} profiles are exactly as the export says.",
+    ]
+    if differing:
+        lines.append(f"   Not so: {', '.join(sorted(differing)[:5])}, which Target failed; failed.jsonl names them.")
+    lines.append(f"   Older values over newer ones, clashes, mistakes in what was sent: {len(mistakes)}.")
+    lines.append("\nNext, your own file, still without an account:")
+    lines.append("   .venv/bin/profile-pipeline load FILE.csv --sandbox --id-column NAME")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    return len(differing) <= 2 and not mistakes and found.keys() <= export.profiles.keys()

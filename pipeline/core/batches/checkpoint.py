@@ -1,0 +1,89 @@
+"""How far a job had come at its latest seal: with it and the facts of its batches a new process goes on."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.core.model import Reject, Warnings
+from pipeline.core.rows.framing import START, Position
+from pipeline.core.rows.mapping import Mapped
+
+#: So many rejects are named where the number of rejects stops a job.
+_FIRST_REJECTS = 3
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything before `position` is in a sealed batch, held, superseded, rejected or empty, and counted here.
+
+    `digest` is the SHA-256 of the first `digest_bytes` bytes of the export. `rejects_bytes` is the length of the
+    rejects file. `has_ended`: the whole export was read. `parameters` are those of the header row. `turn` is the place
+    of the job among unfinished ones, in the order in which they began.
+    """
+
+    position: Position = START
+    digest_bytes: int = 0
+    digest: str = ""
+    read: int = 0
+    superseded: int = 0
+    rejected: int = 0
+    empty: int = 0
+    rejects_bytes: int = 0
+    has_ended: bool = False
+    turn: int = 0
+    parameters: tuple[str, ...] = ()
+    columns_sent: tuple[str, ...] = ()
+    warnings: Warnings = field(default_factory=Warnings)
+    by_reason: Counter[str] = field(default_factory=Counter)
+    first_rejects: list[tuple[int, str]] = field(default_factory=list)
+
+    def note(self, mapped: Mapped) -> None:
+        """Count rows that were read and placed."""
+        self.read += mapped.read
+        self.empty += mapped.empty
+        self.warnings.add(mapped.warnings)
+        self.note_rejects(mapped.rejects)
+
+    def note_rejects(self, rejects: Iterable[Reject]) -> None:
+        """Count rejected rows by reason, and keep the first of them."""
+        for reject in rejects:
+            self.rejected += 1
+            self.by_reason[reject.reason.value] += 1
+            if len(self.first_rejects) < _FIRST_REJECTS:
+                self.first_rejects.append((reject.line, reject.reason.value))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as the ledger keeps them."""
+        return {
+            "position": [self.position.offset, self.position.line, self.position.is_skipping],
+            "digest_bytes": self.digest_bytes,
+            "digest": self.digest,
+            "read": self.read,
+            "superseded": self.superseded,
+            "rejected": self.rejected,
+            "empty": self.empty,
+            "rejects_bytes": self.rejects_bytes,
+            "has_ended": self.has_ended,
+            "turn": self.turn,
+            "parameters": self.parameters,
+            "columns_sent": self.columns_sent,
+            "warnings": self.warnings.as_dict(),
+            "by_reason": dict(self.by_reason),
+            "first_rejects": self.first_rejects,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Checkpoint":
+        """What `as_dict` made."""
+        return cls(
+            **{
+                **values,
+                "position": Position(*values["position"]),
+                "parameters": tuple(values["parameters"]),
+                "columns_sent": tuple(values["columns_sent"]),
+                "warnings": Warnings.from_dict(values["warnings"]),
+                "by_reason": Counter(values["by_reason"]),
+                "first_rejects": [(line, reason) for line, reason in values["first_rejects"]],
+            }
+        )

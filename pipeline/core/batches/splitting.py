@@ -1,0 +1,62 @@
+"""Splits the body of a refused batch in two, to close in on the rows that Target will not take."""
+
+from math import sqrt
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.core.model import BatchContent, Hashes, Offsets
+from pipeline.core.rows.hashing import hash_ids
+
+Numbers = TypeVar("Numbers", Offsets, Hashes)
+
+_LINE_FEED = ord("\n")
+_COMMA = ord(",")
+
+
+#: The fraction of the golden ratio: its multiples, less their whole part, never lie close together.
+_GOLDEN = (sqrt(5) - 1) / 2
+
+
+def first_half(rows: int) -> range:
+    """The first half of so many rows."""
+    return range(rows // 2)
+
+
+def any_row(rows: int, draw: int) -> range:
+    """One of so many rows: for consecutive `draw` some that lie far apart."""
+    row = int(draw * _GOLDEN % 1 * rows)
+    return range(row, row + 1)
+
+
+def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+    """The rows `taken` of a body, some but not all, and the rest, each with the same header.
+
+    `lines` (n,) are those of the rows. Between them the two hold exactly the rows of the body.
+    """
+    octets = np.frombuffer(body, dtype=np.uint8)
+    ends = np.flatnonzero(octets == _LINE_FEED).astype(np.int64) + 1
+    commas = np.flatnonzero(octets == _COMMA).astype(np.int64)
+    start, ends = int(ends[0]), ends[1:]
+    starts = np.concatenate([np.array([start], dtype=np.int64), ends[:-1]])
+    id_lengths = commas[np.searchsorted(commas, starts)] - starts
+    hashes = hash_ids(body, starts, id_lengths, salt)
+    view = memoryview(body)
+
+    def of(each: Numbers, ranges: tuple[range, ...]) -> Numbers:
+        return np.concatenate([each[some.start : some.stop] for some in ranges])
+
+    def part(*ranges: range) -> BatchContent:
+        pieces = [view[int(starts[each[0]]) : int(ends[each[-1]])] for each in ranges if each]
+        sizes, order = of(ends - starts, ranges), np.argsort(of(hashes, ranges))
+        return BatchContent(
+            pieces=[view[:start], *pieces],
+            rows=len(order),
+            size_bytes=start + sum(map(len, pieces)),
+            hashes=of(hashes, ranges)[order],
+            order=order.astype(np.uint32),
+            sizes=sizes.astype(np.uint32),
+            lines=of(lines, ranges),
+        )
+
+    return part(taken), part(range(taken.start), range(taken.stop, len(ends)))

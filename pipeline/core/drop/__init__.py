@@ -1,0 +1,1 @@
+"""Names, manifests and the order of what is dropped."""

@@ -1,0 +1,153 @@
+"""What a signal says of its exports: nothing, JSON, or lines of `key=value`.
+
+    {"rows": 120000, "sha256": "9f86...", "sequence": 17}
+
+    rows=120000
+    sha256=9f86...
+
+Keys: `files` (names, in the order in which they are loaded), `rows` and `bytes` (of all files together), `sha256` (of
+the only file), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, lists are separated by commas.
+Whatever is not understood is an error: a manifest that is half believed is worse than none.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.drop.signals import is_ignored, name_problem, shown
+from pipeline.core.errors import InputError
+
+#: Bytes of a signal; ours: far more than a manifest has, and too few to be an export by mistake.
+MAX_MANIFEST_BYTES = 65_536
+#: Numbers beyond it are nonsense.
+_MAX_NUMBER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a signal says; None and empty where it says nothing."""
+
+    files: tuple[str, ...] = ()
+    rows: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    columns: tuple[str, ...] = ()
+    dry_run: bool = False
+    sequence: int | None = None
+    again: bool = False
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """What a signal says. Raises `InputError` (65) where that is not clear."""
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise InputError(f"it has more than {MAX_MANIFEST_BYTES:,} bytes: a signal is empty or a short manifest.")
+    try:
+        text = content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise InputError("it is not UTF-8 text: a signal is empty, JSON, or lines of key=value.") from None
+    said = dict(_unique(_from_json(text) if text.startswith(("{", "[")) else _from_lines(text)))
+    unknown = [key for key in said if key not in _READERS]
+    if unknown:
+        raise InputError(f"unknown key {shown(unknown[0])!r}; there are {', '.join(_READERS)}.")
+    values = {_FIELDS.get(key, key): _READERS[key](key, value) for key, value in said.items()}
+    return Manifest(**values)
+
+
+def _from_json(text: str) -> list[tuple[str, Any]]:
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        raise InputError("it begins like JSON, and is none: is it complete?") from None
+    if not isinstance(pairs, _Pairs):
+        raise InputError("it must be a JSON object.")
+    return pairs
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The pairs of a JSON object, repeated keys too."""
+
+
+def _from_lines(text: str) -> list[tuple[str, str]]:
+    pairs = []
+    for line in map(str.strip, text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise InputError(f"{shown(line)!r} is not key=value.")
+        pairs.append((key.strip(), value.strip()))
+    return pairs
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+    seen = set[str]()
+    for key, value in pairs:
+        if key in seen:
+            raise InputError(f"{shown(key)!r} is said twice.")
+        seen.add(key)
+        yield key, value
+
+
+def _number(key: str, value: object) -> int:
+    number: object = value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value, re.ASCII):
+        number = int(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_NUMBER:
+        raise _nonsense(key, value, "a whole number from 0 on")
+    return number
+
+
+def _flag(key: str, value: object) -> bool:
+    flag = {"true": True, "false": False}.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise _nonsense(key, value, "true or false")
+    return flag
+
+
+def _sha256(key: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise _nonsense(key, value, "64 hexadecimal digits")
+    return value.lower()
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    texts = [text.strip() for text in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
+        raise _nonsense(key, value, "a list of texts")
+    return tuple(texts)
+
+
+def _is_text(value: object) -> bool:
+    """JSON can spell halves of characters, which are none by themselves."""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _files(key: str, value: object) -> tuple[str, ...]:
+    names = _texts(key, value)
+    for name in names:
+        if problem := name_problem(name):
+            raise InputError(f"files: {shown(name)!r} {problem}.")
+        if is_ignored(name):
+            raise InputError(f"files: {shown(name)!r} is one that is never touched.")
+    if len(set(names)) < len(names):
+        raise InputError("files: one of them is named twice.")
+    return names
+
+
+def _nonsense(key: str, value: object, wanted: str) -> InputError:
+    return InputError(f"{key} = {shown(str(value))!r}: must be {wanted}.")
+
+
+_READERS: dict[str, Callable[[str, object], Any]] = {
+    "files": _files,
+    "rows": _number,
+    "bytes": _number,
+    "sha256": _sha256,
+    "columns": _texts,
+    "dry_run": _flag,
+    "sequence": _number,
+    "again": _flag,
+}
+_FIELDS = {"bytes": "size_bytes"}

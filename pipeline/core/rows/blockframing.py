@@ -1,0 +1,237 @@
+"""Frames whole blocks at once: what `Framer` makes of them, at a fraction of the time.
+
+The quotes of a well-formed block open and close in turn. So with all quotes and line feeds in two arrays, a line feed
+ends a record where an even number of quotes stands before it, provided that every quote stands where one may open
+or close a field. Whether it may hangs on its neighbours alone, which is looked up for all quotes at once:
+
+* an opening one follows a delimiter or a line feed, or the closing one that it escapes;
+* a closing one precedes a delimiter, a line ending, or the opening one that escapes it.
+
+At the first quote out of place nothing behind the start of its record is sure. That one record goes to the exact
+framer, and the count of quotes begins anew where the exact framer goes on. So the exact framer decides whatever is
+not plain, and only records that are irregular pay for being so.
+
+Limits on the length of records are left to the exact framer too: it gets every buffer longer than the limit.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.model import Flags, Octets, Offsets
+from pipeline.core.rows.framing import (
+    MAX_RECORD_BYTES,
+    START,
+    BrokenLine,
+    Framer,
+    Position,
+    Record,
+    start_of_line,
+)
+
+_LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Framed:
+    """Records, none of them empty: n regular ones as bytes, and others framed by the letter.
+
+    `data` holds the regular ones with their line endings, record i up to `ends[i]`; it begins on line `lines[i]`.
+    Both arrays have shape (n,). Regular are records whose quotes are all in place; nothing else is known of them.
+    `others` are in the order of their lines. `quotes` are where in `data` there is a quote, if that is known yet.
+    """
+
+    data: bytes
+    ends: Offsets
+    lines: Offsets
+    others: list[Record | BrokenLine]
+    quotes: Offsets | None = None
+
+    @classmethod
+    def of(cls, others: list[Record | BrokenLine]) -> "Framed":
+        """Records none of which is regular, as bytes at least."""
+        return cls(b"", np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), others)
+
+    def split(self, line: int) -> tuple["Framed", "Framed"]:
+        """The records before this line and those from it on."""
+        index = int(np.searchsorted(self.lines, line))
+        place = bisect_left(self.others, line, key=lambda record: record.line)
+        end = int(self.ends[index - 1]) if index else 0
+        return (
+            Framed(self.data[:end], self.ends[:index], self.lines[:index], self.others[:place]),
+            Framed(self.data[end:], self.ends[index:] - end, self.lines[index:], self.others[place:]),
+        )
+
+    def set_aside(self, odd: Flags, delimiter: bytes) -> "Framed":
+        """The same records, but those that are odd, shape (n,), framed by the letter."""
+        places = np.flatnonzero(odd)
+        if not len(places):
+            return self
+        framer = Framer(delimiter)
+        others = [*self.others]
+        for place in places.tolist():
+            start = int(self.ends[place - 1]) if place else 0
+            framed = framer.frame_one(self.data, start, int(self.lines[place]))
+            assert framed is not None  # noqa: S101 - a regular record ends in the block
+            others.append(framed[0])
+        data, ends = without(self.data, self.ends, odd)
+        return Framed(data, ends, self.lines[~odd], sorted(others, key=lambda record: record.line))
+
+
+def steps(ends: Offsets) -> Offsets:
+    """How far each offset is from the one before it, the first from 0; shape as `ends`."""
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    return sizes
+
+
+def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
+    """Records without those dropped, and where each of them ends then; record i is `data` up to `ends[i]`."""
+    places = np.flatnonzero(dropped)
+    if not len(places):
+        return data, ends
+    sizes = steps(ends)
+    stops = (ends[places] - sizes[places]).tolist()
+    starts = [0, *ends[places].tolist()]
+    kept = b"".join([data[start:stop] for start, stop in zip(starts, [*stops, int(ends[-1])], strict=True)])
+    return kept, np.cumsum(sizes[~dropped])
+
+
+class BlockFramer:
+    """Frames an export fed block by block, as `Framer` does; a block is much shorter than `max_record_bytes`."""
+
+    def __init__(self, delimiter: bytes, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+        self._delimiter = delimiter
+        self._max_record_bytes = max_record_bytes
+        self._buffer = b""
+        #: Where what is not framed yet begins.
+        self.position = start
+        self._last_start, self._last_buffer = start, b""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes fed and not yet framed: the beginning of a record."""
+        return len(self._buffer)
+
+    def position_of(self, line: int) -> Position:
+        """Where a record begins that the last `feed` or `finish` framed, by its line number."""
+        offset = start_of_line(self._last_buffer, line - self._last_start.line)
+        return Position(self._last_start.offset + offset, line)
+
+    def feed(self, block: bytes) -> Framed:
+        """The records that are whole after this block."""
+        self._buffer += block
+        self._last_start, self._last_buffer = self.position, self._buffer
+        if self.position.is_skipping or len(self._buffer) > self._max_record_bytes:
+            return self._frame_by_the_letter()
+        return self._frame()
+
+    def finish(self) -> Framed:
+        """The records that only the end of the file completes."""
+        self._last_start, self._last_buffer = self.position, self._buffer
+        return self._frame_by_the_letter(at_end=True)
+
+    def _frame_by_the_letter(self, *, at_end: bool = False) -> Framed:
+        framer = Framer(self._delimiter, start=self.position, max_record_bytes=self._max_record_bytes)
+        records = framer.feed(self._buffer)
+        if at_end:
+            records += framer.finish()
+        self._buffer = self._buffer[len(self._buffer) - framer.pending_bytes :]
+        self.position = framer.position
+        return Framed.of(records)
+
+    def _frame(self) -> Framed:
+        buffer = self._buffer
+        octets = np.frombuffer(buffer, dtype=np.uint8)
+        places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
+        is_quote = octets[places] == _QUOTE
+        quotes, line_ends = places[is_quote], places[~is_quote] + 1
+        before = np.cumsum(is_quote)[~is_quote]
+        others: list[Record | BrokenLine] = []
+        last_lines, is_other = self._cut(octets, quotes, before, line_ends, others)
+        if not len(last_lines):
+            return Framed.of(others)
+        ends = line_ends[last_lines]
+        sizes = steps(ends)
+        is_empty = (sizes == 1) | ((sizes == 2) & (octets[ends - 2] == _CARRIAGE_RETURN))
+        lines = self.position.line + np.concatenate([[0], last_lines[:-1] + 1])
+        end = int(ends[-1])
+        dropped = is_other | is_empty
+        data, ends = without(buffer[:end], ends, dropped)
+        known = None if dropped.any() else quotes[: before[last_lines[-1]]]
+        self._buffer = buffer[end:]
+        self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
+        return Framed(data, ends, lines[~dropped], others, known)
+
+    def _cut(
+        self,
+        octets: Octets,
+        quotes: Offsets,
+        before: Offsets,
+        line_ends: Offsets,
+        others: list[Record | BrokenLine],
+    ) -> tuple[Offsets, Flags]:
+        """The last line of each record, by index, and whether it was framed by the letter, into `others`.
+
+        `before` are how many of the quotes stand before each line feed.
+        """
+        may_open, may_close = _neighbours(octets, quotes, self._delimiter[0])
+        if not (may_open[0::2].all() and may_close[1::2].all()):
+            return self._cut_around(_Misplaced(may_open, may_close), before, line_ends, others)
+        last_lines = np.flatnonzero(before & 1 == 0)
+        return last_lines, np.zeros(len(last_lines), dtype=np.bool_)
+
+    def _cut_around(
+        self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
+    ) -> tuple[Offsets, Flags]:
+        """The same where quotes are out of place."""
+        framer = Framer(self._delimiter, max_record_bytes=self._max_record_bytes)
+        is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
+        # Of the run of regular records: the index of its first line and of the first quote that is not before it.
+        line = quote = 0
+        while (found := misplaced.first(quote)) is not None:
+            stop = int(np.searchsorted(before, found, side="right"))
+            is_last[line:stop] = (before[line:stop] - quote) & 1 == 0
+            ended = np.flatnonzero(is_last[line:stop])
+            line += int(ended[-1]) + 1 if len(ended) else 0
+            start = int(line_ends[line - 1]) if line else 0
+            framed = framer.frame_one(self._buffer, start, self.position.line + line)
+            if framed is None:
+                break
+            record, end = framed
+            others.append(record)
+            last = int(np.searchsorted(line_ends, end))
+            is_last[last] = is_other[last] = True
+            line, quote = last + 1, int(before[last])
+        else:
+            is_last[line:] = (before[line:] - quote) & 1 == 0
+        last_lines = np.flatnonzero(is_last)
+        return last_lines, is_other[last_lines]
+
+
+def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:
+    """Which quotes may open a field or be what is escaped, and which may close a field; each of shape (n,)."""
+    fits = np.zeros(256, dtype=np.bool_)
+    fits[[delimiter, _LINE_FEED, _QUOTE]] = True
+    # Outside the buffer a quote is its own neighbour, which fits. Behind it nothing is known yet: right or wrong, the
+    # record does not end in this buffer.
+    before, behind, second = (octets.take(quotes + distance, mode="clip") for distance in (-1, 1, 2))
+    return fits[before], fits[behind] | ((behind == _CARRIAGE_RETURN) & (second == _LINE_FEED))
+
+
+class _Misplaced:
+    """The quotes that are out of place, for either way to pair them."""
+
+    def __init__(self, may_open: Flags, may_close: Flags) -> None:
+        self._indexes: list[list[int]] = []
+        for even, odd in ((may_open, may_close), (may_close, may_open)):
+            fits = np.empty_like(even)
+            fits[0::2], fits[1::2] = even[0::2], odd[1::2]
+            self._indexes.append(np.flatnonzero(~fits).tolist())
+
+    def first(self, start: int) -> int | None:
+        """The index of the first one, where the quote of index `start` and every other one behind it open."""
+        indexes = self._indexes[start & 1]
+        place = bisect_left(indexes, start)
+        return indexes[place] if place < len(indexes) else None

@@ -1,0 +1,329 @@
+"""Maps whole blocks of records at once: what `RowMapper` makes of them, at a fraction of the time.
+
+A block is turned into a table, of which commas and line feeds separate the cells and nothing else: quotes around
+fields are deleted, and what they protect becomes one byte that no UTF-8 text holds, a *stand-in*. Then the positions
+of the separators, shaped (rows, columns), say everything that there is to judge, and encoding is a few searches for
+single bytes over the whole block. A block that has no quotes, no CR, another order of columns or nothing to encode
+pays nothing for them but a look whether it is so.
+
+Rows that might be rejected, or are near a limit, are not judged here: they are set aside for the exact mapper, which
+sees each in its place. So the exact mapper decides whatever is not plain.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
+from pipeline.core.rows.blockframing import Framed, steps, without
+from pipeline.core.rows.encoding import STAND_INS, encode_table, escaped_places
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.rows.mapping import (
+    MAX_ATTRIBUTES_BYTES,
+    SAFE_ID_CHARACTERS,
+    SAFE_VALUE_CHARACTERS,
+    Mapped,
+    RowMapper,
+    is_utf8,
+)
+
+_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE, _PLUS, _SLASH = b'\n\r,"+/'
+#: The stand-ins for a comma and for line breaks are above all others.
+_FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
+_STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
+#: Encoding makes of one byte at most so many.
+_MAX_GROWTH = 3
+#: Where more than one byte of so many is quoted, all are looked at rather than those between quotes; measured.
+_BYTES_PER_QUOTED = 12
+#: So many rows at a time are looked through for those that are not UTF-8.
+_ROWS_PER_PIECE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """n rows of k cells. `separators` (n * k,) are where cells end: at a comma or, the last of a row, a line feed.
+
+    `sizes` (n,) are those of the rows, with their line feeds, and `ends` (n,) where each row ends, behind it.
+    """
+
+    text: bytes
+    columns: int
+    separators: Offsets
+    ends: Offsets
+    sizes: Offsets
+
+    @classmethod
+    def of(cls, text: bytes, columns: int, separators: Offsets) -> "_Table":
+        ends = separators[columns - 1 :: columns] + 1
+        return cls(text, columns, separators, ends, steps(ends))
+
+    @property
+    def octets(self) -> Octets:
+        return np.frombuffer(self.text, dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Escaped:
+    """The m bytes of a table that are to be escaped: where each is, which, in which row, and whether in its id.
+
+    All arrays have shape (m,).
+    """
+
+    places: Offsets
+    octets: Octets
+    rows: Offsets
+    is_in_id: Flags
+
+    @classmethod
+    def of(cls, table: _Table) -> "_Escaped":
+        places = escaped_places(table.text)
+        rows = np.searchsorted(table.ends, places, side="right")
+        id_ends = table.separators[:: table.columns]
+        return cls(places, table.octets[places], rows, places < id_ends[rows])
+
+    @property
+    def spoils_id(self) -> Flags:
+        """Which of them Target takes for something else in an id."""
+        spoils: Flags = self.is_in_id & ((self.octets == _PLUS) | (self.octets == _SLASH))
+        return spoils
+
+    @property
+    def is_delimiter(self) -> Flags:
+        """Which of them are a comma or a line break."""
+        is_delimiter: Flags = (self.octets >= _FIRST_DELIMITER) | (self.octets == _CARRIAGE_RETURN)
+        return is_delimiter
+
+
+class BlockMapper:
+    """Maps, encodes and judges what `BlockFramer` framed; `exact` does so for irregular records."""
+
+    def __init__(self, exact: RowMapper) -> None:
+        self._exact = exact
+        self._plan = exact.plan
+        self._delimiter = exact.delimiter
+        #: A row of at most so many bytes before encoding is within every limit on rows and attributes.
+        self._safe_bytes = min(
+            exact.max_row_bytes // _MAX_GROWTH, MAX_ATTRIBUTES_BYTES - sum(map(len, self._plan.parameters))
+        )
+        picked = [self._plan.id_index, *self._plan.cell_indexes]
+        self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
+        #: Records that the exact mapper saw.
+        self.exact_records = 0
+
+    def map(self, framed: Framed) -> Mapped:
+        """The rows to send and the rejects of these records, each in file order."""
+        framed = framed.set_aside(_is_no_text(framed), self._delimiter)
+        text, separators = self._separate(framed)
+        columns = self._plan.field_count
+        is_ragged = _is_ragged(text, separators, columns, len(framed.ends))
+        if is_ragged.any():
+            framed = framed.set_aside(is_ragged, self._delimiter)
+            text, separators = _without_rows(text, separators, is_ragged)
+        table = self._pick(_Table.of(text, columns, separators))
+        return self._map_table(table, framed)
+
+    def _map_table(self, table: _Table, framed: Framed) -> Mapped:
+        """Of a table with the same rows as the regular records."""
+        warnings = Warnings()
+        sizes = table.sizes
+        id_lengths = table.separators[:: table.columns] - (table.ends - sizes)
+        escaped = _Escaped.of(table)
+        is_odd = (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes > self._safe_bytes)
+        is_odd[escaped.rows[escaped.spoils_id]] = True
+        is_delimiter = escaped.is_delimiter
+        if self._exact.on_delimiter != "encode":
+            is_odd[escaped.rows[is_delimiter]] = True
+        # All separators but those of the id stand side by side.
+        is_empty = (sizes == id_lengths + table.columns) & ~is_odd
+        keep = ~(is_odd | is_empty)
+        warnings.value_with_delimiter = _count_cells(table, escaped.places[is_delimiter], keep)
+        self._count_blank(table, keep, warnings)
+        if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
+            warnings.value_over_256_characters = _count_long(table, keep)
+        rows = self._encode(table, escaped, id_lengths, keep, framed.lines)
+        others = framed.set_aside(is_odd, self._delimiter).others
+        fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
+        if not others:
+            return fast
+        self.exact_records += len(others)
+        return _merge(fast, self._exact.map(others))
+
+    def _count_blank(self, table: _Table, keep: Flags, warnings: Warnings) -> None:
+        # The first cell of a table is an id.
+        blank = 1 + np.flatnonzero(table.separators[1:] - table.separators[:-1] == 1)
+        blank = blank[keep[blank // table.columns]]
+        counts = np.bincount(blank % table.columns, minlength=table.columns)[1:].tolist()
+        for parameter, count in zip(self._plan.parameters, counts, strict=True):
+            if count:
+                warnings.empty_cells[parameter] = count
+
+    def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
+        """The text of a table of these records, and where its separators are, shape (n,)."""
+        text = framed.data
+        if b'"' in text:
+            text = _protect(text, self._delimiter[0], framed.quotes)
+        if b"\r" in text:
+            text = _with_plain_line_ends(text, framed.ends)
+        if self._delimiter != b",":
+            text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","), b'"')
+        elif b'"' in text:
+            # Where quotes are many, looking at every byte is faster than looking for them.
+            text = text.translate(None, b'"') if text.count(b'"', 0, 4096) > 64 else text.replace(b'"', b"")
+        octets = np.frombuffer(text, dtype=np.uint8)
+        return text, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
+
+    def _pick(self, table: _Table) -> _Table:
+        """The table with the id first, and only the columns that are sent."""
+        if self._picked is None:
+            return table
+        columns = len(self._picked)
+        if not len(table.separators):
+            return _Table.of(b"", columns, table.separators)
+        shape = (-1, table.columns)
+        starts = np.concatenate([[0], table.separators[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
+        sizes = steps(table.separators + 1).reshape(shape)[:, self._picked].ravel()
+        ends = np.cumsum(sizes)
+        places = np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
+        octets = table.octets[places]
+        separators = ends - 1
+        octets[separators] = _COMMA
+        octets[separators[columns - 1 :: columns]] = _LINE_FEED
+        return _Table.of(octets.tobytes(), columns, separators)
+
+    def _encode(self, table: _Table, escaped: _Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
+        """The rows to keep of a table; `id_lengths` (n,) are those before encoding."""
+        text, places = table.text, escaped.places
+        if not keep.all():
+            text, _ = without(text, table.ends, ~keep)
+            is_kept = keep[escaped.rows]
+            places = (places - _bytes_before(~keep, table.sizes)[escaped.rows])[is_kept]
+        body = encode_table(text, places)
+        # Each byte that is escaped becomes three.
+        sizes = (table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep)))[keep]
+        in_ids = escaped.rows[escaped.is_in_id]
+        if len(in_ids):
+            id_lengths = id_lengths + 2 * np.bincount(in_ids, minlength=len(keep))
+        id_lengths = id_lengths[keep]
+        ends = np.cumsum(sizes)
+        return Rows(body, ends, id_lengths, lines[keep], hash_ids(body, ends - sizes, id_lengths, self._exact.salt))
+
+
+def _is_no_text(framed: Framed) -> Flags:
+    """Which records hold a NUL or are not valid UTF-8; shape (n,)."""
+    data, ends = framed.data, framed.ends
+    is_bad = np.zeros(len(ends), dtype=np.bool_)
+    if b"\0" in data:
+        nuls = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0)
+        is_bad[np.searchsorted(ends, nuls, side="right")] = True
+    if is_utf8(data):
+        return is_bad
+    starts = [0, *ends.tolist()]
+    for first in range(0, len(ends), _ROWS_PER_PIECE):
+        piece = starts[first : first + _ROWS_PER_PIECE + 1]
+        if not is_utf8(data[piece[0] : piece[-1]]):
+            is_bad[first : first + _ROWS_PER_PIECE] |= [not is_utf8(data[a:b]) for a, b in pairwise(piece)]
+    return is_bad
+
+
+def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Flags:
+    """Which of the rows have another number of cells; shape (n,)."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    if len(separators) == rows * columns and (octets[separators[columns - 1 :: columns]] == _LINE_FEED).all():
+        return np.zeros(rows, dtype=np.bool_)
+    is_ragged: Flags = np.diff(np.flatnonzero(octets[separators] == _LINE_FEED), prepend=-1) != columns
+    return is_ragged
+
+
+def _without_rows(text: bytes, separators: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
+    """Rows, of any number of cells, and where their separators are, but for those dropped."""
+    last = np.flatnonzero(np.frombuffer(text, dtype=np.uint8)[separators] == _LINE_FEED)
+    ends, cells = separators[last] + 1, steps(last + 1)
+    left, _ = without(text, ends, dropped)
+    separators = separators - np.repeat(_bytes_before(dropped, steps(ends)), cells)
+    return left, separators[np.repeat(~dropped, cells)]
+
+
+def _bytes_before(dropped: Flags, sizes: Offsets) -> Offsets:
+    """How many bytes are dropped before each row, if it is not itself; shape (n,)."""
+    before: Offsets = np.cumsum(np.where(dropped, sizes, 0))
+    return before
+
+
+def _with_plain_line_ends(text: bytes, ends: Offsets) -> bytes:
+    """Records without the CR of their line ends; record i ends at `ends[i]`, and what is quoted in it has no CR."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    of_line_ends = np.count_nonzero(octets[ends - 2] == _CARRIAGE_RETURN)
+    # Where there are no others, deleting all of them is faster.
+    has_others = np.count_nonzero(octets == _CARRIAGE_RETURN) != of_line_ends
+    return text.replace(b"\r\n", b"\n") if has_others else text.replace(b"\r", b"")
+
+
+def _protect(data: bytes, delimiter: int, quotes: Offsets | None) -> bytes:
+    """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
+    octets = np.frombuffer(bytearray(data), dtype=np.uint8)
+    if quotes is None:
+        quotes = np.flatnonzero(octets == _QUOTE)
+    opening, closing = quotes[0::2], quotes[1::2]
+    ends = np.cumsum(closing - opening)
+    quoted_bytes = len(quotes) and int(ends[-1])
+    if quoted_bytes * _BYTES_PER_QUOTED > len(data):
+        # Behind an odd number of quotes; the last bit of a number stays right when the others overflow.
+        is_quoted = (np.cumsum(octets == _QUOTE, dtype=np.uint8) & 1).view(np.bool_)
+        inside = np.flatnonzero(_may_separate(octets, delimiter) & is_quoted)
+    else:
+        inside = np.repeat(closing - ends, closing - opening) + np.arange(quoted_bytes)
+        inside = inside[_may_separate(octets[inside], delimiter)]
+    octets[inside] = _STAND_INS[octets[inside]]
+    # A quote that opens right behind one that closes is the second of a doubled one.
+    octets[opening[1:][opening[1:] == closing[:-1] + 1]] = STAND_INS[_QUOTE]
+    return octets.tobytes()
+
+
+def _may_separate(octets: Octets, delimiter: int) -> Flags:
+    """Which bytes separate cells or records where they are not quoted; shape (n,)."""
+    separates: Flags = (octets == delimiter) | (octets == _LINE_FEED) | (octets == _CARRIAGE_RETURN)
+    return separates
+
+
+def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:
+    """In how many cells of the rows to keep these places are, which are in rising order."""
+    cells = np.searchsorted(table.separators, places)
+    is_kept = keep[cells // table.columns]
+    is_kept[1:] &= cells[1:] != cells[:-1]
+    return int(np.count_nonzero(is_kept))
+
+
+def _count_long(table: _Table, keep: Flags) -> int:
+    """How many values of the rows to keep have too many characters."""
+    widths = steps(table.separators + 1) - 1
+    long = np.flatnonzero(widths > SAFE_VALUE_CHARACTERS)
+    long = long[keep[long // table.columns]]
+    ends = table.separators[long]
+    # Each character has one byte that does not go on with one, and so have the stand-ins.
+    is_first = table.octets & 0xC0 != 0x80
+    counts = [int(np.count_nonzero(is_first[end - width : end])) for end, width in zip(ends, widths[long], strict=True)]
+    return sum(count > SAFE_VALUE_CHARACTERS for count in counts)
+
+
+def _merge(fast: Mapped, exact: Mapped) -> Mapped:
+    """Both in the order of their lines; only `exact` has rejects."""
+    fast.warnings.add(exact.warnings)
+    empty = fast.empty + exact.empty
+    if not len(exact.rows):
+        return Mapped(fast.rows, exact.rejects, empty, fast.warnings)
+    first, second = fast.rows, exact.rows
+    places = np.searchsorted(first.lines, second.lines)
+    starts = [0, *np.concatenate([[0], first.ends])[places].tolist()]
+    pieces = [first.body[start:end] for start, end in zip(starts, [*starts[1:], len(first.body)], strict=True)]
+    texts = [second.text(index) for index in range(len(second))]
+    body = b"".join([piece for pair in zip(pieces, [*texts, b""], strict=True) for piece in pair])
+    sizes = np.insert(steps(first.ends), places, steps(second.ends))
+    rows = Rows(
+        body,
+        np.cumsum(sizes),
+        np.insert(first.id_lengths, places, second.id_lengths),
+        np.insert(first.lines, places, second.lines),
+        np.insert(first.hashes, places, second.hashes),
+    )
+    return Mapped(rows, exact.rejects, empty, fast.warnings)

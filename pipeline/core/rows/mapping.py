@@ -1,0 +1,361 @@
+"""Decides which columns of an export are sent under which names, and turns its records into rows to send.
+
+`plan_columns` looks at the header once; `RowMapper` then maps, encodes and judges every record. The order of the
+checks is part of the meaning: a row that is bad in several ways is rejected for the first reason of `Reason` that
+applies. Nothing is trimmed, nothing is repaired, and only the mapped columns leave the house.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.model import Reason, Reject, Rows, Warnings
+from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
+from pipeline.core.rows.framing import BrokenLine, Record
+from pipeline.core.rows.hashing import hash_ids
+
+#: Longest profile id Target takes, in characters. Adobe's pages name 128 and 256: beyond 128 a warning is counted.
+MAX_ID_CHARACTERS = 256
+SAFE_ID_CHARACTERS = 128
+#: A value longer than this (characters) is counted: Adobe names the limit for other ways of setting attributes.
+SAFE_VALUE_CHARACTERS = 256
+#: External data Target keeps per visitor, in bytes; ours counts parameter names and values before encoding.
+MAX_ATTRIBUTES_BYTES = 65_536
+#: Longest parameter name, in characters.
+MAX_PARAMETER_CHARACTERS = 128
+
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED_PREFIXES = ("profile.", "user.", "crs.", "mbox", "entity.")
+ID_KINDS = ("thirdPartyId", "pcId")
+
+
+def parameter_name_problem(name: str) -> str | None:
+    """Why Target would not take a parameter name, in words; None if it would."""
+    if not name:
+        return "is empty"
+    for prefix in _RESERVED_PREFIXES:
+        if name.startswith(prefix):
+            return f"begins with {prefix!r}, which Target keeps for itself"
+    if name in ID_KINDS:
+        return "is what Target calls the profile id"
+    if not _PARAMETER.fullmatch(name):
+        return "has other characters than letters A-Z a-z, digits and _, or does not begin with a letter"
+    if len(name) > MAX_PARAMETER_CHARACTERS:
+        return f"is longer than {MAX_PARAMETER_CHARACTERS} characters"
+    return None
+
+
+def suggest_parameter_name(column: str) -> str:
+    """A legal parameter name that resembles the column's name."""
+    for prefix in _RESERVED_PREFIXES:
+        column = column.removeprefix(prefix)
+    name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")[:MAX_PARAMETER_CHARACTERS]
+    if not name or not name[0].isalpha() or parameter_name_problem(name):
+        name = f"crm_{name}".rstrip("_")[:MAX_PARAMETER_CHARACTERS]
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """Which fields of a record are sent: the id first, then the cells in the order of the export's header.
+
+    `carried` are parameters that the export does not have: rows held for a batch of an earlier export bring them
+    along. Rows end before them, as Target allows.
+    """
+
+    field_count: int
+    id_kind: str
+    id_index: int
+    cell_indexes: tuple[int, ...]
+    parameters: tuple[str, ...]
+    carried: tuple[str, ...] = ()
+
+    @property
+    def body_start(self) -> bytes:
+        """What a batch begins with: `batch=`, then the header row and its line feed."""
+        return f"batch={','.join((self.id_kind, *self.parameters, *self.carried))}\n".encode()
+
+    def carrying(self, parameters: Iterable[str]) -> "ColumnPlan":
+        """This plan, for batches that may carry these parameters too."""
+        more = dict.fromkeys(name for name in parameters if name not in self.parameters)
+        return replace(self, carried=tuple(more))
+
+
+def plan_columns(
+    header: Sequence[str], *, id_column: str, id_kind: str, columns: Mapping[str, str], unlisted: str
+) -> ColumnPlan:
+    """Match the header with the configuration.
+
+    `unlisted` is what happens to a column that is neither the id nor in `columns`: `stop` (an error, so that no
+    column leaves the house unseen), `ignore`, or `send` under its own name. Raises `InputError` naming every
+    column that is in the way.
+    """
+    _check_header(header, id_column, columns)
+    sent: list[tuple[int, str]] = []
+    unseen: list[str] = []
+    for index, column in enumerate(header):
+        if column in columns:
+            sent.append((index, columns[column]))
+        elif column != id_column and unlisted == "send":
+            sent.append((index, column))
+        elif column != id_column and unlisted == "stop":
+            unseen.append(column)
+    if unseen:
+        raise InputError(
+            f"{_names(unseen)} not listed under [export] columns. Add what Target should get, for example "
+            f'{_suggestion(unseen[0])}, or set unlisted = "ignore" to leave the others out (or "send").',
+            line=1,
+        )
+    _check_parameters(header, sent)
+    if not sent:
+        raise InputError(
+            f"no column to send besides the id column {id_column!r}; list some under [export] columns.",
+            line=1,
+        )
+    return ColumnPlan(
+        field_count=len(header),
+        id_kind=id_kind,
+        id_index=header.index(id_column),
+        cell_indexes=tuple(index for index, _ in sent),
+        parameters=tuple(parameter for _, parameter in sent),
+    )
+
+
+def _names(columns: Sequence[str]) -> str:
+    shown = ", ".join(repr(column) for column in columns[:10])
+    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
+    return f"column{'s' if len(columns) > 1 else ''} {shown}{more} {'are' if len(columns) > 1 else 'is'}"
+
+
+def _suggestion(column: str) -> str:
+    # A JSON text is a TOML text but for DEL, which TOML wants escaped.
+    quoted = json.dumps(column, ensure_ascii=False).replace("\x7f", "\\u007f")
+    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted
+    return f'{key} = "{suggest_parameter_name(column)}"'
+
+
+def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, str]) -> None:
+    if id_column not in header and not set(columns) & set(header) and any(map(_looks_like_a_value, header)):
+        # What is no header is a row, and a row is quoted nowhere.
+        raise InputError(
+            f"the id column {id_column!r} is not in the first line, whose {len(header)} fields look like those of a "
+            "row: has the export a header line? (They are not shown here.)",
+            line=1,
+        )
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        places = ", ".join(str(n) for n, column in enumerate(header, 1) if column == twice[0])
+        raise InputError(f"{_names(twice)} in the header more than once (fields {places}); rename one.", line=1)
+    if id_column not in header:
+        raise InputError(
+            f"the id column {id_column!r} is not in the header, which has {_listed(header)}; "
+            "set [export] id_column, or [export] delimiter if the header was cut in the wrong places.",
+            line=1,
+        )
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise InputError(
+            f"{_names(missing)} listed under [export] columns but not in the header, which has {_listed(header)}.",
+            line=1,
+        )
+
+
+def _looks_like_a_value(field: str) -> bool:
+    """A mail address, a number, a date, an id: nobody calls a column so."""
+    return "@" in field or re.search(r"\d{3}", field) is not None or (bool(field) and not re.search(r"[^\W\d_]", field))
+
+
+def _listed(header: Sequence[str]) -> str:
+    more = f" and {len(header) - 20} more" if len(header) > 20 else ""
+    return ", ".join(repr(column) for column in header[:20]) + more
+
+
+def _check_parameters(header: Sequence[str], sent: Sequence[tuple[int, str]]) -> None:
+    for index, parameter in sent:
+        problem = parameter_name_problem(parameter)
+        if problem:
+            raise InputError(
+                f"column {header[index]!r} cannot be sent under the name {parameter!r}: it {problem}. "
+                f"Map it under [export.columns], for example: {_suggestion(header[index])}",
+                line=1,
+            )
+    parameters = [parameter for _, parameter in sent]
+    for index, parameter in sent:
+        if parameters.count(parameter) > 1:
+            raise InputError(
+                f"two columns would be sent as {parameter!r}, one of them {header[index]!r}; "
+                "give each its own name under [export.columns].",
+                line=1,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What became of a list of records: rows to send, rejects in file order, and how many rows were empty.
+
+    `warnings` are counted over the rows to send.
+    """
+
+    rows: Rows
+    rejects: list[Reject]
+    empty: int
+    warnings: Warnings
+
+    @property
+    def read(self) -> int:
+        """Rows read."""
+        return len(self.rows) + len(self.rejects) + self.empty
+
+
+def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt: int) -> Rows:
+    """Rows from encoded row texts, the lengths of their encoded ids, and their line numbers."""
+    body = b"".join(texts)
+    sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    ends = np.cumsum(sizes)
+    lengths = np.array(id_lengths, dtype=np.int64)
+    return Rows(body, ends, lengths, np.array(lines, dtype=np.int64), hash_ids(body, ends - sizes, lengths, salt))
+
+
+class RowMapper:
+    """Maps, encodes and judges records.
+
+    `delimiter` is the export's, `max_row_bytes` what one encoded row with its line feed may take in a batch of
+    its own, `salt` that of the ids' hashes.
+    """
+
+    def __init__(
+        self,
+        plan: ColumnPlan,
+        *,
+        delimiter: bytes,
+        on_delimiter: str,
+        replacement: str,
+        max_row_bytes: int,
+        salt: int,
+    ) -> None:
+        self.plan = plan
+        self.delimiter = delimiter
+        self.on_delimiter = on_delimiter
+        self.max_row_bytes = max_row_bytes
+        self.salt = salt
+        self._warnings = Warnings()
+        self._replacement = replacement.encode()
+        self._name_bytes = [len(parameter) for parameter in plan.parameters]
+        self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
+        # A record of plain bytes only, at most this long, is within every limit on ids, values and rows.
+        self._plain = KEPT + delimiter
+        self._short_bytes = min(SAFE_ID_CHARACTERS, max_row_bytes - 1, MAX_ATTRIBUTES_BYTES - sum(self._name_bytes))
+
+    def map(self, records: Sequence[Record | BrokenLine]) -> Mapped:
+        """The rows to send and the rejects of these records, each in file order."""
+        texts: list[bytes] = []
+        id_lengths: list[int] = []
+        lines: list[int] = []
+        rejects: list[Reject] = []
+        empty = 0
+        self._warnings = Warnings()
+        for record in records:
+            row = self._encoded_row(record)
+            if isinstance(row, Reject):
+                rejects.append(row)
+            elif row is None:
+                empty += 1
+            else:
+                if b",," in row or row.endswith(b",\n"):
+                    self._count_empty_cells(row)
+                texts.append(row)
+                id_lengths.append(row.index(b","))
+                lines.append(record.line)
+        return Mapped(pack_rows(texts, id_lengths, lines, self.salt), rejects, empty, self._warnings)
+
+    def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | None:
+        """The encoded row of a record with its line feed, id first; None if all but the id is empty."""
+        if isinstance(record, BrokenLine):
+            return Reject(record.line, record.reason, None, record.raw)
+        _, raw, fields, _ = record
+        is_short = len(raw) <= self._short_bytes and len(fields) == self.plan.field_count
+        if is_short and not raw.translate(None, self._plain):
+            # Most records are short and hold nothing to encode or to judge: they pay for nothing else.
+            picked = self._pick(fields)
+            if picked[0]:
+                return b",".join(picked) + b"\n" if any(picked[1:]) else None
+        return self._encoded_by_the_letter(record)
+
+    def _encoded_by_the_letter(self, record: Record) -> bytes | Reject | None:
+        reason = self._problem_of_record(record)
+        fields = record.fields
+        profile_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
+        if reason or profile_id is None:
+            return Reject(record.line, reason or Reason.FIELD_COUNT, profile_id, record.raw)
+        cells: tuple[bytes, ...] = self._pick(fields)
+        joined = b",".join(cells)
+        with_delimiter = 0
+        if b"\n" in joined or b"\r" in joined or joined.count(b",") >= len(cells):
+            with_delimiter = sum(map(has_delimiter, cells))
+            if self.on_delimiter == "reject" or (self.on_delimiter == "replace" and has_delimiter(profile_id)):
+                return Reject(record.line, Reason.DELIMITER, profile_id, record.raw)
+            if self.on_delimiter == "replace":
+                cells = (profile_id, *(replace_delimiters(cell, self._replacement) for cell in cells[1:]))
+            row = b",".join(map(encode, cells)) + b"\n"
+        else:
+            row = encode_joined(joined) + b"\n"
+        if len(row) > self._short_bytes and self._attributes_bytes(cells) > MAX_ATTRIBUTES_BYTES:
+            return Reject(record.line, Reason.ATTRIBUTES_TOO_LARGE, profile_id, record.raw)
+        if len(row) > self.max_row_bytes:
+            return Reject(record.line, Reason.ROW_TOO_LARGE, profile_id, record.raw)
+        if not any(cells[1:]):
+            return None
+        self._warn(record, cells, with_delimiter, len(row))
+        return row
+
+    def _attributes_bytes(self, cells: tuple[bytes, ...]) -> int:
+        sized = zip(self._name_bytes, cells[1:], strict=True)
+        return sum(name_bytes + len(value) for name_bytes, value in sized if value)
+
+    def _problem_of_record(self, record: Record) -> Reason | None:
+        if b"\0" in record.raw:
+            return Reason.NUL_BYTE
+        if not is_utf8(record.raw):
+            return Reason.INVALID_UTF8
+        if len(record.fields) != self.plan.field_count:
+            return Reason.FIELD_COUNT
+        profile_id = record.fields[self.plan.id_index]
+        if not profile_id:
+            return Reason.EMPTY_ID
+        if b"+" in profile_id or b"/" in profile_id:
+            return Reason.ID_CHARACTER
+        if len(profile_id) > MAX_ID_CHARACTERS and len(profile_id.decode()) > MAX_ID_CHARACTERS:
+            return Reason.ID_TOO_LONG
+        return None
+
+    def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
+        warnings = self._warnings
+        warnings.bare_quote += record.has_bare_quote
+        warnings.value_with_delimiter += with_delimiter
+        if row_bytes <= SAFE_ID_CHARACTERS:
+            return
+        warnings.id_over_128_characters += len(cells[0].decode()) > SAFE_ID_CHARACTERS
+        warnings.value_over_256_characters += sum(
+            len(value) > SAFE_VALUE_CHARACTERS and len(value.decode()) > SAFE_VALUE_CHARACTERS for value in cells[1:]
+        )
+
+    def _count_empty_cells(self, row: bytes) -> None:
+        for parameter, cell in zip(self.plan.parameters, row[:-1].split(b",")[1:], strict=True):
+            if not cell:
+                self._warnings.empty_cells[parameter] += 1
+
+
+def is_utf8(raw: bytes) -> bool:
+    """Whether the bytes are valid UTF-8."""
+    if raw.isascii():
+        return True
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What Target's answers mean, and how fast it may be asked."""

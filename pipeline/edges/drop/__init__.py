@@ -1,0 +1,1 @@
+"""The drop directory: listing it, taking files out of it, noticing arrivals."""

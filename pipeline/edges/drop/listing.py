@@ -1,0 +1,205 @@
+"""Looks into a drop directory: which signals are there, of which exports, and what must not be trusted.
+
+Whoever may write there need not be trusted: everything is looked at and opened relative to a descriptor of its
+directory, and no link is ever followed. An export counts only if it is a plain file with one name, as a second name
+would let it change behind our back. Looking changes nothing; taking is the business of `processing`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
+
+from pipeline.core.drop.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from pipeline.core.drop.signals import GROUP_SIGNAL, exports_for, is_ignored, name_problem, shown, stem_of
+from pipeline.core.errors import InputError
+from pipeline.edges.exports import Identity
+
+_KINDS = (
+    (S_ISLNK, "is a symbolic link"),
+    (S_ISDIR, "is a directory"),
+    (S_ISFIFO, "is a FIFO"),
+    (S_ISSOCK, "is a socket"),
+    (S_ISCHR, "is a device"),
+    (S_ISBLK, "is a device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A name in the drop directory, as its path from there. `problem` is why it must not be taken."""
+
+    path: str
+    identity: Identity
+    problem: str | None = None
+    is_directory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A signal with the exports it means, in their order; `missing` are those that are not there (yet).
+
+    `problem` is why the drop fails however long one waits.
+    """
+
+    signal: Seen
+    exports: tuple[Seen, ...] = ()
+    missing: tuple[str, ...] = ()
+    manifest: Manifest = field(default_factory=Manifest)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is in a drop directory: signals, what is refused where it lies, and files that no signal means."""
+
+    found: tuple[Found, ...]
+    refused: tuple[Seen, ...]
+    unsignalled: tuple[Seen, ...]
+
+
+def look(directory: Path, suffixes: tuple[str, ...]) -> Look:
+    """What is in a drop directory at the moment. Blocks; raises `OSError` where it cannot be read."""
+    with opened(directory) as root:
+        entries = _entries(root)
+        signals = {
+            name: stem
+            for name, seen in entries.items()
+            if not seen.is_directory and (stem := stem_of(name, suffixes)) is not None
+        }
+        found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
+        exports = {name: seen for name, seen in entries.items() if name not in signals}
+        for name, stem in signals.items():
+            if not entries[name].problem and (one := _of_signal(root, entries[name], stem, exports)) is not None:
+                found.append(one)
+        loose = [seen for seen in exports.values() if not seen.is_directory]
+        for name in [name for name, seen in entries.items() if seen.is_directory and not name_problem(name)]:
+            group, others = _of_subdirectory(root, name)
+            found += group
+            loose += others
+    meant = {export.path for each in found for export in each.exports}
+    unsignalled = [seen for seen in loose if seen.path not in meant and not seen.problem]
+    return Look(tuple(_each_by_one_signal(found)), tuple(refused), tuple(unsignalled))
+
+
+@contextmanager
+def opened(directory: str | Path, *, within: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory; one `within` another must be no link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if within is not None else 0)
+    descriptor = os.open(directory, flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
+    """Everything in a directory that is not ignored, by name, in name order; what vanishes meanwhile is left out."""
+    entries = {}
+    for name in sorted(os.listdir(directory)):
+        if is_ignored(name):
+            continue
+        try:
+            facts = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        entries[name] = Seen(
+            prefix + name,
+            Identity.of(facts),
+            name_problem(name) or problem_of(facts),
+            S_ISDIR(facts.st_mode),
+        )
+    return entries
+
+
+def problem_of(facts: os.stat_result) -> str | None:
+    """Why this is not a plain file with one name."""
+    if S_ISREG(facts.st_mode):
+        return "is a hard link: it has another name, under which it may change" if facts.st_nlink > 1 else None
+    return next((problem for test, problem in _KINDS if test(facts.st_mode)), "is no plain file")
+
+
+def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) -> Found | None:
+    """The drop that a signal in the drop directory itself tells of; None if it is gone."""
+    said = _read_signal(root, signal.path, signal)
+    if said is None or said.problem:
+        return said
+    if said.manifest.files:
+        return _with_exports(said, list(said.manifest.files), exports)
+    # A directory is meant only where no file can be.
+    files = [name for name, seen in exports.items() if not seen.is_directory]
+    names = exports_for(stem, files) or exports_for(stem, exports.keys())
+    if len(names) > 1:
+        many = " and ".join(map(shown, names))
+        return replace(said, problem=f"it may mean {many}: name the signal after the whole name of the export.")
+    return _with_exports(said, names or [stem], exports)
+
+
+def _of_subdirectory(root: int, name: str) -> tuple[list[Found], list[Seen]]:
+    """The drop that `_SUCCESS` in a subdirectory tells of, if any, and the files in there."""
+    try:
+        with opened(name, within=root) as directory:
+            entries = _entries(directory, f"{name}/")
+            signal = entries.get(GROUP_SIGNAL)
+            parts = {part: seen for part, seen in entries.items() if not part.startswith("_") and not seen.is_directory}
+            if signal is None:
+                return [], list(parts.values())
+            if signal.problem:
+                return [Found(signal, problem=f"{signal.path} {signal.problem}.")], list(parts.values())
+            said = _read_signal(directory, GROUP_SIGNAL, signal)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return [], []
+    if said is None or said.problem:
+        return [said] if said else [], list(parts.values())
+    unnamed = sorted(parts.keys() - set(said.manifest.files)) if said.manifest.files else []
+    if unnamed:
+        return [replace(said, problem=f"its manifest does not name {shown(unnamed[0])}, which is there.")], []
+    if not parts and not said.manifest.files:
+        return [replace(said, missing=(f"{name}/*",))], []
+    return [_with_exports(said, list(said.manifest.files or parts), parts, f"{name}/")], list(parts.values())
+
+
+def _with_exports(said: Found, names: list[str], entries: Mapping[str, Seen], prefix: str = "") -> Found:
+    exports = tuple(entries[name] for name in names if name in entries)
+    bad = next((f"{shown(export.path)} {export.problem}: refused." for export in exports if export.problem), None)
+    missing = tuple(prefix + name for name in names if name not in entries)
+    return replace(said, exports=() if bad else exports, missing=missing, problem=bad)
+
+
+def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
+    """What a signal says, with what tells it from a later one under its name; None if it is gone."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Found(signal, problem=f"it cannot be read: {error.strerror}.")
+    try:
+        facts = os.fstat(descriptor)
+        signal = replace(signal, identity=Identity.of(facts))
+        if problem := problem_of(facts):
+            return Found(signal, problem=f"{shown(signal.path)} {problem}.")
+        return Found(signal, manifest=parse_manifest(os.read(descriptor, MAX_MANIFEST_BYTES + 1)))
+    except InputError as error:
+        return Found(signal, problem=f"the manifest in {shown(signal.path)} cannot be used: {error}")
+    except OSError as error:
+        return Found(signal, problem=f"it cannot be read: {error.strerror}.")
+    finally:
+        os.close(descriptor)
+
+
+def _each_by_one_signal(found: list[Found]) -> Iterator[Found]:
+    """The same, but where several signals mean one export, each of them fails."""
+    signals: dict[str, list[str]] = {}
+    for each in found:
+        for export in each.exports:
+            signals.setdefault(export.path, []).append(each.signal.path)
+    for each in found:
+        shared = next((export.path for export in each.exports if len(signals[export.path]) > 1), None)
+        if shared is None:
+            yield each
+        else:
+            named = " and ".join(map(shown, signals[shared]))
+            yield replace(each, exports=(), problem=f"{shown(shared)} has several signals: {named}. Leave one of them.")

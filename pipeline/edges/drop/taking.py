@@ -1,0 +1,212 @@
+"""Takes dropped files out of everybody's reach, and brings them to where a job's files stay.
+
+`DROP/.processing/JOB/` holds what a job has taken, under its own name. Taking is a rename within one file system, so a
+file is in the drop directory or taken, never both and never neither. The protocol, with a crash allowed anywhere:
+
+1. The jobs of a drop are entered in the ledger in one transaction, with size and time of the last change of each
+   export and of the signal. Before, nothing has happened: after a crash the signal is found anew.
+2. The signal is renamed, then each export. Until the ledger says that all is taken, a new process does this step
+   again, before it looks for signals: what is taken already stays so, what is still there is taken.
+3. A file that turns out to be another than the ledger tells of came in between: it is put back, and the job fails and
+   says so. If it is the signal, nothing else is taken, and what is there now is found anew, with jobs of its own.
+4. When a job has ended in the ledger, its files are brought to its folder or removed. A new process begins with that.
+
+So a drop has exactly one set of jobs, and what a writer puts under a name that is being taken is never lost.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from stat import S_ISREG, S_ISVTX
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.drop.listing import opened, problem_of
+from pipeline.edges.durable import disk_error, make_directory, sync_directory
+from pipeline.edges.exports import Identity
+from pipeline.edges.lock import lock
+
+_PROBE = ".profile-pipeline-probe"
+_COPY = ".profile-pipeline-copy"
+
+
+class Taking(Enum):
+    """What came of taking a file: `REPLACED` and put back, if it is another than was seen."""
+
+    TAKEN = "taken"
+    GONE = "gone"
+    REPLACED = "replaced"
+
+
+class Processing:
+    """What is taken from a drop directory. All methods block, and raise `FatalError` (74) where the disk refuses."""
+
+    def __init__(self, drop: Path) -> None:
+        self.drop = drop
+        self.directory = drop / ".processing"
+
+    def taken(self, job_id: str, source: str) -> Path:
+        """Where a job finds the file that it took from this path in the drop directory."""
+        return self.directory / job_id / Path(source).name
+
+    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+        """Take a file, if it is still the one that was seen; done again after a crash, it changes nothing."""
+        there = self.taken(job_id, source)
+        make_directory(there.parent)
+        try:
+            with _parent(self.drop, source) as (directory, name):
+                if not os.path.lexists(there):
+                    if not _is_the_one(os.stat(name, dir_fd=directory, follow_symlinks=False), identity):
+                        return Taking.REPLACED
+                    # A rename moves a link itself, and never what it points to.
+                    os.rename(name, there, src_dir_fd=directory)
+                is_taken = _is_the_one(there.lstat(), identity)
+                if not is_taken:
+                    _put_back(there, directory, name)
+                sync_directory(there.parent)
+                os.fsync(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return Taking.TAKEN if _is_there(there, identity) else Taking.GONE
+        except OSError as error:
+            raise disk_error(error, f"cannot take {source} from {self.drop}") from error
+        return Taking.TAKEN if is_taken else Taking.REPLACED
+
+    def obstacle(self, source: str) -> str | None:
+        """Why this process may not take a file from its place, whatever file it is; None if it may."""
+        try:
+            with _parent(self.drop, source) as (directory, name):
+                facts, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
+                    return "cannot be taken: its directory may not be written to by this process"
+                if facts.st_mode & S_ISVTX and os.geteuid() not in (0, facts.st_uid, owner):
+                    return "cannot be taken: it is another user's, in a directory with the sticky bit"
+                if facts.st_dev != self.directory.stat().st_dev:
+                    return "cannot be taken: it is on another file system than the drop directory"
+        except OSError:
+            # Taking it will meet the same error, and say so.
+            pass
+        return None
+
+    def jobs(self) -> list[str]:
+        """The jobs that have taken something."""
+        try:
+            return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
+        except OSError as error:
+            raise disk_error(error, f"cannot look into {self.directory}") from error
+
+    def settle(self, job_id: str, keep_in: Path | None) -> None:
+        """Bring what a job has taken into this directory, or remove it if there is none."""
+        folder = self.directory / job_id
+        try:
+            for file in sorted(folder.iterdir()):
+                if keep_in is not None and S_ISREG(file.lstat().st_mode):
+                    make_directory(keep_in)
+                    move(file, keep_in / file.name)
+                else:
+                    file.unlink()
+            folder.rmdir()
+            sync_directory(self.directory)
+        except OSError as error:
+            raise disk_error(error, f"cannot clear {folder}") from error
+
+    def remove_emptied(self, source: str) -> None:
+        """Remove the subdirectory from which the last file was taken, unless something else is in it."""
+        if "/" in source:
+            with suppress(OSError):
+                (self.drop / source).parent.rmdir()
+
+
+@contextmanager
+def hold_drop(drop: Path) -> Iterator[Processing]:
+    """Hold the drop directory. Raises `FatalError`: 73 held by another process, 78 where nothing can be taken."""
+    directory = drop / ".processing"
+    try:
+        if not drop.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no directory", str(drop))
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if directory.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(directory))
+        _probe(drop, directory)
+    except OSError as error:
+        advice = ": the two must be one file system" if error.errno == errno.EXDEV else ""
+        raise FatalError(
+            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}.",
+            exit_code=ExitCode.CONFIGURATION,
+        ) from error
+    with lock(directory, f"the drop directory {drop}"):
+        yield Processing(drop)
+
+
+def _probe(drop: Path, directory: Path) -> None:
+    """Rename a file as taking one does."""
+    probe, taken = drop / _PROBE, directory / _PROBE
+    with suppress(FileExistsError):
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    try:
+        probe.replace(taken)
+    finally:
+        for file in (probe, taken):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
+    """A descriptor of the directory that a source lies in, reached without following a link, and its name there."""
+    with opened(drop) as root:
+        subdirectory, _, name = source.rpartition("/")
+        if not subdirectory:
+            yield root, name
+            return
+        with opened(subdirectory, within=root) as directory:
+            yield directory, name
+
+
+def _is_the_one(facts: os.stat_result, identity: Identity) -> bool:
+    return problem_of(facts) is None and Identity.of(facts) == identity
+
+
+def _is_there(file: Path, identity: Identity) -> bool:
+    return os.path.lexists(file) and _is_the_one(file.lstat(), identity)
+
+
+def _put_back(file: Path, directory: int, name: str) -> None:
+    """Give a file its old name again, unless another has it by now: nothing is ever overwritten."""
+    try:
+        os.link(file, name, dst_dir_fd=directory, follow_symlinks=False)
+    except FileExistsError:
+        facts, other = file.lstat(), os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if (facts.st_dev, facts.st_ino) != (other.st_dev, other.st_ino):
+            return
+    except PermissionError:
+        # A directory has no second name.
+        os.rename(file, name, dst_dir_fd=directory)
+        return
+    file.unlink()
+
+
+def move(file: Path, to: Path) -> None:
+    """Move a file durably, also to another file system; after a crash it is in one of the two places, whole."""
+    try:
+        file.replace(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(file, to)
+        file.unlink()
+    sync_directory(to.parent)
+    sync_directory(file.parent)
+
+
+def _copy(file: Path, to: Path) -> None:
+    # The name of the file may be as long as a name can be.
+    temporary = to.with_name(_COPY)
+    source = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(source, "rb") as reading, temporary.open("wb") as writing:
+        temporary.chmod(0o600)
+        shutil.copyfileobj(reading, writing, 1 << 20)
+        writing.flush()
+        os.fsync(writing.fileno())
+    temporary.replace(to)

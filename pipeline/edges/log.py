@@ -1,0 +1,94 @@
+"""The log: one event a line, JSON with stable snake_case names, or readable lines on a terminal.
+
+It never holds row content, ids or the token. That is why the text of an exception that is not ours is left out, and why
+tracebacks show no values: either may quote a row.
+"""
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+from pipeline.core.batches.progress import Progress
+from pipeline.core.errors import PipelineError
+
+#: How often a line about a load goes to a log that is no terminal (seconds).
+LOG_EVERY_S = 10.0
+
+
+class _CurrentStderr:
+    """Writes to whatever stderr is at the moment, so that lines land above a progress display."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
+    """Send the log to stderr: readable lines for a terminal, else one JSON object a line."""
+    processors: list[Callable[..., Any]] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
+        structlog.processors.ExceptionRenderer(_without_values),
+        # Colours are for eyes, also where somebody asked for readable lines in a file.
+        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=sys.stderr.isatty()) if is_terminal else _as_json,
+    ]
+    stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(min_level),
+        logger_factory=structlog.WriteLoggerFactory(file=stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+async def log_progress(
+    progress: Progress, waits_for: Callable[[], str], sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    """Write a line to the log now and then, until cancelled."""
+    log = structlog.get_logger()
+    while True:
+        await sleep(LOG_EVERY_S)
+        rows = progress.rows()
+        log.info(
+            "load_progress",
+            read=rows.read,
+            confirmed=rows.confirmed,
+            rejected=rows.rejected,
+            bytes_read=progress.bytes_read,
+            bytes=progress.export_bytes,
+            sealed=len(progress.sealed),
+            settled=len(progress.settled),
+            waits_for=waits_for(),
+        )
+
+
+def _without_values(exc_info: Any) -> str:
+    """Where it happened and what kind it was, for it and all that led to it."""
+    return "\n".join(_places(exc_info[1]))
+
+
+def _places(error: BaseException, *after: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    # Errors can lead to one another in a circle.
+    if cause is not None and cause not in after:
+        yield from _places(cause, error, *after)
+        yield "which led to:"
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"  {frame.filename}, line {frame.lineno}, in {frame.name}"
+    yield type(error).__qualname__ + (f": {error}" if isinstance(error, PipelineError) else "")
+    if isinstance(error, BaseExceptionGroup):
+        for number, part in enumerate(error.exceptions, 1):
+            yield f"part {number} of {len(error.exceptions)}:"
+            yield from _places(part)
+
+
+def _as_json(_: object, __: str, event: dict[str, Any]) -> str:
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return orjson.dumps(first | event, default=str).decode()

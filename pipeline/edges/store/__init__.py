@@ -1,0 +1,1 @@
+"""The state directory: ledger, spool, mailbox, job folders."""

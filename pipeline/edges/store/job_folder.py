@@ -1,0 +1,166 @@
+"""The folder of a job: its report, its rejects, and the rows Target failed. All of it for the owner's eyes only.
+
+Lines of `rejects.jsonl` are `{"file", "line", "reason", "id", "raw"}`, with `raw_base64` where the row holds bytes
+that are not UTF-8; lines of `failed.jsonl` are `{"file", "line", "batch", "id", "reason"}`.
+"""
+
+import base64
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from pipeline.core.batches.lifecycle import RowRejected
+from pipeline.core.batches.progress import TARGET_REFUSED
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import FailedRow, Reject
+from pipeline.core.rows.mapping import is_utf8
+from pipeline.edges.durable import disk_error, make_directory, sync_directory, write_durably
+
+
+class JobFolder:
+    """The folder of one job; `make` comes before all else. All methods block."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def make(self) -> "JobFolder":
+        """Make it where it is not there yet. Raises `FatalError` (74) where the disk refuses."""
+        make_directory(self.directory)
+        return self
+
+    @property
+    def rejects(self) -> Path:
+        """One JSON object for each rejected row, in the order of the export."""
+        return self.directory / "rejects.jsonl"
+
+    @property
+    def failed(self) -> Path:
+        """One JSON object for each row that Target named as failed."""
+        return self.directory / "failed.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The report, written once, at the end."""
+        return self.directory / "report.json"
+
+    @property
+    def dropped(self) -> Path:
+        """Where what was dropped for the job is kept, if it is."""
+        return self.directory / "drop"
+
+    def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
+        """Write down rejected rows."""
+        _append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
+
+    @property
+    def rejects_bytes(self) -> int:
+        """Length of the rejects file so far."""
+        return self.rejects.stat().st_size if self.rejects.exists() else 0
+
+    def cut_rejects(self, length: int, *, may_be_shorter: bool = False) -> None:
+        """Take back what was written to the rejects file behind that length.
+
+        Raises `FatalError` (74) where it is shorter, unless it may be.
+        """
+        if self.rejects_bytes < length and not may_be_shorter:
+            raise FatalError(
+                f"{self.rejects} has {self.rejects_bytes:,} bytes, and the ledger knows of {length:,}: restore it, or "
+                "give the job up with `abandon`.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
+        if self.rejects_bytes > length:
+            try:
+                os.truncate(self.rejects, length)
+            except OSError as error:
+                raise disk_error(error, f"cannot cut {self.rejects}") from error
+
+    def sync_rejects(self) -> int:
+        """Make the rejects written so far durable; their length in bytes."""
+        if not self.rejects.exists():
+            return 0
+        try:
+            descriptor = os.open(self.rejects, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            # Its name too: there may have been no rejects before.
+            sync_directory(self.directory)
+        except OSError as error:
+            raise disk_error(error, f"cannot write {self.rejects}") from error
+        return self.rejects_bytes
+
+    def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
+        """Write down durably the rows that Target refused; `raw` is what was sent of them."""
+        _append(
+            self.rejects,
+            (
+                {
+                    "file": export_name,
+                    "line": row.line,
+                    "reason": TARGET_REFUSED,
+                    "id": unquote(row.row.partition(",")[0]),
+                    "raw": row.row,
+                    "message": row.message,
+                }
+                for row in rejected
+            ),
+        )
+        self.sync_rejects()
+
+    def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
+        """Write down the rows that Target named as failed, whole or not at all."""
+        lines = [
+            {
+                "file": export_name,
+                "line": row.line,
+                "batch": row.batch_number,
+                "id": row.profile_id,
+                "reason": "target.failed",
+            }
+            for row in rows
+        ]
+        write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
+
+    @property
+    def page(self) -> Path:
+        """The report for people, as a page."""
+        return self.directory / "report.html"
+
+    def write_page(self, page: str) -> None:
+        """Write the page of the report, whole or not at all."""
+        write_durably(self.page, [page.encode(errors="backslashreplace")])
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Write the report, whole or not at all."""
+        if not self.rejects.exists():
+            _append(self.rejects, ())
+        write_durably(self.report, [orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+
+
+def _append(path: Path, objects: Iterable[dict[str, Any]]) -> None:
+    lines = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in objects)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(lines)
+    except OSError as error:
+        raise disk_error(error, f"cannot write {path}") from error
+
+
+def _reject_line(export_name: str, reject: Reject) -> dict[str, Any]:
+    profile_id = reject.profile_id
+    line: dict[str, Any] = {
+        "file": export_name,
+        "line": reject.line,
+        "reason": reject.reason.value,
+        "id": None if profile_id is None else profile_id.decode(errors="backslashreplace"),
+        "raw": reject.raw.decode(errors="backslashreplace"),
+    }
+    if not is_utf8(reject.raw):
+        line["raw_base64"] = base64.b64encode(reject.raw).decode()
+    return line

@@ -1,0 +1,394 @@
+"""The ledger: the durable facts about jobs and batches, in one SQLite file of the state directory.
+
+Constraints: one writer (whoever holds the state directory's lock); every method is one transaction, flushed to the disk
+before it returns (WAL, `synchronous=FULL`); facts are only ever added. Format: `jobs` (one row each, with the
+checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (what each
+seal changed among the rows that wait, see `held_log`), `overtaken` (hashes of ids of which a later row was sealed after
+rows of a batch were lost). Invariant: a batch is here if and only if its body was durable in the spool before.
+
+All methods block: call them from a worker thread, one at a time.
+"""
+
+import sqlite3
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
+from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.tracker import HeldChanges
+from pipeline.core.drop.claim import Claim
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch, Hashes
+from pipeline.core.target.status_memory import Learned
+from pipeline.edges.durable import disk_error
+from pipeline.edges.store.held_log import Held, replay
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
+from pipeline.edges.store.records import BatchRecord, JobRecord
+
+
+class Ledger:
+    """The ledger of a state directory. `salt` is that of all id hashes in it."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path, utc_now: Callable[[], str]) -> None:
+        self._database = database
+        self._path = path
+        self._utc_now = utc_now
+        self.salt = int(self._meta("salt"))
+        self._next_batch_id = 1 + int(self._one("SELECT coalesce(max(batch_id), 0) FROM batches"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def allot_batch_id(self) -> int:
+        """A number for a batch that no other has, or had."""
+        self._next_batch_id += 1
+        return self._next_batch_id - 1
+
+    # Jobs
+
+    def begin_job(self, job: JobRecord) -> JobRecord:
+        """Enter a job behind all others; the same with its `seq`."""
+        return self.begin_jobs([job])[0]
+
+    def begin_jobs(self, jobs: Iterable[JobRecord]) -> list[JobRecord]:
+        """Enter jobs behind all others, in their order, all or none; the same with their `seq`."""
+        entered = list(jobs)
+        with self._transaction():
+            for job in entered:
+                self._insert_job(job)
+        found = [self.job(job.job_id) for job in entered]
+        if None in found:
+            raise FatalError(f"the ledger {self._path} did not keep the job", exit_code=ExitCode.DISK_OR_LEDGER)
+        return [job for job in found if job is not None]
+
+    def note_claims(self, claims: dict[str, Claim]) -> None:
+        """What became of the claims of these jobs, all or none."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE jobs SET claim = ? WHERE job_id = ?",
+                [(_json(claim.as_dict()), job_id) for job_id, claim in claims.items()],
+            )
+
+    def latest_claimed(self, key: str, *, route: str | None = None) -> Any:
+        """The highest `as_of`, or `sequence`, of the dropped exports that are done or of which something was sent.
+
+        Of those of this route only, if one is named. What waits to be sent counts too. None if there is no such export.
+        """
+        path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
+        return self._one(
+            "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND route = coalesce(?, route)"
+            " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
+            # All of it may wait for earlier jobs.
+            " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))",
+            path,
+            route,
+        )
+
+    def finish_job(
+        self, job: JobRecord, report: dict[str, Any], *, dropped: Iterable[int], released: Iterable[int]
+    ) -> None:
+        """A job has ended for good: batches never sent are dropped, held rows, if any are left, are unsent."""
+        with self._transaction() as database:
+            for batch_id in dropped:
+                self._insert_fact(batch_id, Dropped())
+            for batch_id in released:
+                self._release(batch_id)
+                self._close(batch_id)
+            database.execute(
+                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
+                (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
+            )
+            database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+
+    def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
+        """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?", (size_bytes, mtime_ns, job.seq)
+            )
+        return replace(job, size_bytes=size_bytes, mtime_ns=mtime_ns)
+
+    def abandon_job(self, job_id: str) -> None:
+        """An unfinished job is to end without sending what it has not sent."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET is_abandoned = 1 WHERE job_id = ?", (job_id,))
+
+    def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
+        """All jobs in their order."""
+        where = "WHERE state IS NULL" if unfinished_only else ""
+        return [self._job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
+
+    def jobs_of_drop(self, drop: str) -> list[JobRecord]:
+        """The jobs that one signal made, in their order."""
+        query = "SELECT * FROM jobs WHERE json_extract(claim, '$.drop') = ? ORDER BY seq"
+        return [self._job(row) for row in self._rows(query, drop)]
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """The job of that id."""
+        return next((self._job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
+
+    def latest_job(self) -> JobRecord | None:
+        """The job begun last."""
+        return next((self._job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
+
+    def held_rows(self, job: JobRecord) -> list[Held]:
+        """Encoded id, encoded row and line of each held row, those of one id in their order."""
+        query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
+        try:
+            with closing(self._rows(query, job.seq)) as rows:
+                return replay((row["seal"], row["changes"]) for row in rows)
+        except ValueError as error:
+            raise damaged(self._path, f"held rows of job {job.job_id} cannot be read: {error}") from error
+
+    # Batches
+
+    def seal(
+        self,
+        job: JobRecord,
+        checkpoint: Checkpoint,
+        batch: Batch | None,
+        *,
+        held: HeldChanges,
+        released: Iterable[int],
+        overtaken: dict[int, Hashes],
+        awaited: Collection[int] = (),
+    ) -> None:
+        """The seal transaction: batch, checkpoint, changes of held rows, releases it makes final.
+
+        Of the batches released, those still `awaited` by other jobs stay open: their bodies are wanted.
+        """
+        with self._transaction() as database:
+            if batch:
+                self._insert_batch(batch, job.seq)
+            database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
+            write_held(database, job.seq, held)
+            for batch_id in released:
+                self._release(batch_id)
+                if batch_id not in awaited:
+                    self._close(batch_id)
+            database.executemany(
+                "INSERT OR IGNORE INTO overtaken VALUES (?, ?)",
+                (
+                    (batch_id, hash_)
+                    for batch_id, hashes in overtaken.items()
+                    for hash_ in hashes.astype("<i8").tolist()
+                ),
+            )
+
+    def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
+        """Replace a refused batch by two smaller ones, which have its rows and its open attempts, in one step."""
+        with self._transaction():
+            job = self._one("SELECT job FROM batches WHERE batch_id = ?", parent.batch_id)
+            for child in children:
+                self._insert_batch(child, job)
+            self._insert_fact(parent.batch_id, SplitUp((children[0].batch_id, children[1].batch_id)))
+            self._close(parent.batch_id)
+
+    def add_fact(self, batch_id: int, fact: Fact) -> None:
+        """Something happened to a batch."""
+        with self._transaction():
+            self._insert_fact(batch_id, fact)
+
+    def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
+        """The batches of a job, or all that are not over, in the order in which they were sealed."""
+        where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
+        rows = list(self._rows(f"SELECT * FROM batches WHERE {where} ORDER BY batch_id", *values))  # noqa: S608
+        return [self._batch_record(row) for row in rows]
+
+    def batch(self, batch_id: int) -> BatchRecord | None:
+        """One batch, if it was ever sealed."""
+        rows = self._rows("SELECT * FROM batches WHERE batch_id = ?", batch_id)
+        return next((self._batch_record(row) for row in rows), None)
+
+    def next_post_number(self) -> int:
+        """One more than the highest number of a POST so far."""
+        query = "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts WHERE kind = 'Begun'"
+        return int(self._one(query))
+
+    def overtaken(self, batch_id: int) -> set[int]:
+        """Hashes of the ids of a batch of which a later row was sealed."""
+        rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
+        return {row["hash"] % 2**64 for row in rows}
+
+    # How many statuses Target keeps
+
+    def learned_statuses(self) -> Learned:
+        """What was learned of how many statuses Target keeps."""
+        row = next(self._rows("SELECT value FROM meta WHERE key = 'learned_statuses'"), None)
+        if row is None:
+            return Learned()
+        try:
+            kept = orjson.loads(row[0])
+            failed_at = kept["failed_at"]
+            return Learned(int(kept["size"]), None if failed_at is None else datetime.fromisoformat(failed_at))
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"what was learned of statuses cannot be read: {error}") from error
+
+    def remember_statuses(self, learned: Learned) -> None:
+        """Keep what was learned of how many statuses Target keeps."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('learned_statuses', ?)", (_json(asdict(learned)),))
+
+    # Whether sending is paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether sending was paused by request."""
+        return self._meta("is_paused") == "1"
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Pause sending, or go on."""
+        with self._transaction() as database:
+            database.execute("UPDATE meta SET value = ? WHERE key = 'is_paused'", ("1" if is_paused else "0",))
+
+    def _insert_job(self, job: JobRecord) -> None:
+        self._database.execute(
+            "INSERT INTO jobs"
+            " (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint, claim, route)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                job.job_id,
+                str(job.export),
+                job.size_bytes,
+                job.mtime_ns,
+                _json(job.settings),
+                job.started_at,
+                job.retry_of,
+                _json(job.checkpoint.as_dict()),
+                _json(job.claim.as_dict()) if job.claim else None,
+                job.route,
+            ),
+        )
+
+    def _release(self, batch_id: int) -> None:
+        """Another job may have released it before."""
+        kind = fact_kind(Released())
+        if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
+            self._insert_fact(batch_id, Released())
+
+    def _close(self, batch_id: int) -> None:
+        self._database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (batch_id,))
+
+    def _insert_batch(self, batch: Batch, job: int) -> None:
+        self._database.execute(
+            "INSERT INTO batches (batch_id, job, number, rows, size_bytes, sha256, parent)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (batch.batch_id, job, batch.number, batch.rows, batch.size_bytes, batch.sha256, batch.parent),
+        )
+
+    def _insert_fact(self, batch_id: int, fact: Fact) -> None:
+        self._database.execute(
+            "INSERT INTO facts (batch_id, at, kind, detail) VALUES (?, ?, ?, ?)",
+            (batch_id, self._utc_now(), fact_kind(fact), _json(fact_detail(fact))),
+        )
+
+    def _job(self, row: sqlite3.Row) -> JobRecord:
+        try:
+            return _read_job(row)
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"job {row['job_id']} cannot be read: {error}") from error
+
+    def _batch_record(self, row: sqlite3.Row) -> BatchRecord:
+        try:
+            return self._read_batch(row)
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"batch {row['batch_id']} cannot be read: {error}") from error
+
+    def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
+        names = ("batch_id", "number", "rows", "size_bytes", "sha256", "parent")
+        facts = list(self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"]))
+        return BatchRecord(
+            Batch(**{name: row[name] for name in names}),
+            row["job"],
+            tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
+            tuple(fact["at"] for fact in facts),
+            bool(row["is_open"]),
+        )
+
+    def _meta(self, key: str) -> str:
+        return str(self._one("SELECT value FROM meta WHERE key = ?", key))
+
+    def _one(self, query: str, *values: object) -> Any:
+        return next(self._rows(query, *values))[0]
+
+    def _rows(self, query: str, *values: object) -> Generator[sqlite3.Row, None, None]:
+        try:
+            yield from self._database.execute(query, values)
+        except sqlite3.Error as error:
+            raise damaged(self._path, error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield self._database
+        except sqlite3.Error as error:
+            raise damaged(self._path, error) from error
+
+
+def _read_job(row: sqlite3.Row) -> JobRecord:
+    return JobRecord(
+        seq=row["seq"],
+        job_id=row["job_id"],
+        export=Path(row["export"]),
+        size_bytes=row["size_bytes"],
+        mtime_ns=row["mtime_ns"],
+        settings=orjson.loads(row["settings"]),
+        started_at=row["started_at"],
+        retry_of=row["retry_of"],
+        checkpoint=Checkpoint.from_dict(orjson.loads(row["checkpoint"])),
+        is_abandoned=bool(row["is_abandoned"]),
+        state=row["state"],
+        exit_code=row["exit_code"],
+        sha256=row["sha256"],
+        report=orjson.loads(row["report"]) if row["report"] else None,
+        claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
+        route=row["route"],
+    )
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """The ledger to look at beside the process that holds it; None where there is none. Nothing may be written."""
+    if not path.exists():
+        return None
+    try:
+        database = sqlite3.connect(path, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA query_only = ON")
+        if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            raise damaged(path, "it has another format than this program knows")
+        return Ledger(database, path, lambda: "")
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+
+
+def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
+    """Open the ledger, made anew only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if another client's."""
+    if not is_new and not (path.exists() and path.stat().st_size):
+        raise damaged(path, "it is missing or empty, while the state directory holds batches")
+    try:
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA foreign_keys = ON")
+        prepare(database, path, client_code)
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+    except OSError as error:
+        raise disk_error(error, f"cannot open the ledger {path}") from error
+    return Ledger(database, path, utc_now)

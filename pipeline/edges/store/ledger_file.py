@@ -1,0 +1,165 @@
+"""The file of a ledger: its tables, who it belongs to, those of earlier formats, and what to do when it cannot be used.
+
+`ledger` says what stands in it.
+"""
+
+import secrets
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.batches.tracker import HeldChanges
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.rows.mapping import pack_rows
+from pipeline.edges.store.held_log import blobs_of
+
+SCHEMA_VERSION = 4
+_HELD = """
+CREATE TABLE held (
+    job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
+    PRIMARY KEY (job, seal, piece)
+) STRICT
+"""
+_SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
+    checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
+    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default'
+) STRICT;
+CREATE TABLE batches (
+    batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, parent INTEGER REFERENCES batches,
+    is_open INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE INDEX batches_of_job ON batches (job);
+CREATE INDEX open_batches ON batches (is_open) WHERE is_open = 1;
+CREATE TABLE facts (
+    seq INTEGER PRIMARY KEY, batch_id INTEGER NOT NULL REFERENCES batches, at TEXT NOT NULL, kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX facts_of_batch ON facts (batch_id);
+{_HELD};
+CREATE TABLE overtaken (
+    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
+) STRICT, WITHOUT ROWID;
+"""
+
+#: Held rows of an earlier format that are written down in one piece.
+_TAKEN_OVER_AT_ONCE = 8_192
+_ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
+#: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
+#: there were routes. 3 has them all; up to it there was a row of `held` for each held row.
+_ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: ()}
+
+_DAMAGED = (
+    "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
+    "then be sent twice, and in the wrong order for up to a day."
+)
+_LOCKED = "Another program has it open and locked: close that program and run again."
+_FORBIDDEN = "Check the owner and the permissions of the state directory and the files in it, then run again."
+_BROKEN_DISK = (
+    "The disk failed: check that it has room, that it works and that its file system is whole, then run again."
+)
+#: What to do about an error that is no damage, by SQLite's primary result code (https://sqlite.org/rescode.html).
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_AUTH: _FORBIDDEN,
+    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
+    sqlite3.SQLITE_FULL: "The disk is full: make room and run again.",
+}
+
+
+def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
+    """Make the tables of a new ledger, or take over one of an earlier format. Raises `FatalError` (74, 78)."""
+    checked = database.execute("PRAGMA quick_check").fetchone()[0]
+    if checked != "ok":
+        raise damaged(path, checked)
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        meta = [("client_code", client_code), ("salt", str(secrets.randbits(64))), ("is_paused", "0")]
+        with database:
+            database.execute("BEGIN EXCLUSIVE")
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                database.execute(statement)
+            database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version in _ADDED_SINCE:
+        with database:
+            database.execute("BEGIN EXCLUSIVE")
+            for column in _ADDED_SINCE[version]:
+                database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
+            _take_over_held(database)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version != SCHEMA_VERSION:
+        raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
+    kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
+    if kept != client_code:
+        raise FatalError(
+            f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
+            "give each client code its own [state] directory.",
+            exit_code=ExitCode.CONFIGURATION,
+        )
+
+
+def _take_over_held(database: sqlite3.Connection) -> None:
+    """Write down anew what jobs hold, of which there was a row for each held row."""
+    database.execute("ALTER TABLE held RENAME TO held_before")
+    database.execute(_HELD)
+    for (job,) in database.execute("SELECT DISTINCT job FROM held_before").fetchall():
+        query = "SELECT text, length(profile_id), line FROM held_before WHERE job = ? ORDER BY profile_id, place"
+        cursor, pieces = database.execute(query, (job,)), []
+        while some := cursor.fetchmany(_TAKEN_OVER_AT_ONCE):
+            texts, lengths, lines = zip(*some, strict=True)
+            pieces.append(pack_rows([*texts], [*lengths], [*lines], salt=0))
+        write_held(database, job, HeldChanges(tuple(pieces), is_all=True))
+    database.execute("DROP TABLE held_before")
+
+
+def write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> None:
+    """A part of the transactions that change what a job holds."""
+    if changes.is_all:
+        database.execute("DELETE FROM held WHERE job = ?", (job,))
+    (seal,) = database.execute("SELECT coalesce(max(seal), 0) + 1 FROM held WHERE job = ?", (job,)).fetchone()
+    pieces = ((job, seal, piece, blob) for piece, blob in enumerate(blobs_of(changes)))
+    database.executemany("INSERT INTO held VALUES (?, ?, ?, ?)", pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose ledger it is, and how many of its jobs are unfinished."""
+
+    client_code: str
+    unfinished: int
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Whose ledger lies there, of whatever format; None where there is none yet. Nothing is written."""
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA query_only = ON")
+            if database.execute("PRAGMA user_version").fetchone() == (0,):
+                return None
+            (client_code,) = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()
+            (unfinished,) = database.execute("SELECT count(*) FROM jobs WHERE state IS NULL").fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        raise damaged(path, error if isinstance(error, sqlite3.Error) else "it does not say whose it is") from error
+    return Owner(client_code, unfinished)
+
+
+def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
+    """The error for a ledger that cannot be used; damage is only what SQLite does not name as something else."""
+    told = " ".join(str(error).split())
+    # The low byte: the rest says more about the same, which the message has.
+    code = getattr(error, "sqlite_errorcode", None)
+    advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)
+    return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)

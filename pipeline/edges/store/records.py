@@ -1,0 +1,65 @@
+"""Jobs and batches as the ledger knows them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.lifecycle import Fact, Released, Taken
+from pipeline.core.drop.claim import Claim
+from pipeline.core.model import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished.
+
+    `claim` is that of an export that was dropped, `route` the name of the route it came by.
+    """
+
+    seq: int
+    job_id: str
+    export: Path
+    size_bytes: int
+    mtime_ns: int
+    settings: dict[str, Any]
+    started_at: str
+    retry_of: str | None
+    checkpoint: Checkpoint
+    is_abandoned: bool = False
+    state: str | None = None
+    exit_code: int | None = None
+    sha256: str | None = None
+    report: dict[str, Any] | None = None
+    claim: Claim | None = None
+    route: str = "default"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of it is durable but that it was asked for."""
+        return self.checkpoint.digest_bytes > 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch as the ledger knows it, with its facts in order."""
+
+    batch: Batch
+    job: int
+    facts: tuple[Fact, ...]
+    #: When each fact was written down, UTC in ISO 8601.
+    times: tuple[str, ...] = ()
+    #: Whether its ids are in flight, or its body may still be wanted.
+    is_open: bool = True
+
+    @property
+    def latest(self) -> Fact | None:
+        """The latest fact that says how the batch stands."""
+        return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """When Target accepted it, the last time if there are several; None: never."""
+        taken = [at for fact, at in zip(self.facts, self.times, strict=True) if isinstance(fact, Taken)]
+        return datetime.fromisoformat(taken[-1]) if taken else None

@@ -1,0 +1,227 @@
+"""The spool: the bodies of sealed batches, so that every attempt sends the same bytes.
+
+Files are named by `batch_id`. `ID.body` is what is posted, `batch=` and header row included. `ID.lines` tells for each
+of its rows in order the line of the export it came from (int64, little endian). `ID.ids` are the sorted hashes of its
+ids (uint64), and behind them, in the same order, where in the body the row of each begins (uint32). All are durable
+before the batch counts as sealed. All methods block: call them from a worker thread.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.batches.redaction import discreet
+from pipeline.core.batches.splitting import split
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
+
+_KINDS = ("body", "lines", "ids")
+_ID_BYTES = 12
+#: Read at once where a row is looked for, in bytes: most are shorter. Where there is a row to look for in every few
+#: thousand bytes, a piece has many of them.
+_ROW_BYTES, _PIECE_BYTES = 512, 65_536
+_FEW_BYTES = 4_096
+
+
+class Spool:
+    """The spool of a state directory, made where it is not there yet.
+
+    `min_free_bytes` must stay free on its file system; below that nothing more is written.
+    """
+
+    def __init__(self, directory: Path, *, min_free_bytes: int) -> None:
+        make_directory(directory)
+        self._directory = directory
+        self._min_free_bytes = min_free_bytes
+
+    def body(self, batch_id: int) -> Path:
+        """The file to post for a batch."""
+        return self._file(batch_id, "body")
+
+    def write(
+        self,
+        batch_id: int,
+        number: int,
+        content: BatchContent,
+        *,
+        parent: int | None = None,
+        when_written: Callable[[], None] = lambda: None,
+    ) -> Batch:
+        """Make the content of a batch durable, and let go of its pieces; `when_written` is called when all are gone.
+
+        Raises `FatalError` (74) where there is no room.
+        """
+        free = free_bytes(self._directory)
+        # Lines, hashes and starts take 20 bytes a row.
+        if free - content.size_bytes - 20 * content.rows < self._min_free_bytes:
+            raise FatalError(
+                f"{self._directory} has {free:,} bytes free, and [state] min_free_bytes = {self._min_free_bytes:,} "
+                f"must stay free beside the next batch of {content.size_bytes:,}: make room and run again.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
+        digest = hashlib.sha256()
+        try:
+            write_durably(self.body(batch_id), _taken_out(content.pieces, digest.update, when_written))
+            write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
+            hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
+            write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
+        except FatalError:
+            # What made the writing fail may keep this from working too; the next start sweeps.
+            with suppress(FatalError):
+                self.remove(batch_id)
+            raise
+        return Batch(batch_id, number, content.rows, content.size_bytes, digest.hexdigest(), parent)
+
+    def hashes(self, batch_id: int) -> Hashes:
+        """The sorted hashes of a batch's ids, mapped from the file."""
+        return self._ids(batch_id)[0]
+
+    def _ids(self, batch_id: int) -> tuple[Hashes, Starts]:
+        """The sorted hashes of a batch's ids, and where the row of each begins; both mapped from the file."""
+        try:
+            octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")
+            rows, rest = divmod(len(octets), _ID_BYTES)
+            if rest:
+                raise ValueError(f"{len(octets)} bytes are no whole number of ids")
+            return octets[: 8 * rows].view("<u8"), octets[8 * rows :].view("<u4")
+        except (OSError, ValueError) as error:
+            raise self._missing(batch_id, error) from error
+
+    def lines(self, batch_id: int) -> Offsets:
+        """The lines of the export that the rows of a batch came from."""
+        try:
+            return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+
+    def split(self, batch_id: int, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+        """The contents of the two batches that a refused batch is split into: the rows `taken` of it, and the rest."""
+        try:
+            body = self.body(batch_id).read_bytes()
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+        return split(body, self.lines(batch_id), salt, taken)
+
+    def parameters(self, batch_id: int) -> tuple[str, ...]:
+        """The parameter names in the header row of a batch."""
+        try:
+            with self.body(batch_id).open("rb") as body:
+                return tuple(next(body).decode().rstrip("\n").split(",")[1:])
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+
+    def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
+        """The encoded rows (line feed included) of those encoded ids that the batch holds; `salt` is their hashes'."""
+        ids = list(profile_ids)
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        asked = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
+        hashes, starts = self._ids(batch_id)
+        places = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
+        known = np.flatnonzero(hashes[places] == asked)
+        begins = starts[places[known]]
+        in_order = np.argsort(begins)
+        found = {}
+        try:
+            with self.body(batch_id).open("rb") as body:
+                rows = _rows_at(body.fileno(), begins[in_order].tolist())
+                for place, row in zip(known[in_order].tolist(), rows, strict=True):
+                    # Another id may have the same hash.
+                    if row.partition(b",")[0] == ids[place]:
+                        found[ids[place]] = row
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+        return found
+
+    def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
+        """The lines of the export that those encoded ids came from, as far as the batch holds them."""
+        lines = self.lines(batch_id)
+        return {
+            profile_id: int(lines[index]) for index, profile_id, _ in self.rows(batch_id) if profile_id in profile_ids
+        }
+
+    def rows(self, batch_id: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Index, encoded id and encoded row of each row of a batch."""
+        try:
+            with self.body(batch_id).open("rb", buffering=1 << 20) as body:
+                next(body)
+                for index, row in enumerate(body):
+                    yield index, row.partition(b",")[0], row
+        except OSError as error:
+            raise self._missing(batch_id, error) from error
+
+    def remove(self, batch_id: int) -> None:
+        """Forget a batch that nothing will ask for again."""
+        for kind in _KINDS:
+            try:
+                self._file(batch_id, kind).unlink(missing_ok=True)
+            except OSError as error:
+                raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
+
+    def batch_ids(self) -> set[int]:
+        """The batches of which anything is here."""
+        names = (file.name.partition(".") for file in self._directory.glob("[0-9]*.*"))
+        return {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
+
+    def sweep(self, keep: Callable[[int], bool]) -> None:
+        """Remove what a crash left behind: unfinished files, and batches that `keep` does not want."""
+        for file in self._directory.glob(".*.tmp"):
+            file.unlink()
+        for batch_id in self.batch_ids():
+            if not keep(batch_id):
+                self.remove(batch_id)
+
+    def discreet(self, batch_id: int, message: str) -> str:
+        """A message of Target's about a batch, without what stands in the rows of the batch."""
+        try:
+            with self.body(batch_id).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
+                # The header is no row; its line feed stands before the first one.
+                rows_at = body.find(b"\n")
+                return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
+        except (OSError, ValueError) as error:
+            raise self._missing(batch_id, error) from error
+
+    def _file(self, batch_id: int, kind: str) -> Path:
+        return self._directory / f"{batch_id:08d}.{kind}"
+
+    def _missing(self, batch_id: int, error: Exception) -> FatalError:
+        if isinstance(error, OSError):
+            return disk_error(error, f"cannot read batch {batch_id} in the spool {self._directory}")
+        return FatalError(
+            f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
+            exit_code=ExitCode.DISK_OR_LEDGER,
+        )
+
+
+def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
+    """The rows that begin at these bytes of a body, which are in rising order, with their line feeds."""
+    is_crowded = len(starts) > 1 and len(starts) * _FEW_BYTES > starts[-1] - starts[0]
+    least = _PIECE_BYTES if is_crowded else _ROW_BYTES
+    text, text_at = b"", 0
+    for start in starts:
+        place, size = start - text_at, least
+        end = text.find(b"\n", place) + 1
+        while not end:
+            text, text_at, place = os.pread(descriptor, size, start), start, 0
+            end = text.find(b"\n") + 1
+            if len(text) < size:
+                break
+            size *= 8
+        yield text[place:end]
+
+
+def _taken_out(
+    pieces: list[bytes | memoryview], look: Callable[[bytes | memoryview], None], when_written: Callable[[], None]
+) -> Iterator[bytes | memoryview]:
+    """The pieces in order, each shown to `look` and let go: its memory is wanted for the next batch."""
+    pieces.reverse()
+    while pieces:
+        look(pieces[-1])
+        yield pieces.pop()
+    when_written()

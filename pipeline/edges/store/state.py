@@ -1,0 +1,161 @@
+"""The state directory while a process holds it: lock, ledger, spool, and the folders of jobs."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import anyio
+import numpy as np
+from anyio import from_thread
+from anyio.to_thread import run_sync
+
+from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
+from pipeline.core.model import Batch, BatchContent, Hashes
+from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.edges.clock import Clock
+from pipeline.edges.lock import state_lock
+from pipeline.edges.memory import give_back
+from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.ledger import Ledger, open_ledger
+from pipeline.edges.store.records import BatchRecord
+from pipeline.edges.store.spool import Spool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class State:
+    """What a process may do with the state directory it holds.
+
+    The folders of jobs are in `outcomes`.
+    `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows; None
+    where all of its rows are, as the spool has them then. They are mapped only while they are looked at: a mapped file
+    is an open one, and over months there may be more such batches than a process may have open files.
+    """
+
+    def __init__(self, directory: Path, ledger: Ledger, spool: Spool, outcomes: Path | None = None) -> None:
+        self.directory = directory
+        self.outcomes = outcomes or directory / "jobs"
+        self.ledger = ledger
+        self.spool = spool
+        self.lost: dict[int, Hashes | None] = {}
+        self.is_paused = ledger.is_paused
+        #: Whether the process is about to end, and begins no POST any more.
+        self.is_stopping = False
+        self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
+        async with self._turn:
+            return await run_sync(partial(function, *args, **kwargs))
+
+    async def write(
+        self,
+        batch_id: int,
+        number: int,
+        content: BatchContent,
+        *,
+        parent: int | None = None,
+        when_written: Callable[[], None] = lambda: None,
+    ) -> Batch:
+        """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
+
+        `when_written` is called in the event loop when the memory of the body was given back, and more is to be done.
+        """
+
+        def when_gone() -> None:
+            give_back()
+            from_thread.run_sync(when_written)
+
+        write = partial(self.spool.write, batch_id, number, content, parent=parent, when_written=when_gone)
+        async with self._turn_to_write:
+            return await run_sync(write)
+
+    def folder(self, job_id: str) -> JobFolder:
+        """The folder of a job."""
+        return JobFolder(self.outcomes / job_id)
+
+    def note_lost(self, record: BatchRecord) -> None:
+        """Remember of which ids a settled batch lost rows."""
+        if isinstance(record.latest, GivenUp | Failed):
+            self.lost[record.batch.batch_id] = None
+        elif len(hashes := self._failed_hashes(record)):
+            self.lost[record.batch.batch_id] = hashes
+
+    def lost_hashes(self, batch_id: int) -> Hashes:
+        """Of a batch with lost rows, the sorted hashes of the ids of those rows."""
+        known = self.lost[batch_id]
+        return self.spool.hashes(batch_id) if known is None else known
+
+    def overtaken_by(self, hashes: Hashes) -> dict[int, Hashes]:
+        """Per batch with lost rows, the ids among them that are in this sorted array too."""
+        common = {
+            batch_id: np.intersect1d(self.lost_hashes(batch_id), hashes, assume_unique=True) for batch_id in self.lost
+        }
+        return {batch_id: found for batch_id, found in common.items() if len(found)}
+
+    def _failed_hashes(self, record: BatchRecord) -> Hashes:
+        match record.latest:
+            case SeenComplete(failed_ids=failed_ids) if failed_ids:
+                # Target may name an id in the encoded form in which it got it.
+                ids = sorted({form for name in failed_ids for form in (encode(name.encode()), name.encode())})
+                lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
+                starts = np.cumsum(lengths) - lengths
+                return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))
+        return np.empty(0, dtype=np.uint64)
+
+
+def life_of(record: BatchRecord, inherited: tuple[float, ...] = ()) -> Life:
+    """The life that a batch's facts add up to; the times in it mean nothing before `after_restart`."""
+    life = Life(open_since=inherited)
+    for fact in record.facts:
+        life = fold(life, fact, 0.0)
+    return life
+
+
+def inherited(ledger: Ledger, batch: Batch) -> tuple[float, ...]:
+    """The open attempts that a batch has from the one it was split off; the times in it mean nothing either."""
+    parent = None if batch.parent is None else ledger.batch(batch.parent)
+    return () if parent is None else life_of(parent, inherited(ledger, parent.batch)).open_since
+
+
+@asynccontextmanager
+async def open_state(
+    directory: Path, client_code: str, clock: Clock, *, min_free_bytes: int, outcomes: Path | None = None
+) -> AsyncIterator[State]:
+    """Hold the state directory; the folders of jobs are in `outcomes`, by default in it.
+
+    Raises `FatalError`: 73 in use, 74 damaged or unwritable, 78 of another client code.
+    """
+
+    def utc_now() -> str:
+        return clock.utc_now().isoformat(timespec="milliseconds")
+
+    def open_all() -> State:
+        spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
+        jobs = directory / "jobs"
+        is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
+        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
+        return State(directory, ledger, spool, outcomes)
+
+    with state_lock(directory):
+        state = await run_sync(open_all)
+        try:
+            await state.call(_tidy, state)
+            yield state
+        finally:
+            with anyio.CancelScope(shield=True):
+                await state.call(state.ledger.close)
+
+
+def _tidy(state: State) -> None:
+    """Remove what a crash left in the spool, and find the batches of which rows were lost."""
+    open_ids = {record.batch.batch_id for record in state.ledger.batches()}
+    for batch_id in state.spool.batch_ids():
+        record = state.ledger.batch(batch_id)
+        if record is not None:
+            state.note_lost(record)
+    state.spool.sweep(lambda batch_id: batch_id in open_ids or batch_id in state.lost)

@@ -1,0 +1,265 @@
+"""Calls Target's Bulk Profile Update API: one POST, one status GET, each answer a value of `core.target.replies`.
+
+Nothing is retried here. What matters is to know, when no usable answer came, whether Target can have the batch:
+not before the first byte of the body was asked for, possibly ever after. Every POST has a connection of its own,
+because one that Target closed meanwhile would make an attempt ambiguous for nothing.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiofiles
+import aiohttp
+import anyio
+import yarl
+
+from pipeline import __version__
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch
+from pipeline.core.target.replies import (
+    MAX_REPLY_BYTES,
+    Ambiguous,
+    PostOutcome,
+    Refused,
+    StatusLost,
+    StatusOutcome,
+    StatusUnavailable,
+    Throttled,
+    Unauthorized,
+    Unreachable,
+    parse_status,
+    parse_submitted,
+)
+from pipeline.core.target.status_url import NotAllowed, status_request
+from pipeline.edges.clock import Clock
+from pipeline.edges.durable import disk_error
+from pipeline.edges.target.call_queue import CallQueue
+
+#: Bytes of the body handed to the socket at a time: each time costs a change of threads.
+SLICE_BYTES = 1_048_576
+#: What a POST may take besides the time for its bytes, and a status GET in all (seconds).
+ANSWER_S = 30.0
+#: How long making a connection may take (seconds).
+CONNECT_S = 20.0
+Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
+_CONTENT_TYPE = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where batches go. `url` has scheme, host and port only; `min_rate_bytes_s` sets how long a POST may take."""
+
+    url: str
+    client_code: str
+    api_version: str
+    status_hosts: tuple[str, ...]
+    token_file: Path | None
+    min_rate_bytes_s: int
+
+    @property
+    def batch_update_url(self) -> str:
+        """Where a batch is posted."""
+        version = "/v2" if self.api_version == "v2" else ""
+        return f"{self.url}/m2/{self.client_code}{version}/profile/batchUpdate"
+
+
+class Target:
+    """Adobe Target, or the sandbox in its place. `calls_made` counts the calls through this client."""
+
+    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._session = session
+        self._calls = calls
+        self._clock = clock
+        self._token: str | None = None
+        self._silent_since: float | None = None
+        self.calls_made = 0
+
+    @property
+    def silent_s(self) -> float:
+        """For how long every call has been without a usable answer, pauses not counted; 0 if the last one had one."""
+        since = self._silent_since
+        return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
+
+    async def post(
+        self,
+        batch: Batch,
+        body: Path,
+        before_first_byte: Callable[[], Awaitable[None]],
+        *,
+        until_ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> PostOutcome:
+        """Make one attempt.
+
+        When the call's turn has come, `until_ready` is awaited, and then `before_first_byte`, once: before anything
+        leaves this machine. Not as late as the body's first byte, because there the HTTP library may cancel it.
+        """
+        try:
+            # Not to be cancelled in between: a file that was opened has to be closed.
+            with anyio.CancelScope(shield=True):
+                file = await aiofiles.open(body, "rb")
+        except OSError as error:
+            raise disk_error(error, f"cannot read the batch {body}") from error
+        has_begun = False
+
+        async def slices() -> AsyncIterator[bytes]:
+            nonlocal has_begun
+            has_begun = True
+            while piece := await file.read(SLICE_BYTES):
+                yield piece
+
+        try:
+            async with self._calls.call():
+                self.calls_made += 1
+                if until_ready is not None:
+                    await until_ready()
+                # A token that cannot be read ends it here, before the attempt counts.
+                self._headers()
+                await before_first_byte()
+                return await self._post(batch, slices())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            why = _in_words(error)
+            return self._heard(Ambiguous(why) if has_begun else Unreachable(why))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await file.close()
+
+    async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
+        headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}
+        total_s = batch.size_bytes / self._endpoint.min_rate_bytes_s + ANSWER_S
+        async with self._session.post(
+            self._endpoint.batch_update_url,
+            data=slices,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S),
+            allow_redirects=False,
+        ) as response:
+            return self._heard(await self._post_outcome(response))
+
+    async def _post_outcome(self, response: aiohttp.ClientResponse) -> PostOutcome:
+        status = response.status
+        if status in (401, 403):
+            return self._unauthorized(response)
+        if status in (429, 503):
+            return self._throttled(response)
+        if 200 <= status < 300:
+            return parse_submitted(await _read(response)) or Ambiguous(
+                f"HTTP {status} with an answer that cannot be read"
+            )
+        if status >= 500 or status == 408:
+            return Ambiguous(f"HTTP {status}")
+        return Refused(f"HTTP {status} {response.reason or ''}".strip())
+
+    async def status(self, returned_url: str) -> StatusOutcome:
+        """Ask for the state of a batch at the URL that Target returned for it."""
+        endpoint = self._endpoint
+        url = status_request(returned_url, base_url=endpoint.url, status_hosts=endpoint.status_hosts)
+        if isinstance(url, NotAllowed):
+            return StatusLost(url.why)
+        try:
+            async with self._calls.call(can_wait=True):
+                self.calls_made += 1
+                async with self._session.get(
+                    yarl.URL(url, encoded=True),
+                    headers=self._headers(),
+                    timeout=aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S),
+                    allow_redirects=False,
+                ) as response:
+                    return self._heard(await self._status_outcome(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return self._heard(StatusUnavailable(_in_words(error)))
+
+    async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
+        status = response.status
+        if status in (401, 403):
+            return self._unauthorized(response)
+        if status in (429, 503):
+            return self._throttled(response)
+        if status in (404, 410):
+            return StatusLost(f"Target does not know the batch (HTTP {status})")
+        if status == 200:
+            return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
+        return StatusUnavailable(f"HTTP {status}")
+
+    def _heard(self, outcome: Outcome) -> Outcome:
+        """Note whether this was a sign of life."""
+        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = self._clock.monotonic()
+        return outcome
+
+    def _unauthorized(self, response: aiohttp.ClientResponse) -> Unauthorized:
+        """The token was refused: read it again, once; only if its file holds another one is there use in going on."""
+        used = response.request_info.headers.get("Authorization")
+        self._token = None
+        return Unauthorized(response.status, is_final=self._headers().get("Authorization") == used)
+
+    def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
+        """Too many calls: whatever the answer says of waiting, the whole minute is used up."""
+        text = response.headers.get("Retry-After", "")
+        retry_after_s = float(text) if text.isdecimal() and len(text) < 6 else None
+        self._calls.exhaust(retry_after_s)
+        return Throttled(retry_after_s)
+
+    def _headers(self) -> dict[str, str]:
+        if self._endpoint.token_file is None:
+            return {}
+        if self._token is None:
+            self._token = read_token(self._endpoint.token_file)
+        return {"Authorization": f"Bearer {self._token}"}
+
+
+def read_token(file: Path) -> str:
+    """The bearer token in a file, without the line ending behind it. Raises `FatalError` (78)."""
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it holds other characters than ASCII"
+        raise FatalError(
+            f"cannot read [target] token_file {file}: {reason}.", exit_code=ExitCode.CONFIGURATION
+        ) from error
+    if not token or any(character.isspace() for character in token):
+        raise FatalError(
+            f"[target] token_file {file} must hold one token and nothing else.",
+            exit_code=ExitCode.CONFIGURATION,
+        )
+    return token
+
+
+@asynccontextmanager
+async def connect(
+    endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Target]:
+    """A client for an endpoint. Proxies of the environment are used, but not on the way to loopback."""
+    is_plain = endpoint.url.startswith("http:")
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"profile-pipeline/{__version__}"},
+        trust_env=not is_plain,
+    ) as session:
+        # A GET whose connection is reset would be repeated behind our back, uncounted by the budget.
+        session._retry_connection = False
+        yield Target(endpoint, session, calls, clock)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's body, at most `MAX_REPLY_BYTES` of it."""
+    body = bytearray()
+    while len(body) < MAX_REPLY_BYTES:
+        piece = await response.content.read(MAX_REPLY_BYTES - len(body))
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

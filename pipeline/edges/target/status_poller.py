@@ -1,0 +1,68 @@
+"""Follows an accepted batch: asks for its status when that is worth a call, until the answer is final."""
+
+from collections.abc import Awaitable, Callable
+
+from pipeline.core.target.polling import PollPlan
+from pipeline.core.target.replies import Complete, Incomplete, StatusLost, StatusOutcome, Stuck, Unauthorized
+from pipeline.edges.clock import Clock
+from pipeline.edges.target.call_queue import CallQueue
+
+#: What a call is worth changes while a batch waits to be asked for: the plan is looked at again after this share of its
+#: age, and after so many seconds at least.
+_LOOK_AGAIN_SHARE = 0.05
+_LOOK_AGAIN_S = 0.5
+
+
+class Follower:
+    """Follows the batches of a run, each for `deadline_s` at most; time in which a window pauses is not counted."""
+
+    def __init__(self, plan: PollPlan, calls: CallQueue, clock: Clock, *, deadline_s: float) -> None:
+        self._plan = plan
+        self._calls = calls
+        self._clock = clock
+        self._deadline_s = deadline_s
+
+    async def follow(
+        self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]], *, is_age_known: bool = True
+    ) -> StatusOutcome | None:
+        """The final answer for the batch accepted at `posted_at` (monotonic), None if there is none in time.
+
+        A token that is refused for good is final too. Without `is_age_known` the batch may be older, and how long it
+        took teaches nothing.
+        """
+        asked_at: float | None = None
+        # Whether it is known how it stood when it was last asked for.
+        was_answered = True
+        while True:
+            await self._until_due(posted_at, asked_at)
+            outcome = await ask()
+            age = self._clock.monotonic() - posted_at
+            match outcome:
+                case Complete():
+                    if is_age_known and was_answered and not self._has_paused(posted_at + (asked_at or 0.0)):
+                        self._plan.note_complete(asked_at, age)
+                    return outcome
+                case Stuck() | StatusLost() | Unauthorized(is_final=True):
+                    return outcome
+            was_answered = isinstance(outcome, Incomplete)
+            if was_answered:
+                self._plan.note_incomplete(age)
+            asked_at = age
+            if age >= self._deadline_age(posted_at):
+                return None
+
+    async def _until_due(self, posted_at: float, asked_at: float | None) -> None:
+        while True:
+            age = self._clock.monotonic() - posted_at
+            due = min(self._plan.next_age(asked_at, self._calls.pressure), self._deadline_age(posted_at))
+            if age >= due:
+                return
+            await self._clock.sleep(min(due - age, max(_LOOK_AGAIN_S, _LOOK_AGAIN_SHARE * age)))
+
+    def _deadline_age(self, posted_at: float) -> float:
+        """The age at which a batch is given up, as far as can be told now."""
+        return self._deadline_s + self._calls.windows.paused_s(posted_at)
+
+    def _has_paused(self, since: float) -> bool:
+        """Whether nobody could ask for a while since then: a batch was complete who knows when before it was seen."""
+        return self._calls.windows.paused_s(since) > 0

@@ -1,0 +1,109 @@
+"""What the time windows allow now, and the log of when that changes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from pipeline.core.target.pacing import MINUTE_S
+from pipeline.core.target.time_windows import Held, Limits, Schedule
+from pipeline.edges.clock import Clock
+
+log = structlog.get_logger()
+
+#: How often it is looked at the time of day (seconds): it may be set while somebody sleeps.
+LOOK_EVERY_S = 60.0
+_NOTHING = Limits()
+
+
+class Windows:
+    """The windows of a schedule on a clock. Without a schedule nothing is ever held back."""
+
+    def __init__(self, schedule: Schedule, clock: Clock) -> None:
+        self._schedule = schedule
+        self._clock = clock
+        # What the log said last.
+        self._told = _NOTHING
+
+    def take(self, schedule: Schedule) -> None:
+        """Go on with another schedule."""
+        self._schedule = schedule
+
+    @property
+    def held(self) -> Held | None:
+        """What holds now; None where there are no windows at all."""
+        return self._schedule.at(self._clock.utc_now()) if self._schedule else None
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds after which it is to be looked again whether sending still pauses; 0 if it does not."""
+        held = self.held
+        return self._look_in_s(held) if held and held.limits.is_paused else 0.0
+
+    def calls_per_minute(self, most: int) -> int:
+        """How many calls may be made in the minute that is now, at most `most`.
+
+        A minute that only touches a window counts as in it: the smaller limit holds from a minute before on, and a
+        minute longer.
+        """
+        if not self._schedule:
+            return most
+        around, moment = timedelta(seconds=MINUTE_S), self._clock.utc_now()
+        limits = (held.limits.calls_per_minute for held in self._schedule.within(moment - around, moment + around))
+        return min([most, *(limit for limit in limits if limit is not None)])
+
+    def may_post(self, under_way: int) -> bool:
+        """Whether a POST may begin while so many others are under way."""
+        held = self.held
+        return held is None or held.limits.concurrency is None or under_way < held.limits.concurrency
+
+    def paused_s(self, since: float) -> float:
+        """For how many seconds since a moment of the monotonic clock sending paused."""
+        if not self._schedule:
+            return 0.0
+        moment = self._clock.utc_now()
+        return self._schedule.paused_s(moment - timedelta(seconds=self._clock.monotonic() - since), moment)
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Log what holds and when it ends, and tell of each change, until cancelled; then go on where that ended."""
+        while (held := self.held) is not None:
+            if held.limits != self._told:
+                latest = self._told = held.limits
+                ends = told(held)
+                if latest == _NOTHING:
+                    log.info("window_ended", until=ends["until"], time_zone=ends["time_zone"])
+                else:
+                    log.info(
+                        "window_began",
+                        pause=latest.is_paused,
+                        calls_per_minute=latest.calls_per_minute,
+                        concurrency=latest.concurrency,
+                        until=ends["until"],
+                        time_zone=ends["time_zone"],
+                    )
+                on_change()
+            await self._clock.sleep(self._look_in_s(held))
+
+    def _look_in_s(self, held: Held) -> float:
+        if held.until is None:
+            return LOOK_EVERY_S
+        return min(LOOK_EVERY_S, max(0.001, (held.until - self._clock.utc_now()).total_seconds()))
+
+
+def told(held: Held) -> dict[str, Any]:
+    """What holds, until when and in which zone, as log and `status` say it."""
+    limits, until = held.limits, held.until
+    return {
+        "pause": limits.is_paused,
+        "calls_per_minute": limits.calls_per_minute,
+        "concurrency": limits.concurrency,
+        "until": until.isoformat(timespec="minutes") if until else None,
+        "time_zone": str(until.tzinfo) if until else None,
+    }
+
+
+def in_words(held: Held) -> str:
+    """The same for people: "sending pauses until 2026-11-23 18:00 (Europe/Berlin)"."""
+    until = held.until
+    return held.limits.in_words() + (f" until {until:%Y-%m-%d %H:%M} ({until.tzinfo})" if until else "")

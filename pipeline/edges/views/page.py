@@ -1,0 +1,134 @@
+"""Makes the page of a report: one file for people, that needs nothing else and holds no row and no id."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.core.drop.signals import shown
+from pipeline.edges.views.wording import (
+    GOOD,
+    MEANINGS,
+    REASONS,
+    STATES,
+    batch_state,
+    batches_in_words,
+    is_no_reject,
+    notes,
+    to_do,
+)
+
+#: Batches in the table; of more, those with trouble come first.
+MAX_BATCHES = 100
+
+
+def render(report: dict[str, Any], folder: Path) -> str:
+    """The page of a report whose files are in `folder`, as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows, batches = report["rows"], report["batches"]
+    return environment.get_template("page.html").render(
+        report=report,
+        name=shown(report["export"]["name"]),
+        told=STATES[report["state"]],
+        happened=happened(report),
+        error=report["error"],
+        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder)],
+        classes=[
+            (name, rows[name], _share(rows[name], rows["read"]), meaning, name in GOOD)
+            for name, meaning in MEANINGS.items()
+        ],
+        reasons=[(REASONS.get(reason, ""), reason, count) for reason, count in report["rejects"]["by_reason"].items()],
+        has_failed_file=(folder / "failed.jsonl").exists(),
+        notes=notes(report),
+        batches=[
+            (each, batch_state(each), each.get("why")) for each in sorted(batches, key=_trouble_first)[:MAX_BATCHES]
+        ],
+        more_batches=max(0, len(batches) - MAX_BATCHES),
+        batches_in_words=batches_in_words(report) if batches else "",
+        started=_time(report["started_at"]),
+        finished=_time(report["finished_at"]),
+        took=_duration(report["started_at"], report["finished_at"]),
+        size=_bytes,
+    )
+
+
+def happened(report: dict[str, Any]) -> str:
+    """What became of an export, in a sentence."""
+    rows = report["rows"]
+    read = _rows(rows["read"])
+    match report["state"]:
+        case "failed":
+            return f"This export could not be used: of {read} read, Target applied {rows['confirmed']:,}."
+        case "skipped":
+            return f"This was a trial: {read} were read and checked, and nothing was sent to Target."
+    if not rows["read"]:
+        return "This export has a header and no rows, so there was nothing to send."
+    needless = rows["superseded"] + rows["empty"]
+    is_well = rows["confirmed"] + needless == rows["read"]
+    applied = "all" if rows["confirmed"] == rows["read"] else f"{rows['confirmed']:,} of"
+    told = [f"Target applied {applied} {read}"]
+    told += [
+        f"{count:,} {one if count == 1 else more}"
+        for count, one, more in (
+            (needless, "needed no sending", "needed no sending"),
+            (rows["rejected"], "has a mistake and was not sent", "have a mistake and were not sent"),
+            (rows["unsent"], "was not sent", "were not sent"),
+            (rows["failed"] + rows["unconfirmed"], "may not have arrived", "may not have arrived"),
+        )
+        if count
+    ]
+    return ("All is well: " if is_well else "") + ", ".join(told) + "."
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _share(count: int, read: int) -> str:
+    """A share of all rows, for people: none that is there is shown as none, and only all of them as all."""
+    if not count or not read:
+        return ""
+    percent = 100 * count / read
+    if count < read:
+        percent = min(percent, 99.9)
+    return f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
+
+
+def _with_code(line: str) -> list[tuple[str, bool]]:
+    """A line in pieces, and whether each is a command: those in backquotes are."""
+    pieces = [(piece, number % 2 == 1) for number, piece in enumerate(line.split("`")) if piece]
+    (first, is_code), *others = pieces
+    return [(first if is_code else first[0].upper() + first[1:], is_code), *others]
+
+
+def _trouble_first(batch: dict[str, Any]) -> tuple[bool, int]:
+    return (batch["state"] in ("complete", "split") and is_no_reject(batch), batch["number"])
+
+
+def _time(text: str) -> str:
+    at = datetime.fromisoformat(text)
+    return f"{at.day} {at:%B %Y, %H:%M:%S} UTC"
+
+
+def _duration(begun: str, ended: str) -> str:
+    seconds = max(0, int((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()))
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _bytes(count: int) -> str:
+    if count < 1_000:
+        return f"{count} B"
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next(f"{count / factor:,.1f} {unit}" for factor, unit in units if count >= factor)

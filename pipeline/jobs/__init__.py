@@ -1,0 +1,1 @@
+"""Which job runs when, and one job on its way to Target; read `jobs/load.py` first."""

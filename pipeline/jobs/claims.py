@@ -1,0 +1,271 @@
+"""Dropped exports on their way from the drop directory to the first POST.
+
+`enter` puts a drop into the ledger and takes its files; `complete_claims` does the taking that a crash cut off;
+`next_job` says whose turn it is; `check_claim` looks, before anything is sent, whether a dropped export may be loaded.
+"""
+
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from anyio.to_thread import run_sync
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.drop.claim import Claim
+from pipeline.core.drop.ordering import in_turn
+from pipeline.core.drop.signals import shown
+from pipeline.core.errors import ExitCode, InputError
+from pipeline.edges.clock import Clock
+from pipeline.edges.drop.listing import Found, Seen
+from pipeline.edges.drop.taking import Processing, Taking, hold_drop
+from pipeline.edges.exports import Identity
+from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.state import State
+from pipeline.jobs.job import new_job_id
+from pipeline.jobs.row_source import Measured, measure
+from pipeline.settings.sections import ExportSettings
+from pipeline.settings.tenants import DEFAULT_ROUTE
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A signal whose exports are to be taken by a route; with `error` they fail, each with its own `as_of`."""
+
+    found: Found
+    as_of: tuple[str | None, ...]
+    error: InputError | None = None
+    route: str = DEFAULT_ROUTE
+
+
+async def enter(
+    drop: Drop, state: State, processing: Processing, clock: Clock, settings: ExportSettings
+) -> list[JobRecord]:
+    """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
+    records = _records(drop, processing, clock, settings)
+    entered = await state.call(state.ledger.begin_jobs, records)
+    return await _take(entered, state, processing)
+
+
+def _records(drop: Drop, processing: Processing, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
+    found, now = drop.found, clock.utc_now()
+    # A drop without an export has a job too: somebody has to be told.
+    sources: list[Seen | None] = list(found.exports) or [None]
+    job_ids: list[str] = []
+    for source in sources:
+        while (job_id := new_job_id(Path(_name(found, source)), now)) in job_ids:
+            pass
+        job_ids.append(job_id)
+    records = []
+    for job_id, source, as_of in zip(job_ids, sources, drop.as_of or (None,), strict=True):
+        claim = Claim(
+            drop=job_ids[0],
+            source=source.path if source else "",
+            signal=found.signal.path,
+            signal_bytes=found.signal.identity.size_bytes,
+            signal_mtime_ns=found.signal.identity.mtime_ns,
+            manifest=found.manifest,
+            as_of=as_of,
+        )
+        identity = source.identity if source else Identity(0, 0)
+        records.append(
+            JobRecord(
+                seq=0,
+                job_id=job_id,
+                export=processing.taken(job_id, _name(found, source)),
+                size_bytes=identity.size_bytes,
+                mtime_ns=identity.mtime_ns,
+                settings=settings.model_dump(mode="json"),
+                started_at=now.isoformat(timespec="seconds"),
+                retry_of=None,
+                checkpoint=Checkpoint(),
+                claim=claim.failed(drop.error) if drop.error else claim,
+                route=drop.route,
+            )
+        )
+    return records
+
+
+def _name(found: Found, source: Seen | None) -> str:
+    """What a job is about: an export, one that did not come, or only a signal."""
+    return source.path if source else next(iter(found.missing), found.signal.path)
+
+
+async def complete_claims(state: State, held: Iterable[Processing] = ()) -> None:
+    """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
+    drops: dict[str, list[JobRecord]] = {}
+    for record in await state.call(state.ledger.jobs, unfinished_only=True):
+        if record.claim and not record.claim.is_taken:
+            drops.setdefault(record.claim.drop, []).append(record)
+    processings = {processing.drop.resolve(): processing for processing in held}
+    with ExitStack() as stack:
+        for records in drops.values():
+            directory = drop_of(records[0])
+            if directory not in processings:
+                processings[directory] = stack.enter_context(hold_drop(directory))
+            await _take(records, state, processings[directory])
+
+
+def drop_of(record: JobRecord) -> Path:
+    """The drop directory from which a job's export was taken."""
+    return record.export.parents[2].resolve()
+
+
+async def _take(records: list[JobRecord], state: State, processing: Processing) -> list[JobRecord]:
+    """Take the files of a drop and write down that it is done; the records as they are then."""
+    claims = {record.job_id: record.claim for record in records if record.claim}
+    first = claims[records[0].job_id]
+    identity = Identity(first.signal_bytes, first.signal_mtime_ns)
+    signal = await run_sync(processing.take, first.drop, first.signal, identity)
+    error: InputError | None = None
+    if signal is not Taking.TAKEN:
+        error = InputError(
+            f"the signal {shown(first.signal)} was withdrawn or replaced while it was being taken: nothing was loaded. "
+            "What is there now is taken anew."
+        )
+    for record in records if error is None else ():
+        claim = claims[record.job_id]
+        if claim.source:
+            taking = await run_sync(
+                processing.take, record.job_id, claim.source, Identity(record.size_bytes, record.mtime_ns)
+            )
+            error = error or _not_taken(taking, claim)
+    claims = {
+        job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
+    }
+    await run_sync(processing.remove_emptied, first.signal)
+    await state.call(state.ledger.note_claims, claims)
+    for record in records:
+        log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
+    return [replace(record, claim=claims[record.job_id]) for record in records]
+
+
+def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
+    match taking:
+        case Taking.GONE:
+            return InputError(
+                f"{shown(claim.source)} disappeared after its signal {shown(claim.signal)}: drop both again.",
+                exit_code=ExitCode.EXPORT_MISSING,
+            )
+        case Taking.REPLACED:
+            return InputError(
+                f"{shown(claim.source)} was changed after its signal {shown(claim.signal)}: write exports under "
+                "another name, rename them when they are complete, and signal them then."
+            )
+    return None
+
+
+async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | None:
+    """The job whose turn it is: the first unfinished one, but for those that run.
+
+    None while its export is still being taken.
+    """
+    records = in_order(await state.call(state.ledger.jobs, unfinished_only=True))
+    record = next((record for record in records if record.seq not in running), None)
+    return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
+
+
+def in_order(records: list[JobRecord]) -> list[JobRecord]:
+    """Unfinished jobs in the order in which they began; then the others to come, dropped ones by their sequence."""
+    begun = [record for record in records if record.has_begun]
+    waiting = [record for record in records if not record.has_begun]
+    return [*sorted(begun, key=lambda record: record.checkpoint.turn), *in_turn(waiting, _sequence)]
+
+
+def _sequence(record: JobRecord) -> int | None:
+    return record.claim.manifest.sequence if record.claim else None
+
+
+async def check_claim(record: JobRecord, state: State) -> None:
+    """Look whether a dropped export may be loaded, before its job begins. Raises `InputError` with why it may not."""
+    claim = record.claim
+    if claim is None or record.has_begun:
+        return
+    if record.is_abandoned and len(await state.call(state.ledger.jobs_of_drop, claim.drop)) == 1:
+        return
+    if claim.failure is not None:
+        raise claim.failure
+    # What is too old or given up is compared all the same: the manifest tells of all exports of a drop together.
+    if not claim.is_verified:
+        await _verify(claim, state)
+    if not claim.manifest.again and not record.is_abandoned:
+        await _check_age(record, claim, state)
+
+
+async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
+    # Names of other routes' exports are others, and so are their dates; numbers are in manifests to put all in order.
+    for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
+        latest = await state.call(state.ledger.latest_claimed, key, route=of_route)
+        if own is not None and latest is not None and own < latest:
+            raise InputError(
+                f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "
+                f"{latest}. If it is meant, write again=true into its signal."
+            )
+
+
+async def _verify(claim: Claim, state: State) -> None:
+    """Compare the manifest with all exports of the drop; all of its jobs fail together, before any of them begins."""
+    siblings = [
+        (record, record.claim)
+        for record in await state.call(state.ledger.jobs_of_drop, claim.drop)
+        if record.claim and record.state is None
+    ]
+    error: InputError | None = None
+    try:
+        await _compare(claim, [record for record, _ in siblings])
+    except InputError as differing:
+        error = differing
+    claims = {
+        record.job_id: each.failed(error) if error else replace(each, is_verified=True) for record, each in siblings
+    }
+    await state.call(state.ledger.note_claims, claims)
+    if error:
+        raise error
+
+
+async def _compare(claim: Claim, records: list[JobRecord]) -> None:
+    manifest = claim.manifest
+    if manifest.sha256 is not None and len(records) > 1:
+        raise InputError(f"the manifest in {shown(claim.signal)} gives one sha256 for {len(records)} exports.")
+    if manifest.size_bytes is not None:
+        # Looked at before anything is read.
+        _check(claim, "bytes", manifest.size_bytes, sum(record.size_bytes for record in records))
+    if manifest.rows is None and manifest.sha256 is None and not manifest.columns:
+        return
+    found: list[Measured] = []
+    for record in records:
+        delimiter = ExportSettings.model_validate(record.settings).delimiter
+        found.append(await measure(record.export, delimiter=delimiter))
+        if manifest.columns:
+            _check(claim, "columns", ",".join(manifest.columns), ",".join(found[-1].columns))
+    if manifest.sha256 is not None:
+        _check(claim, "sha256", manifest.sha256, found[0].sha256)
+    if manifest.rows is not None:
+        _check(claim, "rows", manifest.rows, sum(each.rows for each in found))
+
+
+def _check(claim: Claim, key: str, said: Any, found: Any) -> None:
+    if said != found:
+        said, found = (f"{value:,}" if isinstance(value, int) else value for value in (said, found))
+        raise InputError(
+            f"the manifest in {shown(claim.signal)} says {key} = {said}, but it is {found}: nothing was sent. "
+            "Is the export complete?"
+        )
+
+
+def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
+    """What became of a drop of several exports, for the log; None unless all have ended."""
+    jobs = list(records)
+    if len(jobs) < 2 or any(job.state is None for job in jobs):
+        return None
+    reports = [job.report or {} for job in jobs]
+    return {
+        "exports": len(jobs),
+        "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
+        "read": sum(report.get("rows", {}).get("read", 0) for report in reports),
+        "confirmed": sum(report.get("rows", {}).get("confirmed", 0) for report in reports),
+    }

@@ -1,0 +1,43 @@
+"""Reads an export to its end as a load would, and sends nothing: what a manifest asks for by `dry_run`."""
+
+from anyio.to_thread import run_sync
+
+from pipeline.core.errors import InputError
+from pipeline.edges.exports import Identity, changed, open_export
+from pipeline.jobs.job import Job
+from pipeline.jobs.row_source import open_rows
+from pipeline.settings.sections import ExportSettings
+
+
+async def rehearse(job: Job) -> None:
+    """Count the job's rows and write down its rejects; rows that a load would send are unsent.
+
+    Raises `InputError` for an export that a load would give up, too many rejects among the reasons.
+    """
+    settings = ExportSettings.model_validate(job.record.settings)
+    progress = job.progress
+    progress.is_rehearsal = True
+    async with open_export(job.export) as export:
+        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
+            raise changed(job.export)
+        progress.export_bytes = export.identity.size_bytes
+        source = await open_rows(
+            export,
+            settings,
+            progress.checkpoint,
+            carried=(),
+            max_batch_bytes=job.settings.batch.max_bytes,
+            salt=job.state.ledger.salt,
+        )
+        progress.checkpoint.columns_sent = source.plan.parameters
+        while (block := await source.read()) is not None:
+            progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
+            progress.checkpoint.note(block.mapped)
+            progress.unplaced_rows += len(block.mapped.rows)
+            await run_sync(job.folder.add_rejects, job.export.name, block.mapped.rejects)
+    checkpoint = progress.checkpoint
+    if settings.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
+        raise InputError(
+            f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows are rejected, more than [export] max_rejects = "
+            f"{settings.max_rejects} allows. All are in {job.folder.rejects}."
+        )

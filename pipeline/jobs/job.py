@@ -1,0 +1,69 @@
+"""One job: an export on its way through, and what the steps of it share."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import anyio
+
+from pipeline.core.batches.in_flight import Lane
+from pipeline.core.batches.progress import Progress
+from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.edges.clock import Clock
+from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.spool import Spool
+from pipeline.edges.store.state import State
+from pipeline.settings.settings import Settings
+
+#: How often it is looked whether a POST still runs (seconds).
+_LET_POSTS_END_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
+
+    `until_resumed` is awaited before each POST: it returns at once unless sending is paused, and when the job is
+    abandoned. `lane` is shared with the other jobs that are under way.
+    """
+
+    record: JobRecord
+    settings: Settings
+    state: State
+    folder: JobFolder
+    progress: Progress
+    clock: Clock
+    until_resumed: Callable[[], Awaitable[None]]
+    lane: Lane
+
+    @property
+    def export(self) -> Path:
+        """The file that is loaded."""
+        return self.record.export
+
+    @property
+    def spool(self) -> Spool:
+        """The spool of the state directory."""
+        return self.state.spool
+
+
+async def let_posts_end(job: Job) -> None:
+    """POSTs of the job that are under way come to their end, within `[service] grace_s`: one cut off is in doubt."""
+    with anyio.move_on_after(job.settings.service.grace_s):
+        while job.progress.posting:
+            await job.clock.sleep(_LET_POSTS_END_S)
+
+
+def new_job_id(export: Path, now: datetime) -> str:
+    """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
+    return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
+
+
+def unknown_job(job_id: str) -> PipelineError:
+    """The error for a job that the ledger does not know."""
+    return PipelineError(f"there is no job {job_id!r}; `status` lists them.", exit_code=ExitCode.USAGE)

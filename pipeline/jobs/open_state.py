@@ -1,0 +1,54 @@
+"""Opens the state directory of a client code, where that is the only one in which its ledger can lie."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.clock import Clock
+from pipeline.edges.store.ledger_file import Owner, owner_of
+from pipeline.edges.store.state import State, open_state
+from pipeline.settings.tenants import CLIENTS, Configuration, LaneSettings
+
+
+@asynccontextmanager
+async def open_lane(lane: LaneSettings, clock: Clock) -> AsyncIterator[State]:
+    """Hold the state directory of a client code. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
+    settings = lane.settings
+    await run_sync(_check_place, lane)
+    async with open_state(
+        settings.state.directory,
+        settings.target.client_code,
+        clock,
+        min_free_bytes=settings.state.min_free_bytes,
+        outcomes=settings.outcome_directory,
+    ) as state:
+        yield state
+
+
+def _check_place(lane: LaneSettings) -> None:
+    """A client code whose ledger lies elsewhere must not begin another, which knows nothing of what is in flight."""
+    client_code, root = lane.client_code, lane.root
+    if lane.directory == root:
+        elsewhere = root / CLIENTS / client_code
+        advice = f'leave [target] client_code = "{client_code}" to its [[routes]], instead of the file\'s top level'
+    else:
+        elsewhere = root
+        advice = f'set [target] client_code = "{client_code}" at the file\'s top level too'
+    owner = owner_of(elsewhere / "ledger.db")
+    if owner is not None and owner.client_code == client_code:
+        raise FatalError(
+            f"the ledger of client code {client_code!r} is in {elsewhere}, and would be begun anew in "
+            f"{lane.directory}: {advice}, so that it is found.",
+            exit_code=ExitCode.CONFIGURATION,
+        )
+
+
+def without_route(configuration: Configuration) -> dict[Path, Owner]:
+    """The state directories of client codes of which jobs are unfinished, and which have no route any more. Blocks."""
+    root, known = configuration.root, {lane.directory for lane in configuration.lanes}
+    directories = [directory for directory in (root, *sorted(root.glob(f"{CLIENTS}/*"))) if directory not in known]
+    owners = {directory: owner_of(directory / "ledger.db") for directory in directories}
+    return {directory: owner for directory, owner in owners.items() if owner is not None and owner.unfinished}

@@ -1,0 +1,170 @@
+"""Sends batches one after the other while it is in doubt whether Target refuses rows or everything.
+
+What is decided, and why, stands in `core.batches.refusals`; here tasks wait for it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
+
+import anyio
+
+from pipeline.core.batches.refusals import Refusals
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch
+
+#: How often a task that waits for a verdict looks whether there is anything left to learn it from (seconds).
+_LOOK_AROUND_S = 1.0
+
+
+class Verdict(StrEnum):
+    """What a refusal that cannot be split any further says."""
+
+    GUILTY = "it is refused for what is in it"
+    TRY_AGAIN = "something was accepted since: it is to be sent once more"
+    UNKNOWN = "nothing is left that could tell"
+
+
+class Trials:
+    """The batches of a job on their way to Target; `refusals` are those of the run.
+
+    `whole` names the batch that another is a part of, itself if it is none. `is_idle` tells whether the job has no
+    other batches to send, or none before one of these is released; `is_over` whether it sends nothing more.
+    """
+
+    def __init__(
+        self,
+        refusals: Refusals,
+        whole: Callable[[Batch], int],
+        is_idle: Callable[[], bool],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._refusals = refusals
+        self._whole = whole
+        self._is_idle = is_idle
+        self._is_over = is_over
+        self._moved = anyio.Event()
+        self._under_way = 0
+        self._splitting = 0
+        self._waiting: set[Batch] = set()
+        self._on_trial: int | None = None
+        self._tried_again: set[int] = set()
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it may well be everything that is refused."""
+        return self._refusals.is_in_doubt
+
+    def needs_probe(self, batch: Batch) -> bool:
+        """Whether a single row of a refused batch is to show whether anything of it is accepted."""
+        return self.is_in_doubt and not self._is_proven(batch)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count the body as one from which there is something to learn."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._move()
+
+    @contextmanager
+    def splitting(self) -> Iterator[None]:
+        """Let the body replace a refused batch by smaller ones, before any other is tried."""
+        self._splitting += 1
+        try:
+            yield
+        finally:
+            self._splitting -= 1
+            self._move()
+
+    @asynccontextmanager
+    async def turn(self, batch: Batch) -> AsyncIterator[None]:
+        """Let the body send a batch: at once, but while in doubt one at a time.
+
+        First comes what was least tried, the smallest of it.
+        """
+        self._waiting.add(batch)
+        try:
+            while self.is_in_doubt and (self._is_busy or min(self._waiting, key=self._rank) != batch):
+                await self._moved.wait()
+        finally:
+            self._waiting.remove(batch)
+        if self.is_in_doubt:
+            self._on_trial = batch.batch_id
+        try:
+            yield
+        finally:
+            if self._on_trial == batch.batch_id:
+                self._on_trial = None
+            self._move()
+
+    def note_accepted(self, batch: Batch) -> None:
+        """A batch was accepted."""
+        self._refusals.note_accepted()
+        if batch.parent is not None:
+            self._refusals.prove(self._whole(batch))
+        self._move()
+
+    def note_refused(self, batch: Batch, message: str) -> None:
+        """A batch was refused. Raises `FatalError` (77) where everything is."""
+        self._refusals.note_refused(self._whole(batch), on_trial=self._on_trial == batch.batch_id)
+        if self._refusals.is_everything:
+            raise _refuses_everything(message)
+
+    async def verdict(self, batch: Batch, message: str) -> Verdict:
+        """What the refusal of a batch says that is not split any further, as soon as anything tells.
+
+        Raises `FatalError` (77) where nothing was ever accepted, and nothing is left to try.
+        """
+        if batch.batch_id in self._tried_again or (self._is_proven(batch) and not self.is_in_doubt):
+            return Verdict.GUILTY
+        accepted = self._refusals.accepted
+        with self._aside():
+            while self._refusals.accepted == accepted and not self._is_over():
+                if not self._under_way and self._is_idle():
+                    if not self._refusals.has_accepted:
+                        raise _refuses_everything(message)
+                    is_likely = self._refusals.are_few and (self._is_proven(batch) or accepted)
+                    return Verdict.GUILTY if is_likely else Verdict.UNKNOWN
+                with anyio.move_on_after(_LOOK_AROUND_S):
+                    await self._moved.wait()
+        if self._is_over():
+            return Verdict.UNKNOWN
+        self._tried_again.add(batch.batch_id)
+        return Verdict.TRY_AGAIN
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Do not count the body, inside of `under_way`."""
+        self._under_way -= 1
+        self._move()
+        try:
+            yield
+        finally:
+            self._under_way += 1
+
+    def _is_proven(self, batch: Batch) -> bool:
+        return self._refusals.is_proven(self._whole(batch))
+
+    def _rank(self, batch: Batch) -> tuple[int, int, int]:
+        return self._refusals.tried(self._whole(batch)), batch.rows, batch.batch_id
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a batch is on trial, or about to be replaced by smaller ones."""
+        return self._on_trial is not None or self._splitting > 0
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+
+def _refuses_everything(message: str) -> FatalError:
+    return FatalError(
+        f"Target refuses everything ({message}), so it is not the rows: check [target] api_version, and that the "
+        "client code takes profile updates; then run again. A job keeps the [export] settings that it began with, so "
+        "mend a wrong id_kind by giving the job up with `abandon` and loading the export anew.",
+        exit_code=ExitCode.REFUSED_BY_TARGET,
+    )

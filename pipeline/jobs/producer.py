@@ -1,0 +1,410 @@
+"""Reads an export and seals batches: the one task that places rows, so their order is nobody else's business.
+
+Freed rows are placed before new ones. Whatever it waits for, it waits with a bounded amount of rows in memory. Each
+seal makes durable, in one step, the batch and everything that a new process needs to go on behind it. While it is
+written down, the first rows of the next batch are placed: its ids are in flight from the moment it is closed, and one
+seal is durable before the next begins.
+"""
+
+import asyncio
+from copy import deepcopy
+from dataclasses import dataclass
+
+import anyio
+import anyio.lowlevel
+import numpy as np
+import structlog
+from anyio.streams.memory import MemoryObjectSendStream
+from anyio.to_thread import run_sync
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.chunker import Chunker
+from pipeline.core.batches.in_flight import Due
+from pipeline.core.batches.placer import Placer, Seal
+from pipeline.core.batches.tracker import Tracker
+from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.model import Batch, Hashes, Rows
+from pipeline.core.rows.encoding import encode, rearrange
+from pipeline.core.rows.mapping import pack_rows
+from pipeline.edges.exports import Export, Identity, changed, open_export
+from pipeline.edges.memory import give_back
+from pipeline.jobs.delivery import Courier
+from pipeline.jobs.job import Job
+from pipeline.jobs.row_source import Block, RowSource, open_rows
+from pipeline.settings.sections import ExportSettings
+
+log = structlog.get_logger()
+
+#: How often a producer that waits looks whether its job was abandoned (seconds).
+_LOOK_AROUND_S = 1.0
+#: So much of the next batch is placed while the body of the one before is written: the memory of both is not needed at
+#: once.
+_AHEAD = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Of a seal that is being written down: its batch, that one's rows and ids, and, when all is read, the ids held.
+
+    `is_written` is set when its body needs no memory any more.
+    """
+
+    batch_id: int
+    rows: int
+    hashes: Hashes
+    is_written: asyncio.Event
+    held: Hashes | None
+
+
+_NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), asyncio.Event(), None)
+
+
+async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
+    """Send every row of the export to `sealed`, in batches, from where the job stands.
+
+    An export that cannot be used ends it early: the error is in the job's progress, nothing more is sent, and what
+    was sent is still followed to its end.
+    """
+    async with sealed:
+        try:
+            if job.record.checkpoint.has_ended:
+                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed)
+                await producer.run(None)
+            else:
+                await _read_and_place(job, courier, sealed)
+        except InputError as error:
+            job.progress.error = error
+            courier.stop_sending()
+        job.lane.leave(job.record.seq)
+
+
+def abandoned() -> InputError:
+    """The error that ends an abandoned job."""
+    return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
+
+
+async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
+    settings = ExportSettings.model_validate(job.record.settings)
+    checkpoint = job.progress.checkpoint
+    async with open_export(job.export) as export:
+        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
+            raise changed(job.export)
+        job.progress.export_bytes = export.identity.size_bytes
+        source = await open_rows(
+            export,
+            settings,
+            checkpoint,
+            carried=job.lane.parameters(job.record.seq),
+            max_batch_bytes=job.settings.batch.max_bytes,
+            salt=job.state.ledger.salt,
+        )
+        checkpoint.columns_sent = source.plan.parameters
+        checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
+        producer = _make_producer(job, checkpoint.parameters, courier, sealed)
+        await producer.run((export, source))
+
+
+def _make_producer(
+    job: Job, parameters: tuple[str, ...], courier: Courier, sealed: MemoryObjectSendStream[Batch]
+) -> "Producer":
+    batch, tracker = job.settings.batch, job.settings.tracker
+    id_kind = job.record.settings["id_kind"]
+    body_start = f"batch={','.join((id_kind, *parameters))}\n".encode()
+    placer = Placer(
+        Chunker(body_start, max_bytes=batch.max_bytes, max_rows=batch.max_rows),
+        Tracker(
+            max_held_rows=tracker.held_max_rows,
+            max_held_bytes=tracker.held_max_bytes,
+            max_row_bytes=batch.max_bytes - len(body_start),
+            salt=job.state.ledger.salt,
+        ),
+    )
+    return Producer(job, placer, courier, sealed)
+
+
+class Producer:
+    """Places the rows of one job in batches."""
+
+    def __init__(
+        self,
+        job: Job,
+        placer: Placer,
+        courier: Courier,
+        sealed: MemoryObjectSendStream[Batch],
+    ) -> None:
+        self._job = job
+        self._placer = placer
+        self._courier = courier
+        self._sealed = sealed
+        self._news = anyio.Event()
+        # The seal that is being written down, and of it what is told of when it is durable.
+        self._sealing: asyncio.Future[Batch | None] | None = None
+        self._closed = _NOTHING_CLOSED
+        # In one go: from here on the tracker is told of everything.
+        self._view = job.lane.join(job.record.seq, placer.tracker)
+        self._view.on_news = self._note_news
+        self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        return self._job.progress.checkpoint
+
+    async def run(self, rest: tuple[Export, RowSource] | None) -> None:
+        """Place what was held when an earlier process ended, then the rest of the export, then what is held still."""
+        try:
+            await self._begin()
+            if rest is not None:
+                await self._read(*rest)
+            await self._end()
+        except InputError:
+            await self._finish_sealing()
+            raise
+        finally:
+            # What is written down is written down to its end; whatever went wrong, the first error is told.
+            if self._sealing is not None:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait([self._sealing])
+                self._sealing.exception()
+
+    async def _begin(self) -> None:
+        """Place rows that were held when an earlier process ended and are free now."""
+        job, tracker = self._job, self._placer.tracker
+        held = await job.state.call(job.state.ledger.held_rows, job.record)
+        texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
+        lengths = [len(profile_id) for profile_id, _, _ in held]
+        tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
+        if self._checkpoint.has_ended:
+            self._view.hold(tracker.held_ids(), self._checkpoint.parameters)
+        await self._place_freed(tracker.free())
+
+    async def _read(self, export: Export, source: RowSource) -> None:
+        """Place all rows that are not placed yet. Raises `InputError` for too many rejects."""
+        progress = self._job.progress
+        while (block := await source.read()) is not None:
+            progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
+            self._check_abandoned()
+            await self._release_what_is_due()
+            if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
+                await self._closed.is_written.wait()
+            if self._sealing is not None and self._sealing.done():
+                await self._finish_sealing()
+            await self._place_block(source, block)
+            while self._view.is_full:
+                await self._seal()
+                await self._wait_for_release("held rows are at their cap, [tracker] held_max_rows or held_max_bytes")
+            # Nothing above need have waited: let the uploaders have their turn.
+            await anyio.lowlevel.checkpoint()
+        self._judge_rejects(is_final=True)
+        self._checkpoint.has_ended = True
+
+    async def _end(self) -> None:
+        """Seal what is open, and go on until no row is held any more."""
+        self._job.progress.reading_is_done = True
+        await self._seal(even_if_empty=True)
+        while self._placer.tracker.held_rows:
+            await self._wait_for_release("rows whose id is in an earlier batch wait for it")
+            await self._seal()
+        await self._finish_sealing()
+
+    async def _place_block(self, source: RowSource, block: Block) -> None:
+        """Place the rows of a block, and count its records as far as their rows are placed."""
+        await self._judge_rejects_of(block)
+        rest: Block | None = block
+        while rest is not None:
+            block, rest = rest, None
+            placed = self._placer.place(block.mapped.rows)
+            if placed.stop < len(block.mapped.rows):
+                if not placed.stop and not self._placer.open_rows:
+                    raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
+                block, rest = source.split(block, placed.stop)
+            # Counted in one go: whatever cancels this task finds every row in one place.
+            self._note(block)
+            self._checkpoint.superseded += placed.superseded
+            self._count_unplaced()
+            await self._write_rejects(block)
+            if placed.must_seal:
+                await self._seal()
+
+    async def _place_freed(self, rows: Rows) -> None:
+        """Place rows that were held until now, and are counted already."""
+        while len(rows):
+            placed = self._placer.place_freed(rows)
+            self._checkpoint.superseded += placed.superseded
+            self._count_unplaced()
+            if not placed.must_seal:
+                return
+            if not placed.stop and not self._placer.open_rows:
+                raise FatalError(
+                    f"[batch] max_bytes = {self._job.settings.batch.max_bytes:,} was lowered below a row that waits "
+                    "to be sent since an earlier run: set it back, and run again.",
+                    exit_code=ExitCode.CONFIGURATION,
+                )
+            await self._seal()
+            rows = self._placer.tracker.free()
+
+    def _note(self, block: Block) -> None:
+        """Count the records of a block."""
+        self._checkpoint.note(block.mapped)
+        self._checkpoint.position = block.end
+
+    async def _write_rejects(self, block: Block) -> None:
+        if block.mapped.rejects:
+            await run_sync(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
+
+    async def _judge_rejects_of(self, block: Block) -> None:
+        """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
+        checkpoint, mapped = self._checkpoint, block.mapped
+        rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
+        if self._max_rejects.is_exceeded(rejected, read, final=False):
+            # What is being sealed is counted anew when it is durable: first.
+            await self._finish_sealing()
+            self._note(block)
+            self._job.progress.unplaced_rows += len(mapped.rows)
+            await self._write_rejects(block)
+            self._judge_rejects(is_final=False)
+
+    def _judge_rejects(self, *, is_final: bool) -> None:
+        checkpoint = self._checkpoint
+        if self._max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
+            first = "; ".join(f"line {line}: {reason}" for line, reason in checkpoint.first_rejects)
+            raise InputError(
+                f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows read are rejected, more than "
+                f"[export] max_rejects = {self._max_rejects} allows. First: {first}. All are in "
+                f"{self._job.folder.rejects}."
+            )
+
+    async def _seal(self, *, even_if_empty: bool = False) -> None:
+        """Close the open batch, and begin to make it durable; with `even_if_empty` also where no row is open."""
+        if not self._placer.open_rows and not even_if_empty:
+            return
+        await self._finish_sealing()
+        job, progress, checkpoint = self._job, self._job.progress, self._checkpoint
+        if self._placer.open_rows:
+            await self._courier.make_room()
+        seal, numbers = self._placer.seal(), (0, 0)
+        if seal.content:
+            numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
+            self._placer.tracker.seal(numbers[0], seal.content.hashes)
+        self._closed = _Closed(
+            numbers[0],
+            seal.content.rows if seal.content else 0,
+            seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
+            asyncio.Event(),
+            # What is freed from here on is in the next batch, so that earlier ones must not be without it.
+            self._placer.tracker.held_ids() if checkpoint.has_ended else None,
+        )
+        checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
+        if progress.bytes_read:
+            checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
+        # The counts go on meanwhile.
+        self._sealing = asyncio.ensure_future(
+            self._write_down(seal, numbers, deepcopy(checkpoint), self._closed.is_written)
+        )
+
+    async def _write_down(
+        self, seal: Seal, numbers: tuple[int, int], checkpoint: Checkpoint, is_written: asyncio.Event
+    ) -> Batch | None:
+        """Make durable, in one step, what a seal closed: the batch, by its `batch_id` and number, and all beside it."""
+        job = self._job
+        batch, overtaken = None, {}
+        try:
+            if seal.content:
+                # A full batch is the most that is in memory: what is free besides is not needed for it.
+                await run_sync(give_back)
+                batch = await job.state.write(*numbers, seal.content, when_written=is_written.set)
+                overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+        finally:
+            is_written.set()
+        held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
+        # The body is in the spool, and needs no memory any more.
+        del seal
+        over = self._view.closing(released)
+        await job.state.call(
+            job.state.ledger.seal,
+            job.record,
+            checkpoint,
+            batch,
+            held=held,
+            released=released,
+            overtaken=overtaken,
+            awaited=[batch_id for batch_id in released if batch_id not in over],
+        )
+        self._view.closed(released)
+        for batch_id in over:
+            if batch_id not in job.state.lost:
+                await job.state.call(job.spool.remove, batch_id)
+        return batch
+
+    async def _finish_sealing(self) -> None:
+        """Wait until the latest seal is durable, and let its batch be delivered."""
+        if self._sealing is None:
+            return
+        # Cancelled or not, it goes on: `run` waits for it.
+        batch = await asyncio.shield(self._sealing)
+        closed, self._sealing, self._closed = self._closed, None, _NOTHING_CLOSED
+        if batch:
+            self._view.add(batch.batch_id, closed.hashes, self._checkpoint.parameters)
+        if closed.held is not None:
+            # Only now: what is held no more is in that batch.
+            self._view.hold(closed.held, self._checkpoint.parameters)
+        if batch:
+            self._job.progress.sealed[batch.batch_id] = batch
+            self._count_unplaced()
+            log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
+            await self._sealed.send(batch)
+
+    async def _release_what_is_due(self) -> None:
+        """Release the batches that have been settled for long enough, without waiting for any."""
+        while due := self._view.take_due(self._job.clock.monotonic()):
+            await self._release(due)
+
+    async def _wait_for_release(self, why: str) -> None:
+        """Wait until something is released, or has come nearer to it."""
+        await self._finish_sealing()
+        if not self._placer.tracker.batches_in_flight:
+            raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
+        self._job.progress.waiting = why
+        wait_s = self._view.next_release_at - self._job.clock.monotonic()
+        with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
+            await self._news.wait()
+        self._news = anyio.Event()
+        self._job.progress.waiting = None
+        self._check_abandoned()
+        await self._release_what_is_due()
+
+    def _note_news(self) -> None:
+        self._news.set()
+
+    def _check_abandoned(self) -> None:
+        if self._job.progress.is_abandoned:
+            raise abandoned()
+
+    async def _release(self, due: Due) -> None:
+        """Free the ids of a batch, and place the rows that were held for it."""
+        earlier: dict[bytes, bytes] = {}
+        if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
+            # Target may name an id in the encoded form in which it got it.
+            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
+            # Beside whatever is written down meanwhile: nobody changes a body.
+            earlier = await run_sync(self._carried, due.batch_id, waiting - failed)
+        await self._place_freed(self._placer.release(due.batch_id, earlier))
+        await run_sync(give_back)
+
+    def _hashes_of(self, number: int) -> Hashes:
+        """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""
+        return self._closed.hashes if number == self._closed.batch_id else self._view.lane.hashes(number)
+
+    def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
+        """The rows of a batch, by encoded id, under the header of this job's batches."""
+        spool = self._job.spool
+        rows = spool.find_rows(batch_id, profile_ids, self._job.state.ledger.salt)
+        theirs, ours = spool.parameters(batch_id), self._checkpoint.parameters
+        if theirs == ours:
+            return rows
+        places = [theirs.index(name) if name in theirs else None for name in ours]
+        return {profile_id: rearrange(row, places) for profile_id, row in rows.items()}
+
+    def _count_unplaced(self) -> None:
+        tracker = self._placer.tracker
+        self._job.progress.held_rows = tracker.held_rows
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + self._closed.rows

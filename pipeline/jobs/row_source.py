@@ -1,0 +1,168 @@
+"""The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.errors import InputError
+from pipeline.core.rows.blockframing import BlockFramer, Framed
+from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
+from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
+from pipeline.core.rows.transform import Transform
+from pipeline.edges.exports import Export, open_export
+from pipeline.settings.sections import ExportSettings
+
+#: Looked at first for the header line.
+_SHORT_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What became of records that were read together, and where reading goes on behind them."""
+
+    mapped: Mapped
+    end: Position
+
+
+class RowSource:
+    """Made by `open_rows`; `plan` says what is sent, and `behind` was read already."""
+
+    def __init__(self, export: Export, transform: Transform, plan: ColumnPlan, behind: bytes) -> None:
+        self.plan = plan
+        self._export = export
+        self._transform = transform
+        self._behind = behind
+        self._is_at_end = False
+
+    async def read(self) -> Block | None:
+        """The next records, possibly none; None at the end of the export."""
+        if self._is_at_end:
+            return None
+        block, self._behind = self._behind or await self._export.read_block(), b""
+        self._is_at_end = not block
+        mapped = self._transform.feed(block) if block else self._transform.finish()
+        return Block(mapped, self._transform.position)
+
+    def split(self, block: Block, row: int) -> tuple[Block, Block]:
+        """The last block, just read or what a split left of it, in two: up to its row of that index, and from it on."""
+        first, middle, rest = self._transform.split(int(block.mapped.rows.lines[row]))
+        return Block(first, middle), Block(rest, block.end)
+
+
+async def open_rows(
+    export: Export,
+    settings: ExportSettings,
+    checkpoint: Checkpoint,
+    *,
+    carried: Iterable[str],
+    max_batch_bytes: int,
+    salt: int,
+) -> RowSource:
+    """Read the header, plan the columns, and go to the checkpoint.
+
+    `carried` are the parameters of batches in flight that rows held for them may bring along. Raises `InputError`
+    (65) for an export that cannot be sent, or is not the one that the checkpoint was made of.
+    """
+    if checkpoint.digest_bytes:
+        # The header is read from a file of its own: this one is read from its start once more, for its digest.
+        async with open_export(export.path) as again:
+            start = await _read_start(again, settings.delimiter)
+    else:
+        start = await _read_start(export, settings.delimiter)
+    plan = plan_columns(
+        read_header(start.header),
+        id_column=settings.id_column,
+        id_kind=settings.id_kind,
+        columns=settings.columns,
+        unlisted=settings.unlisted,
+        # What the header row of a job's batches says does not change while the job lasts.
+    ).carrying(checkpoint.parameters or carried)
+    mapper = RowMapper(
+        plan,
+        delimiter=start.delimiter,
+        on_delimiter=settings.on_delimiter,
+        replacement=settings.replacement,
+        max_row_bytes=max_batch_bytes - len(plan.body_start),
+        salt=salt,
+    )
+    if not checkpoint.digest_bytes:
+        return RowSource(export, Transform(mapper, start=start.end), plan, start.behind)
+    behind = await export.skip_to(
+        checkpoint.position.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
+    )
+    return RowSource(export, Transform(mapper, start=checkpoint.position), plan, behind)
+
+
+async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
+    """The column names of an export. Raises `InputError` (65, 66)."""
+    async with open_export(path) as export:
+        start = await _read_start(export, delimiter)
+        return read_header(start.header)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The beginning of an export: its header, where the first record behind it begins, and what of it was read."""
+
+    header: Record | BrokenLine
+    delimiter: bytes
+    end: Position
+    behind: bytes
+
+
+async def _read_start(export: Export, delimiter: str) -> _Start:
+    block = await export.read_block()
+    head = block.removeprefix(BOM)
+    found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
+    start = Position(offset=len(block) - len(head))
+    framer = Framer(found, start=start)
+    # Most headers are short, and the records behind this one are not needed.
+    framed = framer.feed(head[:_SHORT_BYTES]) or framer.feed(head[_SHORT_BYTES:])
+    while not framed and (block := await export.read_block()):
+        head += block
+        framed = framer.feed(block)
+    framed = framed or framer.finish()
+    if not framed:
+        raise InputError(f"{export.path} is empty: it has not even a header line.", line=1)
+    end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
+    return _Start(framed[0], found, end, head[end.offset - start.offset :])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a pass over an export shows; `rows` are those behind the header, broken ones too."""
+
+    size_bytes: int
+    sha256: str
+    columns: tuple[str, ...]
+    rows: int
+
+
+async def measure(path: Path, *, delimiter: str) -> Measured:
+    """Read an export once and count what a load would read. Raises `InputError` (65, 66)."""
+    async with open_export(path) as export:
+        start = await _read_start(export, delimiter)
+        columns = tuple(read_header(start.header))
+        framer = BlockFramer(start.delimiter, start=start.end)
+        rows = _records(framer.feed(start.behind))
+        while block := await export.read_block():
+            rows += _records(framer.feed(block))
+        rows += _records(framer.finish())
+        return Measured(export.bytes_read, export.sha256, columns, rows)
+
+
+def _records(framed: Framed) -> int:
+    return len(framed.ends) + len(framed.others)
+
+
+def read_header(first: Record | BrokenLine) -> list[str]:
+    """The column names. Raises `InputError` (65) where the first record cannot be a header."""
+    if isinstance(first, BrokenLine):
+        raise InputError(f"the header line is broken ({first.reason}): mend its quotes.", line=first.line)
+    if b"\0" in first.raw or not is_utf8(first.raw):
+        raise InputError(
+            "the header line is not UTF-8 text (an export in UTF-16 or Latin-1?): save the export as UTF-8.",
+            line=first.line,
+        )
+    return [column.decode() for column in first.fields]

@@ -1,0 +1,83 @@
+"""Tells whether a process serves and its loop turns: `profile-pipeline health`, for probes of Docker and Kubernetes.
+
+It is run every few seconds for months, so it imports next to nothing: no settings model, no command line library. That
+is why it looks up `[state] directory` by itself; the rest of the configuration is not its business.
+"""
+
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.core.errors import FatalError
+from pipeline.edges.store.heartbeat_file import Beat, read_beat
+from pipeline.edges.store.notice import read_notice
+
+#: A loop whose last beat is older does not turn (seconds): a dozen beats, as the machine may be busy.
+STALE_AFTER_S = 60.0
+_VARIABLE = "PROFILE_PIPELINE__STATE__DIRECTORY"
+
+
+def main(config: Path) -> NoReturn:
+    """Print one line; ends with 0 if it is well, else with 1."""
+    try:
+        is_well, told = look(state_directory(config, os.environ), time.monotonic())
+    except FatalError as error:
+        is_well, told = False, str(error)
+    print(told)  # noqa: T201
+    sys.exit(not is_well)
+
+
+def state_directory(config: Path, env: Mapping[str, str]) -> Path:
+    """`[state] directory`, as `load_settings` finds it. Raises `FatalError` where it is not told."""
+    directory: object = env.get(_VARIABLE)
+    if directory is None:
+        try:
+            directory = tomllib.loads(config.read_text(encoding="utf-8"))["state"]["directory"]
+        except OSError as error:
+            raise FatalError(f"the configuration file {config} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise FatalError(f"the configuration file {config} is not valid TOML: {error}") from error
+        except (KeyError, TypeError):
+            directory = None
+    if not directory or not isinstance(directory, str):
+        raise FatalError(f"the configuration file {config} names no [state] directory")
+    return Path(directory)
+
+
+def look(state: Path, now_s: float) -> tuple[bool, str]:
+    """Whether a process serves the state directory and lives, and a line that says how it is or what is wrong."""
+    beat = read_beat(state)
+    if beat is None:
+        return False, f"no process serves {state}: it has not begun yet, or it has ended"
+    age_s = now_s - beat.at_s
+    if age_s > STALE_AFTER_S:
+        return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
+    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}"
+
+
+def _described(beat: Beat, now_s: float) -> str:
+    facts = [f"process {beat.pid} since {_duration(now_s - beat.started_s)}", f"{beat.tasks} tasks"]
+    if beat.open_files is not None:
+        facts.append(f"{beat.open_files} open files")
+    if beat.memory_bytes is not None:
+        facts.append(f"{beat.memory_bytes / 1e6:.0f} MB")
+    return ", ".join([*facts, f"at job {beat.job}" if beat.job else "no job"])
+
+
+def _waiting(state: Path, beat: Beat) -> str:
+    # That of a client code of a route lies with its ledger.
+    for directory in (state, *sorted(state.glob("clients/*"))):
+        if paused := (read_notice(directory) or {}).get("paused"):
+            return f"; waits since {paused['since']}: {paused['why']}"
+    return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,87 @@
+"""The heartbeat of `serve`: how it is doing, written every few seconds by a task of its event loop.
+
+So it stops when the loop is blocked, and when no thread is left to write it. What it says of tasks, open files and
+memory is also how a leak is seen from outside.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.to_thread import run_sync
+
+from pipeline.core.errors import FatalError
+from pipeline.edges.clock import Clock
+from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart
+
+log = structlog.get_logger()
+
+#: Of the process, as Linux tells it.
+_OPEN_FILES = Path("/proc/self/fd")
+_MEMORY_PAGES = Path("/proc/self/statm")
+
+
+@asynccontextmanager
+async def heart_beating(
+    directory: Path, clock: Clock, running: Callable[[], str | None], is_paused: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Let everybody see that this process serves the state directory, and how it is.
+
+    `running` names the job it is at, and `is_paused` says whether somebody asked it to send nothing.
+    """
+    started_s = clock.monotonic()
+
+    def beat() -> Beat:
+        return Beat(
+            pid=os.getpid(),
+            at_s=clock.monotonic(),
+            started_s=started_s,
+            tasks=len(asyncio.all_tasks()),
+            open_files=_open_files(),
+            memory_bytes=_memory_bytes(),
+            job=running(),
+            is_paused=is_paused(),
+        )
+
+    heart = Heart(directory)
+    try:
+        await _beat(heart, beat())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_beat_on, heart, beat, clock)
+            yield
+            tasks.cancel_scope.cancel()
+    finally:
+        heart.stop()
+
+
+async def _beat_on(heart: Heart, beat: Callable[[], Beat], clock: Clock) -> None:
+    while True:
+        await clock.sleep(BEAT_EVERY_S)
+        await _beat(heart, beat())
+
+
+async def _beat(heart: Heart, beat: Beat) -> None:
+    try:
+        await run_sync(heart.write, beat)
+    except FatalError as error:
+        # The disk is full or away. What needs it says more; without a beat, `health` soon says so too.
+        log.warning("heartbeat_not_written", why=str(error))
+
+
+def _open_files() -> int | None:
+    try:
+        # Looking opens one itself.
+        return len(os.listdir(_OPEN_FILES)) - 1  # noqa: PTH208 - names only, and often
+    except OSError:
+        return None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return int(_MEMORY_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None

@@ -1,0 +1,120 @@
+"""Takes another configuration while the service runs: at SIGHUP it is read again, and taken whole or refused whole.
+
+Jobs that run go on as they began; those to come, and what is dropped, are treated as the new one says.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import anyio
+import structlog
+from anyio.to_thread import run_sync
+
+from pipeline.core.errors import PipelineError
+from pipeline.service.stop import Stop
+from pipeline.settings.routes import PROCESS_SECTIONS, values_of
+from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, LaneSettings
+
+log = structlog.get_logger()
+
+#: What a running service holds open or has begun with: section and key.
+FIXED = frozenset(
+    {
+        ("target", "client_code"),
+        ("drop", "directory"),
+        ("drop", "outcome_directory"),
+        ("state", "directory"),
+        ("state", "min_free_bytes"),
+    }
+)
+ReadAgain = Callable[[], Configuration]
+
+
+class Takes(Protocol):
+    """A lane, as far as it can be given other settings."""
+
+    @property
+    def client_code(self) -> str:
+        """Whose it is."""
+
+    def take(self, settings: LaneSettings) -> None:
+        """Go on with these."""
+
+
+class Reloading:
+    """The configuration that is in force, and those to whom another one has to be told."""
+
+    def __init__(
+        self, configuration: Configuration, read_again: ReadAgain | None, lanes: Sequence[Takes], stop: Stop
+    ) -> None:
+        self._configuration = configuration
+        self._read_again = read_again
+        self._lanes = lanes
+        self._stop = stop
+
+    @staticmethod
+    def signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+        """The signals to `listen` to, from now on."""
+        return anyio.open_signal_receiver(signal.SIGHUP)
+
+    async def listen(self, signals: AsyncIterator[signal.Signals]) -> None:
+        """Wait for signals, until cancelled."""
+        async for _ in signals:
+            await self._reload()
+
+    async def _reload(self) -> None:
+        if self._read_again is None:
+            return
+        try:
+            new = await run_sync(self._read_again)
+        except PipelineError as error:
+            _refuse(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever is in the file, what runs goes on
+            _refuse(f"it cannot be read: {type(error).__name__}: {error}")
+            return
+        changes = list(dict.fromkeys(_changes(self._configuration, new)))
+        fixed = [change for change in changes if change[1:] in FIXED]
+        routes = _other_routes(self._configuration, new)
+        if fixed or routes:
+            named = "; ".join([*routes, *map(_named, fixed)])
+            _refuse(f"this cannot change while the service runs: {named}. Start it anew to take it.")
+            return
+        lanes = {lane.client_code: lane for lane in new.lanes}
+        for lane in self._lanes:
+            lane.take(lanes[lane.client_code])
+        self._stop.grace_s = new.lanes[0].settings.service.grace_s
+        self._configuration = new
+        log.info("configuration_taken", changed=[_named(change) for change in changes])
+
+
+def _refuse(why: str) -> None:
+    log.error("configuration_refused", why=why, now="the one before stays in force")
+
+
+def _other_routes(old: Configuration, new: Configuration) -> list[str]:
+    """Routes that came or went."""
+    added = [f"{_route(name)} is new" for name in new.routes if name not in old.routes]
+    return added + [f"{_route(name)} is gone" for name in old.routes if name not in new.routes]
+
+
+def _changes(old: Configuration, new: Configuration) -> Iterator[tuple[str, str, str]]:
+    """Route, section and key of each value that differs."""
+    for name, settings in new.routes.items():
+        if name not in old.routes:
+            continue
+        before = values_of(old.routes[name])
+        for (section, key), value in values_of(settings).items():
+            if before[section, key] != value:
+                yield (DEFAULT_ROUTE if section in PROCESS_SECTIONS else name), section, key
+
+
+def _named(change: tuple[str, str, str]) -> str:
+    route, section, key = change
+    return f"[{section}] {key}".rstrip() + ("" if route == DEFAULT_ROUTE else f" of {_route(route)}")
+
+
+def _route(name: str) -> str:
+    return "the file's top level" if name == DEFAULT_ROUTE else f"route {name}"

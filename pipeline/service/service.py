@@ -1,0 +1,279 @@
+"""The long-running process: looks for signals, claims exports, loads them in their order, for months.
+
+    drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
+
+That is the service of one client code; `process` lets those of all run side by side, each with a ledger and a budget of
+calls of its own.
+
+A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
+behind it, as their order is what is promised: it is tried again when the reason may be gone (room on the disk, another
+token, or just time), and the log and `status` say what is waited for. Everything that matters is in the ledger, so
+stopping is a tidy crash: the next process goes on.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import structlog
+from anyio.to_thread import run_sync
+
+from pipeline.core.drop.signals import shown
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.clock import Clock
+from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
+from pipeline.edges.drop.taking import Processing
+from pipeline.edges.durable import free_bytes
+from pipeline.edges.store.notice import put_up, take_down
+from pipeline.edges.store.records import JobRecord
+from pipeline.jobs.claims import complete_claims, ended_drop
+from pipeline.jobs.control import answer_requests
+from pipeline.jobs.prune import overdue, remove
+from pipeline.jobs.report import Report
+from pipeline.jobs.runner import Runner
+from pipeline.service.intake import Door, Intake
+from pipeline.service.stop import Stop
+from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import LaneSettings
+
+log = structlog.get_logger()
+
+#: A refused token is tried again after so long even if its file did not change (seconds): it may be valid by then.
+TOKEN_AGAIN_S = 600.0
+#: Old files are looked for so often (seconds).
+_PRUNE_EVERY_S = 86_400.0
+
+
+class Service:
+    """One client code: its drop directories, its state directory, its jobs.
+
+    From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
+    """
+
+    def __init__(
+        self, runner: Runner, clock: Clock, stop: Stop, doors: Sequence[Door], former: Sequence[Processing]
+    ) -> None:
+        self.codes: list[ExitCode] = []
+        self._runner = runner
+        self._state = runner.state
+        self._clock = clock
+        self._stop = stop
+        self._held = [*(door.processing for door in doors), *former]
+        self._intake = Intake(runner.state, runner.settings, clock, doors, former)
+        self._arrivals = Arrivals([door.processing.drop for door in doors], clock)
+        self._failures = 0
+        self._token: Any = None
+        self._unsettled = True
+        self._has_pruned = anyio.Event()
+
+    @property
+    def client_code(self) -> str:
+        """The client code."""
+        return self._runner.settings.client_code
+
+    @property
+    def job(self) -> str | None:
+        """The job that runs at the moment."""
+        return next((job.record.job_id for job in self._runner.running), None)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody asked to send nothing."""
+        return self._state.is_paused
+
+    @property
+    def _settings(self) -> Settings:
+        return self._runner.settings.settings
+
+    def take(self, settings: LaneSettings) -> None:
+        """Go on with other settings of the same client code: for what is dropped, and for jobs to come."""
+        self._runner.take(settings)
+        self._intake.settings = settings
+
+    async def run(self, *, drain: bool, is_only: bool) -> None:
+        """Until it is stopped, or with `drain` until nothing is left to do."""
+        if not is_only:
+            # The log of all that is done from here on says whose it is.
+            structlog.contextvars.bind_contextvars(client_code=self.client_code)
+        await complete_claims(self._state, self._held)
+        await run_sync(take_down, self._state.directory)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer_requests, self._state, self._clock, lambda: self._runner.running)
+            tasks.start_soon(self._look_for_signals)
+            tasks.start_soon(self._arrivals.watch)
+            tasks.start_soon(self._prune_daily)
+            await self._run_jobs(drain=drain)
+            await self._settle_ended()
+            if drain:
+                await self._has_pruned.wait()
+            tasks.cancel_scope.cancel()
+        await run_sync(take_down, self._state.directory)
+
+    async def _look_for_signals(self) -> None:
+        while not self._stop.is_asked.is_set():
+            arrived = self._arrivals.next
+            try:
+                await self._intake.look()
+            except FatalError as error:
+                await self._bear(error)
+                log.warning("signals_not_looked_for", why=str(error))
+            await self._stop.sleep(min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s)), arrived)
+            if arrived.is_set():
+                await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
+
+    async def _bear(self, error: FatalError) -> None:
+        """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
+        if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
+            raise error
+        await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+
+    async def _run_jobs(self, *, drain: bool) -> None:
+        while not self._stop.is_asked.is_set():
+            unfinished = await self._runner.run_jobs(self._next_job, self._note_ended)
+            if unfinished is None and not self._stop.is_asked.is_set():
+                if drain and await self._is_drained():
+                    return
+                await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
+            elif unfinished is None:
+                return
+            elif self._stop.is_asked.is_set() or drain:
+                self.codes.append(ExitCode(unfinished["exit_code"]))
+                return
+            else:
+                await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
+
+    async def _next_job(self, running: Collection[int]) -> JobRecord | None:
+        if self._stop.is_asked.is_set():
+            return None
+        if self._unsettled:
+            self._unsettled = False
+            await self._settle_ended()
+        # What a job is begun with: it may be another one when it is refused.
+        self._token = await run_sync(self._token_identity)
+        try:
+            record = await self._intake.next_job(running)
+        except FatalError as error:
+            await self._bear(error)
+            log.warning("signals_not_looked_for", why=str(error))
+            return None
+        if record is not None:
+            self._warn_of_removed_route(record)
+        return record
+
+    async def _note_ended(self, record: JobRecord, report: Report) -> None:
+        if report["state"] != "unfinished":
+            self._failures = 0
+            self._unsettled = True
+            self.codes.append(ExitCode(report["exit_code"]))
+            await self._tell_of_drop(record)
+
+    def _warn_of_removed_route(self, record: JobRecord) -> None:
+        lane = self._runner.settings
+        if record.route not in lane.routes:
+            log.warning(
+                "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
+            )
+
+    async def _is_drained(self) -> bool:
+        """Whether nothing is left, looking once more for signals."""
+        await self._intake.look()
+        if self._intake.refused:
+            self.codes.append(ExitCode.EXPORT_UNUSABLE)
+        return not self._intake.waiting and await self._intake.next_job() is None
+
+    async def _settle_ended(self) -> None:
+        """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
+        for processing in self._held:
+            with _not_moved():
+                for job_id in await run_sync(processing.jobs):
+                    with _not_moved():
+                        await self._settle(processing, job_id)
+
+    async def _settle(self, processing: Processing, job_id: str) -> None:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        if record is None:
+            log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
+        elif record.state is not None:
+            folder = self._state.folder(job_id)
+            await run_sync(processing.settle, job_id, folder.dropped if self._is_kept(record) else None)
+
+    def _is_kept(self, record: JobRecord) -> bool:
+        keep = self._runner.settings.of(record.route).drop.keep_exports
+        return keep == "always" or (keep == "failed" and record.state in ("failed", "incomplete"))
+
+    async def _tell_of_drop(self, record: JobRecord) -> None:
+        if record.claim is None:
+            return
+        jobs = await self._state.call(self._state.ledger.jobs_of_drop, record.claim.drop)
+        if told := ended_drop(jobs):
+            log.info(
+                "drop_finished",
+                drop=record.claim.drop,
+                signal=shown(record.claim.signal),
+                exports=told["exports"],
+                not_done=told["not_done"],
+                read=told["read"],
+                confirmed=told["confirmed"],
+            )
+
+    async def _pause(self, code: ExitCode, report: Report) -> None:
+        """Wait until the reason for which a job could not be finished may be gone."""
+        tried = self._token, await self._is_abandoned(report["job"])
+        self._failures += 1
+        upload = self._settings.upload
+        wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
+        since = self._clock.utc_now().isoformat(timespec="seconds")
+        notice = {"paused": {"exit_code": int(code), "why": report["error"], "since": since, "job": report["job"]}}
+        await run_sync(put_up, self._state.directory, notice)
+        log.warning("service_paused", job=report["job"], exit_code=int(code), why=report["error"])
+        paused_at = self._clock.monotonic()
+        while not self._stop.is_asked.is_set():
+            await self._stop.sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
+            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report["job"], tried):
+                break
+        await run_sync(take_down, self._state.directory)
+        log.info("service_goes_on", job=report["job"])
+
+    async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
+        match code:
+            case ExitCode.REFUSED_BY_TARGET:
+                is_abandoned = await self._is_abandoned(job_id)
+                return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
+            case ExitCode.DISK_OR_LEDGER:
+                # Raises where the ledger cannot even be read: that ends the service.
+                await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+                directory = self._settings.state.directory
+                return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
+        return True
+
+    async def _is_abandoned(self, job_id: str) -> bool:
+        record = await self._state.call(self._state.ledger.job, job_id)
+        return record is not None and record.is_abandoned
+
+    def _token_identity(self) -> Any:
+        """What tells the token file from the one that comes after it."""
+        try:
+            facts = self._settings.target.token_file and self._settings.target.token_file.stat()
+        except OSError:
+            return None
+        return (facts.st_mtime_ns, facts.st_size, facts.st_ino) if facts else None
+
+    async def _prune_daily(self) -> None:
+        while True:
+            jobs = await self._state.call(self._state.ledger.jobs)
+            old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
+            left = await run_sync(remove, self._settings, old)
+            if old:
+                log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))
+            self._has_pruned.set()
+            await self._clock.sleep(_PRUNE_EVERY_S)
+
+
+@contextmanager
+def _not_moved() -> Iterator[None]:
+    """What cannot be moved is tried again before the next job, and at the latest at the next start."""
+    try:
+        yield
+    except FatalError as error:
+        log.warning("taken_files_not_moved", why=str(error))

@@ -1,0 +1,216 @@
+"""What a configuration may hold, and how it is read: command line over environment over file over defaults.
+
+`Settings` is frozen, knows every key with its bounds and its reason, and refuses unknown keys. It reads
+nothing by itself; `load_settings` does. `config/default.toml` shows all keys. Routes are made of it by
+`settings_routes`.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.settings.problems import WINDOWS, Problems
+from pipeline.settings.sections import (
+    BatchSettings,
+    DropSettings,
+    ExportSettings,
+    ServiceSettings,
+    SettleSettings,
+    StateSettings,
+    TargetSettings,
+    TrackerSettings,
+    UploadSettings,
+)
+from pipeline.settings.time_windows import WindowSettings
+
+ENV_PREFIX = "PROFILE_PIPELINE__"
+#: The key of the file's top level that is no section: a list of tables, each with a name and sections of its own.
+ROUTES = "routes"
+
+
+class Settings(BaseModel):
+    """All sections. It takes what it is given and reads no environment by itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    target: TargetSettings
+    export: ExportSettings
+    batch: BatchSettings = Field(default_factory=BatchSettings)
+    tracker: TrackerSettings = Field(default_factory=TrackerSettings)
+    upload: UploadSettings = Field(default_factory=UploadSettings)
+    settle: SettleSettings = Field(default_factory=SettleSettings)
+    drop: DropSettings = Field(default_factory=DropSettings)
+    state: StateSettings
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
+    windows: tuple[WindowSettings, ...] = ()
+
+    @property
+    def outcome_directory(self) -> Path:
+        """Where the folders of jobs are."""
+        return self.drop.outcome_directory or self.state.directory / "jobs"
+
+
+@dataclass(slots=True)
+class Said:
+    """What the sources say, laid over one another: keys by section, where each came from, and routes as they stand.
+
+    `overrides` lie over everything. `problems` are those found so far.
+    """
+
+    problems: Problems
+    overrides: Mapping[str, Any]
+    values: dict[str, Any]
+    origins: dict[tuple[str, str], str] = field(default_factory=dict)
+    routes: list[Any] = field(default_factory=list)
+    routes_origin: str = ""
+
+
+def load_settings(
+    file: Path | None, *, env: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings of the file's top level, with `env` (default: the process's environment) and `overrides` over it.
+
+    `overrides` has the shape of the file: `{"target": {"client_code": "demo"}}`. A value replaces the one
+    below it whole, lists and tables too. All that is wrong comes in one `FatalError` with exit code 78.
+    """
+    return settings_of(read_sources(file, env, overrides))
+
+
+def read_sources(file: Path | None, env: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> Said:
+    """What file, environment and overrides say; `env` None is the process's environment."""
+    problems = Problems(_schema_by_section, ENV_PREFIX)
+    layers = [
+        *([(str(file), _from_file(file))] if file else []),
+        *_from_environment(os.environ if env is None else env, problems),
+        ("the command line", overrides or {}),
+    ]
+    said = Said(problems, overrides or {}, {section: {} for section in Settings.model_fields if section != WINDOWS})
+    for origin, layer in layers:
+        for section, keys in layer.items():
+            if section == ROUTES:
+                said.routes, said.routes_origin = keys, origin
+            elif section == WINDOWS:
+                said.values[WINDOWS], said.origins[WINDOWS, ""] = keys, origin
+            elif section not in said.values:
+                problems.add_unknown_section(section, origin)
+            elif not isinstance(keys, Mapping):
+                problems.add(f"[{section}]", origin, "must be a table of keys")
+            else:
+                said.values[section].update(keys)
+                said.origins.update(dict.fromkeys([(section, key) for key in keys], origin))
+    return said
+
+
+def settings_of(said: Said) -> Settings:
+    """The settings of the top level. Raises `FatalError` (78) with all that is wrong."""
+    problems = said.problems
+    try:
+        settings = Settings.model_validate(said.values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            problems.add_refused(detail, said.origins)
+        raise problems.as_error() from error
+    if problems.lines:
+        raise problems.as_error()
+    return settings
+
+
+def _schema_by_section() -> dict[str, dict[str, Any]]:
+    definitions = schema()["$defs"]
+    names = {section: field.annotation for section, field in Settings.model_fields.items()}
+    names[WINDOWS] = WindowSettings
+    return {section: definitions[name.__name__] for section, name in names.items() if name is not None}
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        if not file.is_file():
+            raise FatalError(
+                f"there is no configuration file {file}; name one with --config",
+                exit_code=ExitCode.CONFIGURATION,
+            )
+        with file.open("rb") as opened:
+            said = tomllib.load(opened)
+    except OSError as error:
+        text = f"the configuration file {file} cannot be read: {error.strerror}"
+        raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
+    except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8 below it
+        text = f"the configuration file {file} is not valid TOML: {error}"
+        raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
+    sections: dict[str, Any] = {}
+    for name, keys in said.items():
+        # They may be written in capitals; of two spellings of one, the first counts.
+        sections.setdefault(name.lower() if name.lower() in Settings.model_fields else name, keys)
+    return sections
+
+
+def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[str, dict[str, Any]]]:
+    """Each variable as a layer of its own, so that a problem can name it; a name without key is a problem."""
+    names = sorted(name for name in env if name.upper().startswith(ENV_PREFIX))
+    if not names:
+        return []
+    # Most loads by hand have none, and do not wait for what reads them.
+    from pipeline.settings.environment import NotJsonError, Variables
+
+    variables = Variables(Settings, ENV_PREFIX)
+    layers = []
+    for name in names:
+        if name not in problems.variables:
+            problems.add_unknown_variable(name)
+            continue
+        try:
+            layers.append((name, variables.read(name, env[name])))
+        except NotJsonError:
+            problems.add(problems.variables[name], name, 'must be JSON, such as ["a", "b"] or {"a": "b"}')
+    return layers
+
+
+def show(settings: Settings) -> str:
+    """The effective configuration as TOML that `load_settings` reads back.
+
+    It holds no secret: the token is only in its file, and a URL with credentials is refused.
+    """
+    sections = settings.model_dump(mode="json")
+    del sections[WINDOWS]
+    tables = [
+        *((f"[{name}]", keys) for name, keys in sections.items()),
+        *((f"[[{WINDOWS}]]", keys) for keys in shown_windows(settings)),
+    ]
+    return "\n".join(
+        f"{title}\n" + "".join(f"{key} = {as_toml(value)}\n" for key, value in keys.items()) for title, keys in tables
+    )
+
+
+def shown_windows(settings: Settings) -> list[dict[str, Any]]:
+    """The windows as tables of the keys that are set."""
+    windows = settings.model_dump(mode="json")[WINDOWS]
+    return [{key: value for key, value in keys.items() if value is not None} for keys in windows]
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    # A JSON text is a TOML text but for DEL, which TOML wants escaped; an unset path is an empty text.
+    return json.dumps("" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the configuration, with unit and reason of each key as its description."""
+    return Settings.model_json_schema()
+
+
+def config_digest(settings: Settings) -> str:
+    """SHA-256 in hex of the effective configuration, the same for the same values wherever they came from."""
+    canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

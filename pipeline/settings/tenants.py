@@ -1,0 +1,98 @@
+"""Lanes and routes: with which settings the jobs of each client code run, and where their ledger lies.
+
+A route is a drop directory with the settings for what is dropped there; `default` is the file's top level. A lane is
+one client code with all its routes: it has a state directory of its own, with ledger, lock, spool, jobs and requests,
+and a call budget of its own. The client code of the file's top level has [state] directory itself, each other one
+`clients/CLIENTCODE` in it, so that a configuration that gets routes keeps its ledger, and where a ledger lies depends
+neither on the order of routes nor on how many there are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.settings.settings import Settings
+
+#: The name of the route that is the file's top level.
+DEFAULT_ROUTE = "default"
+#: The directory in [state] directory with those of the client codes that the file's top level does not name.
+CLIENTS = "clients"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSettings:
+    """The settings of one client code by route, one route at least. They agree in all that is the client code's.
+
+    `root` is [state] directory as the file has it; the lane's own is that of its settings.
+    """
+
+    routes: Mapping[str, Settings]
+    root: Path
+
+    @classmethod
+    def of_one(cls, settings: Settings) -> "LaneSettings":
+        """The lane of a configuration without routes."""
+        return cls({DEFAULT_ROUTE: settings}, settings.state.directory)
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the client code as such: the file's top level if it is its own, else those of its first route."""
+        return self.routes.get(DEFAULT_ROUTE) or next(iter(self.routes.values()))
+
+    @property
+    def client_code(self) -> str:
+        """The client code of the lane."""
+        return self.settings.target.client_code
+
+    @property
+    def directory(self) -> Path:
+        """The state directory of the lane."""
+        return self.settings.state.directory
+
+    @property
+    def drops(self) -> dict[str, Path]:
+        """The drop directories by route."""
+        directories = {name: settings.drop.directory for name, settings in self.routes.items()}
+        return {name: directory for name, directory in directories.items() if directory is not None}
+
+    def of(self, route: str) -> Settings:
+        """The settings for a job of this route: those of the client code as such where there is no such route now."""
+        return self.routes.get(route) or self.settings
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All lanes, in the order of the file. `has_routes` says whether it names any, `root` is [state] directory."""
+
+    lanes: tuple[LaneSettings, ...]
+    root: Path
+    has_routes: bool = False
+
+    @classmethod
+    def of_one(cls, settings: Settings) -> "Configuration":
+        """A configuration without routes."""
+        return cls((LaneSettings.of_one(settings),), settings.state.directory)
+
+    @property
+    def routes(self) -> dict[str, Settings]:
+        """The settings of all routes by name."""
+        return {name: settings for lane in self.lanes for name, settings in lane.routes.items()}
+
+    def lane_of(self, route: str | None) -> tuple[LaneSettings, str]:
+        """The lane of a route, and its name; None is the file's top level. Raises `FatalError` (78): no such route."""
+        name = route or DEFAULT_ROUTE
+        for lane in self.lanes:
+            if name in lane.routes:
+                return lane, name
+        there_are = f"there are {', '.join(self.routes)}"
+        if route is None:
+            raise FatalError(
+                "the configuration's top level has no [target] client_code and [export] id_column of its own: name a "
+                f"--route; {there_are}.",
+                exit_code=ExitCode.CONFIGURATION,
+            )
+        raise FatalError(
+            f"the configuration has no route {route!r}; {there_are}.",
+            exit_code=ExitCode.CONFIGURATION,
+        )

@@ -1,0 +1,100 @@
+"""Only ambiguous attempts are counted, every outcome is one fact, and a batch is given up at its limits."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.batches.lifecycle import Begun, Fact, GivenUp, InDoubt, Life, NotTaken, Phase, RefusedAs, Taken, fold
+from pipeline.core.batches.retry_policy import MAX_STUCK, RetryPolicy, attempt_fact
+from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
+
+POLICY = RetryPolicy(attempts=3, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait_s"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (100, 8.0), (10**6, 8.0)]
+)
+def test_waits_double_up_to_the_longest(failures: int, wait_s: float) -> None:
+    assert POLICY.wait_s(failures, 1.0) == wait_s
+    assert POLICY.wait_s(failures, 0.25) == wait_s / 4
+    assert POLICY.wait_s(failures, 0.0) == 0.0
+
+
+def test_the_longest_wait_holds_for_the_first_too() -> None:
+    assert RetryPolicy(attempts=1, backoff_s=9.0, backoff_max_s=5.0, give_up_after_s=1.0).wait_s(1, 1.0) == 5.0
+
+
+OUTCOMES: list[tuple[PostOutcome, Fact]] = [
+    (Accepted("url"), Taken("url")),
+    (Refused("why"), RefusedAs("why")),
+    (Ambiguous("cut"), InDoubt("cut")),
+    (Throttled(), NotTaken("too many calls")),
+    (Throttled(7.0), NotTaken("too many calls")),
+    (Unreachable("no address"), NotTaken("no address")),
+    (Unauthorized(401), NotTaken("HTTP 401: the token was refused")),
+    (Unauthorized(403), NotTaken("HTTP 403: the token was refused")),
+]
+
+
+@pytest.mark.parametrize(("outcome", "fact"), OUTCOMES)
+def test_every_outcome_is_a_fact(outcome: PostOutcome, fact: Fact) -> None:
+    assert attempt_fact(outcome) == fact
+
+
+def test_no_outcome_is_forgotten() -> None:
+    assert {type(outcome) for outcome, _ in OUTCOMES} == set(get_args(PostOutcome))
+
+
+@pytest.mark.parametrize(
+    ("life", "why"),
+    [
+        (Life(), None),
+        (Life(ambiguous=2), None),
+        (Life(ambiguous=3), "all 3 attempts used"),
+        (Life(ambiguous=4), "all 3 attempts used"),
+        (Life(attempts=100), None),
+        (Life(ambiguous=2, stuck=1), None),
+        (Life(stuck=MAX_STUCK - 1), None),
+        (Life(stuck=MAX_STUCK), "stuck twice"),
+        (Life(ambiguous=3, stuck=MAX_STUCK), "all 3 attempts used"),
+        (Life(ambiguous=3, last=InDoubt("HTTP 500")), "usable answer, the last: HTTP 500"),
+        (Life(ambiguous=3, last=NotTaken("HTTP 503")), "none with a usable answer"),
+    ],
+)
+def test_giving_up(life: Life, why: str | None) -> None:
+    given_up = POLICY.giving_up(life)
+    assert (given_up is None) == (why is None)
+    if given_up and why:
+        assert why in given_up.why
+
+
+def test_stuck_is_sent_once_more() -> None:
+    assert MAX_STUCK == 2
+
+
+@given(st.lists(st.sampled_from([outcome for outcome, _ in OUTCOMES]), max_size=30), st.integers(1, 5))
+def test_only_ambiguous_attempts_are_counted_in_any_order(outcomes: list[PostOutcome], attempts: int) -> None:
+    policy = RetryPolicy(attempts=attempts, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
+    life = Life()
+    ambiguous: list[float] = []
+    for now, outcome in enumerate(outcomes):
+        assert (policy.giving_up(life) is not None) == (len(ambiguous) >= attempts)
+        life = fold(fold(life, Begun(now), float(now)), attempt_fact(outcome), float(now))
+        if isinstance(outcome, Ambiguous):
+            ambiguous.append(float(now))
+        assert life.open_since == tuple(ambiguous)
+        is_over = isinstance(outcome, Accepted | Refused)
+        assert (life.phase is Phase.READY) == (not is_over)
+        if is_over:
+            break
+
+
+def test_what_is_given_up_is_never_lost_silently() -> None:
+    """A batch is given up only after an attempt that Target may have, so its rows are unconfirmed and not failed."""
+    life = Life()
+    while (given_up := POLICY.giving_up(life)) is None:
+        life = fold(fold(life, Begun(0), 0.0), InDoubt("cut"), 0.0)
+    assert fold(life, given_up, 0.0).may_be_applied
+    assert isinstance(given_up, GivenUp)

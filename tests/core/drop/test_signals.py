@@ -1,0 +1,81 @@
+"""Names in a drop directory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.drop.signals import exports_for, is_ignored, name_problem, nearest_signal, shown, stem_of
+
+SUFFIXES = (".ready", ".fin", ".csv.done")
+
+
+@pytest.mark.parametrize("name", [".a.csv", ".processing", "a.csv.tmp", "a.TMP", "a.csv.part", ".ready", ".", ".."])
+def test_what_is_never_touched(name: str) -> None:
+    assert is_ignored(name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tmp.csv", "apart", "a.csv.ready", "_SUCCESS"])
+def test_what_is_looked_at(name: str) -> None:
+    assert not is_ignored(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.csv", "a\x00", "a\x1b[2J.csv", "a/b", "..", "../a", "a..csv", "", "\udcff.csv", "a\u2028b", "a\rb"]
+)
+def test_names_that_cannot_be_used(name: str) -> None:
+    assert name_problem(name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "Kunden März.csv", "a b;c'd\".csv", "-rf", "客户.csv"])
+def test_names_that_can_be_used(name: str) -> None:
+    assert name_problem(name) is None
+    assert shown(name) == name
+
+
+@given(st.text(min_size=1))
+def test_any_name_is_shown_in_one_printable_line(name: str) -> None:
+    assert shown(name).isprintable()
+    assert len(shown(name)) <= 200
+    shown(name).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.csv.ready", "a.csv"),
+        ("a.ready", "a"),
+        ("a.csv.fin", "a.csv"),
+        ("a.csv.done", "a"),
+        ("a.csv", None),
+        (".ready", None),
+        ("a.READY", None),
+        ("ready", None),
+        ("a.ready.csv", None),
+    ],
+)
+def test_stems(name: str, stem: str | None) -> None:
+    assert stem_of(name, SUFFIXES) == stem
+
+
+@pytest.mark.parametrize(
+    ("stem", "names", "meant"),
+    [
+        ("a.csv", ["a.csv", "a.csv.csv"], ["a.csv"]),
+        ("a", ["a.csv"], ["a.csv"]),
+        ("a", ["a.CSV"], ["a.CSV"]),
+        ("a", ["a"], ["a"]),
+        ("a", ["a.csv", "a.tsv"], ["a.csv", "a.tsv"]),
+        ("a", ["a", "a.csv"], ["a", "a.csv"]),
+        ("a.csv", ["a.csv.bak", "a", "b.csv"], []),
+        ("a", ["a.bak", "ab.csv", "a.b.csv"], []),
+        ("a.csv", ["a.csv.txt"], []),
+    ],
+)
+def test_which_exports_a_signal_means(stem: str, names: list[str], meant: list[str]) -> None:
+    assert exports_for(stem, names) == meant
+
+
+def test_the_nearest_signal() -> None:
+    assert nearest_signal("customers.csv", ["orders.ready", "customer.csv.ready"]) == "customer.csv.ready"
+    assert nearest_signal("customers.csv", ["x.fin"]) is None
+    assert nearest_signal("customers.csv", []) is None

@@ -1,0 +1,109 @@
+"""Reading, mapping and encoding mean exactly what an independent, slow reader built on `csv` says they mean."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.rows.framing import BOM, Framer, Position, detect_delimiter
+from pipeline.core.rows.mapping import Mapped, RowMapper, plan_columns
+from pipeline.core.rows.transform import Transform
+from tests.core.builders import joined, read_header
+from tests.tools.oracle import expect
+from tests.tools.strategies import Export, exports, mixed_exports, raw_exports
+
+SALT = 7
+
+
+Read = Callable[[RowMapper, list[bytes], Position, int], Mapped]
+
+
+def read_exactly(mapper: RowMapper, blocks: list[bytes], start: Position, record_bytes: int) -> Mapped:
+    framer = Framer(mapper.delimiter, start=start, max_record_bytes=record_bytes)
+    return mapper.map([record for block in blocks for record in framer.feed(block)] + framer.finish())
+
+
+def read_in_blocks(mapper: RowMapper, blocks: list[bytes], start: Position, record_bytes: int) -> Mapped:
+    transform = Transform(mapper, start=start, max_record_bytes=record_bytes)
+    return joined([*(transform.feed(block) for block in blocks), transform.finish()])
+
+
+def check(read: Read, export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> None:
+    """Compare what we make of an export, cut into blocks anywhere behind its header, with the oracle."""
+    options: dict[str, Any] = dict(export.options)
+    expected = expect(export.data, **options, record_bytes=record_bytes)
+    data = export.data.removeprefix(BOM)
+    delimiter = options.get("delimiter", "auto")
+    delimiter = detect_delimiter(data) if delimiter == "auto" else delimiter.encode()
+    header, start = read_header(data, delimiter, max_record_bytes=record_bytes)
+    plan = plan_columns(
+        header,
+        id_column=options["id_column"],
+        id_kind=options.get("id_kind", "thirdPartyId"),
+        columns=options["columns"],
+        unlisted=options["unlisted"],
+    )
+    mapper = RowMapper(
+        plan,
+        delimiter=delimiter,
+        on_delimiter=options.get("on_delimiter", "encode"),
+        replacement=options.get("replacement", " "),
+        max_row_bytes=options.get("max_bytes", 49_999_999) - len(plan.body_start),
+        salt=SALT,
+    )
+    behind = data[start.offset :]
+    ends = [*sorted(cut for cut in cuts if cut < len(behind)), len(behind)]
+    mapped = read(mapper, [behind[a:b] for a, b in pairwise([0, *ends])], start, record_bytes)
+    assert plan.body_start + mapped.rows.body == expected.body()
+    assert mapped.rows.lines.tolist() == [row.line for row in expected.sent]
+    assert [mapped.rows.text(index) for index in range(len(mapped.rows))] == [row.row for row in expected.sent]
+    told = [
+        (reject.line, reject.reason.value, None if reject.profile_id is None else backslashed(reject.profile_id))
+        for reject in mapped.rejects
+    ]
+    assert told == expected.rejects
+    assert [reject.raw for reject in mapped.rejects] == [raw[:record_bytes] for raw in expected.raws]
+    assert mapped.empty == expected.rows["empty"]
+    assert mapped.read == expected.rows["read"]
+    assert mapped.warnings.as_dict() == expected.warnings
+
+
+def backslashed(text: bytes) -> str:
+    return text.decode(errors="backslashreplace")
+
+
+cuts = st.lists(st.integers(0, 400), max_size=6)
+both = pytest.mark.parametrize("read", [read_exactly, read_in_blocks])
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+
+
+@both
+@relaxed
+@given(exports(), cuts)
+def test_realistic_exports_with_trouble(read: Read, export: Export, cuts: list[int]) -> None:
+    check(read, export, cuts)
+
+
+@both
+@relaxed
+@given(mixed_exports(), cuts)
+def test_sound_exports_with_some_trouble(read: Read, export: Export, cuts: list[int]) -> None:
+    check(read, export, cuts)
+
+
+@both
+@relaxed
+@given(raw_exports(), cuts)
+def test_raw_bytes(read: Read, export: Export, cuts: list[int]) -> None:
+    check(read, export, cuts)
+
+
+@both
+@relaxed
+@given(raw_exports(), cuts, st.integers(12, 60))
+def test_raw_bytes_with_a_limit_on_records(read: Read, export: Export, cuts: list[int], record_bytes: int) -> None:
+    header_bytes = export.data.index(b"\n") + 1
+    check(read, export, cuts, max(record_bytes, header_bytes))

@@ -1,0 +1,323 @@
+"""Records, line numbers and broken lines, however the file is cut into blocks."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.model import Reason
+from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, detect_delimiter
+from tests.tools.oracle import find_delimiter, read_records
+
+MIB = MAX_RECORD_BYTES
+TEXT_AFTER_QUOTE = Reason.TEXT_AFTER_QUOTE
+QUOTE_UNCLOSED = Reason.QUOTE_UNCLOSED
+RECORD_TOO_LONG = Reason.RECORD_TOO_LONG
+Framed = list[Record | BrokenLine]
+
+
+def frame(data: bytes, *, cuts: list[int] | None = None, delimiter: bytes = b",", limit: int = MIB) -> Framed:
+    framer = Framer(delimiter, max_record_bytes=limit)
+    framed: Framed = []
+    for start, end in pairwise([0, *sorted(cuts or []), len(data)]):
+        framed += framer.feed(data[start:end])
+    framed += framer.finish()
+    assert framer.pending_bytes == 0
+    return framed
+
+
+def found(data: bytes) -> list[tuple[int, list[bytes] | Reason]]:
+    """Line and fields, or line and what is wrong with it."""
+    return [(record.line, record.fields if isinstance(record, Record) else record.reason) for record in frame(data)]
+
+
+@pytest.mark.parametrize(
+    ("data", "records"),
+    [
+        (b"", []),
+        (b"a,b\nc,d\n", [(1, [b"a", b"b"]), (2, [b"c", b"d"])]),
+        (b"a,b\nc,d", [(1, [b"a", b"b"]), (2, [b"c", b"d"])]),
+        (b"a,b\r\nc,d\r\n", [(1, [b"a", b"b"]), (2, [b"c", b"d"])]),
+        (b"a,b\r\nc,d\r", [(1, [b"a", b"b"]), (2, [b"c", b"d"])]),
+        (b'a,"b"\r\nc,"d"\r', [(1, [b"a", b"b"]), (2, [b"c", b"d"])]),
+        (b"a\rb,\rc\r\r\nd", [(1, [b"a\rb", b"\rc\r"]), (2, [b"d"])]),
+        (b"a\r\r", [(1, [b"a\r"])]),
+        (b"\r", []),
+        (b"\n\r\na\n\n\r\n\nb\n\r", [(3, [b"a"]), (7, [b"b"])]),
+        (b"\r\r\n", [(1, [b"\r"])]),
+        (b",\n,,\r\n", [(1, [b"", b""]), (2, [b"", b"", b""])]),
+        (b"a,", [(1, [b"a", b""])]),
+        (b'"",""\n""\n', [(1, [b"", b""]), (2, [b""])]),
+        (b'""', [(1, [b""])]),
+        (b'"a""b",""""\n', [(1, [b'a"b', b'"'])]),
+        (b'"a,b","c\nd\r\ne\rf\n\n"\ng', [(1, [b"a,b", b"c\nd\r\ne\rf\n\n"]), (6, [b"g"])]),
+        (b'"\r\n"\r\n\r\nb', [(1, [b"\r\n"]), (4, [b"b"])]),
+        (b'a"b,c""\n "d"\n', [(1, [b'a"b', b'c""']), (2, [b' "d"'])]),
+        (b"a\0b,\0\n", [(1, [b"a\0b", b"\0"])]),
+        (b"\x85\xff,\x0b\x0c\x1c\xc2\x85\n", [(1, [b"\x85\xff", b"\x0b\x0c\x1c\xc2\x85"])]),
+        (b"a;b\n", [(1, [b"a;b"])]),
+        (b'"a"b,c\nd,e\n', [(1, TEXT_AFTER_QUOTE), (2, [b"d", b"e"])]),
+        (b'a,"b" \r\nd\n', [(1, TEXT_AFTER_QUOTE), (2, [b"d"])]),
+        (b'a,"b"\rc\nd\n', [(1, TEXT_AFTER_QUOTE), (2, [b"d"])]),
+        (b'a,"b"\r\r\nd\n', [(1, TEXT_AFTER_QUOTE), (2, [b"d"])]),
+        (b'a,"b\nd\n', [(1, QUOTE_UNCLOSED), (2, [b"d"])]),
+        (b'a,"', [(1, QUOTE_UNCLOSED)]),
+        (b'a,"b""', [(1, QUOTE_UNCLOSED)]),
+        (b'a,"b\nc"x,1\nd\n', [(1, TEXT_AFTER_QUOTE), (2, [b'c"x', b"1"]), (3, [b"d"])]),
+        (b'a,"b\n"c"x,1\nd\n', [(1, TEXT_AFTER_QUOTE), (2, TEXT_AFTER_QUOTE), (3, [b"d"])]),
+        (b'a,"b\n\n\nc,"d\n', [(1, TEXT_AFTER_QUOTE), (4, QUOTE_UNCLOSED)]),
+    ],
+)
+def test_records(data: bytes, records: list[tuple[int, list[bytes] | Reason]]) -> None:
+    assert found(data) == records
+    for size in (1, 2, 3):
+        assert frame(data, cuts=list(range(size, len(data), size))) == frame(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "raw"),
+    [
+        (b"a,b\r\nc", b"a,b"),
+        (b"a,b\r\r\nc", b"a,b\r"),
+        (b"a,b\r", b"a,b"),
+        (b'"a\r\nb",c\r\nd', b'"a\r\nb",c'),
+        (b'"a"x\r\nb', b'"a"x'),
+        (b'"a"x\r', b'"a"x'),
+        (b'"a"x\ry\n', b'"a"x\ry'),
+        (b'"a\nb', b'"a'),
+    ],
+)
+def test_raw_is_the_record_or_the_broken_line_without_its_ending(data: bytes, raw: bytes) -> None:
+    assert frame(data)[0].raw == raw
+    assert frame(data, cuts=list(range(1, len(data))))[0].raw == raw
+
+
+@pytest.mark.parametrize(
+    ("data", "has_bare_quote"),
+    [
+        (b'"a""b","c"', False),
+        (b"a", False),
+        (b'a"', True),
+        (b'"x",a"b', True),
+        (b'a"b,"x"', True),
+        (b'a"b,"c",d', True),
+        (b' ""', True),
+    ],
+)
+def test_bare_quotes(data: bytes, has_bare_quote: bool) -> None:
+    (record,) = frame(data)
+    assert isinstance(record, Record)
+    assert record.has_bare_quote is has_bare_quote
+
+
+@pytest.mark.parametrize("delimiter", [b";", b"\t", b"|"])
+def test_other_delimiters(delimiter: bytes) -> None:
+    data = b'a,b;"c;d;\t|""";\t|\n'.replace(b";", delimiter)
+    (record,) = frame(data, delimiter=delimiter)
+    (expected,) = read_records(data, delimiter.decode())
+    assert isinstance(record, Record)
+    assert tuple(record.fields) == expected.fields
+
+
+def test_records_come_as_soon_as_they_are_whole() -> None:
+    framer = Framer(b",", start=Position(line=5))
+    assert framer.feed(b'a,"b') == []
+    assert framer.pending_bytes == 4
+    assert [record.line for record in framer.feed(b'\n"\nc\nd')] == [5, 7]
+    assert framer.pending_bytes == 1
+    assert [record.line for record in framer.finish()] == [8]
+    assert framer.pending_bytes == 0
+
+
+# Edges of the longest record, with real data: with nothing after it, and with a record that must still be read.
+
+EDGES = [
+    (b"u,1," + b"x" * (MIB - 5) + b"\n", None),
+    (b"u,1," + b"x" * (MIB - 4) + b"\n", RECORD_TOO_LONG),
+    (b"u,1," + b"x" * (MIB - 6) + b"\r\n", None),
+    (b"u,1," + b"x" * (MIB - 5) + b"\r\n", RECORD_TOO_LONG),
+    (b'u,1,"' + b"x" * (MIB - 7) + b'"\n', None),
+    (b'u,1,"' + b"x" * (MIB - 6) + b'"\n', RECORD_TOO_LONG),
+    (b'u,1,"' + b"x" * (MIB - 8) + b'"\r\n', None),
+    (b'u,1,"' + b"x" * (MIB - 7) + b'"\r\n', RECORD_TOO_LONG),
+    (b'u,1,"' + b"x" * (MIB - 7) + b'"y\n', TEXT_AFTER_QUOTE),
+    (b'u,1,"' + b"x" * (MIB - 5) + b'"\n', QUOTE_UNCLOSED),
+    (b'u,1,"' + b"x" * (MIB - 6) + b'""y"\n', QUOTE_UNCLOSED),
+    (b"u,1," + b"x" * (MIB - 5) + b'""\n', RECORD_TOO_LONG),
+    (b"u,1," + b"x" * MIB + b',"\n', RECORD_TOO_LONG),
+    (b"u,1," + b"x" * (MIB - 6) + b',""\n', QUOTE_UNCLOSED),
+    (b'u,1,"\n' + b"x" * (MIB - 8) + b'"\n', None),
+    (b'u,1,"\n"' + b"x" * (MIB - 8) + b'"\n', TEXT_AFTER_QUOTE),
+    (b"x" * (3 * MIB) + b"\n", RECORD_TOO_LONG),
+    (b'"a"b' + b"x" * (2 * MIB) + b"\n", TEXT_AFTER_QUOTE),
+]
+
+
+@pytest.mark.parametrize(("data", "reason"), EDGES)
+@pytest.mark.parametrize("after", [b"", b"v,2,3\n"])
+def test_a_record_ends_within_a_mebibyte(data: bytes, reason: Reason | None, after: bytes) -> None:
+    whole = data + after
+    framed = frame(whole)
+    first = framed[0]
+    if reason is None:
+        assert isinstance(first, Record)
+        assert first.raw == data.removesuffix(b"\n").removesuffix(b"\r")
+    else:
+        assert isinstance(first, BrokenLine)
+        assert first.reason == reason
+        assert first.raw == data.split(b"\n")[0].removesuffix(b"\r")[:MIB]
+    if after:
+        last = framed[-1]
+        assert isinstance(last, Record)
+        assert (last.line, last.fields) == (whole.count(b"\n"), [b"v", b"2", b"3"])
+    for cuts in ([65_536, MIB - 1], [MIB], [MIB + 1, MIB + 2], [len(data) - 2, len(data) - 1], [len(data)]):
+        assert frame(whole, cuts=[cut for cut in cuts if cut <= len(whole)]) == framed
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"u,1," + b"x" * (MIB - 4), None),
+        (b"u,1," + b"x" * (MIB - 3), RECORD_TOO_LONG),
+        (b"u,1," + b"x" * (MIB - 5) + b"\r", None),
+        (b"u,1," + b"x" * (MIB - 4) + b"\r", RECORD_TOO_LONG),
+        (b'u,1,"' + b"x" * (MIB - 6) + b'"', None),
+        (b'u,1,"' + b"x" * (MIB - 6) + b'"y', RECORD_TOO_LONG),
+        (b'u,1,"' + b"x" * (MIB - 5), QUOTE_UNCLOSED),
+    ],
+)
+def test_the_last_record_has_no_line_ending_to_count(data: bytes, reason: Reason | None) -> None:
+    (record,) = frame(data)
+    assert (record.reason if isinstance(record, BrokenLine) else None) == reason
+    assert frame(data, cuts=[MIB - 1, MIB]) == [record]
+
+
+def test_no_quote_is_open_before_the_limit() -> None:
+    (record,) = frame(b"u,1," + b"x" * (MIB - 5) + b',""\n')
+    assert isinstance(record, BrokenLine)
+    assert record.reason == RECORD_TOO_LONG
+
+
+def test_memory_is_bounded_by_a_record_and_a_block() -> None:
+    framer = Framer(b",")
+    block = b"x" * 65_536
+    for _ in range(80):
+        framer.feed(block)
+        assert framer.pending_bytes <= MIB + len(block)
+    (record,) = framer.feed(b"\nu,1\n")
+    assert (record.line, record.raw) == (2, b"u,1")
+
+
+# Any bytes, cut anywhere.
+
+PIECES = [b'"', b'"', b'""', b",", b"\n", b"\r", b"\r\n", b"a", b"bc", b"\xff", b"\0", b';"', b',"', b'",', b'"\n']
+NASTY = st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join)
+CUTS = st.lists(st.integers(0, 150), max_size=12)
+LIMITS = st.one_of(st.just(MIB), st.integers(1, 40))
+
+
+@given(NASTY, CUTS, LIMITS)
+def test_framing_does_not_depend_on_the_blocks(data: bytes, cuts: list[int], limit: int) -> None:
+    within = [cut for cut in cuts if cut <= len(data)]
+    whole = frame(data, limit=limit)
+    assert frame(data, cuts=within, limit=limit) == whole
+    assert frame(data, cuts=list(range(len(data))), limit=limit) == whole
+
+
+@given(NASTY, CUTS)
+def test_every_line_is_in_a_record_or_broken_or_empty(data: bytes, cuts: list[int]) -> None:
+    framed = frame(data, cuts=[cut for cut in cuts if cut <= len(data)])
+    lines = data.split(b"\n")
+    seen: list[int] = []
+    for record in framed:
+        is_broken = isinstance(record, BrokenLine)
+        seen += range(record.line, record.line + 1 + (0 if is_broken else record.raw.count(b"\n")))
+    assert seen == sorted(set(seen)), "no line twice, and in the order of the file"
+    skipped = set(range(1, len(lines) + 1)) - set(seen)
+    assert all(lines[number - 1] in (b"", b"\r") for number in skipped)
+
+
+# Going on where it ended.
+
+
+def frame_from(data: bytes, position: Position, limit: int = MIB) -> Framed:
+    framer = Framer(b",", start=position, max_record_bytes=limit)
+    return framer.feed(data[position.offset :]) + framer.finish()
+
+
+def test_positions() -> None:
+    framer = Framer(b",")
+    assert framer.position == START == Position(0, 1, is_skipping=False)
+    framer.feed(b'a\n"b\nc",d\r\n\ne')
+    assert framer.position == Position(12, 5)
+    assert [framer.position_of(line) for line in (1, 2)] == [Position(0, 1), Position(2, 2)]
+    framer.feed(b'f\n\n"g')
+    assert framer.position == Position(16, 7)
+    assert framer.position_of(5) == Position(12, 5)
+    framer.finish()
+    assert framer.position == Position(18, 7, is_skipping=True), "the broken line has no end"
+
+
+def test_positions_count_from_where_framing_began() -> None:
+    framer = Framer(b",", start=Position(1_000, 7))
+    framer.feed(b"a\nb\nc")
+    assert framer.position == Position(1_004, 9)
+    assert framer.position_of(8) == Position(1_002, 8)
+
+
+def test_the_rest_of_a_broken_line_is_passed_over() -> None:
+    framer = Framer(b",", max_record_bytes=3)
+    assert [record.line for record in framer.feed(b"a\nbbbbb")] == [1, 2]
+    position = framer.position
+    assert position == Position(7, 2, is_skipping=True)
+    data = b"a\nbbbbbb,x\nc\n"
+    assert [(record.line, record.raw) for record in frame_from(data, position, limit=3)] == [(3, b"c")]
+
+
+@given(NASTY, CUTS, LIMITS, st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_framing_goes_on_from_any_position_with_exactly_the_rest(
+    data: bytes, cuts: list[int], limit: int, mark: bytes
+) -> None:
+    whole = mark + data
+    framer = Framer(b",", start=Position(len(mark)), max_record_bytes=limit)
+    expected = frame(data, limit=limit)
+    seen = 0
+    bounds = [0, *sorted(cut for cut in cuts if cut <= len(data)), len(data)]
+    blocks = [data[start:end] for start, end in pairwise(bounds)]
+    for block in [*blocks, None]:
+        framed = framer.finish() if block is None else framer.feed(block)
+        for place, record in enumerate(framed, seen):
+            position = framer.position_of(record.line)
+            assert whole[position.offset :].startswith(record.raw)
+            assert frame_from(whole, position, limit) == expected[place:]
+        seen += len(framed)
+        assert frame_from(whole, framer.position, limit) == expected[seen:]
+    assert seen == len(expected)
+
+
+# The delimiter.
+
+
+@pytest.mark.parametrize(
+    ("head", "delimiter"),
+    [
+        (b"", b","),
+        (b"a", b","),
+        (b"a;b", b";"),
+        (b"a\tb", b"\t"),
+        (b"a|b", b"|"),
+        (b"a;b,c", b","),
+        (b"a|b\tc;d", b";"),
+        (b"a|b\tc", b"\t"),
+        (b"a;b;c,d", b";"),
+        (b'a;"b,c,d"', b";"),
+        (b'a;"b""c,d,"', b";"),
+        (b'a;"b,c,d', b","),
+        (b"\r\n\na|b\nc,d,e", b"|"),
+        (b"a;b\nc,d,e", b";"),
+    ],
+)
+def test_detect_delimiter(head: bytes, delimiter: bytes) -> None:
+    assert detect_delimiter(head) == delimiter
+    assert find_delimiter(head).encode() == delimiter

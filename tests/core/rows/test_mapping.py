@@ -1,0 +1,479 @@
+"""Which columns are sent under which names, and what becomes of each record: sent, empty, or rejected, and why."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.model import Reason
+from pipeline.core.rows.framing import BrokenLine, Framer, Position
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.rows.mapping import (
+    ColumnPlan,
+    Mapped,
+    RowMapper,
+    is_utf8,
+    pack_rows,
+    parameter_name_problem,
+    plan_columns,
+    suggest_parameter_name,
+)
+from tests.core.builders import SALT, all_texts, row
+
+# Parameter names.
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "Z", "tier", "last_visit", "a1", "A_", "x" * 128, "pcid", "user", "profile", "Mbox"]
+)
+def test_parameter_names_that_target_takes(name: str) -> None:
+    assert parameter_name_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "is empty"),
+        ("profile.tier", "begins with 'profile.'"),
+        ("user.tier", "begins with 'user.'"),
+        ("crs.tier", "begins with 'crs.'"),
+        ("entity.id", "begins with 'entity.'"),
+        ("mboxPC", "begins with 'mbox'"),
+        ("mbox", "begins with 'mbox'"),
+        ("thirdPartyId", "is what Target calls the profile id"),
+        ("pcId", "is what Target calls the profile id"),
+        ("1a", "does not begin with a letter"),
+        ("_a", "does not begin with a letter"),
+        ("a b", "has other characters"),
+        ("a-b", "has other characters"),
+        ("a.b", "has other characters"),
+        ("a\n", "has other characters"),
+        ("é", "has other characters"),
+        ("a٣", "has other characters"),
+        ("x" * 129, "is longer than 128 characters"),
+    ],
+)
+def test_parameter_names_that_target_does_not_take(name: str, problem: str) -> None:
+    found = parameter_name_problem(name)
+    assert found is not None
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("tier", "tier"),
+        ("Loyalty tier", "Loyalty_tier"),
+        (" 50% & more! ", "crm_50_more"),
+        ("profile.tier", "tier"),
+        ("profile.user.tier", "tier"),
+        ("mboxPC", "PC"),
+        ("mbox mbox", "crm_mbox"),
+        ("pcId", "crm_pcId"),
+        ("2nd", "crm_2nd"),
+        ("日本", "crm"),
+        ("", "crm"),
+        ("x" * 200, "x" * 128),
+        ("1" * 200, "crm_" + "1" * 124),
+    ],
+)
+def test_suggested_names(column: str, name: str) -> None:
+    assert suggest_parameter_name(column) == name
+
+
+WORDS = st.lists(st.sampled_from(["profile.", "mbox", "user.", "crs.", "pcId", "_", ".", " ", "1", "a", "é", "\n"]))
+
+
+@given(st.text() | WORDS.map("".join) | st.text(min_size=120, max_size=140))
+def test_a_suggested_name_is_one_that_target_takes(column: str) -> None:
+    assert parameter_name_problem(suggest_parameter_name(column)) is None
+
+
+# Columns.
+
+
+def plan(
+    header: Sequence[str], columns: Mapping[str, str] | None = None, *, unlisted: str = "stop", id_column: str = "id"
+) -> ColumnPlan:
+    return plan_columns(header, id_column=id_column, id_kind="thirdPartyId", columns=columns or {}, unlisted=unlisted)
+
+
+def test_columns_are_sent_in_the_order_of_the_header() -> None:
+    found = plan(["b", "id", "My tier", "c"], {"My tier": "tier", "b": "b1", "c": "c"})
+    assert found == ColumnPlan(4, "thirdPartyId", 1, (0, 2, 3), ("b1", "tier", "c"))
+    assert found.body_start == b"batch=thirdPartyId,b1,tier,c\n"
+
+
+@pytest.mark.parametrize(("unlisted", "parameters"), [("ignore", ("tier",)), ("send", ("a", "tier")), ("stop", None)])
+def test_unlisted_columns(unlisted: str, parameters: tuple[str, ...] | None) -> None:
+    if parameters is None:
+        with pytest.raises(InputError, match="column 'a' is not listed"):
+            plan(["id", "a", "My tier"], {"My tier": "tier"}, unlisted=unlisted)
+    else:
+        assert plan(["id", "a", "My tier"], {"My tier": "tier"}, unlisted=unlisted).parameters == parameters
+
+
+def test_the_kind_of_the_ids_is_in_the_header_row() -> None:
+    found = plan_columns(["u", "a"], id_column="u", id_kind="pcId", columns={"a": "x"}, unlisted="stop")
+    assert found.body_start == b"batch=pcId,x\n"
+
+
+HEADER_21 = [f"c{number}" for number in range(21)]
+
+
+@pytest.mark.parametrize("row", [["MARK", "a@b"], ["MARK", "MARK", "2026-11-24"], ["MARK123"], ["MARK", "12,5"]])
+def test_a_row_in_place_of_the_header_is_not_quoted(row: list[str]) -> None:
+    with pytest.raises(InputError, match="has the export a header line") as raised:
+        plan_columns(row, id_column="id", id_kind="pcId", columns={"tier": "tier"}, unlisted="stop")
+    assert "MARK" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "unlisted", "words"),
+    [
+        (["id", "a", "a", "b", "b"], {}, "send", ["columns 'a', 'b' are in the header more than once", "fields 2, 3"]),
+        (["id", "id"], {}, "send", ["column 'id' is in the header more than once", "fields 1, 2"]),
+        (["key", "a"], {}, "send", ["'id' is not in the header, which has 'key', 'a'", "id_column", "delimiter"]),
+        ([" id", "a"], {}, "send", ["'id' is not in the header, which has ' id', 'a'"]),
+        (HEADER_21, {}, "send", ["'c19' and 1 more"]),
+        (["key", "street2", "ltv 24"], {}, "send", ["which has 'key', 'street2', 'ltv 24'"]),
+        (["key", ""], {}, "send", ["which has 'key', ''"]),
+        (["key", "a123"], {"key": "k"}, "send", ["which has 'key', 'a123'"]),
+        (["id", "a"], {"b": "b"}, "ignore", ["column 'b' is listed under [export] columns but not in the header"]),
+        (["id", "a"], {"b": "b", "c": "c"}, "send", ["columns 'b', 'c' are listed"]),
+        (["id", "a", "My b"], {}, "stop", ["columns 'a', 'My b' are not listed", 'a = "a"', 'unlisted = "ignore"']),
+        (["id", "My b"], {}, "stop", ["column 'My b' is not listed", '"My b" = "My_b"']),
+        (["id", *HEADER_21], {}, "stop", ["'c9' and 11 more are not listed"]),
+        (["id", "My b"], {}, "send", ["column 'My b'", "the name 'My b'", "other characters", '"My b" = "My_b"']),
+        (["id", "mboxPC"], {}, "send", ["'mboxPC'", "begins with 'mbox'", 'mboxPC = "PC"']),
+        (["id", "a"], {"a": "profile.a"}, "stop", ["column 'a'", "the name 'profile.a'", "begins with 'profile.'"]),
+        (["id", "a", "b"], {"a": "x", "b": "x"}, "stop", ["two columns would be sent as 'x'", "'a'"]),
+        (["id", "a", "b"], {"b": "a"}, "send", ["two columns would be sent as 'a'"]),
+        (["id"], {}, "send", ["no column to send besides the id column 'id'"]),
+        (["id", "a"], {}, "ignore", ["no column to send besides the id column 'id'"]),
+    ],
+)
+def test_headers_that_cannot_be_sent(
+    header: list[str], columns: dict[str, str], unlisted: str, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(header, columns, unlisted=unlisted)
+    assert caught.value.exit_code == ExitCode.EXPORT_UNUSABLE
+    assert caught.value.line == 1
+    for each in words:
+        assert each in str(caught.value)
+
+
+def suggested_entry(column: str) -> str:
+    """What the message for an unlisted column says should be added to the configuration."""
+    with pytest.raises(InputError) as caught:
+        plan(["id", column])
+    return str(caught.value).partition("for example ")[2].rpartition(", or set unlisted")[0]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *["tier", "My tier", 'say "hi"', "a.b", "é", "", "#", "[x]", "a=b", "50% & more", "a\tb"],
+        *["a\\b", "two\nlines", "\x7f", "\x00", "\x1f\x85", "😀"],
+    ],
+)
+def test_a_suggestion_can_be_pasted_into_the_configuration(column: str) -> None:
+    assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_suggestion_for_any_column_can_be_pasted(column: str) -> None:
+    if column != "id":
+        assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}
+
+
+def test_the_id_is_an_attribute_too_where_it_is_listed() -> None:
+    """Whoever lists the id column wants it sent twice; `unlisted` alone never does that."""
+    assert plan(["id", "a"], {"a": "a", "id": "crm_id"}).parameters == ("crm_id", "a")
+    assert plan(["id", "a"], unlisted="send").parameters == ("a",)
+    mapper = mapper_of("id,a", columns={"id": "crm_id", "a": "a"})
+    assert outcome("u1,1", mapper) == row("u1", "u1", "1")
+
+
+def test_parameters_carried_from_earlier_exports_stand_behind_the_others() -> None:
+    found = plan(["id", "a", "b"], {"a": "a", "b": "b"}).carrying(["c", "a", "d", "c"])
+    assert (found.parameters, found.carried) == (("a", "b"), ("c", "d"))
+    assert found.body_start == b"batch=thirdPartyId,a,b,c,d\n"
+    assert found.carrying(["e"]).carried == ("e",)
+    assert found.carrying([]).body_start == b"batch=thirdPartyId,a,b\n"
+
+
+# Records.
+
+
+def mapper_of(
+    header: str = "id,a,b",
+    *,
+    columns: dict[str, str] | None = None,
+    on_delimiter: str = "encode",
+    replacement: str = " ",
+    max_row_bytes: int = 10**6,
+    delimiter: bytes = b",",
+) -> RowMapper:
+    names = header.split(delimiter.decode())
+    return RowMapper(
+        plan(names, columns, unlisted="ignore" if columns else "send"),
+        delimiter=delimiter,
+        on_delimiter=on_delimiter,
+        replacement=replacement,
+        max_row_bytes=max_row_bytes,
+        salt=SALT,
+    )
+
+
+def map_rows(mapper: RowMapper, data: str | bytes, *, delimiter: bytes = b",") -> Mapped:
+    """Map rows that stand under a header."""
+    framer = Framer(delimiter, start=Position(line=2))
+    return mapper.map(framer.feed(data.encode() if isinstance(data, str) else data) + framer.finish())
+
+
+def outcome(data: str | bytes, mapper: RowMapper | None = None) -> bytes | Reason | None:
+    """The one row to send, why it is rejected, or None if it is empty."""
+    return outcome_of(map_rows(mapper or mapper_of(), data))
+
+
+def outcome_of(mapped: Mapped) -> bytes | Reason | None:
+    assert mapped.read == 1
+    if mapped.rejects:
+        return mapped.rejects[0].reason
+    return None if mapped.empty else mapped.rows.text(0)
+
+
+def test_rows_and_rejects_stand_in_file_order_with_their_lines() -> None:
+    mapped = map_rows(mapper_of(), 'u1,1,2\n,1,2\nu2,"3\n4",é\nu3,,\n"x"y\nu4,,5\n')
+    assert all_texts(mapped.rows) == [b"u1,1,2\n", b"u2,3%0A4,%C3%A9\n", b"u4,,5\n"]
+    assert mapped.rows.lines.tolist() == [2, 4, 8]
+    assert mapped.rows.id_lengths.tolist() == [2, 2, 2]
+    starts, lengths = mapped.rows.starts, mapped.rows.id_lengths
+    assert mapped.rows.hashes.tolist() == hash_ids(mapped.rows.body, starts, lengths, SALT).tolist()
+    assert [(reject.line, reject.reason, reject.profile_id, reject.raw) for reject in mapped.rejects] == [
+        (3, Reason.EMPTY_ID, b"", b",1,2"),
+        (7, Reason.TEXT_AFTER_QUOTE, None, b'"x"y'),
+    ]
+    assert mapped.empty == 1
+    assert mapped.read == 6
+
+
+def test_nothing_to_map() -> None:
+    mapped = mapper_of().map([])
+    assert (len(mapped.rows), mapped.rejects, mapped.empty, mapped.read) == (0, [], 0, 0)
+
+
+def test_only_the_mapped_columns_leave_the_house() -> None:
+    mapper = mapper_of("secret,id,x,a", columns={"a": "tier"})
+    assert outcome("hush,u1,hush,1", mapper) == b"u1,1\n"
+    assert outcome("é&,u1,+,é", mapper) == b"u1,%C3%A9\n"
+    assert outcome("hush,u1,hush,", mapper) is None
+
+
+@pytest.mark.parametrize("reason", [Reason.TEXT_AFTER_QUOTE, Reason.QUOTE_UNCLOSED, Reason.RECORD_TOO_LONG])
+def test_broken_lines_are_rejected_as_they_are(reason: Reason) -> None:
+    (reject,) = mapper_of().map([BrokenLine(7, b"raw", reason)]).rejects
+    assert (reject.line, reject.reason, reject.profile_id, reject.raw) == (7, reason, None, b"raw")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "profile_id"),
+    [
+        (b"u,1,\0", Reason.NUL_BYTE, b"u"),
+        (b"u,\xff\0", Reason.NUL_BYTE, None),
+        (b"u,1,\xff", Reason.INVALID_UTF8, b"u"),
+        (b"u,1,\xed\xa0\x80", Reason.INVALID_UTF8, b"u"),
+        (b"\xff\xfe", Reason.INVALID_UTF8, None),
+        (b",\xff,1", Reason.INVALID_UTF8, b""),
+        (b"u,1", Reason.FIELD_COUNT, None),
+        (b",1", Reason.FIELD_COUNT, None),
+        (b"+,1,2,3", Reason.FIELD_COUNT, None),
+        (b",1,2", Reason.EMPTY_ID, b""),
+        (b",,", Reason.EMPTY_ID, b""),
+        (b'"",1,2', Reason.EMPTY_ID, b""),
+        (b"a+b,1,2", Reason.ID_CHARACTER, b"a+b"),
+        (b"a/b,,", Reason.ID_CHARACTER, b"a/b"),
+        (b"/" * 257 + b",1,2", Reason.ID_CHARACTER, b"/" * 257),
+        (b"i" * 257 + b",1,2", Reason.ID_TOO_LONG, b"i" * 257),
+        (b'"' + b"," * 257 + b'",1,2', Reason.ID_TOO_LONG, b"," * 257),
+        ("é".encode() * 257 + b",,", Reason.ID_TOO_LONG, "é".encode() * 257),
+        (b'"a,b",' + b"x" * 65_536 + b",2", Reason.DELIMITER, b"a,b"),
+        (b"u," + b"x" * 65_536 + b",2", Reason.ATTRIBUTES_TOO_LARGE, b"u"),
+        (b"u," + b"x" * 20_000 + b",2", Reason.ROW_TOO_LARGE, b"u"),
+    ],
+)
+def test_the_first_reason_that_applies_is_the_one_given(data: bytes, reason: Reason, profile_id: bytes | None) -> None:
+    (reject,) = map_rows(mapper_of(on_delimiter="reject", max_row_bytes=1_000), data).rejects
+    assert (reject.reason, reject.profile_id, reject.raw) == (reason, profile_id, data)
+
+
+@pytest.mark.parametrize("mark", [",", "\r", "\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("on_delimiter", "in_id", "in_value"),
+    [
+        ("encode", None, "v{}w"),
+        ("replace", Reason.DELIMITER, "v_w"),
+        ("reject", Reason.DELIMITER, Reason.DELIMITER),
+    ],
+)
+def test_delimiters_in_cells(mark: str, on_delimiter: str, in_id: Reason | None, in_value: Reason | str) -> None:
+    escaped = "".join(f"%{ord(character):02X}" for character in mark)
+    mapper = mapper_of(on_delimiter=on_delimiter, replacement="_")
+    mapped = map_rows(mapper, f'"u{mark}1",1,2')
+    assert outcome_of(mapped) == (in_id or row(f"u{escaped}1", "1", "2"))
+    assert mapped.warnings.value_with_delimiter == (in_id is None)
+    mapped = map_rows(mapper, f'u,"v{mark}w",2')
+    expected = in_value if isinstance(in_value, Reason) else row("u", in_value.format(escaped), "2")
+    assert outcome_of(mapped) == expected
+    assert mapped.warnings.value_with_delimiter == (not isinstance(in_value, Reason))
+
+
+def test_delimiters_in_columns_that_are_not_sent_do_not_matter() -> None:
+    mapper = mapper_of("id,a,x", columns={"a": "a"}, on_delimiter="reject")
+    assert outcome('u,1,"v,w"', mapper) == b"u,1\n"
+
+
+def test_only_what_separates_on_the_wire_is_a_delimiter() -> None:
+    mapper = mapper_of("id;a;b", delimiter=b";", on_delimiter="reject")
+    mapped = map_rows(mapper, 'u;"1;2";"\t|"\nv;1,2;\n', delimiter=b";")
+    assert all_texts(mapped.rows) == [b"u,1%3B2,%09%7C\n"]
+    assert [reject.reason for reject in mapped.rejects] == [Reason.DELIMITER]
+
+
+def test_a_replacement_is_encoded_like_the_rest() -> None:
+    mapper = mapper_of(on_delimiter="replace", replacement="%é")
+    assert outcome('u,"a,b",c', mapper) == b"u,a%25%C3%A9b,c\n"
+
+
+def test_a_value_may_be_replaced_by_nothing() -> None:
+    mapper = mapper_of(on_delimiter="replace", replacement="")
+    mapped = map_rows(mapper, 'u,",",\nu,",",x')
+    assert (mapped.empty, mapped.rows.body) == (1, b"u,,x\n")
+    assert mapped.warnings.as_dict() == {"value_with_delimiter": 1, "empty_cells": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "warned"),
+    [("i" * 128, 0), ("i" * 129, 1), ("i" * 256, 1), ("é" * 128, 0), ("é" * 129, 1), ("😀" * 256, 1)],
+)
+def test_long_ids_are_sent_and_counted(profile_id: str, warned: int) -> None:
+    mapped = map_rows(mapper_of(), f"{profile_id},1,2")
+    assert len(mapped.rows) == 1
+    assert mapped.warnings.id_over_128_characters == warned
+
+
+def test_long_values_are_sent_and_counted_each() -> None:
+    mapped = map_rows(mapper_of(), f"u,{'v' * 256},{'é' * 256}\nu,{'v' * 257},{'é' * 257}\n")
+    assert mapped.warnings.as_dict() == {"value_over_256_characters": 2}
+
+
+@pytest.mark.parametrize(("value", "warned"), [("v" * 255 + "\r\n", 0), ("v" * 256 + "\r\n", 1)])
+def test_values_are_as_long_as_they_are_sent(value: str, warned: int) -> None:
+    mapped = map_rows(mapper_of(on_delimiter="replace"), f'u,"{value}",2')
+    assert mapped.warnings.value_over_256_characters == warned
+    grown = map_rows(mapper_of(on_delimiter="replace", replacement="x" * 64), 'u,",,,,,",2')
+    assert grown.warnings.value_over_256_characters == 1
+
+
+@pytest.mark.parametrize(("value_bytes", "fits"), [(65_536 - len("aa"), True), (65_536 - len("aa") + 1, False)])
+def test_attributes_fit_to_the_byte(value_bytes: int, fits: bool) -> None:
+    """Names and values of the cells that are not empty count, before encoding; the id and the empty do not."""
+    mapper = mapper_of("id,aa,bb")
+    for value in ("x" * value_bytes, "é" * (value_bytes // 2) + "x" * (value_bytes % 2)):
+        found = outcome(f"{'i' * 200},{value},", mapper)
+        assert isinstance(found, bytes) if fits else found is Reason.ATTRIBUTES_TOO_LARGE
+    both = outcome(f"u,{'x' * (value_bytes - 3)},y", mapper)
+    assert isinstance(both, bytes) if fits else both is Reason.ATTRIBUTES_TOO_LARGE
+
+
+def test_attributes_are_measured_as_they_are_replaced() -> None:
+    value = '"' + "," * 40_000 + '"'
+    assert outcome(f"u,{value},", mapper_of(on_delimiter="replace", replacement="__")) is Reason.ATTRIBUTES_TOO_LARGE
+    assert outcome(f"u,{value},", mapper_of(on_delimiter="replace", replacement="_")) == row("u", "_" * 40_000, "")
+
+
+@pytest.mark.parametrize("value", ["x" * 9, "é", "xxxxxx%", "x" * 300])
+def test_rows_fit_to_the_byte(value: str) -> None:
+    """On the short way for plain rows, and by the letter."""
+    whole = outcome(f"u,{value},1")
+    assert isinstance(whole, bytes)
+    size = len(whole)
+    assert isinstance(outcome(f"u,{value},1", mapper_of(max_row_bytes=size)), bytes)
+    assert outcome(f"u,{value},1", mapper_of(max_row_bytes=size - 1)) is Reason.ROW_TOO_LARGE
+    # Quotes lengthen the record, not the row.
+    assert isinstance(outcome(f'"u","{value}","1"', mapper_of(max_row_bytes=size)), bytes)
+
+
+def test_a_row_without_values_is_still_judged() -> None:
+    assert outcome("u,,", mapper_of(max_row_bytes=4)) is None
+    assert outcome("é,,", mapper_of(max_row_bytes=8)) is Reason.ROW_TOO_LARGE
+    assert outcome('"a,b",,', mapper_of(on_delimiter="replace")) is Reason.DELIMITER
+
+
+def test_so_many_names_that_every_row_goes_by_the_letter() -> None:
+    names = [f"n{number:06d}" for number in range(9_000)]
+    mapper = mapper_of(",".join(["id", *names]))
+    cells = ["x"] * 8_192
+    assert outcome(",".join(["u", *cells, *[""] * 808]), mapper) == row("u", *cells, *[""] * 808)
+    assert outcome(",".join(["u", *cells, "x", *[""] * 807]), mapper) is Reason.ATTRIBUTES_TOO_LARGE
+
+
+def test_warnings_count_rows_to_send_only() -> None:
+    mapper = mapper_of(on_delimiter="encode")
+    rejected_or_empty = f'a+b,x"y,\n,x"y,\n{"i" * 200},,\nu"v,,\n"a,b",,\nu,1\nu,"\x00,",{"x" * 300}\n'
+    assert map_rows(mapper, rejected_or_empty).warnings.as_dict() == {}
+    mapped = map_rows(mapper, f'{"i" * 200},x"y",\n"a,b",",",\n\'u,,1\n')
+    assert mapped.warnings.as_dict() == {
+        "id_over_128_characters": 1,
+        "value_with_delimiter": 2,
+        "bare_quote": 1,
+        "empty_cells": {"a": 1, "b": 2},
+    }
+
+
+def test_warnings_are_those_of_one_list_of_records() -> None:
+    mapper = mapper_of()
+    first = map_rows(mapper, "u,,1\n")
+    second = map_rows(mapper, 'v,x"y,1\n')
+    assert first.warnings.as_dict() == {"empty_cells": {"a": 1}}
+    assert second.warnings.as_dict() == {"bare_quote": 1}
+    assert map_rows(mapper, "").warnings.as_dict() == {}
+
+
+def test_nothing_is_trimmed() -> None:
+    assert outcome(' u , "1" ,2 ') == b"%20u%20,%20%221%22%20,2%20\n"
+
+
+CELLS = st.text(st.sampled_from('ab.~* %,"\ré😀\n'), max_size=4)
+
+
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5), st.booleans())
+def test_rows_mean_the_same_in_quotes_or_not(records: list[list[str]], together: bool) -> None:
+    """Rows that take the short way come to the same as those that do not."""
+    plain = [",".join(cells) for cells in records if not any(set(cell) & set('",\r\n') for cell in cells)]
+    quoted = [",".join(f'"{cell}"' for cell in line.split(",")) for line in plain]
+    found = [map_rows(mapper_of(), "".join(f"{line}\n" for line in lines)) for lines in (plain, quoted)]
+    assert found[0].rows.body == found[1].rows.body
+    assert found[0].empty == found[1].empty
+    assert [reject.reason for reject in found[0].rejects] == [reject.reason for reject in found[1].rejects]
+
+
+def test_pack_rows() -> None:
+    rows = pack_rows([b"u1,1\n", b"u22,\n"], [2, 3], [5, 9], SALT)
+    assert (rows.body, rows.ends.tolist(), rows.lines.tolist()) == (b"u1,1\nu22,\n", [5, 10], [5, 9])
+    assert rows.id_lengths.tolist() == [2, 3]
+    assert rows.hashes.tolist() == hash_ids(rows.body, rows.starts, rows.id_lengths, SALT).tolist()
+    assert len(pack_rows([], [], [], SALT)) == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "valid"),
+    [(b"", True), (b"a", True), ("é😀".encode(), True), (b"\xff", False), (b"a\xc3", False), (b"\xed\xa0\x80", False)],
+)
+def test_is_utf8(raw: bytes, valid: bool) -> None:
+    assert is_utf8(raw) is valid

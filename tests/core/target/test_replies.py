@@ -1,0 +1,325 @@
+"""What Target's answers mean, in every shape they come in, and none of them believed too much."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.target.replies import (
+    MAX_REPLY_BYTES,
+    Accepted,
+    Complete,
+    Incomplete,
+    Refused,
+    RowOutcomes,
+    StatusLost,
+    Stuck,
+    count_rows,
+    parse_status,
+    parse_submitted,
+)
+
+URL = "http://mboxedge45.tt.omtrdc.net/m2/demo/profile/batchStatus?batchId=demo-1701473848678-13029383"
+
+
+def response(*elements: str) -> bytes:
+    return f"<response>{''.join(elements)}</response>".encode()
+
+
+def submitted(url: str, success: str = "true") -> bytes:
+    message = "<message>Batch submitted for processing</message>"
+    return response(f"<success>{success}</success>", f"<batchStatus>{url}</batchStatus>", message)
+
+
+def status(*elements: str) -> bytes:
+    return response("<batchId>demo-1</batchId>", *elements)
+
+
+# Answers to a POST.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        submitted(URL),
+        submitted(f"\n  {URL}\n"),
+        submitted(URL, "TRUE"),
+        submitted(URL, " true "),
+        b"\xef\xbb\xbf" + submitted(URL),
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + submitted(URL) + b"\n",
+        b'<?xml version="1.0" encoding="UTF-16"?>' + submitted(URL),
+        b"<!-- a comment -->" + submitted(URL),
+        submitted(URL).replace(b"<success>", b'<success type="boolean">'),
+        submitted(URL).replace(b"response>", b"result>"),
+    ],
+)
+def test_accepted(body: bytes) -> None:
+    assert parse_submitted(body) == Accepted(URL)
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        (f"{URL}&mboxPC=1&m2Node=2", f"{URL}&mboxPC=1&m2Node=2"),
+        (f"{URL}&amp;mboxPC=1", f"{URL}&mboxPC=1"),
+        (f"{URL}&amp;a=1&b=2&", f"{URL}&a=1&b=2&"),
+        (f"{URL}&ampere=1", f"{URL}&ampere=1"),
+        (f"{URL}&copy;=1", f"{URL}&copy;=1"),
+        (f"{URL}&#38;a=1&#x26;b=2", f"{URL}&a=1&b=2"),
+        (f"{URL}&#a=1", f"{URL}&#a=1"),
+        (f"{URL}&&a", f"{URL}&&a"),
+    ],
+)
+def test_status_url_with_a_raw_ampersand(written: str, url: str) -> None:
+    assert parse_submitted(submitted(written)) == Accepted(url)
+
+
+def test_status_url_in_a_cdata_section() -> None:
+    assert parse_submitted(submitted(f"<![CDATA[{URL}&a=1]]>")) == Accepted(f"{URL}&a=1")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (response("<success>false</success>", "<message>Unexpected error</message>"), "Unexpected error"),
+        (response("<success>False</success>", "<message> a &amp; b & c </message>"), "a & b & c"),
+        (response("<success>false</success>"), "refused without a message"),
+        (response("<success>false</success>", "<message/>"), "refused without a message"),
+        (submitted(URL, "false"), "Batch submitted for processing"),
+    ],
+)
+def test_refused(body: bytes, message: str) -> None:
+    assert parse_submitted(body) == Refused(message)
+
+
+UNREADABLE = [
+    b"",
+    b" ",
+    b"OK",
+    b"{}",
+    b"\0",
+    b"\xff\xfe<\0r\0",
+    b"<",
+    b"<response>",
+    b"<response",
+    b"</response>",
+    b"<response></respons>",
+    b"<html><head><title>502 Bad Gateway</title></head><body></body></html>",
+    b"<html><br></html>",
+    response(),
+    response("\x01"),
+    response("&#0;"),
+    b"<a>" * 20_000,
+    b"x" * MAX_REPLY_BYTES,
+    b"<a>" * MAX_REPLY_BYTES,
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_garbage_says_nothing(body: bytes) -> None:
+    assert parse_submitted(body) is None
+    assert parse_status(body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        submitted(URL)[:-1],
+        submitted(URL)[:60],
+        submitted(URL) + b"<more/>",
+        submitted(URL) + submitted(URL),
+        submitted(""),
+        submitted(URL, "yes"),
+        submitted(URL, ""),
+        response("<success>true</success>"),
+        response(f"<batchStatus>{URL}</batchStatus>"),
+        response(f"<deeper><success>true</success><batchStatus>{URL}</batchStatus></deeper>"),
+    ],
+)
+def test_an_answer_that_is_not_whole_or_not_clear_says_nothing(body: bytes) -> None:
+    assert parse_submitted(body) is None
+
+
+DOCTYPES = [
+    "<!DOCTYPE response>",
+    "<!doctype html>",
+    '<!DOCTYPE r [<!ENTITY e "true">]>',
+    '<!DOCTYPE r SYSTEM "file:///">',
+]
+
+
+@pytest.mark.parametrize("doctype", DOCTYPES)
+def test_a_document_type_is_not_believed(doctype: str) -> None:
+    assert parse_submitted(doctype.encode() + submitted(URL)) is None
+    assert parse_submitted(b"<?xml version='1.0'?>" + doctype.encode() + response("<success>false</success>")) is None
+    assert parse_status(doctype.encode() + status("<status>complete</status>")) is None
+    padded = doctype + " " * 100 + status("<status>stuck</status>").decode() + "<profile></profile>" * 4_000
+    assert parse_status(padded.encode()) is None
+
+
+@given(
+    st.binary(max_size=60)
+    | st.lists(st.sampled_from(["<a>", "</a>", "<", "&", "<!", "x", "]]>", "<?"])).map("".join).map(str.encode)
+)
+def test_no_bytes_make_it_fail(body: bytes) -> None:
+    for whole in (body, b"<response>" + body + b"</response>", submitted(URL)[:-20] + body):
+        assert isinstance(parse_submitted(whole), Accepted | Refused | None)
+        parse_status(whole)
+
+
+# Answers to a status GET.
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (status("<status>incomplete</status>"), Incomplete()),
+        (status("<status>queued</status>"), Incomplete()),
+        (status("<status>stuck</status>"), Stuck()),
+        (status("<status> STUCK </status>"), Stuck()),
+        (status("<status>complete</status>"), Complete()),
+        (status("<status>Complete</status>"), Complete()),
+        (response("<success>false</success>", "<message>No such batch</message>"), "No such batch"),
+        (response("<success>false</success>"), "no message"),
+        (response("<success>true</success>"), None),
+        (status("<status></status>"), None),
+        (status(), None),
+        (status("<status>complete</status>")[:-3], None),
+        (status("<profile><id>u1</id><status>failed</status></profile>"), None),
+    ],
+)
+def test_status(body: bytes, outcome: Incomplete | Stuck | Complete | str | None) -> None:
+    if isinstance(outcome, str):
+        assert parse_status(body) == StatusLost(f"Target does not know the batch: {outcome}")
+    else:
+        assert parse_status(body) == outcome
+
+
+COUNTS = "".join(
+    [
+        "<batchSize>164</batchSize><consumedCount>163</consumedCount><successfulUpdates>160</successfulUpdates>",
+        "<profilesNotFound>1</profilesNotFound><failedUpdates>2</failedUpdates>",
+    ]
+)
+FAILED = "<profile><id>{}</id><status>failed</status></profile>"
+
+
+def test_complete_with_counts_and_failed_ids() -> None:
+    body = status("<status>complete</status>", COUNTS, FAILED.format("some id"), FAILED.format("a & b&amp;é"))
+    assert parse_status(body) == Complete(164, 163, 1, 2, ("some id", "a & b&é"))
+
+
+def test_profiles_that_succeeded_are_not_failed() -> None:
+    profiles = "<profiles><profile><id>u1</id><status>success</status></profile>" + FAILED.format("u2") + "</profiles>"
+    assert parse_status(status("<status>complete</status>", profiles)) == Complete(failed_ids=("u2",))
+
+
+@pytest.mark.parametrize("count", ["-1", "1.0", "x", "1 2", "1" * 13])
+@pytest.mark.parametrize("name", ["batchSize", "consumedCount", "profilesNotFound", "failedUpdates"])
+def test_counts_that_are_none_make_the_answer_unreadable(name: str, count: str) -> None:
+    assert parse_status(status("<status>complete</status>", f"<{name}>{count}</{name}>")) is None
+    assert parse_status(status("<status>incomplete</status>", f"<{name}>{count}</{name}>")) == Incomplete()
+
+
+@pytest.mark.parametrize("count", ["0", "7", " 7\n", "007", "9" * 12, ""])
+def test_counts_are_read(count: str) -> None:
+    expected = int(count) if count else None
+    found = parse_status(status("<status>complete</status>", f"<batchSize>{count}</batchSize>"))
+    assert found == Complete(batch_size=expected)
+
+
+def long_status(profiles: int, *, id_text: str = "customer {}") -> tuple[bytes, list[str]]:
+    """A status with many failed ids, and those ids."""
+    ids = [id_text.format(number) for number in range(profiles)]
+    body = status("<status>complete</status>", COUNTS, *map(FAILED.format, ids))
+    return body, ids
+
+
+@pytest.mark.parametrize("cut_off", range(60))
+def test_an_answer_cut_off_names_the_ids_that_are_whole(cut_off: int) -> None:
+    """The cut falls on every place in a profile; half an id is never named."""
+    body, ids = long_status(2_000)
+    assert len(body) > MAX_REPLY_BYTES
+    padded = body.replace(b"<batchId>", b" " * cut_off + b"<batchId>")[:MAX_REPLY_BYTES]
+    found = parse_status(padded)
+    assert isinstance(found, Complete)
+    whole = padded.count(b"</profile>")
+    assert found == Complete(164, 163, 1, 2, tuple(ids[:whole]))
+    assert 1_000 < whole < 2_000
+
+
+def test_a_cut_in_the_middle_of_a_character() -> None:
+    body, ids = long_status(2_000, id_text="😀" * 5 + "{}")
+    for end in range(MAX_REPLY_BYTES, MAX_REPLY_BYTES + 5):
+        found = parse_status(body[:end])
+        assert isinstance(found, Complete)
+        assert list(found.failed_ids) == ids[: len(found.failed_ids)]
+        assert len(found.failed_ids) == body[:end].count(b"</profile>")
+
+
+def test_an_answer_as_long_as_what_is_read_may_be_whole() -> None:
+    body, ids = long_status(900)
+    padded = body.replace(b"<batchId>", b" " * (MAX_REPLY_BYTES - len(body)) + b"<batchId>")
+    assert len(padded) == MAX_REPLY_BYTES
+    assert parse_status(padded) == Complete(164, 163, 1, 2, tuple(ids))
+
+
+def test_a_cut_answer_that_is_no_xml_says_nothing() -> None:
+    body, _ = long_status(2_000)
+    assert parse_status(body.replace(b"<batchId>", b"<batchId><")[:MAX_REPLY_BYTES]) is None
+    assert parse_submitted(body[:MAX_REPLY_BYTES]) is None
+
+
+def test_an_answer_not_cut_off_must_be_whole() -> None:
+    body, _ = long_status(100)
+    assert parse_status(body[:-20]) is None
+
+
+# What became of the rows.
+
+
+@pytest.mark.parametrize(
+    ("complete", "outcomes"),
+    [
+        (Complete(), RowOutcomes(10, 0, 0)),
+        (Complete(batch_size=10, consumed=10), RowOutcomes(10, 0, 0)),
+        (Complete(consumed=8), RowOutcomes(8, 0, 2)),
+        (Complete(consumed=0), RowOutcomes(0, 0, 10)),
+        (Complete(consumed=10, failed=3), RowOutcomes(7, 3, 0)),
+        (Complete(consumed=10, failed=2, not_found=1), RowOutcomes(7, 3, 0)),
+        (Complete(consumed=9, failed=3), RowOutcomes(6, 3, 1)),
+        (Complete(consumed=5, failed=8), RowOutcomes(0, 8, 2)),
+        (Complete(consumed=10**12, failed=0), RowOutcomes(10, 0, 0)),
+        (Complete(consumed=10, failed=11), RowOutcomes(0, 10, 0)),
+        (Complete(consumed=0, failed=10**12, not_found=10**12), RowOutcomes(0, 10, 0)),
+        (Complete(failed=10), RowOutcomes(0, 10, 0)),
+    ],
+)
+def test_count_rows(complete: Complete, outcomes: RowOutcomes) -> None:
+    assert count_rows(10, complete) == outcomes
+
+
+def test_rows_that_target_never_saw_are_not_confirmed() -> None:
+    assert count_rows(10, Complete(batch_size=4)) == RowOutcomes(4, 0, 6)
+    assert count_rows(10, Complete(batch_size=4, consumed=10)) == RowOutcomes(4, 0, 6)
+    assert count_rows(10, Complete(batch_size=10, consumed=4)) == RowOutcomes(4, 0, 6)
+
+
+def test_rows_named_as_failed_are_not_confirmed() -> None:
+    assert count_rows(10, Complete(failed_ids=("u1", "u2"))) == RowOutcomes(8, 2, 0)
+    assert count_rows(10, Complete(failed=1, failed_ids=("u1", "u2"))) == RowOutcomes(8, 2, 0)
+    assert count_rows(10, Complete(failed=3, failed_ids=("u1", "u2"))) == RowOutcomes(7, 3, 0)
+
+
+NUMBERS = st.integers(0, 30)
+FAILED_IDS = st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=12).map(tuple)
+
+
+@given(NUMBERS, st.builds(Complete, st.none() | NUMBERS, st.none() | NUMBERS, NUMBERS, NUMBERS, FAILED_IDS))
+def test_whatever_target_counts_every_row_is_in_one_class(rows: int, complete: Complete) -> None:
+    outcomes = count_rows(rows, complete)
+    assert outcomes.confirmed + outcomes.failed + outcomes.unconfirmed == rows
+    assert min(outcomes.confirmed, outcomes.failed, outcomes.unconfirmed) >= 0
+    assert outcomes.failed == min(rows, max(complete.failed + complete.not_found, len(complete.failed_ids)))
+    for seen in (complete.batch_size, complete.consumed):
+        if seen is not None:
+            assert outcomes.confirmed <= seen

@@ -1,0 +1,222 @@
+"""What is seen in a drop directory, with real files of all kinds."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from pipeline.edges.drop.listing import Found, Look, look
+from tests.tools.support import as_nobody
+
+SUFFIXES = (".ready", ".fin")
+
+
+def put(directory: Path, *names: str, content: str = "id\n") -> None:
+    for name in names:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(content)
+
+
+def seen(directory: Path) -> Look:
+    return look(directory, SUFFIXES)
+
+
+def only(directory: Path) -> Found:
+    (found,) = seen(directory).found
+    return found
+
+
+def exports(found: Found) -> list[str]:
+    return [export.path for export in found.exports]
+
+
+class TestSignals:
+    @pytest.mark.parametrize("signal", ["a.csv.ready", "a.ready", "a.csv.fin", "a.fin"])
+    def test_of_one_export(self, tmp_path: Path, signal: str) -> None:
+        put(tmp_path, "a.csv", "b.csv")
+        put(tmp_path, signal, content="")
+        found = only(tmp_path)
+        assert (exports(found), found.missing, found.problem) == (["a.csv"], (), None)
+        facts = (tmp_path / "a.csv").stat()
+        assert found.exports[0].identity.size_bytes == facts.st_size
+        assert found.exports[0].identity.mtime_ns == facts.st_mtime_ns
+        assert [each.path for each in seen(tmp_path).unsignalled] == ["b.csv"]
+
+    def test_nothing_without_a_signal(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv", "sub/b.csv")
+        assert seen(tmp_path).found == ()
+        assert [each.path for each in seen(tmp_path).unsignalled] == ["a.csv", "sub/b.csv"]
+
+    def test_without_its_export(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv.ready", content="")
+        put(tmp_path, "a.csv.part", ".a.csv", "a.csv.tmp", "a.csv.bak")
+        found = only(tmp_path)
+        assert (exports(found), found.missing, found.problem) == ([], ("a.csv",), None)
+        assert [each.path for each in seen(tmp_path).unsignalled] == ["a.csv.bak"]
+
+    def test_that_is_still_written(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv")
+        put(tmp_path, "a.csv.ready.tmp", ".a.csv.ready", "a.csv.ready.part", content="")
+        assert seen(tmp_path).found == ()
+
+    def test_that_may_mean_several(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv", "a.txt")
+        put(tmp_path, "a.ready", content="")
+        assert only(tmp_path).problem == (
+            "it may mean a.csv and a.txt: name the signal after the whole name of the export."
+        )
+
+    def test_two_of_one_export(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv")
+        put(tmp_path, "a.csv.ready", "a.fin", content="")
+        problems = {found.problem for found in seen(tmp_path).found}
+        assert problems == {"a.csv has several signals: a.csv.ready and a.fin. Leave one of them."}
+        assert [exports(found) for found in seen(tmp_path).found] == [[], []]
+
+    def test_with_a_manifest(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv", "b.csv")
+        put(tmp_path, "nightly.ready", content="files=b.csv,a.csv\nrows=7\n")
+        found = only(tmp_path)
+        assert (exports(found), found.manifest.rows) == (["b.csv", "a.csv"], 7)
+        put(tmp_path, "nightly.ready", content="files=b.csv,c.csv")
+        assert only(tmp_path).missing == ("c.csv",)
+
+    def test_with_nonsense(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv")
+        put(tmp_path, "a.csv.ready", content="rows=many")
+        assert str(only(tmp_path).problem).startswith("the manifest in a.csv.ready cannot be used: rows = 'many'")
+
+
+class TestSubdirectories:
+    def test_all_parts_in_name_order(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/part-1.csv", "day/part-0.csv", "day/_metadata", "day/.part-0.csv.crc", "day/x.tmp")
+        assert seen(tmp_path).found == ()
+        put(tmp_path, "day/_SUCCESS", content="")
+        found = only(tmp_path)
+        assert (exports(found), found.problem) == (["day/part-0.csv", "day/part-1.csv"], None)
+        assert seen(tmp_path).unsignalled == ()
+
+    def test_without_parts(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/_SUCCESS", content="")
+        assert (only(tmp_path).missing, only(tmp_path).problem) == (("day/*",), None)
+
+    def test_with_a_manifest(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/a", "day/b")
+        put(tmp_path, "day/_SUCCESS", content="files=b,a")
+        assert exports(only(tmp_path)) == ["day/b", "day/a"]
+        put(tmp_path, "day/_SUCCESS", content="files=b")
+        assert only(tmp_path).problem == "its manifest does not name a, which is there."
+        put(tmp_path, "day/_SUCCESS", content="files=b,a,c")
+        assert only(tmp_path).missing == ("day/c",)
+
+    def test_a_bad_part_fails_all(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/a", "day/_SUCCESS", content="")
+        (tmp_path / "day" / "b").symlink_to("a")
+        found = only(tmp_path)
+        assert (exports(found), found.problem) == ([], "day/b is a symbolic link: refused.")
+
+    @pytest.mark.parametrize("name", [".hidden", "day.tmp", "a\nb"])
+    def test_names_that_are_not_looked_into(self, tmp_path: Path, name: str) -> None:
+        put(tmp_path, f"{name}/a", f"{name}/_SUCCESS", content="")
+        assert seen(tmp_path).found == ()
+
+    def test_a_link_to_a_directory_is_not_followed(self, tmp_path: Path) -> None:
+        drop = tmp_path / "drop"
+        drop.mkdir()
+        put(tmp_path, "outside/a", "outside/_SUCCESS", content="")
+        (drop / "day").symlink_to(tmp_path / "outside")
+        assert seen(drop).found == ()
+        assert [(each.path, each.problem) for each in seen(drop).refused] == [("day", "is a symbolic link")]
+
+
+def symbolic_link(file: Path) -> None:
+    (file.parent / ".secret").write_text("id\n")
+    file.symlink_to(".secret")
+
+
+def hard_link(file: Path) -> None:
+    (file.parent / ".other-name").write_text("id\n")
+    file.hardlink_to(file.parent / ".other-name")
+
+
+def listening_socket(file: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        # Its path may be longer than a socket's address can be.
+        before = Path.cwd()
+        os.chdir(file.parent)
+        try:
+            listener.bind(file.name)
+        finally:
+            os.chdir(before)
+
+
+HOSTILE: dict[str, Callable[[Path], None]] = {
+    "is a symbolic link": symbolic_link,
+    "is a hard link: it has another name, under which it may change": hard_link,
+    "is a FIFO": os.mkfifo,
+    "is a socket": listening_socket,
+}
+
+
+class TestHostile:
+    @pytest.mark.parametrize("problem", HOSTILE)
+    def test_exports(self, tmp_path: Path, problem: str) -> None:
+        HOSTILE[problem](tmp_path / "a.csv")
+        put(tmp_path, "a.csv.ready", content="")
+        found = only(tmp_path)
+        assert (exports(found), found.missing, found.problem) == ([], (), f"a.csv {problem}: refused.")
+        assert [(each.path, each.problem) for each in seen(tmp_path).refused] == [("a.csv", problem)]
+
+    @pytest.mark.parametrize("problem", HOSTILE)
+    def test_signals(self, tmp_path: Path, problem: str) -> None:
+        put(tmp_path, "a.csv")
+        HOSTILE[problem](tmp_path / "a.csv.ready")
+        assert seen(tmp_path).found == ()
+        assert [(each.path, each.problem) for each in seen(tmp_path).refused] == [("a.csv.ready", problem)]
+
+    @pytest.mark.parametrize("problem", HOSTILE)
+    def test_signals_of_subdirectories(self, tmp_path: Path, problem: str) -> None:
+        put(tmp_path, "day/a")
+        HOSTILE[problem](tmp_path / "day" / "_SUCCESS")
+        assert only(tmp_path).problem == f"day/_SUCCESS {problem}."
+        assert exports(only(tmp_path)) == []
+
+    def test_a_directory_as_export(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").mkdir()
+        put(tmp_path, "a.csv.ready", content="")
+        assert only(tmp_path).problem == "a.csv is a directory: refused."
+        put(tmp_path, "both.csv")
+        put(tmp_path, "both.ready", content="")
+        (tmp_path / "both").mkdir()
+        (both,) = [found for found in seen(tmp_path).found if found.signal.path == "both.ready"]
+        assert (exports(both), both.problem) == (["both.csv"], None), "a file is meant, if there is one"
+        (tmp_path / "both.ready").unlink()
+        (tmp_path / "b.csv.ready").mkdir()
+        assert len(seen(tmp_path).found) == 1, "a directory is no signal"
+
+    @pytest.mark.parametrize("name", ["a\nb.csv", "a..csv", "\udcff.csv", "\x1b[2J.csv"])
+    def test_names(self, tmp_path: Path, name: str) -> None:
+        put(tmp_path, name)
+        put(tmp_path, f"{name}.ready", content="")
+        assert seen(tmp_path).found == ()
+        assert [each.path for each in seen(tmp_path).refused] == [name, f"{name}.ready"]
+        assert seen(tmp_path).unsignalled == ()
+
+    def test_a_signal_that_cannot_be_read(self) -> None:
+        # Not below pytest's own directory, which only its owner may enter.
+        with TemporaryDirectory() as place:
+            drop = Path(place)
+            put(drop, "a.csv", "a.csv.ready", content="")
+            drop.chmod(0o755)
+            (drop / "a.csv.ready").chmod(0)
+            with as_nobody():
+                assert only(drop).problem == "it cannot be read: Permission denied."
+
+    def test_a_huge_signal(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv")
+        with (tmp_path / "a.csv.ready").open("wb") as file:
+            file.truncate(2**40)
+        assert "more than 65,536 bytes" in str(only(tmp_path).problem)

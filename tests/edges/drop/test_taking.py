@@ -1,0 +1,261 @@
+"""Taking files from a drop directory, and bringing them to where they stay."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.drop.taking import Processing, Taking, hold_drop, move
+from pipeline.edges.exports import Identity
+from tests.tools.support import as_nobody, names_in, small_disk
+
+
+@pytest.fixture
+def processing(tmp_path: Path) -> Processing:
+    (tmp_path / "drop" / ".processing").mkdir(parents=True)
+    return Processing(tmp_path / "drop")
+
+
+def put(processing: Processing, path: str, content: str = "id\n") -> Identity:
+    file = processing.drop / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    return identity_of(file)
+
+
+def identity_of(file: Path) -> Identity:
+    facts = file.stat()
+    return Identity(facts.st_size, facts.st_mtime_ns)
+
+
+@pytest.mark.parametrize("source", ["a.csv", "day/a.csv"])
+def test_taking(processing: Processing, source: str) -> None:
+    identity = put(processing, source)
+    assert processing.take("j1", source, identity) is Taking.TAKEN
+    assert not (processing.drop / source).exists()
+    assert processing.taken("j1", source).read_text() == "id\n"
+    assert processing.jobs() == ["j1"]
+    # Once more, as after a crash.
+    assert processing.take("j1", source, identity) is Taking.TAKEN
+    put(processing, source, "new\n")
+    assert processing.take("j1", source, identity) is Taking.TAKEN
+    assert (processing.drop / source).read_text() == "new\n", "what came later is another drop"
+
+
+def test_what_is_gone(processing: Processing) -> None:
+    assert processing.take("j1", "a.csv", Identity(3, 0)) is Taking.GONE
+    assert processing.take("j1", "day/a.csv", Identity(3, 0)) is Taking.GONE
+
+
+def test_what_was_replaced_stays(processing: Processing) -> None:
+    identity = put(processing, "a.csv")
+    put(processing, "a.csv", "longer\n")
+    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert (processing.drop / "a.csv").read_text() == "longer\n"
+    assert not processing.taken("j1", "a.csv").exists()
+
+
+def replaced_behind_our_back(processing: Processing, how: str) -> Identity:
+    """What is taken already is another file than was seen, as if it came in the moment before the rename."""
+    identity = put(processing, "a.csv")
+    (processing.drop / "a.csv").unlink()
+    folder = processing.directory / "j1"
+    folder.mkdir()
+    if how == "another file":
+        (folder / "a.csv").write_text("longer\n")
+    elif how == "a link":
+        (folder / "a.csv").symlink_to("/etc/passwd")
+    elif how == "a directory":
+        (folder / "a.csv").mkdir()
+    else:
+        # Put back, and killed before the second name was removed.
+        (folder / "a.csv").write_text("longer\n")
+        (processing.drop / "a.csv").hardlink_to(folder / "a.csv")
+    return identity
+
+
+@pytest.mark.parametrize("how", ["another file", "a link", "a directory", "half put back"])
+def test_what_was_replaced_in_the_last_moment_is_put_back(processing: Processing, how: str) -> None:
+    identity = replaced_behind_our_back(processing, how)
+    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert names_in(processing.directory / "j1") == []
+    back = processing.drop / "a.csv"
+    assert os.path.lexists(back)
+    assert back.lstat().st_nlink == (2 if how == "a directory" else 1)
+    if how == "a link":
+        assert back.readlink() == Path("/etc/passwd")
+
+
+def test_nothing_is_put_back_over_something(processing: Processing) -> None:
+    identity = replaced_behind_our_back(processing, "another file")
+    put(processing, "a.csv", "the latest\n")
+    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert (processing.drop / "a.csv").read_text() == "the latest\n"
+    assert processing.taken("j1", "a.csv").read_text() == "longer\n"
+
+
+def test_a_subdirectory_that_became_a_link_is_not_followed(processing: Processing, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.csv").write_text("secret\n")
+    (processing.drop / "day").symlink_to(outside)
+    assert processing.take("j1", "day/a.csv", identity_of(outside / "a.csv")) is Taking.GONE
+    assert (outside / "a.csv").read_text() == "secret\n"
+
+
+def test_the_disk_refuses() -> None:
+    # Not below pytest's own directory, which only its owner may enter.
+    with TemporaryDirectory() as place:
+        processing = Processing(Path(place))
+        (processing.directory / "j1").mkdir(parents=True)
+        identity = put(processing, "a.csv")
+        for directory in (processing.drop, processing.directory):
+            directory.chmod(0o755)
+        with as_nobody(), pytest.raises(FatalError, match="cannot take a") as caught:
+            processing.take("j1", "a.csv", identity)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+        assert (processing.drop / "a.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [(0o755, "its directory may not be written to"), (0o1777, "with the sticky bit"), (0o777, None)],
+)
+def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        processing = Processing(Path(place))
+        put(processing, "day/a.csv")
+        (processing.drop / "day").chmod(mode)
+        with as_nobody():
+            said = processing.obstacle("day/a.csv")
+        assert (said is None) == (problem is None)
+        assert (problem or "") in (said or "")
+        assert processing.obstacle("day/nothing.csv") is None
+
+
+def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing) -> None:
+    with small_disk(100_000) as disk:
+        (processing.drop / "day").mkdir()
+        (disk / "a.csv").write_text("id\n")
+        subprocess.run(["mount", "--bind", disk, processing.drop / "day"], check=True)
+        try:
+            assert "on another file system" in (processing.obstacle("day/a.csv") or "")
+        finally:
+            subprocess.run(["umount", processing.drop / "day"], check=True)
+
+
+class TestSettling:
+    def test_kept(self, processing: Processing, tmp_path: Path) -> None:
+        for name in ("a.csv", "a.csv.ready"):
+            processing.take("j1", name, put(processing, name))
+        processing.settle("j1", tmp_path / "jobs" / "j1" / "drop")
+        assert names_in(tmp_path / "jobs" / "j1" / "drop") == ["a.csv", "a.csv.ready"]
+        assert processing.jobs() == []
+
+    def test_not_kept(self, processing: Processing, tmp_path: Path) -> None:
+        processing.take("j1", "a.csv", put(processing, "a.csv"))
+        processing.settle("j1", None)
+        assert names_in(processing.directory) == []
+        assert names_in(tmp_path) == ["drop"]
+
+    def test_nothing_but_files_is_kept(self, processing: Processing, tmp_path: Path) -> None:
+        (processing.directory / "j1").mkdir()
+        (processing.directory / "j1" / "a.csv").symlink_to("/etc/passwd")
+        processing.settle("j1", tmp_path / "kept")
+        assert processing.jobs() == []
+        assert not (tmp_path / "kept").exists()
+
+    def test_an_emptied_subdirectory_goes(self, processing: Processing) -> None:
+        put(processing, "day/_SUCCESS")
+        processing.remove_emptied("day/_SUCCESS")
+        assert (processing.drop / "day").exists(), "something is in it"
+        (processing.drop / "day" / "_SUCCESS").unlink()
+        processing.remove_emptied("day/_SUCCESS")
+        assert not (processing.drop / "day").exists()
+        processing.remove_emptied("a.csv.ready")
+        assert processing.drop.exists()
+
+
+class TestMoving:
+    def test_to_another_file_system(self, tmp_path: Path) -> None:
+        with small_disk(1_000_000) as disk:
+            (tmp_path / "a.csv").write_text("id\n")
+            (disk / ".profile-pipeline-copy").write_text("what an earlier copy left, longer")
+            move(tmp_path / "a.csv", disk / "a.csv")
+            assert (disk / "a.csv").read_text() == "id\n"
+            assert names_in(disk) == ["a.csv"]
+            assert names_in(tmp_path) == []
+            assert (disk / "a.csv").stat().st_mode & 0o777 == 0o600
+
+    def test_with_as_long_a_name_as_can_be(self, tmp_path: Path) -> None:
+        with small_disk(1_000_000) as disk:
+            name = "n" * 251 + ".csv"
+            (tmp_path / name).write_text("id\n")
+            move(tmp_path / name, disk / name)
+            assert names_in(disk) == [name]
+
+    def test_to_a_full_one(self, tmp_path: Path) -> None:
+        with small_disk(8_192) as disk:
+            (tmp_path / "a.csv").write_bytes(b"x" * 100_000)
+            with pytest.raises(OSError, match="No space"):
+                move(tmp_path / "a.csv", disk / "a.csv")
+            assert (tmp_path / "a.csv").stat().st_size == 100_000
+            assert not (disk / "a.csv").exists()
+
+
+def test_a_drop_directory_that_is_away(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="cannot look into") as caught:
+        Processing(tmp_path / "away").jobs()
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+class TestHolding:
+    def test_leaves_only_what_it_needs(self, tmp_path: Path) -> None:
+        with hold_drop(tmp_path):
+            assert names_in(tmp_path) == [".processing"]
+            assert names_in(tmp_path / ".processing") == ["lock"]
+            assert (tmp_path / ".processing").stat().st_mode & 0o777 == 0o700
+
+    def test_by_another_process(self, tmp_path: Path) -> None:
+        held = "import sys; from pathlib import Path; from pipeline.edges.drop.taking import hold_drop\n"
+        held += "with hold_drop(Path(sys.argv[1])): print('held', flush=True); input()"
+        command = [sys.executable, "-c", held, str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout and process.stdout.readline() == "held\n"
+            with pytest.raises(FatalError, match=rf"drop directory .* is in use by process {process.pid}") as caught:
+                hold_drop(tmp_path).__enter__()
+            process.kill()
+        assert caught.value.exit_code is ExitCode.ALREADY_RUNNING
+
+    def test_what_cannot_be_one(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / ".processing").symlink_to(tmp_path)
+        for name in ("file", "missing", "linked"):
+            with pytest.raises(FatalError) as caught:
+                hold_drop(tmp_path / name).__enter__()
+            assert caught.value.exit_code is ExitCode.CONFIGURATION, name
+
+    def test_where_nothing_may_be_written(self) -> None:
+        with TemporaryDirectory() as place:
+            Path(place).chmod(0o755)
+            with as_nobody(), pytest.raises(FatalError, match="Permission denied") as caught:
+                hold_drop(Path(place)).__enter__()
+        assert caught.value.exit_code is ExitCode.CONFIGURATION
+
+    def test_two_file_systems(self, tmp_path: Path) -> None:
+        with small_disk(100_000) as disk:
+            (tmp_path / ".processing").mkdir()
+            subprocess.run(["mount", "--bind", str(disk), str(tmp_path / ".processing")], check=True)
+            try:
+                with pytest.raises(FatalError, match="must be one file system") as caught:
+                    hold_drop(tmp_path).__enter__()
+            finally:
+                subprocess.run(["umount", str(tmp_path / ".processing")], check=True)
+        assert caught.value.exit_code is ExitCode.CONFIGURATION
+        assert names_in(tmp_path) == [".processing"]

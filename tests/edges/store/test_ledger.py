@@ -1,0 +1,962 @@
+"""The ledger, in real SQLite files: a write is there whole or not at all, and a damaged file is never replaced."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.lifecycle import (
+    Begun,
+    Dropped,
+    Fact,
+    Failed,
+    GivenUp,
+    InDoubt,
+    NotTaken,
+    RefusedAs,
+    Released,
+    RowRejected,
+    SeenComplete,
+    SeenStuck,
+    SplitUp,
+    Taken,
+)
+from pipeline.core.batches.tracker import NO_CHANGES, HeldChanges
+from pipeline.core.drop.claim import Claim
+from pipeline.core.drop.manifest import Manifest
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch, Hashes, Rows, Warnings
+from pipeline.core.rows.framing import Position
+from pipeline.core.target.status_memory import Learned
+from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, Owner, damaged, owner_of
+from pipeline.edges.store.records import BatchRecord, JobRecord
+from tests.core.builders import changes_to
+from tests.tools.support import read_only, small_disk
+
+ROOT = Path(__file__).resolve().parents[3]
+FILE = "ledger.db"
+
+
+def times() -> Callable[[], str]:
+    ticks = count(1)
+    return lambda: f"time {next(ticks)}"
+
+
+@contextmanager
+def opened(directory: Path, *, client_code: str = "demo", is_new: bool | None = None) -> Iterator[Ledger]:
+    path = directory / FILE
+    ledger = open_ledger(path, client_code, times(), is_new=not path.exists() if is_new is None else is_new)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def read(directory: Path) -> Iterator[Ledger]:
+    ledger = read_ledger(directory / FILE)
+    assert ledger is not None
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def dump(directory: Path) -> list[str]:
+    """All that is in the file, read by SQLite alone."""
+    with closing(sqlite3.connect(directory / FILE)) as database:
+        return [*database.iterdump(), str(database.execute("PRAGMA user_version").fetchone())]
+
+
+def whole_file(directory: Path) -> Path:
+    """The one file of a ledger that nobody has open."""
+    assert [path.name for path in directory.iterdir() if path.is_file()] == [FILE]
+    return directory / FILE
+
+
+def job_of(job_id: str = "j1", **values: Any) -> JobRecord:
+    record = JobRecord(
+        seq=0,
+        job_id=job_id,
+        export=Path("/drop/é 1.csv"),
+        size_bytes=2**40,
+        mtime_ns=2**60,
+        settings={"id_column": "id", "columns": {"My tier": "tier"}},
+        started_at="2026-11-23T02:14:00+00:00",
+        retry_of=None,
+        checkpoint=Checkpoint(),
+    )
+    return replace(record, **values)
+
+
+def batch_of(batch_id: int, *, number: int | None = None, parent: int | None = None) -> Batch:
+    return Batch(batch_id, number or batch_id, 10 * batch_id, 2**33 + batch_id, f"sha{batch_id}", parent)
+
+
+def hashes_of(*hashes: int) -> Hashes:
+    return np.array(hashes, dtype=np.uint64)
+
+
+CHECKPOINT = Checkpoint(
+    position=Position(2**40, 2**33, is_skipping=True),
+    digest_bytes=7,
+    digest="abc",
+    read=9,
+    superseded=1,
+    rejected=1,
+    empty=1,
+    rejects_bytes=5,
+    has_ended=True,
+    parameters=("a", "b"),
+    columns_sent=("a",),
+    warnings=Warnings(bare_quote=2, empty_cells=Counter(a=1)),
+    by_reason=Counter({"local.empty_id": 1}),
+    first_rejects=[(2, "local.empty_id")],
+)
+
+
+def seal(
+    ledger: Ledger,
+    job: JobRecord,
+    batch: Batch | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    held: HeldChanges | dict[bytes, list[tuple[bytes, int]]] = NO_CHANGES,
+    released: Iterable[int] = (),
+    overtaken: dict[int, Hashes] | None = None,
+) -> None:
+    changes = changes_to(held) if isinstance(held, dict) else held
+    ledger.seal(job, checkpoint or Checkpoint(), batch, held=changes, released=released, overtaken=overtaken or {})
+
+
+def open_ids(ledger: Ledger) -> list[int]:
+    return [record.batch.batch_id for record in ledger.batches()]
+
+
+def facts_of(ledger: Ledger, batch_id: int) -> tuple[Fact, ...]:
+    record = ledger.batch(batch_id)
+    assert record is not None
+    return record.facts
+
+
+# Jobs.
+
+
+def test_jobs_come_back_as_they_were_begun_in_their_order(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        assert (ledger.jobs(), ledger.latest_job(), ledger.job("j1")) == ([], None, None)
+        first = ledger.begin_job(job_of("z"))
+        second = ledger.begin_job(job_of("a", retry_of="z", checkpoint=CHECKPOINT))
+        assert (first, second) == (job_of("z", seq=1), job_of("a", seq=2, retry_of="z", checkpoint=CHECKPOINT))
+        assert ledger.jobs() == [first, second]
+        assert (ledger.job("z"), ledger.job("a"), ledger.latest_job()) == (first, second, second)
+
+
+def test_a_job_is_begun_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of())
+        with pytest.raises(FatalError) as caught:
+            ledger.begin_job(job_of())
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+        assert len(ledger.jobs()) == 1
+
+
+REPORT = {"state": "done", "exit_code": 0, "export": {"sha256": "abc"}, "rows": {"read": 9}}
+
+
+def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        for batch_id in (1, 2, 3):
+            seal(ledger, job, batch_of(batch_id), held={b"u": [(b"u,1\n", 2)]})
+        seal(ledger, other, None, held={b"u": [(b"u,2\n", 3)]})
+        assert ledger.jobs(unfinished_only=True) == [ledger.job("j1"), ledger.job("j2")]
+        ledger.finish_job(job, REPORT, dropped=[2], released=[2, 3])
+        found = ledger.job("j1")
+        assert found is not None
+        assert (found.state, found.exit_code, found.sha256, found.report) == ("done", 0, "abc", REPORT)
+        assert [each.job_id for each in ledger.jobs(unfinished_only=True)] == ["j2"]
+        assert (ledger.held_rows(job), ledger.held_rows(other)) == ([], [(b"u", b"u,2\n", 3)])
+        assert (facts_of(ledger, 2), facts_of(ledger, 3)) == ((Dropped(), Released()), (Released(),))
+        assert open_ids(ledger) == [1]
+
+
+def test_a_batch_released_for_one_job_stays_open_as_long_as_another_awaits_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        seal(ledger, job, batch_of(1))
+        ledger.seal(job, Checkpoint(), None, held=NO_CHANGES, released=[1], overtaken={}, awaited=[1])
+        assert (open_ids(ledger), facts_of(ledger, 1)) == ([1], (Released(),))
+        (record,) = ledger.batches()
+        assert record.is_open
+        ledger.seal(other, Checkpoint(), None, held=NO_CHANGES, released=[1], overtaken={})
+        # It is released once.
+        assert (open_ids(ledger), facts_of(ledger, 1)) == ([], (Released(),))
+        record = ledger.batch(1) or record
+        assert not record.is_open
+
+
+def test_an_abandoned_job_stays_so(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of("j1"))
+        ledger.begin_job(job_of("j2"))
+        ledger.abandon_job("j2")
+    with opened(tmp_path) as ledger:
+        assert [job.is_abandoned for job in ledger.jobs()] == [False, True]
+
+
+def test_a_pause_stays_until_it_is_ended(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        assert not ledger.is_paused
+        ledger.pause(is_paused=True)
+        assert ledger.is_paused
+    with opened(tmp_path) as ledger:
+        assert ledger.is_paused
+        ledger.pause(is_paused=False)
+    with read(tmp_path) as ledger:
+        assert not ledger.is_paused
+
+
+# Batches and their facts.
+
+FACTS: list[Fact] = [
+    Begun(3),
+    NotTaken("HTTP 503"),
+    Begun(4),
+    InDoubt("cut é"),
+    Begun(9),
+    Taken("https://host/p?a=1&b=2"),
+    SeenStuck(),
+    RefusedAs("bad"),
+    SeenComplete(1, 2, ("u1", "é, 2")),
+    GivenUp("lost"),
+    RowRejected("bad", 3, "u,1"),
+    Failed("budget"),
+    SplitUp((8, 9)),
+    Dropped(),
+]
+
+
+def test_facts_come_back_in_their_order_with_their_times(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        for batch_id in (1, 2):
+            seal(ledger, job, batch_of(batch_id))
+        for fact in FACTS:
+            ledger.add_fact(1, fact)
+            ledger.add_fact(2, fact)
+    with opened(tmp_path) as ledger:
+        for batch_id in (1, 2):
+            record = ledger.batch(batch_id)
+            assert record is not None
+            assert record.facts == tuple(FACTS)
+            assert record.times == tuple(f"time {2 * place + batch_id}" for place in range(len(FACTS)))
+            assert (record.batch, record.job) == (batch_of(batch_id), 1)
+
+
+def test_the_latest_fact_is_how_a_batch_stands(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1))
+        assert [record.latest for record in ledger.batches()] == [None]
+        ledger.add_fact(1, GivenUp("lost"))
+        seal(ledger, job, None, released=[1])
+        assert [(record.facts[-1], record.latest) for record in ledger.batches(job=job)] == [
+            (Released(), GivenUp("lost"))
+        ]
+
+
+def test_a_fact_of_a_batch_there_is_not(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, pytest.raises(FatalError) as caught:
+        ledger.add_fact(1, Begun(0))
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+def test_batches_of_a_job_and_those_not_released(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        first, second = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        seal(ledger, first, batch_of(1))
+        seal(ledger, second, batch_of(2, number=1))
+        seal(ledger, first, batch_of(3, number=2), released=[1])
+        assert [record.batch for record in ledger.batches(job=first)] == [batch_of(1), batch_of(3, number=2)]
+        assert [record.batch for record in ledger.batches(job=second)] == [batch_of(2, number=1)]
+        assert [(record.batch.batch_id, record.job) for record in ledger.batches()] == [(2, 2), (3, 1)]
+        assert ledger.batch(4) is None
+
+
+def test_a_batch_is_released_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1))
+        assert open_ids(ledger) == [1]
+        for _ in range(2):
+            seal(ledger, job, None, released=[1, 1])
+            ledger.finish_job(job, REPORT, dropped=[], released=[1])
+            assert (open_ids(ledger), facts_of(ledger, 1)) == ([], (Released(),))
+
+
+def test_a_split_puts_the_children_in_the_place_of_their_parent(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of("j1"))
+        job = ledger.begin_job(job_of("j2"))
+        seal(ledger, job, batch_of(1))
+        children = (batch_of(2, parent=1), batch_of(3, parent=1))
+        ledger.split(batch_of(1), children)
+        assert [(record.batch, record.job) for record in ledger.batches()] == [(child, 2) for child in children]
+        assert facts_of(ledger, 1) == (SplitUp((2, 3)),)
+
+
+def test_a_split_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        for batch_id in (1, 3):
+            seal(ledger, job, batch_of(batch_id))
+        before = dump(tmp_path)
+        with pytest.raises(FatalError):
+            ledger.split(batch_of(1), (batch_of(2, parent=1), batch_of(3, parent=1)))
+        assert dump(tmp_path) == before
+
+
+# The seal.
+
+
+def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        chain = [(b"b,9\n", 7), (b"b,,\n", 5), (b"b,3\n", 2**33)]
+        seal(ledger, job, held={b"b": chain, b"a": [(b"a,1\n", 4)], b"c%FF": [(b"c%FF,1\n", 6)]})
+        seal(ledger, other, held={b"b": [(b"b,other\n", 2)]})
+        seal(ledger, job, held={b"b": chain[1:], b"a": []})
+        seal(ledger, job)
+    with opened(tmp_path) as ledger:
+        assert ledger.held_rows(job) == [(b"b", b"b,,\n", 5), (b"b", b"b,3\n", 2**33), (b"c%FF", b"c%FF,1\n", 6)]
+        assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
+        seal(ledger, job, held={b"b": chain})
+        assert [row for row in ledger.held_rows(job) if row[0] == b"b"] == [
+            (b"b", b"b,9\n", 7),
+            (b"b", b"b,,\n", 5),
+            (b"b", b"b,3\n", 2**33),
+        ]
+        seal(ledger, job, held=changes_to({b"d": [(b"d,1\n", 10)]}, is_all=True))
+        assert ledger.held_rows(job) == [(b"d", b"d,1\n", 10)]
+        assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
+
+
+def test_held_rows_that_cannot_be_read_are_a_damaged_ledger(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, held={b"a": [(b"a,1\n", 4)]})
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("UPDATE held SET changes = substr(changes, 1, length(changes) - 1)")
+    with opened(tmp_path) as ledger, pytest.raises(FatalError, match="held rows of job j1 cannot be read") as caught:
+        ledger.held_rows(job)
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_overtaken_ids_are_kept_for_each_batch(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        for batch_id in (1, 2, 3):
+            seal(ledger, job, batch_of(batch_id))
+        seal(ledger, job, overtaken={1: hashes_of(1, 2**63, 2**64 - 1), 2: hashes_of(5)})
+        seal(ledger, job, overtaken={1: hashes_of(1, 7)})
+    with opened(tmp_path) as ledger:
+        assert [ledger.overtaken(batch_id) for batch_id in (1, 2, 3)] == [{1, 2**63, 2**64 - 1, 7}, {5}, set()]
+
+
+def test_a_seal_keeps_the_checkpoint_of_its_job_only(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
+        seal(ledger, job, batch_of(1), checkpoint=CHECKPOINT)
+        assert [each.checkpoint for each in ledger.jobs()] == [CHECKPOINT, Checkpoint()]
+        seal(ledger, other, None, checkpoint=CHECKPOINT)
+    with opened(tmp_path) as ledger:
+        assert [each.checkpoint for each in ledger.jobs()] == [CHECKPOINT, CHECKPOINT]
+
+
+def sealed_once(ledger: Ledger) -> JobRecord:
+    """A job with two batches and held rows."""
+    job = ledger.begin_job(job_of())
+    seal(ledger, job, batch_of(1), held={b"a": [(b"a,1\n", 4)], b"b": [(b"b,1\n", 5)]})
+    seal(ledger, job, batch_of(2), overtaken={1: hashes_of(9)})
+    return job
+
+
+def seal_again(ledger: Ledger, job: JobRecord, **instead: Any) -> None:
+    """A seal that changes everything there is."""
+    values: dict[str, Any] = {
+        "checkpoint": CHECKPOINT,
+        "held": {b"a": [], b"c": [(b"c,2\n", 8)]},
+        "released": [1],
+        "overtaken": {1: hashes_of(1), 2: hashes_of(2)},
+    }
+    seal(ledger, job, batch_of(3), **(values | instead))
+
+
+def interrupted() -> Iterator[int]:
+    yield 1
+    raise InterruptedError
+
+
+def cut_off() -> Iterator[Rows]:
+    yield from changes_to({b"a": [(b"a,2\n", 8)]}).rows
+    raise InterruptedError
+
+
+CUT_SHORT: list[tuple[dict[str, Any], type[BaseException]]] = [
+    ({"held": HeldChanges(cut_off())}, InterruptedError),  # type: ignore[arg-type]
+    ({"held": HeldChanges(gone=(b"a", None), is_all=True)}, TypeError),  # type: ignore[arg-type]
+    ({"released": interrupted()}, InterruptedError),
+    ({"overtaken": {1: hashes_of(1), 99: hashes_of(2)}}, FatalError),
+]
+
+
+@pytest.mark.parametrize(("instead", "error"), CUT_SHORT)
+def test_a_seal_is_done_whole_or_not_at_all(
+    tmp_path: Path, instead: dict[str, Any], error: type[BaseException]
+) -> None:
+    with opened(tmp_path) as ledger:
+        job = sealed_once(ledger)
+        before = dump(tmp_path)
+        with pytest.raises(error):
+            seal_again(ledger, job, **instead)
+        assert dump(tmp_path) == before
+        # The ledger can be used after it, and nothing is left of the attempt.
+        seal_again(ledger, job)
+        assert open_ids(ledger) == [2, 3]
+        assert [row[0] for row in ledger.held_rows(job)] == [b"b", b"c"]
+    assert dump(tmp_path) != before
+
+
+def killed() -> Iterator[int]:
+    """What is released, as the process ends in the middle of saying so."""
+    yield 1
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def seal_and_be_killed(directory: str) -> None:
+    """More held rows than SQLite keeps in memory, so that some of the transaction are in the file already."""
+    ledger = open_ledger(Path(directory) / FILE, "demo", times(), is_new=False)
+    job = ledger.latest_job()
+    assert job is not None
+    many = {b"%06d" % number: [(b"%06d,%0200d\n" % (number, 0), number)] for number in range(20_000)}
+    seal_again(ledger, job, held=many, released=killed())
+
+
+def test_a_seal_that_the_end_of_the_process_cuts_short_never_was(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        sealed_once(ledger)
+    before = dump(tmp_path)
+    script = f"from {__name__} import seal_and_be_killed as run; run({str(tmp_path)!r})"
+    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert (tmp_path / f"{FILE}-wal").stat().st_size > 1_000_000, "nothing of it had been written"
+    with opened(tmp_path) as ledger:
+        assert open_ids(ledger) == [1, 2]
+    assert dump(tmp_path) == before
+
+
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = sealed_once(ledger)
+        before = dump(tmp_path)
+        pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+        ledger._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(FatalError, match="The disk is full: make room") as caught:
+            seal_again(ledger, job, held={b"%d" % number: [(b"x" * 1_000, 1)] for number in range(100)})
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+        assert dump(tmp_path) == before
+        seal(ledger, job)
+
+
+# Opened again.
+
+
+def test_opened_again_it_is_the_same(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = sealed_once(ledger)
+        seal_again(ledger, job)
+        ledger.add_fact(2, Begun(0))
+        salt = ledger.salt
+        told = (ledger.jobs(), ledger.batches(), ledger.batches(job=job), ledger.held_rows(job), ledger.overtaken(1))
+    before = dump(tmp_path)
+    with opened(tmp_path) as ledger:
+        again = (ledger.jobs(), ledger.batches(), ledger.batches(job=job), ledger.held_rows(job), ledger.overtaken(1))
+        assert (again, ledger.salt) == (told, salt)
+    assert dump(tmp_path) == before
+
+
+def test_every_ledger_has_its_own_salt(tmp_path: Path) -> None:
+    salts = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with opened(tmp_path / name) as ledger:
+            salts.add(ledger.salt)
+    assert len(salts) == 2
+    assert all(0 <= salt < 2**64 for salt in salts)
+
+
+def test_a_batch_id_is_given_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        assert [ledger.allot_batch_id() for _ in range(3)] == [1, 2, 3]
+        for batch_id in (1, 2):
+            seal(ledger, job, batch_of(batch_id))
+        ledger.split(batch_of(2), (batch_of(7, parent=2), batch_of(8, parent=2)))
+        ledger.finish_job(job, REPORT, dropped=[], released=[1, 2, 7, 8])
+    with opened(tmp_path) as ledger:
+        assert [ledger.allot_batch_id(), ledger.allot_batch_id()] == [9, 10]
+
+
+def test_post_numbers_go_on(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        assert ledger.next_post_number() == 0
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1))
+        seal(ledger, job, batch_of(2))
+        assert ledger.next_post_number() == 0
+        for fact in (Begun(0), NotTaken("503"), Begun(10), InDoubt("cut")):
+            ledger.add_fact(2, fact)
+        ledger.add_fact(1, Begun(9))
+        ledger.finish_job(job, REPORT, dropped=[], released=[1, 2])
+    with opened(tmp_path) as ledger:
+        assert ledger.next_post_number() == 11
+
+
+# The file.
+
+
+def test_facts_are_on_the_disk_before_they_count(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        # These hold for the connection: no other can tell.
+        assert ledger._database.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert ledger._database.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+        with closing(sqlite3.connect(tmp_path / FILE)) as other:
+            assert other.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_the_files_are_for_the_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(tmp_path) as ledger:
+            ledger.begin_job(job_of())
+            modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {FILE: "0o600", f"{FILE}-wal": "0o600", f"{FILE}-shm": "0o600"}
+
+
+def test_a_file_with_other_permissions_is_mended(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    whole_file(tmp_path).chmod(0o644)
+    with opened(tmp_path):
+        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of())
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 4
+        database.execute("PRAGMA user_version = 5")
+    before = dump(tmp_path)
+    with pytest.raises(FatalError, match="it has format 5, this program knows format 4") as caught:
+        open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+    with pytest.raises(FatalError, match="another format"):
+        read_ledger(tmp_path / FILE)
+    assert dump(tmp_path) == before
+
+
+def test_a_ledger_of_another_client_code_is_left_alone(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of())
+    before = dump(tmp_path)
+    with (
+        pytest.raises(FatalError, match="belongs to client code 'demo', not 'acme'") as caught,
+        opened(tmp_path, client_code="acme"),
+    ):
+        pass
+    assert caught.value.exit_code == ExitCode.CONFIGURATION
+    assert dump(tmp_path) == before
+
+
+def test_a_missing_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="it is missing or empty, while the state directory holds batches") as caught:
+        open_ledger(tmp_path / FILE, "demo", times(), is_new=False)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+    assert list(tmp_path.iterdir()) == []
+
+
+def overwrite_the_middle(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + b"\xa5" * 6_000 + content[middle + 6_000 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "overwritten in the middle": overwrite_the_middle,
+    "overwritten at the start": lambda content: b"\0" * 100 + content[100:],
+    "cut in the middle": lambda content: content[: len(content) // 2],
+    "cut to a few bytes": lambda content: content[:50],
+    "zeros": lambda content: bytes(len(content)),
+    "another kind of file": lambda content: b"id,tier\nu1,gold\n" * 1_000,
+}
+
+
+def filled(directory: Path) -> Path:
+    """A ledger of some pages."""
+    with opened(directory) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1), held={b"%04d" % number: [(b"x" * 100, number)] for number in range(500)})
+    return whole_file(directory)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_ledger_is_told_of_and_left_alone(
+    tmp_path: Path, damage: Callable[[bytes], bytes], is_new: bool
+) -> None:
+    file = filled(tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
+    before = file.read_bytes()
+    with pytest.raises(
+        FatalError, match=r"(?s)cannot be used.*Restore the whole state directory from a backup"
+    ) as caught:
+        open_ledger(file, "demo", times(), is_new=is_new)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+    assert file.read_bytes() == before
+
+
+# What is no damage.
+
+
+def test_a_ledger_that_another_program_has_locked(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        ledger._database.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(FatalError, match=r"is locked\)\. Another program has it open") as caught:
+            ledger.begin_job(job_of())
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+        other.execute("ROLLBACK")
+        assert ledger.begin_job(job_of()).seq == 1
+
+
+def test_a_ledger_that_may_not_be_written(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    with small_disk(4_000_000) as disk:
+        (disk / FILE).write_bytes(file.read_bytes())
+        with read_only(disk), pytest.raises(FatalError, match=r"cannot be used.*Check the owner") as caught:
+            read_ledger(disk / FILE)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "close that program"),
+        (sqlite3.SQLITE_LOCKED_SHAREDCACHE, "close that program"),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, "Check the owner"),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, "Check the owner"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "The disk failed"),
+        (sqlite3.SQLITE_FULL, "make room"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "Restore the whole state directory"),
+        (sqlite3.SQLITE_NOTADB, "Restore the whole state directory"),
+    ],
+)
+def test_what_to_do_depends_on_the_error_not_on_its_words(code: int, advice: str) -> None:
+    error = sqlite3.OperationalError("full of words")
+    error.sqlite_errorcode = code
+    told = damaged(Path("ledger.db"), error)
+    assert advice in str(told)
+    assert ("Restore" in str(told)) == advice.startswith("Restore")
+    assert told.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_an_emptied_ledger_is_not_made_anew_where_there_must_be_one(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    file.write_bytes(b"")
+    with pytest.raises(FatalError), opened(tmp_path, is_new=False):
+        pass
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "look"),
+    [
+        (b'"digest_bytes"', lambda ledger: ledger.jobs()),
+        (b'"digest_bytes"', lambda ledger: ledger.job("j1")),
+        (b'"position":[0', lambda ledger: ledger.latest_job()),
+        (b'"id_column"', lambda ledger: ledger.jobs(unfinished_only=True)),
+        (b'"children"', lambda ledger: ledger.batches()),
+        (b"SplitUp", lambda ledger: ledger.batch(1)),
+    ],
+)
+def test_damage_that_sqlite_cannot_see_is_told_of_too(
+    tmp_path: Path, text: bytes, look: Callable[[Ledger], object]
+) -> None:
+    with opened(tmp_path) as ledger:
+        seal(ledger, ledger.begin_job(job_of()), batch_of(1))
+        ledger.add_fact(1, SplitUp((2, 3)))
+    file = whole_file(tmp_path)
+    assert text in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(text, b"x" * len(text)))
+    # Kept out of the way of the block: what is raised refers to rows that are still being read.
+    told: list[tuple[type[Exception], object]] = []
+    with opened(tmp_path) as ledger:
+        try:
+            look(ledger)
+        except Exception as error:  # noqa: BLE001 - of which kind it is, is the question
+            told.append((type(error), getattr(error, "exit_code", None)))
+    assert told == [(FatalError, ExitCode.DISK_OR_LEDGER)]
+
+
+def test_a_file_of_no_bytes_is_what_a_crash_at_the_very_start_leaves(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    with opened(tmp_path, is_new=True) as ledger:
+        assert ledger.jobs() == []
+
+
+def test_a_directory_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    for is_new in (True, False):
+        with pytest.raises(FatalError) as caught:
+            open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
+        assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+# Read beside the process that writes it.
+
+
+def test_no_ledger_to_read(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path / FILE) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_sees_what_is_written_and_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger, read(tmp_path) as reader:
+        assert reader.salt == ledger.salt
+        job = ledger.begin_job(job_of())
+        assert reader.jobs() == [job]
+        seal(ledger, job, batch_of(1))
+        assert open_ids(reader) == [1]
+        with ledger._transaction() as database:
+            database.execute("DELETE FROM batches")
+            assert open_ids(reader) == [1], "what is not finished is not seen"
+        assert open_ids(reader) == []
+
+
+def test_a_reader_writes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        sealed_once(ledger)
+        before = dump(tmp_path)
+        with read(tmp_path) as reader:
+            with pytest.raises(FatalError):
+                reader.add_fact(1, Begun(0))
+            with pytest.raises(FatalError):
+                reader.pause(is_paused=True)
+    assert dump(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["overwritten at the start", "zeros", "another kind of file"])
+def test_a_damaged_ledger_cannot_be_read(tmp_path: Path, name: str) -> None:
+    file = filled(tmp_path)
+    file.write_bytes(DAMAGES[name](file.read_bytes()))
+    with pytest.raises(FatalError) as caught:
+        read_ledger(file)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+def claim_of(drop: str = "j1", **values: Any) -> Claim:
+    claim = Claim(drop, "a.csv", "a.csv.ready", 0, 2**60, Manifest(columns=("id",), sequence=3), as_of="20261123")
+    return replace(claim, **values)
+
+
+def test_the_jobs_of_a_drop_are_entered_together_or_not_at_all(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        first = ledger.begin_jobs([job_of("j1", claim=claim_of()), job_of("j2", claim=claim_of()), job_of("j3")])
+        assert [job.seq for job in first] == [1, 2, 3]
+        with pytest.raises(FatalError):
+            ledger.begin_jobs([job_of("j4"), job_of("j1")])
+        assert [job.job_id for job in ledger.jobs()] == ["j1", "j2", "j3"]
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs() == first
+        assert ledger.jobs_of_drop("j1") == first[:2]
+
+
+def test_what_becomes_of_claims(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_jobs([job_of("j1", claim=claim_of()), job_of("j2", claim=claim_of())])
+        ledger.note_claims({"j2": claim_of(is_taken=True)})
+        assert [job.claim for job in ledger.jobs()] == [claim_of(), claim_of(is_taken=True)]
+
+
+def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
+    """What only waits, or failed before anything was sent, makes nothing old."""
+
+    def claimed(job_id: str, sequence: int, as_of: str) -> JobRecord:
+        manifest = Manifest(sequence=sequence)
+        return job_of(job_id, claim=claim_of(job_id, manifest=manifest, as_of=as_of))
+
+    def latest(ledger: Ledger) -> tuple[Any, Any]:
+        for key in ("sequence", "as_of"):
+            assert ledger.latest_claimed(key, route="default") == ledger.latest_claimed(key)
+            assert ledger.latest_claimed(key, route="other") is None
+        return ledger.latest_claimed("sequence"), ledger.latest_claimed("as_of")
+
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of("loaded"))
+        assert latest(ledger) == (None, None)
+        done = ledger.begin_job(claimed("done", 4, "20261101"))
+        failed = ledger.begin_job(claimed("failed", 9, "20261109"))
+        running = ledger.begin_job(claimed("running", 5, "20261105"))
+        ledger.begin_job(claimed("waiting", 8, "20261108"))
+        assert latest(ledger) == (None, None)
+        for job, state in ((done, "done"), (failed, "failed")):
+            report = {"state": state, "exit_code": 0, "export": {"sha256": ""}}
+            ledger.finish_job(job, report, dropped=[], released=[])
+        assert latest(ledger) == (4, "20261101")
+        seal(ledger, running, batch_of(1))
+        assert latest(ledger) == (5, "20261105")
+        seal(ledger, failed, batch_of(2))
+        assert latest(ledger) == (9, "20261109")
+
+
+HELD_UP_TO_FORMAT_3 = """
+CREATE TABLE held (
+    job INTEGER NOT NULL REFERENCES jobs, profile_id BLOB NOT NULL, place INTEGER NOT NULL, text BLOB NOT NULL,
+    line INTEGER NOT NULL, PRIMARY KEY (job, profile_id, place)
+) STRICT, WITHOUT ROWID
+"""
+
+
+@pytest.mark.parametrize(("version", "lacking"), [(1, ("claim", "route")), (2, ("route",)), (3, ())])
+def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: int, lacking: tuple[str, ...]) -> None:
+    with opened(tmp_path) as ledger:
+        job, other = ledger.begin_job(job_of()), ledger.begin_job(job_of("other"))
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("DROP TABLE held")
+        database.execute(HELD_UP_TO_FORMAT_3)
+        held = [(1, b"b", 1, b"b,2\n", 9), (1, b"b", 0, b"b,1\n", 7), (1, b"a%2C", 0, b"a%2C,3\n", 2**33)]
+        database.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", held)
+        for column in lacking:
+            database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        database.execute(f"PRAGMA user_version = {version}")
+        database.commit()
+    assert owner_of(tmp_path / FILE) == Owner("demo", 2)
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs() == [job, other]
+        assert ledger.held_rows(job) == [(b"a%2C", b"a%2C,3\n", 2**33), (b"b", b"b,1\n", 7), (b"b", b"b,2\n", 9)]
+        assert ledger.held_rows(other) == []
+        seal(ledger, job, held={b"b": []})
+        assert ledger.held_rows(job) == [(b"a%2C", b"a%2C,3\n", 2**33)]
+        assert job.route == "default"
+        entered = ledger.begin_job(job_of("j2", claim=claim_of(), route="crm-eu"))
+        assert (entered.claim, entered.route) == (claim_of(), "crm-eu")
+
+
+def test_whose_a_ledger_is(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / FILE) is None
+    with opened(tmp_path) as ledger:
+        assert owner_of(tmp_path / FILE) == Owner("demo", 0)
+        job = ledger.begin_job(job_of())
+        ledger.begin_job(job_of("j2"))
+        ledger.finish_job(job, {"state": "done", "exit_code": 0, "export": {"sha256": ""}}, dropped=[], released=[])
+        assert owner_of(tmp_path / FILE) == Owner("demo", 1)
+    (tmp_path / FILE).write_bytes(b"x" * 10_000)
+    with pytest.raises(FatalError, match="cannot be used") as caught:
+        owner_of(tmp_path / FILE)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+    # As a kill leaves it that came while it was made.
+    (tmp_path / FILE).write_bytes(b"")
+    assert owner_of(tmp_path / FILE) is None
+
+
+class TestLearnedStatuses:
+    """How many statuses Target keeps is remembered."""
+
+    FAILED_AT = datetime(2026, 11, 23, 12, 30, 15, 250_000, tzinfo=UTC)
+
+    def test_nothing_at_first(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == Learned()
+
+    @pytest.mark.parametrize(
+        "learned",
+        [
+            Learned(20),
+            Learned(10, FAILED_AT),
+            Learned(160, FAILED_AT.astimezone(timezone(timedelta(hours=5, minutes=30)))),
+        ],
+    )
+    def test_the_latest_is_what_counts(self, tmp_path: Path, learned: Learned) -> None:
+        with opened(tmp_path) as ledger:
+            ledger.remember_statuses(Learned(40, self.FAILED_AT))
+            ledger.remember_statuses(learned)
+            assert ledger.learned_statuses() == learned
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+        with read(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+
+    def keep(self, directory: Path, value: str) -> None:
+        """What another version may have written."""
+        with opened(directory):
+            pass
+        with closing(sqlite3.connect(directory / FILE)) as database, database:
+            database.execute("INSERT INTO meta VALUES ('learned_statuses', ?)", (value,))
+
+    @pytest.mark.parametrize(
+        ("value", "learned"),
+        [
+            ('{"size": 320, "failed_at": null}', Learned(320)),
+            ('{"size": 5, "failed_at": null}', Learned(5)),
+            ('{"size": 25, "failed_at": null, "more": [1]}', Learned(25)),
+            ('{"size": 20, "failed_at": "2026-11-23T12:30:15.25Z"}', Learned(20, FAILED_AT)),
+        ],
+    )
+    def test_what_another_version_may_have_learned(self, tmp_path: Path, value: str, learned: Learned) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger:
+            assert ledger.learned_statuses() == learned
+            ledger.remember_statuses(Learned(80))
+            assert ledger.learned_statuses() == Learned(80)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *("", "no JSON", "[]", "7", "null", "{}"),
+            *('{"size": 20}', '{"failed_at": null}', '{"size": 20, "failed_at": 7}'),
+            *('{"size": 0, "failed_at": null}', '{"size": -1, "failed_at": null}', '{"size": null, "failed_at": null}'),
+            *('{"size": 20, "failed_at": "yesterday"}', '{"size": 20, "failed_at": "2026-11-23T12:30:15"}'),
+        ],
+    )
+    def test_what_cannot_be_is_a_damaged_ledger(self, tmp_path: Path, value: str) -> None:
+        self.keep(tmp_path, value)
+        with opened(tmp_path) as ledger, pytest.raises(FatalError, match="what was learned of statuses") as caught:
+            ledger.learned_statuses()
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_when_a_batch_was_accepted(tmp_path: Path) -> None:
+    """The last time, if it was stuck and was sent again."""
+    facts = (Begun(1), Taken("first"), SeenStuck(), Begun(2), Taken("second"), SeenComplete(0, 0))
+    times = tuple(f"2026-11-23T12:00:0{second}+00:00" for second in range(len(facts)))
+    batch = Batch(batch_id=1, number=1, rows=1, size_bytes=1, sha256="", parent=None)
+    assert BatchRecord(batch, 1, facts, times).accepted_at == datetime(2026, 11, 23, 12, 0, 4, tzinfo=UTC)
+    assert BatchRecord(batch, 1, facts[:1], times[:1]).accepted_at is None

@@ -1,0 +1,138 @@
+"""Requests to the process that holds the state directory: whole files, each answered once."""
+
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.edges.store.mailbox import Mailbox, Request
+from tests.tools.support import names_in
+
+
+def put_by_hand(state: Path, name: str, content: bytes) -> Path:
+    file = state / "requests" / name
+    file.write_bytes(content)
+    return file
+
+
+def age(state: Path, request_id: str, seconds: int) -> None:
+    os.utime(state / "requests" / f"{request_id}.request", (seconds, seconds))
+
+
+def test_a_request_is_answered_across_two_mailboxes(tmp_path: Path) -> None:
+    asker, holder = Mailbox(tmp_path), Mailbox(tmp_path)
+    request_id = asker.ask("abandon", "j1")
+    assert asker.take_answer(request_id) is None
+    (request,) = holder.requests()
+    assert request == Request(request_id, "abandon", "j1")
+    holder.answer(request, {"ok": True, "told": "é"})
+    assert holder.requests() == []
+    assert asker.take_answer(request_id) == {"ok": True, "told": "é"}
+    assert asker.take_answer(request_id) is None
+    assert names_in(tmp_path / "requests") == []
+
+
+def test_a_request_about_no_job(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    request_id = mailbox.ask("pause", None)
+    assert mailbox.requests() == [Request(request_id, "pause", None)]
+
+
+def test_a_request_stays_until_it_is_answered(tmp_path: Path) -> None:
+    Mailbox(tmp_path).ask("pause", None)
+    assert len(Mailbox(tmp_path).requests()) == len(Mailbox(tmp_path).requests()) == 1
+
+
+def test_the_oldest_comes_first(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    asked = [mailbox.ask("retry", f"j{number}") for number in range(6)]
+    assert len(set(asked)) == 6
+    ages = {request_id: (number * 5) % 6 for number, request_id in enumerate(asked)}
+    for request_id, seconds in ages.items():
+        age(tmp_path, request_id, 1_000 + seconds)
+    assert [request.request_id for request in mailbox.requests()] == sorted(asked, key=lambda each: ages[each])
+
+
+def test_answers_go_to_who_asked(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    first, second = mailbox.ask("retry", "j1"), mailbox.ask("retry", "j2")
+    for request in mailbox.requests():
+        if request.job == "j2":
+            mailbox.answer(request, {"ok": False, "exit_code": 64})
+    assert mailbox.take_answer(first) is None
+    assert mailbox.take_answer(second) == {"ok": False, "exit_code": 64}
+    assert [request.job for request in mailbox.requests()] == ["j1"]
+
+
+def test_a_request_can_be_withdrawn_until_it_is_answered(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    request_id = mailbox.ask("pause", None)
+    assert mailbox.withdraw(request_id)
+    assert mailbox.requests() == []
+    assert not mailbox.withdraw(request_id)
+    answered = mailbox.ask("pause", None)
+    mailbox.answer(mailbox.requests()[0], {"ok": True})
+    assert not mailbox.withdraw(answered)
+    assert mailbox.take_answer(answered) == {"ok": True}
+
+
+def test_a_request_withdrawn_meanwhile_may_be_answered_all_the_same(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    request_id = mailbox.ask("pause", None)
+    (request,) = mailbox.requests()
+    mailbox.withdraw(request_id)
+    mailbox.answer(request, {"ok": True})
+    assert mailbox.take_answer(request_id) == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[]", b"7", b'"pause"', b"{}", b'{"command": "pause"}', b'{"job": "j1"}', b"\xff\xfe"],
+)
+def test_files_that_are_no_requests_are_left_alone(tmp_path: Path, content: bytes) -> None:
+    mailbox = Mailbox(tmp_path)
+    file = put_by_hand(tmp_path, "strange.request", content)
+    request_id = mailbox.ask("pause", None)
+    assert [request.request_id for request in mailbox.requests()] == [request_id]
+    assert file.read_bytes() == content
+
+
+def test_a_job_that_is_no_text_is_some_job(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    put_by_hand(tmp_path, "strange.request", b'{"command": "abandon", "job": {"id": 7}}')
+    assert [request.job for request in mailbox.requests()] == ["{'id': 7}"]
+
+
+def test_other_files_and_unfinished_ones_are_no_requests(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    content = orjson.dumps({"command": "pause", "job": None})
+    for name in ("a.answer", "a.request.tmp", ".a.request.tmp", "request", "a.txt"):
+        put_by_hand(tmp_path, name, content)
+    (tmp_path / "requests" / "folder.request").mkdir()
+    assert mailbox.requests() == []
+    put_by_hand(tmp_path, "by-hand.request", content)
+    assert mailbox.requests() == [Request("by-hand", "pause", None)]
+
+
+def test_a_request_that_is_withdrawn_while_they_are_listed(tmp_path: Path) -> None:
+    """A link to nothing: it is listed, and then it is not there."""
+    mailbox = Mailbox(tmp_path)
+    request_id = mailbox.ask("pause", None)
+    (tmp_path / "requests" / "gone.request").symlink_to("nowhere")
+    assert [request.request_id for request in mailbox.requests()] == [request_id]
+
+
+def test_everything_is_for_the_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        mailbox = Mailbox(tmp_path / "state")
+        mailbox.ask("pause", None)
+        answered = mailbox.ask("resume", None)
+        mailbox.answer(Request(answered, "resume", None), {"ok": True})
+    finally:
+        os.umask(before)
+    directory = tmp_path / "state" / "requests"
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {oct(file.stat().st_mode & 0o777) for file in directory.iterdir()} == {"0o600"}
+    assert sorted(file.suffix for file in directory.iterdir()) == [".answer", ".request"]

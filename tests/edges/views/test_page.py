@@ -1,0 +1,218 @@
+"""The page of a report: what it says, that its numbers add up, and that nothing in it is taken for markup."""
+
+from copy import deepcopy
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from pipeline.core.batches.progress import TARGET_REFUSED
+from pipeline.core.model import Reason
+from pipeline.edges.views.page import MAX_BATCHES, happened, render
+from pipeline.edges.views.wording import MEANINGS, REASONS, STATES
+from pipeline.jobs.report import page_of
+from tests.edges.views.test_screen import FOLDER
+from tests.edges.views.test_screen import REPORT as PRINTED
+
+REPORT: dict[str, Any] = {
+    **PRINTED,
+    "version": "0.1.0",
+    "columns_sent": ["tier", "ltv"],
+    "started_at": "2026-11-23T02:14:00+00:00",
+    "finished_at": "2026-11-23T03:35:12+00:00",
+}
+
+
+def report_with(**changes: Any) -> dict[str, Any]:
+    """`rows` are all that are not nought."""
+    report = deepcopy(REPORT)
+    if "rows" in changes:
+        rows = dict.fromkeys(MEANINGS, 0) | changes.pop("rows")
+        report["rows"] = {"read": sum(rows.values()), **rows}
+    return report | changes
+
+
+class Seen(HTMLParser):
+    """What a browser sees: text, and every tag with its attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self._within = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("style", "td"):
+            self._within = tag
+        match tag:
+            case "table":
+                self.tables.append([])
+            case "tr":
+                self.tables[-1].append([])
+            case "td":
+                self.tables[-1][-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._within != "style":
+            self.texts.append(data)
+        if self._within == "td":
+            self.tables[-1][-1][-1] += data.strip()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._within:
+            self._within = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def seen(folder: Path = FOLDER, **changes: Any) -> Seen:
+    return Seen(render(report_with(**changes), folder))
+
+
+LOSSY = {"confirmed": 1_000, "superseded": 20, "rejected": 7, "empty": 3, "failed": 2, "unconfirmed": 1}
+
+
+def test_numbers_add_up() -> None:
+    classes, *_ = seen(rows=LOSSY).tables
+    counted = {row[0]: int(row[1].replace(",", "")) for row in classes if row}
+    total = counted.pop("read")
+    assert counted == {name: LOSSY.get(name, 0) for name in MEANINGS}
+    assert total == sum(counted.values()) == 1_033
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "All is well: Target applied all 1,234,567 rows."),
+        ({"rows": {"confirmed": 9, "superseded": 2}}, "All is well: Target applied 9 of 11 rows, 2 needed no sending."),
+        ({"rows": {"confirmed": 1}}, "All is well: Target applied all 1 row."),
+        (
+            {"rows": LOSSY},
+            "Target applied 1,000 of 1,033 rows, 23 needed no sending, 7 have a mistake and were not sent, "
+            "3 may not have arrived.",
+        ),
+        ({"rows": {"confirmed": 1, "rejected": 1}}, "Target applied 1 of 2 rows, 1 has a mistake and was not sent."),
+        ({"rows": {}}, "This export has a header and no rows, so there was nothing to send."),
+        (
+            {"state": "failed", "rows": {"confirmed": 5, "unsent": 5}},
+            "This export could not be used: of 10 rows read, Target applied 5.",
+        ),
+        (
+            {"state": "skipped", "rows": {"unsent": 4}},
+            "This was a trial: 4 rows were read and checked, and nothing was sent to Target.",
+        ),
+    ],
+)
+def test_what_happened(changes: dict[str, Any], told: str) -> None:
+    assert happened(report_with(**changes)) == told
+    assert told in seen(**changes).text
+
+
+def test_what_to_do(tmp_path: Path) -> None:
+    assert "What to do Nothing." in seen().text
+    (tmp_path / "failed.jsonl").touch()
+    page = seen(tmp_path, state="incomplete", rows=LOSSY)
+    assert "Mend the rejected rows at their source; rejects.jsonl has line and reason of each." in page.text
+    assert f"profile-pipeline retry {REPORT['job']} --config FILE" in page.texts, "as it is to be typed"
+    assert {"href": "failed.jsonl"} in [attributes for tag, attributes in page.tags if tag == "a"]
+    failed = seen(state="failed", error="column 'email' is not listed.", rows={})
+    assert "column 'email' is not listed." in failed.text
+    assert "Remove the cause, then load or drop the export anew." in failed.text
+
+
+def test_every_state_and_every_reason_has_words() -> None:
+    for state, words in STATES.items():
+        assert words in seen(state=state).text
+    reasons = [*(reason.value for reason in Reason), TARGET_REFUSED]
+    assert set(REASONS) == set(reasons)
+    page = seen(rejects={"file": "rejects.jsonl", "by_reason": dict.fromkeys(reasons, 1_001)})
+    assert [row[1:] for row in page.tables[1] if row] == [[reason, "1,001"] for reason in reasons]
+
+
+def test_shares_show_none_as_none_and_all_as_all_only() -> None:
+    classes, *_ = seen(rows={"confirmed": 1_000_000, "failed": 1}).tables
+    assert {row[0]: row[2] for row in classes if row} == {
+        **dict.fromkeys(("superseded", "rejected", "empty", "unconfirmed", "unsent", "read"), ""),
+        "confirmed": "99.9 %",
+        "failed": "< 0.1 %",
+    }
+
+
+def test_times() -> None:
+    text = seen().text
+    assert "Began 23 November 2026, 02:14:00 UTC" in text
+    assert "Ended 23 November 2026, 03:35:12 UTC, after 1 h 21 min" in text
+    for ended, told in (("02:14:59", "59 s"), ("02:16:01", "2 min 1 s")):
+        assert f"after {told} " in seen(finished_at=f"2026-11-23T{ended}+00:00").text
+    assert "after 2 d 1 h" in seen(finished_at="2026-11-25T03:35:12+00:00").text
+
+
+def test_of_many_batches_those_with_trouble_come_first() -> None:
+    def batch(number: int, **facts: Any) -> dict[str, Any]:
+        return {"number": number, "rows": 7, "bytes": 1_234_567, "attempts": 1, "state": "complete", **facts}
+
+    batches = [batch(number) for number in range(1, 2 * MAX_BATCHES)]
+    batches.append(batch(2 * MAX_BATCHES, state="unconfirmed", why="lost"))
+    page = seen(rows={"confirmed": 1_393, "unconfirmed": 7}, batches=batches)
+    listed = [row for row in page.tables[-1] if row]
+    assert len(listed) == MAX_BATCHES
+    assert listed[0] == ["200", "7", "1.2 MB", "1", "unconfirmedlost"]
+    assert listed[1][0] == "1"
+    assert "100 more are in report.json." in page.text
+
+
+HOSTILE = "\"><script>alert('1')</script><img src=x onerror=a()>&amp;{{ 7 * 7 }}{% raw %}"
+
+
+def test_nothing_is_taken_for_markup() -> None:
+    page = seen(
+        state="failed",
+        error=HOSTILE,
+        client_code=HOSTILE,
+        columns_sent=[HOSTILE],
+        version=HOSTILE,
+        export={"name": HOSTILE, "bytes": 1, "sha256": HOSTILE, "rows": 1},
+        warnings={"empty_cells": {HOSTILE: 1}},
+        rejects={"file": "rejects.jsonl", "by_reason": {HOSTILE: 1}},
+        batches=[{"number": 1, "rows": 1, "bytes": 1, "attempts": 1, "state": "failed", "why": HOSTILE}],
+        job=HOSTILE,
+    )
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
+    assert "".join(page.texts).count(HOSTILE) >= 10, "shown as it is everywhere"
+
+
+def test_names_of_exports_are_one_line_that_reads_as_it_is_written() -> None:
+    name = "customers\u202evsc.\n\x00\udcff" + "x" * 500
+    text = seen(export={"name": name, "bytes": 1, "sha256": "", "rows": 1}).text
+    assert r"customers\u202evsc.\n\x00\udcff" in text
+    assert "x" * 300 not in text
+
+
+def test_it_needs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "failed.jsonl").touch()
+    page = render(
+        report_with(rows=LOSSY, rejects={"file": "rejects.jsonl", "by_reason": {"local.empty_id": 7}}), tmp_path
+    )
+    tags = Seen(page).tags
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "img", "iframe", "object", "form")]
+    assert {attributes["href"] for _, attributes in tags if "href" in attributes} == {"rejects.jsonl", "failed.jsonl"}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "src"]
+    assert "default-src 'none'" in page
+    assert "prefers-color-scheme: dark" in page
+    assert not [loading for loading in ("url(", "@import", "http://", "https://") if loading in page]
+
+
+def test_a_page_that_cannot_be_made_does_no_harm(tmp_path: Path) -> None:
+    report = report_with()
+    assert page_of(report, tmp_path) == render(report, tmp_path)
+    del report["started_at"]
+    with capture_logs() as logs:
+        assert page_of(report, tmp_path) is None
+    assert [said["event"] for said in logs] == ["report_page_not_made"]

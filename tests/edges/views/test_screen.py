@@ -1,0 +1,240 @@
+"""What a person reads when a load has ended: what happened, to how many rows, and what there is to do."""
+
+import io
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from rich.console import Console
+
+from pipeline.core.batches.progress import Progress
+from pipeline.core.model import Warnings
+from pipeline.edges.log import LOG_EVERY_S, log_progress
+from pipeline.edges.views.screen import Bars, print_report
+
+FOLDER = Path("state/jobs/20261123T021400Z-customers-3f2a")
+REPORT: dict[str, Any] = {
+    "job": "20261123T021400Z-customers-3f2a",
+    "state": "done",
+    "error": None,
+    "export": {"name": "customers.csv", "bytes": 0, "sha256": "", "rows": 0},
+    "client_code": "acme",
+    "seconds": 1_234.5,
+    "rows": {
+        "read": 1_234_567,
+        "confirmed": 1_234_567,
+        "superseded": 0,
+        "rejected": 0,
+        "empty": 0,
+        "failed": 0,
+        "unconfirmed": 0,
+        "unsent": 0,
+    },
+    "rejects": {"file": "rejects.jsonl", "by_reason": {}},
+    "warnings": {},
+    "batches": [{"number": 1, "rows": 0, "bytes": 0, "sha256": "", "state": "complete", "attempts": 1}],
+    "calls": 2,
+}
+
+
+def shown(*, width: int = 80, folder: Path = FOLDER, **changes: Any) -> str:
+    """The report as printed; `rows` are laid over those of a report without trouble."""
+    report = deepcopy(REPORT)
+    report["rows"].update(changes.pop("rows", {}))
+    report.update(changes)
+    text = io.StringIO()
+    print_report(report, folder, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def to_do(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("To do: ")]
+
+
+def test_done() -> None:
+    text = shown()
+    assert text.startswith("customers.csv -> Target client acme: done after 1,234.5 s\n")
+    assert "1,234,567  rows read" in text
+    assert "1,234,567  confirmed" in text
+    assert "1 complete; 2 calls to Target" in text
+    assert str(FOLDER) in text
+    assert to_do(text) == []
+    assert "unsent" not in text, "a class without rows is not shown"
+
+
+def test_rejected() -> None:
+    text = shown(rows={"rejected": 12}, rejects={"by_reason": {"local.empty_id": 10, "local.field_count": 2}})
+    assert "Rejected: 10 local.empty_id, 2 local.field_count" in text
+    (line,) = to_do(text)
+    assert "mend the rejected rows at their source" in line
+    assert "rejects.jsonl" in line
+    assert str(FOLDER) in text
+
+
+def test_failed() -> None:
+    text = shown(
+        state="incomplete",
+        rows={"failed": 3},
+        batches=[{"number": 7, "state": "failed", "attempts": 3, "why": "refused: Unexpected error"}],
+    )
+    assert "finished, but rows were lost" in text
+    assert "Batch 7: refused: Unexpected error" in text
+    assert "2 of them attempts after the first of a batch" in text
+    line, again = to_do(text)
+    assert "failed.jsonl" in line
+    assert f"`profile-pipeline retry {REPORT['job']} --config FILE`" in again
+    assert str(FOLDER) in text
+
+
+def test_unconfirmed() -> None:
+    (line,) = to_do(shown(state="incomplete", rows={"unconfirmed": 3}))
+    assert "check some of the unconfirmed profiles in Target before sending them again" in line
+
+
+def test_what_can_be_sent_again(tmp_path: Path) -> None:
+    """Whole batches, and rows that Target named; not what it only counted, and not before the job has ended."""
+    lost = [{"number": 7, "state": "unconfirmed", "attempts": 3, "why": "lost"}]
+    assert "retry" in to_do(shown(state="incomplete", rows={"unconfirmed": 3}, batches=lost))[-1]
+    assert "retry" not in shown(state="unfinished", rows={"unconfirmed": 3}, batches=lost)
+    assert "retry" not in shown(state="incomplete", rows={"failed": 3}, folder=tmp_path)
+    (tmp_path / "failed.jsonl").touch()
+    assert "retry" in to_do(shown(state="incomplete", rows={"failed": 3}, folder=tmp_path))[-1]
+
+
+def test_rejected_rows_are_not_listed_as_batches() -> None:
+    rejected = {"state": "failed", "attempts": 1, "rejected": 1, "why": "its row was rejected: no"}
+    lost = {"number": 9, "state": "unconfirmed", "attempts": 1, "why": "lost"}
+    text = shown(
+        rows={"rejected": 7},
+        rejects={"by_reason": {"target.refused": 7}},
+        batches=[{"number": number, **rejected} for number in range(1, 8)],
+    )
+    assert "Rejected: 7 target.refused" in text
+    assert "Batches: 7 rejected; " in text
+    assert "its row was rejected" not in text
+    assert "retry" not in text
+    text = shown(batches=[*({"number": number, **rejected} for number in range(1, 8)), lost])
+    assert "Batch 9: lost" in text
+
+
+def test_failed_export() -> None:
+    text = shown(state="failed", error="column 'email' is not listed under [export] columns.", rows={"confirmed": 0})
+    assert "customers.csv -> Target client acme: failed" in text
+    assert "column 'email' is not listed under [export] columns." in text
+    assert "0  confirmed" in text
+
+
+def test_unfinished() -> None:
+    text = shown(state="unfinished", error="stopped by SIGTERM.", rows={"unsent": 9})
+    assert "not finished" in text
+    assert "stopped by SIGTERM." in text
+    (line,) = to_do(text)
+    assert "run the same command again" in line
+
+
+def test_nothing_is_taken_for_markup() -> None:
+    error = "two columns go to '[red]x[/]'; see [export] columns [/nothing]"
+    text = shown(
+        state="failed",
+        error=error,
+        export={"name": "[bold]x[/bold].csv"},
+        batches=[{"number": 1, "state": "failed", "attempts": 1, "why": "refused: [/x]"}],
+    )
+    assert error in text
+    assert "[bold]x[/bold].csv" in text
+    assert "refused: [/x]" in text
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_long_lines_are_not_broken(width: int) -> None:
+    error = "a message of many words " * 20 + "end"
+    assert error in shown(state="failed", error=error, width=width)
+
+
+def test_every_warning_has_words() -> None:
+    """A count that the report can hold can be shown."""
+    names = {field.name for field in fields(Warnings)} - {"empty_cells"}
+    assert len([line for line in shown(warnings=dict.fromkeys(names, 7)).splitlines() if "Note: 7 " in line]) == 4
+
+
+def test_warnings() -> None:
+    counts = {
+        "id_over_128_characters": 1_201,
+        "value_over_256_characters": 1_202,
+        "value_with_delimiter": 1_203,
+        "bare_quote": 1_204,
+    }
+    text = shown(warnings={**counts, "empty_cells": {f"p{n}": n for n in range(20, 0, -1)}})
+    for count in counts.values():
+        assert f"Note: {count:,} " in text
+    assert "for which Target keeps the old value: p20 20, p19 19" in text
+    assert "p12 12" not in text, "only the first few"
+
+
+def test_of_many_batches_with_trouble_some_are_told() -> None:
+    batches = [{"number": n, "state": "unconfirmed", "attempts": 1, "why": f"why {n}"} for n in range(1, 10)]
+    text = shown(state="incomplete", batches=batches, rows={"unconfirmed": 9})
+    assert "9 unconfirmed" in text
+    assert [f"why {n}" in text for n in range(1, 10)] == [True] * 5 + [False] * 4
+
+
+class EnoughError(Exception):
+    """Ends a display that would go on until cancelled."""
+
+
+async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(export_bytes=100)
+    times = 0
+
+    async def sleep(_seconds: float) -> None:
+        nonlocal times
+        times += 1
+        progress.bytes_read += 50
+        progress.checkpoint.read += 1_000
+        progress.checkpoint.rejected = 7
+        if times == 3:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        await Bars().show("customers.csv", progress, lambda: "Target is applying 1 batch", sleep)
+    said = capsys.readouterr()
+    assert said.out == "", "stdout is for the report"
+
+
+async def test_several_jobs_are_shown_at_once_and_come_and_go() -> None:
+    """One terminal has one display; a second one would be an error."""
+    bars, turns = Bars(), dict.fromkeys("abc", 0)
+
+    async def show(name: str, until: int) -> None:
+        async def sleep(_: float) -> None:
+            await checkpoint()
+            turns[name] += 1
+            if turns[name] == until:
+                raise EnoughError
+
+        with pytest.raises(EnoughError):
+            await bars.show(name, Progress(), lambda: "reading", sleep)
+
+    async with anyio.create_task_group() as tasks:
+        for name, until in (("a", 2), ("b", 6)):
+            tasks.start_soon(show, name, until)
+    # All have gone: the display ended with them, and begins anew.
+    await show("c", 1)
+    assert turns == {"a": 2, "b": 6, "c": 1}
+
+
+async def test_progress_in_the_log() -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        await log_progress(Progress(), lambda: "reading", sleep)
+    assert waits == [LOG_EVERY_S] * 3

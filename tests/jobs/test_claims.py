@@ -1,0 +1,295 @@
+"""Claims with a real ledger and real files, cut off after each of their steps, and with writers in between."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.batches.tracker import NO_CHANGES
+from pipeline.core.errors import ExitCode, InputError
+from pipeline.edges.clock import Clock
+from pipeline.edges.drop.listing import look
+from pipeline.edges.drop.taking import Processing, Taking
+from pipeline.edges.exports import Identity
+from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.state import State, open_state
+from pipeline.jobs.claims import Drop, check_claim, complete_claims, enter, next_job
+from pipeline.settings.sections import ExportSettings
+from tests.core.builders import changes_to
+from tests.tools.support import bench, names_in, run_program
+
+SETTINGS = ExportSettings(id_column="id", unlisted="send")
+FILES = ("day/part-0", "day/part-1", "day/_SUCCESS")
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+class Dying(Processing):
+    """Takes so many files, and is killed before or after the last of them."""
+
+    def __init__(self, drop: Path, steps: int, *, before: bool) -> None:
+        super().__init__(drop)
+        self.steps = steps
+        self.before = before
+
+    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+        self.steps -= 1
+        if self.steps == 0 and self.before:
+            raise KilledError
+        taking = super().take(job_id, source, identity)
+        if self.steps == 0:
+            raise KilledError
+        return taking
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    directory = tmp_path / "drop"
+    (directory / ".processing").mkdir(parents=True)
+    return directory
+
+
+def put(drop: Path, *names: str, content: str = "id,tier\na,gold\n") -> None:
+    for name in names:
+        (drop / name).parent.mkdir(exist_ok=True)
+        (drop / name).write_text("" if name.endswith(("_SUCCESS", ".ready")) else content)
+
+
+@asynccontextmanager
+async def state_of(drop: Path) -> AsyncIterator[State]:
+    async with open_state(drop.parent / "state", "demo", Clock(), min_free_bytes=0) as state:
+        yield state
+
+
+async def claim(
+    drop: Path, state: State, processing: Processing | None = None, as_of: tuple[str, ...] = ()
+) -> list[JobRecord]:
+    (found,) = look(drop, (".ready",)).found
+    dated = Drop(found, as_of or (None,) * len(found.exports))
+    return await enter(dated, state, processing or Processing(drop), Clock(), SETTINGS)
+
+
+async def unfinished(state: State) -> list[JobRecord]:
+    return await state.call(state.ledger.jobs, unfinished_only=True)
+
+
+def failures(records: list[JobRecord]) -> list[InputError | None]:
+    return [record.claim.failure for record in records if record.claim]
+
+
+def taken_by(records: list[JobRecord], drop: Path) -> list[list[str]]:
+    folders = [drop / ".processing" / record.job_id for record in records]
+    return [sorted(file.name for file in folder.iterdir()) if folder.exists() else [] for folder in folders]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+async def test_a_claim_that_was_cut_off_is_completed(drop: Path, steps: int, before: bool) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, steps, before=before))
+    async with state_of(drop) as state:
+        for _ in range(2):
+            await complete_claims(state, [Processing(drop)])
+            records = await unfinished(state)
+            assert [record.export.name for record in records] == ["part-0", "part-1"]
+            assert all(record.export.exists() and record.claim and record.claim.is_taken for record in records)
+            assert failures(records) == [None, None]
+            assert taken_by(records, drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+            assert look(drop, (".ready",)).found == ()
+            assert not (drop / "day").exists()
+
+
+async def test_a_load_completes_it_too_and_holds_the_drop_directory_meanwhile(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+        await complete_claims(state)
+        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+
+
+async def test_the_service_begins_with_it(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+    async with bench(drop.parent) as at:
+        done = await run_program("serve", "--drain", "--config", at.config(drop={"directory": str(drop)}))
+        assert done.code == 0, done.said
+        at.sandbox.apply_all()
+        assert at.sandbox.profiles() == {"a": {"tier": "gold"}}
+    assert look(drop, (".ready",)).unsignalled == ()
+    assert names_in(drop) == [".processing"]
+
+
+async def test_what_a_writer_put_there_meanwhile_is_a_drop_of_its_own(drop: Path) -> None:
+    put(drop, "a.csv", "a.csv.ready")
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=False))
+        put(drop, "a.csv", "a.csv.ready", content="id,tier\na,silver\n")
+        await complete_claims(state, [Processing(drop)])
+        (first,) = await unfinished(state)
+        assert failures([first]) == [None]
+        assert "gold" in first.export.read_text()
+        _, second = [first, *await claim(drop, state)]
+        assert "silver" in second.export.read_text()
+
+
+async def test_an_export_that_changed_after_its_signal_fails_and_stays(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 1, before=False))
+        put(drop, "day/part-1", content="id,tier\na,silver\n")
+        await complete_claims(state, [Processing(drop)])
+        records = await unfinished(state)
+        for failure in failures(records):
+            assert "day/part-1 was changed after its signal day/_SUCCESS" in str(failure)
+        assert (drop / "day" / "part-1").exists()
+        with pytest.raises(InputError, match="was changed after"):
+            await check_claim(records[0], state)
+
+
+async def test_an_export_that_disappeared(drop: Path) -> None:
+    put(drop, "a.csv", "a.csv.ready")
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 1, before=False))
+        (drop / "a.csv").unlink()
+        await complete_claims(state, [Processing(drop)])
+        (failure,) = failures(await unfinished(state))
+        assert failure is not None
+        assert (failure.exit_code, "disappeared" in str(failure)) == (ExitCode.EXPORT_MISSING, True)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "replaced"])
+async def test_without_the_signal_that_was_seen_nothing_is_taken(drop: Path, how: str) -> None:
+    put(drop, "a.csv", "a.csv.ready")
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 1, before=True))
+        (drop / "a.csv.ready").unlink()
+        if how == "replaced":
+            (drop / "a.csv.ready").write_text("rows=1")
+        await complete_claims(state, [Processing(drop)])
+        (failure,) = failures(await unfinished(state))
+        assert "was withdrawn or replaced" in str(failure)
+        assert (drop / "a.csv").exists()
+        assert len(look(drop, (".ready",)).found) == (how == "replaced")
+
+
+async def test_all_of_a_drop_are_verified_before_the_first_begins(drop: Path) -> None:
+    put(drop, *FILES)
+    (drop / "day" / "_SUCCESS").write_text("rows=2\nbytes=30\ncolumns=id,tier")
+    async with state_of(drop) as state:
+        first, _ = await claim(drop, state)
+        await check_claim(first, state)
+        assert [record.claim.is_verified for record in await unfinished(state) if record.claim] == [True, True]
+        # What was found true is not looked at again: the first export may be gone when the second begins.
+        first.export.unlink()
+        await check_claim((await unfinished(state))[1], state)
+
+
+async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> None:
+    put(drop, *FILES)
+    (drop / "day" / "_SUCCESS").write_text("rows=2")
+    async with state_of(drop) as state:
+        first, _ = await claim(drop, state)
+        await state.call(state.ledger.abandon_job, first.job_id)
+        given_up, second = await unfinished(state)
+        await check_claim(given_up, state)
+        first.export.unlink()
+        assert second.claim
+        assert not second.claim.is_verified
+        await check_claim((await unfinished(state))[1], state)
+
+
+async def test_what_is_too_old_counts_in_what_the_manifest_says(drop: Path) -> None:
+    async with state_of(drop) as state:
+        put(drop, "new.csv", "new.csv.ready")
+        loaded = await claim(drop, state, as_of=("2026-02-01",))
+        held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
+        await state.call(state.ledger.seal, loaded[0], loaded[0].checkpoint, None, held=held, released=[], overtaken={})
+        put(drop, *FILES)
+        (drop / "day" / "_SUCCESS").write_text("rows=2")
+        too_old, newer = await claim(drop, state, as_of=("2026-01-01", "2026-03-01"))
+        with pytest.raises(InputError, match="is older than what was loaded already"):
+            await check_claim(too_old, state)
+        too_old.export.unlink()
+        (newer,) = [record for record in await unfinished(state) if record.job_id == newer.job_id]
+        await check_claim(newer, state)
+
+
+async def test_one_digest_for_two_exports_says_nothing(drop: Path) -> None:
+    put(drop, *FILES)
+    (drop / "day" / "_SUCCESS").write_text(f"sha256={'0' * 64}")
+    async with state_of(drop) as state:
+        first, _ = await claim(drop, state)
+        with pytest.raises(InputError, match="gives one sha256 for 2 exports"):
+            await check_claim(first, state)
+        assert None not in failures(await unfinished(state))
+
+
+async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> None:
+    async with state_of(drop) as state:
+        jobs = []
+        for name, number in (("a", 3), ("b", 1), ("c", 2)):
+            put(drop, f"{name}.csv")
+            (drop / f"{name}.ready").write_text(f"sequence={number}")
+            jobs += await claim(drop, state)
+        assert (await next_job(state) or jobs[0]).job_id == jobs[1].job_id
+        begun = jobs[0].checkpoint
+        begun.digest_bytes = 5
+        await state.call(state.ledger.seal, jobs[0], begun, None, held=NO_CHANGES, released=[], overtaken={})
+        assert (await next_job(state) or jobs[1]).job_id == jobs[0].job_id
+
+
+async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> None:
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+        assert len(await unfinished(state)) == 2
+        assert await next_job(state) is None
+        await complete_claims(state, [Processing(drop)])
+        record = await next_job(state)
+        assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")
+
+
+async def test_jobs_go_on_in_the_order_in_which_they_began(drop: Path) -> None:
+    """Which may be neither that of their signals nor that of their numbers."""
+    async with state_of(drop) as state:
+        jobs = []
+        for name in "abc":
+            put(drop, f"{name}.csv")
+            (drop / f"{name}.ready").write_text("")
+            jobs += await claim(drop, state)
+        for turn, job in ((1, jobs[2]), (2, jobs[0])):
+            begun = job.checkpoint
+            begun.digest_bytes, begun.turn = 5, turn
+            await state.call(state.ledger.seal, job, begun, None, held=NO_CHANGES, released=[], overtaken={})
+        running: list[int] = []
+        while record := await next_job(state, running):
+            running.append(record.seq)
+        assert running == [jobs[2].seq, jobs[0].seq, jobs[1].seq]
+
+
+async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> None:
+    """It is behind a job that still runs, and what is older must not come behind it."""
+    async with state_of(drop) as state:
+        jobs = []
+        for name, number in (("new", 2), ("old", 1)):
+            put(drop, f"{name}.csv")
+            (drop / f"{name}.ready").write_text(f"sequence={number}")
+            jobs += await claim(drop, state)
+        await check_claim(jobs[1], state)
+        held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
+        await state.call(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
+        with pytest.raises(InputError, match="older than what was loaded"):
+            await check_claim(jobs[1], state)

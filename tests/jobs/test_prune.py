@@ -1,0 +1,72 @@
+"""Which files of jobs are to go, and how they go."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.edges.store.records import JobRecord
+from pipeline.jobs.prune import overdue, remove
+from pipeline.settings.tenants import LaneSettings
+from tests.tools.support import CLOSED, names_in, settings_for
+
+NOW = datetime(2026, 11, 23, 2, 14, tzinfo=UTC)
+FILES = ("report.json", "rejects.jsonl", "failed.jsonl", "drop/a.csv", "drop/a.ready")
+
+
+def job(directory: Path, job_id: str, **values: Any) -> JobRecord:
+    folder = directory / "jobs" / job_id
+    (folder / "drop").mkdir(parents=True)
+    for name in FILES:
+        (folder / name).write_text("")
+    return JobRecord(0, job_id, Path("a.csv"), 0, 0, {}, NOW.isoformat(), None, Checkpoint(), **values)
+
+
+def ended(directory: Path, job_id: str, days_ago: float) -> JobRecord:
+    report = {"finished_at": (NOW - timedelta(days=days_ago)).isoformat(timespec="seconds")}
+    return job(directory, job_id, state="done", report=report)
+
+
+def gone(directory: Path, *jobs: JobRecord) -> list[str]:
+    settings = settings_for(CLOSED, directory)
+    return [
+        file.relative_to(directory / "jobs").as_posix()
+        for file in overdue(LaneSettings.of_one(settings), list(jobs), NOW)
+    ]
+
+
+def test_by_age_and_kind(tmp_path: Path) -> None:
+    jobs = [ended(tmp_path, f"{days}", days) for days in (6, 8, 15, 401)]
+    assert gone(tmp_path, *jobs) == [
+        *("8/drop/a.csv", "8/drop/a.ready"),
+        *("15/drop/a.csv", "15/drop/a.ready", "15/failed.jsonl", "15/rejects.jsonl"),
+        *("401/drop/a.csv", "401/drop/a.ready", "401/failed.jsonl", "401/rejects.jsonl", "401/report.json"),
+    ]
+
+
+def test_nothing_of_a_job_that_has_not_ended(tmp_path: Path) -> None:
+    old = (NOW - timedelta(days=1_000)).isoformat()
+    assert gone(tmp_path, job(tmp_path, "running", report={"finished_at": old})) == []
+    assert gone(tmp_path, job(tmp_path, "begun")) == []
+
+
+def test_folders_go_with_the_last_of_their_files(tmp_path: Path) -> None:
+    settings = settings_for(CLOSED, tmp_path)
+    eight, old = ended(tmp_path, "eight", 8), ended(tmp_path, "old", 401)
+    assert remove(settings, overdue(LaneSettings.of_one(settings), [eight, old], NOW)) == []
+    assert names_in(tmp_path / "jobs") == ["eight"]
+    assert names_in(tmp_path / "jobs" / "eight") == ["failed.jsonl", "rejects.jsonl", "report.json"]
+    # Once more: what is gone is gone.
+    assert remove(settings, overdue(LaneSettings.of_one(settings), [eight, old], NOW)) == []
+
+
+def test_a_link_in_a_folder_is_removed_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("")
+    old = ended(tmp_path, "old", 401)
+    (tmp_path / "jobs" / "old" / "link").symlink_to(outside)
+    settings = settings_for(CLOSED, tmp_path)
+    remove(settings, overdue(LaneSettings.of_one(settings), [old], NOW))
+    assert names_in(tmp_path / "jobs") == []
+    assert names_in(outside) == ["kept"]

@@ -1,0 +1,38 @@
+"""An open export gives the rows behind its header, however long that is."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.edges.exports import BLOCK_BYTES, open_export
+from pipeline.jobs.row_source import _SHORT_BYTES, open_rows, read_columns
+from pipeline.settings.sections import TARGET_MAX_BYTES, ExportSettings
+
+NAME_BYTES = 100
+
+
+def names_of(header_bytes: int) -> list[str]:
+    """Names in a header line of at least so many bytes."""
+    return ["id", *(f"n{number:0{NAME_BYTES - 1}}" for number in range(1 + header_bytes // NAME_BYTES))]
+
+
+@pytest.mark.parametrize("header_bytes", [0, _SHORT_BYTES - NAME_BYTES, _SHORT_BYTES, BLOCK_BYTES, 2 * BLOCK_BYTES])
+@pytest.mark.parametrize(("mark", "value_bytes"), [(b"", 1), (b"\xef\xbb\xbf", 1), (b"", _SHORT_BYTES)])
+async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark: bytes, value_bytes: int) -> None:
+    names = names_of(header_bytes)
+    rows = [f"u{number},{'x' * value_bytes}" + "," * (len(names) - 2) + "\n" for number in range(3)]
+    path = tmp_path / "export.csv"
+    path.write_bytes(mark + (",".join(names) + "\n" + "".join(rows)).encode())
+    assert await read_columns(path) == names
+    settings = ExportSettings(id_column="id", unlisted="send")
+    texts, lines = [], []
+    async with open_export(path) as export:
+        source = await open_rows(export, settings, Checkpoint(), carried=(), max_batch_bytes=TARGET_MAX_BYTES, salt=1)
+        while (block := await source.read()) is not None:
+            texts += [block.mapped.rows.text(index).decode() for index in range(len(block.mapped.rows))]
+            lines += block.mapped.rows.lines.tolist()
+            end = block.end
+    assert texts == rows
+    assert lines == [2, 3, 4]
+    assert (end.offset, end.line) == (path.stat().st_size, 5)

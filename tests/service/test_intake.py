@@ -1,0 +1,299 @@
+"""The order in which drops are claimed over several looks, with a clock that stands still until it is moved."""
+
+import asyncio
+import math
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.clock import Clock
+from pipeline.edges.drop.taking import Processing, Taking
+from pipeline.edges.exports import Identity
+from pipeline.edges.store.state import State, open_state
+from pipeline.service.intake import Door, Intake
+from pipeline.settings.tenants import DEFAULT_ROUTE, LaneSettings
+from tests.tools.support import CLOSED, settings_for, until
+
+
+@dataclass
+class Place:
+    """A drop directory that is looked into."""
+
+    drop: Path
+    state: State
+    intake: Intake
+    seconds: list[float] = field(default_factory=list)
+
+    def put(self, *names: str, age_s: float = 0.0, content: str = "id\n") -> None:
+        for name in names:
+            file = self.drop / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("" if name.endswith((".ready", "_SUCCESS")) else content)
+            os.utime(file, (1_000_000_000 - age_s, 1_000_000_000 - age_s))
+
+    async def look(self) -> list[str]:
+        """Look, and name the exports of all jobs so far, those that fail in brackets."""
+        await self.intake.look()
+        return [
+            f"({job.export.name})" if job.claim and job.claim.error else job.export.name
+            for job in self.state.ledger.jobs()
+        ]
+
+
+@asynccontextmanager
+async def place(directory: Path, kind: type[Processing] = Processing, **drop: Any) -> AsyncIterator[Place]:
+    root = directory / "drop"
+    (root / ".processing").mkdir(parents=True)
+    settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
+    now = [0.0]
+    clock = Clock(monotonic=lambda: now[0])
+    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
+        yield Place(
+            root,
+            state,
+            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, kind(root))]),
+            now,
+        )
+
+
+async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("b.csv.ready")
+        assert await at.look() == []
+        at.put("a.csv", "a.csv.ready", age_s=1_000.0)
+        assert await at.look() == [], "it does not overtake the one that waits for its export"
+        assert at.intake.waiting == ["b.csv.ready"]
+        at.put("b.csv")
+        assert await at.look() == ["b.csv", "a.csv"]
+        assert at.intake.waiting == []
+
+
+async def test_of_those_seen_at_once_the_older_signal_is_first_and_then_the_name(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "b.csv", "c.csv")
+        at.put("c.csv.ready", age_s=2.0)
+        at.put("b.csv.ready", "a.csv.ready", age_s=1.0)
+        assert await at.look() == ["c.csv", "a.csv", "b.csv"]
+
+
+async def test_a_sequence_changes_the_order_of_those_that_have_one(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        for age_s, (name, manifest) in enumerate({"c": "sequence=1", "b": "", "a": "sequence=2"}.items()):
+            at.put(f"{name}.csv")
+            (at.drop / f"{name}.csv.ready").write_text(manifest)
+            os.utime(at.drop / f"{name}.csv.ready", (1_000 - age_s, 1_000 - age_s))
+        assert await at.look() == ["c.csv", "b.csv", "a.csv"]
+
+
+async def test_a_signal_is_waited_for_so_long(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv.ready", "b.csv", "b.csv.ready")
+        assert await at.look() == []
+        at.seconds[0] = 59.9
+        assert await at.look() == []
+        assert at.intake.look_in_s == pytest.approx(0.1)
+        at.seconds[0] = 60.0
+        assert await at.look() == ["(a.csv)", "b.csv"]
+        assert at.intake.look_in_s == math.inf
+        # The same once more is a new signal, which may wait as long.
+        at.put("a.csv.ready")
+        at.seconds[0] = 61.0
+        assert await at.look() == ["(a.csv)", "b.csv"]
+
+
+async def test_a_signal_that_was_withdrawn_is_forgotten(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv.ready")
+        await at.look()
+        (at.drop / "a.csv.ready").unlink()
+        at.seconds[0] = 50.0
+        assert await at.look() == []
+        at.put("a.csv.ready")
+        at.seconds[0] = 70.0
+        assert await at.look() == []
+
+
+async def test_dates_are_found_in_the_whole_path(tmp_path: Path) -> None:
+    async with place(tmp_path, as_of=r"(\d{8})") as at:
+        at.put("day-20261123/part-0", "day-20261123/_SUCCESS")
+        at.put("undated.csv", "undated.csv.ready")
+        at.put("meant.csv")
+        (at.drop / "meant.csv.ready").write_text("again=true")
+        assert sorted(await at.look()) == ["(undated.csv)", "meant.csv", "part-0"]
+        dates = {job.export.name: job.claim.as_of for job in at.state.ledger.jobs() if job.claim}
+        assert dates == {"part-0": "20261123", "undated.csv": None, "meant.csv": None}
+
+
+async def test_nothing_is_claimed_any_more_once_the_process_is_to_stop(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        at.state.is_stopping = True
+        assert await at.look() == []
+        assert (at.drop / "a.csv.ready").exists()
+
+
+async def test_a_drop_directory_that_is_away_for_a_while(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.drop.rename(tmp_path / "away")
+        with pytest.raises(FatalError, match="cannot look into the drop directory") as caught:
+            await at.look()
+        assert caught.value.exit_code is ExitCode.EXPORT_MISSING
+        (tmp_path / "away").rename(at.drop)
+        at.put("a.csv", "a.csv.ready")
+        assert await at.look() == ["a.csv"]
+
+
+async def test_whoever_waits_for_work_is_woken(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        woken = at.intake.has_claimed
+        await at.look()
+        assert not woken.is_set()
+        at.put("a.csv", "a.csv.ready")
+        await at.look()
+        assert woken.is_set()
+        assert not at.intake.has_claimed.is_set()
+
+
+@asynccontextmanager
+async def two_places(directory: Path) -> AsyncIterator[tuple[Place, Place]]:
+    """Two drop directories of one client code, looked into at once by either."""
+    settings = {}
+    doors = []
+    for name in ("one", "two"):
+        (directory / name / ".processing").mkdir(parents=True)
+        drop = {"directory": str(directory / name), "signal_wait_s": 60.0 if name == "one" else 5.0}
+        settings[name] = settings_for(CLOSED, directory / "state", drop=drop)
+        doors.append(Door(name, Processing(directory / name)))
+    now = [0.0]
+    clock = Clock(monotonic=lambda: now[0])
+    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
+        intake = Intake(state, LaneSettings(settings, directory / "state"), clock, doors)
+        yield Place(directory / "one", state, intake, now), Place(directory / "two", state, intake, now)
+
+
+async def test_two_directories_are_ordered_as_one(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        two.put("a.csv", "a.csv.ready", age_s=3.0)
+        one.put("b.csv", "b.csv.ready", age_s=2.0)
+        two.put("c.csv", "c.csv.ready", age_s=1.0)
+        # The same name in both is two exports.
+        one.put("a.csv", "a.csv.ready", age_s=0.0)
+        assert await one.look() == ["a.csv", "b.csv", "c.csv", "a.csv"]
+        routes = [job.route for job in one.state.ledger.jobs()]
+        assert routes == ["two", "one", "two", "one"]
+
+
+async def test_each_directory_has_its_own_patience(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        two.put("a.csv.ready", age_s=2.0)
+        one.put("b.csv.ready", age_s=1.0)
+        assert await one.look() == []
+        one.seconds[0] = 6.0
+        assert await one.look() == ["(a.csv)"]
+        one.seconds[0] = 61.0
+        assert await one.look() == ["(a.csv)", "(b.csv)"]
+
+
+async def test_what_was_seen_in_a_directory_that_is_away_keeps_its_place(tmp_path: Path) -> None:
+    async with two_places(tmp_path) as (one, two):
+        one.put("a.csv.ready")
+        assert await one.look() == []
+        one.drop.rename(tmp_path / "away")
+        two.put("b.csv", "b.csv.ready", age_s=9.0)
+        with pytest.raises(FatalError, match=r"cannot look into the drop directory .*one") as caught:
+            await one.intake.look()
+        assert caught.value.exit_code is ExitCode.EXPORT_MISSING
+        assert [job.export.name for job in one.state.ledger.jobs()] == ["b.csv"]
+        (tmp_path / "away").rename(one.drop)
+        two.put("c.csv", "c.csv.ready", age_s=9.0)
+        assert await one.look() == ["b.csv"], "it was seen before"
+        one.put("a.csv")
+        assert await one.look() == ["b.csv", "a.csv", "c.csv"]
+
+
+class Halting(Processing):
+    """Takes a signal, and then waits before it takes the export."""
+
+    signal_is_taken = threading.Event()
+    may_go_on = threading.Event()
+
+    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+        if source.endswith(".csv"):
+            self.signal_is_taken.set()
+            assert self.may_go_on.wait(20.0)
+        return super().take(job_id, source, identity)
+
+
+async def test_no_job_begins_while_its_export_is_being_taken(tmp_path: Path) -> None:
+    """The ledger knows of it by then, and the export is not where the job would look for it."""
+    async with place(tmp_path, Halting) as at:
+        at.put("a.csv", "a.csv.ready")
+        looking = asyncio.create_task(at.look())
+        await until(Halting.signal_is_taken.is_set)
+        (entered,) = at.state.ledger.jobs()
+        assert not entered.export.exists()
+        asked = asyncio.create_task(at.intake.next_job())
+        assert await asyncio.wait({asked}, timeout=0.1) == (set(), {asked})
+        Halting.may_go_on.set()
+        job = await asked
+        assert job is not None
+        assert (job.job_id, job.claim and job.claim.is_taken, job.export.exists()) == (entered.job_id, True, True)
+        assert await looking == ["a.csv"]
+
+
+@contextmanager
+def nothing_can_be_taken(at: Place) -> Iterator[None]:
+    """A file is where the files of jobs go."""
+    processing = at.drop / ".processing"
+    processing.rmdir()
+    processing.write_text("in the way")
+    yield
+    processing.unlink()
+    processing.mkdir()
+
+
+async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        with nothing_can_be_taken(at), pytest.raises(FatalError):
+            await at.look()
+        job = await at.intake.next_job()
+        assert job is not None
+        assert (job.claim and job.claim.is_taken, job.export.exists()) == (True, True)
+
+
+async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv", "a.csv.ready")
+        with nothing_can_be_taken(at):
+            for _ in range(3):
+                with pytest.raises(FatalError):
+                    await at.look()
+            assert len(at.state.ledger.jobs()) == 1
+        at.put("b.csv", "b.csv.ready")
+        assert await at.look() == ["a.csv", "b.csv"]
+        assert all(job.export.exists() for job in at.state.ledger.jobs())
+
+
+class Forbidden(Processing):
+    """A directory of another user's is in the drop directory."""
+
+    def obstacle(self, source: str) -> str | None:
+        return "cannot be taken" if source == "day/part-0" else super().obstacle(source)
+
+
+async def test_what_may_not_be_taken_is_left_alone_and_holds_nothing_up(tmp_path: Path) -> None:
+    async with place(tmp_path, Forbidden) as at:
+        at.put("day/part-0", "day/part-1", "day/_SUCCESS", age_s=9.0)
+        at.put("b.csv", "b.csv.ready")
+        for _ in range(2):
+            assert await at.look() == ["b.csv"]
+        assert at.intake.refused == {(DEFAULT_ROUTE, "day/_SUCCESS")}
+        assert (at.drop / "day" / "_SUCCESS").exists()

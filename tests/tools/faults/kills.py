@@ -1,0 +1,152 @@
+"""Kills a load at random moments, starts it again each time, and checks what is in the sandbox at the end.
+
+`python -m tests.tools.faults.kills --kills 200` or `make kill-test N=200`. Three exports with 30 % repeated ids, and
+half of them in common, go in small batches and overlap; the sandbox lives on in this process, as Target would.
+"""
+
+import asyncio
+import random
+import signal
+import tempfile
+import time
+from argparse import ArgumentParser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.core.errors import FatalError
+from pipeline.sandbox import SandboxOptions, running
+from tests.tools.faults.loading import (
+    Export,
+    check_equation,
+    check_folder,
+    check_left_over,
+    ledger_of,
+    make_export,
+    merged_profiles,
+    run_load,
+    write_config,
+)
+
+#: How a load ends that was killed, or stopped tidily.
+_ENDED_BY = {signal.SIGKILL: -9, signal.SIGTERM: 75}
+#: Exports of a run; each has half of its ids in common with the one before.
+EXPORTS = 3
+
+
+async def kill_until_done(
+    kills: int,
+    *,
+    rows: int,
+    seed: int,
+    rejected: float = 0.0,
+    number: signal.Signals = signal.SIGKILL,
+    statuses_kept: int = 10,
+    exports: int = EXPORTS,
+) -> dict[str, Any]:
+    """Load exports under so many kills; what happened. Raises `AssertionError` where the promise is broken.
+
+    A load that is ended by SIGTERM must say so, and may be in time to end before it.
+    """
+    draw = random.Random(seed)
+    each = rows // exports
+    made = [
+        make_export(each, 100 * seed + place, rejected=rejected, first_id=place * each // 2) for place in range(exports)
+    ]
+    options = SandboxOptions(
+        seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, statuses_kept=statuses_kept
+    )
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-kill-") as folder:
+        config = Path(folder) / "config.toml"
+        paths = [Path(folder) / f"export{place}.csv" for place in range(exports)]
+        for path, export in zip(paths, made, strict=True):
+            path.write_text(export.text)
+        async with running(options) as run:
+            state = Path(folder) / "state"
+            write_config(config, run.base_url, state, batch_rows=max(20, rows // 40))
+            killed = starts = overlapping = 0
+            code, out, err = _ENDED_BY[number], b"", b""
+            # SIGTERM before the program has a say ends it as the system does.
+            while code in (_ENDED_BY[number], -number):
+                starts += 1
+                after_s = draw.uniform(0.3, 2.0) if killed < kills else None
+                # The last one is not sent again.
+                left = paths[_entered(state) :] or paths[-1:]
+                code, out, err = await run_load(left, config, kill_after_s=after_s, number=number)
+                killed += code in (_ENDED_BY[number], -number)
+                overlapping += _unfinished(state) > 1
+                if code == _ENDED_BY[signal.SIGTERM]:
+                    for line in out.splitlines():
+                        check_equation(orjson.loads(line))
+            assert code == 0, (code, out.decode(), err.decode())
+            counts = check_jobs(state, made)
+            check_left_over(state)
+            run.sandbox.apply_all()
+            assert run.sandbox.profiles() == merged_profiles(made)
+            assert run.sandbox.mistakes == [], run.sandbox.mistakes
+            return {"kills": killed, "starts": starts, "overlapping": overlapping, "batches": counts, "rows": rows}
+
+
+def _entered(state: Path) -> int:
+    """How many exports have a job already: the next run goes on with those by itself."""
+    if not (state / "ledger.db").exists():
+        return 0
+    # It may have been killed before the ledger was made: if it is damaged, the next run says so.
+    with suppress(FatalError), ledger_of(state) as ledger:
+        return len(ledger.jobs())
+    return 0
+
+
+def _unfinished(state: Path) -> int:
+    """How many jobs have begun and not ended."""
+    if not _entered(state):
+        return 0
+    with ledger_of(state) as ledger:
+        return sum(job.has_begun for job in ledger.jobs(unfinished_only=True))
+
+
+def check_jobs(state: Path, made: list[Export]) -> int:
+    """Each export has one job, in their order, and all of its rows are in it; how many batches."""
+    with ledger_of(state) as ledger:
+        reports = [job.report or {} for job in ledger.jobs()]
+    assert len(reports) == len(made)
+    for report, export in zip(reports, made, strict=True):
+        check_equation(report)
+        check_folder(state, report, export)
+        counts = report["rows"]
+        assert counts["read"] == export.rows
+        assert counts["rejected"] == len(export.rejects)
+        assert counts["confirmed"] + counts["superseded"] + counts["empty"] + counts["rejected"] == export.rows
+    return sum(len(report["batches"]) for report in reports)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--per-load", type=int, default=10)
+    parser.add_argument("--rejected", type=float, default=0.02, help="share of rows that are rejected")
+    parser.add_argument("--statuses-kept", type=int, default=10, help="what Target remembers; the window is 10 POSTs")
+    parser.add_argument("--term", action="store_true", help="SIGTERM instead of SIGKILL")
+    arguments = parser.parse_args()
+    done, seed, started = 0, 1, time.monotonic()
+    while done < arguments.kills:
+        told = asyncio.run(
+            kill_until_done(
+                arguments.per_load,
+                rows=6_000,
+                seed=seed,
+                rejected=arguments.rejected,
+                number=signal.SIGTERM if arguments.term else signal.SIGKILL,
+                statuses_kept=arguments.statuses_kept,
+            )
+        )
+        done += told["kills"]
+        seed += 1
+        print(f"{done} kills, {time.monotonic() - started:,.0f} s: seed {seed - 1}, {told}", flush=True)
+    print(f"{done} kills survived: every profile as the export says, every row in one class, no mistake seen")
+
+
+if __name__ == "__main__":
+    main()

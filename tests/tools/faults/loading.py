@@ -1,0 +1,214 @@
+"""What the tests of faults share: exports with a known end, the real command, and what must hold when it has ended."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.core.batches.lifecycle import Failed, GivenUp, RowRejected, SeenComplete
+from pipeline.edges.store.ledger import Ledger, read_ledger
+from pipeline.sandbox import Mistake, MistakeKind
+
+COLUMNS = ("tier", "ltv", "city")
+CLASSES = ("confirmed", "superseded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+#: A load of a test that takes longer than this hangs (seconds).
+HANGS_AFTER_S = 120.0
+
+
+@dataclass(slots=True)
+class Export:
+    """An export with, per id, the last non-empty value of each column, and the (line, reason) of each rejected row."""
+
+    text: str
+    profiles: dict[str, dict[str, str]] = field(default_factory=dict)
+    rejects: list[tuple[int, str]] = field(default_factory=list)
+    rows: int = 0
+    seed: int = 0
+
+
+def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0, first_id: int = 0) -> Export:
+    """An export of so many rows: some of ids seen before, some to be rejected, some cells empty.
+
+    Every value is unique. Ids are numbered from `first_id` on.
+    """
+    draw = random.Random(seed)
+    export = Export("", rows=rows, seed=seed)
+    lines = [",".join(("id", *COLUMNS))]
+    for number in range(rows):
+        seen = number and draw.random() < repeated
+        profile_id = f"u{first_id + (draw.randrange(number) if seen else number)}"
+        cells = {name: f"{name}{seed}-{number}" if draw.random() < 0.7 else "" for name in COLUMNS}
+        if draw.random() < rejected:
+            profile_id, rest, reason = draw.choice(
+                [("", "", "local.empty_id"), (f"a/{number}", "", "local.id_character"), ("u", ",", "local.field_count")]
+            )
+            export.rejects.append((number + 2, reason))
+            lines.append(",".join((profile_id, *cells.values())) + rest)
+            continue
+        lines.append(",".join((profile_id, *cells.values())))
+        present = {name: cell for name, cell in cells.items() if cell}
+        if present:
+            export.profiles.setdefault(profile_id, {}).update(present)
+    export.text = "\n".join(lines) + "\n"
+    return export
+
+
+def merged_profiles(exports: Iterable[Export]) -> dict[str, dict[str, str]]:
+    """What several exports come to that are loaded in this order."""
+    profiles: dict[str, dict[str, str]] = {}
+    for export in exports:
+        for profile_id, attributes in export.profiles.items():
+            profiles.setdefault(profile_id, {}).update(attributes)
+    return profiles
+
+
+def write_config(
+    path: Path, base_url: str, state: Path, *, batch_rows: int, hold_s: float = 2.0, max_rejects: str = "100%"
+) -> None:
+    """A configuration with small batches and short waits."""
+    path.write_text(
+        f'[target]\nclient_code = "demo"\nbase_url = "{base_url}"\ncalls_per_minute = 100000\n'
+        f'[export]\nid_column = "id"\nunlisted = "send"\nmax_rejects = "{max_rejects}"\n'
+        f"[batch]\nmax_rows = {batch_rows}\n"
+        f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
+        f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
+        f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
+    )
+
+
+async def run_load(
+    exports: list[Path],
+    config: Path,
+    *,
+    kill_after_s: float | None = None,
+    kill_when: Callable[[], bool] | None = None,
+    again: bool = False,
+    number: signal.Signals = signal.SIGKILL,
+) -> tuple[int, bytes, bytes]:
+    """Run the real command; its exit code (negative if it was killed), stdout and stderr."""
+    command = [sys.executable, "-m", "pipeline", "load", *map(str, exports), "--config", str(config), "--json"]
+    command += ["--again"] * again
+    return await run(command, kill_after_s=kill_after_s, kill_when=kill_when, number=number)
+
+
+async def run(
+    command: Sequence[str],
+    *,
+    kill_after_s: float | None = None,
+    kill_when: Callable[[], bool] | None = None,
+    number: signal.Signals = signal.SIGKILL,
+) -> tuple[int, bytes, bytes]:
+    """Run a command to its end, unless a signal ends it after so long or when that holds; exit code, stdout, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    ending = asyncio.ensure_future(process.communicate())
+    if kill_after_s is not None:
+        await asyncio.wait([ending], timeout=kill_after_s)
+    while kill_when is not None and not ending.done() and not kill_when():
+        await asyncio.wait([ending], timeout=0.005)
+    if (kill_after_s is not None or kill_when is not None) and not ending.done():
+        process.send_signal(number)
+    try:
+        out, err = await asyncio.wait_for(ending, HANGS_AFTER_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise AssertionError(f"it hangs: {' '.join(command)}") from None
+    assert process.returncode is not None
+    return process.returncode, out, err
+
+
+def last_report(out: bytes) -> dict[str, Any]:
+    """The last report on a command's stdout."""
+    report: dict[str, Any] = orjson.loads(out.splitlines()[-1])
+    return report
+
+
+def check_equation(report: dict[str, Any]) -> None:
+    """Every row read is in exactly one class, and once all are settled the batches say the same as the classes."""
+    rows = report["rows"]
+    assert rows["read"] == sum(rows[name] for name in CLASSES), rows
+    if report["state"] == "unfinished":
+        return
+    in_batches = sum(batch["rows"] for batch in report["batches"] if batch["state"] != "split")
+    refused = report["rejects"]["by_reason"].get("target.refused", 0)
+    assert in_batches == rows["confirmed"] + rows["failed"] + rows["unconfirmed"] + refused, report
+    assert sum(report["rejects"]["by_reason"].values()) == rows["rejected"], report
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one JSON object a line; none if there is no file."""
+    return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+
+def check_folder(state: Path, report: dict[str, Any], export: Export) -> None:
+    """The job's folder says what the report says, and each row that is not sent stands in it exactly once."""
+    folder = state / "jobs" / report["job"]
+    assert orjson.loads((folder / "report.json").read_bytes()) == report
+    rejects = read_lines(folder / "rejects.jsonl")
+    ours = [(reject["line"], reject["reason"]) for reject in rejects if reject["reason"] != "target.refused"]
+    assert ours == export.rejects
+    theirs = [reject["line"] for reject in rejects if reject["reason"] == "target.refused"]
+    assert len(theirs) == len(set(theirs)) == report["rejects"]["by_reason"].get("target.refused", 0), rejects
+
+
+@contextmanager
+def ledger_of(state: Path) -> Iterator[Ledger]:
+    """The ledger of a state directory that no process holds."""
+    ledger = read_ledger(state / "ledger.db")
+    assert ledger is not None
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def lost_ids(state: Path) -> dict[int, set[str]]:
+    """Per batch of which rows are failed, unconfirmed or refused by Target, the ids of those rows.
+
+    Ids of these tests need no encoding.
+    """
+    lost: dict[int, set[str]] = {}
+    with ledger_of(state) as ledger:
+        for record in [record for job in ledger.jobs() for record in ledger.batches(job=job)]:
+            batch_id = record.batch.batch_id
+            match record.latest:
+                case GivenUp() | Failed():
+                    rows = (state / "spool" / f"{batch_id:08d}.body").read_text().splitlines()[1:]
+                    lost[batch_id] = {row.partition(",")[0] for row in rows}
+                case SeenComplete(failed_ids=failed_ids) if failed_ids:
+                    lost[batch_id] = set(failed_ids)
+                case RowRejected(row=row):
+                    lost[batch_id] = {row.partition(",")[0]}
+    return lost
+
+
+def check_left_over(state: Path) -> None:
+    """Nothing is left behind but what somebody may ask for: the bodies of batches not released, or with lost rows."""
+    unfinished = [file for file in state.rglob("*.tmp") if file.is_file()]
+    assert unfinished == []
+    with ledger_of(state) as ledger:
+        assert ledger.jobs(unfinished_only=True) == []
+        assert [row for job in ledger.jobs() for row in ledger.held_rows(job)] == []
+        batches = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
+        wanted = {record.batch.batch_id for record in ledger.batches()}
+    for record in batches:
+        latest = record.latest
+        if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.failed_ids):
+            wanted.add(record.batch.batch_id)
+    kinds = ("body", "lines", "ids")
+    expected = {f"{batch_id:08d}.{kind}" for batch_id in wanted for kind in kinds}
+    assert {file.name for file in (state / "spool").iterdir()} == expected
+
+
+def disorder(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """The mistakes by which an older value can win: two versions of an id under way at once, and its consequence."""
+    return [mistake for mistake in mistakes if mistake.kind in (MistakeKind.CLASH, MistakeKind.STALE_OVERWRITE)]

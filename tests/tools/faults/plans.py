@@ -1,0 +1,224 @@
+"""Loads exports under random plans of faults, of every kind the sandbox knows, and checks what they come to.
+
+`python -m tests.tools.faults.plans --loads 200`. Loads run on a fast event loop, so that hanging calls and the minute
+that being throttled costs can be among the faults. Two families of plans, because a batch that is refused after an
+attempt in doubt is split while the copy in doubt may still be applied: its halves then clash with it, harmlessly, since
+they hold the same values.
+
+* `doubtful`: everything but refusals; nothing ever clashes, and no older version is written over a newer one.
+* `refusing`: refusals, and whatever leaves no attempt in doubt; likewise.
+* `mixed`: all of them; the sandbox's list of mistakes is not judged.
+
+In all of them each profile is as the export says, but for those of rows that the report gives up.
+"""
+
+import asyncio
+import random
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+
+from pipeline.jobs.one_shot import load_exports
+from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
+from pipeline.sandbox.faults import LOST_UNKNOWN, POST_FAULTS, STATUS_FAULTS, TAKEN_UNKNOWN, THROTTLING
+from pipeline.settings.settings import load_settings
+from pipeline.settings.tenants import LaneSettings
+from tests.tools.faults.loading import (
+    Export,
+    check_equation,
+    check_folder,
+    check_left_over,
+    disorder,
+    lost_ids,
+    make_export,
+    merged_profiles,
+    read_lines,
+    write_config,
+)
+from tests.tools.support import loop_clock, run_fast
+
+Family = Literal["doubtful", "refusing", "mixed"]
+FAMILIES: tuple[Family, ...] = ("doubtful", "refusing", "mixed")
+#: How many times faster than the world: the longest time-out, of 30 s, takes one.
+TIMES = 30
+ROWS = 300
+#: The hold is longer than any accepted batch waits (seconds on the loop).
+HOLD_S = 15.0
+APPLY_MAX_S = 9.0
+#: A load takes a few minutes (seconds on the loop).
+HANGS_AFTER_S = 1_800.0
+#: Each costs a minute: rare.
+_THROTTLED = 0.004
+_HANGING = frozenset({Fault.HANG_LOST, Fault.HANG_TAKEN})
+_IN_DOUBT = TAKEN_UNKNOWN | LOST_UNKNOWN | {Fault.RESET_DURING_BODY, Fault.STUCK, Fault.STATUS_LOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a load under faults ended: its rows by class, and the faults it met."""
+
+    rows: dict[str, int]
+    met: Counter[str]
+
+
+def make_plan(seed: int, family: Family) -> FaultPlan:
+    """Random chances of some of the faults of a family; a fifth to a half of the POSTs go wrong."""
+    draw = random.Random(f"{seed} {family}")
+    possible = set(POST_FAULTS)
+    if family == "doubtful":
+        possible.discard(Fault.REFUSE)
+    if family == "refusing":
+        possible -= _IN_DOUBT
+    posts = {fault: draw.random() ** 3 for fault in sorted(possible)}
+    if family != "doubtful":
+        posts[Fault.REFUSE] = draw.uniform(0.1, 0.5)
+    statuses = {fault: draw.random() ** 3 for fault in sorted(STATUS_FAULTS - {Fault.STATUS_LOST})}
+    if family != "refusing":
+        statuses[Fault.STATUS_LOST] = 0.02
+    return FaultPlan(
+        post_chances=_scaled(posts, draw.uniform(0.2, 0.5)),
+        status_chances=_scaled(statuses, draw.uniform(0.1, 0.3)),
+        seed=seed,
+        failing_rows=draw.randrange(1, 4),
+        slow_bytes_s=1_000.0,
+        oversized_bytes=200_000,
+    )
+
+
+def _scaled(weights: dict[Fault, float], chance: float) -> dict[Fault, float]:
+    """Weights as chances with that sum; what costs a minute is rare, what costs half of one rarer than the rest."""
+    total = sum(weights.values())
+    most = {fault: _THROTTLED if fault in THROTTLING else 0.02 if fault in _HANGING else 1.0 for fault in weights}
+    return {fault: min(most[fault], weight / total * chance) for fault, weight in weights.items()}
+
+
+def make_exports(seed: int) -> list[Export]:
+    """One export, or several that overlap: each has half of its ids in common with the one before."""
+    count = 1 + 2 * (seed // len(FAMILIES) % 2)
+    rows = ROWS // count
+    return [
+        make_export(rows, 10 * seed + place, repeated=0.35, rejected=0.02, first_id=place * rows // 2)
+        for place in range(count)
+    ]
+
+
+def load_under_faults(seed: int, family: Family) -> Told:
+    """One load. Raises `AssertionError` where the promise is broken."""
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-plan-") as folder:
+        return run_fast(_load(Path(folder), seed, make_plan(seed, family), family), times=TIMES)
+
+
+async def _load(folder: Path, seed: int, plan: FaultPlan, family: Family) -> Told:
+    exports = make_exports(seed)
+    paths, config, state = (
+        [folder / f"{export.seed}.csv" for export in exports],
+        folder / "config.toml",
+        folder / "state",
+    )
+    for path, export in zip(paths, exports, strict=True):
+        path.write_text(export.text)
+    options = SandboxOptions(
+        seed=seed,
+        apply_min_s=0.1,
+        apply_max_s=APPLY_MAX_S,
+        calls_per_minute=None,
+        # What an earlier export alone says does not go along with every row of a later one.
+        override="replace" if family == "doubtful" and len(exports) == 1 else "merge",
+    )
+    sandbox = Sandbox(options, faults=plan, monotonic=asyncio.get_running_loop().time)
+    async with serving(sandbox) as run:
+        write_config(config, run.base_url, state, batch_rows=20, hold_s=HOLD_S)
+        waits = {"upload": {"backoff_s": 0.5, "backoff_max_s": 2.0}, "settle": {"poll_first_s": 0.5, "poll_max_s": 3.0}}
+        settings = load_settings(config, env={}, overrides=waits)
+        try:
+            async with asyncio.timeout(HANGS_AFTER_S):
+                reports = [
+                    report async for report in load_exports(paths, LaneSettings.of_one(settings), clock=loop_clock())
+                ]
+        except TimeoutError:
+            raise AssertionError("it hangs") from None
+    assert len(reports) == len(exports)
+    for report, export in zip(reports, exports, strict=True):
+        check_report(report, export)
+        check_folder(state, report, export)
+    check_left_over(state)
+    sandbox.apply_all()
+    lost = set[str]().union(*lost_ids(state).values())
+    check_profiles(sandbox.profiles(), exports, lost)
+    check_named(state, reports, lost)
+    others = [mistake for mistake in sandbox.mistakes if mistake not in disorder(sandbox.mistakes)]
+    assert others == []
+    if family != "mixed":
+        assert disorder(sandbox.mistakes) == []
+    met: Any = sandbox.state()["faults_met"]
+    rows = sum((Counter(report["rows"]) for report in reports), Counter[str]())
+    return Told(rows, Counter(f"{fault['call']} {fault['fault']}" for fault in met))
+
+
+def check_report(report: dict[str, Any], export: Export) -> None:
+    """The load ended by itself, with every row in one class and none unsent."""
+    assert report["state"] in ("done", "incomplete"), report
+    check_equation(report)
+    assert report["rows"]["read"] == export.rows
+    assert report["rows"]["unsent"] == 0
+
+
+def check_profiles(profiles: dict[str, dict[str, str]], exports: list[Export], lost: set[str]) -> None:
+    """Profiles without lost rows are as the exports say; the others hold nothing that is not theirs."""
+    expected = merged_profiles(exports)
+    for profile_id in profiles.keys() | expected.keys():
+        if profile_id not in lost:
+            assert profiles.get(profile_id) == expected.get(profile_id), profile_id
+            continue
+        for name, value in profiles.get(profile_id, {}).items():
+            seed, _, number = value.removeprefix(name).partition("-")
+            (export,) = [each for each in exports if str(each.seed) == seed]
+            row = export.text.splitlines()[int(number) + 1].split(",")
+            assert row[0] == profile_id, (profile_id, name, value)
+
+
+def check_named(state: Path, reports: list[dict[str, Any]], lost: set[str]) -> None:
+    """Whatever is given up is named: failed rows and refused ones with id and line, unconfirmed batches with a why."""
+    lost_rows = 0
+    for report in reports:
+        folder = state / "jobs" / report["job"]
+        failed = read_lines(folder / "failed.jsonl")
+        refused = [line for line in read_lines(folder / "rejects.jsonl") if line["reason"] == "target.refused"]
+        assert {line["id"] for line in [*failed, *refused]} <= lost
+        assert all(line["line"] for line in [*failed, *refused])
+        assert all(batch.get("why") for batch in report["batches"] if batch["state"] in ("unconfirmed", "failed"))
+        lost_rows += report["rows"]["failed"] + report["rows"]["unconfirmed"] + len(refused)
+    assert bool(lost) == bool(lost_rows)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--loads", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    arguments = parser.parse_args()
+    structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
+    started, met, rows = time.monotonic(), Counter[str](), Counter[str]()
+    for seed in range(arguments.first, arguments.first + arguments.loads):
+        family = FAMILIES[seed % len(FAMILIES)]
+        try:
+            told = load_under_faults(seed, family)
+        except BaseException as error:
+            error.add_note(f"seed {seed}, {family}")
+            raise
+        met += told.met
+        rows.update(told.rows)
+        if seed % 10 == 9:
+            print(f"seed {seed}, {time.monotonic() - started:,.0f} s", flush=True)
+    for fault, count in sorted(met.items()):
+        print(f"{count:6} {fault}")
+    print(f"{arguments.loads} loads under {met.total():,} faults survived; rows: {dict(rows)}")
+
+
+if __name__ == "__main__":
+    main()

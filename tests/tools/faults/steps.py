@@ -1,0 +1,241 @@
+"""Kills a load at every single step it makes on the disk, and every recovery at every step, and checks the end.
+
+`python -m tests.tools.faults.steps --every`. A step is a system call that changes a file or makes a change durable (see
+`CALLS`); strace ends the process on its way into the nth one, so that all before it are done and it is not. Calls
+torn in their middle, and what a loss of power undoes, are not modelled.
+"""
+
+import asyncio
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.sandbox import SandboxOptions, running
+from tests.tools.faults.loading import (
+    Export,
+    check_equation,
+    check_folder,
+    check_left_over,
+    last_report,
+    make_export,
+    run,
+    write_config,
+)
+from tests.tools.faults.one_thread import HEAD_START, LOCKING
+
+#: What changes a file, a name, or what would survive. Sockets are written to with other calls.
+CALLS = (
+    "write",
+    "pwrite64",
+    "writev",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "truncate",
+    "mkdir",
+)
+ROWS = 240
+_KILLED = -9
+
+
+def why_not() -> str | None:
+    """Why steps cannot be counted here; None where they can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    tried = subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"strace may not trace: {tried.stderr.strip()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The nth call of that name, from 1; with `is_locking` by the thread that takes the lock, else by the worker."""
+
+    call: str
+    count: int
+    is_locking: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.call}:{self.count}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How often the load was killed, and which call each of them kept from being made."""
+
+    kills: int = 0
+    before: list[str] = field(default_factory=list)
+
+
+async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Outcome:
+    """Load an export, kill each start before its step in turn, and let the last one be.
+
+    Raises `AssertionError` where the promise is broken.
+    """
+    options = SandboxOptions(seed=seed, apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-steps-") as name:
+        folder = Path(name)
+        path, config, state = folder / "export.csv", folder / "config.toml", folder / "state"
+        path.write_text(export.text)
+        async with running(options) as sandbox:
+            write_config(config, sandbox.base_url, state, batch_rows=export.rows // 6, hold_s=0.3)
+            for step in (*steps, None):
+                command = _command(step, folder, [str(config), str(path)])
+                code, out, err = await run(command)
+                if step is not None and code == _KILLED:
+                    outcome.kills += 1
+                    outcome.before.append(_last_call((folder / "trace").read_text()))
+                    continue
+                assert code == 0, (code, out, err.decode())
+                break
+            report = last_report(out)
+            check_equation(report)
+            check_folder(state, report, export)
+            check_left_over(state)
+            counts = report["rows"]
+            settled = ("confirmed", "superseded", "empty", "rejected")
+            assert sum(counts[name] for name in settled) == counts["read"] == export.rows, counts
+            assert counts["rejected"] == len(export.rejects)
+            sandbox.sandbox.apply_all()
+            assert sandbox.sandbox.profiles() == export.profiles
+            assert sandbox.sandbox.mistakes == [], sandbox.sandbox.mistakes
+    return outcome
+
+
+def _command(step: Step | None, folder: Path, arguments: list[str]) -> list[str]:
+    """The load, killed on its way into that step."""
+    head_start = "" if step and step.is_locking else HEAD_START
+    load = [sys.executable, "-m", "tests.tools.faults.one_thread", head_start, *arguments]
+    if step is None:
+        return load
+    killing = f"-einject={step.call}:signal=SIGKILL:when={step.count}"
+    return ["strace", "-f", "-y", "-o", str(folder / "trace"), f"-etrace={step.call}", killing, *load]
+
+
+def _last_call(trace: str) -> str:
+    """The call that was not made, and its file without its number."""
+    calls = _CALL.findall(trace)
+    return _named(*calls[-1]) if calls else "?"
+
+
+_CALL = re.compile(r"^\d+ +(\w+)\((.*)", re.MULTILINE)
+
+
+def _named(call: str, arguments: str) -> str:
+    files = re.findall(r"[^/<>\"]+(?=[>\"])", arguments.partition(" <unf")[0].partition(",")[0])
+    return f"{call} {re.sub('[0-9]+', 'N', files[-1] if files else '')}"
+
+
+async def steps_of(export: Export) -> list[Step]:
+    """The steps of a load that is not killed, in order; timing makes a few more or less of them each time."""
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-steps-") as name:
+        folder = Path(name)
+        path, config = folder / "export.csv", folder / "config.toml"
+        path.write_text(export.text)
+        async with running(SandboxOptions(apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)) as sandbox:
+            write_config(config, sandbox.base_url, folder / "state", batch_rows=export.rows // 6, hold_s=0.3)
+            tracing = ["strace", "-f", "-o", str(folder / "trace"), f"-etrace={','.join(CALLS)}"]
+            code, _, err = await run([*tracing, *_command(None, folder, [str(config), str(path)])])
+        assert code == 0, err.decode()
+        made = re.findall(r"^(\d+) +(\w+)\(", (folder / "trace").read_text(), re.MULTILINE)
+    # The worker is the first to make a call, its head start.
+    worker, counts = made[0][0], Counter[str]()
+    steps = [Step(call, 1, is_locking=True) for call in LOCKING]
+    for thread, call in made:
+        if thread == worker:
+            counts[call] += 1
+            if call not in LOCKING or counts[call] > 1:
+                steps.append(Step(call, counts[call]))
+    return steps
+
+
+async def kill_at_all(many: list[tuple[Step, ...]], export: Export, *, at_once: int = 2) -> tuple[Outcome, list[str]]:
+    """`kill_at` for each of these, some at a time; what happened in all, and what was broken after which steps."""
+    limit = asyncio.Semaphore(at_once)
+    told, broken = Outcome(), list[str]()
+
+    async def one(steps: tuple[Step, ...]) -> None:
+        async with limit:
+            try:
+                outcome = await kill_at(steps, export)
+            except AssertionError as error:
+                broken.append(f"after {' and '.join(map(str, steps))}: {error}")
+            else:
+                told.kills += outcome.kills
+                told.before += outcome.before
+
+    async with asyncio.TaskGroup() as tasks:
+        for steps in many:
+            tasks.create_task(one(steps))
+    return told, broken
+
+
+def small_export() -> Export:
+    """The export of these tests: a few batches, repeated ids, and rows to be rejected."""
+    return make_export(ROWS, 7, repeated=0.3, rejected=0.05)
+
+
+def sample(steps: list[Step], count: int, seed: int) -> list[Step]:
+    """So many steps, one of each kind of call at least, the rest spread over the load."""
+    draw = random.Random(seed)
+    by_call = {call: [step for step in steps if step.call == call and not step.is_locking] for call in CALLS}
+    chosen = [draw.choice(of_call) for of_call in by_call.values() if of_call]
+    width = len(steps) / max(1, count - len(chosen))
+    chosen += [steps[int((part + draw.random()) * width)] for part in range(count - len(chosen))]
+    return chosen
+
+
+async def kill_everywhere(*, recoveries: int) -> None:
+    """Kill at each step of a load; and, from some of them on, at each step of what follows."""
+    export, started = small_export(), time.monotonic()
+    steps = await steps_of(export)
+    bases = sample(steps, recoveries, 1)[-recoveries:] if recoveries else []
+    rounds: dict[str, list[tuple[Step, ...]]] = {"a load": [(step,) for step in steps]}
+    for base in bases:
+        rounds[f"what follows on a kill at {base}"] = [(base, step) for step in steps]
+    kills, broken = Counter[str](), list[str]()
+    for named, many in rounds.items():
+        outcome, found = await kill_at_all(many, export)
+        kills.update(outcome.before)
+        broken += found
+        took_s = time.monotonic() - started
+        print(f"{len(many)} runs, {outcome.kills} kills at the steps of {named}: {took_s:,.0f} s", flush=True)
+    for before, count in sorted(kills.items()):
+        print(f"{count:6} before {before}")
+    if broken:
+        sys.exit("\n".join((*broken, f"{len(broken)} loads broke the promise")))
+    print(f"{kills.total()} kills survived, each before one step on the disk; {len(steps)} steps in a load")
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--every", action="store_true", help="every step, else those of --at")
+    parser.add_argument("--at", nargs="*", default=[], help="CALL:N ends the first start there, and so on")
+    parser.add_argument("--recoveries", type=int, default=2, help="from how many steps on every step of a recovery")
+    arguments = parser.parse_args()
+    reason = why_not()
+    if reason:
+        sys.exit(f"steps cannot be counted: {reason}")
+    if arguments.every:
+        asyncio.run(kill_everywhere(recoveries=arguments.recoveries))
+        return
+    steps = [Step(call, int(count)) for call, _, count in (at.partition(":") for at in arguments.at)]
+    print(asyncio.run(kill_at(steps, small_export())))
+
+
+if __name__ == "__main__":
+    main()
