@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from pipeline.sandbox import server
 from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.options import SandboxOptions
 from pipeline.sandbox.sandbox import Sandbox
@@ -42,7 +43,7 @@ async def running(
 async def serving(sandbox: Sandbox, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
     """Like `running`, for a sandbox made by the caller, with a clock of its own for instance."""
     runner = web.AppRunner(
-        sandbox.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S, read_bufsize=_READ_BYTES
+        server.application(sandbox), access_log=None, shutdown_timeout=_SHUTDOWN_S, read_bufsize=_READ_BYTES
     )
     await runner.setup()
     try:

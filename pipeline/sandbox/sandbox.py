@@ -14,9 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
 
-from aiohttp import web
-
-from pipeline.sandbox import replies, server
+from pipeline.sandbox import replies
 from pipeline.sandbox.acceptance import Accepted, AcceptedBatches, Submission
 from pipeline.sandbox.batch import Batch, Refusal, read_body, updates
 from pipeline.sandbox.budget import CallBudget
@@ -73,10 +71,6 @@ class Sandbox:
         with self._lock:
             self._batches.apply_due(self._now_s())
             return list(self._log.kept)
-
-    def application(self) -> web.Application:
-        """The server, ready for a runner; several may serve one sandbox."""
-        return server.application(self)
 
     def profiles(self, id_kind: str = "thirdPartyId") -> dict[str, dict[str, str]]:
         """Attributes of each id as of now."""

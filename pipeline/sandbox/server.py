@@ -4,20 +4,17 @@ Order at each call: the call budget (503), the token (401), the planned fault, t
 """
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from pipeline.sandbox import replies, views
+from pipeline.sandbox.acceptance import Accepted, ApiVersion
 from pipeline.sandbox.batch import Refusal
 from pipeline.sandbox.body import TooLargeError, receive, receive_part
 from pipeline.sandbox.calls import Denial, Post
 from pipeline.sandbox.faults import THROTTLING, Fault
 from pipeline.sandbox.mistakes import MistakeKind
-
-if TYPE_CHECKING:
-    from pipeline.sandbox.acceptance import Accepted, ApiVersion
-    from pipeline.sandbox.sandbox import Sandbox
+from pipeline.sandbox.sandbox import Sandbox
 
 #: How often a hanging answer looks whether its client has left.
 HANG_POLL_S = 0.02
@@ -50,7 +47,7 @@ _SPOILING = (
 )
 
 
-def application(sandbox: "Sandbox") -> web.Application:
+def application(sandbox: Sandbox) -> web.Application:
     """All routes of a sandbox."""
     calls = TargetCalls(sandbox)
     app = web.Application()
@@ -65,7 +62,7 @@ def application(sandbox: "Sandbox") -> web.Application:
 class TargetCalls:
     """Answers POSTs of batches and GETs of their statuses."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._stopping = asyncio.Event()
 
@@ -181,7 +178,7 @@ class TargetCalls:
         await self._sandbox.sleep(read_bytes / self._sandbox.faults.slow_bytes_s)
 
 
-def _api_version(request: web.Request) -> "ApiVersion":
+def _api_version(request: web.Request) -> ApiVersion:
     return "v2" if request.path.endswith("/v2/profile/batchUpdate") else "v1"
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
@@ -11,9 +10,7 @@ from pipeline.sandbox import replies
 from pipeline.sandbox.calls import Denial
 from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.mistakes import MistakeKind
-
-if TYPE_CHECKING:
-    from pipeline.sandbox.sandbox import Sandbox
+from pipeline.sandbox.sandbox import Sandbox
 
 #: Where a redirected status GET would land.
 REDIRECT_TARGET = "/sandbox/redirected"
@@ -38,7 +35,7 @@ POST /sandbox/apply      apply every waiting batch now
 """
 
 
-def add_routes(app: web.Application, sandbox: "Sandbox") -> None:
+def add_routes(app: web.Application, sandbox: Sandbox) -> None:
     """Add all routes but those of the Bulk Profile Update API."""
     views = Views(sandbox)
     app.router.add_get("/rest/v1/profiles/thirdPartyId/{id}", views.third_party_profile)
@@ -57,7 +54,7 @@ def add_routes(app: web.Application, sandbox: "Sandbox") -> None:
 class Views:
     """Answers what is not a batch or a status."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     async def third_party_profile(self, request: web.Request) -> web.Response:

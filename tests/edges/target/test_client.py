@@ -36,6 +36,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.client import ANSWER_S, SLICE_BYTES, Endpoint, Target, connect, read_token
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import POST_FAULTS, STATUS_FAULTS
+from pipeline.sandbox.server import application
 from tests.tools.support import CLOSED, answering, listening, loop_clock, run_fast, until
 
 BODY = b"batch=thirdPartyId,tier\nu1,gold\nu2,silver\n"
@@ -244,7 +245,7 @@ async def test_tls_with_a_trusted_certificate(tmp_path: Path) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     sandbox = Sandbox(SandboxOptions(status_base_url="http://localhost:{port}", apply_min_s=0.0, apply_max_s=0.0))
-    server = listening(sandbox.application(), ssl_context=certified(authority, "localhost"))
+    server = listening(application(sandbox), ssl_context=certified(authority, "localhost"))
     async with server as url, client_of(url, tmp_path, tls=context) as client:
         posted = await client.post()
         assert isinstance(posted, Accepted)
