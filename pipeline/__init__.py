@@ -15,7 +15,7 @@ export        one input file
 signal        the small file whose arrival says that exports are complete; its manifest is what it says of them
 drop          a signal with its exports
 route         a drop directory with the settings for what is dropped there; `default` is the file's top level
-lane          one client code: its routes, its ledger, its budget of calls, its jobs one after the other
+tenant          one client code: its routes, its ledger, its budget of calls, its jobs one after the other
 claim         what the ledger knows of an export that was dropped: taken out of the drop directory, verified, failed
 job           one export on its way through; everything about it lies in one folder
 row           one record of an export: its profile id and its encoded cells

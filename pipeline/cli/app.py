@@ -16,7 +16,7 @@ import structlog
 import typer
 
 from pipeline import __version__
-from pipeline.cli.ask import ask, lanes_about
+from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
@@ -26,7 +26,7 @@ from pipeline.edges.store.ledger import read_ledger
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.shown import configuration_schema, show_configuration
-from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, LaneSettings
+from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,10 +148,10 @@ def load(
         raise typer.BadParameter("--id-column is instead of a --config, which names the column itself.")
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_to(paths: list[Path], lane: LaneSettings, name: str) -> list[ExitCode]:
+    async def load_to(paths: list[Path], tenant: Tenant, name: str) -> list[ExitCode]:
         codes: list[ExitCode] = []
-        async for report in load_exports(paths, lane, route=name, clock=Clock(), watch=watch, again=again):
-            _print(report, lane, as_json=as_json)
+        async for report in load_exports(paths, tenant, route=name, clock=Clock(), watch=watch, again=again):
+            _print(report, tenant, as_json=as_json)
             codes.append(ExitCode(report["exit_code"]))
         return codes
 
@@ -161,7 +161,7 @@ def load(
         codes: list[ExitCode] = []
         for export in exports:
             async with on_sandbox(export, config, route, id_column) as settings:
-                codes += await load_to([export], LaneSettings.of_one(settings), DEFAULT_ROUTE)
+                codes += await load_to([export], Tenant.of_one(settings), DEFAULT_ROUTE)
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
@@ -170,7 +170,7 @@ def load(
         with anyio.CancelScope() as scope:
             if wait_s is not None:
                 scope.deadline = anyio.current_time() + wait_s
-            return worst(await load_to(exports, *load_configuration(config).lane_of(route)))
+            return worst(await load_to(exports, *load_configuration(config).tenant_of(route)))
         raise PipelineError(
             f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on.",
             exit_code=ExitCode.UNFINISHED,
@@ -179,14 +179,14 @@ def load(
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _print(report: dict[str, Any], lane: LaneSettings, *, as_json: bool) -> None:
+def _print(report: dict[str, Any], tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
         from pipeline.edges.views.screen import print_report
 
-        print_report(report, lane.settings.outcome_directory / report["job"], _console())
+        print_report(report, tenant.settings.outcome_directory / report["job"], _console())
 
 
 def _console() -> "Console":
@@ -248,17 +248,17 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
     async def ask_all() -> ExitCode:
         codes = [ExitCode.DONE]
         refused: list[PipelineError] = []
-        lanes = lanes_about(configuration, job)
-        for lane in lanes:
+        tenants = tenants_about(configuration, job)
+        for tenant in tenants:
             try:
-                told, is_holders = await ask(lane, command, job, clock)
+                told, is_holders = await ask(tenant, command, job, clock)
             except PipelineError as error:
                 refused.append(error)
                 continue
-            print(f"{lane.client_code}: {told}" if len(lanes) > 1 else told)  # noqa: T201
+            print(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)  # noqa: T201
             if command == "retry" and not is_holders:
-                async for report in load_exports([], lane, clock=clock, watch=watcher(on_terminal=on_terminal)):
-                    _print(report, lane, as_json=False)
+                async for report in load_exports([], tenant, clock=clock, watch=watcher(on_terminal=on_terminal)):
+                    _print(report, tenant, as_json=False)
                     codes.append(ExitCode(report["exit_code"]))
         for first in refused:
             raise first
@@ -313,10 +313,10 @@ def prune(
     from pipeline.jobs.prune import overdue, remove
 
     left: list[Path] = []
-    for lane in load_configuration(config).lanes:
-        ledger = read_ledger(lane.directory / "ledger.db")
-        old = [] if ledger is None else overdue(lane, ledger.jobs(), Clock().utc_now())
-        kept = [] if dry_run else remove(lane.settings, old)
+    for tenant in load_configuration(config).tenants:
+        ledger = read_ledger(tenant.directory / "ledger.db")
+        old = [] if ledger is None else overdue(tenant, ledger.jobs(), Clock().utc_now())
+        kept = [] if dry_run else remove(tenant.settings, old)
         for file in old:
             print(f"{'cannot be removed: ' if file in kept else ''}{file}")  # noqa: T201
         left += kept

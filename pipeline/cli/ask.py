@@ -1,4 +1,4 @@
-"""Has requests carried out in the lanes they are about: by the process that holds the lane, or here if none does."""
+"""Has a request carried out by the process that holds the tenant it is about, or here if none does."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,32 +11,32 @@ from pipeline.edges.store.ledger import read_ledger
 from pipeline.edges.store.mailbox import Request
 from pipeline.jobs.control import ask_holder, carry_out
 from pipeline.jobs.job import unknown_job
-from pipeline.jobs.open_state import open_lane
-from pipeline.settings.tenants import Configuration, LaneSettings
+from pipeline.jobs.open_state import open_tenant
+from pipeline.settings.tenants import Configuration, Tenant
 
 
-def lanes_about(configuration: Configuration, job: str | None) -> Sequence[LaneSettings]:
-    """The lane that has this job, all lanes if none is named. Blocks; raises `PipelineError` (64) if none has it."""
-    lanes = configuration.lanes
-    if job is None or len(lanes) == 1:
-        return lanes
-    found = [lane for lane in lanes if _has_job(lane, job)]
+def tenants_about(configuration: Configuration, job: str | None) -> Sequence[Tenant]:
+    """The tenant that has this job; all where no job is named. Blocks. Raises `PipelineError` (64): unknown job."""
+    tenants = configuration.tenants
+    if job is None or len(tenants) == 1:
+        return tenants
+    found = [tenant for tenant in tenants if _has_job(tenant, job)]
     if not found:
         raise unknown_job(job)
     return found
 
 
-def _has_job(lane: LaneSettings, job: str) -> bool:
-    ledger = read_ledger(lane.directory / "ledger.db")
+def _has_job(tenant: Tenant, job: str) -> bool:
+    ledger = read_ledger(tenant.directory / "ledger.db")
     if ledger is None:
         return False
     with closing(ledger):
         return ledger.job(job) is not None
 
 
-async def ask(lane: LaneSettings, command: str, job: str | None, clock: Clock) -> tuple[str, bool]:
+async def ask(tenant: Tenant, command: str, job: str | None, clock: Clock) -> tuple[str, bool]:
     """What was done, in words, and whether another process did it. Raises what `ask_holder` and `carry_out` raise."""
-    if await run_sync(holder, lane.directory) is not None:
-        return await ask_holder(lane.directory, command, job, clock), True
-    async with open_lane(lane, clock) as state:
+    if await run_sync(holder, tenant.directory) is not None:
+        return await ask_holder(tenant.directory, command, job, clock), True
+    async with open_tenant(tenant, clock) as state:
         return await carry_out(Request("", command, job), state, clock, running=None), False

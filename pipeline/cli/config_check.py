@@ -45,10 +45,10 @@ class Finding:
 async def check_all(configuration: Configuration) -> list[Finding]:
     """All findings of all routes; what is a client code's is looked at once, and each names the route it is about."""
     if not configuration.has_routes:
-        return await check(configuration.lanes[0].settings)
+        return await check(configuration.tenants[0].settings)
     findings: list[Finding] = []
-    for lane in configuration.lanes:
-        for number, (name, settings) in enumerate(lane.routes.items()):
+    for tenant in configuration.tenants:
+        for number, (name, settings) in enumerate(tenant.routes.items()):
             found = await check(settings) if number == 0 else await check_route(settings)
             findings += [replace(finding, subject=f"{name}: {finding.subject}") for finding in found]
     return findings

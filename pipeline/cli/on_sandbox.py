@@ -47,8 +47,8 @@ async def on_sandbox(
         overrides["target"] = {"client_code": "demo"}
         settings = load_settings(None, overrides=overrides)
     else:
-        lane, name = load_configuration(config, overrides=overrides).lane_of(route)
-        settings = lane.of(name)
+        tenant, name = load_configuration(config, overrides=overrides).tenant_of(route)
+        settings = tenant.of(name)
     options = SandboxOptions(client_code=settings.target.client_code, apply_min_s=0.1, apply_max_s=1.0)
     async with running(options) as sandbox:
         target = settings.target.model_copy(update={"base_url": sandbox.base_url})

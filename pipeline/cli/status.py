@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.cli.ask import lanes_about
+from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import drop_lines, drop_status
 from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.batches.progress import Progress
@@ -164,14 +164,14 @@ def _clock(at: datetime) -> str:
 
 
 def statuses(configuration: Configuration, job_id: str | None, now: datetime) -> dict[str, Any]:
-    """How all lanes stand; of one lane, or one job, as `status` tells it. Blocks."""
+    """How all tenants stand; of one tenant, or one job, as `status` tells it. Blocks."""
     told = []
-    for lane in lanes_about(configuration, job_id):
-        ledger = read_ledger(lane.directory / "ledger.db")
-        one = status(ledger, job_id, lane.settings, now, holder(lane.directory))
+    for tenant in tenants_about(configuration, job_id):
+        ledger = read_ledger(tenant.directory / "ledger.db")
+        one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory))
         if configuration.has_routes and job_id is None:
             one["drop"] = None
-            one["routes"] = [{"route": name, "drop": drop_status(of, now)} for name, of in lane.routes.items()]
+            one["routes"] = [{"route": name, "drop": drop_status(of, now)} for name, of in tenant.routes.items()]
         told.append(one)
     left = [
         {"client_code": owner.client_code, "state_directory": str(directory), "unfinished": owner.unfinished}

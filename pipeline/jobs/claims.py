@@ -15,12 +15,12 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.drop.claim import Claim
-from pipeline.core.drop.ordering import in_turn
+from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
-from pipeline.edges.drop.taking import Processing, Taking, hold_drop
+from pipeline.edges.drop.taking import TakeResult, Taking, hold_drop
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -43,7 +43,7 @@ class Drop:
 
 
 async def enter(
-    drop: Drop, state: State, processing: Processing, clock: Clock, settings: ExportSettings
+    drop: Drop, state: State, processing: Taking, clock: Clock, settings: ExportSettings
 ) -> list[JobRecord]:
     """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
     records = _records(drop, processing, clock, settings)
@@ -51,7 +51,7 @@ async def enter(
     return await _take(entered, state, processing)
 
 
-def _records(drop: Drop, processing: Processing, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
+def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
     found, now = drop.found, clock.utc_now()
     # A drop without an export has a job too: somebody has to be told.
     sources: list[Seen | None] = list(found.exports) or [None]
@@ -95,7 +95,7 @@ def _name(found: Found, source: Seen | None) -> str:
     return source.path if source else next(iter(found.missing), found.signal.path)
 
 
-async def complete_claims(state: State, held: Iterable[Processing] = ()) -> None:
+async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
     """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
     drops: dict[str, list[JobRecord]] = {}
     for record in await state.call(state.ledger.jobs, unfinished_only=True):
@@ -115,14 +115,14 @@ def drop_of(record: JobRecord) -> Path:
     return record.export.parents[2].resolve()
 
 
-async def _take(records: list[JobRecord], state: State, processing: Processing) -> list[JobRecord]:
+async def _take(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:
     """Take the files of a drop and write down that it is done; the records as they are then."""
     claims = {record.job_id: record.claim for record in records if record.claim}
     first = claims[records[0].job_id]
     identity = Identity(first.signal_bytes, first.signal_mtime_ns)
     signal = await run_sync(processing.take, first.drop, first.signal, identity)
     error: InputError | None = None
-    if signal is not Taking.TAKEN:
+    if signal is not TakeResult.TAKEN:
         error = InputError(
             f"the signal {shown(first.signal)} was withdrawn or replaced while it was being taken: nothing was loaded. "
             "What is there now is taken anew."
@@ -144,14 +144,14 @@ async def _take(records: list[JobRecord], state: State, processing: Processing) 
     return [replace(record, claim=claims[record.job_id]) for record in records]
 
 
-def _not_taken(taking: Taking, claim: Claim) -> InputError | None:
+def _not_taken(taking: TakeResult, claim: Claim) -> InputError | None:
     match taking:
-        case Taking.GONE:
+        case TakeResult.GONE:
             return InputError(
                 f"{shown(claim.source)} disappeared after its signal {shown(claim.signal)}: drop both again.",
                 exit_code=ExitCode.EXPORT_MISSING,
             )
-        case Taking.REPLACED:
+        case TakeResult.REPLACED:
             return InputError(
                 f"{shown(claim.source)} was changed after its signal {shown(claim.signal)}: write exports under "
                 "another name, rename them when they are complete, and signal them then."
@@ -173,7 +173,7 @@ def in_order(records: list[JobRecord]) -> list[JobRecord]:
     """Unfinished jobs in the order in which they began; then the others to come, dropped ones by their sequence."""
     begun = [record for record in records if record.has_begun]
     waiting = [record for record in records if not record.has_begun]
-    return [*sorted(begun, key=lambda record: record.checkpoint.turn), *in_turn(waiting, _sequence)]
+    return [*sorted(begun, key=lambda record: record.checkpoint.turn), *by_sequence(waiting, _sequence)]
 
 
 def _sequence(record: JobRecord) -> int | None:

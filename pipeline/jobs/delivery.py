@@ -43,8 +43,8 @@ from pipeline.core.target.replies import Complete, StatusLost, StatusOutcome, St
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
 from pipeline.jobs.job import Job, let_posts_end
-from pipeline.jobs.probing import Trials, Verdict
-from pipeline.jobs.send_limits import Road
+from pipeline.jobs.probing import Probing, Verdict
+from pipeline.jobs.send_limits import SendLimits
 
 if TYPE_CHECKING:
     from pipeline.edges.target.client import Target
@@ -69,19 +69,19 @@ class Courier:
     """Delivers the batches of one job: `deliver` is run once for each, many at a time.
 
     `target` is set before: rows are read already while the way there is made. `spawn` runs `deliver` for the children
-    of a split batch. After `no_more_batches` there are no others than those that were sealed, and their children. The
-    lane of the job is told what becomes of each.
+    of a split batch. After `no_more_batches` there are no others than those that were sealed, and their children.
+    `job.in_flight` is told what becomes of each.
     """
 
-    def __init__(self, job: Job, road: Road, refusals: Refusals) -> None:
+    def __init__(self, job: Job, limits: SendLimits, refusals: Refusals) -> None:
         upload = job.settings.upload
         self.target: Target
         self.spawn: Spawn = _no_spawn
         self._job = job
-        self._window = road.window.for_job()
-        self._follower = road.follower
-        self._uploaders = road.uploaders
-        self._unsent = road.unsent
+        self._window = limits.window.for_job()
+        self._status_poller = limits.status_poller
+        self._uploaders = limits.uploaders
+        self._unsent = limits.unsent
         self._policy = RetryPolicy(
             attempts=upload.attempts,
             backoff_s=upload.backoff_s,
@@ -94,7 +94,7 @@ class Courier:
         self._extra_posts = 0
         self._is_stopped = False
         self._has_all = False
-        self._trials = Trials(
+        self._trials = Probing(
             refusals,
             job.progress.whole_of,
             is_idle=lambda: not self._is_ending and (self._has_all or job.progress.waiting is not None),
@@ -124,7 +124,7 @@ class Courier:
             self._has_begun(batch)
 
     async def deliver(self, batch: Batch, life: Life) -> None:
-        """Carry a batch on from where it stands, and tell the lane of its outcome; one never sent is left as it is.
+        """Carry a batch on from where it stands, and tell `in_flight` of its outcome; one never sent is left as it is.
 
         Raises `FatalError` where Target refuses the token or everything (77), or stays away for too long (69).
         """
@@ -260,7 +260,7 @@ class Courier:
             return outcome
 
         is_age_known = batch.batch_id in self._seen_accepted
-        outcome = await self._follower.follow(life.posted_at, ask, is_age_known=is_age_known)
+        outcome = await self._status_poller.follow(life.posted_at, ask, is_age_known=is_age_known)
         match outcome:
             case Complete():
                 if life.post_number is not None:
@@ -348,7 +348,7 @@ class Courier:
         await job.state.call(ledger.split, batch, (children[0], children[1]))
         # Mapped from the files, so that they take no memory of their own.
         hashes = {child.batch_id: await job.state.call(spool.hashes, child.batch_id) for child in children}
-        job.lane.split(batch.batch_id, hashes)
+        job.in_flight.split(batch.batch_id, hashes)
         life = fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), job.clock.monotonic())
         await job.state.call(spool.remove, batch.batch_id)
         for child in children:
@@ -376,7 +376,7 @@ class Courier:
             why=settled.why,
         )
         if settled.state is not BatchState.SPLIT:
-            job.lane.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
+            job.in_flight.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
         self._stop_looking_at_the_end()
 
     async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:

@@ -9,14 +9,14 @@ from pipeline.jobs.row_source import open_rows
 from pipeline.settings.sections import ExportSettings
 
 
-async def rehearse(job: Job) -> None:
+async def dry_run(job: Job) -> None:
     """Count the job's rows and write down its rejects; rows that a load would send are unsent.
 
     Raises `InputError` for an export that a load would give up, too many rejects among the reasons.
     """
     settings = ExportSettings.model_validate(job.record.settings)
     progress = job.progress
-    progress.is_rehearsal = True
+    progress.is_dry_run = True
     async with open_export(job.export) as export:
         if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
             raise changed(job.export)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from pipeline.core.batches.in_flight import Lane
+from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
@@ -28,7 +28,7 @@ class Job:
     """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
 
     `until_resumed` is awaited before each POST: it returns at once unless sending is paused, and when the job is
-    abandoned. `lane` is shared with the other jobs that are under way.
+    abandoned. `in_flight` is shared with the other jobs that are under way.
     """
 
     record: JobRecord
@@ -38,7 +38,7 @@ class Job:
     progress: Progress
     clock: Clock
     until_resumed: Callable[[], Awaitable[None]]
-    lane: Lane
+    in_flight: InFlight
 
     @property
     def export(self) -> Path:

@@ -22,18 +22,18 @@ import anyio
 
 from pipeline.core.batches.lifecycle import Life
 from pipeline.core.batches.progress import TARGET_REFUSED
-from pipeline.core.batches.refusals import Refusals, Run
+from pipeline.core.batches.refusals import Refusals, SeenAccepting
 from pipeline.core.errors import InputError
 from pipeline.core.model import Batch
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.claims import check_claim
 from pipeline.jobs.connect import connected
 from pipeline.jobs.delivery import Courier
-from pipeline.jobs.dry_run import rehearse
+from pipeline.jobs.dry_run import dry_run
 from pipeline.jobs.job import Job
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
-from pipeline.jobs.send_limits import Road
+from pipeline.jobs.send_limits import SendLimits
 from pipeline.settings.sections import ExportSettings
 
 #: What runs beside a job, to watch it or to end it by an error.
@@ -41,7 +41,7 @@ Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
 async def load_job(
-    job: Job, stock: list[Standing], road: Road, run: Run, calls: CallQueue, beside: Sequence[Watch]
+    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, calls: CallQueue, beside: Sequence[Watch]
 ) -> None:
     """Go on with a job from where its `stock` stands, up to its end; what is wrong with its export is in its progress.
 
@@ -55,20 +55,20 @@ async def load_job(
     async with _watched(job, calls, beside):
         await check_claim(record, state)
         if record.claim is not None and record.claim.manifest.dry_run:
-            await rehearse(job)
+            await dry_run(job)
         else:
-            await _send(job, road, run, calls, recovered)
+            await _send(job, limits, run, calls, recovered)
     if job.progress.error is None:
         job.progress.error = _error_of_ended(job)
 
 
-async def _send(job: Job, road: Road, run: Run, calls: CallQueue, recovered: Recovered) -> None:
+async def _send(job: Job, limits: SendLimits, run: SeenAccepting, calls: CallQueue, recovered: Recovered) -> None:
     """Read, send and settle; ends when every batch is settled or an error has ended the job."""
     sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
     refusals = Refusals(run)
     refusals.prove(*recovered.proven)
     run.has_accepted |= recovered.has_accepted
-    courier = Courier(job, road, refusals)
+    courier = Courier(job, limits, refusals)
     async with sealed_out, AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
         def spawn(batch: Batch, life: Life) -> None:

@@ -20,7 +20,7 @@ from pipeline.jobs.load import Watch
 from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import DEFAULT_ROUTE, LaneSettings
+from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
 log = structlog.get_logger()
 
@@ -35,14 +35,14 @@ async def load_export(
 
     The other arguments and errors are those of `load_exports`.
     """
-    lane = LaneSettings.of_one(settings)
-    reports = [report async for report in load_exports([path], lane, clock=clock, watch=watch, again=again)]
+    tenant = Tenant.of_one(settings)
+    reports = [report async for report in load_exports([path], tenant, clock=clock, watch=watch, again=again)]
     return reports[-1]
 
 
 async def load_exports(
     paths: list[Path],
-    settings: LaneSettings,
+    settings: Tenant,
     *,
     route: str = DEFAULT_ROUTE,
     clock: Clock,
@@ -72,7 +72,7 @@ async def load_exports(
 
 async def _load_all(
     paths: list[Path],
-    way: tuple[LaneSettings, str],
+    way: tuple[Tenant, str],
     clock: Clock,
     watch: Watch | None,
     told: MemoryObjectSendStream[Report],

@@ -10,14 +10,14 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.store.ledger_file import Owner, owner_of
 from pipeline.edges.store.state import State, open_state
-from pipeline.settings.tenants import CLIENTS, Configuration, LaneSettings
+from pipeline.settings.tenants import CLIENTS, Configuration, Tenant
 
 
 @asynccontextmanager
-async def open_lane(lane: LaneSettings, clock: Clock) -> AsyncIterator[State]:
+async def open_tenant(tenant: Tenant, clock: Clock) -> AsyncIterator[State]:
     """Hold the state directory of a client code. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
-    settings = lane.settings
-    await run_sync(_check_place, lane)
+    settings = tenant.settings
+    await run_sync(_check_place, tenant)
     async with open_state(
         settings.state.directory,
         settings.target.client_code,
@@ -28,10 +28,10 @@ async def open_lane(lane: LaneSettings, clock: Clock) -> AsyncIterator[State]:
         yield state
 
 
-def _check_place(lane: LaneSettings) -> None:
+def _check_place(tenant: Tenant) -> None:
     """A client code whose ledger lies elsewhere must not begin another, which knows nothing of what is in flight."""
-    client_code, root = lane.client_code, lane.root
-    if lane.directory == root:
+    client_code, root = tenant.client_code, tenant.root
+    if tenant.directory == root:
         elsewhere = root / CLIENTS / client_code
         advice = f'leave [target] client_code = "{client_code}" to its [[routes]], instead of the file\'s top level'
     else:
@@ -41,14 +41,14 @@ def _check_place(lane: LaneSettings) -> None:
     if owner is not None and owner.client_code == client_code:
         raise FatalError(
             f"the ledger of client code {client_code!r} is in {elsewhere}, and would be begun anew in "
-            f"{lane.directory}: {advice}, so that it is found.",
+            f"{tenant.directory}: {advice}, so that it is found.",
             exit_code=ExitCode.CONFIGURATION,
         )
 
 
 def without_route(configuration: Configuration) -> dict[Path, Owner]:
     """The state directories of client codes of which jobs are unfinished, and which have no route any more. Blocks."""
-    root, known = configuration.root, {lane.directory for lane in configuration.lanes}
+    root, known = configuration.root, {tenant.directory for tenant in configuration.tenants}
     directories = [directory for directory in (root, *sorted(root.glob(f"{CLIENTS}/*"))) if directory not in known]
     owners = {directory: owner_of(directory / "ledger.db") for directory in directories}
     return {directory: owner for directory, owner in owners.items() if owner is not None and owner.unfinished}

@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     UNKNOWN = "nothing is left that could tell"
 
 
-class Trials:
+class Probing:
     """The batches of a job on their way to Target; `refusals` are those of the run.
 
     `whole` names the batch that another is a part of, itself if it is none. `is_idle` tells whether the job has no

@@ -75,7 +75,7 @@ async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Bat
         except InputError as error:
             job.progress.error = error
             courier.stop_sending()
-        job.lane.leave(job.record.seq)
+        job.in_flight.leave(job.record.seq)
 
 
 def abandoned() -> InputError:
@@ -94,7 +94,7 @@ async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendSt
             export,
             settings,
             checkpoint,
-            carried=job.lane.parameters(job.record.seq),
+            carried=job.in_flight.parameters(job.record.seq),
             max_batch_bytes=job.settings.batch.max_bytes,
             salt=job.state.ledger.salt,
         )
@@ -141,7 +141,7 @@ class Producer:
         self._sealing: asyncio.Future[Batch | None] | None = None
         self._closed = _NOTHING_CLOSED
         # In one go: from here on the tracker is told of everything.
-        self._view = job.lane.join(job.record.seq, placer.tracker)
+        self._view = job.in_flight.join(job.record.seq, placer.tracker)
         self._view.on_news = self._note_news
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
@@ -392,7 +392,7 @@ class Producer:
 
     def _hashes_of(self, number: int) -> Hashes:
         """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""
-        return self._closed.hashes if number == self._closed.batch_id else self._view.lane.hashes(number)
+        return self._closed.hashes if number == self._closed.batch_id else self._view.in_flight.hashes(number)
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The rows of a batch, by encoded id, under the header of this job's batches."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from pipeline.core.drop.retention import Retention
 from pipeline.edges.store.records import JobRecord
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 
 
-def overdue(settings: LaneSettings, jobs: list[JobRecord], now: datetime) -> list[Path]:
+def overdue(settings: Tenant, jobs: list[JobRecord], now: datetime) -> list[Path]:
     """The files of these jobs that are to go; nothing of a job that has not ended, or that is not among them."""
     found: list[Path] = []
     for job in jobs:

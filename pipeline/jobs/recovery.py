@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.core.batches.in_flight import Due, Lane
+from pipeline.core.batches.in_flight import Due, InFlight
 from pipeline.core.batches.lifecycle import Fact, Life, Phase, Released, SplitUp, after_restart, release_at, settlement
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
@@ -33,7 +33,7 @@ class Posts:
     open_numbers: tuple[int, ...]
 
 
-async def recover_lane(lane: Lane, state: State, clock: Clock, hold_s: float) -> Posts:
+async def recover_in_flight(in_flight: InFlight, state: State, clock: Clock, hold_s: float) -> Posts:
     """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
     unfinished = {job.seq for job in await state.call(state.ledger.jobs, unfinished_only=True)}
     open_numbers: list[int] = []
@@ -45,7 +45,7 @@ async def recover_lane(lane: Lane, state: State, clock: Clock, hold_s: float) ->
         elif life.phase is not Phase.SETTLED:
             raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
         else:
-            await _take_up(lane, state, record, _due(record, life, clock.monotonic(), hold_s))
+            await _take_up(in_flight, state, record, _due(record, life, clock.monotonic(), hold_s))
     return Posts(await state.call(state.ledger.next_post_number), tuple(open_numbers))
 
 
@@ -97,7 +97,7 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
         if record.is_open and not isinstance(life.last, SplitUp):
             is_due = life.phase is Phase.SETTLED and not life.is_dropped
             due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
-            await _take_up(job.lane, state, record, due)
+            await _take_up(job.in_flight, state, record, due)
     return Recovered(
         to_deliver=tuple((each.record.batch, each.life) for each in stock if each.life.phase is not Phase.SETTLED),
         proven=frozenset(
@@ -109,10 +109,10 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
     )
 
 
-async def _take_up(lane: Lane, state: State, record: BatchRecord, due: Due | None) -> None:
+async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: Due | None) -> None:
     batch_id = record.batch.batch_id
     parameters = await state.call(state.spool.parameters, batch_id)
-    lane.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
+    in_flight.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
 
 
 async def _life(state: State, record: BatchRecord) -> Life:

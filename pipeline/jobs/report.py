@@ -78,7 +78,7 @@ def job_state(progress: Progress, code: ExitCode) -> str:
         return "failed"
     if progress.error is not None:
         return "unfinished"
-    if progress.is_rehearsal:
+    if progress.is_dry_run:
         return "skipped"
     return "incomplete" if code is ExitCode.ROWS_LOST else "done"
 
@@ -101,9 +101,9 @@ async def put_away(job: Job, report: Report) -> None:
     state = job.state
     never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
     await state.call(_write, job, report)
-    over = [*never_sent, *job.lane.take_over(job.record.seq, job.clock.monotonic())]
+    over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
     await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=over)
-    job.lane.finish(job.record.seq, never_sent)
+    job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:
             await state.call(state.spool.remove, batch_id)

@@ -1,9 +1,9 @@
 """Runs the jobs of a client code, each as soon as the export of the one before is read to its end.
 
-What overlapping jobs have in common is kept in order by the lane they share (`core.batches.in_flight` says how, and why
-that is safe). So all bounds are those of the client code, not of a job. A job that fails (65, 66) touches no other.
-When one cannot be finished (69, 70, 73, 74, 75, 77), all that run are stopped, unfinished: the next run goes on with
-them, in their order.
+What overlapping jobs have in common is kept in order by what they have in flight (`core.batches.in_flight` says how,
+and why that is safe). So all bounds are those of the client code, not of a job. A job that fails (65, 66) touches no
+other. When one cannot be finished (69, 70, 73, 74, 75, 77), all that run are stopped, unfinished: the next run goes on
+with them, in their order.
 """
 
 import gc
@@ -18,9 +18,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.batches.in_flight import Lane
+from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
-from pipeline.core.batches.refusals import Run
+from pipeline.core.batches.refusals import SeenAccepting
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.core.target.pacing import CallBudget
@@ -31,17 +31,17 @@ from pipeline.edges.exports import Identity, identify
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.status_poller import Follower
+from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.control import until_resumed
 from pipeline.jobs.job import Job, let_posts_end, new_job_id
 from pipeline.jobs.load import Watch, load_job
-from pipeline.jobs.open_state import open_lane
+from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
 from pipeline.jobs.report import Report, build_report, put_away
 from pipeline.jobs.resend import rows_left
-from pipeline.jobs.send_limits import Road, open_road
-from pipeline.settings.tenants import LaneSettings
+from pipeline.jobs.send_limits import SendLimits, open_send_limits
+from pipeline.settings.tenants import Tenant
 from pipeline.settings.time_windows import schedule_of
 
 log = structlog.get_logger()
@@ -62,9 +62,9 @@ _LOOK_AROUND_S = 1.0
 
 
 @asynccontextmanager
-async def open_runner(settings: LaneSettings, clock: Clock, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
+async def open_runner(settings: Tenant, clock: Clock, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
     """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_lane`."""
-    async with open_lane(settings, clock) as state:
+    async with open_tenant(settings, clock) as state:
         yield Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
 
 
@@ -75,38 +75,36 @@ class Runner:
     is what the ledger knows of statuses.
     """
 
-    def __init__(
-        self, state: State, settings: LaneSettings, clock: Clock, beside: Sequence[Watch], learned: Learned
-    ) -> None:
+    def __init__(self, state: State, settings: Tenant, clock: Clock, beside: Sequence[Watch], learned: Learned) -> None:
         self.state = self._state = state
         self.settings = settings
         self._clock = clock
         self._beside = [self._end_with_others, *beside]
         windows = Windows(schedule_of(settings.settings.windows), clock)
         self._calls = CallQueue(CallBudget(settings.settings.target.calls_per_minute), clock, windows)
-        self._run = Run()
-        self._follower = self._new_follower()
+        self._run = SeenAccepting()
+        self._status_poller = self._new_status_poller()
         self._memory = StatusMemory(learned)
         self._running: dict[int, Job | None] = {}
-        self._lane: Lane | None = None
-        self._road: Road | None = None
+        self._in_flight: InFlight | None = None
+        self._limits: SendLimits | None = None
         self._moved = anyio.Event()
         self._stop = anyio.Event()
         self._stopped_by: PipelineError | None = None
         self._unfinished: Report | None = None
 
-    def take(self, settings: LaneSettings) -> None:
+    def take(self, settings: Tenant) -> None:
         """Run the jobs to come with other settings of the same client code; the budget of calls is changed at once."""
         before, self.settings = self.settings.settings, settings
         self._calls.windows.take(schedule_of(settings.settings.windows))
         self._calls.allow(settings.settings.target.calls_per_minute)
         if settings.settings.settle != before.settle:
-            self._follower = self._new_follower()
+            self._status_poller = self._new_status_poller()
 
-    def _new_follower(self) -> Follower:
+    def _new_status_poller(self) -> StatusPoller:
         settle = self.settings.settings.settle
         plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
-        return Follower(plan, self._calls, self._clock, deadline_s=settle.deadline_s)
+        return StatusPoller(plan, self._calls, self._clock, deadline_s=settle.deadline_s)
 
     @property
     def running(self) -> list[Job]:
@@ -119,7 +117,7 @@ class Runner:
         `told` is awaited with the report of each. When one cannot be finished, all that run are stopped, and its report
         is returned: they are to be run again. Raises what `stop` was called with, if it stopped no job.
         """
-        self._lane = self._road = self._stopped_by = self._unfinished = None
+        self._in_flight = self._limits = self._stopped_by = self._unfinished = None
         self._stop = anyio.Event()
         async with anyio.create_task_group() as watching:
             watching.start_soon(self._calls.windows.watch, self._calls.look_again)
@@ -127,8 +125,10 @@ class Runner:
                 while not self._stop.is_set():
                     record = await next_job(self._running.keys()) if self._may_begin else None
                     if record is not None and not (record.retry_of and self._running) and not self._stop.is_set():
-                        if self._lane is None:
-                            self._lane = Lane(self._state.spool.hashes, await begun_jobs(self._state), self._move)
+                        if self._in_flight is None:
+                            self._in_flight = InFlight(
+                                self._state.spool.hashes, await begun_jobs(self._state), self._move
+                            )
                         self._running[record.seq] = None
                         tasks.start_soon(self._run_and_tell, record, told)
                     elif self._running:
@@ -174,11 +174,11 @@ class Runner:
     @property
     def _may_begin(self) -> bool:
         """Whether one more job may run: all others are read, and there are not too many of them."""
-        lane = self._lane
-        if lane is None:
+        in_flight = self._in_flight
+        if in_flight is None:
             return True
-        is_room = lane.views < MAX_PLACING and len(self._running) < MAX_RUNNING
-        return is_room and all(lane.is_read(seq) for seq in self._running)
+        is_room = in_flight.views < MAX_PLACING and len(self._running) < MAX_RUNNING
+        return is_room and all(in_flight.is_read(seq) for seq in self._running)
 
     def _move(self) -> None:
         self._moved.set()
@@ -227,8 +227,8 @@ class Runner:
         stock = await take_stock(job)
         try:
             if error is None:
-                self._road = self._road or await self._open_road(job.lane)
-                await load_job(job, stock, self._road, self._run, self._calls, self._beside)
+                self._limits = self._limits or await self._open_send_limits(job.in_flight)
+                await load_job(job, stock, self._limits, self._run, self._calls, self._beside)
         except* PipelineError as errors:
             job.progress.error = most_telling(BaseExceptionGroup("", [errors, *job.progress.ended_by]))
 
@@ -245,7 +245,7 @@ class Runner:
             report = tell()
         if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
             # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
-            self._run = Run()
+            self._run = SeenAccepting()
         rows = report["rows"]
         log.info(
             "load_finished",
@@ -278,9 +278,9 @@ class Runner:
             progress=progress,
             clock=self._clock,
             until_resumed=partial(self._until_sending, progress),
-            lane=self._the_lane,
+            in_flight=self._the_in_flight,
         )
-        job.lane.enter(record.seq)
+        job.in_flight.enter(record.seq)
         self._running[record.seq] = job
         # Before this it may have been abandoned without anybody to tell.
         latest = await state.call(state.ledger.job, record.job_id)
@@ -290,11 +290,11 @@ class Runner:
         return job
 
     @property
-    def _the_lane(self) -> Lane:
-        if self._lane is None:
-            raise FatalError("a job runs in no lane: a bug in profile-pipeline, please report it.")
-        return self._lane
+    def _the_in_flight(self) -> InFlight:
+        if self._in_flight is None:
+            raise FatalError("a job runs without what is in flight: a bug in profile-pipeline, please report it.")
+        return self._in_flight
 
-    async def _open_road(self, lane: Lane) -> Road:
+    async def _open_send_limits(self, in_flight: InFlight) -> SendLimits:
         settings = self.settings.settings
-        return await open_road(lane, self._state, self._clock, settings, self._follower, self._memory)
+        return await open_send_limits(in_flight, self._state, self._clock, settings, self._status_poller, self._memory)

@@ -16,40 +16,40 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.core.drop.ordering import in_turn
+from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, look
-from pipeline.edges.drop.taking import Processing
+from pipeline.edges.drop.taking import Taking
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import Drop, complete_claims, enter, next_job
 from pipeline.settings.sections import DropSettings
-from pipeline.settings.tenants import DEFAULT_ROUTE, LaneSettings
+from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class DropSource:
     """A drop directory that is held, and the route by which what is dropped there comes."""
 
     route: str
-    processing: Processing
+    processing: Taking
 
 
 @dataclass(frozen=True, slots=True)
 class _Signalled:
     """A signal with its exports, and where it was found."""
 
-    door: Door
+    source: DropSource
     found: Found
 
     @property
     def key(self) -> tuple[str, str]:
         """What tells it from other signals."""
-        return (self.door.route, self.found.signal.path)
+        return (self.source.route, self.found.signal.path)
 
 
 class Intake:
@@ -62,10 +62,10 @@ class Intake:
     def __init__(
         self,
         state: State,
-        settings: LaneSettings,
+        settings: Tenant,
         clock: Clock,
-        doors: Sequence[Door],
-        former: Sequence[Processing] = (),
+        sources: Sequence[DropSource],
+        former: Sequence[Taking] = (),
     ) -> None:
         self.settings = settings
         self.waiting: list[str] = []
@@ -75,8 +75,8 @@ class Intake:
         self.look_in_s = math.inf
         self._state = state
         self._clock = clock
-        self._doors = doors
-        self._held = [*(door.processing for door in doors), *former]
+        self._doors = sources
+        self._held = [*(source.processing for source in sources), *former]
         self._looks = 0
         #: Per signal the look that first saw it, and when that was, in seconds of the monotonic clock.
         self._first_seen: dict[tuple[str, str], tuple[int, float]] = {}
@@ -96,19 +96,19 @@ class Intake:
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
             unread: dict[str, FatalError] = {}
-            for door in self._doors:
+            for source in self._doors:
                 try:
-                    seen = await run_sync(look, door.processing.drop, self._drop(door).signal_suffixes)
+                    seen = await run_sync(look, source.processing.drop, self._drop(source).signal_suffixes)
                 except OSError as error:
-                    unread[door.route] = FatalError(
-                        f"cannot look into the drop directory {door.processing.drop}: {error.strerror}.",
+                    unread[source.route] = FatalError(
+                        f"cannot look into the drop directory {source.processing.drop}: {error.strerror}.",
                         exit_code=ExitCode.EXPORT_MISSING,
                     )
                     continue
-                refused |= {(door.route, each.path): str(each.problem) for each in seen.refused}
-                obstacles = await run_sync(_obstacles, door.processing, seen.found)
-                refused |= {(door.route, signal): obstacle for signal, obstacle in obstacles.items()}
-                signalled += [_Signalled(door, found) for found in seen.found if found.signal.path not in obstacles]
+                refused |= {(source.route, each.path): str(each.problem) for each in seen.refused}
+                obstacles = await run_sync(_obstacles, source.processing, seen.found)
+                refused |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
+                signalled += [_Signalled(source, found) for found in seen.found if found.signal.path not in obstacles]
             self._note_refused(refused)
             # What was seen where nothing can be read now keeps its place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
@@ -136,10 +136,10 @@ class Intake:
                 self._first_seen[each.key][0],
                 each.found.signal.identity.mtime_ns,
                 each.found.signal.path,
-                each.door.route,
+                each.source.route,
             )
         )
-        for each in in_turn(signalled, lambda one: one.found.manifest.sequence):
+        for each in by_sequence(signalled, lambda one: one.found.manifest.sequence):
             error = InputError(each.found.problem) if each.found.problem else None
             if each.found.missing and error is None:
                 if not self._has_waited(each):
@@ -150,24 +150,24 @@ class Intake:
                 return
             await self._claim(each, error)
 
-    def _drop(self, door: Door) -> DropSettings:
-        return self.settings.of(door.route).drop
+    def _drop(self, source: DropSource) -> DropSettings:
+        return self.settings.of(source.route).drop
 
     def _has_waited(self, each: _Signalled) -> bool:
         first_seen_at = self._first_seen[each.key][1]
-        return self._clock.monotonic() - first_seen_at >= self._drop(each.door).signal_wait_s
+        return self._clock.monotonic() - first_seen_at >= self._drop(each.source).signal_wait_s
 
     def _missing(self, each: _Signalled) -> InputError:
         found = each.found
         named = ", ".join(map(shown, found.missing[:3])) + (", ..." if len(found.missing) > 3 else "")
         return InputError(
-            f"{named} did not come within {self._drop(each.door).signal_wait_s:,.0f} s after the signal "
+            f"{named} did not come within {self._drop(each.source).signal_wait_s:,.0f} s after the signal "
             f"{shown(found.signal.path)}. Is the signal named after its export?",
             exit_code=ExitCode.EXPORT_MISSING,
         )
 
     async def _claim(self, each: _Signalled, error: InputError | None) -> None:
-        found, as_of = each.found, self._drop(each.door).as_of
+        found, as_of = each.found, self._drop(each.source).as_of
         dates = [_date_in(export.path, as_of) for export in found.exports]
         undated = next((seen.path for seen, date in zip(found.exports, dates, strict=True) if date is None), None)
         if as_of and undated and not found.manifest.again and error is None:
@@ -175,11 +175,11 @@ class Intake:
                 f"the name {shown(undated)} holds no date as [drop] as_of = {as_of!r} finds it, so it cannot be told "
                 "whether it is older than the last one."
             )
-        drop = Drop(found, tuple(dates), error, each.door.route)
-        settings = self.settings.of(each.door.route).export
+        drop = Drop(found, tuple(dates), error, each.source.route)
+        settings = self.settings.of(each.source.route).export
         # Not to be cancelled in between: nothing would be lost, but the next start would have to clear up.
         with anyio.CancelScope(shield=True):
-            await enter(drop, self._state, each.door.processing, self._clock, settings)
+            await enter(drop, self._state, each.source.processing, self._clock, settings)
         self._first_seen.pop(each.key, None)
         self.has_claimed.set()
         self.has_claimed = anyio.Event()
@@ -193,19 +193,19 @@ class Intake:
         found = each.found
         self.waiting.append(found.signal.path)
         first_look, first_seen_at = self._first_seen[each.key]
-        self.look_in_s = first_seen_at + self._drop(each.door).signal_wait_s - self._clock.monotonic()
+        self.look_in_s = first_seen_at + self._drop(each.source).signal_wait_s - self._clock.monotonic()
         if first_look == self._looks:
             log.warning(
                 "signal_without_export",
                 signal=shown(found.signal.path),
                 missing=[shown(name) for name in found.missing[:3]],
-                wait_s=self._drop(each.door).signal_wait_s,
+                wait_s=self._drop(each.source).signal_wait_s,
                 others_in_the_drop_directory=behind,
-                route=each.door.route,
+                route=each.source.route,
             )
 
 
-def _obstacles(processing: Processing, drops: Sequence[Found]) -> dict[str, str]:
+def _obstacles(processing: Taking, drops: Sequence[Found]) -> dict[str, str]:
     """By signal why a drop cannot be taken, though it could be looked at. Blocks."""
     obstacles: dict[str, str] = {}
     for found in drops:

@@ -15,18 +15,18 @@ from anyio.to_thread import run_sync
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ExitCode, FatalError, worst
 from pipeline.edges.clock import Clock
-from pipeline.edges.drop.taking import Processing, hold_drop
+from pipeline.edges.drop.taking import Taking, hold_drop
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import drop_of
 from pipeline.jobs.load import Watch
 from pipeline.jobs.open_state import without_route
 from pipeline.jobs.runner import open_runner
 from pipeline.service.heartbeat import heart_beating
-from pipeline.service.intake import Door
+from pipeline.service.intake import DropSource
 from pipeline.service.reload import ReadAgain, Reloading
-from pipeline.service.service import Service
+from pipeline.service.service import TenantService
 from pipeline.service.stop import Stop
-from pipeline.settings.tenants import Configuration, LaneSettings
+from pipeline.settings.tenants import Configuration, Tenant
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ async def serve(
     `read_again` gives the configuration as it is at SIGHUP. Raises `FatalError`: 73 where a state or drop directory is
     in use, 78 where one of them cannot be served, and 74 where a ledger cannot be used.
     """
-    if not any(lane.drops for lane in configuration.lanes):
+    if not any(tenant.drops for tenant in configuration.tenants):
         raise FatalError(
             "[drop] directory is required to serve: the directory into which exports and their signals are dropped.",
             exit_code=ExitCode.CONFIGURATION,
@@ -57,56 +57,56 @@ async def serve(
             state_directory=str(directory),
             to_do="give it a route again, until its jobs have ended",
         )
-    stop = Stop(clock, configuration.lanes[0].settings.service.grace_s)
-    all_drops = frozenset(drop.resolve() for lane in configuration.lanes for drop in lane.drops.values())
+    stop = Stop(clock, configuration.tenants[0].settings.service.grace_s)
+    all_drops = frozenset(drop.resolve() for tenant in configuration.tenants for drop in tenant.drops.values())
     # From here on a signal is not lost, though it may have to wait until all is open.
     with Stop.signals() as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
-            lanes = [
-                await stack.enter_async_context(open_service(lane, clock, stop, watch, all_drops))
-                for lane in configuration.lanes
+            tenants = [
+                await stack.enter_async_context(open_service(tenant, clock, stop, watch, all_drops))
+                for tenant in configuration.tenants
             ]
-            drops = [str(directory) for lane in configuration.lanes for directory in lane.drops.values()]
+            drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
             async with (
                 heart_beating(
                     configuration.root,
                     clock,
-                    lambda: next((lane.job for lane in lanes if lane.job), None),
-                    lambda: any(lane.is_paused for lane in lanes),
+                    lambda: next((tenant.job for tenant in tenants if tenant.job), None),
+                    lambda: any(tenant.is_paused for tenant in tenants),
                 ),
                 anyio.create_task_group() as listening,
             ):
                 listening.start_soon(stop.listen, ends)
-                listening.start_soon(Reloading(configuration, read_again, lanes, stop).listen, hangups)
+                listening.start_soon(Reloading(configuration, read_again, tenants, stop).listen, hangups)
                 async with anyio.create_task_group() as tasks:
-                    for lane in lanes:
-                        tasks.start_soon(partial(lane.run, drain=drain, is_only=len(lanes) == 1))
+                    for tenant in tenants:
+                        tasks.start_soon(partial(tenant.run, drain=drain, is_only=len(tenants) == 1))
                 listening.cancel_scope.cancel()
-    code = worst([code for lane in lanes for code in lane.codes]) if drain else ExitCode.DONE
+    code = worst([code for tenant in tenants for code in tenant.codes]) if drain else ExitCode.DONE
     log.info("service_stopped", exit_code=int(code))
     return code
 
 
 @asynccontextmanager
 async def open_service(
-    settings: LaneSettings, clock: Clock, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
-) -> AsyncIterator[Service]:
+    settings: Tenant, clock: Clock, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
+) -> AsyncIterator[TenantService]:
     """Hold the state directory and the drop directories of a client code; `all_drops` are those of all of them."""
     async with open_runner(settings, clock, [stop.end_job, *([watch] if watch else [])]) as runner:
         stop.states.append(runner.state)
         with ExitStack() as held:
-            doors = [Door(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
+            sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
             former = [
                 # Of another client code by now: this process holds it for that one.
-                Processing(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
-                for drop in await _former_drops(runner.state, doors)
+                Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
+                for drop in await _former_drops(runner.state, sources)
             ]
-            yield Service(runner, clock, stop, doors, former)
+            yield TenantService(runner, clock, stop, sources, former)
 
 
-async def _former_drops(state: State, doors: Sequence[Door]) -> list[Path]:
+async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:
     """The drop directories of unfinished jobs that no route has any more, as far as they are still there."""
     records = await state.call(state.ledger.jobs, unfinished_only=True)
     found = {drop_of(record) for record in records if record.claim is not None}
-    return sorted(drop for drop in found - {door.processing.drop.resolve() for door in doors} if drop.is_dir())
+    return sorted(drop for drop in found - {source.processing.drop.resolve() for source in sources} if drop.is_dir())

@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.errors import PipelineError
 from pipeline.service.stop import Stop
 from pipeline.settings.routes import PROCESS_SECTIONS, values_of
-from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, LaneSettings
+from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
 
 log = structlog.get_logger()
 
@@ -33,13 +33,13 @@ ReadAgain = Callable[[], Configuration]
 
 
 class Takes(Protocol):
-    """A lane, as far as it can be given other settings."""
+    """A tenant, as far as it can be given other settings."""
 
     @property
     def client_code(self) -> str:
         """Whose it is."""
 
-    def take(self, settings: LaneSettings) -> None:
+    def take(self, settings: Tenant) -> None:
         """Go on with these."""
 
 
@@ -47,11 +47,11 @@ class Reloading:
     """The configuration that is in force, and those to whom another one has to be told."""
 
     def __init__(
-        self, configuration: Configuration, read_again: ReadAgain | None, lanes: Sequence[Takes], stop: Stop
+        self, configuration: Configuration, read_again: ReadAgain | None, tenants: Sequence[Takes], stop: Stop
     ) -> None:
         self._configuration = configuration
         self._read_again = read_again
-        self._lanes = lanes
+        self._tenants = tenants
         self._stop = stop
 
     @staticmethod
@@ -82,10 +82,10 @@ class Reloading:
             named = "; ".join([*routes, *map(_named, fixed)])
             _refuse(f"this cannot change while the service runs: {named}. Start it anew to take it.")
             return
-        lanes = {lane.client_code: lane for lane in new.lanes}
-        for lane in self._lanes:
-            lane.take(lanes[lane.client_code])
-        self._stop.grace_s = new.lanes[0].settings.service.grace_s
+        tenants = {tenant.client_code: tenant for tenant in new.tenants}
+        for tenant in self._tenants:
+            tenant.take(tenants[tenant.client_code])
+        self._stop.grace_s = new.tenants[0].settings.service.grace_s
         self._configuration = new
         log.info("configuration_taken", changed=[_named(change) for change in changes])
 

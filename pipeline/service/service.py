@@ -23,7 +23,7 @@ from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
-from pipeline.edges.drop.taking import Processing
+from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notice import put_up, take_down
 from pipeline.edges.store.records import JobRecord
@@ -32,10 +32,10 @@ from pipeline.jobs.control import answer_requests
 from pipeline.jobs.prune import overdue, remove
 from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner
-from pipeline.service.intake import Door, Intake
+from pipeline.service.intake import DropSource, Intake
 from pipeline.service.stop import Stop
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 
 log = structlog.get_logger()
 
@@ -45,23 +45,23 @@ TOKEN_AGAIN_S = 600.0
 _PRUNE_EVERY_S = 86_400.0
 
 
-class Service:
+class TenantService:
     """One client code: its drop directories, its state directory, its jobs.
 
     From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
     """
 
     def __init__(
-        self, runner: Runner, clock: Clock, stop: Stop, doors: Sequence[Door], former: Sequence[Processing]
+        self, runner: Runner, clock: Clock, stop: Stop, sources: Sequence[DropSource], former: Sequence[Taking]
     ) -> None:
         self.codes: list[ExitCode] = []
         self._runner = runner
         self._state = runner.state
         self._clock = clock
         self._stop = stop
-        self._held = [*(door.processing for door in doors), *former]
-        self._intake = Intake(runner.state, runner.settings, clock, doors, former)
-        self._arrivals = Arrivals([door.processing.drop for door in doors], clock)
+        self._held = [*(source.processing for source in sources), *former]
+        self._intake = Intake(runner.state, runner.settings, clock, sources, former)
+        self._arrivals = Arrivals([source.processing.drop for source in sources], clock)
         self._failures = 0
         self._token: Any = None
         self._unsettled = True
@@ -86,7 +86,7 @@ class Service:
     def _settings(self) -> Settings:
         return self._runner.settings.settings
 
-    def take(self, settings: LaneSettings) -> None:
+    def take(self, settings: Tenant) -> None:
         """Go on with other settings of the same client code: for what is dropped, and for jobs to come."""
         self._runner.take(settings)
         self._intake.settings = settings
@@ -169,10 +169,10 @@ class Service:
             await self._tell_of_drop(record)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
-        lane = self._runner.settings
-        if record.route not in lane.routes:
+        tenant = self._runner.settings
+        if record.route not in tenant.routes:
             log.warning(
-                "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(lane.routes))
+                "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(tenant.routes))
             )
 
     async def _is_drained(self) -> bool:
@@ -190,7 +190,7 @@ class Service:
                     with _not_moved():
                         await self._settle(processing, job_id)
 
-    async def _settle(self, processing: Processing, job_id: str) -> None:
+    async def _settle(self, processing: Taking, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)

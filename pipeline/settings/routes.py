@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.settings.sections import Section
 from pipeline.settings.settings import ROUTES, Said, Settings, read_sources, settings_of
-from pipeline.settings.tenants import CLIENTS, DEFAULT_ROUTE, Configuration, LaneSettings
+from pipeline.settings.tenants import CLIENTS, DEFAULT_ROUTE, Configuration, Tenant
 
 #: Sections of the whole process, not of a route.
 PROCESS_SECTIONS = ("state", "service")
@@ -66,14 +66,14 @@ class _Routes:
                 self._read_route(name, route)
         if self._problems.lines:
             raise self._problems.as_error()
-        lanes = self._lanes()
+        tenants = self._tenants()
         self._check_drops()
-        for lane in lanes:
-            self._check_agreement(lane)
-        self._check_outcomes(lanes)
+        for tenant in tenants:
+            self._check_agreement(tenant)
+        self._check_outcomes(tenants)
         if self._problems.lines:
             raise self._problems.as_error()
-        return Configuration(lanes, Path(self._said.values["state"]["directory"]), has_routes=True)
+        return Configuration(tenants, Path(self._said.values["state"]["directory"]), has_routes=True)
 
     def _read_top(self) -> None:
         """The top level is a route too, if it is complete; it must be if exports are dropped for it."""
@@ -142,12 +142,12 @@ class _Routes:
                 values["drop"]["outcome_directory"] = str(Path(outcome) / CLIENTS / client_code)
         return values
 
-    def _lanes(self) -> tuple[LaneSettings, ...]:
+    def _tenants(self) -> tuple[Tenant, ...]:
         root = Path(self._said.values["state"]["directory"])
         routes: dict[str, dict[str, Settings]] = {}
         for name, settings in self._settings.items():
             routes.setdefault(settings.target.client_code, {})[name] = settings
-        return tuple(LaneSettings(of_lane, root) for of_lane in routes.values())
+        return tuple(Tenant(of_lane, root) for of_lane in routes.values())
 
     def _check_drops(self) -> None:
         drops = [
@@ -160,20 +160,20 @@ class _Routes:
                 text = f"{first} and {second}: none may be, or lie in, that of another route"
                 self._problems.add(f"{_both(one, other)}: [drop] directory", None, text)
 
-    def _check_agreement(self, lane: LaneSettings) -> None:
-        (first, of_first), *others = lane.routes.items()
+    def _check_agreement(self, tenant: Tenant) -> None:
+        (first, of_first), *others = tenant.routes.items()
         expected = dict(_of_the_client_code(of_first))
         for name, settings in others:
             for key, value in _of_the_client_code(settings):
                 if value != expected[key]:
                     text = (
-                        f"both go to client code {lane.client_code!r} and differ in what is the client code's: set it "
-                        "at the file's top level, or alike in both"
+                        f"both go to client code {tenant.client_code!r} and differ in what is the client code's: "
+                        "set it at the file's top level, or alike in both"
                     )
                     self._problems.add(f"{_both(first, name)}: [{key[0]}] {key[1]}", None, text)
 
-    def _check_outcomes(self, lanes: tuple[LaneSettings, ...]) -> None:
-        for one, other in combinations(lanes, 2):
+    def _check_outcomes(self, tenants: tuple[Tenant, ...]) -> None:
+        for one, other in combinations(tenants, 2):
             directory = one.settings.outcome_directory
             if os.path.realpath(directory) == os.path.realpath(other.settings.outcome_directory):
                 where = f"{_both(next(iter(one.routes)), next(iter(other.routes)))}: [drop] outcome_directory"

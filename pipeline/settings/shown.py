@@ -11,7 +11,7 @@ from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
 def show_configuration(configuration: Configuration) -> str:
     """The effective configuration as TOML that `load_configuration` reads back; with routes, each is shown whole."""
     if not configuration.has_routes:
-        return show(configuration.lanes[0].settings)
+        return show(configuration.tenants[0].settings)
     top = configuration.routes.get(DEFAULT_ROUTE)
     texts = [show(top)] if top else [_show_process(configuration)]
     for name, settings in configuration.routes.items():
@@ -21,7 +21,7 @@ def show_configuration(configuration: Configuration) -> str:
 
 
 def _show_process(configuration: Configuration) -> str:
-    sections = configuration.lanes[0].settings.model_dump(mode="json")
+    sections = configuration.tenants[0].settings.model_dump(mode="json")
     sections["state"]["directory"] = str(configuration.root)
     texts = [
         f"[{section}]\n" + "".join(f"{key} = {as_toml(value)}\n" for key, value in sections[section].items())
@@ -29,9 +29,9 @@ def _show_process(configuration: Configuration) -> str:
     ]
     # Without id_column the top level is no route, but its client code has [state] directory itself.
     texts += [
-        f"[target]\nclient_code = {as_toml(lane.client_code)}\n"
-        for lane in configuration.lanes
-        if lane.directory == configuration.root
+        f"[target]\nclient_code = {as_toml(tenant.client_code)}\n"
+        for tenant in configuration.tenants
+        if tenant.directory == configuration.root
     ]
     return "\n".join(texts)
 

@@ -1,6 +1,6 @@
-"""Lanes and routes: with which settings the jobs of each client code run, and where their ledger lies.
+"""Tenants and routes: with which settings the jobs of each client code run, and where their ledger lies.
 
-A route is a drop directory with the settings for what is dropped there; `default` is the file's top level. A lane is
+A route is a drop directory with the settings for what is dropped there; `default` is the file's top level. A tenant is
 one client code with all its routes: it has a state directory of its own, with ledger, lock, spool, jobs and requests,
 and a call budget of its own. The client code of the file's top level has [state] directory itself, each other one
 `clients/CLIENTCODE` in it, so that a configuration that gets routes keeps its ledger, and where a ledger lies depends
@@ -21,18 +21,18 @@ CLIENTS = "clients"
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSettings:
+class Tenant:
     """The settings of one client code by route, one route at least. They agree in all that is the client code's.
 
-    `root` is [state] directory as the file has it; the lane's own is that of its settings.
+    `root` is [state] directory as the file has it; the tenant's own is that of its settings.
     """
 
     routes: Mapping[str, Settings]
     root: Path
 
     @classmethod
-    def of_one(cls, settings: Settings) -> "LaneSettings":
-        """The lane of a configuration without routes."""
+    def of_one(cls, settings: Settings) -> "Tenant":
+        """The tenant of a configuration without routes."""
         return cls({DEFAULT_ROUTE: settings}, settings.state.directory)
 
     @property
@@ -42,12 +42,12 @@ class LaneSettings:
 
     @property
     def client_code(self) -> str:
-        """The client code of the lane."""
+        """The client code of the tenant."""
         return self.settings.target.client_code
 
     @property
     def directory(self) -> Path:
-        """The state directory of the lane."""
+        """The state directory of the tenant."""
         return self.settings.state.directory
 
     @property
@@ -63,28 +63,28 @@ class LaneSettings:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All lanes, in the order of the file. `has_routes` says whether it names any, `root` is [state] directory."""
+    """All tenants, in the order of the file. `has_routes` says whether it names any, `root` is [state] directory."""
 
-    lanes: tuple[LaneSettings, ...]
+    tenants: tuple[Tenant, ...]
     root: Path
     has_routes: bool = False
 
     @classmethod
     def of_one(cls, settings: Settings) -> "Configuration":
         """A configuration without routes."""
-        return cls((LaneSettings.of_one(settings),), settings.state.directory)
+        return cls((Tenant.of_one(settings),), settings.state.directory)
 
     @property
     def routes(self) -> dict[str, Settings]:
         """The settings of all routes by name."""
-        return {name: settings for lane in self.lanes for name, settings in lane.routes.items()}
+        return {name: settings for tenant in self.tenants for name, settings in tenant.routes.items()}
 
-    def lane_of(self, route: str | None) -> tuple[LaneSettings, str]:
-        """The lane of a route, and its name; None is the file's top level. Raises `FatalError` (78): no such route."""
+    def tenant_of(self, route: str | None) -> tuple[Tenant, str]:
+        """The tenant of a route, and its name; None is the file's top level. Raises `FatalError` (78)."""
         name = route or DEFAULT_ROUTE
-        for lane in self.lanes:
-            if name in lane.routes:
-                return lane, name
+        for tenant in self.tenants:
+            if name in tenant.routes:
+                return tenant, name
         there_are = f"there are {', '.join(self.routes)}"
         if route is None:
             raise FatalError(

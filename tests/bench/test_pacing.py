@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.target.replies import Complete, StatusLost, StatusOutcome
 from pipeline.edges.clock import Clock
-from pipeline.edges.target.status_poller import Follower
+from pipeline.edges.target.status_poller import StatusPoller
 from tests.tools.bench.pacing import (
     DEADLINE_S,
     SEEDS,
@@ -61,7 +61,7 @@ def test_learning_loses_nothing_and_pays() -> None:
 # That it notices.
 
 
-class Fixed(Follower):
+class Fixed(StatusPoller):
     """Asks after `first_s`, and then after waits that grow by `growth` up to five minutes, whatever is known."""
 
     def __init__(self, clock: Clock, *, first_s: float, growth: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.chunker import Chunker
-from pipeline.core.batches.in_flight import Due, Lane, View
+from pipeline.core.batches.in_flight import Due, InFlight, JobView
 from pipeline.core.batches.lifecycle import (
     Begun,
     Fact,
@@ -118,7 +118,7 @@ class Blind(Tracker):
         return set(self._held.ids(self._held_for(batch_id)))
 
 
-class BlindLane(Lane):
+class BlindInFlight(InFlight):
     """A lane with guards taken out."""
 
     guards = Guards()
@@ -128,7 +128,7 @@ class BlindLane(Lane):
         if not self.guards.earlier_in_view:
             self._flights[batch_id].awaited_by &= {job}
 
-    def join(self, job: int, tracker: Tracker) -> View:
+    def join(self, job: int, tracker: Tracker) -> JobView:
         if not self.guards.earlier_in_view:
             for flight in self._flights.values():
                 flight.awaited_by -= {job} if flight.due is None else set()
@@ -201,7 +201,7 @@ class Process:
         self.jobs: dict[int, Job] = {}
         #: What the first job of this process took up.
         self.recovered: Recovered | None = None
-        self.lane = BlindLane(self._hashes_of)
+        self.in_flight = BlindInFlight(self._hashes_of)
         self.unsent = 0
         #: Whether a task raised, after which nothing more can be said.
         self.is_broken = False
@@ -250,8 +250,8 @@ class Process:
     def _main(self) -> Steps:
         """`Runner.run_jobs`."""
         self._tidy()
-        self.lane = BlindLane(self._hashes_of, [seq for seq in self._order() if seq in self.store.begun])
-        self.lane.guards = self._guards
+        self.in_flight = BlindInFlight(self._hashes_of, [seq for seq in self._order() if seq in self.store.begun])
+        self.in_flight.guards = self._guards
         for batch_id in sorted(self.store.open_ids):
             # `recover_lane`
             if self.store.jobs[self.store.job_of[batch_id]].report is not None:
@@ -262,7 +262,7 @@ class Process:
             yield Until(lambda: self._next() is not None)
             seq = self._next()
             assert seq is not None
-            self.lane.enter(seq)
+            self.in_flight.enter(seq)
             job = self.jobs[seq] = Job(seq, Progress(checkpoint=self.store.checkpoint(seq)))
             if seq not in self.store.begun:
                 turns = [each.progress.checkpoint.turn for each in self.jobs.values()]
@@ -277,13 +277,13 @@ class Process:
 
     def _next(self) -> int | None:
         """The next job, if it may begin."""
-        may_begin = not self._guards.next_when_read or all(self.lane.is_read(seq) for seq in self.jobs)
+        may_begin = not self._guards.next_when_read or all(self.in_flight.is_read(seq) for seq in self.jobs)
         return next((seq for seq in self._order() if seq not in self.jobs), None) if may_begin else None
 
     def _take_up(self, batch_id: int, due: Due | None) -> None:
         """`recovery._take_up`."""
         body = self.store.body(batch_id)
-        self.lane.add(self.store.job_of[batch_id], batch_id, body.hashes, body.parameters, due)
+        self.in_flight.add(self.store.job_of[batch_id], batch_id, body.hashes, body.parameters, due)
 
     def _tidy(self) -> None:
         """`state._tidy`."""
@@ -334,7 +334,7 @@ class Process:
             if batch_id in self.store.open_ids:
                 self._take_up(batch_id, due)
                 settled += [due] if due else []
-        return Recovered(tuple(to_deliver), tuple(settled), self.lane.parameters(job.seq))
+        return Recovered(tuple(to_deliver), tuple(settled), self.in_flight.parameters(job.seq))
 
     def _lives(self, batch_ids: list[int]) -> Generator[Stop, Answer, dict[int, Life]]:
         lives: dict[int, Life] = {}
@@ -370,11 +370,11 @@ class Process:
         progress = job.progress
         rows = progress.close()
         never_sent = [batch_id for batch_id in progress.sealed if batch_id not in progress.settled]
-        over = [*never_sent, *self.lane.take_over(job.seq, self.clock)]
+        over = [*never_sent, *self.in_flight.take_over(job.seq, self.clock)]
         yield FINISH
         report = {name: getattr(rows, name) for name in type(rows).__slots__}
         self.store.finish_job(job.seq, report, dropped=never_sent, released=over)
-        self.lane.finish(job.seq, never_sent)
+        self.in_flight.finish(job.seq, never_sent)
         for batch_id in over:
             if batch_id not in self.lost:
                 yield FINISH
@@ -395,7 +395,7 @@ class Process:
                     raise InputError("the export is gone")
                 plan = plan_columns(
                     ["id", *export.columns], id_column="id", id_kind="thirdPartyId", columns={}, unlisted="send"
-                ).carrying(checkpoint.parameters or self.lane.parameters(job.seq))
+                ).carrying(checkpoint.parameters or self.in_flight.parameters(job.seq))
                 checkpoint.parameters = (*plan.parameters, *plan.carried)
                 mapper = RowMapper(
                     plan,
@@ -412,7 +412,7 @@ class Process:
         except InputError as error:
             job.progress.error = error
             job.is_stopped = True
-        self.lane.leave(job.seq)
+        self.in_flight.leave(job.seq)
 
     def allot_batch_id(self) -> int:
         """`Ledger.allot_batch_id`."""
@@ -448,7 +448,7 @@ class Process:
         job.progress.settled[batch.batch_id] = settled
         self._has_begun(job, batch)
         if settled.state is not BatchState.SPLIT:
-            self.lane.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
+            self.in_flight.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
 
     def _attempt(self, job: Job, batch: Batch, life: Life) -> Generator[Stop, Answer, Life]:
         """`Courier._attempt`."""
@@ -518,7 +518,7 @@ class Process:
                 step()
                 yield SPLIT
         hashes = {child.batch_id: content.hashes for child, content in zip(children, contents, strict=True)}
-        self.lane.split(batch.batch_id, hashes)
+        self.in_flight.split(batch.batch_id, hashes)
         life = self._fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), self.clock)
         yield SPLIT
         self.store.remove(batch.batch_id)
@@ -566,7 +566,7 @@ class Producer:
         self._tracker = tracker
         chunker = Chunker(body_start, max_bytes=world.max_bytes, max_rows=world.max_rows)
         self._placer = Placer(chunker, tracker)
-        self._view = process.lane.join(job.seq, tracker)
+        self._view = process.in_flight.join(job.seq, tracker)
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -695,7 +695,7 @@ class Producer:
             raise InputError("abandoned")
 
     def _release(self, due: Due) -> Steps:
-        waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.lane.hashes)
+        waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.in_flight.hashes)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}

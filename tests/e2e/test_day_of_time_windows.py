@@ -15,8 +15,8 @@ from pipeline.core.target.replies import Complete, StatusOutcome
 from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.status_gate import WindowGate
-from pipeline.edges.target.status_poller import Follower
+from pipeline.edges.target.status_gate import StatusGate
+from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from tests.edges.target.test_time_windows import most_in_a_minute
 from tests.tools.bench.pacing import Case, ModelTarget, run_virtually
@@ -57,8 +57,8 @@ async def send(started: datetime, batches: int, *, schedule: Schedule = SCHEDULE
     clock = Clock(monotonic=loop.time, utc_now=lambda: started + timedelta(seconds=loop.time()), sleep=asyncio.sleep)
     windows = Windows(schedule, clock)
     calls = CallQueue(CallBudget(CALLS_PER_MINUTE), clock, windows)
-    gate = WindowGate(StatusWindow(10))
-    follower = Follower(PollPlan(first_s=5.0, max_s=300.0), calls, clock, deadline_s=DEADLINE_S)
+    gate = StatusGate(StatusWindow(10))
+    status_poller = StatusPoller(PollPlan(first_s=5.0, max_s=300.0), calls, clock, deadline_s=DEADLINE_S)
     target = ModelTarget(Case(batches, 60.0, never_completes=True), loop.time)
     uploaders = asyncio.Semaphore(4)
     day = Day(started)
@@ -76,7 +76,7 @@ async def send(started: datetime, batches: int, *, schedule: Schedule = SCHEDULE
                 outcome: StatusOutcome = await timed(day.polls, GET_S, lambda: target.status(url))
                 return outcome
 
-        outcome = await follower.follow(posted_at, ask)
+        outcome = await status_poller.follow(posted_at, ask)
         gate.forget(number)
         day.complete += isinstance(outcome, Complete)
         if outcome is None:

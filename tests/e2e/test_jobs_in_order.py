@@ -16,7 +16,7 @@ from pipeline.jobs.control import ask_holder, carry_out
 from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 from tests.tools.support import CLOSED, Bench, bench, settings_for, until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
@@ -32,7 +32,7 @@ class Jobs:
 
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
-        return [report async for report in load_exports(exports, LaneSettings.of_one(self.settings), clock=Clock())]
+        return [report async for report in load_exports(exports, Tenant.of_one(self.settings), clock=Clock())]
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
@@ -120,7 +120,7 @@ async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settin
 
         async def load() -> None:
             clock = Clock(random=lambda: 0.9)
-            _ = [report async for report in load_exports([export], LaneSettings.of_one(settings), clock=clock)]
+            _ = [report async for report in load_exports([export], Tenant.of_one(settings), clock=clock)]
 
         tasks.start_soon(load)
         await until(lambda: at.sandbox.calls["posts"])
@@ -137,7 +137,7 @@ async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: 
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         await stop_after_the_first_attempt(at, export, begun)
     with anyio.fail_after(15):
-        (report,) = [report async for report in load_exports([], LaneSettings.of_one(settings), clock=Clock())]
+        (report,) = [report async for report in load_exports([], Tenant.of_one(settings), clock=Clock())]
     assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
     async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
         (batch,) = state.ledger.batches()

@@ -22,7 +22,7 @@ from pipeline.jobs.one_shot import load_exports
 from pipeline.jobs.runner import MAX_PLACING, MAX_RUNNING
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 from tests.core.builders import ids_alike
 from tests.tools.faults.loading import check_left_over, disorder
 from tests.tools.support import (
@@ -64,7 +64,7 @@ class Loading:
                 await anyio.sleep(0.02)
 
         async for report in load_exports(
-            list(exports), LaneSettings.of_one(self.settings), clock=Clock(), watch=see, again=again
+            list(exports), Tenant.of_one(self.settings), clock=Clock(), watch=see, again=again
         ):
             assert_every_row_is_in_one_class(report)
             self.reports.append(report)

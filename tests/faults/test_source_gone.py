@@ -8,7 +8,7 @@ from pipeline.edges.clock import Clock
 from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Running, SandboxOptions, running
 from pipeline.settings.settings import load_settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 from tests.tools.faults.loading import check_equation, check_left_over, ledger_of, make_export, run_load, write_config
 
 ROWS = 600
@@ -37,7 +37,7 @@ async def test_a_job_whose_source_is_gone_fails_and_tells_of_every_row_it_had_re
         else:
             (tmp_path / "export.csv").write_text("id,tier\nu1,other\n")
         settings = load_settings(tmp_path / "config.toml", env={})
-        reports = [report async for report in load_exports([], LaneSettings.of_one(settings), clock=Clock())]
+        reports = [report async for report in load_exports([], Tenant.of_one(settings), clock=Clock())]
         [report] = reports
         assert (report["state"], report["exit_code"]) == ("failed", code)
         check_equation(report)

@@ -10,7 +10,7 @@ from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import look
-from pipeline.edges.drop.taking import Processing, Taking
+from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
@@ -27,7 +27,7 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
-class Dying(Processing):
+class Dying(Taking):
     """Takes so many files, and is killed before or after the last of them."""
 
     def __init__(self, drop: Path, steps: int, *, before: bool) -> None:
@@ -35,7 +35,7 @@ class Dying(Processing):
         self.steps = steps
         self.before = before
 
-    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+    def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
         self.steps -= 1
         if self.steps == 0 and self.before:
             raise KilledError
@@ -65,11 +65,11 @@ async def state_of(drop: Path) -> AsyncIterator[State]:
 
 
 async def claim(
-    drop: Path, state: State, processing: Processing | None = None, as_of: tuple[str, ...] = ()
+    drop: Path, state: State, processing: Taking | None = None, as_of: tuple[str, ...] = ()
 ) -> list[JobRecord]:
     (found,) = look(drop, (".ready",)).found
     dated = Drop(found, as_of or (None,) * len(found.exports))
-    return await enter(dated, state, processing or Processing(drop), Clock(), SETTINGS)
+    return await enter(dated, state, processing or Taking(drop), Clock(), SETTINGS)
 
 
 async def unfinished(state: State) -> list[JobRecord]:
@@ -94,7 +94,7 @@ async def test_a_claim_that_was_cut_off_is_completed(drop: Path, steps: int, bef
             await claim(drop, state, Dying(drop, steps, before=before))
     async with state_of(drop) as state:
         for _ in range(2):
-            await complete_claims(state, [Processing(drop)])
+            await complete_claims(state, [Taking(drop)])
             records = await unfinished(state)
             assert [record.export.name for record in records] == ["part-0", "part-1"]
             assert all(record.export.exists() and record.claim and record.claim.is_taken for record in records)
@@ -133,7 +133,7 @@ async def test_what_a_writer_put_there_meanwhile_is_a_drop_of_its_own(drop: Path
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 2, before=False))
         put(drop, "a.csv", "a.csv.ready", content="id,tier\na,silver\n")
-        await complete_claims(state, [Processing(drop)])
+        await complete_claims(state, [Taking(drop)])
         (first,) = await unfinished(state)
         assert failures([first]) == [None]
         assert "gold" in first.export.read_text()
@@ -147,7 +147,7 @@ async def test_an_export_that_changed_after_its_signal_fails_and_stays(drop: Pat
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 1, before=False))
         put(drop, "day/part-1", content="id,tier\na,silver\n")
-        await complete_claims(state, [Processing(drop)])
+        await complete_claims(state, [Taking(drop)])
         records = await unfinished(state)
         for failure in failures(records):
             assert "day/part-1 was changed after its signal day/_SUCCESS" in str(failure)
@@ -162,7 +162,7 @@ async def test_an_export_that_disappeared(drop: Path) -> None:
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 1, before=False))
         (drop / "a.csv").unlink()
-        await complete_claims(state, [Processing(drop)])
+        await complete_claims(state, [Taking(drop)])
         (failure,) = failures(await unfinished(state))
         assert failure is not None
         assert (failure.exit_code, "disappeared" in str(failure)) == (ExitCode.EXPORT_MISSING, True)
@@ -177,7 +177,7 @@ async def test_without_the_signal_that_was_seen_nothing_is_taken(drop: Path, how
         (drop / "a.csv.ready").unlink()
         if how == "replaced":
             (drop / "a.csv.ready").write_text("rows=1")
-        await complete_claims(state, [Processing(drop)])
+        await complete_claims(state, [Taking(drop)])
         (failure,) = failures(await unfinished(state))
         assert "was withdrawn or replaced" in str(failure)
         assert (drop / "a.csv").exists()
@@ -257,7 +257,7 @@ async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> 
             await claim(drop, state, Dying(drop, 2, before=True))
         assert len(await unfinished(state)) == 2
         assert await next_job(state) is None
-        await complete_claims(state, [Processing(drop)])
+        await complete_claims(state, [Taking(drop)])
         record = await next_job(state)
         assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")
 

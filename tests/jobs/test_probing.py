@@ -4,10 +4,10 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from pipeline.core.batches.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals, Run
+from pipeline.core.batches.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals, SeenAccepting
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
-from pipeline.jobs.probing import Trials, Verdict
+from pipeline.jobs.probing import Probing, Verdict
 
 
 def batch(batch_id: int, rows: int = 1, parent: int | None = None) -> Batch:
@@ -18,16 +18,16 @@ def whole_of(part: Batch) -> int:
     return part.batch_id if part.parent is None else part.parent
 
 
-def trials(*, in_doubt: bool, accepted: bool = False, idle: bool = True, over: bool = False) -> Trials:
+def trials(*, in_doubt: bool, accepted: bool = False, idle: bool = True, over: bool = False) -> Probing:
     refusals = Refusals()
     if accepted:
         refusals.note_accepted()
     for _ in range(REFUSALS_BEFORE_DOUBT * in_doubt):
         refusals.note_refused(1_000, on_trial=False)
-    return Trials(refusals, whole_of, is_idle=lambda: idle, is_over=lambda: over)
+    return Probing(refusals, whole_of, is_idle=lambda: idle, is_over=lambda: over)
 
 
-def doubt(of: Trials) -> None:
+def doubt(of: Probing) -> None:
     for _ in range(REFUSALS_BEFORE_DOUBT):
         of.note_refused(batch(1_000), "no")
 
@@ -40,7 +40,7 @@ async def settle_down() -> None:
 class Senders:
     """Tasks that take their turns and wait to be told to end them."""
 
-    def __init__(self, of: Trials) -> None:
+    def __init__(self, of: Probing) -> None:
         self._of = of
         self.began: list[int] = []
         self.may_end = {number: anyio.Event() for number in range(10)}
@@ -137,7 +137,7 @@ async def test_a_row_is_guilty_at_once_where_another_part_of_its_batch_was_accep
     assert await of.verdict(batch(4, parent=3), "no") is Verdict.GUILTY
 
 
-async def judge(of: Trials, verdicts: list[Verdict], number: int = 1, parent: int | None = None) -> None:
+async def judge(of: Probing, verdicts: list[Verdict], number: int = 1, parent: int | None = None) -> None:
     with of.under_way():
         verdicts.append(await of.verdict(batch(number, parent=parent), "no"))
 
@@ -205,7 +205,7 @@ async def test_a_batch_that_was_not_tried_comes_before_more_parts_of_one_that_wa
         tasks.cancel_scope.cancel()
 
 
-async def of_part(of: Trials, senders: Senders, number: int, parent: int) -> None:
+async def of_part(of: Probing, senders: Senders, number: int, parent: int) -> None:
     async with of.turn(batch(number, parent=parent)):
         senders.began.append(number)
 
@@ -225,14 +225,14 @@ async def test_where_nothing_is_left_to_learn_from(
     accepted: bool, proven: bool, refusals: int, expected: Verdict
 ) -> None:
     """Few refusals in a row may well be the last poisonous rows; many, or none but old acceptances, tell nothing."""
-    counts = Refusals(Run(has_accepted=True))
+    counts = Refusals(SeenAccepting(has_accepted=True))
     if accepted:
         counts.note_accepted()
     if proven:
         counts.prove(3)
     for _ in range(refusals):
         counts.note_refused(1_000, on_trial=False)
-    of = Trials(counts, whole_of, is_idle=lambda: True, is_over=lambda: False)
+    of = Probing(counts, whole_of, is_idle=lambda: True, is_over=lambda: False)
     verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
         with of.under_way():

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.prune import overdue, remove
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 from tests.tools.support import CLOSED, names_in, settings_for
 
 NOW = datetime(2026, 11, 23, 2, 14, tzinfo=UTC)
@@ -30,8 +30,7 @@ def ended(directory: Path, job_id: str, days_ago: float) -> JobRecord:
 def gone(directory: Path, *jobs: JobRecord) -> list[str]:
     settings = settings_for(CLOSED, directory)
     return [
-        file.relative_to(directory / "jobs").as_posix()
-        for file in overdue(LaneSettings.of_one(settings), list(jobs), NOW)
+        file.relative_to(directory / "jobs").as_posix() for file in overdue(Tenant.of_one(settings), list(jobs), NOW)
     ]
 
 
@@ -53,11 +52,11 @@ def test_nothing_of_a_job_that_has_not_ended(tmp_path: Path) -> None:
 def test_folders_go_with_the_last_of_their_files(tmp_path: Path) -> None:
     settings = settings_for(CLOSED, tmp_path)
     eight, old = ended(tmp_path, "eight", 8), ended(tmp_path, "old", 401)
-    assert remove(settings, overdue(LaneSettings.of_one(settings), [eight, old], NOW)) == []
+    assert remove(settings, overdue(Tenant.of_one(settings), [eight, old], NOW)) == []
     assert names_in(tmp_path / "jobs") == ["eight"]
     assert names_in(tmp_path / "jobs" / "eight") == ["failed.jsonl", "rejects.jsonl", "report.json"]
     # Once more: what is gone is gone.
-    assert remove(settings, overdue(LaneSettings.of_one(settings), [eight, old], NOW)) == []
+    assert remove(settings, overdue(Tenant.of_one(settings), [eight, old], NOW)) == []
 
 
 def test_a_link_in_a_folder_is_removed_and_not_followed(tmp_path: Path) -> None:
@@ -67,6 +66,6 @@ def test_a_link_in_a_folder_is_removed_and_not_followed(tmp_path: Path) -> None:
     old = ended(tmp_path, "old", 401)
     (tmp_path / "jobs" / "old" / "link").symlink_to(outside)
     settings = settings_for(CLOSED, tmp_path)
-    remove(settings, overdue(LaneSettings.of_one(settings), [old], NOW))
+    remove(settings, overdue(Tenant.of_one(settings), [old], NOW))
     assert names_in(tmp_path / "jobs") == []
     assert names_in(outside) == ["kept"]

@@ -14,11 +14,11 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
-from pipeline.edges.drop.taking import Processing, Taking
+from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.state import State, open_state
-from pipeline.service.intake import Door, Intake
-from pipeline.settings.tenants import DEFAULT_ROUTE, LaneSettings
+from pipeline.service.intake import DropSource, Intake
+from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 from tests.tools.support import CLOSED, settings_for, until
 
 
@@ -48,7 +48,7 @@ class Place:
 
 
 @asynccontextmanager
-async def place(directory: Path, kind: type[Processing] = Processing, **drop: Any) -> AsyncIterator[Place]:
+async def place(directory: Path, kind: type[Taking] = Taking, **drop: Any) -> AsyncIterator[Place]:
     root = directory / "drop"
     (root / ".processing").mkdir(parents=True)
     settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
@@ -58,7 +58,7 @@ async def place(directory: Path, kind: type[Processing] = Processing, **drop: An
         yield Place(
             root,
             state,
-            Intake(state, LaneSettings.of_one(settings), clock, [Door(DEFAULT_ROUTE, kind(root))]),
+            Intake(state, Tenant.of_one(settings), clock, [DropSource(DEFAULT_ROUTE, kind(root))]),
             now,
         )
 
@@ -165,16 +165,16 @@ async def test_whoever_waits_for_work_is_woken(tmp_path: Path) -> None:
 async def two_places(directory: Path) -> AsyncIterator[tuple[Place, Place]]:
     """Two drop directories of one client code, looked into at once by either."""
     settings = {}
-    doors = []
+    sources = []
     for name in ("one", "two"):
         (directory / name / ".processing").mkdir(parents=True)
         drop = {"directory": str(directory / name), "signal_wait_s": 60.0 if name == "one" else 5.0}
         settings[name] = settings_for(CLOSED, directory / "state", drop=drop)
-        doors.append(Door(name, Processing(directory / name)))
+        sources.append(DropSource(name, Taking(directory / name)))
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
     async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
-        intake = Intake(state, LaneSettings(settings, directory / "state"), clock, doors)
+        intake = Intake(state, Tenant(settings, directory / "state"), clock, sources)
         yield Place(directory / "one", state, intake, now), Place(directory / "two", state, intake, now)
 
 
@@ -218,13 +218,13 @@ async def test_what_was_seen_in_a_directory_that_is_away_keeps_its_place(tmp_pat
         assert await one.look() == ["b.csv", "a.csv", "c.csv"]
 
 
-class Halting(Processing):
+class Halting(Taking):
     """Takes a signal, and then waits before it takes the export."""
 
     signal_is_taken = threading.Event()
     may_go_on = threading.Event()
 
-    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+    def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
         if source.endswith(".csv"):
             self.signal_is_taken.set()
             assert self.may_go_on.wait(20.0)
@@ -282,7 +282,7 @@ async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path)
         assert all(job.export.exists() for job in at.state.ledger.jobs())
 
 
-class Forbidden(Processing):
+class Forbidden(Taking):
     """A directory of another user's is in the drop directory."""
 
     def obstacle(self, source: str) -> str | None:

@@ -38,8 +38,8 @@ def problems(directory: Path, text: str, **options: Any) -> list[str]:
 def places(configuration: Configuration) -> dict[str, tuple[list[str], str, str]]:
     """By client code: its routes, where its ledger is, and where the folders of its jobs are."""
     return {
-        lane.client_code: (list(lane.routes), str(lane.directory), str(lane.settings.outcome_directory))
-        for lane in configuration.lanes
+        tenant.client_code: (list(tenant.routes), str(tenant.directory), str(tenant.settings.outcome_directory))
+        for tenant in configuration.tenants
     }
 
 
@@ -57,7 +57,7 @@ class TestWhatARouteFallsBackTo:
     def test_never_to_the_drop_directory_of_the_top_level(self, tmp_path: Path) -> None:
         text = TOP + '[drop]\ndirectory = "/drop/all"\npoll_s = 1\n' + STATE + EU
         configuration = read(tmp_path, text)
-        assert configuration.lanes[0].drops == {"default": Path("/drop/all"), "eu": Path("/drop/eu")}
+        assert configuration.tenants[0].drops == {"default": Path("/drop/all"), "eu": Path("/drop/eu")}
         assert problems(tmp_path, text.replace('drop.directory = "/drop/eu"', "")) == [
             "[[routes]] eu: [drop] directory: is required: each route has a drop directory of its own"
         ]
@@ -82,14 +82,14 @@ class TestWhatARouteFallsBackTo:
             text += text_of + f'target.client_code = "acme{name}"\nexport.id_column = "id"\n'
         configuration = read(tmp_path, text)
         assert set(configuration.routes) == {"eu", "us"}
-        assert configuration.lane_of("us")[0].client_code == "acmeus"
+        assert configuration.tenant_of("us")[0].client_code == "acmeus"
         unknown: list[tuple[str | None, str]] = [
             (None, "name a --route; there are eu, us"),
             ("uk", "no route 'uk'; there are eu, us"),
         ]
         for missing, told in unknown:
             with pytest.raises(FatalError, match=told) as caught:
-                configuration.lane_of(missing)
+                configuration.tenant_of(missing)
             assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 
@@ -195,8 +195,8 @@ class TestWhatMustNotBe:
         ['export.id_column = "x"', "batch.max_rows = 2", 'settle.max_lost = "5%"', 'drop.keep_exports = "always"'],
     )
     def test_what_is_a_routes_own_may(self, tmp_path: Path, own: str) -> None:
-        (lane,) = read(tmp_path, TOP + STATE + EU + US + own).lanes
-        assert list(lane.routes) == ["default", "eu", "us"]
+        (tenant,) = read(tmp_path, TOP + STATE + EU + US + own).tenants
+        assert list(tenant.routes) == ["default", "eu", "us"]
 
     def test_all_problems_at_once_and_each_once(self, tmp_path: Path) -> None:
         text = TOP + "[batch]\nmax_rows = 0\nsize = 1\n" + STATE + EU + "batch.max_bytes = 0\n" + US + "x.y = 1\n"
@@ -235,7 +235,7 @@ class TestWhatIsDocumented:
             if "[[routes]]" in block
         ]
         configuration = read(tmp_path, text)
-        assert [lane.client_code for lane in configuration.lanes] == ["acmeeu", "acmeus"]
+        assert [tenant.client_code for tenant in configuration.tenants] == ["acmeeu", "acmeus"]
 
 
 class TestWhatIsShown:

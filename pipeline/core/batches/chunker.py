@@ -26,7 +26,7 @@ _APPENDED_PER_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Placed:
     """What the open batch took of a list of rows: all up to row `stop` but those in `to_hold`.
 
     `superseded` rows of it, or of rows taken before, merged into a later one. `is_full`: seal before going on.
@@ -65,7 +65,7 @@ class Chunker:
         """How near the open batch is to one of its caps: 0.0 empty, 1.0 full."""
         return max(self.size_bytes / self._max_bytes, self.rows / self._max_rows)
 
-    def take(self, rows: Rows, first: int, is_in_flight: Flags) -> Taken:
+    def take(self, rows: Rows, first: int, is_in_flight: Flags) -> Placed:
         """Take rows from row `first` on until one does not fit; with `stop == first` not even one did.
 
         `is_in_flight` says of each row from `first` on, shape (len(rows) - first,), whether it must be held.
@@ -81,7 +81,7 @@ class Chunker:
         to_hold: list[int] = (first + np.flatnonzero(is_in_flight)).tolist()
         again = first + np.flatnonzero(~(is_new | is_in_flight))
         superseded, left, is_full = self._merge(rows, again) if len(again) else (0, [], False)
-        return Taken(first + count, superseded, to_hold + left, is_full)
+        return Placed(first + count, superseded, to_hold + left, is_full)
 
     def seal(self) -> BatchContent:
         """The rows of the open batch; a new one is begun."""

@@ -80,7 +80,7 @@ class _Holding:
     parameters: tuple[str, ...]
 
 
-class Lane:
+class InFlight:
     """The jobs of one client code that are under way, named by their `seq` in the ledger, and their batches.
 
     `begun` are those unfinished jobs that began in an earlier process, in their order: they await all that is not over,
@@ -99,7 +99,7 @@ class Lane:
         self._jobs = list(begun)
         self._flights: dict[int, _Flight] = {}
         self._holding: dict[int, _Holding] = {}
-        self._views: dict[int, View] = {}
+        self._views: dict[int, JobView] = {}
 
     @property
     def views(self) -> int:
@@ -140,9 +140,9 @@ class Lane:
         all_of += [self._holding[other].parameters for other in before if other in self._holding]
         return tuple(dict.fromkeys(name for parameters in all_of for name in parameters))
 
-    def join(self, job: int, tracker: Tracker) -> "View":
+    def join(self, job: int, tracker: Tracker) -> "JobView":
         """A job comes to place rows: from now on its tracker knows what is in flight for it."""
-        view = self._views[job] = View(self, job, tracker)
+        view = self._views[job] = JobView(self, job, tracker)
         for batch_id, flight in self._flights.items():
             if job in flight.awaited_by:
                 view.put(batch_id, self._hashes_of(batch_id), flight.due)
@@ -230,15 +230,15 @@ class Lane:
         """A job and those behind it; all, if it has ended."""
         return self._jobs[self._jobs.index(job) :] if job in self._jobs else self._jobs
 
-    def _awaiting(self, flight: _Flight) -> list["View"]:
+    def _awaiting(self, flight: _Flight) -> list["JobView"]:
         return [view for job, view in self._views.items() if job in flight.awaited_by]
 
 
 @dataclass(slots=True)
-class View:
-    """What is in flight for one job while it places rows; made by `Lane.join`. `on_news`: something may be free now."""
+class JobView:
+    """What is in flight for one job while it places rows; made by `InFlight.join`. `on_news`: a row may be free now."""
 
-    lane: Lane
+    in_flight: InFlight
     job: int
     tracker: Tracker
     on_news: Callable[[], None] = lambda: None
@@ -252,7 +252,7 @@ class View:
     @property
     def is_full(self) -> bool:
         """Whether the job may hold no more rows beside those that earlier jobs hold."""
-        return self.tracker.is_full_beside(*self.lane.held_before(self.job))
+        return self.tracker.is_full_beside(*self.in_flight.held_before(self.job))
 
     def take_due(self, now: float) -> Due | None:
         """A batch that is to be released now."""
@@ -260,19 +260,19 @@ class View:
 
     def add(self, batch_id: int, hashes: Hashes, parameters: tuple[str, ...]) -> None:
         """The job has sealed a batch."""
-        self.lane.add(self.job, batch_id, hashes, parameters)
+        self.in_flight.add(self.job, batch_id, hashes, parameters)
 
     def closing(self, released: Iterable[int]) -> list[int]:
         """Which of the batches released here are over with the seal that is about to be written."""
-        return self.lane.closing(self.job, released)
+        return self.in_flight.closing(self.job, released)
 
     def closed(self, released: Iterable[int]) -> None:
         """That seal is durable."""
-        self.lane.closed(self.job, released)
+        self.in_flight.closed(self.job, released)
 
     def hold(self, hashes: Hashes, parameters: tuple[str, ...]) -> None:
         """The job is read, and holds rows of these ids, sorted hashes of shape (n,), and of no others."""
-        self.lane.hold(self.job, hashes, parameters)
+        self.in_flight.hold(self.job, hashes, parameters)
 
     def put(self, number: int, hashes: Hashes, due: Due | None) -> None:
         """These ids are in flight from now on; for a number that is known, these and no others any more."""

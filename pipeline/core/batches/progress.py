@@ -39,7 +39,7 @@ class Progress:
     waiting: str | None = None
     reading_is_done: bool = False
     is_abandoned: bool = False
-    is_rehearsal: bool = False
+    is_dry_run: bool = False
     error: "PipelineError | None" = None
     ended_by: "list[PipelineError]" = field(default_factory=list)
 

@@ -24,7 +24,7 @@ MAX_REFUSALS_AFTER_ACCEPTANCE = 100
 
 
 @dataclass(slots=True)
-class Run:
+class SeenAccepting:
     """What all jobs of a run know: whether Target `has_accepted` anything, in this process or earlier of such a job."""
 
     has_accepted: bool = False
@@ -36,8 +36,8 @@ class Refusals:
     What is accepted of another job, before or beside this one, does not tell of its rows: `accepted` counts its own.
     """
 
-    def __init__(self, run: Run | None = None) -> None:
-        self._run = run or Run()
+    def __init__(self, run: SeenAccepting | None = None) -> None:
+        self._run = run or SeenAccepting()
         self.accepted = 0
         self._in_a_row = 0
         self._on_trial = 0

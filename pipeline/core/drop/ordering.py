@@ -6,7 +6,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_turn(waiting: Iterable[T], sequence: Callable[[T], int | None]) -> list[T]:
+def by_sequence(waiting: Iterable[T], sequence: Callable[[T], int | None]) -> list[T]:
     """What waits, in the order of its arrival, but those with a sequence number change places to be in its order.
 
     Whatever has none keeps its place. Of equal numbers the first to arrive is first.

@@ -46,7 +46,7 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Probe:
     """A look at the status of a settled batch: if it answers, `size` statuses are kept."""
 
     status_url: str
@@ -63,7 +63,7 @@ class StatusMemory:
         # Of complete batches, the oldest first: what was accepted up to then, when, and the status URL.
         self._complete: list[tuple[int, datetime, str]] = []
         self._following: dict[int, tuple[int, datetime]] = {}
-        self._looking: Look | None = None
+        self._looking: Probe | None = None
 
     def note_accepted(self, post_number: int, under_way: int, now: datetime) -> None:
         """A batch was accepted; `under_way` other POSTs were, which may have been submitted before it or after."""
@@ -81,7 +81,7 @@ class StatusMemory:
         """The batch of this POST is not followed any more."""
         self._following.pop(post_number, None)
 
-    def take_look(self, now: datetime) -> Look | None:
+    def take_look(self, now: datetime) -> Probe | None:
         """The look that would teach something now, if there is one; it is to be followed by `note_look`."""
         size = next((size for size in SIZES_TRIED if size > self.learned.size), None)
         if size is None or self._looking or self._accepted < self._rests_until or not self._may_try(now):
@@ -92,10 +92,10 @@ class StatusMemory:
         _, accepted_at, status_url = self._complete[old - 1]
         if now - accepted_at > TELLING_FOR:
             return None
-        self._looking = Look(status_url, size)
+        self._looking = Probe(status_url, size)
         return self._looking
 
-    def note_look(self, look: Look, *, is_kept: bool | None, now: datetime) -> bool:
+    def note_look(self, look: Probe, *, is_kept: bool | None, now: datetime) -> bool:
         """What a look showed, None if there was no answer; whether anything was learned."""
         if look is not self._looking:
             # A status was lost meanwhile.

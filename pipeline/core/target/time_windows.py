@@ -97,7 +97,7 @@ def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InForce:
     """What holds from `since` until `until`, a local time of the window that changes it; None: none does for long.
 
     `since` is a time at which it holds, not always the first.
@@ -114,14 +114,14 @@ class Schedule:
     def __init__(self, windows: Sequence[Window] = ()) -> None:
         self._windows = tuple(windows)
         self._pauses = tuple(window for window in windows if window.limits.is_paused)
-        self._known: deque[Held] = deque(maxlen=_REMEMBERED)
+        self._known: deque[InForce] = deque(maxlen=_REMEMBERED)
         #: Between which two moments the pauses are known, and these.
         self._paused: tuple[datetime, datetime, list[tuple[datetime, datetime]]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._windows)
 
-    def at(self, moment: datetime) -> Held:
+    def at(self, moment: datetime) -> InForce:
         """What holds at a moment, and until when."""
         # Within one zone Python compares what clocks show, which goes back when they are set back.
         moment = moment.astimezone(UTC)
@@ -132,7 +132,7 @@ class Schedule:
         self._known.append(held)
         return held
 
-    def within(self, start: datetime, end: datetime) -> Iterator[Held]:
+    def within(self, start: datetime, end: datetime) -> Iterator[InForce]:
         """All that holds at any moment from `start` on and before `end`, in order."""
         held = self.at(start)
         yield held
@@ -177,7 +177,7 @@ class Schedule:
                 left -= held.until - moment
         return moment + left
 
-    def _look_up(self, moment: datetime) -> Held:
+    def _look_up(self, moment: datetime) -> InForce:
         ahead = moment + _HORIZON
         spans = [(*span, window) for window in self._windows for span in window.spans(moment, ahead)]
 
@@ -188,8 +188,8 @@ class Schedule:
         changes = [(edge, window.zone) for begun, over, window in spans for edge in (begun, over)]
         for edge, zone in sorted(changes, key=lambda change: change[0]):
             if moment < edge <= ahead and at(edge) != limits:
-                return Held(limits, moment, edge.astimezone(zone))
-        return Held(limits, moment, None)
+                return InForce(limits, moment, edge.astimezone(zone))
+        return InForce(limits, moment, None)
 
 
 def _strictest(limits: Iterable[Limits]) -> Limits:

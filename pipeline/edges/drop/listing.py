@@ -52,7 +52,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Listing:
     """What is in a drop directory: signals, what is refused where it lies, and files that no signal means."""
 
     found: tuple[Found, ...]
@@ -60,7 +60,7 @@ class Look:
     unsignalled: tuple[Seen, ...]
 
 
-def look(directory: Path, suffixes: tuple[str, ...]) -> Look:
+def look(directory: Path, suffixes: tuple[str, ...]) -> Listing:
     """What is in a drop directory at the moment. Blocks; raises `OSError` where it cannot be read."""
     with opened(directory) as root:
         entries = _entries(root)
@@ -81,7 +81,7 @@ def look(directory: Path, suffixes: tuple[str, ...]) -> Look:
             loose += others
     meant = {export.path for each in found for export in each.exports}
     unsignalled = [seen for seen in loose if seen.path not in meant and not seen.problem]
-    return Look(tuple(_each_by_one_signal(found)), tuple(refused), tuple(unsignalled))
+    return Listing(tuple(_each_by_one_signal(found)), tuple(refused), tuple(unsignalled))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ _PROBE = ".profile-pipeline-probe"
 _COPY = ".profile-pipeline-copy"
 
 
-class Taking(Enum):
+class TakeResult(Enum):
     """What came of taking a file: `REPLACED` and put back, if it is another than was seen."""
 
     TAKEN = "taken"
@@ -41,7 +41,7 @@ class Taking(Enum):
     REPLACED = "replaced"
 
 
-class Processing:
+class Taking:
     """What is taken from a drop directory. All methods block, and raise `FatalError` (74) where the disk refuses."""
 
     def __init__(self, drop: Path) -> None:
@@ -52,7 +52,7 @@ class Processing:
         """Where a job finds the file that it took from this path in the drop directory."""
         return self.directory / job_id / Path(source).name
 
-    def take(self, job_id: str, source: str, identity: Identity) -> Taking:
+    def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
         """Take a file, if it is still the one that was seen; done again after a crash, it changes nothing."""
         there = self.taken(job_id, source)
         make_directory(there.parent)
@@ -60,7 +60,7 @@ class Processing:
             with _parent(self.drop, source) as (directory, name):
                 if not os.path.lexists(there):
                     if not _is_the_one(os.stat(name, dir_fd=directory, follow_symlinks=False), identity):
-                        return Taking.REPLACED
+                        return TakeResult.REPLACED
                     # A rename moves a link itself, and never what it points to.
                     os.rename(name, there, src_dir_fd=directory)
                 is_taken = _is_the_one(there.lstat(), identity)
@@ -69,10 +69,10 @@ class Processing:
                 sync_directory(there.parent)
                 os.fsync(directory)
         except (FileNotFoundError, NotADirectoryError):
-            return Taking.TAKEN if _is_there(there, identity) else Taking.GONE
+            return TakeResult.TAKEN if _is_there(there, identity) else TakeResult.GONE
         except OSError as error:
             raise disk_error(error, f"cannot take {source} from {self.drop}") from error
-        return Taking.TAKEN if is_taken else Taking.REPLACED
+        return TakeResult.TAKEN if is_taken else TakeResult.REPLACED
 
     def obstacle(self, source: str) -> str | None:
         """Why this process may not take a file from its place, whatever file it is; None if it may."""
@@ -120,7 +120,7 @@ class Processing:
 
 
 @contextmanager
-def hold_drop(drop: Path) -> Iterator[Processing]:
+def hold_drop(drop: Path) -> Iterator[Taking]:
     """Hold the drop directory. Raises `FatalError`: 73 held by another process, 78 where nothing can be taken."""
     directory = drop / ".processing"
     try:
@@ -137,7 +137,7 @@ def hold_drop(drop: Path) -> Iterator[Processing]:
             exit_code=ExitCode.CONFIGURATION,
         ) from error
     with lock(directory, f"the drop directory {drop}"):
-        yield Processing(drop)
+        yield Taking(drop)
 
 
 def _probe(drop: Path, directory: Path) -> None:

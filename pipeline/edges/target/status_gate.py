@@ -19,7 +19,7 @@ class _Door:
     moved: anyio.Event = field(default_factory=anyio.Event)
 
 
-class WindowGate:
+class StatusGate:
     """The status window of a client code; with `memory` it grows with what is learned."""
 
     def __init__(self, window: StatusWindow, memory: StatusMemory | None = None) -> None:
@@ -29,9 +29,9 @@ class WindowGate:
         self._looking: anyio.CancelScope | None = None
         self._may_look = True
 
-    def for_job(self) -> "WindowGate":
+    def for_job(self) -> "StatusGate":
         """The same gate for one of several jobs: `stop_looking` ends its own looks only."""
-        gate = WindowGate(self._window, self._memory)
+        gate = StatusGate(self._window, self._memory)
         gate._door = self._door
         return gate
 

@@ -13,7 +13,7 @@ _LOOK_AGAIN_SHARE = 0.05
 _LOOK_AGAIN_S = 0.5
 
 
-class Follower:
+class StatusPoller:
     """Follows the batches of a run, each for `deadline_s` at most; time in which a window pauses is not counted."""
 
     def __init__(self, plan: PollPlan, calls: CallQueue, clock: Clock, *, deadline_s: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from pipeline.core.target.pacing import MINUTE_S
-from pipeline.core.target.time_windows import Held, Limits, Schedule
+from pipeline.core.target.time_windows import InForce, Limits, Schedule
 from pipeline.edges.clock import Clock
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Windows:
         self._schedule = schedule
 
     @property
-    def held(self) -> Held | None:
+    def held(self) -> InForce | None:
         """What holds now; None where there are no windows at all."""
         return self._schedule.at(self._clock.utc_now()) if self._schedule else None
 
@@ -85,13 +85,13 @@ class Windows:
                 on_change()
             await self._clock.sleep(self._look_in_s(held))
 
-    def _look_in_s(self, held: Held) -> float:
+    def _look_in_s(self, held: InForce) -> float:
         if held.until is None:
             return LOOK_EVERY_S
         return min(LOOK_EVERY_S, max(0.001, (held.until - self._clock.utc_now()).total_seconds()))
 
 
-def told(held: Held) -> dict[str, Any]:
+def told(held: InForce) -> dict[str, Any]:
     """What holds, until when and in which zone, as log and `status` say it."""
     limits, until = held.limits, held.until
     return {
@@ -103,7 +103,7 @@ def told(held: Held) -> dict[str, Any]:
     }
 
 
-def in_words(held: Held) -> str:
+def in_words(held: InForce) -> str:
     """The same for people: "sending pauses until 2026-11-23 18:00 (Europe/Berlin)"."""
     until = held.until
     return held.limits.in_words() + (f" until {until:%Y-%m-%d %H:%M} ({until.tzinfo})" if until else "")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.batches.chunker import Chunker, Taken
+from pipeline.core.batches.chunker import Chunker, Placed
 from pipeline.core.model import BatchContent, Flags, Rows
 from pipeline.core.rows.encoding import merge
 from tests.core.builders import (
@@ -30,7 +30,7 @@ def chunker_of(*, max_bytes: int = 10**6, max_rows: int = 10**6) -> Chunker:
     return Chunker(BODY_START, max_bytes=max_bytes, max_rows=max_rows)
 
 
-def take(chunker: Chunker, rows: Rows, first: int = 0) -> Taken:
+def take(chunker: Chunker, rows: Rows, first: int = 0) -> Placed:
     return chunker.take(rows, first, none_in_flight(rows, first))
 
 
@@ -40,7 +40,7 @@ def take(chunker: Chunker, rows: Rows, first: int = 0) -> Taken:
 def test_a_batch_begins_with_the_header_and_keeps_the_order() -> None:
     chunker = chunker_of()
     texts = [row("u2", "1", "2"), row("u1", "3", "4")]
-    assert take(chunker, rows_of(texts)) == Taken(stop=2, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows_of(texts)) == Placed(stop=2, superseded=0, to_hold=[], is_full=False)
     content = chunker.seal()
     assert body_of(content) == BODY_START + b"".join(texts)
     assert (content.rows, content.size_bytes) == (2, len(body_of(content)))
@@ -53,7 +53,7 @@ def test_the_byte_cap_counts_the_header_and_is_kept_to_the_byte() -> None:
     size = START_BYTES + sum(map(len, texts))
     assert take(chunker_of(max_bytes=size), rows_of(texts)).stop == 3
     short = chunker_of(max_bytes=size - 1)
-    assert take(short, rows_of(texts)) == Taken(stop=2, superseded=0, to_hold=[], is_full=False)
+    assert take(short, rows_of(texts)) == Placed(stop=2, superseded=0, to_hold=[], is_full=False)
     assert len(body_of(short.seal())) == size - len(texts[2])
 
 
@@ -64,7 +64,7 @@ def test_the_row_cap_is_kept() -> None:
     assert take(chunker, rows, 2).stop == 2
     assert chunker.rows == 2
     # A row of an id that is in the batch needs no room of its own.
-    assert take(chunker, rows_of([row("u0", "", "2")])) == Taken(stop=1, superseded=1, to_hold=[], is_full=False)
+    assert take(chunker, rows_of([row("u0", "", "2")])) == Placed(stop=1, superseded=1, to_hold=[], is_full=False)
 
 
 def test_merged_rows_that_became_shorter_make_room_for_more_than_was_appended() -> None:
@@ -72,7 +72,7 @@ def test_merged_rows_that_became_shorter_make_room_for_more_than_was_appended() 
     chunker = chunker_of(max_bytes=START_BYTES + len(short) + len(other))
     take(chunker, rows_of([long]))
     assert take(chunker, rows_of([short, row("u1", "4")], first_line=3)).superseded == 2
-    assert take(chunker, rows_of([other])) == Taken(stop=1, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows_of([other])) == Placed(stop=1, superseded=0, to_hold=[], is_full=False)
     content = chunker.seal()
     assert texts_of(content) == [row("u1", "4"), other]
     assert content.size_bytes == START_BYTES + len(short) + len(other)
@@ -81,15 +81,15 @@ def test_merged_rows_that_became_shorter_make_room_for_more_than_was_appended() 
 def test_a_row_that_fits_in_no_batch_is_not_taken() -> None:
     chunker = chunker_of(max_bytes=START_BYTES + 5)
     rows = rows_of([row("u1", "1", "2")])
-    assert take(chunker, rows) == Taken(stop=0, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows) == Placed(stop=0, superseded=0, to_hold=[], is_full=False)
     assert (chunker.rows, chunker.size_bytes) == (0, START_BYTES)
 
 
 def test_nothing_to_take() -> None:
     chunker = chunker_of()
     rows = rows_of([row("u1", "1", "2")])
-    assert take(chunker, rows_of([])) == Taken(stop=0, superseded=0, to_hold=[], is_full=False)
-    assert take(chunker, rows, 1) == Taken(stop=1, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows_of([])) == Placed(stop=0, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows, 1) == Placed(stop=1, superseded=0, to_hold=[], is_full=False)
     assert chunker.rows == 0
 
 
@@ -108,9 +108,9 @@ def test_a_sealed_batch_is_done_and_the_next_begins_anew() -> None:
 def test_a_later_row_of_an_id_merges_where_the_earlier_one_stands() -> None:
     chunker = chunker_of()
     first = rows_of([row("u1", "1", ""), row("u2", "2", "2"), row("u1", "", "3")])
-    assert take(chunker, first) == Taken(stop=3, superseded=1, to_hold=[], is_full=False)
+    assert take(chunker, first) == Placed(stop=3, superseded=1, to_hold=[], is_full=False)
     again = rows_of([row("u1", "44", ""), row("u3", "", "5"), row("u2", "", "")], first_line=10)
-    assert take(chunker, again) == Taken(stop=3, superseded=2, to_hold=[], is_full=False)
+    assert take(chunker, again) == Placed(stop=3, superseded=2, to_hold=[], is_full=False)
     content = chunker.seal()
     assert texts_of(content) == [row("u1", "44", "3"), row("u2", "2", "2"), row("u3", "", "5")]
     assert content.lines.tolist() == [10, 12, 11], "a merged row is the one of its latest line"
@@ -124,14 +124,14 @@ def test_a_merge_that_breaks_the_byte_cap_is_held_and_the_batch_is_full() -> Non
     chunker = chunker_of(max_bytes=size + 2)
     rows = rows_of([*texts, row("u1", "", "333"), row("u1", "", "4"), row("u2", "", "5")])
     # u1 on line 5 and u2 on line 6 would fit, but an older value must not be sent after them.
-    assert take(chunker, rows) == Taken(stop=5, superseded=0, to_hold=[2, 3, 4], is_full=True)
+    assert take(chunker, rows) == Placed(stop=5, superseded=0, to_hold=[2, 3, 4], is_full=True)
     assert texts_of(chunker.seal()) == texts
 
 
 def test_a_merge_may_fill_the_byte_cap_to_the_byte() -> None:
     text = row("u1", "1", "")
     chunker = chunker_of(max_bytes=START_BYTES + len(text) + 3)
-    assert take(chunker, rows_of([text, row("u1", "", "333")])) == Taken(2, 1, [], is_full=False)
+    assert take(chunker, rows_of([text, row("u1", "", "333")])) == Placed(2, 1, [], is_full=False)
     assert len(body_of(chunker.seal())) == START_BYTES + len(text) + 3
 
 
@@ -166,8 +166,8 @@ def test_take_measures_new_rows_before_merges_of_the_same_list_make_room() -> No
     texts = [row("u1", "1" * 50, ""), row("u1", "1", ""), row("u2", "2", "")]
     chunker = chunker_of(max_bytes=START_BYTES + len(texts[0]))
     rows = rows_of(texts)
-    assert take(chunker, rows) == Taken(stop=2, superseded=1, to_hold=[], is_full=False)
-    assert take(chunker, rows, 2) == Taken(stop=3, superseded=0, to_hold=[], is_full=False)
+    assert take(chunker, rows) == Placed(stop=2, superseded=1, to_hold=[], is_full=False)
+    assert take(chunker, rows, 2) == Placed(stop=3, superseded=0, to_hold=[], is_full=False)
 
 
 def test_rows_in_flight_are_held_and_take_no_room() -> None:
@@ -175,7 +175,7 @@ def test_rows_in_flight_are_held_and_take_no_room() -> None:
     chunker = chunker_of(max_bytes=START_BYTES + len(texts[1]) + len(texts[3]), max_rows=2)
     rows = rows_of(texts)
     in_flight = np.array([True, False, True, False])
-    assert chunker.take(rows, 0, in_flight) == Taken(stop=4, superseded=0, to_hold=[0, 2], is_full=False)
+    assert chunker.take(rows, 0, in_flight) == Placed(stop=4, superseded=0, to_hold=[0, 2], is_full=False)
     assert texts_of(chunker.seal()) == [texts[1], texts[3]]
 
 
@@ -189,7 +189,7 @@ def test_flags_count_from_the_first_row_to_take() -> None:
 def test_held_rows_past_the_stop_are_left_for_the_next_batch() -> None:
     rows = rows_of([row("u1", "1", ""), row("u2", "2", ""), row("u3", "3", ""), row("u1", "4", "")])
     chunker = chunker_of(max_rows=1)
-    assert chunker.take(rows, 0, np.array([False, False, True, False])) == Taken(1, 0, [], is_full=False)
+    assert chunker.take(rows, 0, np.array([False, False, True, False])) == Placed(1, 0, [], is_full=False)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -198,7 +198,7 @@ def test_ids_with_the_same_hash_never_merge(together: bool) -> None:
     rows = rows_of(texts, hashes=[9, 9, 9, 9])
     chunker = chunker_of()
     if together:
-        assert take(chunker, rows) == Taken(stop=4, superseded=1, to_hold=[1, 3], is_full=False)
+        assert take(chunker, rows) == Placed(stop=4, superseded=1, to_hold=[1, 3], is_full=False)
     else:
         taken = [take(chunker, rows_of([text], hashes=[9])) for text in texts]
         assert [each.to_hold for each in taken] == [[], [0], [], [0]]
@@ -263,7 +263,7 @@ class NaiveBatch:
     def size_bytes(self) -> int:
         return START_BYTES + sum(map(len, self.texts))
 
-    def take(self, rows: Rows, first: int, in_flight: list[bool]) -> Taken:
+    def take(self, rows: Rows, first: int, in_flight: list[bool]) -> Placed:
         later = []
         stop = first
         for index in range(first, len(rows)):
@@ -295,7 +295,7 @@ class NaiveBatch:
             merges += 1
             self.texts[place] = result
             self.lines[place] = int(rows.lines[index])
-        return Taken(stop, merges, to_hold, is_full)
+        return Placed(stop, merges, to_hold, is_full)
 
     def has_room(self, text: bytes) -> bool:
         size_bytes = max(self.size_bytes, self.appended - self.max_bytes) + len(text)

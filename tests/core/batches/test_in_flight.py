@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.core.batches.in_flight import Due, Lane, View
+from pipeline.core.batches.in_flight import Due, InFlight, JobView
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.model import Hashes
 
@@ -23,13 +23,13 @@ def tracker() -> Tracker:
     return Tracker(max_held_rows=10, max_held_bytes=10_000, max_row_bytes=1_000, salt=1)
 
 
-def entered(lane: Lane, *jobs: int) -> list[View]:
+def entered(in_flight: InFlight, *jobs: int) -> list[JobView]:
     for job in jobs:
-        lane.enter(job)
-    return [lane.join(job, tracker()) for job in jobs]
+        in_flight.enter(job)
+    return [in_flight.join(job, tracker()) for job in jobs]
 
 
-def in_flight(view: View, *numbers: int) -> list[bool]:
+def flags_of(view: JobView, *numbers: int) -> list[bool]:
     flags: list[bool] = view.tracker.is_in_flight(ids(*numbers)).tolist()
     return flags
 
@@ -39,82 +39,82 @@ def due(batch_id: int, at: float = 5.0) -> Due:
 
 
 def test_a_job_sees_what_it_and_earlier_ones_have_in_flight_and_not_what_later_ones_have() -> None:
-    lane = Lane(spooled)
-    first, second = entered(lane, 1, 2)
+    in_flight = InFlight(spooled)
+    first, second = entered(in_flight, 1, 2)
     first.add(10, ids(1), NAMES)
     second.add(20, ids(2), NAMES)
-    assert (in_flight(first, 1, 2), in_flight(second, 1, 2)) == ([True, False], [True, True])
-    lane.split(10, {11: ids(1), 12: ids(3)})
-    assert (in_flight(first, 1, 2, 3), in_flight(second, 1, 2, 3)) == ([True, False, True], [True] * 3)
+    assert (flags_of(first, 1, 2), flags_of(second, 1, 2)) == ([True, False], [True, True])
+    in_flight.split(10, {11: ids(1), 12: ids(3)})
+    assert (flags_of(first, 1, 2, 3), flags_of(second, 1, 2, 3)) == ([True, False, True], [True] * 3)
 
 
 def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_the_job_has_ended() -> None:
     read: list[bool] = []
-    lane = Lane(spooled, on_read=lambda: read.append(True))
-    first, second = entered(lane, 1, 2)
-    lane.hold(1, ids(1, 2), NAMES)
-    assert (lane.is_read(1), lane.is_read(2), read) == (True, False, [True])
-    assert (in_flight(first, 1, 2), in_flight(second, 1, 2)) == ([False, False], [True, True])
-    lane.enter(3)
-    third = lane.join(3, tracker())
-    assert in_flight(third, 1, 2) == [True, True]
-    assert lane.hashes(-1).tolist() == [1, 2]
+    in_flight = InFlight(spooled, on_read=lambda: read.append(True))
+    first, second = entered(in_flight, 1, 2)
+    in_flight.hold(1, ids(1, 2), NAMES)
+    assert (in_flight.is_read(1), in_flight.is_read(2), read) == (True, False, [True])
+    assert (flags_of(first, 1, 2), flags_of(second, 1, 2)) == ([False, False], [True, True])
+    in_flight.enter(3)
+    third = in_flight.join(3, tracker())
+    assert flags_of(third, 1, 2) == [True, True]
+    assert in_flight.hashes(-1).tolist() == [1, 2]
     first.add(10, ids(1), NAMES)
-    lane.hold(1, ids(2), NAMES)
-    assert in_flight(second, 1, 2) == [True, True]
-    lane.finish(1, [])
-    assert lane.hashes(-1).tolist() == []
+    in_flight.hold(1, ids(2), NAMES)
+    assert flags_of(second, 1, 2) == [True, True]
+    in_flight.finish(1, [])
+    assert in_flight.hashes(-1).tolist() == []
     released = second.take_due(0.0)
     assert released is not None
     assert (released.batch_id, released.may_be_applied) == (-1, False)
 
 
 def test_a_batch_is_over_when_the_last_job_that_awaits_it_has_sealed() -> None:
-    lane = Lane(spooled)
-    first, second = entered(lane, 1, 2)
+    in_flight = InFlight(spooled)
+    first, second = entered(in_flight, 1, 2)
     first.add(10, ids(1), NAMES)
-    lane.settle(due(10))
+    in_flight.settle(due(10))
     assert [view.next_release_at for view in (first, second)] == [5.0, 5.0]
     assert (first.take_due(4.9), first.take_due(5.0), second.take_due(5.0)) == (None, due(10), due(10))
     assert first.closing([10]) == []
     first.closed([10])
     assert second.closing([10]) == [10]
     # A job that begins before that seal is durable awaits it no more: its body goes.
-    (third,) = entered(lane, 3)
-    assert in_flight(third, 1) == [False]
+    (third,) = entered(in_flight, 3)
+    assert flags_of(third, 1) == [False]
 
 
 def test_a_job_that_is_to_go_on_awaits_what_is_in_flight_before_it_runs() -> None:
-    lane = Lane(spooled, begun=[1, 2])
-    lane.add(0, 5, ids(9), NAMES, due(5))
-    (first,) = entered(lane, 1)
+    in_flight = InFlight(spooled, begun=[1, 2])
+    in_flight.add(0, 5, ids(9), NAMES, due(5))
+    (first,) = entered(in_flight, 1)
     assert first.closing([5]) == []
     first.closed([5])
-    (second,) = entered(lane, 2)
-    assert in_flight(second, 9) == [True]
-    assert lane.hashes(5).tolist() == [9]
+    (second,) = entered(in_flight, 2)
+    assert flags_of(second, 9) == [True]
+    assert in_flight.hashes(5).tolist() == [9]
     assert second.take_due(6.0) == due(5)
 
 
 def test_what_is_over_at_the_end_of_a_job() -> None:
-    lane = Lane(spooled)
-    first, second = entered(lane, 1, 2)
+    in_flight = InFlight(spooled)
+    first, second = entered(in_flight, 1, 2)
     for batch_id, at in ((10, 5.0), (11, 50.0)):
         first.add(batch_id, ids(batch_id), NAMES)
-        lane.settle(due(batch_id, at))
+        in_flight.settle(due(batch_id, at))
     first.add(12, ids(12), NAMES)
-    assert lane.take_over(1, 6.0) == []
-    lane.finish(1, [12])
-    assert lane.hashes(12).tolist() == []
+    assert in_flight.take_over(1, 6.0) == []
+    in_flight.finish(1, [12])
+    assert in_flight.hashes(12).tolist() == []
     # It was never sent: nothing waits for it any more.
     assert second.take_due(0.0) == Due.at_once(12)
-    assert lane.take_over(2, 6.0) == [10]
-    assert lane.take_over(2, 60.0) == [11]
+    assert in_flight.take_over(2, 6.0) == [10]
+    assert in_flight.take_over(2, 60.0) == [11]
 
 
 def test_rows_that_a_new_job_may_have_to_carry_bring_their_parameters() -> None:
-    lane = Lane(spooled)
-    first, *_ = entered(lane, 1, 2)
+    in_flight = InFlight(spooled)
+    first, *_ = entered(in_flight, 1, 2)
     first.add(10, ids(1), ("tier", "ltv"))
-    lane.hold(1, ids(), ("tier", "city"))
-    assert lane.parameters(2) == ("tier", "ltv", "city")
+    in_flight.hold(1, ids(), ("tier", "city"))
+    assert in_flight.parameters(2) == ("tier", "ltv", "city")

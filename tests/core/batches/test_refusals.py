@@ -7,7 +7,7 @@ from pipeline.core.batches.refusals import (
     MAX_REFUSALS_IN_DOUBT,
     REFUSALS_BEFORE_DOUBT,
     Refusals,
-    Run,
+    SeenAccepting,
 )
 
 WHOLE = 7
@@ -64,14 +64,14 @@ def test_what_is_proven_is_counted_all_the_same() -> None:
 
 
 def test_acceptances_of_earlier_runs_count_as_such() -> None:
-    refusals = Refusals(Run(has_accepted=True))
+    refusals = Refusals(SeenAccepting(has_accepted=True))
     for _ in range(MAX_REFUSALS_IN_DOUBT):
         refusals.note_refused(WHOLE, on_trial=True)
     assert (refusals.accepted, refusals.is_everything) == (0, False)
 
 
 def test_what_another_job_has_accepted_tells_nothing_of_the_rows_of_this_one() -> None:
-    run = Run()
+    run = SeenAccepting()
     refusals, other = Refusals(run), Refusals(run)
     for _ in range(REFUSALS_BEFORE_DOUBT):
         refusals.note_refused(WHOLE, on_trial=False)

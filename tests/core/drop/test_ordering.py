@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.drop.ordering import in_turn
+from pipeline.core.drop.ordering import by_sequence
 
 Waiting = list[tuple[str, int | None]]
 #: In the order of their arrival, each with a sequence number or none.
@@ -13,7 +13,7 @@ waiting = st.lists(st.none() | st.integers(0, 5)).map(
 
 
 def turns(drops: Waiting) -> Waiting:
-    return in_turn(drops, lambda drop: drop[1])
+    return by_sequence(drops, lambda drop: drop[1])
 
 
 def test_numbered_ones_change_places_among_themselves() -> None:

@@ -15,7 +15,7 @@ from pipeline.core.target.status_memory import (
     TELLING_FOR,
     TRY_AGAIN_AFTER,
     Learned,
-    Look,
+    Probe,
     StatusMemory,
 )
 
@@ -39,14 +39,14 @@ class TestWhenToLook:
         memory = remembering(0, accepted=20)
         assert memory.take_look(NOW) is None
         memory.note_accepted(20, 0, NOW)
-        assert memory.take_look(NOW) == Look("status 0", 20)
+        assert memory.take_look(NOW) == Probe("status 0", 20)
 
     @pytest.mark.parametrize(("learned", "tried"), [(10, 20), (15, 20), (20, 40), (40, 80), (79, 80), (80, 160)])
     def test_each_size_after_the_one_before(self, learned: int, tried: int) -> None:
         memory = remembering(0, accepted=tried, learned=Learned(learned))
         assert memory.take_look(NOW) is None
         memory.note_accepted(tried, 0, NOW)
-        assert memory.take_look(NOW) == Look("status 0", tried)
+        assert memory.take_look(NOW) == Probe("status 0", tried)
 
     @pytest.mark.parametrize("learned", [160, 320])
     def test_not_beyond_the_last_size(self, learned: int) -> None:
@@ -54,10 +54,10 @@ class TestWhenToLook:
 
     def test_at_the_newest_that_is_old_enough(self) -> None:
         """An older one might be forgotten where that many are kept."""
-        assert remembering(0, 3, 9, 10, 29, accepted=30).take_look(NOW) == Look("status 9", 20)
+        assert remembering(0, 3, 9, 10, 29, accepted=30).take_look(NOW) == Probe("status 9", 20)
 
     def test_in_whatever_order_they_complete(self) -> None:
-        assert remembering(9, 3, 29, 0, 10, accepted=30).take_look(NOW) == Look("status 9", 20)
+        assert remembering(9, 3, 29, 0, 10, accepted=30).take_look(NOW) == Probe("status 9", 20)
 
     def test_not_at_one_that_is_not_complete(self) -> None:
         assert remembering(accepted=100).take_look(NOW) is None
@@ -68,7 +68,7 @@ class TestWhenToLook:
         assert look is not None
         assert memory.take_look(NOW) is None
         memory.note_look(look, is_kept=True, now=NOW)
-        assert memory.take_look(NOW) == Look("status 0", 40)
+        assert memory.take_look(NOW) == Probe("status 0", 40)
 
     def test_not_at_one_that_may_be_forgotten_for_its_age(self) -> None:
         memory = remembering(0, accepted=21)
@@ -80,7 +80,7 @@ class TestWhenToLook:
         for number in range(1, 25):
             memory.note_accepted(number, 0, NOW + 20 * HOUR)
         memory.note_complete(2, "status 2")
-        assert memory.take_look(NOW + 20 * HOUR) == Look("status 2", 20)
+        assert memory.take_look(NOW + 20 * HOUR) == Probe("status 2", 20)
 
     def test_posts_under_way_do_not_count_as_newer(self) -> None:
         """They may have been submitted before it."""
@@ -91,7 +91,7 @@ class TestWhenToLook:
             memory.note_accepted(number, 0, NOW)
         assert memory.take_look(NOW) is None
         memory.note_accepted(23, 0, NOW)
-        assert memory.take_look(NOW) == Look("status 3", 20)
+        assert memory.take_look(NOW) == Probe("status 3", 20)
 
     def test_a_batch_of_an_earlier_process_teaches_nothing(self) -> None:
         memory = StatusMemory(Learned())
@@ -108,7 +108,7 @@ class TestWhenToLook:
 
     def test_what_is_remembered_is_bounded_and_enough(self) -> None:
         memory = remembering(*range(2_000), accepted=2_000, learned=Learned(80))
-        assert memory.take_look(NOW) == Look("status 1839", 160)
+        assert memory.take_look(NOW) == Probe("status 1839", 160)
 
 
 class TestWhatALookShows:
@@ -131,7 +131,7 @@ class TestWhatALookShows:
             memory.note_complete(number, f"status {number}")
         assert memory.take_look(NOW) is None
         assert memory.take_look(next_day - SECOND) is None
-        assert memory.take_look(next_day) == Look("status 39", 20)
+        assert memory.take_look(next_day) == Probe("status 39", 20)
 
     @pytest.mark.parametrize("learned", [Learned(10, NOW), Learned(40, NOW)])
     def test_nor_by_another_process(self, learned: Learned) -> None:
@@ -186,7 +186,7 @@ class TestALostStatus:
         assert memory.learned == Learned(failed_at=NOW)
 
 
-def looking(memory: StatusMemory) -> Look:
+def looking(memory: StatusMemory) -> Probe:
     look = memory.take_look(NOW)
     assert look is not None
     return look
@@ -218,7 +218,7 @@ class Sender:
     unanswered: list[int] = field(default_factory=list)
     submitted: list[int] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    looks: list[Probe] = field(default_factory=list)
 
     def begin(self) -> None:
         if self.window.is_open and len(self.begun_not_submitted) + len(self.unanswered) < self.concurrency:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.target.time_windows import Held, Limits, Schedule, Window
+from pipeline.core.target.time_windows import InForce, Limits, Schedule, Window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PAUSE = Limits(is_paused=True)
@@ -257,7 +257,7 @@ def test_all_the_time_around_a_clock_change(drawn: tuple[list[Window], date]) ->
         assert schedule.at(moment).limits == limits, moment
         if before != limits:
             changes.append(moment)
-    told: list[Held] = [*schedule.within(by_step[0][0], by_step[-1][0] + STEP)]
+    told: list[InForce] = [*schedule.within(by_step[0][0], by_step[-1][0] + STEP)]
     assert [held.until.astimezone(UTC) for held in told[:-1] if held.until] == changes
     paused = sum(limits.is_paused for _, limits in by_step)
     assert schedule.paused_s(by_step[0][0], by_step[-1][0] + STEP) == paused * STEP.total_seconds()

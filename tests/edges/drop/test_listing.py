@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeline.edges.drop.listing import Found, Look, look
+from pipeline.edges.drop.listing import Found, Listing, look
 from tests.tools.support import as_nobody
 
 SUFFIXES = (".ready", ".fin")
@@ -20,7 +20,7 @@ def put(directory: Path, *names: str, content: str = "id\n") -> None:
         (directory / name).write_text(content)
 
 
-def seen(directory: Path) -> Look:
+def seen(directory: Path) -> Listing:
     return look(directory, SUFFIXES)
 
 

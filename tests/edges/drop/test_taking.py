@@ -9,18 +9,18 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.drop.taking import Processing, Taking, hold_drop, move
+from pipeline.edges.drop.taking import TakeResult, Taking, hold_drop, move
 from pipeline.edges.exports import Identity
 from tests.tools.support import as_nobody, names_in, small_disk
 
 
 @pytest.fixture
-def processing(tmp_path: Path) -> Processing:
+def processing(tmp_path: Path) -> Taking:
     (tmp_path / "drop" / ".processing").mkdir(parents=True)
-    return Processing(tmp_path / "drop")
+    return Taking(tmp_path / "drop")
 
 
-def put(processing: Processing, path: str, content: str = "id\n") -> Identity:
+def put(processing: Taking, path: str, content: str = "id\n") -> Identity:
     file = processing.drop / path
     file.parent.mkdir(exist_ok=True)
     file.write_text(content)
@@ -33,33 +33,33 @@ def identity_of(file: Path) -> Identity:
 
 
 @pytest.mark.parametrize("source", ["a.csv", "day/a.csv"])
-def test_taking(processing: Processing, source: str) -> None:
+def test_taking(processing: Taking, source: str) -> None:
     identity = put(processing, source)
-    assert processing.take("j1", source, identity) is Taking.TAKEN
+    assert processing.take("j1", source, identity) is TakeResult.TAKEN
     assert not (processing.drop / source).exists()
     assert processing.taken("j1", source).read_text() == "id\n"
     assert processing.jobs() == ["j1"]
     # Once more, as after a crash.
-    assert processing.take("j1", source, identity) is Taking.TAKEN
+    assert processing.take("j1", source, identity) is TakeResult.TAKEN
     put(processing, source, "new\n")
-    assert processing.take("j1", source, identity) is Taking.TAKEN
+    assert processing.take("j1", source, identity) is TakeResult.TAKEN
     assert (processing.drop / source).read_text() == "new\n", "what came later is another drop"
 
 
-def test_what_is_gone(processing: Processing) -> None:
-    assert processing.take("j1", "a.csv", Identity(3, 0)) is Taking.GONE
-    assert processing.take("j1", "day/a.csv", Identity(3, 0)) is Taking.GONE
+def test_what_is_gone(processing: Taking) -> None:
+    assert processing.take("j1", "a.csv", Identity(3, 0)) is TakeResult.GONE
+    assert processing.take("j1", "day/a.csv", Identity(3, 0)) is TakeResult.GONE
 
 
-def test_what_was_replaced_stays(processing: Processing) -> None:
+def test_what_was_replaced_stays(processing: Taking) -> None:
     identity = put(processing, "a.csv")
     put(processing, "a.csv", "longer\n")
-    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert processing.take("j1", "a.csv", identity) is TakeResult.REPLACED
     assert (processing.drop / "a.csv").read_text() == "longer\n"
     assert not processing.taken("j1", "a.csv").exists()
 
 
-def replaced_behind_our_back(processing: Processing, how: str) -> Identity:
+def replaced_behind_our_back(processing: Taking, how: str) -> Identity:
     """What is taken already is another file than was seen, as if it came in the moment before the rename."""
     identity = put(processing, "a.csv")
     (processing.drop / "a.csv").unlink()
@@ -79,9 +79,9 @@ def replaced_behind_our_back(processing: Processing, how: str) -> Identity:
 
 
 @pytest.mark.parametrize("how", ["another file", "a link", "a directory", "half put back"])
-def test_what_was_replaced_in_the_last_moment_is_put_back(processing: Processing, how: str) -> None:
+def test_what_was_replaced_in_the_last_moment_is_put_back(processing: Taking, how: str) -> None:
     identity = replaced_behind_our_back(processing, how)
-    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert processing.take("j1", "a.csv", identity) is TakeResult.REPLACED
     assert names_in(processing.directory / "j1") == []
     back = processing.drop / "a.csv"
     assert os.path.lexists(back)
@@ -90,27 +90,27 @@ def test_what_was_replaced_in_the_last_moment_is_put_back(processing: Processing
         assert back.readlink() == Path("/etc/passwd")
 
 
-def test_nothing_is_put_back_over_something(processing: Processing) -> None:
+def test_nothing_is_put_back_over_something(processing: Taking) -> None:
     identity = replaced_behind_our_back(processing, "another file")
     put(processing, "a.csv", "the latest\n")
-    assert processing.take("j1", "a.csv", identity) is Taking.REPLACED
+    assert processing.take("j1", "a.csv", identity) is TakeResult.REPLACED
     assert (processing.drop / "a.csv").read_text() == "the latest\n"
     assert processing.taken("j1", "a.csv").read_text() == "longer\n"
 
 
-def test_a_subdirectory_that_became_a_link_is_not_followed(processing: Processing, tmp_path: Path) -> None:
+def test_a_subdirectory_that_became_a_link_is_not_followed(processing: Taking, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "a.csv").write_text("secret\n")
     (processing.drop / "day").symlink_to(outside)
-    assert processing.take("j1", "day/a.csv", identity_of(outside / "a.csv")) is Taking.GONE
+    assert processing.take("j1", "day/a.csv", identity_of(outside / "a.csv")) is TakeResult.GONE
     assert (outside / "a.csv").read_text() == "secret\n"
 
 
 def test_the_disk_refuses() -> None:
     # Not below pytest's own directory, which only its owner may enter.
     with TemporaryDirectory() as place:
-        processing = Processing(Path(place))
+        processing = Taking(Path(place))
         (processing.directory / "j1").mkdir(parents=True)
         identity = put(processing, "a.csv")
         for directory in (processing.drop, processing.directory):
@@ -128,7 +128,7 @@ def test_the_disk_refuses() -> None:
 def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
     with TemporaryDirectory() as place:
         Path(place).chmod(0o755)
-        processing = Processing(Path(place))
+        processing = Taking(Path(place))
         put(processing, "day/a.csv")
         (processing.drop / "day").chmod(mode)
         with as_nobody():
@@ -138,7 +138,7 @@ def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
         assert processing.obstacle("day/nothing.csv") is None
 
 
-def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing) -> None:
+def test_what_is_on_another_file_system_may_not_be_taken(processing: Taking) -> None:
     with small_disk(100_000) as disk:
         (processing.drop / "day").mkdir()
         (disk / "a.csv").write_text("id\n")
@@ -150,27 +150,27 @@ def test_what_is_on_another_file_system_may_not_be_taken(processing: Processing)
 
 
 class TestSettling:
-    def test_kept(self, processing: Processing, tmp_path: Path) -> None:
+    def test_kept(self, processing: Taking, tmp_path: Path) -> None:
         for name in ("a.csv", "a.csv.ready"):
             processing.take("j1", name, put(processing, name))
         processing.settle("j1", tmp_path / "jobs" / "j1" / "drop")
         assert names_in(tmp_path / "jobs" / "j1" / "drop") == ["a.csv", "a.csv.ready"]
         assert processing.jobs() == []
 
-    def test_not_kept(self, processing: Processing, tmp_path: Path) -> None:
+    def test_not_kept(self, processing: Taking, tmp_path: Path) -> None:
         processing.take("j1", "a.csv", put(processing, "a.csv"))
         processing.settle("j1", None)
         assert names_in(processing.directory) == []
         assert names_in(tmp_path) == ["drop"]
 
-    def test_nothing_but_files_is_kept(self, processing: Processing, tmp_path: Path) -> None:
+    def test_nothing_but_files_is_kept(self, processing: Taking, tmp_path: Path) -> None:
         (processing.directory / "j1").mkdir()
         (processing.directory / "j1" / "a.csv").symlink_to("/etc/passwd")
         processing.settle("j1", tmp_path / "kept")
         assert processing.jobs() == []
         assert not (tmp_path / "kept").exists()
 
-    def test_an_emptied_subdirectory_goes(self, processing: Processing) -> None:
+    def test_an_emptied_subdirectory_goes(self, processing: Taking) -> None:
         put(processing, "day/_SUCCESS")
         processing.remove_emptied("day/_SUCCESS")
         assert (processing.drop / "day").exists(), "something is in it"
@@ -210,7 +210,7 @@ class TestMoving:
 
 def test_a_drop_directory_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(FatalError, match="cannot look into") as caught:
-        Processing(tmp_path / "away").jobs()
+        Taking(tmp_path / "away").jobs()
     assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 

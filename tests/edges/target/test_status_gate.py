@@ -19,7 +19,7 @@ from pipeline.core.target.replies import (
     Unauthorized,
 )
 from pipeline.core.target.status_memory import Learned, StatusMemory
-from pipeline.edges.target.status_gate import WindowGate
+from pipeline.edges.target.status_gate import StatusGate
 
 Result = TypeVar("Result")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -37,11 +37,11 @@ def answering(outcome: StatusOutcome) -> Callable[[str], Awaitable[StatusOutcome
     return ask
 
 
-async def gate_with_a_look(learned: Learned | None = None) -> tuple[WindowGate, StatusMemory, StatusWindow]:
+async def gate_with_a_look(learned: Learned | None = None) -> tuple[StatusGate, StatusMemory, StatusWindow]:
     """A gate for which it is time to look at `status 0`, the first of many batches, all complete."""
     memory = StatusMemory(learned or Learned())
     window = StatusWindow(memory.learned.size)
-    gate = WindowGate(window, memory)
+    gate = StatusGate(window, memory)
     for _ in range(2 * memory.learned.size + 1):
         number = await gate.begin_post()
         gate.note_accepted(number, NOW)
@@ -51,7 +51,7 @@ async def gate_with_a_look(learned: Learned | None = None) -> tuple[WindowGate, 
     return gate, memory, window
 
 
-async def is_open(gate: WindowGate) -> bool:
+async def is_open(gate: StatusGate) -> bool:
     """Whether a POST may begin now; it is not waited for."""
     beginning = asyncio.create_task(gate.begin_post())
     await settle_down()
@@ -77,7 +77,7 @@ async def settle_down() -> None:
 
 class TestTheGate:
     async def test_posts_begin_in_the_order_of_asking(self) -> None:
-        gate = WindowGate(StatusWindow(1))
+        gate = StatusGate(StatusWindow(1))
         began: list[str] = []
 
         async def post(name: str) -> None:
@@ -96,7 +96,7 @@ class TestTheGate:
         assert began == ["a", "b", "c", "d"], "nobody slips in before those that wait have woken"
 
     async def test_an_answer_alone_lets_no_post_begin(self) -> None:
-        gate = WindowGate(StatusWindow(1))
+        gate = StatusGate(StatusWindow(1))
         number = await gate.begin_post()
         gate.note_accepted(number, NOW)
         gate.note_complete(number, "status")
@@ -105,7 +105,7 @@ class TestTheGate:
         assert await is_open(gate)
 
     async def test_who_gives_up_waiting_leaves_the_turn_to_others(self) -> None:
-        gate = WindowGate(StatusWindow(1))
+        gate = StatusGate(StatusWindow(1))
         first = await gate.begin_post()
         waiting = [asyncio.create_task(gate.begin_post()) for _ in range(3)]
         await settle_down()
@@ -117,7 +117,7 @@ class TestTheGate:
 
     async def test_a_fixed_window_learns_nothing(self) -> None:
         window = StatusWindow(20)
-        gate = WindowGate(window)
+        gate = StatusGate(window)
         for _ in range(100):
             number = await gate.begin_post()
             gate.note_accepted(number, NOW)
@@ -201,7 +201,7 @@ class TestLooks:
 
     async def test_not_at_a_batch_that_is_not_followed_any_more(self) -> None:
         memory = StatusMemory(Learned())
-        gate = WindowGate(StatusWindow(10), memory)
+        gate = StatusGate(StatusWindow(10), memory)
         for number in range(21):
             assert await gate.begin_post() == number
             gate.note_accepted(number, NOW)
@@ -218,7 +218,7 @@ class TestLooks:
         assert window.size == 20
 
     async def test_the_jobs_of_a_gate_wait_at_one_door(self) -> None:
-        gate = WindowGate(StatusWindow(1))
+        gate = StatusGate(StatusWindow(1))
         one, other = gate.for_job(), gate.for_job()
         number = await one.begin_post()
         beginning = asyncio.create_task(other.begin_post())
@@ -273,7 +273,7 @@ class TestALostStatus:
 
     async def test_none_begins_until_so_few_are_unsettled(self) -> None:
         memory = StatusMemory(Learned(20))
-        gate = WindowGate(StatusWindow(20), memory)
+        gate = StatusGate(StatusWindow(20), memory)
         begun = []
         for _ in range(15):
             begun.append(await gate.begin_post())
@@ -292,7 +292,7 @@ async def never(status_url: str) -> StatusOutcome:
     raise AssertionError
 
 
-async def accept_twenty(gate: WindowGate) -> None:
+async def accept_twenty(gate: StatusGate) -> None:
     for _ in range(20):
         number = await soon(asyncio.create_task(gate.begin_post()))
         gate.note_accepted(number, NOW)

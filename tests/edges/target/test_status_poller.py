@@ -22,7 +22,7 @@ from pipeline.core.target.replies import (
 from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.status_poller import Follower
+from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from tests.tools.bench.pacing import run_virtually
 
@@ -37,7 +37,7 @@ class Following:
         self.plan = plan or PollPlan(first_s=5.0, max_s=300.0)
         self.calls = CallQueue(CallBudget(1_000), clock)
         self.asked: list[float] = []
-        self._follower = Follower(self.plan, self.calls, clock, deadline_s=deadline_s)
+        self._status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
 
     async def follow(
         self, *answers: StatusOutcome, age_s: float = 0.0, takes_s: float = 0.0, is_age_known: bool = True
@@ -51,7 +51,7 @@ class Following:
             await asyncio.sleep(takes_s)
             return next(coming)
 
-        return await self._follower.follow(posted_at, ask, is_age_known=is_age_known)
+        return await self._status_poller.follow(posted_at, ask, is_age_known=is_age_known)
 
     @staticmethod
     def _one_after_the_other(answers: tuple[StatusOutcome, ...]) -> Iterator[StatusOutcome]:
@@ -240,7 +240,7 @@ class Paused(Following):
         clock = Clock(monotonic=self.now, utc_now=lambda: begun + timedelta(seconds=self.now()), sleep=asyncio.sleep)
         pause = Window(frozenset([0]), 9 * 60, 18 * 60, UTC, Limits(is_paused=True))
         self.calls = CallQueue(CallBudget(1_000), clock, Windows(Schedule([pause]), clock))
-        self._follower = Follower(self.plan, self.calls, clock, deadline_s=deadline_s)
+        self._status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
 
     async def follow_gated(self, *, complete_at: float | None = None) -> StatusOutcome | None:
         """As a batch accepted now is followed, with every call through the gate."""
@@ -250,7 +250,7 @@ class Paused(Following):
                 self.asked.append(round(self.now(), 1))
                 return Complete() if complete_at is not None and self.now() >= complete_at else Incomplete()
 
-        return await self._follower.follow(0.0, ask)
+        return await self._status_poller.follow(0.0, ask)
 
 
 def test_a_pause_does_not_bring_the_deadline_nearer() -> None:

@@ -25,8 +25,8 @@ from pipeline.core.target.replies import Complete, Incomplete, StatusLost, Statu
 from pipeline.core.target.status_memory import SIZES_TRIED, STATUSES_KEPT, Learned, StatusMemory
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.status_gate import WindowGate
-from pipeline.edges.target.status_poller import Follower
+from pipeline.edges.target.status_gate import StatusGate
+from pipeline.edges.target.status_poller import StatusPoller
 
 CALLS_PER_MINUTE = 45
 CONCURRENCY = 4
@@ -120,7 +120,7 @@ class BeginBudget(CallBudget):
         """It was counted when it began."""
 
 
-class Clairvoyant(Follower):
+class Clairvoyant(StatusPoller):
     """Asks for each batch when it is complete."""
 
     def __init__(self, target: ModelTarget, clock: Clock) -> None:
@@ -133,12 +133,12 @@ class Clairvoyant(Follower):
         await ask()
 
 
-FollowerOf = Callable[[PollPlan, CallQueue, Clock], Follower]
+FollowerOf = Callable[[PollPlan, CallQueue, Clock], StatusPoller]
 
 
-def real_follower(plan: PollPlan, calls: CallQueue, clock: Clock) -> Follower:
+def real_follower(plan: PollPlan, calls: CallQueue, clock: Clock) -> StatusPoller:
     """The one that loads use."""
-    return Follower(plan, calls, clock, deadline_s=DEADLINE_S)
+    return StatusPoller(plan, calls, clock, deadline_s=DEADLINE_S)
 
 
 async def send(
@@ -160,8 +160,8 @@ async def send(
     best = WIDEST if case.kept is None else case.kept
     memory = None if clairvoyant else StatusMemory(Learned(case.learned))
     window = StatusWindow(best if memory is None else memory.learned.size)
-    gate = WindowGate(window, memory)
-    follower = follower_of(PollPlan(first_s=5.0, max_s=300.0), calls, clock)
+    gate = StatusGate(window, memory)
+    status_poller = follower_of(PollPlan(first_s=5.0, max_s=300.0), calls, clock)
     oracle = Clairvoyant(target, clock)
     uploaders = asyncio.Semaphore(CONCURRENCY)
     lost = 0
@@ -183,7 +183,7 @@ async def send(
         if clairvoyant:
             await oracle.follow_to(url, posted_at, lambda: ask(url))
         else:
-            outcome = await follower.follow(posted_at, lambda: ask(url))
+            outcome = await status_poller.follow(posted_at, lambda: ask(url))
             if isinstance(outcome, Complete):
                 gate.note_complete(number, url)
             elif isinstance(outcome, StatusLost):

@@ -28,7 +28,7 @@ from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import LOST_UNKNOWN, POST_FAULTS, STATUS_FAULTS, TAKEN_UNKNOWN, THROTTLING
 from pipeline.settings.settings import load_settings
-from pipeline.settings.tenants import LaneSettings
+from pipeline.settings.tenants import Tenant
 from tests.tools.faults.loading import (
     Export,
     check_equation,
@@ -138,9 +138,7 @@ async def _load(folder: Path, seed: int, plan: FaultPlan, family: Family) -> Tol
         settings = load_settings(config, env={}, overrides=waits)
         try:
             async with asyncio.timeout(HANGS_AFTER_S):
-                reports = [
-                    report async for report in load_exports(paths, LaneSettings.of_one(settings), clock=loop_clock())
-                ]
+                reports = [report async for report in load_exports(paths, Tenant.of_one(settings), clock=loop_clock())]
         except TimeoutError:
             raise AssertionError("it hangs") from None
     assert len(reports) == len(exports)
