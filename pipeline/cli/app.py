@@ -20,6 +20,7 @@ from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
 from pipeline.edges.memory import share_heap
 from pipeline.edges.store.ledger import read_ledger
@@ -150,7 +151,7 @@ def load(
 
     async def load_to(paths: list[Path], tenant: Tenant, name: str) -> list[ExitCode]:
         codes: list[ExitCode] = []
-        async for report in load_exports(paths, tenant, route=name, clock=Clock(), watch=watch, again=again):
+        async for report in load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again):
             _print(report, tenant, as_json=as_json)
             codes.append(ExitCode(report["exit_code"]))
         return codes
@@ -243,7 +244,7 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
     """Have the process that holds the state directory do it, or do it here where there is none."""
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
-    configuration, clock = load_configuration(config), Clock()
+    configuration, host = load_configuration(config), Host()
 
     async def ask_all() -> ExitCode:
         codes = [ExitCode.DONE]
@@ -251,13 +252,13 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
         tenants = tenants_about(configuration, job)
         for tenant in tenants:
             try:
-                told, is_holders = await ask(tenant, command, job, clock)
+                told, is_holders = await ask(tenant, command, job, host)
             except PipelineError as error:
                 refused.append(error)
                 continue
             print(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)  # noqa: T201
             if command == "retry" and not is_holders:
-                async for report in load_exports([], tenant, clock=clock, watch=watcher(on_terminal=on_terminal)):
+                async for report in load_exports([], tenant, host=host, watch=watcher(on_terminal=on_terminal)):
                     _print(report, tenant, as_json=False)
                     codes.append(ExitCode(report["exit_code"]))
         for first in refused:
@@ -287,7 +288,7 @@ def serve(
 
     watch = watcher(on_terminal=False)
     try:
-        _run(process.serve(read(), clock=Clock(), drain=drain, watch=watch, read_again=read))
+        _run(process.serve(read(), host=Host(), drain=drain, watch=watch, read_again=read))
     except PipelineError as error:
         if on_terminal:
             raise

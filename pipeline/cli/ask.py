@@ -5,7 +5,7 @@ from contextlib import closing
 
 from anyio.to_thread import run_sync
 
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger import read_ledger
 from pipeline.edges.store.mailbox import Request
@@ -34,9 +34,9 @@ def _has_job(tenant: Tenant, job: str) -> bool:
         return ledger.job(job) is not None
 
 
-async def ask(tenant: Tenant, command: str, job: str | None, clock: Clock) -> tuple[str, bool]:
+async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> tuple[str, bool]:
     """What was done, in words, and whether another process did it. Raises what `ask_holder` and `carry_out` raise."""
     if await run_sync(holder, tenant.directory) is not None:
-        return await ask_holder(tenant.directory, command, job, clock), True
-    async with open_tenant(tenant, clock) as state:
-        return await carry_out(Request("", command, job), state, clock, running=None), False
+        return await ask_holder(tenant.directory, command, job, host.clock), True
+    async with open_tenant(tenant, host) as state:
+        return await carry_out(Request("", command, job), state, running=None), False

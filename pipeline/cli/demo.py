@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.views.screen import print_report
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, running
@@ -127,7 +127,7 @@ async def run(console: Console) -> ExitCode:
         _introduce(console, path)
         settings = demo_settings(sandbox.base_url, folder / "state")
         watch = watcher(on_terminal=sys.stderr.isatty())
-        report = await load_export(path, settings, clock=Clock(), watch=watch)
+        report = await load_export(path, settings, host=Host(), watch=watch)
         print_report(report, settings.state.directory / "jobs" / report["job"], console)
         code = ExitCode(report["exit_code"])
         sandbox.sandbox.apply_all()

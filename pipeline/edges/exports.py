@@ -11,6 +11,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from typing import Protocol
 
 import aiofiles.os
 import anyio
@@ -49,8 +50,29 @@ class _Piece:
     sha256: str
 
 
-class Export:
-    """An open export; `bytes_read` and `sha256` tell of what was read so far, which is a bit more than was given out.
+class Export(Protocol):
+    """An open export; `bytes_read` and `sha256` tell of what was read so far: a bit more than was given out."""
+
+    path: Path
+    identity: Identity
+    bytes_read: int
+    sha256: str
+
+    async def read_block(self) -> bytes:
+        """The next bytes, at most `BLOCK_BYTES`; empty at the end of the file.
+
+        Raises `InputError`: 66 where it cannot be read, 65 where it changed since it was opened.
+        """
+
+    async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
+        """Go on where an earlier process was: what it had read behind `offset`, up to `digest_bytes`.
+
+        Raises `InputError` (65) unless the first `digest_bytes` bytes are still what they were.
+        """
+
+
+class ExportFile:
+    """An export that is a file.
 
     Read is ahead, in a thread: the next piece is there, and its digest computed, when this one has been made use of.
     """
@@ -67,10 +89,7 @@ class Export:
         self._blocks: deque[bytes] = deque()
 
     async def read_block(self) -> bytes:
-        """The next bytes, at most `BLOCK_BYTES`; empty at the end of the file.
-
-        Raises `InputError`: 66 where it cannot be read, 65 where it changed since it was opened.
-        """
+        """The next bytes, see `Export`."""
         if not self._blocks:
             piece = await self._take(PIECE_BYTES)
             if not piece.blocks:
@@ -81,10 +100,7 @@ class Export:
         return self._blocks.popleft()
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
-        """Go on where an earlier process was: what it had read behind `offset`, up to `digest_bytes`.
-
-        Raises `InputError` (65) unless the first `digest_bytes` bytes are still what they were.
-        """
+        """Go on where an earlier process was, see `Export`."""
         behind = bytearray()
         while self.bytes_read < digest_bytes:
             start = self.bytes_read
@@ -139,7 +155,7 @@ class Export:
 
 
 @asynccontextmanager
-async def open_export(path: Path) -> AsyncIterator[Export]:
+async def open_export(path: Path) -> AsyncIterator[ExportFile]:
     """Open an export for reading from its start. Raises `InputError` (66) where it cannot be read."""
     identity = await identify(path)
     try:
@@ -149,7 +165,7 @@ async def open_export(path: Path) -> AsyncIterator[Export]:
     except OSError as error:
         raise _unreadable(path, error) from error
     with file:
-        export = Export(path, identity, file)
+        export = ExportFile(path, identity, file)
         try:
             yield export
         finally:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from anyio.to_thread import run_sync
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.drop.claim import Claim
@@ -22,6 +21,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
 from pipeline.edges.drop.taking import TakeResult, Taking, hold_drop
 from pipeline.edges.exports import Identity
+from pipeline.edges.host import OpenExport
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import new_job_id
@@ -42,11 +42,9 @@ class Drop:
     route: str = DEFAULT_ROUTE
 
 
-async def enter(
-    drop: Drop, state: State, processing: Taking, clock: Clock, settings: ExportSettings
-) -> list[JobRecord]:
+async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
     """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
-    records = _records(drop, processing, clock, settings)
+    records = _records(drop, processing, state.host.clock, settings)
     entered = await state.call(state.ledger.begin_jobs, records)
     return await _take(entered, state, processing)
 
@@ -120,7 +118,7 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     claims = {record.job_id: record.claim for record in records if record.claim}
     first = claims[records[0].job_id]
     identity = Identity(first.signal_bytes, first.signal_mtime_ns)
-    signal = await run_sync(processing.take, first.drop, first.signal, identity)
+    signal = await state.host.run_blocking(processing.take, first.drop, first.signal, identity)
     error: InputError | None = None
     if signal is not TakeResult.TAKEN:
         error = InputError(
@@ -130,14 +128,14 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     for record in records if error is None else ():
         claim = claims[record.job_id]
         if claim.source:
-            taking = await run_sync(
+            taking = await state.host.run_blocking(
                 processing.take, record.job_id, claim.source, Identity(record.size_bytes, record.mtime_ns)
             )
             error = error or _not_taken(taking, claim)
     claims = {
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
     }
-    await run_sync(processing.remove_emptied, first.signal)
+    await state.host.run_blocking(processing.remove_emptied, first.signal)
     await state.call(state.ledger.note_claims, claims)
     for record in records:
         log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
@@ -216,7 +214,7 @@ async def _verify(claim: Claim, state: State) -> None:
     ]
     error: InputError | None = None
     try:
-        await _compare(claim, [record for record, _ in siblings])
+        await _compare(claim, state.host.open_export, [record for record, _ in siblings])
     except InputError as differing:
         error = differing
     claims = {
@@ -227,7 +225,7 @@ async def _verify(claim: Claim, state: State) -> None:
         raise error
 
 
-async def _compare(claim: Claim, records: list[JobRecord]) -> None:
+async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecord]) -> None:
     manifest = claim.manifest
     if manifest.sha256 is not None and len(records) > 1:
         raise InputError(f"the manifest in {shown(claim.signal)} gives one sha256 for {len(records)} exports.")
@@ -239,7 +237,7 @@ async def _compare(claim: Claim, records: list[JobRecord]) -> None:
     found: list[Measured] = []
     for record in records:
         delimiter = ExportSettings.model_validate(record.settings).delimiter
-        found.append(await measure(record.export, delimiter=delimiter))
+        found.append(await measure(record.export, open_export, delimiter=delimiter))
         if manifest.columns:
             _check(claim, "columns", ",".join(manifest.columns), ",".join(found[-1].columns))
     if manifest.sha256 is not None:

@@ -80,21 +80,21 @@ async def until_resumed(state: State, clock: Clock, windows: Windows, is_abandon
         await clock.sleep(LOOK_EVERY_S)
 
 
-async def answer_requests(state: State, clock: Clock, running: Running) -> None:
+async def answer_requests(state: State, running: Running) -> None:
     """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment."""
     mailbox = await state.call(Mailbox, state.directory)
     # What a full disk kept from being answered is answered when there is room.
-    unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, clock)]
+    unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, state.host.clock)]
     late: set[Request] = set()
     while True:
         for request in await state.call(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
                 if await state.call(mailbox.claim, request):
-                    unanswered.append((request, await _answer_to(request, state, clock, running)))
+                    unanswered.append((request, await _answer_to(request, state, running)))
                     await _answer_all(unanswered, late, state, mailbox)
         await _answer_all(unanswered, late, state, mailbox)
-        await clock.sleep(LOOK_EVERY_S)
+        await state.host.clock.sleep(LOOK_EVERY_S)
 
 
 async def _answer_all(
@@ -112,10 +112,10 @@ async def _answer_all(
         unanswered.remove((request, answer))
 
 
-async def _answer_to(request: Request, state: State, clock: Clock, running: Running) -> Answer:
+async def _answer_to(request: Request, state: State, running: Running) -> Answer:
     """Carry a request out; what is to be answered."""
     try:
-        told = await carry_out(request, state, clock, running=running)
+        told = await carry_out(request, state, running=running)
         answer: Answer = {"ok": True, "told": told}
     except PipelineError as error:
         answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
@@ -130,7 +130,7 @@ def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answ
     return [(request, answer) for request in mailbox.taken()]
 
 
-async def carry_out(request: Request, state: State, clock: Clock, *, running: Running | None) -> str:
+async def carry_out(request: Request, state: State, *, running: Running | None) -> str:
     """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises.
 
     `running` gives the jobs that run at the moment; None where none can.
@@ -143,7 +143,7 @@ async def carry_out(request: Request, state: State, clock: Clock, *, running: Ru
     if request.command == "abandon":
         return await _abandon(request, state, running)
     if request.command == "retry":
-        return await begin_retry(state, clock, request.job or "")
+        return await begin_retry(state, request.job or "")
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 

@@ -9,11 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import anyio
 import structlog
-from anyio.to_thread import run_sync
 
 from pipeline.core.batches.in_flight import Due
 from pipeline.core.batches.lifecycle import (
@@ -42,12 +40,10 @@ from pipeline.core.model import Batch, BatchState
 from pipeline.core.target.replies import Complete, StatusLost, StatusOutcome, Stuck, Unauthorized
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
+from pipeline.edges.target.endpoint import Target
 from pipeline.jobs.job import Job, let_posts_end
 from pipeline.jobs.probing import Probing, Verdict
 from pipeline.jobs.send_limits import SendLimits
-
-if TYPE_CHECKING:
-    from pipeline.edges.target.client import Target
 
 log = structlog.get_logger()
 
@@ -280,7 +276,7 @@ class Courier:
 
     async def _discreet(self, batch: Batch, message: str) -> str:
         """What Target says of a batch, so that it can be logged and reported."""
-        return await run_sync(self._job.spool.discreet, batch.batch_id, message)
+        return await self._job.host.run_blocking(self._job.spool.discreet, batch.batch_id, message)
 
     async def _look_again(self) -> None:
         """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""

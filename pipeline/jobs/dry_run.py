@@ -1,9 +1,7 @@
 """Reads an export to its end as a load would, and sends nothing: what a manifest asks for by `dry_run`."""
 
-from anyio.to_thread import run_sync
-
 from pipeline.core.errors import InputError
-from pipeline.edges.exports import Identity, changed, open_export
+from pipeline.edges.exports import Identity, changed
 from pipeline.jobs.job import Job
 from pipeline.jobs.row_source import open_rows
 from pipeline.settings.sections import ExportSettings
@@ -17,7 +15,7 @@ async def dry_run(job: Job) -> None:
     settings = ExportSettings.model_validate(job.record.settings)
     progress = job.progress
     progress.is_dry_run = True
-    async with open_export(job.export) as export:
+    async with job.host.open_export(job.export) as export:
         if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
             raise changed(job.export)
         progress.export_bytes = export.identity.size_bytes
@@ -25,6 +23,7 @@ async def dry_run(job: Job) -> None:
             export,
             settings,
             progress.checkpoint,
+            open_export=job.host.open_export,
             carried=(),
             max_batch_bytes=job.settings.batch.max_bytes,
             salt=job.state.ledger.salt,
@@ -34,7 +33,7 @@ async def dry_run(job: Job) -> None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             progress.checkpoint.note(block.mapped)
             progress.unplaced_rows += len(block.mapped.rows)
-            await run_sync(job.folder.add_rejects, job.export.name, block.mapped.rejects)
+            await job.host.run_blocking(job.folder.add_rejects, job.export.name, block.mapped.rejects)
     checkpoint = progress.checkpoint
     if settings.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
         raise InputError(

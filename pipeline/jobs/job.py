@@ -13,6 +13,7 @@ from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
@@ -36,9 +37,18 @@ class Job:
     state: State
     folder: JobFolder
     progress: Progress
-    clock: Clock
     until_resumed: Callable[[], Awaitable[None]]
     in_flight: InFlight
+
+    @property
+    def host(self) -> Host:
+        """The machine it runs on."""
+        return self.state.host
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the machine it runs on."""
+        return self.host.clock
 
     @property
     def export(self) -> Path:

@@ -26,8 +26,8 @@ from pipeline.core.batches.refusals import Refusals, SeenAccepting
 from pipeline.core.errors import InputError
 from pipeline.core.model import Batch
 from pipeline.edges.target.call_queue import CallQueue
+from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import check_claim
-from pipeline.jobs.connect import connected
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.dry_run import dry_run
 from pipeline.jobs.job import Job
@@ -80,12 +80,31 @@ async def _send(job: Job, limits: SendLimits, run: SeenAccepting, calls: CallQue
 
         courier.spawn = spawn
         tasks.start_soon(produce_all)
-        courier.target = await stack.enter_async_context(connected(job, calls))
+        courier.target = await stack.enter_async_context(_connected(job, calls))
         for batch, life in recovered.to_deliver:
             spawn(batch, life)
         async for batch in sealed_out:
             tasks.start_soon(courier.deliver_new, batch)
         courier.no_more_batches()
+
+
+@asynccontextmanager
+async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
+    """A client for where the job sends to. The number of its calls is in the job's progress at the end."""
+    to = job.settings.target
+    endpoint = Endpoint(
+        url=to.url,
+        client_code=to.client_code,
+        api_version=to.api_version,
+        status_hosts=to.status_hosts,
+        token_file=to.token_file,
+        min_rate_bytes_s=job.settings.upload.min_rate_bytes_s,
+    )
+    async with job.host.connect(endpoint, calls, job.clock) as target:
+        try:
+            yield target
+        finally:
+            job.progress.calls = target.calls_made
 
 
 def _error_of_ended(job: Job) -> InputError | None:

@@ -11,8 +11,8 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
-from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, digest, identify
+from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.control import answer_requests
@@ -29,14 +29,14 @@ GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING,
 
 
 async def load_export(
-    path: Path, settings: Settings, *, clock: Clock, watch: Watch | None = None, again: bool = False
+    path: Path, settings: Settings, *, host: Host, watch: Watch | None = None, again: bool = False
 ) -> Report:
     """Bring every row of an export into Target; the report of its job. Unfinished jobs are finished before.
 
     The other arguments and errors are those of `load_exports`.
     """
     tenant = Tenant.of_one(settings)
-    reports = [report async for report in load_exports([path], tenant, clock=clock, watch=watch, again=again)]
+    reports = [report async for report in load_exports([path], tenant, host=host, watch=watch, again=again)]
     return reports[-1]
 
 
@@ -45,7 +45,7 @@ async def load_exports(
     settings: Tenant,
     *,
     route: str = DEFAULT_ROUTE,
-    clock: Clock,
+    host: Host,
     watch: Watch | None = None,
     again: bool = False,
 ) -> AsyncIterator[Report]:
@@ -58,7 +58,7 @@ async def load_exports(
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
     # In a task of its own: jobs go on while a report is looked at, and a generator cannot hold a task group meanwhile.
-    loading = asyncio.ensure_future(_load_all(paths, (settings, route), clock, watch, told, again=again))
+    loading = asyncio.ensure_future(_load_all(paths, (settings, route), host, watch, told, again=again))
     try:
         with reports:
             async for report in reports:
@@ -73,7 +73,7 @@ async def load_exports(
 async def _load_all(
     paths: list[Path],
     way: tuple[Tenant, str],
-    clock: Clock,
+    host: Host,
     watch: Watch | None,
     told: MemoryObjectSendStream[Report],
     *,
@@ -82,13 +82,13 @@ async def _load_all(
     settings, route = way
     error: PipelineError | None = None
     with told:
-        async with open_runner(settings, clock, [watch] if watch else []) as runner:
+        async with open_runner(settings, host, [watch] if watch else []) as runner:
             state = runner.state
             loads = Loads(runner, route, paths, told.send_nowait, again=again)
             await complete_claims(state)
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(answer_requests, state, clock, lambda: runner.running)
+                    tasks.start_soon(answer_requests, state, lambda: runner.running)
                     tasks.start_soon(_stopped_by_signals, runner)
                     await runner.run_jobs(loads.next_job, loads.note_ended)
                     tasks.cancel_scope.cancel()

@@ -4,24 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from anyio.to_thread import run_sync
-
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.ledger_file import Owner, owner_of
 from pipeline.edges.store.state import State, open_state
 from pipeline.settings.tenants import CLIENTS, Configuration, Tenant
 
 
 @asynccontextmanager
-async def open_tenant(tenant: Tenant, clock: Clock) -> AsyncIterator[State]:
+async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
     """Hold the state directory of a client code. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
     settings = tenant.settings
-    await run_sync(_check_place, tenant)
+    await host.run_blocking(_check_place, tenant)
     async with open_state(
         settings.state.directory,
         settings.target.client_code,
-        clock,
+        host,
         min_free_bytes=settings.state.min_free_bytes,
         outcomes=settings.outcome_directory,
     ) as state:

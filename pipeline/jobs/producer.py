@@ -15,7 +15,6 @@ import anyio.lowlevel
 import numpy as np
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
-from anyio.to_thread import run_sync
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.chunker import Chunker
@@ -26,7 +25,7 @@ from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encode, rearrange
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.edges.exports import Export, Identity, changed, open_export
+from pipeline.edges.exports import Export, Identity, changed
 from pipeline.edges.memory import give_back
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job
@@ -86,7 +85,7 @@ def abandoned() -> InputError:
 async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
-    async with open_export(job.export) as export:
+    async with job.host.open_export(job.export) as export:
         if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
             raise changed(job.export)
         job.progress.export_bytes = export.identity.size_bytes
@@ -94,6 +93,7 @@ async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendSt
             export,
             settings,
             checkpoint,
+            open_export=job.host.open_export,
             carried=job.in_flight.parameters(job.record.seq),
             max_batch_bytes=job.settings.batch.max_bytes,
             salt=job.state.ledger.salt,
@@ -249,7 +249,7 @@ class Producer:
 
     async def _write_rejects(self, block: Block) -> None:
         if block.mapped.rejects:
-            await run_sync(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
+            await self._job.host.run_blocking(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
 
     async def _judge_rejects_of(self, block: Block) -> None:
         """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
@@ -293,7 +293,7 @@ class Producer:
             # What is freed from here on is in the next batch, so that earlier ones must not be without it.
             self._placer.tracker.held_ids() if checkpoint.has_ended else None,
         )
-        checkpoint.rejects_bytes = await run_sync(job.folder.sync_rejects)
+        checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
         if progress.bytes_read:
             checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
         # The counts go on meanwhile.
@@ -310,7 +310,7 @@ class Producer:
         try:
             if seal.content:
                 # A full batch is the most that is in memory: what is free besides is not needed for it.
-                await run_sync(give_back)
+                await job.host.run_blocking(give_back)
                 batch = await job.state.write(*numbers, seal.content, when_written=is_written.set)
                 overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
         finally:
@@ -386,9 +386,9 @@ class Producer:
             # Target may name an id in the encoded form in which it got it.
             failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             # Beside whatever is written down meanwhile: nobody changes a body.
-            earlier = await run_sync(self._carried, due.batch_id, waiting - failed)
+            earlier = await self._job.host.run_blocking(self._carried, due.batch_id, waiting - failed)
         await self._place_freed(self._placer.release(due.batch_id, earlier))
-        await run_sync(give_back)
+        await self._job.host.run_blocking(give_back)
 
     def _hashes_of(self, number: int) -> Hashes:
         """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""

@@ -19,7 +19,6 @@ from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.rows.encoding import encode
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.clock import Clock
 from pipeline.edges.durable import write_durably
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State
@@ -28,12 +27,12 @@ from pipeline.jobs.job import new_job_id, unknown_job
 log = structlog.get_logger()
 
 
-async def begin_retry(state: State, clock: Clock, job_id: str) -> str:
+async def begin_retry(state: State, job_id: str) -> str:
     """Enter a job that sends the lost rows of another again; what it will do, in words."""
-    return await state.call(_begin_retry, state, clock, job_id)
+    return await state.call(_begin_retry, state, job_id)
 
 
-def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
+def _begin_retry(state: State, job_id: str) -> str:
     original = state.ledger.job(job_id)
     if original is None:
         raise unknown_job(job_id)
@@ -45,7 +44,7 @@ def _begin_retry(state: State, clock: Clock, job_id: str) -> str:
     named += _about_unnamed(state, original, sum(map(_unnamed, state.ledger.batches(job=original))))
     if not rows:
         return f"job {job_id} has nothing to send again{named}."
-    now = clock.utc_now()
+    now = state.host.clock.utc_now()
     new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
     export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, rows))

@@ -10,7 +10,9 @@ from pipeline.core.rows.blockframing import BlockFramer, Framed
 from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
 from pipeline.core.rows.transform import Transform
-from pipeline.edges.exports import Export, open_export
+from pipeline.edges import exports
+from pipeline.edges.exports import Export
+from pipeline.edges.host import OpenExport
 from pipeline.settings.sections import ExportSettings
 
 #: Looked at first for the header line.
@@ -55,6 +57,7 @@ async def open_rows(
     settings: ExportSettings,
     checkpoint: Checkpoint,
     *,
+    open_export: OpenExport,
     carried: Iterable[str],
     max_batch_bytes: int,
     salt: int,
@@ -96,7 +99,7 @@ async def open_rows(
 
 async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
     """The column names of an export. Raises `InputError` (65, 66)."""
-    async with open_export(path) as export:
+    async with exports.open_export(path) as export:
         start = await _read_start(export, delimiter)
         return read_header(start.header)
 
@@ -139,7 +142,7 @@ class Measured:
     rows: int
 
 
-async def measure(path: Path, *, delimiter: str) -> Measured:
+async def measure(path: Path, open_export: OpenExport, *, delimiter: str) -> Measured:
     """Read an export once and count what a load would read. Raises `InputError` (65, 66)."""
     async with open_export(path) as export:
         start = await _read_start(export, delimiter)

@@ -26,8 +26,8 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import Learned, StatusMemory
-from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity, identify
+from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
@@ -62,10 +62,10 @@ _LOOK_AROUND_S = 1.0
 
 
 @asynccontextmanager
-async def open_runner(settings: Tenant, clock: Clock, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
+async def open_runner(settings: Tenant, host: Host, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
     """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_lane`."""
-    async with open_tenant(settings, clock) as state:
-        yield Runner(state, settings, clock, beside, await state.call(state.ledger.learned_statuses))
+    async with open_tenant(settings, host) as state:
+        yield Runner(state, settings, beside, await state.call(state.ledger.learned_statuses))
 
 
 class Runner:
@@ -75,10 +75,10 @@ class Runner:
     is what the ledger knows of statuses.
     """
 
-    def __init__(self, state: State, settings: Tenant, clock: Clock, beside: Sequence[Watch], learned: Learned) -> None:
+    def __init__(self, state: State, settings: Tenant, beside: Sequence[Watch], learned: Learned) -> None:
         self.state = self._state = state
         self.settings = settings
-        self._clock = clock
+        self._clock = clock = state.host.clock
         self._beside = [self._end_with_others, *beside]
         windows = Windows(schedule_of(settings.settings.windows), clock)
         self._calls = CallQueue(CallBudget(settings.settings.target.calls_per_minute), clock, windows)
@@ -276,7 +276,6 @@ class Runner:
             state=state,
             folder=state.folder(record.job_id),
             progress=progress,
-            clock=self._clock,
             until_resumed=partial(self._until_sending, progress),
             in_flight=self._the_in_flight,
         )

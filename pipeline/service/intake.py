@@ -19,7 +19,6 @@ from anyio.to_thread import run_sync
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError
-from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, look
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.store.records import JobRecord
@@ -63,7 +62,6 @@ class Intake:
         self,
         state: State,
         settings: Tenant,
-        clock: Clock,
         sources: Sequence[DropSource],
         former: Sequence[Taking] = (),
     ) -> None:
@@ -74,7 +72,7 @@ class Intake:
         #: After so many seconds it is to be looked again, for a signal that has waited for long enough.
         self.look_in_s = math.inf
         self._state = state
-        self._clock = clock
+        self._clock = state.host.clock
         self._doors = sources
         self._held = [*(source.processing for source in sources), *former]
         self._looks = 0
@@ -179,7 +177,7 @@ class Intake:
         settings = self.settings.of(each.source.route).export
         # Not to be cancelled in between: nothing would be lost, but the next start would have to clear up.
         with anyio.CancelScope(shield=True):
-            await enter(drop, self._state, each.source.processing, self._clock, settings)
+            await enter(drop, self._state, each.source.processing, settings)
         self._first_seen.pop(each.key, None)
         self.has_claimed.set()
         self.has_claimed = anyio.Event()

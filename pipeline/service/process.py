@@ -14,8 +14,8 @@ from anyio.to_thread import run_sync
 
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ExitCode, FatalError, worst
-from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import Taking, hold_drop
+from pipeline.edges.host import Host
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import drop_of
 from pipeline.jobs.load import Watch
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 async def serve(
     configuration: Configuration,
     *,
-    clock: Clock,
+    host: Host,
     drain: bool = False,
     watch: Watch | None = None,
     read_again: ReadAgain | None = None,
@@ -57,13 +57,13 @@ async def serve(
             state_directory=str(directory),
             to_do="give it a route again, until its jobs have ended",
         )
-    stop = Stop(clock, configuration.tenants[0].settings.service.grace_s)
+    stop = Stop(host.clock, configuration.tenants[0].settings.service.grace_s)
     all_drops = frozenset(drop.resolve() for tenant in configuration.tenants for drop in tenant.drops.values())
     # From here on a signal is not lost, though it may have to wait until all is open.
     with Stop.signals() as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
             tenants = [
-                await stack.enter_async_context(open_service(tenant, clock, stop, watch, all_drops))
+                await stack.enter_async_context(open_service(tenant, host, stop, watch, all_drops))
                 for tenant in configuration.tenants
             ]
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
@@ -71,7 +71,7 @@ async def serve(
             async with (
                 heart_beating(
                     configuration.root,
-                    clock,
+                    host.clock,
                     lambda: next((tenant.job for tenant in tenants if tenant.job), None),
                     lambda: any(tenant.is_paused for tenant in tenants),
                 ),
@@ -90,10 +90,10 @@ async def serve(
 
 @asynccontextmanager
 async def open_service(
-    settings: Tenant, clock: Clock, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
+    settings: Tenant, host: Host, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
 ) -> AsyncIterator[TenantService]:
     """Hold the state directory and the drop directories of a client code; `all_drops` are those of all of them."""
-    async with open_runner(settings, clock, [stop.end_job, *([watch] if watch else [])]) as runner:
+    async with open_runner(settings, host, [stop.end_job, *([watch] if watch else [])]) as runner:
         stop.states.append(runner.state)
         with ExitStack() as held:
             sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
@@ -102,7 +102,7 @@ async def open_service(
                 Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
                 for drop in await _former_drops(runner.state, sources)
             ]
-            yield TenantService(runner, clock, stop, sources, former)
+            yield TenantService(runner, stop, sources, former)
 
 
 async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:

@@ -21,7 +21,6 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.clock import Clock
 from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
@@ -51,16 +50,14 @@ class TenantService:
     From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
     """
 
-    def __init__(
-        self, runner: Runner, clock: Clock, stop: Stop, sources: Sequence[DropSource], former: Sequence[Taking]
-    ) -> None:
+    def __init__(self, runner: Runner, stop: Stop, sources: Sequence[DropSource], former: Sequence[Taking]) -> None:
         self.codes: list[ExitCode] = []
         self._runner = runner
         self._state = runner.state
-        self._clock = clock
+        self._clock = clock = runner.state.host.clock
         self._stop = stop
         self._held = [*(source.processing for source in sources), *former]
-        self._intake = Intake(runner.state, runner.settings, clock, sources, former)
+        self._intake = Intake(runner.state, runner.settings, sources, former)
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock)
         self._failures = 0
         self._token: Any = None
@@ -99,7 +96,7 @@ class TenantService:
         await complete_claims(self._state, self._held)
         await run_sync(take_down, self._state.directory)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, self._state, self._clock, lambda: self._runner.running)
+            tasks.start_soon(answer_requests, self._state, lambda: self._runner.running)
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)

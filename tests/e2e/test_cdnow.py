@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import SandboxOptions, running
 from tests.tools.support import settings_for
@@ -54,7 +54,7 @@ async def test_cdnow_ends_as_a_plain_reading_says(purchases: Path, tmp_path: Pat
             export={"id_column": "customer_id", "unlisted": "send"},
             batch={"max_rows": 4_000},
         )
-        report = await load_export(purchases, settings, clock=Clock())
+        report = await load_export(purchases, settings, host=Host())
         assert run.sandbox.profiles() == expected
         assert run.sandbox.mistakes == []
     rows = report["rows"]

@@ -10,6 +10,7 @@ import anyio
 
 from pipeline.core.batches.lifecycle import GivenUp, InDoubt
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.control import ask_holder, carry_out
@@ -32,13 +33,13 @@ class Jobs:
 
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
-        return [report async for report in load_exports(exports, Tenant.of_one(self.settings), clock=Clock())]
+        return [report async for report in load_exports(exports, Tenant.of_one(self.settings), host=Host())]
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
         state = self.settings.state
-        async with open_state(state.directory, "demo", Clock(), min_free_bytes=0) as opened:
-            return await carry_out(Request("", command, job), opened, Clock(), running=None)
+        async with open_state(state.directory, "demo", Host(), min_free_bytes=0) as opened:
+            return await carry_out(Request("", command, job), opened, running=None)
 
     async def ask(self, command: str, job: str | None = None) -> str:
         """The holder."""
@@ -120,7 +121,7 @@ async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settin
 
         async def load() -> None:
             clock = Clock(random=lambda: 0.9)
-            _ = [report async for report in load_exports([export], Tenant.of_one(settings), clock=clock)]
+            _ = [report async for report in load_exports([export], Tenant.of_one(settings), host=Host(clock))]
 
         tasks.start_soon(load)
         await until(lambda: at.sandbox.calls["posts"])
@@ -137,9 +138,9 @@ async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: 
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         await stop_after_the_first_attempt(at, export, begun)
     with anyio.fail_after(15):
-        (report,) = [report async for report in load_exports([], Tenant.of_one(settings), clock=Clock())]
+        (report,) = [report async for report in load_exports([], Tenant.of_one(settings), host=Host())]
     assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
-    async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
+    async with open_state(settings.state.directory, "demo", Host(), min_free_bytes=0) as state:
         (batch,) = state.ledger.batches()
         assert any(isinstance(fact, InDoubt) for fact in batch.facts)
         assert not any(isinstance(fact, GivenUp) for fact in batch.facts)
@@ -151,7 +152,7 @@ async def test_an_abandoned_job_does_not_repeat_an_attempt_in_doubt(tmp_path: Pa
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         jobs = Jobs(at, begun)
         await stop_after_the_first_attempt(at, export, begun)
-        async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+        async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
             (job,) = state.ledger.jobs()
         await jobs.do("abandon", job.job_id)
         (report,) = await jobs.load()

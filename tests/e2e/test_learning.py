@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.ledger import open_ledger, read_ledger
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
@@ -160,7 +161,7 @@ def load_from(
         async with answering(target.answer) as base_url:
             settings = settings_for(base_url, directory / "state", batch=ONE_ROW, export={"max_rejects": 0})
             export = write_export(directory / "export.csv", *rows(batches), *more)
-            return await load_export(export, settings, clock=loop_clock()), target.asked
+            return await load_export(export, settings, host=Host(loop_clock())), target.asked
 
     return run_fast(run(), times=times)
 
@@ -243,13 +244,13 @@ class TestALostStatus:
             async with serving(sandbox) as target:
                 settings = settings_for(target.base_url, tmp_path / "state", batch=ONE_ROW)
                 clock = Clock(monotonic=loop.time, utc_now=lambda: NOW)
-                first = asyncio.create_task(load_export(export, settings, clock=clock))
+                first = asyncio.create_task(load_export(export, settings, host=Host(clock)))
                 await until(lambda: accepted_in(tmp_path) == 4, within_s=1_000.0)
                 first.cancel()
                 await asyncio.wait([first])
                 sandbox.faults = FaultPlan(status_chances={Fault.STATUS_LOST: 1.0})
                 later = Clock(monotonic=loop.time, utc_now=lambda: NOW + after)
-                return await load_export(export, settings, clock=later)
+                return await load_export(export, settings, host=Host(later))
 
         report = run_fast(run(), times=80)
         assert report["rows"]["unconfirmed"] == 4
@@ -266,12 +267,12 @@ def test_how_long_a_batch_took_that_an_earlier_process_sent_is_not_known(tmp_pat
             settle = {"poll_first_s": 200.0, "poll_max_s": 200.0}
             settings = settings_for(target.base_url, tmp_path / "state", settle=settle)
             export = write_export(tmp_path / "export.csv", *rows(4))
-            first = asyncio.create_task(load_export(export, settings, clock=loop_clock()))
+            first = asyncio.create_task(load_export(export, settings, host=Host(loop_clock())))
             await until(lambda: sandbox.calls["posts"] and accepted_in(tmp_path) == 1, within_s=1_000.0)
             first.cancel()
             await asyncio.wait([first])
             other = write_export(tmp_path / "other.csv", *rows(4, "v"))
-            return await load_export(other, settings, clock=loop_clock())
+            return await load_export(other, settings, host=Host(loop_clock()))
 
     report = run_fast(run(), times=100)
     assert report["rows"]["confirmed"] == 4

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from pipeline.core.batches.lifecycle import Taken
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.edges.target.call_queue import CallQueue
@@ -64,7 +65,7 @@ class Loading:
                 await anyio.sleep(0.02)
 
         async for report in load_exports(
-            list(exports), Tenant.of_one(self.settings), clock=Clock(), watch=see, again=again
+            list(exports), Tenant.of_one(self.settings), host=Host(), watch=see, again=again
         ):
             assert_every_row_is_in_one_class(report)
             self.reports.append(report)
@@ -150,7 +151,7 @@ async def test_a_row_carries_from_its_batch_though_the_hash_of_its_id_begins_lik
     many = [f"n{number},tin," for number in range(1 << 16)]
     faults = FaultPlan(posts={2: Fault.STATUS_LOST})
     async with bench(tmp_path, faults=faults, override="replace", **SLOW) as at:
-        async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+        async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
             ours, alike = (profile_id.decode() for profile_id in ids_alike(state.ledger.salt))
         # The large batch is settled, and not released, when the small one is.
         loading = Loading(at, settle={"ambiguous_hold_s": 3.0})
@@ -250,15 +251,15 @@ class TestStopping:
             async with loading.beside(*exports, watch=stop):
                 pass
             assert [report["exit_code"] for report in loading.reports] == [ExitCode.UNFINISHED] * 2
-            async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
+            async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
                 first, second, *rest = state.ledger.batches()
             assert [type(record.latest) for record in (first, second)] == [Taken, Taken]
             assert [record.facts for record in rest] == [()]
 
     async def test_pause_stops_the_posts_of_all_and_resume_lets_them_go(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:
-            async with open_state(at.state, "demo", Clock(), min_free_bytes=0) as state:
-                await carry_out(Request("", "pause", None), state, Clock(), running=None)
+            async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
+                await carry_out(Request("", "pause", None), state, running=None)
             loading = Loading(at)
             async with loading.beside(loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,", "u2,tin,")):
                 await until(lambda: len(loading.jobs) == 2 and loading.jobs[1].progress.sealed)

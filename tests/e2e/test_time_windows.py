@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pipeline.cli.status import print_status, status
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
@@ -52,7 +53,7 @@ async def load(stage: Stage, *lines: str, watch: Any = None, at: datetime = BEFO
     begun = loop.time()
     clock = Clock(monotonic=loop.time, utc_now=lambda: at + timedelta(seconds=loop.time() - begun))
     export = write_export(stage.directory / "export.csv", *lines)
-    report = await load_export(export, stage.settings(**sections), clock=clock, watch=watch)
+    report = await load_export(export, stage.settings(**sections), host=Host(clock), watch=watch)
     assert_every_row_is_in_one_class(report)
     return report
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.batches.lifecycle import Begun, InDoubt, Released, SplitUp
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.control import carry_out
@@ -76,8 +76,8 @@ def test_an_attempt_that_was_cut_off_is_in_doubt_once(tmp_path: Path) -> None:
     async def run() -> None:
         async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.HANG_TAKEN})) as stage:
             await stage.load("a,old,1", stop_when=lambda _: stage.sandbox.calls["posts"], **HOLDING)
-            async with open_state(stage.state, "demo", Clock(), min_free_bytes=0) as state:
-                await carry_out(Request("", "pause", None), state, Clock(), running=None)
+            async with open_state(stage.state, "demo", Host(), min_free_bytes=0) as state:
+                await carry_out(Request("", "pause", None), state, running=None)
             for _ in range(2):
                 await stage.load(stop_when=lambda _: True, **HOLDING)
                 with stage.ledger() as ledger:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, Export, Identity, digest, identify, open_export
+from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, ExportFile, Identity, digest, identify, open_export
 from tests.tools.support import as_nobody, small_disk
 
 AROUND_PIECES = [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3 * BLOCK_BYTES + 7]
@@ -65,7 +65,7 @@ class TestChanges:
     def touch(self, path: Path) -> None:
         os.utime(path, ns=(0, 1))
 
-    async def read_all(self, export: Export) -> None:
+    async def read_all(self, export: ExportFile) -> None:
         while await export.read_block():
             pass
 
@@ -122,7 +122,7 @@ class TestStopped:
         path = tmp_path / "export.csv"
         path.write_bytes(self.CONTENT)
         with SlowFile(path) as file:
-            export = Export(path, await identify(path), file)
+            export = ExportFile(path, await identify(path), file)
             with anyio.move_on_after(0.01):
                 await export.read_block()
             assert export.bytes_read == 0
@@ -137,7 +137,7 @@ class TestStopped:
         path = tmp_path / "export.csv"
         path.write_bytes(self.CONTENT)
         with SlowFile(path) as file:
-            export = Export(path, await identify(path), file)
+            export = ExportFile(path, await identify(path), file)
             with anyio.move_on_after(0.01):
                 await export.read_block()
             with anyio.move_on_after(0.01) as waiting:
@@ -153,7 +153,7 @@ class TestStopped:
         heard: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
         with SlowFile(path) as file:
-            export = Export(path, await identify(path), file)
+            export = ExportFile(path, await identify(path), file)
             file.permits.release(PIECE_BYTES // BLOCK_BYTES)
             assert await export.read_block() == self.CONTENT[:BLOCK_BYTES]
             directory = os.open(tmp_path, os.O_RDONLY)

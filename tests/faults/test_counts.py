@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.control import carry_out
@@ -44,17 +44,17 @@ async def test_retry_says_what_it_cannot_send(tmp_path: Path, inside: str, told:
     async with answering(answer) as base_url:
         settings = settings_for(base_url, tmp_path / "state", settle={"poll_first_s": 0.01, "poll_max_s": 0.05})
         export = write_export(tmp_path / "export.csv", *(f"u{number},a,1" for number in range(ROWS)))
-        report = await load_export(export, settings, clock=Clock())
-    async with open_state(settings.state.directory, "demo", Clock(), min_free_bytes=0) as state:
-        said = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
+        report = await load_export(export, settings, host=Host())
+    async with open_state(settings.state.directory, "demo", Host(), min_free_bytes=0) as state:
+        said = await carry_out(Request("", "retry", report["job"]), state, running=None)
         retried = [job for job in state.ledger.jobs() if job.retry_of == report["job"]]
         # As what was dropped is, it may be kept with its job, or not at all.
         kept = state.folder(report["job"]).directory / "drop" / export.name
         kept.parent.mkdir()
         export.rename(kept)
-        said_of_kept = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
+        said_of_kept = await carry_out(Request("", "retry", report["job"]), state, running=None)
         kept.unlink()
-        said_of_gone = await carry_out(Request("", "retry", report["job"]), state, Clock(), running=None)
+        said_of_gone = await carry_out(Request("", "retry", report["job"]), state, running=None)
     assert told in said
     unnamed = report["rows"]["failed"] + report["rows"]["unconfirmed"] - len(retried)
     assert (f"{unnamed} rows cannot be told from the others" in said) == bool(unnamed)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store import spool
 from pipeline.jobs.one_shot import load_export
 from tests.tools.support import HANGS_AFTER_S, answering, assert_every_row_is_in_one_class, settings_for, write_export
@@ -43,7 +43,7 @@ async def load(directory: Path, post: Post, **sections: dict[str, Any]) -> dict[
         settings = settings_for(base_url, directory / "state", **laid, **sections)
         export = write_export(directory / "export.csv", *(f"u{number},a,1" for number in range(10)))
         with anyio.fail_after(HANGS_AFTER_S):
-            report = await load_export(export, settings, clock=Clock())
+            report = await load_export(export, settings, host=Host())
     assert_every_row_is_in_one_class(report)
     return report
 

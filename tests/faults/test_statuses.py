@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.settings.settings import load_settings
@@ -24,7 +25,7 @@ def test_with_ten_statuses_kept_none_of_a_hundred_batches_is_lost(tmp_path: Path
         async with serving(sandbox) as run:
             config = tmp_path / "config.toml"
             write_config(config, run.base_url, tmp_path / "state", batch_rows=9, hold_s=20.0)
-            report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), clock=loop_clock())
+            report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host(loop_clock()))
             check_equation(report)
             assert len(report["batches"]) >= 100
             lost = [batch for batch in report["batches"] if batch["state"] != "complete"]

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import look
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
+from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.claims import Drop, check_claim, complete_claims, enter, next_job
@@ -60,7 +60,7 @@ def put(drop: Path, *names: str, content: str = "id,tier\na,gold\n") -> None:
 
 @asynccontextmanager
 async def state_of(drop: Path) -> AsyncIterator[State]:
-    async with open_state(drop.parent / "state", "demo", Clock(), min_free_bytes=0) as state:
+    async with open_state(drop.parent / "state", "demo", Host(), min_free_bytes=0) as state:
         yield state
 
 
@@ -69,7 +69,7 @@ async def claim(
 ) -> list[JobRecord]:
     (found,) = look(drop, (".ready",)).found
     dated = Drop(found, as_of or (None,) * len(found.exports))
-    return await enter(dated, state, processing or Taking(drop), Clock(), SETTINGS)
+    return await enter(dated, state, processing or Taking(drop), SETTINGS)
 
 
 async def unfinished(state: State) -> list[JobRecord]:

@@ -28,7 +28,15 @@ async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark:
     settings = ExportSettings(id_column="id", unlisted="send")
     texts, lines = [], []
     async with open_export(path) as export:
-        source = await open_rows(export, settings, Checkpoint(), carried=(), max_batch_bytes=TARGET_MAX_BYTES, salt=1)
+        source = await open_rows(
+            export,
+            settings,
+            Checkpoint(),
+            open_export=open_export,
+            carried=(),
+            max_batch_bytes=TARGET_MAX_BYTES,
+            salt=1,
+        )
         while (block := await source.read()) is not None:
             texts += [block.mapped.rows.text(index).decode() for index in range(len(block.mapped.rows))]
             lines += block.mapped.rows.lines.tolist()

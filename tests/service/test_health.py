@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
 from pipeline.edges.store.notice import put_up, take_down
 from pipeline.edges.store.state import open_state
@@ -109,7 +110,7 @@ class TestBeating:
             await anyio.lowlevel.checkpoint()
 
         clock = Clock(sleep=sleep)
-        async with open_state(tmp_path, "demo", clock, min_free_bytes=0) as state:
+        async with open_state(tmp_path, "demo", Host(clock), min_free_bytes=0) as state:
             async with heart_beating(tmp_path, clock, lambda: "this-job", lambda: state.is_paused):
                 first = read_beat(tmp_path)
                 assert first is not None

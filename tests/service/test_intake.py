@@ -16,6 +16,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
+from pipeline.edges.host import Host
 from pipeline.edges.store.state import State, open_state
 from pipeline.service.intake import DropSource, Intake
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
@@ -54,11 +55,11 @@ async def place(directory: Path, kind: type[Taking] = Taking, **drop: Any) -> As
     settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
-    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
+    async with open_state(directory / "state", "demo", Host(clock), min_free_bytes=0) as state:
         yield Place(
             root,
             state,
-            Intake(state, Tenant.of_one(settings), clock, [DropSource(DEFAULT_ROUTE, kind(root))]),
+            Intake(state, Tenant.of_one(settings), [DropSource(DEFAULT_ROUTE, kind(root))]),
             now,
         )
 
@@ -173,8 +174,8 @@ async def two_places(directory: Path) -> AsyncIterator[tuple[Place, Place]]:
         sources.append(DropSource(name, Taking(directory / name)))
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
-    async with open_state(directory / "state", "demo", clock, min_free_bytes=0) as state:
-        intake = Intake(state, Tenant(settings, directory / "state"), clock, sources)
+    async with open_state(directory / "state", "demo", Host(clock), min_free_bytes=0) as state:
+        intake = Intake(state, Tenant(settings, directory / "state"), sources)
         yield Place(directory / "one", state, intake, now), Place(directory / "two", state, intake, now)
 
 

@@ -8,14 +8,12 @@ from typing import ParamSpec, TypeVar
 
 import anyio
 import numpy as np
-from anyio import from_thread
-from anyio.to_thread import run_sync
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encode
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
 from pipeline.edges.memory import give_back
 from pipeline.edges.store.job_folder import JobFolder
@@ -36,11 +34,12 @@ class State:
     is an open one, and over months there may be more such batches than a process may have open files.
     """
 
-    def __init__(self, directory: Path, ledger: Ledger, spool: Spool, outcomes: Path | None = None) -> None:
+    def __init__(self, directory: Path, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None) -> None:
         self.directory = directory
         self.outcomes = outcomes or directory / "jobs"
         self.ledger = ledger
         self.spool = spool
+        self.host = host
         self.lost: dict[int, Hashes | None] = {}
         self.is_paused = ledger.is_paused
         #: Whether the process is about to end, and begins no POST any more.
@@ -50,7 +49,7 @@ class State:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
         async with self._turn:
-            return await run_sync(partial(function, *args, **kwargs))
+            return await self.host.run_blocking(partial(function, *args, **kwargs))
 
     async def write(
         self,
@@ -68,11 +67,11 @@ class State:
 
         def when_gone() -> None:
             give_back()
-            from_thread.run_sync(when_written)
+            self.host.in_loop(when_written)
 
         write = partial(self.spool.write, batch_id, number, content, parent=parent, when_written=when_gone)
         async with self._turn_to_write:
-            return await run_sync(write)
+            return await self.host.run_blocking(write)
 
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
@@ -124,7 +123,7 @@ def inherited(ledger: Ledger, batch: Batch) -> tuple[float, ...]:
 
 @asynccontextmanager
 async def open_state(
-    directory: Path, client_code: str, clock: Clock, *, min_free_bytes: int, outcomes: Path | None = None
+    directory: Path, client_code: str, host: Host, *, min_free_bytes: int, outcomes: Path | None = None
 ) -> AsyncIterator[State]:
     """Hold the state directory; the folders of jobs are in `outcomes`, by default in it.
 
@@ -132,17 +131,17 @@ async def open_state(
     """
 
     def utc_now() -> str:
-        return clock.utc_now().isoformat(timespec="milliseconds")
+        return host.clock.utc_now().isoformat(timespec="milliseconds")
 
     def open_all() -> State:
         spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
         jobs = directory / "jobs"
         is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
-        return State(directory, ledger, spool, outcomes)
+        return State(directory, ledger, spool, host, outcomes)
 
     with state_lock(directory):
-        state = await run_sync(open_all)
+        state = await host.run_blocking(open_all)
         try:
             await state.call(_tidy, state)
             yield state

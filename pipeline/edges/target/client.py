@@ -8,7 +8,6 @@ because one that Target closed meanwhile would make an attempt ambiguous for not
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +37,7 @@ from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_error
 from pipeline.edges.target.call_queue import CallQueue
+from pipeline.edges.target.endpoint import Endpoint
 
 #: Bytes of the body handed to the socket at a time: each time costs a change of threads.
 SLICE_BYTES = 1_048_576
@@ -49,25 +49,7 @@ Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where batches go. `url` has scheme, host and port only; `min_rate_bytes_s` sets how long a POST may take."""
-
-    url: str
-    client_code: str
-    api_version: str
-    status_hosts: tuple[str, ...]
-    token_file: Path | None
-    min_rate_bytes_s: int
-
-    @property
-    def batch_update_url(self) -> str:
-        """Where a batch is posted."""
-        version = "/v2" if self.api_version == "v2" else ""
-        return f"{self.url}/m2/{self.client_code}{version}/profile/batchUpdate"
-
-
-class Target:
+class TargetClient:
     """Adobe Target, or the sandbox in its place. `calls_made` counts the calls through this client."""
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
@@ -234,7 +216,7 @@ def read_token(file: Path) -> str:
 @asynccontextmanager
 async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Target]:
+) -> AsyncIterator[TargetClient]:
     """A client for an endpoint. Proxies of the environment are used, but not on the way to loopback."""
     is_plain = endpoint.url.startswith("http:")
     async with aiohttp.ClientSession(
@@ -245,7 +227,7 @@ async def connect(
     ) as session:
         # A GET whose connection is reset would be repeated behind our back, uncounted by the budget.
         session._retry_connection = False
-        yield Target(endpoint, session, calls, clock)
+        yield TargetClient(endpoint, session, calls, clock)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -29,7 +29,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import BatchContent, Hashes
 from pipeline.core.rows.encoding import encode
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State, life_of, open_state
@@ -39,7 +39,7 @@ IDS = ("u1", "u 2", "é", "50%,")
 
 
 def state_in(directory: Path, *, client_code: str = "demo") -> AbstractAsyncContextManager[State]:
-    return open_state(directory / "state", client_code, Clock(), min_free_bytes=0)
+    return open_state(directory / "state", client_code, Host(), min_free_bytes=0)
 
 
 def hashes_of(state: State, ids: Sequence[str]) -> Hashes:

@@ -33,7 +33,8 @@ from pipeline.core.target.replies import (
 )
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.client import ANSWER_S, SLICE_BYTES, Endpoint, Target, connect, read_token
+from pipeline.edges.target.client import ANSWER_S, SLICE_BYTES, TargetClient, connect, read_token
+from pipeline.edges.target.endpoint import Endpoint
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import POST_FAULTS, STATUS_FAULTS
 from pipeline.sandbox.server import application
@@ -51,7 +52,7 @@ COMPLETE = "<response><status>complete</status><batchSize>2</batchSize></respons
 class Client:
     """A client of the code under test and what can be seen of it."""
 
-    target: Target
+    target: TargetClient
     directory: Path
     begun: int = 0
 

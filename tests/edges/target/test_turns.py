@@ -9,7 +9,8 @@ from aiohttp import web
 from pipeline.core.model import Batch
 from pipeline.core.target.pacing import CallBudget
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.client import Endpoint, connect
+from pipeline.edges.target.client import connect
+from pipeline.edges.target.endpoint import Endpoint
 from tests.tools.support import answering, loop_clock
 
 

@@ -22,7 +22,15 @@ async def transform(path: Path) -> tuple[int, int]:
     settings = ExportSettings(id_column=ID_COLUMN, unlisted="send")
     read = rejected = 0
     async with open_export(path) as export:
-        source = await open_rows(export, settings, Checkpoint(), carried=(), max_batch_bytes=TARGET_MAX_BYTES, salt=1)
+        source = await open_rows(
+            export,
+            settings,
+            Checkpoint(),
+            open_export=open_export,
+            carried=(),
+            max_batch_bytes=TARGET_MAX_BYTES,
+            salt=1,
+        )
         while (block := await source.read()) is not None:
             read += block.mapped.read
             rejected += len(block.mapped.rejects)

@@ -14,7 +14,7 @@ import orjson
 import structlog
 from anyio.to_thread import current_default_thread_limiter, run_sync
 
-from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_exports
 from pipeline.settings.settings import load_settings
 from pipeline.settings.tenants import Tenant
@@ -41,7 +41,7 @@ async def load(config: Path, exports: list[Path], *, has_head_start: bool) -> in
     if has_head_start:
         await run_sync(_make_each_call)
     code = 0
-    async for report in load_exports(exports, Tenant.of_one(load_settings(config)), clock=Clock()):
+    async for report in load_exports(exports, Tenant.of_one(load_settings(config)), host=Host()):
         code = report["exit_code"]
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
     return code

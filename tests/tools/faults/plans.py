@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import structlog
 
+from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import LOST_UNKNOWN, POST_FAULTS, STATUS_FAULTS, TAKEN_UNKNOWN, THROTTLING
@@ -138,7 +139,9 @@ async def _load(folder: Path, seed: int, plan: FaultPlan, family: Family) -> Tol
         settings = load_settings(config, env={}, overrides=waits)
         try:
             async with asyncio.timeout(HANGS_AFTER_S):
-                reports = [report async for report in load_exports(paths, Tenant.of_one(settings), clock=loop_clock())]
+                reports = [
+                    report async for report in load_exports(paths, Tenant.of_one(settings), host=Host(loop_clock()))
+                ]
         except TimeoutError:
             raise AssertionError("it hangs") from None
     assert len(reports) == len(exports)
