@@ -151,7 +151,8 @@ def load(
 
     async def load_to(paths: list[Path], tenant: Tenant, name: str) -> list[ExitCode]:
         codes: list[ExitCode] = []
-        async for report in load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again):
+        loading = load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
+        async for report in loading:
             _print(report, tenant, as_json=as_json)
             codes.append(ExitCode(report["exit_code"]))
         return codes
@@ -168,14 +169,7 @@ def load(
         return worst(codes)
 
     async def load_to_target() -> ExitCode:
-        with anyio.CancelScope() as scope:
-            if wait_s is not None:
-                scope.deadline = anyio.current_time() + wait_s
-            return worst(await load_to(exports, *load_configuration(config).tenant_of(route)))
-        raise PipelineError(
-            f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on.",
-            exit_code=ExitCode.UNFINISHED,
-        )
+        return worst(await load_to(exports, *load_configuration(config).tenant_of(route)))
 
     _run(load_to_sandboxes() if sandbox else load_to_target())
 

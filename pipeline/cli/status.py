@@ -10,14 +10,14 @@ from rich.markup import escape
 
 from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import drop_lines, drop_status
-from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, settlement
+from pipeline.core.batches.lifecycle import Life, Phase, SplitUp
 from pipeline.core.batches.progress import Progress
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
 from pipeline.edges.store.notice import read_notice
 from pipeline.edges.store.records import BatchRecord, JobRecord
-from pipeline.edges.store.state import inherited, life_of
+from pipeline.edges.store.state import life_of
 from pipeline.edges.target.time_windows import in_words
 from pipeline.edges.target.time_windows import told as told_of_window
 from pipeline.jobs.claims import in_order
@@ -41,9 +41,7 @@ def job_status(
     lives = _lives(ledger, ledger.batches(job=record))
     progress = Progress(checkpoint=record.checkpoint)
     for batch, life in lives:
-        progress.sealed[batch.batch.batch_id] = batch.batch
-        if life.phase is Phase.SETTLED and not life.is_dropped:
-            progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
+        progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger knows of rows up to the last seal, the report of all that were read.
         rows, held = dict(record.report["rows"]), 0
@@ -73,7 +71,7 @@ def _phase(life: Life) -> str:
 
 
 def _lives(ledger: Ledger, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
-    return [(record, life_of(record, inherited(ledger, record.batch))) for record in records]
+    return [(record, life_of(ledger, record)) for record in records]
 
 
 @dataclass(frozen=True, slots=True)

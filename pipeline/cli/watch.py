@@ -25,7 +25,7 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
         return f"waiting: {progress.waiting}"
     if under_way:
         return f"Target is applying {under_way} batch{'es' if under_way > 1 else ''}"
-    if len(progress.sealed) > len(progress.settled):
+    if not progress.book.is_all_settled:
         return "uploading"
     return "reading" if not progress.reading_is_done else ""
 

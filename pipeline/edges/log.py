@@ -63,8 +63,8 @@ async def log_progress(
             rejected=rows.rejected,
             bytes_read=progress.bytes_read,
             bytes=progress.export_bytes,
-            sealed=len(progress.sealed),
-            settled=len(progress.settled),
+            sealed=len(progress.book),
+            settled=len(progress.batches()),
             waits_for=waits_for(),
         )
 

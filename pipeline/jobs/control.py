@@ -12,12 +12,13 @@ import structlog
 from anyio import CancelScope
 from anyio.to_thread import run_sync
 
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
+from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
 from pipeline.edges.store.mailbox import Mailbox, Request
 from pipeline.edges.store.state import State
-from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.job import Job, unknown_job
 from pipeline.jobs.resend import begin_retry
 
@@ -71,17 +72,11 @@ def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None
         raise PipelineError(_NOT_KNOWN, exit_code=ExitCode.UNFINISHED)
 
 
-async def until_resumed(state: State, clock: Clock, windows: Windows, is_abandoned: Callable[[], bool]) -> None:
-    """Return at once unless sending is paused; then when it is resumed, and no window pauses it any more.
+async def answer_requests(state: State, running: Running, changed: Changed) -> None:
+    """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment.
 
-    Or when the job that waits is abandoned. Never once the process is about to end.
+    `changed` is told whenever something was carried out.
     """
-    while state.is_stopping or ((state.is_paused or windows.pause_s) and not is_abandoned()):
-        await clock.sleep(LOOK_EVERY_S)
-
-
-async def answer_requests(state: State, running: Running) -> None:
-    """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment."""
     mailbox = await state.call(Mailbox, state.directory)
     # What a full disk kept from being answered is answered when there is room.
     unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, state.host.clock)]
@@ -92,6 +87,7 @@ async def answer_requests(state: State, running: Running) -> None:
             with CancelScope(shield=True):
                 if await state.call(mailbox.claim, request):
                     unanswered.append((request, await _answer_to(request, state, running)))
+                    changed.tell()
                     await _answer_all(unanswered, late, state, mailbox)
         await _answer_all(unanswered, late, state, mailbox)
         await state.host.clock.sleep(LOOK_EVERY_S)
@@ -131,9 +127,10 @@ def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answ
 
 
 async def carry_out(request: Request, state: State, *, running: Running | None) -> str:
-    """Do what is asked for; what was done, in words. Raises `UnknownJobError` or what a retry raises.
+    """Do what is asked for; what was done, in words.
 
-    `running` gives the jobs that run at the moment; None where none can.
+    `running` gives the jobs that run at the moment; None where none can. Raises `PipelineError` (64) for an unknown
+    job, or what a retry raises.
     """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
@@ -158,5 +155,5 @@ async def _abandon(request: Request, state: State, running: Running | None) -> s
     # Looked at after it is written down: whichever job begins from now on reads it there.
     for job in running() if running else ():
         if job.record.job_id == job_id:
-            job.progress.is_abandoned = True
+            job.ending.raise_to(EndStage.NO_ATTEMPTS)
     return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"

@@ -2,12 +2,9 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-import anyio
 
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
@@ -18,18 +15,16 @@ from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
+from pipeline.jobs.ending import Ending
 from pipeline.settings.settings import Settings
-
-#: How often it is looked whether a POST still runs (seconds).
-_LET_POSTS_END_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
 
-    `until_resumed` is awaited before each POST: it returns at once unless sending is paused, and when the job is
-    abandoned. `in_flight` is shared with the other jobs that are under way.
+    `ending` says how far its end has come, and wakes all that wait in it. `in_flight` is shared with the other jobs
+    that are under way.
     """
 
     record: JobRecord
@@ -37,7 +32,7 @@ class Job:
     state: State
     folder: JobFolder
     progress: Progress
-    until_resumed: Callable[[], Awaitable[None]]
+    ending: Ending
     in_flight: InFlight
 
     @property
@@ -59,13 +54,6 @@ class Job:
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool
-
-
-async def let_posts_end(job: Job) -> None:
-    """POSTs of the job that are under way come to their end, within `[service] grace_s`: one cut off is in doubt."""
-    with anyio.move_on_after(job.settings.service.grace_s):
-        while job.progress.posting:
-            await job.clock.sleep(_LET_POSTS_END_S)
 
 
 def new_job_id(export: Path, now: datetime) -> str:

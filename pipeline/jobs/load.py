@@ -14,16 +14,16 @@ Jobs overlap: `runner` says which of them run, and when. `one_shot` runs it for 
 for what is dropped.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 
-from pipeline.core.batches.lifecycle import Life
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.refusals import Refusals, SeenAccepting
-from pipeline.core.errors import InputError
+from pipeline.core.batches.retry_policy import EndStage
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.model import Batch
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
@@ -41,51 +41,94 @@ Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
 async def load_job(
-    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, calls: CallQueue, beside: Sequence[Watch]
-) -> None:
-    """Go on with a job from where its `stock` stands, up to its end; what is wrong with its export is in its progress.
+    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, watch: Watch | None
+) -> PipelineError | None:
+    """Go on with a job from where its `stock` stands, up to its end; the error with which it ended, if there is one.
 
-    `run` is what this and earlier jobs have seen Target refuse. All of `beside` run meanwhile, and are cancelled at the
-    end. Raises the errors with which a job cannot be finished.
+    `run` is what this and earlier jobs have seen Target refuse. `watch` runs meanwhile, and is cancelled at the end.
     """
-    record, state = job.record, job.state
-    await state.call(job.folder.make)
-    await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned)
-    recovered = await recover(job, stock)
-    async with _watched(job, calls, beside):
-        await check_claim(record, state)
-        if record.claim is not None and record.claim.manifest.dry_run:
-            await dry_run(job)
-        else:
-            await _send(job, limits, run, calls, recovered)
-    if job.progress.error is None:
-        job.progress.error = _error_of_ended(job)
+    record, state, ending = job.record, job.state, job.ending
+    is_complete = False
+    async with _until_its_end(job, limits.calls, watch):
+        with ending.by_errors():
+            await state.call(job.folder.make)
+            is_abandoned = ending.stage >= EndStage.NO_ATTEMPTS
+            await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
+            recovered = await recover(job, stock)
+            await check_claim(record, state)
+            if record.claim is not None and record.claim.manifest.dry_run:
+                await dry_run(job)
+            else:
+                await _send(job, limits, run, recovered)
+            is_complete = True
+    if not is_complete:
+        return ending.error
+    return ending.own_error or _error_of_complete(job)
 
 
-async def _send(job: Job, limits: SendLimits, run: SeenAccepting, calls: CallQueue, recovered: Recovered) -> None:
-    """Read, send and settle; ends when every batch is settled or an error has ended the job."""
+async def _send(job: Job, limits: SendLimits, run: SeenAccepting, recovered: Recovered) -> None:
+    """Read, send and settle, until every batch is settled or left as the end of the job says."""
     sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
     refusals = Refusals(run)
     refusals.prove(*recovered.proven)
     run.has_accepted |= recovered.has_accepted
-    courier = Courier(job, limits, refusals)
+
+    async def produce_all() -> None:
+        with job.ending.by_errors():
+            await produce(job, limits.unsent, sealed_in)
+
     async with sealed_out, AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-
-        def spawn(batch: Batch, life: Life) -> None:
-            tasks.start_soon(courier.deliver, batch, life)
-
-        async def produce_all() -> None:
-            async with courier.ending_by_errors():
-                await produce(job, courier, sealed_in)
-
-        courier.spawn = spawn
         tasks.start_soon(produce_all)
-        courier.target = await stack.enter_async_context(_connected(job, calls))
-        for batch, life in recovered.to_deliver:
-            spawn(batch, life)
+        target = await stack.enter_async_context(_connected(job, limits.calls))
+        courier = Courier(job, limits, refusals, target, tasks)
+        for batch in recovered.to_deliver:
+            tasks.start_soon(courier.deliver, batch)
         async for batch in sealed_out:
             tasks.start_soon(courier.deliver_new, batch)
-        courier.no_more_batches()
+        job.progress.is_all_sealed = True
+        job.ending.changed.tell()
+
+
+def _error_of_complete(job: Job) -> InputError | None:
+    """What is wrong with a job that came to its end: abandoned meanwhile, or Target refused too many of its rows."""
+    rows = job.progress.close()
+    if job.ending.stage >= EndStage.NO_ATTEMPTS and rows.unsent:
+        return abandoned()
+    refused = job.progress.rejects_by_reason[TARGET_REFUSED]
+    max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
+    if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
+        return InputError(
+            f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "
+            f"[export] max_rejects = {max_rejects} allows; all others were sent. See {job.folder.rejects}."
+        )
+    return None
+
+
+@asynccontextmanager
+async def _until_its_end(job: Job, calls: CallQueue, watch: Watch | None) -> AsyncIterator[None]:
+    """Run the body to its end, or to the end of the job: then what still runs is cancelled."""
+    async with anyio.create_task_group() as tasks:
+
+        async def end_when_due() -> None:
+            await let_posts_end(job)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end_when_due)
+        if watch is not None:
+            tasks.start_soon(watch, job, calls)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def let_posts_end(job: Job) -> None:
+    """Return when the job is to end: no POST of it is under way, or `[service] grace_s` has passed, or at once."""
+    ending = job.ending
+    await ending.until(EndStage.LET_POSTS_END)
+    # One that is cut off is in doubt: its rows wait for an hour.
+    await ending.changed.until(
+        lambda: not job.progress.posts_under_way or ending.stage is EndStage.NOW,
+        within_s=ending.grace_s,
+    )
 
 
 @asynccontextmanager
@@ -105,28 +148,3 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
             yield target
         finally:
             job.progress.calls = target.calls_made
-
-
-def _error_of_ended(job: Job) -> InputError | None:
-    """What is wrong with a job that came to its end: abandoned meanwhile, or Target refused too many of its rows."""
-    rows = job.progress.close()
-    if job.progress.is_abandoned and rows.unsent:
-        return abandoned()
-    refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
-    if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
-        return InputError(
-            f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "
-            f"[export] max_rejects = {max_rejects} allows; all others were sent. See {job.folder.rejects}."
-        )
-    return None
-
-
-@asynccontextmanager
-async def _watched(job: Job, calls: CallQueue, beside: Sequence[Watch]) -> AsyncIterator[None]:
-    """Run all of these while the body runs."""
-    async with anyio.create_task_group() as tasks:
-        for watch in beside:
-            tasks.start_soon(watch, job, calls)
-        yield
-        tasks.cancel_scope.cancel()

@@ -16,6 +16,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.control import answer_requests
+from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
 from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner, open_runner
@@ -48,17 +49,19 @@ async def load_exports(
     host: Host,
     watch: Watch | None = None,
     again: bool = False,
+    wait_s: float | None = None,
 ) -> AsyncIterator[Report]:
     """Finish what is unfinished, then bring every row of these exports into Target; reports in the order of the jobs.
 
     The exports are loaded as `route` says. `watch` is run beside each load to show its progress, and cancelled at its
-    end. An export whose content is that of the latest job is not sent, unless `again`: that job's report is given once
-    more. Whatever goes wrong with an export, with Target or with the disk is in its report, `exit_code` with it. Raises
-    `FatalError` where the state directory is in use (73), cannot be used (74) or belongs to another client code (78).
+    end. At SIGTERM or SIGINT, or after `wait_s` seconds, the loads end unfinished. An export whose content is that of
+    the latest job is not sent, unless `again`: that job's report is given once more. Whatever goes wrong with an
+    export, with Target or with the disk is in its report, `exit_code` with it. Raises `FatalError` where the state
+    directory is in use (73), cannot be used (74) or belongs to another client code (78).
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
     # In a task of its own: jobs go on while a report is looked at, and a generator cannot hold a task group meanwhile.
-    loading = asyncio.ensure_future(_load_all(paths, (settings, route), host, watch, told, again=again))
+    loading = asyncio.ensure_future(_load_all(paths, (settings, route), host, watch, told, again=again, wait_s=wait_s))
     try:
         with reports:
             async for report in reports:
@@ -78,20 +81,26 @@ async def _load_all(
     told: MemoryObjectSendStream[Report],
     *,
     again: bool,
+    wait_s: float | None,
 ) -> None:
     settings, route = way
     error: PipelineError | None = None
+    ending = Ending(grace_s=settings.settings.service.grace_s)
     with told:
-        async with open_runner(settings, host, [watch] if watch else []) as runner:
+        async with open_runner(settings, host, ending, watch) as runner:
             state = runner.state
             loads = Loads(runner, route, paths, told.send_nowait, again=again)
             await complete_claims(state)
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(answer_requests, state, lambda: runner.running)
-                    tasks.start_soon(_stopped_by_signals, runner)
-                    await runner.run_jobs(loads.next_job, loads.note_ended)
+                    tasks.start_soon(answer_requests, state, lambda: runner.running, ending.changed)
+                    tasks.start_soon(_end_by_signals, ending)
+                    if wait_s is not None:
+                        tasks.start_soon(_end_after, ending, wait_s)
+                    unfinished = await runner.run_jobs(loads.next_job, loads.note_ended)
                     tasks.cancel_scope.cancel()
+                if unfinished is None:
+                    error = ending.error
             except* PipelineError as errors:
                 error = most_telling(errors)
         if error is not None:
@@ -162,9 +171,15 @@ class Loads:
         return latest if self._digests[path, identity] == (latest.sha256 or latest.checkpoint.digest) else None
 
 
-async def _stopped_by_signals(runner: Runner) -> None:
+async def _end_by_signals(ending: Ending) -> None:
     """Let SIGTERM and SIGINT end a load tidily, with `FatalError` (75)."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             name = signal.Signals(number).name
-            runner.stop(FatalError(f"stopped by {name}.", exit_code=ExitCode.UNFINISHED))
+            ending.hasten(FatalError(f"stopped by {name}.", exit_code=ExitCode.UNFINISHED))
+
+
+async def _end_after(ending: Ending, wait_s: float) -> None:
+    await anyio.sleep(wait_s)
+    message = f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on."
+    ending.hasten(FatalError(message, exit_code=ExitCode.UNFINISHED))

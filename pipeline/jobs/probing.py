@@ -3,18 +3,16 @@
 What is decided, and why, stands in `core.batches.refusals`; here tasks wait for it.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 
-import anyio
-
+from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import Refusals
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch
-
-#: How often a task that waits for a verdict looks whether there is anything left to learn it from (seconds).
-_LOOK_AROUND_S = 1.0
+from pipeline.jobs.ending import Ending
 
 
 class Verdict(StrEnum):
@@ -26,25 +24,14 @@ class Verdict(StrEnum):
 
 
 class Probing:
-    """The batches of a job on their way to Target; `refusals` are those of the run.
+    """The batches of a job on their way to Target; `refusals` are those of the job."""
 
-    `whole` names the batch that another is a part of, itself if it is none. `is_idle` tells whether the job has no
-    other batches to send, or none before one of these is released; `is_over` whether it sends nothing more.
-    """
-
-    def __init__(
-        self,
-        refusals: Refusals,
-        whole: Callable[[Batch], int],
-        is_idle: Callable[[], bool],
-        is_over: Callable[[], bool],
-    ) -> None:
+    def __init__(self, refusals: Refusals, progress: Progress, ending: Ending) -> None:
         self._refusals = refusals
-        self._whole = whole
-        self._is_idle = is_idle
-        self._is_over = is_over
-        self._moved = anyio.Event()
-        self._under_way = 0
+        self._progress = progress
+        self._ending = ending
+        self._changed = ending.changed
+        self._judged = 0
         self._splitting = 0
         self._waiting: set[Batch] = set()
         self._on_trial: int | None = None
@@ -60,16 +47,6 @@ class Probing:
         return self.is_in_doubt and not self._is_proven(batch)
 
     @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Count the body as one from which there is something to learn."""
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._move()
-
-    @contextmanager
     def splitting(self) -> Iterator[None]:
         """Let the body replace a refused batch by smaller ones, before any other is tried."""
         self._splitting += 1
@@ -77,7 +54,7 @@ class Probing:
             yield
         finally:
             self._splitting -= 1
-            self._move()
+            self._changed.tell()
 
     @asynccontextmanager
     async def turn(self, batch: Batch) -> AsyncIterator[None]:
@@ -87,8 +64,7 @@ class Probing:
         """
         self._waiting.add(batch)
         try:
-            while self.is_in_doubt and (self._is_busy or min(self._waiting, key=self._rank) != batch):
-                await self._moved.wait()
+            await self._changed.until(lambda: not self.is_in_doubt or self._is_next(batch))
         finally:
             self._waiting.remove(batch)
         if self.is_in_doubt:
@@ -98,18 +74,18 @@ class Probing:
         finally:
             if self._on_trial == batch.batch_id:
                 self._on_trial = None
-            self._move()
+            self._changed.tell()
 
     def note_accepted(self, batch: Batch) -> None:
         """A batch was accepted."""
         self._refusals.note_accepted()
         if batch.parent is not None:
-            self._refusals.prove(self._whole(batch))
-        self._move()
+            self._refusals.prove(self._progress.book.whole_of(batch))
+        self._changed.tell()
 
     def note_refused(self, batch: Batch, message: str) -> None:
         """A batch was refused. Raises `FatalError` (77) where everything is."""
-        self._refusals.note_refused(self._whole(batch), on_trial=self._on_trial == batch.batch_id)
+        self._refusals.note_refused(self._progress.book.whole_of(batch), on_trial=self._on_trial == batch.batch_id)
         if self._refusals.is_everything:
             raise _refuses_everything(message)
 
@@ -121,44 +97,48 @@ class Probing:
         if batch.batch_id in self._tried_again or (self._is_proven(batch) and not self.is_in_doubt):
             return Verdict.GUILTY
         accepted = self._refusals.accepted
-        with self._aside():
-            while self._refusals.accepted == accepted and not self._is_over():
-                if not self._under_way and self._is_idle():
-                    if not self._refusals.has_accepted:
-                        raise _refuses_everything(message)
-                    is_likely = self._refusals.are_few and (self._is_proven(batch) or accepted)
-                    return Verdict.GUILTY if is_likely else Verdict.UNKNOWN
-                with anyio.move_on_after(_LOOK_AROUND_S):
-                    await self._moved.wait()
-        if self._is_over():
+        self._judged += 1
+        self._changed.tell()
+        try:
+            await self._changed.until(
+                lambda: self._refusals.accepted != accepted or self._is_over or self._nothing_can_tell
+            )
+        finally:
+            self._judged -= 1
+        if self._refusals.accepted == accepted and not self._is_over:
+            if not self._refusals.has_accepted:
+                raise _refuses_everything(message)
+            is_likely = self._refusals.are_few and (self._is_proven(batch) or accepted)
+            return Verdict.GUILTY if is_likely else Verdict.UNKNOWN
+        if self._is_over:
             return Verdict.UNKNOWN
         self._tried_again.add(batch.batch_id)
         return Verdict.TRY_AGAIN
 
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """Do not count the body, inside of `under_way`."""
-        self._under_way -= 1
-        self._move()
-        try:
-            yield
-        finally:
-            self._under_way += 1
+    @property
+    def _is_over(self) -> bool:
+        """Does the job send nothing more that Target cannot have?"""
+        return self._ending.stage >= EndStage.NO_FIRST_ATTEMPTS
+
+    @property
+    def _nothing_can_tell(self) -> bool:
+        """Do all unsettled batches wait for a verdict, and is no other to come before one of them is released?"""
+        has_no_other = self._progress.is_all_sealed or self._progress.waiting is not None
+        return self._progress.book.unsettled_count <= self._judged and has_no_other and not self._ending.is_due
+
+    def _is_next(self, batch: Batch) -> bool:
+        return not self._is_busy and min(self._waiting, key=self._rank) == batch
 
     def _is_proven(self, batch: Batch) -> bool:
-        return self._refusals.is_proven(self._whole(batch))
+        return self._refusals.is_proven(self._progress.book.whole_of(batch))
 
     def _rank(self, batch: Batch) -> tuple[int, int, int]:
-        return self._refusals.tried(self._whole(batch)), batch.rows, batch.batch_id
+        return self._refusals.tried(self._progress.book.whole_of(batch)), batch.rows, batch.batch_id
 
     @property
     def _is_busy(self) -> bool:
         """Whether a batch is on trial, or about to be replaced by smaller ones."""
         return self._on_trial is not None or self._splitting > 0
-
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
 
 
 def _refuses_everything(message: str) -> FatalError:

@@ -7,6 +7,7 @@ seal is durable before the next begins.
 """
 
 import asyncio
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.chunker import Chunker
 from pipeline.core.batches.in_flight import Due
 from pipeline.core.batches.placer import Placer, Seal
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
@@ -27,15 +29,12 @@ from pipeline.core.rows.encoding import encode, rearrange
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export, Identity, changed
 from pipeline.edges.memory import give_back
-from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job
 from pipeline.jobs.row_source import Block, RowSource, open_rows
 from pipeline.settings.sections import ExportSettings
 
 log = structlog.get_logger()
 
-#: How often a producer that waits looks whether its job was abandoned (seconds).
-_LOOK_AROUND_S = 1.0
 #: So much of the next batch is placed while the body of the one before is written: the memory of both is not needed at
 #: once.
 _AHEAD = 0.1
@@ -58,23 +57,22 @@ class _Closed:
 _NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), asyncio.Event(), None)
 
 
-async def produce(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
-    """Send every row of the export to `sealed`, in batches, from where the job stands.
+async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
+    """Send every row of the export to `sealed`, in batches, from where the job stands; each takes one of `room`.
 
-    An export that cannot be used ends it early: the error is in the job's progress, nothing more is sent, and what
-    was sent is still followed to its end.
+    An export that cannot be used ends it early: nothing more is sent, and what was sent is still followed to its end.
     """
     async with sealed:
         try:
             if job.record.checkpoint.has_ended:
-                producer = _make_producer(job, job.record.checkpoint.parameters, courier, sealed)
+                producer = _make_producer(job, job.record.checkpoint.parameters, room, sealed)
                 await producer.run(None)
             else:
-                await _read_and_place(job, courier, sealed)
+                await _read_and_place(job, room, sealed)
         except InputError as error:
-            job.progress.error = error
-            courier.stop_sending()
+            job.ending.raise_to(EndStage.NO_FIRST_ATTEMPTS, error)
         job.in_flight.leave(job.record.seq)
+        job.ending.changed.tell()
 
 
 def abandoned() -> InputError:
@@ -82,7 +80,7 @@ def abandoned() -> InputError:
     return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
 
 
-async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
+async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
     settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
     async with job.host.open_export(job.export) as export:
@@ -100,12 +98,12 @@ async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendSt
         )
         checkpoint.columns_sent = source.plan.parameters
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-        producer = _make_producer(job, checkpoint.parameters, courier, sealed)
+        producer = _make_producer(job, checkpoint.parameters, room, sealed)
         await producer.run((export, source))
 
 
 def _make_producer(
-    job: Job, parameters: tuple[str, ...], courier: Courier, sealed: MemoryObjectSendStream[Batch]
+    job: Job, parameters: tuple[str, ...], room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]
 ) -> "Producer":
     batch, tracker = job.settings.batch, job.settings.tracker
     id_kind = job.record.settings["id_kind"]
@@ -119,7 +117,7 @@ def _make_producer(
             salt=job.state.ledger.salt,
         ),
     )
-    return Producer(job, placer, courier, sealed)
+    return Producer(job, placer, room, sealed)
 
 
 class Producer:
@@ -129,20 +127,19 @@ class Producer:
         self,
         job: Job,
         placer: Placer,
-        courier: Courier,
+        room: anyio.Semaphore,
         sealed: MemoryObjectSendStream[Batch],
     ) -> None:
         self._job = job
         self._placer = placer
-        self._courier = courier
+        self._room = room
         self._sealed = sealed
-        self._news = anyio.Event()
+        self._changed = job.ending.changed
         # The seal that is being written down, and of it what is told of when it is durable.
         self._sealing: asyncio.Future[Batch | None] | None = None
         self._closed = _NOTHING_CLOSED
         # In one go: from here on the tracker is told of everything.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
-        self._view.on_news = self._note_news
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
@@ -191,7 +188,10 @@ class Producer:
             await self._place_block(source, block)
             while self._view.is_full:
                 await self._seal()
-                await self._wait_for_release("held rows are at their cap, [tracker] held_max_rows or held_max_bytes")
+                await self._wait_for_release(
+                    "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
+                    unless=lambda: not self._view.is_full,
+                )
             # Nothing above need have waited: let the uploaders have their turn.
             await anyio.lowlevel.checkpoint()
         self._judge_rejects(is_final=True)
@@ -280,7 +280,7 @@ class Producer:
         await self._finish_sealing()
         job, progress, checkpoint = self._job, self._job.progress, self._checkpoint
         if self._placer.open_rows:
-            await self._courier.make_room()
+            await self._make_room()
         seal, numbers = self._placer.seal(), (0, 0)
         if seal.content:
             numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
@@ -347,8 +347,9 @@ class Producer:
         if closed.held is not None:
             # Only now: what is held no more is in that batch.
             self._view.hold(closed.held, self._checkpoint.parameters)
+        self._changed.tell()
         if batch:
-            self._job.progress.sealed[batch.batch_id] = batch
+            self._job.progress.book.seal(batch)
             self._count_unplaced()
             log.info("batch_sealed", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
             await self._sealed.send(batch)
@@ -358,25 +359,34 @@ class Producer:
         while due := self._view.take_due(self._job.clock.monotonic()):
             await self._release(due)
 
-    async def _wait_for_release(self, why: str) -> None:
-        """Wait until something is released, or has come nearer to it."""
+    async def _wait_for_release(self, why: str, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait until a batch is released; or until nothing need be waited for any more, as `unless` says."""
         await self._finish_sealing()
         if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
+        clock = self._job.clock
         self._job.progress.waiting = why
-        wait_s = self._view.next_release_at - self._job.clock.monotonic()
-        with anyio.move_on_after(min(max(0.0, wait_s), _LOOK_AROUND_S)):
-            await self._news.wait()
-        self._news = anyio.Event()
+        # Probing asks what the producer waits for.
+        self._changed.tell()
+        while self._view.next_release_at > clock.monotonic() and not self._is_abandoned and not unless():
+            await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
         self._job.progress.waiting = None
         self._check_abandoned()
         await self._release_what_is_due()
 
-    def _note_news(self) -> None:
-        self._news.set()
+    async def _make_room(self) -> None:
+        """Wait until one more batch may be sealed; whoever delivers it gives the room back."""
+        with self._changed.unless(lambda: self._is_abandoned):
+            await self._room.acquire()
+            return
+        raise abandoned()
+
+    @property
+    def _is_abandoned(self) -> bool:
+        return self._job.ending.stage >= EndStage.NO_ATTEMPTS
 
     def _check_abandoned(self) -> None:
-        if self._job.progress.is_abandoned:
+        if self._is_abandoned:
             raise abandoned()
 
     async def _release(self, due: Due) -> None:

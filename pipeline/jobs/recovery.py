@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from pipeline.core.batches.in_flight import Due, InFlight
-from pipeline.core.batches.lifecycle import Fact, Life, Phase, Released, SplitUp, after_restart, release_at, settlement
+from pipeline.core.batches.lifecycle import Fact, Life, Phase, Released, SplitUp, after_restart, release_at
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
-from pipeline.edges.clock import Clock
 from pipeline.edges.store.records import BatchRecord
-from pipeline.edges.store.state import State, inherited, life_of
+from pipeline.edges.store.state import State, life_of
 from pipeline.jobs.claims import in_order
 from pipeline.jobs.job import Job
 
@@ -20,7 +19,7 @@ class Recovered:
     `proven` are the refused batches of which a part was accepted; `has_accepted`: any batch was.
     """
 
-    to_deliver: tuple[tuple[Batch, Life], ...]
+    to_deliver: tuple[Batch, ...]
     proven: frozenset[int]
     has_accepted: bool
 
@@ -33,12 +32,13 @@ class Posts:
     open_numbers: tuple[int, ...]
 
 
-async def recover_in_flight(in_flight: InFlight, state: State, clock: Clock, hold_s: float) -> Posts:
+async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) -> Posts:
     """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
+    clock = state.host.clock
     unfinished = {job.seq for job in await state.call(state.ledger.jobs, unfinished_only=True)}
     open_numbers: list[int] = []
     for record in await state.call(state.ledger.batches):
-        life = await _life(state, record)
+        life = await state.call(life_of, state.ledger, record)
         if record.job in unfinished:
             if life.phase is Phase.FOLLOWING and life.post_number is not None:
                 open_numbers.append(life.post_number)
@@ -60,7 +60,6 @@ class Standing:
     """A batch of a job as a new process finds it; `fact` is to be written down before it goes on."""
 
     record: BatchRecord
-    life: Life
     fact: Fact | None
 
 
@@ -70,18 +69,12 @@ async def take_stock(job: Job) -> list[Standing]:
     Attempts that a crash cut off are ambiguous from now on; holds begin anew.
     """
     state, progress, now = job.state, job.progress, job.clock.monotonic()
+    hold_s = job.settings.settle.ambiguous_hold_s
     stock: list[Standing] = []
     for record in await state.call(state.ledger.batches, job=job.record):
-        life, fact = after_restart(await _life(state, record), now)
-        stock.append(Standing(record, life, fact))
-        batch = record.batch
-        progress.sealed[batch.batch_id] = batch
-        progress.last_number = max(progress.last_number, batch.number)
-        if life.phase is not Phase.SETTLED:
-            _note_under_way(job, batch, life)
-        elif not life.is_dropped:
-            hold_s = job.settings.settle.ambiguous_hold_s
-            progress.settled[batch.batch_id] = settlement(batch, life, now=now, hold_s=hold_s)
+        life = await state.call(life_of, state.ledger, record)
+        stock.append(Standing(record, progress.book.adopt(record.batch, life, now=now, hold_s=hold_s)))
+    progress.last_number = progress.book.last_number
     # Until the producer has taken them up, and if it never does.
     progress.unplaced_rows = progress.held_rows = len(await state.call(state.ledger.held_rows, job.record))
     return stock
@@ -89,23 +82,20 @@ async def take_stock(job: Job) -> list[Standing]:
 
 async def recover(job: Job, stock: list[Standing]) -> Recovered:
     """Take up the job's batches where they stand. What a crash cut off is written down, once."""
-    state, hold_s = job.state, job.settings.settle.ambiguous_hold_s
+    state, book, hold_s = job.state, job.progress.book, job.settings.settle.ambiguous_hold_s
     for each in stock:
-        record, life = each.record, each.life
+        record, life = each.record, book.life(each.record.batch.batch_id)
         if each.fact:
             await state.call(state.ledger.add_fact, record.batch.batch_id, each.fact)
         if record.is_open and not isinstance(life.last, SplitUp):
             is_due = life.phase is Phase.SETTLED and not life.is_dropped
             due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
             await _take_up(job.in_flight, state, record, due)
+    were_accepted = [batch for batch in book if book.life(batch.batch_id).status_url]
     return Recovered(
-        to_deliver=tuple((each.record.batch, each.life) for each in stock if each.life.phase is not Phase.SETTLED),
-        proven=frozenset(
-            job.progress.whole_of(each.record.batch)
-            for each in stock
-            if each.life.status_url and each.record.batch.parent is not None
-        ),
-        has_accepted=any(each.life.status_url for each in stock),
+        to_deliver=tuple(batch for batch in book if book.life(batch.batch_id).phase is not Phase.SETTLED),
+        proven=frozenset(book.whole_of(batch) for batch in were_accepted if batch.parent is not None),
+        has_accepted=bool(were_accepted),
     )
 
 
@@ -113,19 +103,6 @@ async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: 
     batch_id = record.batch.batch_id
     parameters = await state.call(state.spool.parameters, batch_id)
     in_flight.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
-
-
-async def _life(state: State, record: BatchRecord) -> Life:
-    """The life of a batch as the ledger has it."""
-    is_part = record.batch.parent is not None
-    return life_of(record, await state.call(inherited, state.ledger, record.batch) if is_part else ())
-
-
-def _note_under_way(job: Job, batch: Batch, life: Life) -> None:
-    if life.may_be_applied:
-        job.progress.possibly_taken.add(batch.batch_id)
-    if life.phase is Phase.FOLLOWING:
-        job.progress.accepted.add(batch.batch_id)
 
 
 def _due(record: BatchRecord, life: Life, now: float, hold_s: float) -> Due:

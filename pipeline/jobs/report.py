@@ -10,7 +10,7 @@ import structlog
 from pipeline import __version__
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
-from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode
 from pipeline.jobs.job import Job
@@ -22,15 +22,17 @@ log = structlog.get_logger()
 Report = dict[str, Any]
 
 
-def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> Report:
-    """The report of a job that has ended, as `report.json` holds it; times are UTC in ISO 8601."""
+def build_report(
+    job: Job, error: PipelineError | None, started_at: datetime, finished_at: datetime, seconds: float
+) -> Report:
+    """The report of a job that has ended, with this error if any; times are UTC in ISO 8601."""
     progress = job.progress
     rows = progress.close()
-    code = exit_code(progress, rows, job.settings)
+    code = exit_code(error, rows, job.settings)
     return {
         "job": job.record.job_id,
-        "state": job_state(progress, code),
-        "error": None if progress.error is None else str(progress.error),
+        "state": job_state(progress, error, code),
+        "error": None if error is None else str(error),
         "exit_code": int(code),
         "export": {
             "name": job.export.name,
@@ -72,21 +74,21 @@ def _batch(settled: Settled) -> dict[str, Any]:
     return facts
 
 
-def job_state(progress: Progress, code: ExitCode) -> str:
+def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> str:
     """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
-    if isinstance(progress.error, InputError):
+    if isinstance(error, InputError):
         return "failed"
-    if progress.error is not None:
+    if error is not None:
         return "unfinished"
     if progress.is_dry_run:
         return "skipped"
     return "incomplete" if code is ExitCode.ROWS_LOST else "done"
 
 
-def exit_code(progress: Progress, rows: RowCounts, settings: Settings) -> ExitCode:
+def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) -> ExitCode:
     """How a run of this job alone ends."""
-    if progress.error is not None:
-        return progress.error.exit_code
+    if error is not None:
+        return error.exit_code
     is_lossy = settings.settle.max_lost.is_exceeded(rows.lost, rows.read, final=True)
     return ExitCode.ROWS_LOST if is_lossy else ExitCode.DONE
 
@@ -99,7 +101,7 @@ async def put_away(job: Job, report: Report) -> None:
     if report["state"] == "unfinished":
         return
     state = job.state
-    never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
+    never_sent = [batch.batch_id for batch in job.progress.book.unsettled]
     await state.call(_write, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
     await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=over)

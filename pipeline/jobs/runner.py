@@ -7,10 +7,10 @@ with them, in their order.
 """
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -21,10 +21,10 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import SeenAccepting
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
+from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.target.pacing import CallBudget
-from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import Learned, StatusMemory
 from pipeline.edges.exports import Identity, identify
 from pipeline.edges.host import Host
@@ -33,14 +33,14 @@ from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
-from pipeline.jobs.control import until_resumed
-from pipeline.jobs.job import Job, let_posts_end, new_job_id
+from pipeline.jobs.ending import Ending
+from pipeline.jobs.job import Job, new_job_id
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
 from pipeline.jobs.report import Report, build_report, put_away
 from pipeline.jobs.resend import rows_left
-from pipeline.jobs.send_limits import SendLimits, open_send_limits
+from pipeline.jobs.send_limits import SendLimits, open_send_limits, plan_of
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.time_windows import schedule_of
 
@@ -62,49 +62,56 @@ _LOOK_AROUND_S = 1.0
 
 
 @asynccontextmanager
-async def open_runner(settings: Tenant, host: Host, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
-    """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_lane`."""
+async def open_runner(
+    settings: Tenant, host: Host, ending: Ending, watch: Watch | None = None
+) -> AsyncIterator["Runner"]:
+    """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_tenant`."""
     async with open_tenant(settings, host) as state:
-        yield Runner(state, settings, beside, await state.call(state.ledger.learned_statuses))
+        yield Runner(state, settings, ending, await state.call(state.ledger.learned_statuses), watch)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the jobs have in common that `run_jobs` runs. `limits` are opened for the first of them."""
+
+    ending: Ending
+    in_flight: InFlight
+    limits: SendLimits | None = None
 
 
 class Runner:
     """Runs the jobs of a client code in a state directory, in their order; `running` are those that do at the moment.
 
-    All of `beside` run beside each job, to watch it or to end it by an error, and are cancelled at its end. `learned`
-    is what the ledger knows of statuses.
+    `ending` is that of the process. `watch` runs beside each job, and is cancelled at its end. `learned` is what the
+    ledger knows of statuses.
     """
 
-    def __init__(self, state: State, settings: Tenant, beside: Sequence[Watch], learned: Learned) -> None:
-        self.state = self._state = state
+    def __init__(self, state: State, settings: Tenant, ending: Ending, learned: Learned, watch: Watch | None) -> None:
+        self.state = state
         self.settings = settings
+        self.ending = ending
         self._clock = clock = state.host.clock
-        self._beside = [self._end_with_others, *beside]
+        self._watch = watch
         windows = Windows(schedule_of(settings.settings.windows), clock)
         self._calls = CallQueue(CallBudget(settings.settings.target.calls_per_minute), clock, windows)
-        self._run = SeenAccepting()
-        self._status_poller = self._new_status_poller()
+        settle = settings.settings.settle
+        self._poller = StatusPoller(plan_of(settle), self._calls, clock, deadline_s=settle.deadline_s)
+        self._seen_accepting = SeenAccepting()
         self._memory = StatusMemory(learned)
         self._running: dict[int, Job | None] = {}
-        self._in_flight: InFlight | None = None
-        self._limits: SendLimits | None = None
-        self._moved = anyio.Event()
-        self._stop = anyio.Event()
-        self._stopped_by: PipelineError | None = None
-        self._unfinished: Report | None = None
+        self._run: _Run | None = None
 
     def take(self, settings: Tenant) -> None:
-        """Run the jobs to come with other settings of the same client code; the budget of calls is changed at once."""
+        """Go on with other settings of the same client code: limits change at once, the rest with the jobs to come."""
         before, self.settings = self.settings.settings, settings
         self._calls.windows.take(schedule_of(settings.settings.windows))
         self._calls.allow(settings.settings.target.calls_per_minute)
-        if settings.settings.settle != before.settle:
-            self._status_poller = self._new_status_poller()
-
-    def _new_status_poller(self) -> StatusPoller:
-        settle = self.settings.settings.settle
-        plan = PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
-        return StatusPoller(plan, self._calls, self._clock, deadline_s=settle.deadline_s)
+        settle = settings.settings.settle
+        if settle != before.settle:
+            self._poller.take(plan_of(settle), deadline_s=settle.deadline_s)
+            if self._run is not None and self._run.limits is not None:
+                self._run.limits.hold_s = settle.ambiguous_hold_s
+        self.ending.changed.tell()
 
     @property
     def running(self) -> list[Job]:
@@ -115,37 +122,36 @@ class Runner:
         """Run one job after the other, each as soon as the one before is read, until there is none any more.
 
         `told` is awaited with the report of each. When one cannot be finished, all that run are stopped, and its report
-        is returned: they are to be run again. Raises what `stop` was called with, if it stopped no job.
+        is returned: they are to be run again.
         """
-        self._in_flight = self._limits = self._stopped_by = self._unfinished = None
-        self._stop = anyio.Event()
+        unfinished: list[Report] = []
+
+        async def run_and_tell(run: _Run, record: JobRecord) -> None:
+            report = await self._run_and_clear(run, record)
+            if report["state"] == "unfinished":
+                unfinished.append(report)
+                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report["job"]))
+            await told(record, report)
+            self.ending.changed.tell()
+
         async with anyio.create_task_group() as watching:
             watching.start_soon(self._calls.windows.watch, self._calls.look_again)
-            async with anyio.create_task_group() as tasks:
-                while not self._stop.is_set():
-                    record = await next_job(self._running.keys()) if self._may_begin else None
-                    if record is not None and not (record.retry_of and self._running) and not self._stop.is_set():
-                        if self._in_flight is None:
-                            self._in_flight = InFlight(
-                                self._state.spool.hashes, await begun_jobs(self._state), self._move
-                            )
-                        self._running[record.seq] = None
-                        tasks.start_soon(self._run_and_tell, record, told)
-                    elif self._running:
-                        with anyio.move_on_after(_LOOK_AROUND_S):
-                            await self._moved.wait()
-                    else:
-                        break
+            record = await next_job(())
+            if record is not None:
+                run = self._run = _Run(self.ending.child(), await self._new_in_flight())
+                async with anyio.create_task_group() as tasks:
+                    while not run.ending.is_due:
+                        if record is not None and not (record.retry_of and self._running):
+                            self._running[record.seq] = None
+                            tasks.start_soon(run_and_tell, run, record)
+                        elif self._running:
+                            await self.ending.changed.next(within_s=_LOOK_AROUND_S)
+                        else:
+                            break
+                        record = await next_job(self._running.keys()) if self._may_begin(run) else None
+                self._run = None
             watching.cancel_scope.cancel()
-        if self._stopped_by is not None and self._unfinished is None:
-            raise self._stopped_by
-        return self._unfinished
-
-    def stop(self, error: PipelineError) -> None:
-        """End all that runs by this error."""
-        self._stopped_by = self._stopped_by or error
-        self._stop.set()
-        self._move()
+        return unfinished[0] if unfinished else None
 
     async def enter(self, path: Path, route: str) -> JobRecord:
         """A new job for an export, as that route says; one that cannot be read will say so when it runs."""
@@ -155,8 +161,8 @@ class Runner:
             identity = Identity(0, 0)
         now = self._clock.utc_now()
         export = await anyio.Path(path).absolute()
-        return await self._state.call(
-            self._state.ledger.begin_job,
+        return await self.state.call(
+            self.state.ledger.begin_job,
             JobRecord(
                 seq=0,
                 job_id=new_job_id(path, now),
@@ -171,81 +177,53 @@ class Runner:
             ),
         )
 
-    @property
-    def _may_begin(self) -> bool:
-        """Whether one more job may run: all others are read, and there are not too many of them."""
-        in_flight = self._in_flight
-        if in_flight is None:
-            return True
-        is_room = in_flight.views < MAX_PLACING and len(self._running) < MAX_RUNNING
-        return is_room and all(in_flight.is_read(seq) for seq in self._running)
+    async def _new_in_flight(self) -> InFlight:
+        return InFlight(self.state.spool.hashes, await begun_jobs(self.state))
 
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
+    def _may_begin(self, run: _Run) -> bool:
+        """May one more job run? All others are read, and there are not too many of them."""
+        is_room = run.in_flight.views < MAX_PLACING and len(self._running) < MAX_RUNNING
+        return is_room and all(run.in_flight.is_read(seq) for seq in self._running)
 
-    async def _run_and_tell(self, record: JobRecord, told: Told) -> None:
+    async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report:
         # All that is logged on the way, by whichever task, names the job.
         with bound_contextvars(job=record.job_id):
-            report = await self._run_job(record)
+            report = await self._run_job(run, record)
         # A job leaves circles of tasks and callbacks behind, and in them arrays and mapped files, deleted by now. Left
         # to itself, the collector finds them many jobs later.
         gc.collect()
         del self._running[record.seq]
-        if report["state"] == "unfinished":
-            self._unfinished = self._unfinished or report
-            self._stop.set()
-        await told(record, report)
-        self._move()
+        return report
 
-    async def _end_with_others(self, job: Job, _: CallQueue) -> None:
-        """Run beside a job: ends it when another one could not be finished, but lets its running POSTs end."""
-        await self._stop.wait()
-        if self._stopped_by is not None:
-            raise self._stopped_by
-        await let_posts_end(job)
-        why = self._unfinished["job"] if self._unfinished else "another"
-        raise FatalError(f"stopped because job {why} could not be finished.", exit_code=ExitCode.UNFINISHED)
-
-    async def _until_sending(self, progress: Progress) -> None:
-        """Return when a POST may begin, or the job was abandoned; never once all jobs are to end."""
-        await until_resumed(self._state, self._clock, self._calls.windows, lambda: progress.is_abandoned)
-        if self._stop.is_set():
-            await anyio.sleep_forever()
-
-    async def _run_job(self, record: JobRecord) -> Report:
+    async def _run_job(self, run: _Run, record: JobRecord) -> Report:
         """Run a job from where it stands to its end."""
-        state, clock = self._state, self._clock
+        state, clock = self.state, self._clock
         started = clock.monotonic()
-        error: PipelineError | None = None
-        if record.retry_of:
-            try:
+        ending = run.ending.child()
+        with ending.by_errors():
+            if record.retry_of:
                 record = await state.call(rows_left, state, record)
-            except PipelineError as not_written:
-                error = not_written
-        job = await self._begin(record, error)
+        job = await self._begin(run, record, ending)
         stock = await take_stock(job)
-        try:
-            if error is None:
-                self._limits = self._limits or await self._open_send_limits(job.in_flight)
-                await load_job(job, stock, self._limits, self._run, self._calls, self._beside)
-        except* PipelineError as errors:
-            job.progress.error = most_telling(BaseExceptionGroup("", [errors, *job.progress.ended_by]))
+        with ending.by_errors():
+            run.limits = run.limits or await self._open_send_limits(run)
+        error = ending.error
+        if run.limits is not None and not ending.is_due:
+            error = await load_job(job, stock, run.limits, self._seen_accepting, self._watch)
 
-        def tell() -> Report:
+        def tell(error: PipelineError | None) -> Report:
             seconds = clock.monotonic() - started
-            return build_report(job, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
+            return build_report(job, error, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
 
-        report = tell()
+        report = tell(error)
         try:
             await put_away(job, report)
         except FatalError as not_put_away:
             # It has ended, but that cannot be written down: the next run ends it.
-            job.progress.error = not_put_away
-            report = tell()
+            report = tell(not_put_away)
         if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
             # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
-            self._run = SeenAccepting()
+            self._seen_accepting = SeenAccepting()
         rows = report["rows"]
         log.info(
             "load_finished",
@@ -264,10 +242,10 @@ class Runner:
         )
         return report
 
-    async def _begin(self, record: JobRecord, error: PipelineError | None) -> Job:
+    async def _begin(self, run: _Run, record: JobRecord, ending: Ending) -> Job:
         """A job is about to run, behind all those that do."""
-        state = self._state
-        progress = Progress(checkpoint=record.checkpoint, error=error, is_abandoned=record.is_abandoned)
+        state = self.state
+        progress = Progress(checkpoint=record.checkpoint)
         if not record.has_begun:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)
         job = Job(
@@ -276,24 +254,23 @@ class Runner:
             state=state,
             folder=state.folder(record.job_id),
             progress=progress,
-            until_resumed=partial(self._until_sending, progress),
-            in_flight=self._the_in_flight,
+            ending=ending,
+            in_flight=run.in_flight,
         )
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
         # Before this it may have been abandoned without anybody to tell.
         latest = await state.call(state.ledger.job, record.job_id)
-        progress.is_abandoned = progress.is_abandoned or (latest is not None and latest.is_abandoned)
+        if record.is_abandoned or (latest is not None and latest.is_abandoned):
+            ending.raise_to(EndStage.NO_ATTEMPTS)
         at_line = record.checkpoint.position.line
         log.info("load_started", export=shown(job.export.name), at_line=at_line)
         return job
 
-    @property
-    def _the_in_flight(self) -> InFlight:
-        if self._in_flight is None:
-            raise FatalError("a job runs without what is in flight: a bug in profile-pipeline, please report it.")
-        return self._in_flight
-
-    async def _open_send_limits(self, in_flight: InFlight) -> SendLimits:
+    async def _open_send_limits(self, run: _Run) -> SendLimits:
         settings = self.settings.settings
-        return await open_send_limits(in_flight, self._state, self._clock, settings, self._status_poller, self._memory)
+        return await open_send_limits(run.in_flight, self.state, settings, self._calls, self._poller, self._memory)
+
+
+def _stopped_because_of(job_id: str) -> FatalError:
+    return FatalError(f"stopped because job {job_id} could not be finished.", exit_code=ExitCode.UNFINISHED)

@@ -1,4 +1,4 @@
-"""What all jobs of a client code share on the way to Target, because what it allows is allowed to them together."""
+"""The limits that all jobs of a client code share on the way to Target, because Target limits them together."""
 
 from dataclasses import dataclass
 
@@ -6,36 +6,49 @@ import anyio
 
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.target.pacing import StatusWindow
+from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import StatusMemory
-from pipeline.edges.clock import Clock
 from pipeline.edges.store.state import State
+from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.jobs.recovery import recover_in_flight
+from pipeline.settings.sections import SettleSettings
 from pipeline.settings.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SendLimits:
-    """`uploaders` lets so many batches upload at once, and `unsent` so many more be sealed and wait."""
+    """What a batch has to pass on its way, and for how long it is followed.
 
+    `uploaders`: batches that may upload at once. `unsent`: batches that may be sealed and wait for that. `hold_s`:
+    seconds after which an open attempt can be applied no more.
+    """
+
+    calls: CallQueue
     window: StatusGate
-    status_poller: StatusPoller
+    poller: StatusPoller
     uploaders: anyio.CapacityLimiter
     unsent: anyio.Semaphore
+    hold_s: float
+
+    def take(self, settle: SettleSettings) -> None:
+        """Go on with other settings, for the batches that are followed now as for those to come."""
+        self.poller.take(plan_of(settle), deadline_s=settle.deadline_s)
+        self.hold_s = settle.ambiguous_hold_s
+
+
+def plan_of(settle: SettleSettings) -> PollPlan:
+    """When statuses are asked for."""
+    return PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
 
 
 async def open_send_limits(
-    in_flight: InFlight,
-    state: State,
-    clock: Clock,
-    settings: Settings,
-    status_poller: StatusPoller,
-    memory: StatusMemory,
+    in_flight: InFlight, state: State, settings: Settings, calls: CallQueue, poller: StatusPoller, memory: StatusMemory
 ) -> SendLimits:
     """The limits for the jobs of a client code; what is in flight from earlier ones is taken up."""
     upload, settle = settings.upload, settings.settle
-    posts = await recover_in_flight(in_flight, state, clock, settle.ambiguous_hold_s)
+    posts = await recover_in_flight(in_flight, state, settle.ambiguous_hold_s)
     fixed = settle.status_window
     window = StatusWindow(
         memory.learned.size if fixed == "auto" else fixed,
@@ -44,8 +57,10 @@ async def open_send_limits(
         overlap=upload.concurrency - 1,
     )
     return SendLimits(
+        calls=calls,
         window=StatusGate(window, memory if fixed == "auto" else None),
-        status_poller=status_poller,
+        poller=poller,
         uploaders=anyio.CapacityLimiter(upload.concurrency),
         unsent=anyio.Semaphore(upload.concurrency),
+        hold_s=settle.ambiguous_hold_s,
     )

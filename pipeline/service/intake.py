@@ -24,6 +24,7 @@ from pipeline.edges.drop.taking import Taking
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import Drop, complete_claims, enter, next_job
+from pipeline.jobs.ending import Ending
 from pipeline.settings.sections import DropSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
@@ -54,24 +55,26 @@ class _Signalled:
 class Intake:
     """What was seen in the drop directories of a client code; `settings` are taken for each look and each claim.
 
-    `waiting` are signals without their exports, `refused` what is left alone. `has_claimed` is set by every claim, for
-    whoever waits for work. From `former` nothing is taken any more but what was entered before.
+    `waiting` are signals without their exports, `refused` what is left alone. `claimed` counts the drops that were
+    claimed, and `ending.changed` is told of each. From `former` nothing is taken any more but what was entered before.
     """
 
     def __init__(
         self,
         state: State,
         settings: Tenant,
+        ending: Ending,
         sources: Sequence[DropSource],
         former: Sequence[Taking] = (),
     ) -> None:
         self.settings = settings
         self.waiting: list[str] = []
         self.refused: set[tuple[str, str]] = set()
-        self.has_claimed = anyio.Event()
+        self.claimed = 0
         #: After so many seconds it is to be looked again, for a signal that has waited for long enough.
         self.look_in_s = math.inf
         self._state = state
+        self._ending = ending
         self._clock = state.host.clock
         self._doors = sources
         self._held = [*(source.processing for source in sources), *former]
@@ -144,7 +147,7 @@ class Intake:
                     self._note_waiting(each, len(signalled) - 1)
                     return
                 error = self._missing(each)
-            if self._state.is_stopping:
+            if self._ending.is_due:
                 return
             await self._claim(each, error)
 
@@ -179,8 +182,8 @@ class Intake:
         with anyio.CancelScope(shield=True):
             await enter(drop, self._state, each.source.processing, settings)
         self._first_seen.pop(each.key, None)
-        self.has_claimed.set()
-        self.has_claimed = anyio.Event()
+        self.claimed += 1
+        self._ending.changed.tell()
 
     def _note_refused(self, refused: dict[tuple[str, str], str]) -> None:
         for key in refused.keys() - self.refused:

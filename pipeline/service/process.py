@@ -3,6 +3,7 @@
 What holds up one of them holds up no other; a ledger that cannot be used ends them all.
 """
 
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from pipeline.edges.drop.taking import Taking, hold_drop
 from pipeline.edges.host import Host
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import drop_of
+from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
 from pipeline.jobs.open_state import without_route
 from pipeline.jobs.runner import open_runner
@@ -25,7 +27,6 @@ from pipeline.service.heartbeat import heart_beating
 from pipeline.service.intake import DropSource
 from pipeline.service.reload import ReadAgain, Reloading
 from pipeline.service.service import TenantService
-from pipeline.service.stop import Stop
 from pipeline.settings.tenants import Configuration, Tenant
 
 log = structlog.get_logger()
@@ -57,13 +58,13 @@ async def serve(
             state_directory=str(directory),
             to_do="give it a route again, until its jobs have ended",
         )
-    stop = Stop(host.clock, configuration.tenants[0].settings.service.grace_s)
+    ending = Ending(grace_s=configuration.tenants[0].settings.service.grace_s)
     all_drops = frozenset(drop.resolve() for tenant in configuration.tenants for drop in tenant.drops.values())
     # From here on a signal is not lost, though it may have to wait until all is open.
-    with Stop.signals() as ends, Reloading.signals() as hangups:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
             tenants = [
-                await stack.enter_async_context(open_service(tenant, host, stop, watch, all_drops))
+                await stack.enter_async_context(open_service(tenant, host, ending, watch, all_drops))
                 for tenant in configuration.tenants
             ]
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
@@ -77,8 +78,8 @@ async def serve(
                 ),
                 anyio.create_task_group() as listening,
             ):
-                listening.start_soon(stop.listen, ends)
-                listening.start_soon(Reloading(configuration, read_again, tenants, stop).listen, hangups)
+                listening.start_soon(_end_by_signals, ending, ends)
+                listening.start_soon(Reloading(configuration, read_again, tenants, ending).listen, hangups)
                 async with anyio.create_task_group() as tasks:
                     for tenant in tenants:
                         tasks.start_soon(partial(tenant.run, drain=drain, is_only=len(tenants) == 1))
@@ -88,13 +89,19 @@ async def serve(
     return code
 
 
+async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]) -> None:
+    """SIGTERM or SIGINT: running POSTs come to their end, within `grace_s`; a second signal ends them at once."""
+    async for number in signals:
+        log.info("service_stopping", signal=signal.Signals(number).name, at_once=ending.is_due)
+        ending.hasten(FatalError("stopped by a signal; the next start goes on.", exit_code=ExitCode.UNFINISHED))
+
+
 @asynccontextmanager
 async def open_service(
-    settings: Tenant, host: Host, stop: Stop, watch: Watch | None, all_drops: frozenset[Path]
+    settings: Tenant, host: Host, ending: Ending, watch: Watch | None, all_drops: frozenset[Path]
 ) -> AsyncIterator[TenantService]:
     """Hold the state directory and the drop directories of a client code; `all_drops` are those of all of them."""
-    async with open_runner(settings, host, [stop.end_job, *([watch] if watch else [])]) as runner:
-        stop.states.append(runner.state)
+    async with open_runner(settings, host, ending, watch) as runner:
         with ExitStack() as held:
             sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
             former = [
@@ -102,7 +109,7 @@ async def open_service(
                 Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
                 for drop in await _former_drops(runner.state, sources)
             ]
-            yield TenantService(runner, stop, sources, former)
+            yield TenantService(runner, sources, former)
 
 
 async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:

@@ -13,7 +13,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import PipelineError
-from pipeline.service.stop import Stop
+from pipeline.jobs.ending import Ending
 from pipeline.settings.routes import PROCESS_SECTIONS, values_of
 from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
 
@@ -47,12 +47,12 @@ class Reloading:
     """The configuration that is in force, and those to whom another one has to be told."""
 
     def __init__(
-        self, configuration: Configuration, read_again: ReadAgain | None, tenants: Sequence[Takes], stop: Stop
+        self, configuration: Configuration, read_again: ReadAgain | None, tenants: Sequence[Takes], ending: Ending
     ) -> None:
         self._configuration = configuration
         self._read_again = read_again
         self._tenants = tenants
-        self._stop = stop
+        self._ending = ending
 
     @staticmethod
     def signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
@@ -85,7 +85,7 @@ class Reloading:
         tenants = {tenant.client_code: tenant for tenant in new.tenants}
         for tenant in self._tenants:
             tenant.take(tenants[tenant.client_code])
-        self._stop.grace_s = new.tenants[0].settings.service.grace_s
+        self._ending.grace_s = new.tenants[0].settings.service.grace_s
         self._configuration = new
         log.info("configuration_taken", changed=[_named(change) for change in changes])
 

@@ -11,8 +11,9 @@ token, or just time), and the log and `status` say what is waited for. Everythin
 stopping is a tidy crash: the next process goes on.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -32,7 +33,6 @@ from pipeline.jobs.prune import overdue, remove
 from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
-from pipeline.service.stop import Stop
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 
@@ -50,15 +50,15 @@ class TenantService:
     From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
     """
 
-    def __init__(self, runner: Runner, stop: Stop, sources: Sequence[DropSource], former: Sequence[Taking]) -> None:
+    def __init__(self, runner: Runner, sources: Sequence[DropSource], former: Sequence[Taking]) -> None:
         self.codes: list[ExitCode] = []
         self._runner = runner
         self._state = runner.state
+        self._ending = runner.ending
         self._clock = clock = runner.state.host.clock
-        self._stop = stop
         self._held = [*(source.processing for source in sources), *former]
-        self._intake = Intake(runner.state, runner.settings, sources, former)
-        self._arrivals = Arrivals([source.processing.drop for source in sources], clock)
+        self._intake = Intake(runner.state, runner.settings, runner.ending, sources, former)
+        self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._failures = 0
         self._token: Any = None
         self._unsettled = True
@@ -96,7 +96,7 @@ class TenantService:
         await complete_claims(self._state, self._held)
         await run_sync(take_down, self._state.directory)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, self._state, lambda: self._runner.running)
+            tasks.start_soon(answer_requests, self._state, lambda: self._runner.running, self._ending.changed)
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
@@ -108,16 +108,27 @@ class TenantService:
         await run_sync(take_down, self._state.directory)
 
     async def _look_for_signals(self) -> None:
-        while not self._stop.is_asked.is_set():
-            arrived = self._arrivals.next
+        while not self._ending.is_due:
+            seen = self._arrivals.count
             try:
                 await self._intake.look()
             except FatalError as error:
                 await self._bear(error)
                 log.warning("signals_not_looked_for", why=str(error))
-            await self._stop.sleep(min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s)), arrived)
-            if arrived.is_set():
+            look_in_s = min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s))
+            await self._sleep(look_in_s, unless=partial(self._has_arrived_since, seen))
+            if self._arrivals.count > seen:
                 await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
+
+    def _has_arrived_since(self, count: int) -> bool:
+        return self._arrivals.count > count
+
+    def _has_claimed_since(self, count: int) -> bool:
+        return self._intake.claimed > count
+
+    async def _sleep(self, seconds: float, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """Sleep, but not beyond the end of the process, or of the reason to sleep."""
+        await self._ending.changed.until(lambda: self._ending.is_due or unless(), within_s=seconds)
 
     async def _bear(self, error: FatalError) -> None:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
@@ -126,22 +137,23 @@ class TenantService:
         await self._state.call(self._state.ledger.jobs, unfinished_only=True)
 
     async def _run_jobs(self, *, drain: bool) -> None:
-        while not self._stop.is_asked.is_set():
+        while not self._ending.is_due:
+            claimed = self._intake.claimed
             unfinished = await self._runner.run_jobs(self._next_job, self._note_ended)
-            if unfinished is None and not self._stop.is_asked.is_set():
+            if unfinished is None and not self._ending.is_due:
                 if drain and await self._is_drained():
                     return
-                await self._stop.sleep(self._settings.drop.poll_s, self._intake.has_claimed)
+                await self._sleep(self._settings.drop.poll_s, unless=partial(self._has_claimed_since, claimed))
             elif unfinished is None:
                 return
-            elif self._stop.is_asked.is_set() or drain:
+            elif self._ending.is_due or drain:
                 self.codes.append(ExitCode(unfinished["exit_code"]))
                 return
             else:
                 await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
 
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
-        if self._stop.is_asked.is_set():
+        if self._ending.is_due:
             return None
         if self._unsettled:
             self._unsettled = False
@@ -225,8 +237,8 @@ class TenantService:
         await run_sync(put_up, self._state.directory, notice)
         log.warning("service_paused", job=report["job"], exit_code=int(code), why=report["error"])
         paused_at = self._clock.monotonic()
-        while not self._stop.is_asked.is_set():
-            await self._stop.sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
+        while not self._ending.is_due:
+            await self._sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
             if await self._may_go_on(code, self._clock.monotonic() - paused_at, report["job"], tried):
                 break
         await run_sync(take_down, self._state.directory)

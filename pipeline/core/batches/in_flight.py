@@ -84,18 +84,12 @@ class InFlight:
     """The jobs of one client code that are under way, named by their `seq` in the ledger, and their batches.
 
     `begun` are those unfinished jobs that began in an earlier process, in their order: they await all that is not over,
-    though they may not have come to run again. `on_read` is called when a job is read. `hashes_of` gives the sorted
-    hashes of a batch's ids, which are in the spool: only trackers keep them.
+    though they may not have come to run again. `hashes_of` gives the sorted hashes of a batch's ids, which are in the
+    spool: only trackers keep them.
     """
 
-    def __init__(
-        self,
-        hashes_of: Callable[[int], Hashes],
-        begun: Iterable[int] = (),
-        on_read: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, hashes_of: Callable[[int], Hashes], begun: Iterable[int] = ()) -> None:
         self._hashes_of = hashes_of
-        self._on_read = on_read
         self._jobs = list(begun)
         self._flights: dict[int, _Flight] = {}
         self._holding: dict[int, _Holding] = {}
@@ -172,7 +166,6 @@ class InFlight:
         for other in self._from(job)[1:]:
             if other in self._views:
                 self._views[other].put(-job, hashes, None)
-        self._on_read()
 
     def take_over(self, job: int, now: float) -> list[int]:
         """The batches that are over by now, with a job that ends: released, and awaited by no other."""
@@ -236,12 +229,11 @@ class InFlight:
 
 @dataclass(slots=True)
 class JobView:
-    """What is in flight for one job while it places rows; made by `InFlight.join`. `on_news`: a row may be free now."""
+    """What is in flight for one job while it places rows; made by `InFlight.join`."""
 
     in_flight: InFlight
     job: int
     tracker: Tracker
-    on_news: Callable[[], None] = lambda: None
     _due: list[Due] = field(default_factory=list)
 
     @property
@@ -282,9 +274,7 @@ class JobView:
             self.tracker.seal(number, hashes)
         if due is not None:
             self.note_due(due)
-        self.on_news()
 
     def note_due(self, due: Due) -> None:
         """A batch that is in flight here is settled."""
         heapq.heappush(self._due, due)
-        self.on_news()

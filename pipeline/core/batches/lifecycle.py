@@ -1,31 +1,31 @@
-"""The life of a batch, in one place: facts fold into its state, and the state says what is to be done next.
+"""The life of a batch: facts fold into its state, and only the facts in `LEGAL` may happen in each phase.
 
-                        +---- not taken: throttled, unreachable, unauthorized ----+
-                        |          (REFUSED is READY again after a restart)       |
-                        v                                                         |
-    sealed --> READY --begun--> POSTING --accepted--> FOLLOWING --complete--> SETTLED complete
-                 ^                |  |                  |     |
-                 +---ambiguous----+  |                  |     +--status lost, deadline--> SETTLED unconfirmed
-                 +----------------stuck, the first time-+
-                                     +--refused--> REFUSED --split into two--> SETTLED split
-                                                      +------only one row----> SETTLED rejected
-                                                      +------budget used-----> SETTLED failed
+    READY     --Begun--> POSTING
+              --GivenUp, Dropped--> SETTLED
+    POSTING   --NotTaken, InDoubt--> READY
+              --Taken--> FOLLOWING
+              --RefusedAs--> REFUSED
+    FOLLOWING --SeenStuck--> READY
+              --SeenComplete, GivenUp--> SETTLED
+    REFUSED   --Begun--> POSTING
+              --SplitUp, RowRejected, Failed, GivenUp, Dropped--> SETTLED
+    SETTLED   --Released--> SETTLED
 
-    SETTLED --every open attempt older than the hold--> released: its ids are free
+A fact that is not drawn cannot happen: `fold` raises `IllegalFactError` and changes nothing. A refused batch is sent
+again (Begun) after `try_again`, which is no fact: when a doubt is over, and after each restart.
 
-Facts are what happened, as the ledger keeps them; nothing else is remembered. `begun` is a fact before the first byte
+Facts are what happened, as the ledger keeps them; nothing else is remembered. `Begun` is a fact before the first byte
 of a POST leaves, so that an attempt cut off by a crash is known; it becomes ambiguous once, when the ledger is opened.
 An attempt is *open* while Target may have it and its own `complete` was not seen; it counts from when that was last
-known: from the end of the attempt, or, where it was accepted, from the end of following it. Times are seconds of the
-monotonic clock of this process; after a restart every open attempt counts from the restart, since nothing tells how
-long the process was away.
+known: from the end of the attempt, or, where it was accepted, from the end of following it. When every open attempt is
+older than the hold, the batch is released: its ids are free. Times are seconds of the monotonic clock of this process;
+after a restart every open attempt counts from the restart, since nothing tells how long the process was away.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pipeline.core.model import Batch, BatchState, Settled
-from pipeline.core.target.replies import Complete, RowOutcomes, count_rows
+from pipeline.core.errors import FatalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,33 @@ class Life:
         )
 
 
+#: The facts that may happen in each phase.
+LEGAL: dict[Phase, tuple[type[Fact], ...]] = {
+    Phase.READY: (Begun, GivenUp, Dropped),
+    Phase.POSTING: (NotTaken, InDoubt, Taken, RefusedAs),
+    Phase.FOLLOWING: (SeenStuck, SeenComplete, GivenUp),
+    # Sent again, split, judged, or left: after a restart, or when the doubt is over, it waits as a READY one does.
+    Phase.REFUSED: (Begun, SplitUp, RowRejected, Failed, GivenUp, Dropped),
+    Phase.SETTLED: (Released,),
+}
+
+
+class IllegalFactError(FatalError):
+    """A fact that cannot happen to a batch in its phase: a bug in profile-pipeline (70)."""
+
+
+def check_legal(life: Life, fact: Fact) -> None:
+    """Raise `IllegalFactError` unless this fact may happen now."""
+    if not isinstance(fact, LEGAL[life.phase]):
+        raise IllegalFactError(
+            f"{type(fact).__name__} cannot happen to a batch that {life.phase}: a bug in profile-pipeline, "
+            "please report it."
+        )
+
+
 def fold(life: Life, fact: Fact, at: float) -> Life:
-    """The life after one more fact, which became known at `at`."""
+    """The life after one more fact, which became known at `at`. Raises `IllegalFactError`."""
+    check_legal(life, fact)
     match fact:
         case Begun(post_number):
             return replace(life, phase=Phase.POSTING, post_number=post_number)
@@ -212,6 +237,16 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
             return replace(life, is_released=True)
 
 
+def born_of(parent: Life) -> Life:
+    """The life of a part of a batch that was split: Target may have its rows from each open attempt of the whole."""
+    return Life(open_since=parent.open_since)
+
+
+def try_again(life: Life) -> Life:
+    """A refused batch is sent once more: it may not have been refused for what is in it."""
+    return replace(life, phase=Phase.READY) if life.phase is Phase.REFUSED else life
+
+
 def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
     """The life of a batch as a new process finds it: holds begin anew, and an attempt cut off is in doubt.
 
@@ -219,9 +254,7 @@ def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
 
     The fact returned is to be recorded, so that the same attempt is not counted again at the next restart.
     """
-    life = replace(life, open_since=(now,) * len(life.open_since), posted_at=now)
-    if life.phase is Phase.REFUSED:
-        return replace(life, phase=Phase.READY), None
+    life = try_again(replace(life, open_since=(now,) * len(life.open_since), posted_at=now))
     if life.phase is not Phase.POSTING:
         return life, None
     fact = InDoubt("the process ended in the middle of it")
@@ -231,47 +264,3 @@ def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
 def release_at(life: Life, *, settled_at: float, hold_s: float) -> float:
     """When the ids of a settled batch are free: when no open copy can be applied any more."""
     return max([settled_at, *(since + hold_s for since in life.open_since)])
-
-
-def settlement(batch: Batch, life: Life, *, now: float, hold_s: float) -> Settled:
-    """What became of the rows of a settled batch."""
-    state, rows, why, failed_ids = _outcome(batch.rows, life)
-    return Settled(
-        batch=batch,
-        state=state,
-        confirmed=rows.confirmed,
-        failed=rows.failed,
-        unconfirmed=rows.unconfirmed,
-        attempts=life.attempts,
-        release_at=release_at(life, settled_at=now, hold_s=hold_s),
-        may_be_applied=life.may_be_applied,
-        failed_ids=failed_ids,
-        why=why,
-        rejected=batch.rows if isinstance(life.last, RowRejected) else 0,
-    )
-
-
-def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None, tuple[str, ...]]:
-    is_open = bool(life.open_since)
-    match life.last:
-        case SeenComplete(failed, unconfirmed, failed_ids):
-            outcomes = RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
-            why = f"Target failed {failed} rows and did not consume {unconfirmed}" if failed or unconfirmed else None
-            return BatchState.COMPLETE, outcomes, why, failed_ids
-        case GivenUp(why):
-            return BatchState.UNCONFIRMED, RowOutcomes(0, 0, rows), why, ()
-        case Failed(why) if not is_open:
-            return BatchState.FAILED, RowOutcomes(0, rows, 0), why, ()
-        case Failed(why):
-            return BatchState.UNCONFIRMED, RowOutcomes(0, 0, rows), f"{why}; an earlier attempt may be applied", ()
-        case SplitUp():
-            return BatchState.SPLIT, RowOutcomes(0, 0, 0), None, ()
-        case RowRejected(message=message):
-            return BatchState.FAILED, RowOutcomes(0, 0, 0), f"its row was rejected: {message}", ()
-    raise ValueError(f"a batch that {life.phase} has no outcome")
-
-
-def seen_complete(rows: int, complete: Complete) -> SeenComplete:
-    """The fact that a status of a batch of so many rows tells."""
-    outcomes = count_rows(rows, complete)
-    return SeenComplete(outcomes.failed, outcomes.unconfirmed, complete.failed_ids)

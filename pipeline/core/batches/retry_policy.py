@@ -1,10 +1,11 @@
-"""Whether and when a batch is sent again: the only place that decides it.
+"""The next step of a batch, and if and when it is sent again: the only place that decides it.
 
 Only ambiguous attempts are counted: after one of them Target may have the batch, and each copy may be applied late.
 Being throttled, not reaching Target, or being refused for the token costs no attempt: nothing was taken.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from pipeline.core.batches.lifecycle import (
     Fact,
@@ -12,6 +13,7 @@ from pipeline.core.batches.lifecycle import (
     InDoubt,
     Life,
     NotTaken,
+    Phase,
     RefusedAs,
     Taken,
 )
@@ -63,3 +65,78 @@ def attempt_fact(outcome: PostOutcome) -> Fact:
             return NotTaken(why)
         case Unauthorized(http_status):
             return NotTaken(f"HTTP {http_status}: the token was refused")
+
+
+class EndStage(IntEnum):
+    """How far the end of a job has come; each stage includes those before it."""
+
+    #: It goes on.
+    NONE = 0
+    #: No batch is sent for the first time: the export cannot be used. What Target may have is followed to its outcome.
+    NO_FIRST_ATTEMPTS = 1
+    #: Nor is one sent again: the job was abandoned. Statuses are still asked for.
+    NO_ATTEMPTS = 2
+    #: Nothing is begun any more, POSTs under way come to their end: an error, a signal, a time limit. Run again.
+    LET_POSTS_END = 3
+    #: POSTs under way are cut off too.
+    NOW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Send the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Ask for the status of the accepted attempt until it is final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """Find the rows for which the batch is refused: split it, or judge its one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this fact down; nothing is to be done for it."""
+
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Do nothing: the job ends, and the batch stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Do nothing: the batch is settled."""
+
+
+Next = Attempt | Follow | Narrow | Record | Leave | Done
+
+#: An abandoned job does not repeat an attempt that Target may have.
+NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not repeated")
+
+
+def next_step(life: Life, policy: RetryPolicy, ending: EndStage) -> Next:
+    """What is to be done with a batch now. A batch that is being posted is left to whoever posts it."""
+    match life.phase:
+        case Phase.SETTLED:
+            return Done()
+        case Phase.FOLLOWING:
+            return Follow()
+        case Phase.REFUSED:
+            return Narrow()
+        case Phase.POSTING:
+            return Leave()
+    if ending >= EndStage.LET_POSTS_END:
+        return Leave()
+    if given_up := policy.giving_up(life):
+        return Record(given_up)
+    if ending is EndStage.NO_ATTEMPTS and life.open_since:
+        return Record(NOT_REPEATED)
+    if ending is EndStage.NO_ATTEMPTS or (ending is EndStage.NO_FIRST_ATTEMPTS and not life.open_since):
+        return Leave()
+    return Attempt()

@@ -13,6 +13,7 @@ import structlog
 from watchfiles import Change, awatch
 
 from pipeline.core.drop.signals import is_ignored
+from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
 
 log = structlog.get_logger()
@@ -28,19 +29,13 @@ _LOOK_UP_MS = 60_000
 
 
 class Arrivals:
-    """What arrives in some directories while `watch` runs."""
+    """What arrives in some directories while `watch` runs: `changed` is told of it, and `count` grows."""
 
-    def __init__(self, directories: Sequence[Path], clock: Clock) -> None:
+    def __init__(self, directories: Sequence[Path], clock: Clock, changed: Changed) -> None:
+        self.count = 0
         self._directories = tuple(directories)
         self._clock = clock
-        self._next = anyio.Event()
-
-    @property
-    def next(self) -> anyio.Event:
-        """Set when a file arrives that a look from now on may not have seen."""
-        if self._next.is_set():
-            self._next = anyio.Event()
-        return self._next
+        self._changed = changed
 
     async def watch(self) -> None:
         """Watch until cancelled; what cannot be watched is logged once, and tried again now and then."""
@@ -80,7 +75,8 @@ class Arrivals:
                 rust_timeout=_LOOK_UP_MS,
                 force_polling=False,
             ):
-                self._next.set()
+                self.count += 1
+                self._changed.tell()
             tasks.cancel_scope.cancel()
 
 

@@ -218,6 +218,10 @@ class Ledger:
         rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
         return {row["hash"] % 2**64 for row in rows}
 
+    def damaged(self, why: str) -> FatalError:
+        """The error (74) for a ledger whose facts cannot be."""
+        return damaged(self._path, why)
+
     # How many statuses Target keeps
 
     def learned_statuses(self) -> Learned:

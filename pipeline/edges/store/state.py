@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import anyio
 import numpy as np
 
-from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
+from pipeline.core.batches.lifecycle import Failed, GivenUp, IllegalFactError, Life, SeenComplete, born_of, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encode
 from pipeline.core.rows.hashing import hash_ids
@@ -42,8 +42,6 @@ class State:
         self.host = host
         self.lost: dict[int, Hashes | None] = {}
         self.is_paused = ledger.is_paused
-        #: Whether the process is about to end, and begins no POST any more.
-        self.is_stopping = False
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -107,18 +105,19 @@ class State:
         return np.empty(0, dtype=np.uint64)
 
 
-def life_of(record: BatchRecord, inherited: tuple[float, ...] = ()) -> Life:
-    """The life that a batch's facts add up to; the times in it mean nothing before `after_restart`."""
-    life = Life(open_since=inherited)
-    for fact in record.facts:
-        life = fold(life, fact, 0.0)
+def life_of(ledger: Ledger, record: BatchRecord) -> Life:
+    """The life that a batch's facts add up to; the times in it mean nothing before `after_restart`.
+
+    Raises `FatalError` (74) where the ledger holds facts that cannot happen.
+    """
+    parent = None if record.batch.parent is None else ledger.batch(record.batch.parent)
+    life = Life() if parent is None else born_of(life_of(ledger, parent))
+    try:
+        for fact in record.facts:
+            life = fold(life, fact, 0.0)
+    except IllegalFactError as error:
+        raise ledger.damaged(f"batch {record.batch.batch_id}: {error}") from error
     return life
-
-
-def inherited(ledger: Ledger, batch: Batch) -> tuple[float, ...]:
-    """The open attempts that a batch has from the one it was split off; the times in it mean nothing either."""
-    parent = None if batch.parent is None else ledger.batch(batch.parent)
-    return () if parent is None else life_of(parent, inherited(ledger, parent.batch)).open_since
 
 
 @asynccontextmanager

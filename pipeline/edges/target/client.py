@@ -6,8 +6,9 @@ because one that Target closed meanwhile would make an attempt ambiguous for not
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import aiofiles
 import aiohttp
 import anyio
 import yarl
+from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from pipeline import __version__
 from pipeline.core.errors import ExitCode, FatalError
@@ -37,7 +39,7 @@ from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_error
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.endpoint import Endpoint
+from pipeline.edges.target.endpoint import Endpoint, SendBatch
 
 #: Bytes of the body handed to the socket at a time: each time costs a change of threads.
 SLICE_BYTES = 1_048_576
@@ -67,25 +69,26 @@ class TargetClient:
         since = self._silent_since
         return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
 
-    async def post(
-        self,
-        batch: Batch,
-        body: Path,
-        before_first_byte: Callable[[], Awaitable[None]],
-        *,
-        until_ready: Callable[[], Awaitable[None]] | None = None,
-    ) -> PostOutcome:
-        """Make one attempt.
-
-        When the call's turn has come, `until_ready` is awaited, and then `before_first_byte`, once: before anything
-        leaves this machine. Not as late as the body's first byte, because there the HTTP library may cancel it.
-        """
+    @asynccontextmanager
+    async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
+        """Wait for the turn of a POST, see `Target`. What can go wrong on this machine goes wrong here."""
         try:
             # Not to be cancelled in between: a file that was opened has to be closed.
             with anyio.CancelScope(shield=True):
                 file = await aiofiles.open(body, "rb")
         except OSError as error:
             raise disk_error(error, f"cannot read the batch {body}") from error
+        try:
+            async with self._calls.call():
+                # A token that cannot be read ends it here, before the attempt counts.
+                self._headers()
+                yield partial(self._send, batch, file)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await file.close()
+
+    async def _send(self, batch: Batch, file: AsyncBufferedReader) -> PostOutcome:
+        """Make one attempt. Target cannot have the batch unless the first byte of its body was asked for."""
         has_begun = False
 
         async def slices() -> AsyncIterator[bytes]:
@@ -94,21 +97,12 @@ class TargetClient:
             while piece := await file.read(SLICE_BYTES):
                 yield piece
 
+        self.calls_made += 1
         try:
-            async with self._calls.call():
-                self.calls_made += 1
-                if until_ready is not None:
-                    await until_ready()
-                # A token that cannot be read ends it here, before the attempt counts.
-                self._headers()
-                await before_first_byte()
-                return await self._post(batch, slices())
+            return await self._post(batch, slices())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = _in_words(error)
             return self._heard(Ambiguous(why) if has_begun else Unreachable(why))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await file.close()
 
     async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
         headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}

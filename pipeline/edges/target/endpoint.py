@@ -1,12 +1,16 @@
 """Target as jobs see it: where it is, and the two calls that are made of it."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
+
+#: Makes one POST of a batch, and tells what came of it.
+SendBatch = Callable[[], Awaitable[PostOutcome]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +42,11 @@ class Target(Protocol):
     def silent_s(self) -> float:
         """For how long every call has been without a usable answer, pauses not counted; 0 if the last one had one."""
 
-    async def post(
-        self,
-        batch: Batch,
-        body: Path,
-        before_first_byte: Callable[[], Awaitable[None]],
-        *,
-        until_ready: Callable[[], Awaitable[None]] | None = None,
-    ) -> PostOutcome:
-        """Make one attempt.
+    def turn_to_post(self, batch: Batch, body: Path) -> AbstractAsyncContextManager[SendBatch]:
+        """Wait until the budget of calls has room for a POST; gives the function that makes it, to be called once.
 
-        When the call's turn has come, `until_ready` is awaited, and then `before_first_byte`, once: before anything
-        leaves this machine.
+        Nothing leaves this machine before. The POST keeps its place in the budget until the context ends. Raises
+        `FatalError` where the body or the token cannot be read.
         """
 
     async def status(self, url: str) -> StatusOutcome:

@@ -20,7 +20,12 @@ class StatusPoller:
         self._plan = plan
         self._calls = calls
         self._clock = clock
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
+
+    def take(self, plan: PollPlan, *, deadline_s: float) -> None:
+        """Follow as this plan says from now on, and no longer than that."""
+        self._plan = plan
+        self.deadline_s = deadline_s
 
     async def follow(
         self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]], *, is_age_known: bool = True
@@ -61,7 +66,7 @@ class StatusPoller:
 
     def _deadline_age(self, posted_at: float) -> float:
         """The age at which a batch is given up, as far as can be told now."""
-        return self._deadline_s + self._calls.windows.paused_s(posted_at)
+        return self.deadline_s + self._calls.windows.paused_s(posted_at)
 
     def _has_paused(self, since: float) -> bool:
         """Whether nobody could ask for a while since then: a batch was complete who knows when before it was seen."""
