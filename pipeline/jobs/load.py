@@ -41,20 +41,24 @@ Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
 async def load_job(
-    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, watch: Watch | None
+    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, watch: Watch
 ) -> PipelineError | None:
     """Go on with a job from where its `stock` stands, up to its end; the error with which it ended, if there is one.
 
     `run` is what this and earlier jobs have seen Target refuse. `watch` runs meanwhile, and is cancelled at the end.
     """
     record, state, ending = job.record, job.state, job.ending
+    recovered: Recovered | None = None
+    with ending.by_errors():
+        await state.call(job.folder.make)
+        is_abandoned = ending.stage >= EndStage.NO_ATTEMPTS
+        await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
+        recovered = await recover(job, stock)
+    if recovered is None:
+        return ending.error
     is_complete = False
     async with _until_its_end(job, limits.calls, watch):
         with ending.by_errors():
-            await state.call(job.folder.make)
-            is_abandoned = ending.stage >= EndStage.NO_ATTEMPTS
-            await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
-            recovered = await recover(job, stock)
             await check_claim(record, state)
             if record.claim is not None and record.claim.manifest.dry_run:
                 await dry_run(job)
@@ -105,7 +109,7 @@ def _error_of_complete(job: Job) -> InputError | None:
 
 
 @asynccontextmanager
-async def _until_its_end(job: Job, calls: CallQueue, watch: Watch | None) -> AsyncIterator[None]:
+async def _until_its_end(job: Job, calls: CallQueue, watch: Watch) -> AsyncIterator[None]:
     """Run the body to its end, or to the end of the job: then what still runs is cancelled."""
     async with anyio.create_task_group() as tasks:
 
@@ -113,9 +117,12 @@ async def _until_its_end(job: Job, calls: CallQueue, watch: Watch | None) -> Asy
             await let_posts_end(job)
             tasks.cancel_scope.cancel()
 
+        async def watch_it() -> None:
+            with job.ending.by_errors():
+                await watch(job, calls)
+
         tasks.start_soon(end_when_due)
-        if watch is not None:
-            tasks.start_soon(watch, job, calls)
+        tasks.start_soon(watch_it)
         yield
         tasks.cancel_scope.cancel()
 

@@ -117,8 +117,8 @@ class Probing:
 
     @property
     def _is_over(self) -> bool:
-        """Does the job send nothing more that Target cannot have?"""
-        return self._ending.stage >= EndStage.NO_FIRST_ATTEMPTS
+        """Does the job go on to its end, and send nothing more that Target cannot have?"""
+        return self._ending.stage >= EndStage.NO_FIRST_ATTEMPTS and not self._ending.is_due
 
     @property
     def _nothing_can_tell(self) -> bool:

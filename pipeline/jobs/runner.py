@@ -91,7 +91,7 @@ class Runner:
         self.settings = settings
         self.ending = ending
         self._clock = clock = state.host.clock
-        self._watch = watch
+        self._watch = watch or _watch_nothing
         windows = Windows(schedule_of(settings.settings.windows), clock)
         self._calls = CallQueue(CallBudget(settings.settings.target.calls_per_minute), clock, windows)
         settle = settings.settings.settle
@@ -274,3 +274,7 @@ class Runner:
 
 def _stopped_because_of(job_id: str) -> FatalError:
     return FatalError(f"stopped because job {job_id} could not be finished.", exit_code=ExitCode.UNFINISHED)
+
+
+async def _watch_nothing(job: Job, calls: CallQueue) -> None:
+    """Nobody looks on."""

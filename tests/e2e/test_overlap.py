@@ -245,7 +245,7 @@ class TestStopping:
             exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2", "u3,tin,3")]
 
             def stop(job: Job) -> None:
-                if job.export.stem == "a" and any(other.progress.posting for other in loading.jobs[1:]):
+                if job.export.stem == "a" and any(other.progress.posts_under_way for other in loading.jobs[1:]):
                     raise FatalError("this is why", exit_code=ExitCode.UNFINISHED)
 
             async with loading.beside(*exports, watch=stop):
@@ -262,7 +262,7 @@ class TestStopping:
                 await carry_out(Request("", "pause", None), state, running=None)
             loading = Loading(at)
             async with loading.beside(loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,", "u2,tin,")):
-                await until(lambda: len(loading.jobs) == 2 and loading.jobs[1].progress.sealed)
+                await until(lambda: len(loading.jobs) == 2 and len(loading.jobs[1].progress.book))
                 assert loading.posts == 0
                 await loading.do("resume")
             assert [end[1] for end in loading.ends] == ["done", "done"]

@@ -96,11 +96,12 @@ def test_a_person_pauses_before_and_resumes_in_it(tmp_path: Path) -> None:
         async with staged(tmp_path) as stage:
 
             async def pause_and_resume(job: Job, _: CallQueue) -> None:
-                await until(lambda: stage.sandbox.calls["posts"] and len(job.progress.sealed) == 2)
+                await until(lambda: stage.sandbox.calls["posts"] and len(job.progress.book) == 2)
                 await job.clock.sleep(10.0)
                 job.state.is_paused = True
                 await job.clock.sleep(120.0)
                 job.state.is_paused = False
+                job.ending.changed.tell()
                 await job.clock.sleep(1_000.0)
 
             before_nine = BEFORE_NINE - timedelta(seconds=60.0)

@@ -23,8 +23,8 @@ WAITING_FOR_THE_FIRST = ("a,old,1", "b,1,1", "c,1,1", "a,new,")
 def some_row_waits(job: Job) -> bool:
     """All batches are settled, and what is held waits for a hold only."""
     progress = job.progress
-    is_settled = progress.settled and not progress.sealed.keys() - progress.settled
-    return progress.reading_is_done and progress.held_rows > 0 and bool(is_settled)
+    is_settled = len(progress.book) > 0 and progress.book.is_all_settled
+    return progress.reading_is_done and progress.held_rows > 0 and is_settled
 
 
 def assert_nothing_wrong(stage: Stage, *lines: str) -> None:

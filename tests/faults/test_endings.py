@@ -84,5 +84,5 @@ async def test_an_error_is_told_of_though_the_load_is_stopped_before_its_posts_h
         asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)
         return web.Response(status=401)
 
-    report = await load(tmp_path, post)
+    report = await load(tmp_path, post, service={"grace_s": 2.0})
     assert (report["exit_code"], "refuses the token" in report["error"]) == (77, True)

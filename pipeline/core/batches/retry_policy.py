@@ -127,12 +127,12 @@ def next_step(life: Life, policy: RetryPolicy, ending: EndStage) -> Next:
             return Done()
         case Phase.FOLLOWING:
             return Follow()
-        case Phase.REFUSED:
-            return Narrow()
         case Phase.POSTING:
             return Leave()
     if ending >= EndStage.LET_POSTS_END:
         return Leave()
+    if life.phase is Phase.REFUSED:
+        return Narrow()
     if given_up := policy.giving_up(life):
         return Record(given_up)
     if ending is EndStage.NO_ATTEMPTS and life.open_since:
