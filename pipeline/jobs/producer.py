@@ -40,21 +40,20 @@ log = structlog.get_logger()
 _AHEAD = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    """Of a seal that is being written down: its batch, that one's rows and ids, and, when all is read, the ids held.
+@dataclass(slots=True)
+class _Sealing:
+    """A seal that is being written down: the batch it closed, if any, and that batch's rows and sorted id hashes.
 
-    `is_written` is set when its body needs no memory any more.
+    `held` are the hashes of the ids that are still held, once the export is read to its end. `is_written` is set when
+    the body needs no memory any more, `done` when all is durable.
     """
 
-    batch_id: int
+    batch_id: int | None
     rows: int
     hashes: Hashes
-    is_written: asyncio.Event
     held: Hashes | None
-
-
-_NOTHING_CLOSED = _Closed(0, 0, np.empty(0, dtype=np.uint64), asyncio.Event(), None)
+    is_written: asyncio.Event
+    done: asyncio.Future[Batch | None]
 
 
 async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
@@ -135,9 +134,7 @@ class Producer:
         self._room = room
         self._sealed = sealed
         self._changed = job.ending.changed
-        # The seal that is being written down, and of it what is told of when it is durable.
-        self._sealing: asyncio.Future[Batch | None] | None = None
-        self._closed = _NOTHING_CLOSED
+        self._sealing: _Sealing | None = None
         # In one go: from here on the tracker is told of everything.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
         self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
@@ -160,8 +157,8 @@ class Producer:
             # What is written down is written down to its end; whatever went wrong, the first error is told.
             if self._sealing is not None:
                 with anyio.CancelScope(shield=True):
-                    await asyncio.wait([self._sealing])
-                self._sealing.exception()
+                    await asyncio.wait([self._sealing.done])
+                self._sealing.done.exception()
 
     async def _begin(self) -> None:
         """Place rows that were held when an earlier process ended and are free now."""
@@ -182,8 +179,8 @@ class Producer:
             self._check_abandoned()
             await self._release_what_is_due()
             if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
-                await self._closed.is_written.wait()
-            if self._sealing is not None and self._sealing.done():
+                await self._sealing.is_written.wait()
+            if self._sealing is not None and self._sealing.done.done():
                 await self._finish_sealing()
             await self._place_block(source, block)
             while self._view.is_full:
@@ -281,37 +278,42 @@ class Producer:
         job, progress, checkpoint = self._job, self._job.progress, self._checkpoint
         if self._placer.open_rows:
             await self._make_room()
-        seal, numbers = self._placer.seal(), (0, 0)
+        seal, is_written = self._placer.seal(), asyncio.Event()
+        batch_id = number = None
         if seal.content:
-            numbers = job.state.ledger.allot_batch_id(), progress.allot_number()
-            self._placer.tracker.seal(numbers[0], seal.content.hashes)
-        self._closed = _Closed(
-            numbers[0],
-            seal.content.rows if seal.content else 0,
-            seal.content.hashes if seal.content else _NOTHING_CLOSED.hashes,
-            asyncio.Event(),
-            # What is freed from here on is in the next batch, so that earlier ones must not be without it.
-            self._placer.tracker.held_ids() if checkpoint.has_ended else None,
-        )
+            batch_id, number = job.state.ledger.allot_batch_id(), progress.allot_number()
+            self._placer.tracker.seal(batch_id, seal.content.hashes)
+        # Taken now: rows freed from here on are in the next batch, and other jobs see them as held until it is sealed.
+        held = self._placer.tracker.held_ids() if checkpoint.has_ended else None
         checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
         if progress.bytes_read:
             checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
-        # The counts go on meanwhile.
-        self._sealing = asyncio.ensure_future(
-            self._write_down(seal, numbers, deepcopy(checkpoint), self._closed.is_written)
+        self._sealing = _Sealing(
+            batch_id,
+            seal.content.rows if seal.content else 0,
+            seal.content.hashes if seal.content else np.empty(0, dtype=np.uint64),
+            held,
+            is_written,
+            # The counts go on meanwhile.
+            asyncio.ensure_future(self._write_down(seal, batch_id, number, deepcopy(checkpoint), is_written)),
         )
 
     async def _write_down(
-        self, seal: Seal, numbers: tuple[int, int], checkpoint: Checkpoint, is_written: asyncio.Event
+        self,
+        seal: Seal,
+        batch_id: int | None,
+        number: int | None,
+        checkpoint: Checkpoint,
+        is_written: asyncio.Event,
     ) -> Batch | None:
         """Make durable, in one step, what a seal closed: the batch, by its `batch_id` and number, and all beside it."""
         job = self._job
         batch, overtaken = None, {}
         try:
-            if seal.content:
+            if seal.content and batch_id and number:
                 # A full batch is the most that is in memory: what is free besides is not needed for it.
                 await job.host.run_blocking(give_back)
-                batch = await job.state.write(*numbers, seal.content, when_written=is_written.set)
+                batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
                 overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
         finally:
             is_written.set()
@@ -340,13 +342,13 @@ class Producer:
         if self._sealing is None:
             return
         # Cancelled or not, it goes on: `run` waits for it.
-        batch = await asyncio.shield(self._sealing)
-        closed, self._sealing, self._closed = self._closed, None, _NOTHING_CLOSED
+        batch = await asyncio.shield(self._sealing.done)
+        sealing, self._sealing = self._sealing, None
         if batch:
-            self._view.add(batch.batch_id, closed.hashes, self._checkpoint.parameters)
-        if closed.held is not None:
+            self._view.add(batch.batch_id, sealing.hashes, self._checkpoint.parameters)
+        if sealing.held is not None:
             # Only now: what is held no more is in that batch.
-            self._view.hold(closed.held, self._checkpoint.parameters)
+            self._view.hold(sealing.held, self._checkpoint.parameters)
         self._changed.tell()
         if batch:
             self._job.progress.book.seal(batch)
@@ -402,7 +404,8 @@ class Producer:
 
     def _hashes_of(self, number: int) -> Hashes:
         """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""
-        return self._closed.hashes if number == self._closed.batch_id else self._view.in_flight.hashes(number)
+        sealing = self._sealing
+        return sealing.hashes if sealing and number == sealing.batch_id else self._view.in_flight.hashes(number)
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
         """The rows of a batch, by encoded id, under the header of this job's batches."""
@@ -416,5 +419,6 @@ class Producer:
 
     def _count_unplaced(self) -> None:
         tracker = self._placer.tracker
+        sealed = self._sealing.rows if self._sealing else 0
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + self._closed.rows
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + sealed

@@ -145,7 +145,7 @@ class Runner:
                             self._running[record.seq] = None
                             tasks.start_soon(run_and_tell, run, record)
                         elif self._running:
-                            await self.ending.changed.next(within_s=_LOOK_AROUND_S)
+                            await self._until_another_may_begin(run)
                         else:
                             break
                         record = await next_job(self._running.keys()) if self._may_begin(run) else None
@@ -184,6 +184,14 @@ class Runner:
         """May one more job run? All others are read, and there are not too many of them."""
         is_room = run.in_flight.views < MAX_PLACING and len(self._running) < MAX_RUNNING
         return is_room and all(run.in_flight.is_read(seq) for seq in self._running)
+
+    async def _until_another_may_begin(self, run: _Run) -> None:
+        """Return when a job has ended or is read, or when it is time to look if another one has come."""
+        before = len(self._running), self._may_begin(run)
+        await self.ending.changed.until(
+            lambda: run.ending.is_due or (len(self._running), self._may_begin(run)) != before,
+            within_s=_LOOK_AROUND_S,
+        )
 
     async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report:
         # All that is logged on the way, by whichever task, names the job.
