@@ -24,7 +24,7 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.host import OpenExport
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_id
+from pipeline.jobs.job import export_settings, new_job_id
 from pipeline.jobs.row_source import Measured, measure
 from pipeline.settings.sections import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -236,7 +236,7 @@ async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecor
         return
     found: list[Measured] = []
     for record in records:
-        delimiter = ExportSettings.model_validate(record.settings).delimiter
+        delimiter = export_settings(record).delimiter
         found.append(await measure(record.export, open_export, delimiter=delimiter))
         if manifest.columns:
             _check(claim, "columns", ",".join(manifest.columns), ",".join(found[-1].columns))

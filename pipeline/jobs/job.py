@@ -18,6 +18,7 @@ from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
+from pipeline.settings.sections import ExportSettings
 from pipeline.settings.settings import Settings
 
 #: How often it is looked whether a POST still runs (seconds).
@@ -26,13 +27,15 @@ _LET_POSTS_END_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
+    """Everything that the steps of one job share.
 
+    `settings` are those of now. `export` is the [export] section with which the job began, and the only one it obeys.
     `until_resumed` is awaited before each POST: it returns at once unless sending is paused, and when the job is
     abandoned. `in_flight` is shared with the other jobs that are under way.
     """
 
     record: JobRecord
+    export: ExportSettings
     settings: Settings
     state: State
     folder: JobFolder
@@ -51,11 +54,6 @@ class Job:
         return self.host.clock
 
     @property
-    def export(self) -> Path:
-        """The file that is loaded."""
-        return self.record.export
-
-    @property
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool
@@ -66,6 +64,11 @@ async def let_posts_end(job: Job) -> None:
     with anyio.move_on_after(job.settings.service.grace_s):
         while job.progress.posting:
             await job.clock.sleep(_LET_POSTS_END_S)
+
+
+def export_settings(record: JobRecord) -> ExportSettings:
+    """The [export] section with which a job began; keys that came with later versions have their defaults."""
+    return ExportSettings.model_validate(record.settings)
 
 
 def new_job_id(export: Path, now: datetime) -> str:

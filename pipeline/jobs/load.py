@@ -34,7 +34,6 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.send_limits import SendLimits
-from pipeline.settings.sections import ExportSettings
 
 #: What runs beside a job, to watch it or to end it by an error.
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
@@ -113,7 +112,7 @@ def _error_of_ended(job: Job) -> InputError | None:
     if job.progress.is_abandoned and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
+    max_rejects = job.export.max_rejects
     if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
         return InputError(
             f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "

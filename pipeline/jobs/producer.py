@@ -30,7 +30,6 @@ from pipeline.edges.memory import give_back
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job
 from pipeline.jobs.row_source import Block, RowSource, open_rows
-from pipeline.settings.sections import ExportSettings
 
 log = structlog.get_logger()
 
@@ -83,15 +82,14 @@ def abandoned() -> InputError:
 
 
 async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
-    settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
-    async with job.host.open_export(job.export) as export:
+    async with job.host.open_export(job.record.export) as export:
         if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
-            raise changed(job.export)
+            raise changed(job.record.export)
         job.progress.export_bytes = export.identity.size_bytes
         source = await open_rows(
             export,
-            settings,
+            job.export,
             checkpoint,
             open_export=job.host.open_export,
             carried=job.in_flight.parameters(job.record.seq),
@@ -108,8 +106,7 @@ def _make_producer(
     job: Job, parameters: tuple[str, ...], courier: Courier, sealed: MemoryObjectSendStream[Batch]
 ) -> "Producer":
     batch, tracker = job.settings.batch, job.settings.tracker
-    id_kind = job.record.settings["id_kind"]
-    body_start = f"batch={','.join((id_kind, *parameters))}\n".encode()
+    body_start = f"batch={','.join((job.export.id_kind, *parameters))}\n".encode()
     placer = Placer(
         Chunker(body_start, max_bytes=batch.max_bytes, max_rows=batch.max_rows),
         Tracker(
@@ -143,7 +140,6 @@ class Producer:
         # In one go: from here on the tracker is told of everything.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
         self._view.on_news = self._note_news
-        self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -249,13 +245,15 @@ class Producer:
 
     async def _write_rejects(self, block: Block) -> None:
         if block.mapped.rejects:
-            await self._job.host.run_blocking(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
+            await self._job.host.run_blocking(
+                self._job.folder.add_rejects, self._job.record.export.name, block.mapped.rejects
+            )
 
     async def _judge_rejects_of(self, block: Block) -> None:
         """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
         rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
-        if self._max_rejects.is_exceeded(rejected, read, final=False):
+        if self._job.export.max_rejects.is_exceeded(rejected, read, final=False):
             # What is being sealed is counted anew when it is durable: first.
             await self._finish_sealing()
             self._note(block)
@@ -265,11 +263,11 @@ class Producer:
 
     def _judge_rejects(self, *, is_final: bool) -> None:
         checkpoint = self._checkpoint
-        if self._max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
+        if self._job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
             first = "; ".join(f"line {line}: {reason}" for line, reason in checkpoint.first_rejects)
             raise InputError(
                 f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows read are rejected, more than "
-                f"[export] max_rejects = {self._max_rejects} allows. First: {first}. All are in "
+                f"[export] max_rejects = {self._job.export.max_rejects} allows. First: {first}. All are in "
                 f"{self._job.folder.rejects}."
             )
 

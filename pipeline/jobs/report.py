@@ -33,7 +33,7 @@ def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds:
         "error": None if progress.error is None else str(progress.error),
         "exit_code": int(code),
         "export": {
-            "name": job.export.name,
+            "name": job.record.export.name,
             "bytes": progress.bytes_read or progress.checkpoint.digest_bytes,
             "sha256": progress.sha256 or progress.checkpoint.digest,
             "rows": rows.read,
@@ -112,10 +112,10 @@ async def put_away(job: Job, report: Report) -> None:
 def _write(job: Job, report: Report) -> None:
     """The report and the rows that Target rejected or failed, in files."""
     facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
-    job.folder.add_target_rejects(job.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
+    job.folder.add_target_rejects(job.record.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
     failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
     if failed:
-        job.folder.write_failed(job.export.name, failed)
+        job.folder.write_failed(job.record.export.name, failed)
     if page := page_of(report, job.folder.directory):
         job.folder.write_page(page)
     job.folder.write_report(report)

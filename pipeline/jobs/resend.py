@@ -17,12 +17,15 @@ import structlog
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.encoding import encode
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.durable import write_durably
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_id, unknown_job
+from pipeline.jobs.job import export_settings, new_job_id, unknown_job
+from pipeline.settings.sections import ExportSettings
 
 log = structlog.get_logger()
 
@@ -48,23 +51,15 @@ def _begin_retry(state: State, job_id: str) -> str:
     new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
     export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, rows))
-    facts = export.stat()
+    identity = Identity.of(export.stat())
     state.ledger.begin_job(
         JobRecord(
             seq=0,
             job_id=new_id,
             export=export,
-            size_bytes=facts.st_size,
-            mtime_ns=facts.st_mtime_ns,
-            settings={
-                **original.settings,
-                "id_column": original.settings["id_kind"],
-                "columns": {},
-                "unlisted": "send",
-                "delimiter": ",",
-                "on_delimiter": "encode",
-                "max_rejects": "100%",
-            },
+            size_bytes=identity.size_bytes,
+            mtime_ns=identity.mtime_ns,
+            settings=_settings_of_retry(export_settings(original)).model_dump(mode="json"),
             started_at=now.isoformat(timespec="seconds"),
             retry_of=job_id,
             checkpoint=Checkpoint(),
@@ -84,8 +79,8 @@ def rows_left(state: State, retry: JobRecord) -> JobRecord:
     write_durably(retry.export, _as_csv(original, rows))
     if overtaken:
         log.warning("retry_rows_overtaken", job=retry.job_id, retry_of=original.job_id, rows=len(overtaken))
-    facts = retry.export.stat()
-    return state.ledger.set_source(retry, facts.st_size, facts.st_mtime_ns)
+    identity = Identity.of(retry.export.stat())
+    return state.ledger.set_source(retry, identity.size_bytes, identity.mtime_ns)
 
 
 def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[str]]:
@@ -143,8 +138,22 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
             yield profile_id, row
 
 
+def _settings_of_retry(settings: ExportSettings) -> ExportSettings:
+    """The [export] section under which `retry.csv` is read: its columns are parameters, and all of them are sent."""
+    return settings.model_copy(
+        update={
+            "id_column": settings.id_kind,
+            "columns": {},
+            "unlisted": "send",
+            "delimiter": ",",
+            "on_delimiter": "encode",
+            "max_rejects": Allowance(percent=100.0),
+        }
+    )
+
+
 def _as_csv(original: JobRecord, rows: list[list[bytes]]) -> Iterator[bytes]:
-    header = [original.settings["id_kind"], *original.checkpoint.parameters]
+    header = [export_settings(original).id_kind, *original.checkpoint.parameters]
     for cells in [[name.encode() for name in header], *rows]:
         line = io.StringIO()
         values = [unquote(cell.decode("ascii")) for cell in cells]

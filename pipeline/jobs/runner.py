@@ -34,7 +34,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.control import until_resumed
-from pipeline.jobs.job import Job, let_posts_end, new_job_id
+from pipeline.jobs.job import Job, export_settings, let_posts_end, new_job_id
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
@@ -272,6 +272,7 @@ class Runner:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)
         job = Job(
             record=record,
+            export=export_settings(record),
             settings=self.settings.of(record.route),
             state=state,
             folder=state.folder(record.job_id),
@@ -285,7 +286,7 @@ class Runner:
         latest = await state.call(state.ledger.job, record.job_id)
         progress.is_abandoned = progress.is_abandoned or (latest is not None and latest.is_abandoned)
         at_line = record.checkpoint.position.line
-        log.info("load_started", export=shown(job.export.name), at_line=at_line)
+        log.info("load_started", export=shown(record.export.name), at_line=at_line)
         return job
 
     @property
