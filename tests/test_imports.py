@@ -38,7 +38,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "errors": (),
     },
     "edges": {
-        "store": ("host", "durable", "lock", "memory", "clock"),
+        "store": ("host", "exports", "durable", "lock", "memory", "clock"),
         "drop": ("exports", "durable", "lock", "clock"),
         "target": ("durable", "clock"),
         "views": (),

@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
@@ -69,18 +68,13 @@ def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSetti
             manifest=found.manifest,
             as_of=as_of,
         )
-        identity = source.identity if source else Identity(0, 0)
         records.append(
-            JobRecord(
-                seq=0,
-                job_id=job_id,
-                export=processing.taken(job_id, _name(found, source)),
-                size_bytes=identity.size_bytes,
-                mtime_ns=identity.mtime_ns,
-                settings=settings.model_dump(mode="json"),
-                started_at=now.isoformat(timespec="seconds"),
-                retry_of=None,
-                checkpoint=Checkpoint(),
+            JobRecord.new(
+                job_id,
+                processing.taken(job_id, _name(found, source)),
+                source.identity if source else Identity(0, 0),
+                settings.model_dump(mode="json"),
+                now,
                 claim=claim.failed(drop.error) if drop.error else claim,
                 route=drop.route,
             )
@@ -128,9 +122,7 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     for record in records if error is None else ():
         claim = claims[record.job_id]
         if claim.source:
-            taking = await state.host.run_blocking(
-                processing.take, record.job_id, claim.source, Identity(record.size_bytes, record.mtime_ns)
-            )
+            taking = await state.host.run_blocking(processing.take, record.job_id, claim.source, record.identity)
             error = error or _not_taken(taking, claim)
     claims = {
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()

@@ -1,7 +1,7 @@
 """Reads an export to its end as a load would, and sends nothing: what a manifest asks for by `dry_run`."""
 
 from pipeline.core.errors import InputError
-from pipeline.edges.exports import Identity, changed
+from pipeline.edges.exports import changed
 from pipeline.jobs.job import Job
 from pipeline.jobs.row_source import open_rows
 
@@ -14,7 +14,7 @@ async def dry_run(job: Job) -> None:
     progress = job.progress
     progress.is_dry_run = True
     async with job.host.open_export(job.record.export) as export:
-        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
+        if export.identity != job.record.identity:
             raise changed(job.record.export)
         progress.export_bytes = export.identity.size_bytes
         source = await open_rows(

@@ -25,7 +25,7 @@ from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encode, rearrange
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.edges.exports import Export, Identity, changed
+from pipeline.edges.exports import Export, changed
 from pipeline.edges.memory import give_back
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job
@@ -84,7 +84,7 @@ def abandoned() -> InputError:
 async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     checkpoint = job.progress.checkpoint
     async with job.host.open_export(job.record.export) as export:
-        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
+        if export.identity != job.record.identity:
             raise changed(job.record.export)
         job.progress.export_bytes = export.identity.size_bytes
         source = await open_rows(

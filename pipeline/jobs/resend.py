@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import numpy as np
 import structlog
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.rows.allowance import Allowance
@@ -51,20 +50,9 @@ def _begin_retry(state: State, job_id: str) -> str:
     new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
     export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, rows))
-    identity = Identity.of(export.stat())
+    settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")
     state.ledger.begin_job(
-        JobRecord(
-            seq=0,
-            job_id=new_id,
-            export=export,
-            size_bytes=identity.size_bytes,
-            mtime_ns=identity.mtime_ns,
-            settings=_settings_of_retry(export_settings(original)).model_dump(mode="json"),
-            started_at=now.isoformat(timespec="seconds"),
-            retry_of=job_id,
-            checkpoint=Checkpoint(),
-            route=original.route,
-        )
+        JobRecord.new(new_id, export, Identity.of(export.stat()), settings, now, route=original.route, retry_of=job_id)
     )
     return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."
 
@@ -79,8 +67,7 @@ def rows_left(state: State, retry: JobRecord) -> JobRecord:
     write_durably(retry.export, _as_csv(original, rows))
     if overtaken:
         log.warning("retry_rows_overtaken", job=retry.job_id, retry_of=original.job_id, rows=len(overtaken))
-    identity = Identity.of(retry.export.stat())
-    return state.ledger.set_source(retry, identity.size_bytes, identity.mtime_ns)
+    return state.ledger.set_source(retry, Identity.of(retry.export.stat()))
 
 
 def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[str]]:

@@ -17,7 +17,6 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import SeenAccepting
@@ -155,20 +154,10 @@ class Runner:
             identity = Identity(0, 0)
         now = self._clock.utc_now()
         export = await anyio.Path(path).absolute()
+        settings = self.settings.of(route).export.model_dump(mode="json")
         return await self._state.call(
             self._state.ledger.begin_job,
-            JobRecord(
-                seq=0,
-                job_id=new_job_id(path, now),
-                export=Path(export),
-                size_bytes=identity.size_bytes,
-                mtime_ns=identity.mtime_ns,
-                settings=self.settings.of(route).export.model_dump(mode="json"),
-                started_at=now.isoformat(timespec="seconds"),
-                retry_of=None,
-                checkpoint=Checkpoint(),
-                route=route,
-            ),
+            JobRecord.new(new_job_id(path, now), Path(export), identity, settings, now, route=route),
         )
 
     @property

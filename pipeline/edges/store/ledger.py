@@ -28,6 +28,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
 from pipeline.edges.store.records import BatchRecord, JobRecord
@@ -108,13 +109,14 @@ class Ledger:
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
 
-    def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
+    def set_source(self, job: JobRecord, identity: Identity) -> JobRecord:
         """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?", (size_bytes, mtime_ns, job.seq)
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?",
+                (identity.size_bytes, identity.mtime_ns, job.seq),
             )
-        return replace(job, size_bytes=size_bytes, mtime_ns=mtime_ns)
+        return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns)
 
     def abandon_job(self, job_id: str) -> None:
         """An unfinished job is to end without sending what it has not sent."""
