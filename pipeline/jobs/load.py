@@ -30,7 +30,7 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import check_claim
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.dry_run import dry_run
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.send_limits import SendLimits
@@ -112,12 +112,8 @@ def _error_of_ended(job: Job) -> InputError | None:
     if job.progress.is_abandoned and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    max_rejects = job.export.max_rejects
-    if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
-        return InputError(
-            f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "
-            f"[export] max_rejects = {max_rejects} allows; all others were sent. See {job.folder.rejects}."
-        )
+    if refused and job.export.max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
+        return too_many_rejects(job, rows.rejected, rows.read, by_target=refused)
     return None
 
 

@@ -25,11 +25,11 @@ from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encode, rearrange
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.edges.exports import Export, changed
+from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
 from pipeline.jobs.delivery import Courier
-from pipeline.jobs.job import Job
-from pipeline.jobs.row_source import Block, RowSource, open_rows
+from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.row_source import Block, RowSource, open_source
 
 log = structlog.get_logger()
 
@@ -83,20 +83,7 @@ def abandoned() -> InputError:
 
 async def _read_and_place(job: Job, courier: Courier, sealed: MemoryObjectSendStream[Batch]) -> None:
     checkpoint = job.progress.checkpoint
-    async with job.host.open_export(job.record.export) as export:
-        if export.identity != job.record.identity:
-            raise changed(job.record.export)
-        job.progress.export_bytes = export.identity.size_bytes
-        source = await open_rows(
-            export,
-            job.export,
-            checkpoint,
-            open_export=job.host.open_export,
-            carried=job.in_flight.parameters(job.record.seq),
-            max_batch_bytes=job.settings.batch.max_bytes,
-            salt=job.state.ledger.salt,
-        )
-        checkpoint.columns_sent = source.plan.parameters
+    async with open_source(job) as (export, source):
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
         producer = _make_producer(job, checkpoint.parameters, courier, sealed)
         await producer.run((export, source))
@@ -264,12 +251,7 @@ class Producer:
     def _judge_rejects(self, *, is_final: bool) -> None:
         checkpoint = self._checkpoint
         if self._job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
-            first = "; ".join(f"line {line}: {reason}" for line, reason in checkpoint.first_rejects)
-            raise InputError(
-                f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows read are rejected, more than "
-                f"[export] max_rejects = {self._job.export.max_rejects} allows. First: {first}. All are in "
-                f"{self._job.folder.rejects}."
-            )
+            raise too_many_rejects(self._job, checkpoint.rejected, checkpoint.read)
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
         """Close the open batch, and begin to make it durable; with `even_if_empty` also where no row is open."""
