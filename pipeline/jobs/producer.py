@@ -23,7 +23,7 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
-from pipeline.core.rows.encoding import encode, rearrange
+from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
@@ -363,10 +363,10 @@ class Producer:
         """Free the ids of a batch, and place the rows that were held for it."""
         earlier: dict[bytes, bytes] = {}
         if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
-            # Target may name an id in the encoded form in which it got it.
-            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             # Beside whatever is written down meanwhile: nobody changes a body.
-            earlier = await self._job.host.run_blocking(self._carried, due.batch_id, waiting - failed)
+            earlier = await self._job.host.run_blocking(
+                self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
+            )
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await self._job.host.run_blocking(give_back)
 

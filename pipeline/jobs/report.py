@@ -12,7 +12,7 @@ from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.model import FailedRow, RowCounts, Settled
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.jobs.job import Job
 from pipeline.settings.settings import Settings, config_digest
 
@@ -138,9 +138,7 @@ def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:
     """The rows that Target named as failed, with the lines they came from."""
     if not settled.failed_ids:
         return []
-    # Should Target name an id in the encoded form in which it got it, that is looked for too.
-    forms = {form for failed_id in settled.failed_ids for form in (encode(failed_id.encode()), failed_id.encode())}
-    lines = job.spool.find_lines(settled.batch.batch_id, forms)
+    lines = job.spool.find_lines(settled.batch.batch_id, encoded_forms(settled.failed_ids))
     return [
         FailedRow(
             failed_id,

@@ -17,7 +17,7 @@ import structlog
 from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.rows.allowance import Allowance
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.durable import write_durably
 from pipeline.edges.exports import Identity
@@ -117,7 +117,7 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
         case GivenUp() | Failed():
             wanted = None
         case SeenComplete(failed_ids=failed_ids):
-            wanted = {form for name in failed_ids for form in (encode(name.encode()), name.encode())}
+            wanted = encoded_forms(failed_ids)
         case _:
             wanted = set()
     for _, profile_id, row in state.spool.rows(record.batch.batch_id):

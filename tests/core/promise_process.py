@@ -40,7 +40,7 @@ from pipeline.core.batches.splitting import any_row, first_half, split
 from pipeline.core.batches.tracker import NO_CHANGES, Tracker
 from pipeline.core.errors import InputError
 from pipeline.core.model import Batch, BatchState, Flags, Hashes, Rows
-from pipeline.core.rows.encoding import encode, merge, rearrange
+from pipeline.core.rows.encoding import encoded_forms, merge, rearrange
 from pipeline.core.rows.framing import Position, Record
 from pipeline.core.rows.mapping import RowMapper, pack_rows, plan_columns
 from pipeline.core.target.replies import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
@@ -698,7 +698,7 @@ class Producer:
         waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.in_flight.hashes)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
-            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
+            failed = encoded_forms(due.failed_ids)
             earlier = self._carried(due.batch_id, waiting - failed)
         self._note_what_was_read(due.batch_id, self._tracker.cannot_carry(earlier))
         if not self._world.guards.body_until_seal:

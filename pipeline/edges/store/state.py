@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, SeenComplete, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
@@ -99,8 +99,7 @@ class State:
     def _failed_hashes(self, record: BatchRecord) -> Hashes:
         match record.latest:
             case SeenComplete(failed_ids=failed_ids) if failed_ids:
-                # Target may name an id in the encoded form in which it got it.
-                ids = sorted({form for name in failed_ids for form in (encode(name.encode()), name.encode())})
+                ids = sorted(encoded_forms(failed_ids))
                 lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
                 starts = np.cumsum(lengths) - lengths
                 return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))
