@@ -36,6 +36,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "drop": ("errors",),
         "model": ("errors",),
         "errors": (),
+        "duration": (),
     },
     "edges": {
         "store": ("host", "exports", "durable", "lock", "memory", "clock"),

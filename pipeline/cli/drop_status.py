@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.drop.signals import nearest_signal, shown
+from pipeline.core.duration import roughly
 from pipeline.edges.drop.listing import look
 from pipeline.settings.settings import Settings
 
@@ -60,14 +61,8 @@ def drop_lines(told: dict[str, Any]) -> list[str]:
     lines = []
     for each in told["unsignalled"]:
         near = f", nearest signal {each['nearest_signal']}" if each["nearest_signal"] else ""
-        lines.append(f"Not signalled: {each['export']}, {_ago(each['age_s'])}{near}")
+        lines.append(f"Not signalled: {each['export']}, {roughly(each['age_s'])}{near}")
     for each in told["waiting"]:
-        lines.append(f"Signal {each['signal']}, {_ago(each['age_s'])}, without {', '.join(each['missing'])}")
+        lines.append(f"Signal {each['signal']}, {roughly(each['age_s'])}, without {', '.join(each['missing'])}")
     lines += [f"Refused: {each['name']} {each['why']}" for each in told["refused"]]
     return lines
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"

@@ -12,6 +12,7 @@ from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import drop_lines, drop_status
 from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, settlement
 from pipeline.core.batches.progress import Progress
+from pipeline.core.duration import roughly
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
@@ -107,10 +108,10 @@ class _Waiting:
         if not times:
             return []
         oldest = min(times)
+        age_s = (self.now - oldest).total_seconds()
         given_up = self._end(oldest, self.settings.settle.deadline_s, is_unpaused=True)
         return [
-            f"Target to apply {_batches(len(times))}, the oldest accepted {_ago(self.now - oldest)} ago "
-            f"(given up {given_up})"
+            f"Target to apply {_batches(len(times))}, the oldest accepted {roughly(age_s)} ago (given up {given_up})"
         ]
 
     def _holding(self) -> list[str]:
@@ -133,7 +134,7 @@ class _Waiting:
     def _end(self, begun: datetime, after_s: float, *, is_unpaused: bool = False) -> str:
         """When it ends what began then; with `is_unpaused` the time in which a window pauses does not count."""
         if self.at_it_since is None:
-            return f"{_ago(timedelta(seconds=after_s))} after a process goes on with the job"
+            return f"{roughly(after_s)} after a process goes on with the job"
         begun = max(begun, self.at_it_since)
         schedule = schedule_of(self.settings.windows if is_unpaused else ())
         return f"at {_passed_by(schedule.after(begun, after_s))}"
@@ -145,13 +146,6 @@ def _latest(record: BatchRecord) -> datetime:
 
 def _batches(count: int) -> str:
     return f"{count} batch{'es' if count != 1 else ''}"
-
-
-def _ago(passed: timedelta) -> str:
-    seconds = int(passed.total_seconds())
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"
 
 
 def _passed_by(at: datetime) -> str:
