@@ -18,6 +18,7 @@ import typer
 from pipeline import __version__
 from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
@@ -153,7 +154,7 @@ def load(
         codes: list[ExitCode] = []
         async for report in load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again):
             _print(report, tenant, as_json=as_json)
-            codes.append(ExitCode(report["exit_code"]))
+            codes.append(report.exit_code)
         return codes
 
     async def load_to_sandboxes() -> ExitCode:
@@ -180,14 +181,14 @@ def load(
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _print(report: dict[str, Any], tenant: Tenant, *, as_json: bool) -> None:
+def _print(report: Report, tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.write(orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
         from pipeline.edges.views.screen import print_report
 
-        print_report(report, tenant.settings.outcome_directory / report["job"], _console())
+        print_report(report, tenant.settings.outcome_directory / report.job, _console())
 
 
 def _console() -> "Console":
@@ -260,7 +261,7 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
             if command == "retry" and not is_holders:
                 async for report in load_exports([], tenant, host=host, watch=watcher(on_terminal=on_terminal)):
                     _print(report, tenant, as_json=False)
-                    codes.append(ExitCode(report["exit_code"]))
+                    codes.append(report.exit_code)
         for first in refused:
             raise first
         return worst(codes)

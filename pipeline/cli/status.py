@@ -47,7 +47,7 @@ def job_status(
             progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger knows of rows up to the last seal, the report of all that were read.
-        rows, held = dict(record.report["rows"]), 0
+        rows, held = asdict(record.report.rows), 0
     else:
         rows, held = asdict(progress.rows()), len(ledger.held_rows(record))
         # Which rows end unsent is known when the job has ended.
@@ -56,7 +56,7 @@ def job_status(
     return {
         "job": record.job_id,
         "state": record.state or "unfinished",
-        "error": (record.report or {}).get("error"),
+        "error": record.report.error if record.report else None,
         "export": str(record.export),
         "started_at": record.started_at,
         "read_to_line": None if record.checkpoint.has_ended else record.checkpoint.position.line,
@@ -214,7 +214,7 @@ def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | 
     before = order[: order.index(record)]
     if not all(other.checkpoint.has_ended for other in before):
         return None
-    ended = [datetime.fromisoformat(other.report["finished_at"]) for other in records if other.report]
+    ended = [datetime.fromisoformat(other.report.finished_at) for other in records if other.report]
     return max([since, datetime.fromisoformat(record.started_at), *ended])
 
 

@@ -252,10 +252,10 @@ def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
     jobs = list(records)
     if len(jobs) < 2 or any(job.state is None for job in jobs):
         return None
-    reports = [job.report or {} for job in jobs]
+    rows = [job.report.rows for job in jobs if job.report]
     return {
         "exports": len(jobs),
         "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
-        "read": sum(report.get("rows", {}).get("read", 0) for report in reports),
-        "confirmed": sum(report.get("rows", {}).get("confirmed", 0) for report in reports),
+        "read": sum(each.read for each in rows),
+        "confirmed": sum(each.confirmed for each in rows),
     }

@@ -10,6 +10,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host
@@ -17,7 +18,6 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.load import Watch
-from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant

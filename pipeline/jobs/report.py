@@ -1,15 +1,14 @@
 """The report of a job: what became of every row, and how the run ends; and putting away a job that has ended."""
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from pipeline import __version__
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.report import JobState, Report, ReportedBatch, ReportedExport, ReportedRejects
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
@@ -18,61 +17,39 @@ from pipeline.settings.settings import Settings, config_digest
 
 log = structlog.get_logger()
 
-#: What `report.json` holds.
-Report = dict[str, Any]
-
 
 def build_report(job: Job, started_at: datetime, finished_at: datetime, seconds: float) -> Report:
-    """The report of a job that has ended, as `report.json` holds it; times are UTC in ISO 8601."""
+    """The report of a job whose run has ended."""
     progress = job.progress
     rows = progress.close()
     code = exit_code(progress, rows, job.settings)
-    return {
-        "job": job.record.job_id,
-        "state": job_state(progress, code),
-        "error": None if progress.error is None else str(progress.error),
-        "exit_code": int(code),
-        "export": {
-            "name": job.record.export.name,
-            "bytes": progress.bytes_read or progress.checkpoint.digest_bytes,
-            "sha256": progress.sha256 or progress.checkpoint.digest,
-            "rows": rows.read,
-        },
-        "client_code": job.settings.target.client_code,
-        "columns_sent": list(progress.checkpoint.columns_sent),
-        "version": __version__,
-        "config_sha256": config_digest(job.settings),
-        "started_at": started_at.isoformat(timespec="seconds"),
-        "finished_at": finished_at.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "rows": asdict(rows),
-        "rejects": {
-            "file": job.folder.rejects.name,
-            "by_reason": dict(progress.rejects_by_reason.most_common()),
-        },
-        "warnings": progress.checkpoint.warnings.as_dict(),
-        "batches": [_batch(settled) for settled in progress.batches()],
-        "calls": progress.calls,
-    }
+    return Report(
+        job=job.record.job_id,
+        state=job_state(progress, code),
+        error=None if progress.error is None else str(progress.error),
+        exit_code=code,
+        export=ReportedExport(
+            name=job.record.export.name,
+            size_bytes=progress.bytes_read or progress.checkpoint.digest_bytes,
+            sha256=progress.sha256 or progress.checkpoint.digest,
+            rows=rows.read,
+        ),
+        client_code=job.settings.target.client_code,
+        columns_sent=tuple(progress.checkpoint.columns_sent),
+        version=__version__,
+        config_sha256=config_digest(job.settings),
+        started_at=started_at.isoformat(timespec="seconds"),
+        finished_at=finished_at.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        rows=rows,
+        rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
+        warnings=progress.checkpoint.warnings.as_dict(),
+        batches=tuple(map(ReportedBatch.of, progress.batches())),
+        calls=progress.calls,
+    )
 
 
-def _batch(settled: Settled) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "number": settled.batch.number,
-        "rows": settled.batch.rows,
-        "bytes": settled.batch.size_bytes,
-        "sha256": settled.batch.sha256,
-        "state": settled.state.value,
-        "attempts": settled.attempts,
-    }
-    if settled.rejected:
-        facts["rejected"] = settled.rejected
-    if settled.why:
-        facts["why"] = settled.why
-    return facts
-
-
-def job_state(progress: Progress, code: ExitCode) -> str:
+def job_state(progress: Progress, code: ExitCode) -> JobState:
     """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
     if isinstance(progress.error, InputError):
         return "failed"
@@ -96,7 +73,7 @@ async def put_away(job: Job, report: Report) -> None:
 
     An unfinished job keeps everything: the next run goes on with it.
     """
-    if report["state"] == "unfinished":
+    if report.state == "unfinished":
         return
     state = job.state
     never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]

@@ -20,6 +20,7 @@ from structlog.contextvars import bound_contextvars
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import SeenAccepting
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.core.target.pacing import CallBudget
@@ -37,7 +38,7 @@ from pipeline.jobs.job import Job, export_settings, let_posts_end, new_job_id
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
-from pipeline.jobs.report import Report, build_report, put_away
+from pipeline.jobs.report import build_report, put_away
 from pipeline.jobs.resend import rows_left
 from pipeline.jobs.send_limits import SendLimits, open_send_limits
 from pipeline.settings.tenants import Tenant
@@ -181,7 +182,7 @@ class Runner:
         # to itself, the collector finds them many jobs later.
         gc.collect()
         del self._running[record.seq]
-        if report["state"] == "unfinished":
+        if report.state == "unfinished":
             self._unfinished = self._unfinished or report
             self._stop.set()
         await told(record, report)
@@ -193,7 +194,7 @@ class Runner:
         if self._stopped_by is not None:
             raise self._stopped_by
         await let_posts_end(job)
-        why = self._unfinished["job"] if self._unfinished else "another"
+        why = self._unfinished.job if self._unfinished else "another"
         raise FatalError(f"stopped because job {why} could not be finished.", exit_code=ExitCode.UNFINISHED)
 
     async def _until_sending(self, progress: Progress) -> None:
@@ -232,24 +233,24 @@ class Runner:
             # It has ended, but that cannot be written down: the next run ends it.
             job.progress.error = not_put_away
             report = tell()
-        if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
+        if report.exit_code is ExitCode.REFUSED_BY_TARGET:
             # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
             self._run = SeenAccepting()
-        rows = report["rows"]
+        rows = report.rows
         log.info(
             "load_finished",
-            state=report["state"],
-            exit_code=report["exit_code"],
-            error=report["error"],
-            read=rows["read"],
-            confirmed=rows["confirmed"],
-            superseded=rows["superseded"],
-            rejected=rows["rejected"],
-            empty=rows["empty"],
-            failed=rows["failed"],
-            unconfirmed=rows["unconfirmed"],
-            unsent=rows["unsent"],
-            seconds=report["seconds"],
+            state=report.state,
+            exit_code=int(report.exit_code),
+            error=report.error,
+            read=rows.read,
+            confirmed=rows.confirmed,
+            superseded=rows.superseded,
+            rejected=rows.rejected,
+            empty=rows.empty,
+            failed=rows.failed,
+            unconfirmed=rows.unconfirmed,
+            unsent=rows.unsent,
+            seconds=report.seconds,
         )
         return report
 

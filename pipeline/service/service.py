@@ -19,6 +19,7 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
@@ -29,7 +30,6 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, ended_drop
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.prune import overdue, remove
-from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.stop import Stop
@@ -135,10 +135,10 @@ class TenantService:
             elif unfinished is None:
                 return
             elif self._stop.is_asked.is_set() or drain:
-                self.codes.append(ExitCode(unfinished["exit_code"]))
+                self.codes.append(unfinished.exit_code)
                 return
             else:
-                await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
+                await self._pause(unfinished.exit_code, unfinished)
 
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
         if self._stop.is_asked.is_set():
@@ -159,10 +159,10 @@ class TenantService:
         return record
 
     async def _note_ended(self, record: JobRecord, report: Report) -> None:
-        if report["state"] != "unfinished":
+        if report.state != "unfinished":
             self._failures = 0
             self._unsettled = True
-            self.codes.append(ExitCode(report["exit_code"]))
+            self.codes.append(report.exit_code)
             await self._tell_of_drop(record)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
@@ -216,21 +216,21 @@ class TenantService:
 
     async def _pause(self, code: ExitCode, report: Report) -> None:
         """Wait until the reason for which a job could not be finished may be gone."""
-        tried = self._token, await self._is_abandoned(report["job"])
+        tried = self._token, await self._is_abandoned(report.job)
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
         since = self._clock.utc_now().isoformat(timespec="seconds")
-        notice = {"paused": {"exit_code": int(code), "why": report["error"], "since": since, "job": report["job"]}}
+        notice = {"paused": {"exit_code": int(code), "why": report.error, "since": since, "job": report.job}}
         await run_sync(put_up, self._state.directory, notice)
-        log.warning("service_paused", job=report["job"], exit_code=int(code), why=report["error"])
+        log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._stop.is_asked.is_set():
             await self._stop.sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
-            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report["job"], tried):
+            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report.job, tried):
                 break
         await run_sync(take_down, self._state.directory)
-        log.info("service_goes_on", job=report["job"])
+        log.info("service_goes_on", job=report.job)
 
     async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
         match code:

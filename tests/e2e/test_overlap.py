@@ -67,8 +67,8 @@ class Loading:
         async for report in load_exports(
             list(exports), Tenant.of_one(self.settings), host=Host(), watch=see, again=again
         ):
-            assert_every_row_is_in_one_class(report)
-            self.reports.append(report)
+            assert_every_row_is_in_one_class(report.as_json())
+            self.reports.append(report.as_json())
 
     @asynccontextmanager
     async def beside(self, *exports: Path, **options: Any) -> AsyncIterator["Loading"]:

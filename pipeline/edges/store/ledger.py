@@ -22,6 +22,7 @@ import orjson
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
@@ -93,9 +94,7 @@ class Ledger:
             route,
         )
 
-    def finish_job(
-        self, job: JobRecord, report: dict[str, Any], *, dropped: Iterable[int], released: Iterable[int]
-    ) -> None:
+    def finish_job(self, job: JobRecord, report: Report, *, dropped: Iterable[int], released: Iterable[int]) -> None:
         """A job has ended for good: batches never sent are dropped, held rows, if any are left, are unsent."""
         with self._transaction() as database:
             for batch_id in dropped:
@@ -105,7 +104,7 @@ class Ledger:
                 self._close(batch_id)
             database.execute(
                 "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
-                (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
+                (report.state, int(report.exit_code), report.export.sha256, _json(report.as_json()), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
 
@@ -352,7 +351,7 @@ def _read_job(row: sqlite3.Row) -> JobRecord:
         state=row["state"],
         exit_code=row["exit_code"],
         sha256=row["sha256"],
-        report=orjson.loads(row["report"]) if row["report"] else None,
+        report=Report.from_json(orjson.loads(row["report"])) if row["report"] else None,
         claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
         route=row["route"],
     )

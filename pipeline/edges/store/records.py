@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
 from pipeline.edges.exports import Identity
@@ -32,7 +33,7 @@ class JobRecord:
     state: str | None = None
     exit_code: int | None = None
     sha256: str | None = None
-    report: dict[str, Any] | None = None
+    report: Report | None = None
     claim: Claim | None = None
     route: str = "default"
 

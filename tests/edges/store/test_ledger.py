@@ -34,6 +34,7 @@ from pipeline.core.batches.lifecycle import (
     SplitUp,
     Taken,
 )
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import NO_CHANGES, HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
@@ -175,7 +176,7 @@ def test_a_job_is_begun_once(tmp_path: Path) -> None:
         assert len(ledger.jobs()) == 1
 
 
-REPORT = {"state": "done", "exit_code": 0, "export": {"sha256": "abc"}, "rows": {"read": 9}}
+REPORT = Report.from_json({"state": "done", "exit_code": 0, "export": {"sha256": "abc"}, "rows": {"read": 9}})
 
 
 def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> None:
@@ -828,7 +829,7 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         ledger.begin_job(claimed("waiting", 8, "20261108"))
         assert latest(ledger) == (None, None)
         for job, state in ((done, "done"), (failed, "failed")):
-            report = {"state": state, "exit_code": 0, "export": {"sha256": ""}}
+            report = Report.from_json({"state": state})
             ledger.finish_job(job, report, dropped=[], released=[])
         assert latest(ledger) == (4, "20261101")
         seal(ledger, running, batch_of(1))
@@ -876,7 +877,7 @@ def test_whose_a_ledger_is(tmp_path: Path) -> None:
         assert owner_of(tmp_path / FILE) == Owner("demo", 0)
         job = ledger.begin_job(job_of())
         ledger.begin_job(job_of("j2"))
-        ledger.finish_job(job, {"state": "done", "exit_code": 0, "export": {"sha256": ""}}, dropped=[], released=[])
+        ledger.finish_job(job, REPORT, dropped=[], released=[])
         assert owner_of(tmp_path / FILE) == Owner("demo", 1)
     (tmp_path / FILE).write_bytes(b"x" * 10_000)
     with pytest.raises(FatalError, match="cannot be used") as caught:
