@@ -16,7 +16,7 @@ from pipeline.core.duration import roughly
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
-from pipeline.edges.store.notice import read_notice
+from pipeline.edges.store.notice import read_pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import inherited, life_of
 from pipeline.edges.target.time_windows import in_words
@@ -186,7 +186,7 @@ def status(
         if not records:
             raise unknown_job(job_id)
     latest = records[-_SHOWN_JOBS:]
-    notice = read_notice(settings.state.directory)
+    pause = read_pause(settings.state.directory) if held_by else None
     jobs = [record for record in records if record in latest or record.state is None]
     return {
         "client_code": settings.target.client_code,
@@ -195,7 +195,7 @@ def status(
         "is_paused": ledger is not None and ledger.is_paused,
         "status_window": _status_window(ledger, settings),
         "window": _window(settings, now),
-        "paused_by_itself": notice.get("paused") if held_by and notice else None,
+        "paused_by_itself": asdict(pause) if pause else None,
         "drop": None if job_id else drop_status(settings, now),
         "jobs": []
         if ledger is None

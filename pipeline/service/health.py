@@ -15,7 +15,7 @@ from typing import NoReturn
 from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.notice import read_notice
+from pipeline.edges.store.notice import read_pause
 
 #: A loop whose last beat is older does not turn (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -72,6 +72,6 @@ def _described(beat: Beat, now_s: float) -> str:
 def _waiting(state: Path, beat: Beat) -> str:
     # That of a client code of a route lies with its ledger.
     for directory in (state, *sorted(state.glob("clients/*"))):
-        if paused := (read_notice(directory) or {}).get("paused"):
-            return f"; waits since {paused['since']}: {paused['why']}"
+        if pause := read_pause(directory):
+            return f"; waits since {pause.since}: {pause.why}"
     return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""

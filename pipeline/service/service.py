@@ -25,7 +25,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.store.notice import put_up, take_down
+from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, ended_drop
 from pipeline.jobs.control import answer_requests
@@ -221,8 +221,7 @@ class TenantService:
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
         since = self._clock.utc_now().isoformat(timespec="seconds")
-        notice = {"paused": {"exit_code": int(code), "why": report.error, "since": since, "job": report.job}}
-        await run_sync(put_up, self._state.directory, notice)
+        await run_sync(put_up, self._state.directory, Pause(int(code), report.error, since, report.job))
         log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._stop.is_asked.is_set():
