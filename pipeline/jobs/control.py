@@ -6,7 +6,6 @@ does it itself, with the very same functions.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import structlog
 from anyio import CancelScope
@@ -15,7 +14,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
-from pipeline.edges.store.mailbox import Mailbox, Request
+from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.job import Job, unknown_job
@@ -30,7 +29,6 @@ ANSWER_WITHIN_S = 15.0
 #: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
 ANSWERS_KEPT_S = 3_600.0
 
-Answer = dict[str, Any]
 #: Gives the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
@@ -53,9 +51,9 @@ async def ask_holder(directory: Path, command: str, job: str | None, clock: Cloc
         if clock.monotonic() - asked_at > ANSWER_WITHIN_S:
             await run_sync(_check_is_coming, mailbox, request_id, directory)
         await clock.sleep(0.1)
-    if not answer["ok"]:
-        raise PipelineError(answer["told"], exit_code=ExitCode(answer["exit_code"]))
-    return str(answer["told"])
+    if answer.exit_code is not None:
+        raise PipelineError(answer.told, exit_code=answer.exit_code)
+    return answer.told
 
 
 def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None:
@@ -90,7 +88,7 @@ async def answer_requests(state: State, running: Running) -> None:
         for request in await state.call(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
-                if await state.call(mailbox.claim, request):
+                if await state.call(mailbox.take_on, request):
                     unanswered.append((request, await _answer_to(request, state, running)))
                     await _answer_all(unanswered, late, state, mailbox)
         await _answer_all(unanswered, late, state, mailbox)
@@ -116,17 +114,17 @@ async def _answer_to(request: Request, state: State, running: Running) -> Answer
     """Carry a request out; what is to be answered."""
     try:
         told = await carry_out(request, state, running=running)
-        answer: Answer = {"ok": True, "told": told}
+        answer = Answer(told)
     except PipelineError as error:
-        answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
-    log.info("request_answered", command=request.command, job=request.job, ok=answer["ok"])
+        answer = Answer(str(error), error.exit_code)
+    log.info("request_answered", command=request.command, job=request.job, ok=answer.exit_code is None)
     return answer
 
 
 def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answer]]:
     """What a process took on that has ended since, with its answers; those that nobody fetched are removed."""
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
-    answer = {"ok": False, "told": _NOT_KNOWN, "exit_code": int(ExitCode.UNFINISHED)}
+    answer = Answer(_NOT_KNOWN, ExitCode.UNFINISHED)
     return [(request, answer) for request in mailbox.taken()]
 
 
