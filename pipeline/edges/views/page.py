@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
@@ -26,15 +27,8 @@ MAX_BATCHES = 100
 
 def render(report: Report, folder: Path) -> str:
     """The page of a report whose files are in `folder`, as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     counts = asdict(report.rows)
-    return environment.get_template("page.html").render(
+    return _template().render(
         report=report,
         name=shown(report.export.name),
         told=STATES[report.state],
@@ -58,6 +52,19 @@ def render(report: Report, folder: Path) -> str:
         took=_duration(report.started_at, report.finished_at),
         size=_bytes,
     )
+
+
+@cache
+def _template() -> Template:
+    """The template of the page: compiling it takes longer than making a page of it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
 
 
 def happened(report: Report) -> str:
