@@ -250,10 +250,10 @@ class TenantService:
     def _token_identity(self) -> Any:
         """What tells the token file from the one that comes after it."""
         try:
-            facts = self._settings.target.token_file and self._settings.target.token_file.stat()
+            info = self._settings.target.token_file and self._settings.target.token_file.stat()
         except OSError:
             return None
-        return (facts.st_mtime_ns, facts.st_size, facts.st_ino) if facts else None
+        return (info.st_mtime_ns, info.st_size, info.st_ino) if info else None
 
     async def _prune_daily(self) -> None:
         while True:

@@ -28,8 +28,8 @@ def put(processing: Taking, path: str, content: str = "id\n") -> Identity:
 
 
 def identity_of(file: Path) -> Identity:
-    facts = file.stat()
-    return Identity(facts.st_size, facts.st_mtime_ns)
+    info = file.stat()
+    return Identity(info.st_size, info.st_mtime_ns)
 
 
 @pytest.mark.parametrize("source", ["a.csv", "day/a.csv"])
