@@ -208,11 +208,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
-    from pipeline.cli.status import print_statuses, statuses
+    from pipeline.cli.print_status import print_statuses
+    from pipeline.cli.status import statuses
 
     told = statuses(load_configuration(config), job, Clock().utc_now())
     if as_json:
-        print(orjson.dumps(told).decode())  # noqa: T201
+        print(orjson.dumps(told.as_json()).decode())  # noqa: T201
     else:
         print_statuses(told, _console())
 

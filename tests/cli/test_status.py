@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.cli.status import print_status, status
+from pipeline.cli.print_status import print_status
+from pipeline.cli.status import status
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
 from pipeline.core.batches.report import Report
@@ -74,7 +75,7 @@ class Told:
             CLOSED, self.directory, settle={"ambiguous_hold_s": HOLD_H * 3_600.0, "deadline_s": 3_600.0}
         )
         told = status(self.ledger, job.job_id, settings, self.now, "7" if taken_at else None)
-        (only,) = told["jobs"]
+        (only,) = told.as_json()["jobs"]
         text = io.StringIO()
         print_status(told, Console(file=text, width=200))
         self.printed = text.getvalue()

@@ -12,7 +12,8 @@ import orjson
 import pytest
 from rich.console import Console
 
-from pipeline.cli.status import print_status, status
+from pipeline.cli.print_status import print_status
+from pipeline.cli.status import status
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
