@@ -47,7 +47,7 @@ def job_status(
     progress = Progress(checkpoint=record.checkpoint)
     for batch, life in lives:
         progress.sealed[batch.batch.batch_id] = batch.batch
-        if life.phase is Phase.SETTLED and not life.is_dropped:
+        if life.phase is Phase.SETTLED and not life.is_never_sent:
             progress.settled[batch.batch.batch_id] = settlement(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger knows of rows up to the last seal, the report of all that were read.

@@ -1,4 +1,4 @@
-"""Dropped exports on their way from the drop directory to the first POST.
+"""NeverSent exports on their way from the drop directory to the first POST.
 
 `enter` puts a drop into the ledger and takes its files; `complete_claims` does the taking that a crash cut off;
 `next_job` says whose turn it is; `check_claim` looks, before anything is sent, whether a dropped export may be loaded.

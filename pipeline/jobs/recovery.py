@@ -79,7 +79,7 @@ async def take_stock(job: Job) -> list[Standing]:
         progress.last_number = max(progress.last_number, batch.number)
         if life.phase is not Phase.SETTLED:
             _note_under_way(job, batch, life)
-        elif not life.is_dropped:
+        elif not life.is_never_sent:
             hold_s = job.settings.settle.ambiguous_hold_s
             progress.settled[batch.batch_id] = settlement(batch, life, now=now, hold_s=hold_s)
     # Until the producer has taken them up, and if it never does.
@@ -95,7 +95,7 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
         if each.fact:
             await state.call(state.ledger.add_fact, record.batch.batch_id, each.fact)
         if record.is_open and not isinstance(life.last, SplitUp):
-            is_due = life.phase is Phase.SETTLED and not life.is_dropped
+            is_due = life.phase is Phase.SETTLED and not life.is_never_sent
             due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
             await _take_up(job.in_flight, state, record, due)
     return Recovered(

@@ -79,7 +79,7 @@ async def put_away(job: Job, report: Report) -> None:
     never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
     await state.call(_write, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=over)
+    await state.call(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:

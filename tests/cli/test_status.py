@@ -63,7 +63,7 @@ class Told:
 
     def end(self, job: JobRecord) -> None:
         report = Report.from_json({"state": "done", "finished_at": self.now.isoformat(timespec="seconds")})
-        self.ledger.finish_job(job, report, dropped=(), released=())
+        self.ledger.finish_job(job, report, never_sent=(), released=())
 
     def of(self, job: JobRecord, *, taken_at: datetime | None = None) -> dict[str, Any]:
         """What is told of a job while a process is at work that took the directory then; None: there is none."""

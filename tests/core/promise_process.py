@@ -328,7 +328,7 @@ class Process:
                 to_deliver.append((batch, life))
                 if life.may_be_applied:
                     job.progress.possibly_taken.add(batch_id)
-            elif not life.is_dropped:
+            elif not life.is_never_sent:
                 job.progress.settled[batch_id] = settlement(batch, life, now=self.clock, hold_s=self._hold_s)
                 due = self._due(batch_id, life)
             if batch_id in self.store.open_ids:
@@ -373,7 +373,7 @@ class Process:
         over = [*never_sent, *self.in_flight.take_over(job.seq, self.clock)]
         yield FINISH
         report = {name: getattr(rows, name) for name in type(rows).__slots__}
-        self.store.finish_job(job.seq, report, dropped=never_sent, released=over)
+        self.store.finish_job(job.seq, report, never_sent=never_sent, released=over)
         self.in_flight.finish(job.seq, never_sent)
         for batch_id in over:
             if batch_id not in self.lost:

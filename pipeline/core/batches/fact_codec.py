@@ -5,11 +5,11 @@ from typing import Any
 
 from pipeline.core.batches.lifecycle import (
     Begun,
-    Dropped,
     Fact,
     Failed,
     GivenUp,
     InDoubt,
+    NeverSent,
     NotTaken,
     RefusedAs,
     Released,
@@ -33,7 +33,7 @@ _NAMES: dict[type[Fact], str] = {
     SplitUp: "SplitUp",
     RowRejected: "RowRejected",
     Failed: "Failed",
-    Dropped: "Dropped",
+    NeverSent: "Dropped",
     Released: "Released",
 }
 _KINDS: dict[str, type[Any]] = {name: kind for kind, name in _NAMES.items()}

@@ -21,7 +21,7 @@ import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
-from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
@@ -94,11 +94,11 @@ class Ledger:
             route,
         )
 
-    def finish_job(self, job: JobRecord, report: Report, *, dropped: Iterable[int], released: Iterable[int]) -> None:
-        """A job has ended for good: batches never sent are dropped, held rows, if any are left, are unsent."""
+    def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
+        """A job has ended for good: its held rows, if any are left, are unsent, and so are the `never_sent` batches."""
         with self._transaction() as database:
-            for batch_id in dropped:
-                self._insert_fact(batch_id, Dropped())
+            for batch_id in never_sent:
+                self._insert_fact(batch_id, NeverSent())
             for batch_id in released:
                 self._release(batch_id)
                 self._close(batch_id)
