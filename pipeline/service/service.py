@@ -22,7 +22,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
+from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notice import Pause, put_up, take_down
@@ -61,7 +61,7 @@ class TenantService:
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock)
         self._failures = 0
         self._token: Any = None
-        self._unsettled = True
+        self._has_files_to_move = True
         self._has_pruned = anyio.Event()
 
     @property
@@ -101,7 +101,7 @@ class TenantService:
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
             await self._run_jobs(drain=drain)
-            await self._settle_ended()
+            await self._move_out_ended()
             if drain:
                 await self._has_pruned.wait()
             tasks.cancel_scope.cancel()
@@ -117,7 +117,7 @@ class TenantService:
                 log.warning("signals_not_looked_for", why=str(error))
             await self._stop.sleep(min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s)), arrived)
             if arrived.is_set():
-                await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
+                await self._clock.sleep(min(DEBOUNCE_S, self._settings.drop.poll_s))
 
     async def _bear(self, error: FatalError) -> None:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
@@ -143,9 +143,9 @@ class TenantService:
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
         if self._stop.is_asked.is_set():
             return None
-        if self._unsettled:
-            self._unsettled = False
-            await self._settle_ended()
+        if self._has_files_to_move:
+            self._has_files_to_move = False
+            await self._move_out_ended()
         # What a job is begun with: it may be another one when it is refused.
         self._token = await run_sync(self._token_identity)
         try:
@@ -161,7 +161,7 @@ class TenantService:
     async def _note_ended(self, record: JobRecord, report: Report) -> None:
         if report.state != "unfinished":
             self._failures = 0
-            self._unsettled = True
+            self._has_files_to_move = True
             self.codes.append(report.exit_code)
             await self._tell_of_drop(record)
 
@@ -179,21 +179,21 @@ class TenantService:
             self.codes.append(ExitCode.EXPORT_UNUSABLE)
         return not self._intake.waiting and await self._intake.next_job() is None
 
-    async def _settle_ended(self) -> None:
+    async def _move_out_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
         for processing in self._held:
             with _not_moved():
                 for job_id in await run_sync(processing.jobs):
                     with _not_moved():
-                        await self._settle(processing, job_id)
+                        await self._move_out(processing, job_id)
 
-    async def _settle(self, processing: Taking, job_id: str) -> None:
+    async def _move_out(self, processing: Taking, job_id: str) -> None:
         record = await self._state.call(self._state.ledger.job, job_id)
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
             folder = self._state.folder(job_id)
-            await run_sync(processing.settle, job_id, folder.dropped if self._is_kept(record) else None)
+            await run_sync(processing.move_out, job_id, folder.dropped if self._is_kept(record) else None)
 
     def _is_kept(self, record: JobRecord) -> bool:
         keep = self._runner.settings.of(record.route).drop.keep_exports

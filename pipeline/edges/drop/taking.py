@@ -97,7 +97,7 @@ class Taking:
         except OSError as error:
             raise disk_error(error, f"cannot look into {self.directory}") from error
 
-    def settle(self, job_id: str, keep_in: Path | None) -> None:
+    def move_out(self, job_id: str, keep_in: Path | None) -> None:
         """Bring what a job has taken into this directory, or remove it if there is none."""
         folder = self.directory / job_id
         try:
