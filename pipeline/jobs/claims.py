@@ -44,7 +44,7 @@ class Drop:
 async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
     """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
     records = _records(drop, processing, state.host.clock, settings)
-    entered = await state.call(state.ledger.begin_jobs, records)
+    entered = await state.in_turn(state.ledger.begin_jobs, records)
     return await _take(entered, state, processing)
 
 
@@ -90,7 +90,7 @@ def _name(found: Found, source: Seen | None) -> str:
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
     """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
     drops: dict[str, list[JobRecord]] = {}
-    for record in await state.call(state.ledger.jobs, unfinished_only=True):
+    for record in await state.in_turn(state.ledger.jobs, unfinished_only=True):
         if record.claim and not record.claim.is_taken:
             drops.setdefault(record.claim.drop, []).append(record)
     processings = {processing.drop.resolve(): processing for processing in held}
@@ -128,7 +128,7 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
     }
     await state.host.run_blocking(processing.remove_emptied, first.signal)
-    await state.call(state.ledger.note_claims, claims)
+    await state.in_turn(state.ledger.note_claims, claims)
     for record in records:
         log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
     return [replace(record, claim=claims[record.job_id]) for record in records]
@@ -154,7 +154,7 @@ async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | N
 
     None while its export is still being taken.
     """
-    records = in_order(await state.call(state.ledger.jobs, unfinished_only=True))
+    records = in_order(await state.in_turn(state.ledger.jobs, unfinished_only=True))
     record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
@@ -175,7 +175,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
     claim = record.claim
     if claim is None or record.has_begun:
         return
-    if record.is_abandoned and len(await state.call(state.ledger.jobs_of_drop, claim.drop)) == 1:
+    if record.is_abandoned and len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) == 1:
         return
     if claim.failure is not None:
         raise claim.failure
@@ -189,7 +189,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
     # Names of other routes' exports are others, and so are their dates; numbers are in manifests to put all in order.
     for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
-        latest = await state.call(state.ledger.latest_claimed, key, route=of_route)
+        latest = await state.in_turn(state.ledger.latest_claimed, key, route=of_route)
         if own is not None and latest is not None and own < latest:
             raise InputError(
                 f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "
@@ -201,7 +201,7 @@ async def _verify(claim: Claim, state: State) -> None:
     """Compare the manifest with all exports of the drop; all of its jobs fail together, before any of them begins."""
     siblings = [
         (record, record.claim)
-        for record in await state.call(state.ledger.jobs_of_drop, claim.drop)
+        for record in await state.in_turn(state.ledger.jobs_of_drop, claim.drop)
         if record.claim and record.state is None
     ]
     error: InputError | None = None
@@ -212,7 +212,7 @@ async def _verify(claim: Claim, state: State) -> None:
     claims = {
         record.job_id: each.failed(error) if error else replace(each, is_verified=True) for record, each in siblings
     }
-    await state.call(state.ledger.note_claims, claims)
+    await state.in_turn(state.ledger.note_claims, claims)
     if error:
         raise error
 

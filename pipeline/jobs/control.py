@@ -80,15 +80,15 @@ async def until_resumed(state: State, clock: Clock, windows: Windows, is_abandon
 
 async def answer_requests(state: State, running: Running) -> None:
     """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment."""
-    mailbox = await state.call(Mailbox, state.directory)
+    mailbox = await state.in_turn(Mailbox, state.directory)
     # What a full disk kept from being answered is answered when there is room.
-    unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, state.host.clock)]
+    unanswered: list[tuple[Request, Answer]] = [*await state.in_turn(_left_by_another, mailbox, state.host.clock)]
     late: set[Request] = set()
     while True:
-        for request in await state.call(mailbox.requests):
+        for request in await state.in_turn(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
-                if await state.call(mailbox.take_on, request):
+                if await state.in_turn(mailbox.take_on, request):
                     unanswered.append((request, await _answer_to(request, state, running)))
                     await _answer_all(unanswered, late, state, mailbox)
         await _answer_all(unanswered, late, state, mailbox)
@@ -101,7 +101,7 @@ async def _answer_all(
     """Answer what can be answered, and leave the rest in the list; that a request is `late` is said once."""
     for request, answer in [*unanswered]:
         try:
-            await state.call(mailbox.answer, request, answer)
+            await state.in_turn(mailbox.answer, request, answer)
         except FatalError as error:
             if request not in late:
                 log.warning("request_not_answered", command=request.command, job=request.job, why=str(error))
@@ -135,7 +135,7 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
     """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
-        await state.call(state.ledger.pause, is_paused=is_paused)
+        await state.in_turn(state.ledger.pause, is_paused=is_paused)
         state.is_paused = is_paused
         return "nothing more is sent until `resume`; statuses are still followed" if is_paused else "sending goes on"
     if request.command == "abandon":
@@ -147,12 +147,12 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
 
 async def _abandon(request: Request, state: State, running: Running | None) -> str:
     job_id = request.job or ""
-    record = await state.call(state.ledger.job, job_id)
+    record = await state.in_turn(state.ledger.job, job_id)
     if record is None:
         raise unknown_job(job_id)
     if record.state is not None:
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
-    await state.call(state.ledger.abandon_job, job_id)
+    await state.in_turn(state.ledger.abandon_job, job_id)
     # Looked at after it is written down: whichever job begins from now on reads it there.
     for job in running() if running else ():
         if job.record.job_id == job_id:

@@ -293,13 +293,13 @@ class Courier:
 
     async def _accepted_at(self, batch: Batch) -> datetime:
         """When an accepted batch was, whichever process saw it."""
-        record = await self._job.state.call(self._job.state.ledger.batch, batch.batch_id)
+        record = await self._job.state.in_turn(self._job.state.ledger.batch, batch.batch_id)
         return (record.accepted_at if record else None) or self._job.clock.utc_now()
 
     async def _remember(self, learned: Learned | None) -> None:
         if learned:
             log.info("status_window_learned", size=learned.size, more_failed=learned.failed_at is not None)
-            await self._job.state.call(self._job.state.ledger.remember_statuses, learned)
+            await self._job.state.in_turn(self._job.state.ledger.remember_statuses, learned)
 
     async def _seen(self, batch: Batch, life: Life, fact: Fact) -> Life:
         """Record what a status said; the status need not be kept for us any more."""
@@ -326,14 +326,14 @@ class Courier:
     async def _only_row(self, batch: Batch, message: str) -> RowRejected:
         """The fact that rejects the one row of a batch."""
         state, spool = self._job.state, self._job.spool
-        lines = await state.call(spool.lines, batch.batch_id)
-        rows = await state.call(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
+        lines = await state.in_turn(spool.lines, batch.batch_id)
+        rows = await state.in_turn(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
         return RowRejected(message, int(lines[0]), rows[0].decode("ascii").rstrip("\n"))
 
     async def _split(self, batch: Batch, life: Life) -> Life:
         job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
         taken = any_row(batch.rows, batch.number) if self._trials.needs_probe(batch) else first_half(batch.rows)
-        contents = await job.state.call(spool.split, batch.batch_id, ledger.salt, taken)
+        contents = await job.state.in_turn(spool.split, batch.batch_id, ledger.salt, taken)
         children = []
         for content in contents:
             number = job.progress.allot_number()
@@ -341,12 +341,12 @@ class Courier:
             child = await job.state.write(batch_id, number, content, parent=batch.batch_id)
             children.append(child)
         log.info("batch_split", batch=batch.number, into=[child.number for child in children])
-        await job.state.call(ledger.split, batch, (children[0], children[1]))
+        await job.state.in_turn(ledger.split, batch, (children[0], children[1]))
         # Mapped from the files, so that they take no memory of their own.
-        hashes = {child.batch_id: await job.state.call(spool.hashes, child.batch_id) for child in children}
+        hashes = {child.batch_id: await job.state.in_turn(spool.hashes, child.batch_id) for child in children}
         job.in_flight.split(batch.batch_id, hashes)
         life = fold(life, SplitUp((children[0].batch_id, children[1].batch_id)), job.clock.monotonic())
-        await job.state.call(spool.remove, batch.batch_id)
+        await job.state.in_turn(spool.remove, batch.batch_id)
         for child in children:
             job.progress.sealed[child.batch_id] = child
             if life.open_since:
@@ -377,7 +377,7 @@ class Courier:
 
     async def _record(self, batch: Batch, life: Life, fact: Fact) -> Life:
         """Write a fact down, and then let it count."""
-        await self._job.state.call(self._job.state.ledger.add_fact, batch.batch_id, fact)
+        await self._job.state.in_turn(self._job.state.ledger.add_fact, batch.batch_id, fact)
         return fold(life, fact, self._job.clock.monotonic())
 
     def _has_begun(self, batch: Batch) -> None:

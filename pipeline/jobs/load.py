@@ -48,8 +48,8 @@ async def load_job(
     end. Raises the errors with which a job cannot be finished.
     """
     record, state = job.record, job.state
-    await state.call(job.folder.make)
-    await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned)
+    await state.in_turn(job.folder.make)
+    await state.in_turn(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=record.is_abandoned)
     recovered = await recover(job, stock)
     async with _watched(job, calls, beside):
         await check_claim(record, state)

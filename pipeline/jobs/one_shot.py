@@ -147,7 +147,7 @@ class Loads:
 
         And if it came by the same route.
         """
-        latest = await self._state.call(self._state.ledger.latest_job)
+        latest = await self._state.in_turn(self._state.ledger.latest_job)
         if latest is None or latest.route != self._route or not (latest.report or latest.checkpoint.has_ended):
             return None
         try:

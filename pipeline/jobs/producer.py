@@ -152,7 +152,7 @@ class Producer:
     async def _begin(self) -> None:
         """Place rows that were held when an earlier process ended and are free now."""
         job, tracker = self._job, self._placer.tracker
-        held = await job.state.call(job.state.ledger.held_rows, job.record)
+        held = await job.state.in_turn(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
@@ -292,14 +292,14 @@ class Producer:
                 # A full batch is the most that is in memory: what is free besides is not needed for it.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(*numbers, seal.content, when_written=is_written.set)
-                overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, seal.content.hashes)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
         # The body is in the spool, and needs no memory any more.
         del seal
         over = self._view.closing(released)
-        await job.state.call(
+        await job.state.in_turn(
             job.state.ledger.seal,
             job.record,
             checkpoint,
@@ -312,7 +312,7 @@ class Producer:
         self._view.closed(released)
         for batch_id in over:
             if batch_id not in job.state.lost:
-                await job.state.call(job.spool.remove, batch_id)
+                await job.state.in_turn(job.spool.remove, batch_id)
         return batch
 
     async def _finish_sealing(self) -> None:

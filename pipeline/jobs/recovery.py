@@ -35,9 +35,9 @@ class Posts:
 
 async def recover_in_flight(in_flight: InFlight, state: State, clock: Clock, hold_s: float) -> Posts:
     """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
-    unfinished = {job.seq for job in await state.call(state.ledger.jobs, unfinished_only=True)}
+    unfinished = {job.seq for job in await state.in_turn(state.ledger.jobs, unfinished_only=True)}
     open_numbers: list[int] = []
-    for record in await state.call(state.ledger.batches):
+    for record in await state.in_turn(state.ledger.batches):
         life = await _life(state, record)
         if record.job in unfinished:
             if life.phase is Phase.FOLLOWING and life.post_number is not None:
@@ -46,12 +46,12 @@ async def recover_in_flight(in_flight: InFlight, state: State, clock: Clock, hol
             raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
         else:
             await _take_up(in_flight, state, record, _due(record, life, clock.monotonic(), hold_s))
-    return Posts(await state.call(state.ledger.next_post_number), tuple(open_numbers))
+    return Posts(await state.in_turn(state.ledger.next_post_number), tuple(open_numbers))
 
 
 async def begun_jobs(state: State) -> list[int]:
     """The unfinished jobs that have begun, in their order."""
-    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
     return [record.seq for record in in_order(records) if record.has_begun]
 
 
@@ -71,7 +71,7 @@ async def take_stock(job: Job) -> list[Standing]:
     """
     state, progress, now = job.state, job.progress, job.clock.monotonic()
     stock: list[Standing] = []
-    for record in await state.call(state.ledger.batches, job=job.record):
+    for record in await state.in_turn(state.ledger.batches, job=job.record):
         life, fact = after_restart(await _life(state, record), now)
         stock.append(Standing(record, life, fact))
         batch = record.batch
@@ -83,7 +83,7 @@ async def take_stock(job: Job) -> list[Standing]:
             hold_s = job.settings.settle.ambiguous_hold_s
             progress.settled[batch.batch_id] = settlement(batch, life, now=now, hold_s=hold_s)
     # Until the producer has taken them up, and if it never does.
-    progress.unplaced_rows = progress.held_rows = len(await state.call(state.ledger.held_rows, job.record))
+    progress.unplaced_rows = progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
     return stock
 
 
@@ -93,7 +93,7 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
     for each in stock:
         record, life = each.record, each.life
         if each.fact:
-            await state.call(state.ledger.add_fact, record.batch.batch_id, each.fact)
+            await state.in_turn(state.ledger.add_fact, record.batch.batch_id, each.fact)
         if record.is_open and not isinstance(life.last, SplitUp):
             is_due = life.phase is Phase.SETTLED and not life.is_never_sent
             due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
@@ -111,14 +111,14 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
 
 async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: Due | None) -> None:
     batch_id = record.batch.batch_id
-    parameters = await state.call(state.spool.parameters, batch_id)
-    in_flight.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
+    parameters = await state.in_turn(state.spool.parameters, batch_id)
+    in_flight.add(record.job, batch_id, await state.in_turn(state.spool.hashes, batch_id), parameters, due)
 
 
 async def _life(state: State, record: BatchRecord) -> Life:
     """The life of a batch as the ledger has it."""
     is_part = record.batch.parent is not None
-    return life_of(record, await state.call(inherited, state.ledger, record.batch) if is_part else ())
+    return life_of(record, await state.in_turn(inherited, state.ledger, record.batch) if is_part else ())
 
 
 def _note_under_way(job: Job, batch: Batch, life: Life) -> None:

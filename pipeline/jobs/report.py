@@ -77,13 +77,13 @@ async def put_away(job: Job, report: Report) -> None:
         return
     state = job.state
     never_sent = [batch_id for batch_id in job.progress.sealed if batch_id not in job.progress.settled]
-    await state.call(_write, job, report)
+    await state.in_turn(_write, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    await state.call(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
+    await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:
-            await state.call(state.spool.remove, batch_id)
+            await state.in_turn(state.spool.remove, batch_id)
 
 
 def _write(job: Job, report: Report) -> None:

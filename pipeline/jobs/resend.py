@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 async def begin_retry(state: State, job_id: str) -> str:
     """Enter a job that sends the lost rows of another again; what it will do, in words."""
-    return await state.call(_begin_retry, state, job_id)
+    return await state.in_turn(_begin_retry, state, job_id)
 
 
 def _begin_retry(state: State, job_id: str) -> str:

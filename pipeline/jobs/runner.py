@@ -65,7 +65,7 @@ _LOOK_AROUND_S = 1.0
 async def open_runner(settings: Tenant, host: Host, beside: Sequence[Watch]) -> AsyncIterator["Runner"]:
     """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_lane`."""
     async with open_tenant(settings, host) as state:
-        yield Runner(state, settings, beside, await state.call(state.ledger.learned_statuses))
+        yield Runner(state, settings, beside, await state.in_turn(state.ledger.learned_statuses))
 
 
 class Runner:
@@ -156,7 +156,7 @@ class Runner:
         now = self._clock.utc_now()
         export = await anyio.Path(path).absolute()
         settings = self.settings.of(route).export.model_dump(mode="json")
-        return await self._state.call(
+        return await self._state.in_turn(
             self._state.ledger.begin_job,
             JobRecord.new(new_job_id(path, now), Path(export), identity, settings, now, route=route),
         )
@@ -210,7 +210,7 @@ class Runner:
         error: PipelineError | None = None
         if record.retry_of:
             try:
-                record = await state.call(rows_left, state, record)
+                record = await state.in_turn(rows_left, state, record)
             except PipelineError as not_written:
                 error = not_written
         job = await self._begin(record, error)
@@ -273,7 +273,7 @@ class Runner:
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
         # Before this it may have been abandoned without anybody to tell.
-        latest = await state.call(state.ledger.job, record.job_id)
+        latest = await state.in_turn(state.ledger.job, record.job_id)
         progress.is_abandoned = progress.is_abandoned or (latest is not None and latest.is_abandoned)
         at_line = record.checkpoint.position.line
         log.info("load_started", export=shown(record.export.name), at_line=at_line)

@@ -123,7 +123,7 @@ class TenantService:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
         if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
             raise error
-        await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+        await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._stop.is_asked.is_set():
@@ -188,7 +188,7 @@ class TenantService:
                         await self._move_out(processing, job_id)
 
     async def _move_out(self, processing: Taking, job_id: str) -> None:
-        record = await self._state.call(self._state.ledger.job, job_id)
+        record = await self._state.in_turn(self._state.ledger.job, job_id)
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
@@ -202,7 +202,7 @@ class TenantService:
     async def _tell_of_drop(self, record: JobRecord) -> None:
         if record.claim is None:
             return
-        jobs = await self._state.call(self._state.ledger.jobs_of_drop, record.claim.drop)
+        jobs = await self._state.in_turn(self._state.ledger.jobs_of_drop, record.claim.drop)
         if told := ended_drop(jobs):
             log.info(
                 "drop_finished",
@@ -238,13 +238,13 @@ class TenantService:
                 return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
-                await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+                await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
                 directory = self._settings.state.directory
                 return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
         return True
 
     async def _is_abandoned(self, job_id: str) -> bool:
-        record = await self._state.call(self._state.ledger.job, job_id)
+        record = await self._state.in_turn(self._state.ledger.job, job_id)
         return record is not None and record.is_abandoned
 
     def _token_identity(self) -> Any:
@@ -257,7 +257,7 @@ class TenantService:
 
     async def _prune_daily(self) -> None:
         while True:
-            jobs = await self._state.call(self._state.ledger.jobs)
+            jobs = await self._state.in_turn(self._state.ledger.jobs)
             old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
             left = await run_sync(remove, self._settings, old)
             if old:

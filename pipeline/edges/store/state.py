@@ -46,7 +46,7 @@ class State:
         self.is_stopping = False
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
         async with self._turn:
             return await self.host.run_blocking(partial(function, *args, **kwargs))
@@ -60,7 +60,7 @@ class State:
         parent: int | None = None,
         when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
-        """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
+        """Write a batch into the spool off the event loop, one at a time, but beside what `in_turn` runs meanwhile.
 
         `when_written` is called in the event loop when the memory of the body was given back, and more is to be done.
         """
@@ -142,11 +142,11 @@ async def open_state(
     with state_lock(directory):
         state = await host.run_blocking(open_all)
         try:
-            await state.call(_tidy, state)
+            await state.in_turn(_tidy, state)
             yield state
         finally:
             with anyio.CancelScope(shield=True):
-                await state.call(state.ledger.close)
+                await state.in_turn(state.ledger.close)
 
 
 def _tidy(state: State) -> None:
