@@ -36,9 +36,10 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "drop": ("errors",),
         "model": ("errors",),
         "errors": (),
+        "duration": (),
     },
     "edges": {
-        "store": ("host", "durable", "lock", "memory", "clock"),
+        "store": ("host", "exports", "durable", "lock", "memory", "clock"),
         "drop": ("exports", "durable", "lock", "clock"),
         "target": ("durable", "clock"),
         "views": (),

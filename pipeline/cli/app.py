@@ -18,6 +18,7 @@ import typer
 from pipeline import __version__
 from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
@@ -154,7 +155,7 @@ def load(
         loading = load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
             _print(report, tenant, as_json=as_json)
-            codes.append(ExitCode(report["exit_code"]))
+            codes.append(report.exit_code)
         return codes
 
     async def load_to_sandboxes() -> ExitCode:
@@ -174,14 +175,14 @@ def load(
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _print(report: dict[str, Any], tenant: Tenant, *, as_json: bool) -> None:
+def _print(report: Report, tenant: Tenant, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.write(orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
     else:
         from pipeline.edges.views.screen import print_report
 
-        print_report(report, tenant.settings.outcome_directory / report["job"], _console())
+        print_report(report, tenant.settings.outcome_directory / report.job, _console())
 
 
 def _console() -> "Console":
@@ -201,11 +202,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
-    from pipeline.cli.status import print_statuses, statuses
+    from pipeline.cli.print_status import print_statuses
+    from pipeline.cli.status import statuses
 
     told = statuses(load_configuration(config), job, Clock().utc_now())
     if as_json:
-        print(orjson.dumps(told).decode())  # noqa: T201
+        print(orjson.dumps(told.as_json()).decode())  # noqa: T201
     else:
         print_statuses(told, _console())
 
@@ -254,7 +256,7 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
             if command == "retry" and not is_holders:
                 async for report in load_exports([], tenant, host=host, watch=watcher(on_terminal=on_terminal)):
                     _print(report, tenant, as_json=False)
-                    codes.append(ExitCode(report["exit_code"]))
+                    codes.append(report.exit_code)
         for first in refused:
             raise first
         return worst(codes)

@@ -114,8 +114,8 @@ def _check_token(file: Path | None) -> Finding:
         text = 'none: calls carry no token; set it if "Require Authentication" is on in Target'
         return Finding(subject, "ok", text)
     try:
-        facts = file.stat()
-        mode = facts.st_mode
+        info = file.stat()
+        mode = info.st_mode
         if not stat.S_ISREG(mode):
             return Finding(subject, "problem", f"{file} is not a file; name the file that holds the token")
         with file.open("rb") as opened:
@@ -126,7 +126,7 @@ def _check_token(file: Path | None) -> Finding:
     if problem := _token_problem(token):
         return Finding(subject, "problem", f"{file} {problem}")
     # A file of somebody else's is read by its group: so Kubernetes gives secrets to those who are not root.
-    too_open = stat.S_IROTH | (stat.S_IRGRP if facts.st_uid == os.geteuid() else 0)
+    too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
     if mode & too_open:
         text = f"{file} can be read by other users (mode {stat.S_IMODE(mode):04o}): chmod 600 {file}"
         return Finding(subject, "warning", text)

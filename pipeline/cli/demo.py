@@ -128,10 +128,9 @@ async def run(console: Console) -> ExitCode:
         settings = demo_settings(sandbox.base_url, folder / "state")
         watch = watcher(on_terminal=sys.stderr.isatty())
         report = await load_export(path, settings, host=Host(), watch=watch)
-        print_report(report, settings.state.directory / "jobs" / report["job"], console)
-        code = ExitCode(report["exit_code"])
+        print_report(report, settings.state.directory / "jobs" / report.job, console)
         sandbox.sandbox.apply_all()
-        return code if _compare(console, export, sandbox.sandbox) else ExitCode.OUR_BUG
+        return report.exit_code if _compare(console, export, sandbox.sandbox) else ExitCode.OUR_BUG
 
 
 def _introduce(console: Console, path: Path) -> None:

@@ -1,10 +1,12 @@
 """What lies in the drop directory without going on: for `status`, looked at beside the service."""
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.drop.signals import nearest_signal, shown
+from pipeline.core.duration import roughly
 from pipeline.edges.drop.listing import look
 from pipeline.settings.settings import Settings
 
@@ -12,7 +14,53 @@ from pipeline.settings.settings import Settings
 _MOST = 20
 
 
-def drop_status(settings: Settings, now: datetime) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class LyingExport:
+    """An export that nobody has signalled, and the signal with the most similar name, if there is one."""
+
+    export: str
+    age_s: float
+    nearest_signal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSignal:
+    """A signal, and the exports it names that are not there."""
+
+    signal: str
+    age_s: float
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that is left alone, and why."""
+
+    name: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropStatus:
+    """The files that lie in a drop directory without going on; with a `problem` it cannot be read."""
+
+    directory: str
+    problem: str | None
+    unsignalled: tuple[LyingExport, ...] = ()
+    waiting: tuple[WaitingSignal, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as `status --json` prints them; of a directory that cannot be read, only why."""
+        told: dict[str, Any] = {"directory": self.directory, "problem": self.problem}
+        if self.problem is None:
+            told["unsignalled"] = [asdict(each) for each in self.unsignalled]
+            told["waiting"] = [asdict(each) for each in self.waiting]
+            told["refused"] = [asdict(each) for each in self.refused]
+        return told
+
+
+def drop_status(settings: Settings, now: datetime) -> DropStatus | None:
     """Exports that nobody signalled for a while, signals without exports, and what is refused; None without a drop."""
     directory = settings.drop.directory
     if directory is None:
@@ -20,29 +68,26 @@ def drop_status(settings: Settings, now: datetime) -> dict[str, Any] | None:
     try:
         seen = look(directory, settings.drop.signal_suffixes)
     except OSError as error:
-        return {"directory": str(directory), "problem": f"cannot be read: {error.strerror}"}
+        return DropStatus(str(directory), f"cannot be read: {error.strerror}")
     signals = [found.signal for found in seen.found if found.missing or found.problem]
     names = [Path(signal.path).name for signal in signals]
     lying = [(each.path, _age_s(each.identity.mtime_ns, now)) for each in seen.unsignalled]
-    return {
-        "directory": str(directory),
-        "problem": None,
-        "unsignalled": [
-            {"export": shown(path), "age_s": age_s, "nearest_signal": _shown(nearest_signal(Path(path).name, names))}
-            for path, age_s in lying
-            if age_s >= settings.drop.signal_wait_s
-        ][:_MOST],
-        "waiting": [
-            {
-                "signal": shown(found.signal.path),
-                "age_s": _age_s(found.signal.identity.mtime_ns, now),
-                "missing": [shown(name) for name in found.missing[:_MOST]],
-            }
-            for found in seen.found
-            if found.missing and not found.problem
-        ][:_MOST],
-        "refused": [{"name": shown(each.path), "why": each.problem} for each in seen.refused][:_MOST],
-    }
+    unsignalled = [
+        LyingExport(shown(path), age_s, _shown(nearest_signal(Path(path).name, names)))
+        for path, age_s in lying
+        if age_s >= settings.drop.signal_wait_s
+    ]
+    waiting = [
+        WaitingSignal(
+            shown(found.signal.path),
+            _age_s(found.signal.identity.mtime_ns, now),
+            [shown(name) for name in found.missing[:_MOST]],
+        )
+        for found in seen.found
+        if found.missing and not found.problem
+    ]
+    refused = [RefusedFile(shown(each.path), each.problem) for each in seen.refused]
+    return DropStatus(str(directory), None, tuple(unsignalled[:_MOST]), tuple(waiting[:_MOST]), tuple(refused[:_MOST]))
 
 
 def _age_s(mtime_ns: int, now: datetime) -> float:
@@ -53,21 +98,15 @@ def _shown(name: str | None) -> str | None:
     return None if name is None else shown(name)
 
 
-def drop_lines(told: dict[str, Any]) -> list[str]:
+def drop_lines(told: DropStatus) -> list[str]:
     """The same for people."""
-    if told["problem"]:
-        return [f"The drop directory {told['directory']} {told['problem']}."]
+    if told.problem:
+        return [f"The drop directory {told.directory} {told.problem}."]
     lines = []
-    for each in told["unsignalled"]:
-        near = f", nearest signal {each['nearest_signal']}" if each["nearest_signal"] else ""
-        lines.append(f"Not signalled: {each['export']}, {_ago(each['age_s'])}{near}")
-    for each in told["waiting"]:
-        lines.append(f"Signal {each['signal']}, {_ago(each['age_s'])}, without {', '.join(each['missing'])}")
-    lines += [f"Refused: {each['name']} {each['why']}" for each in told["refused"]]
+    for each in told.unsignalled:
+        near = f", nearest signal {each.nearest_signal}" if each.nearest_signal else ""
+        lines.append(f"Not signalled: {each.export}, {roughly(each.age_s)}{near}")
+    for signal in told.waiting:
+        lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, without {', '.join(signal.missing)}")
+    lines += [f"Refused: {file.name} {file.why}" for file in told.refused]
     return lines
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"

@@ -44,6 +44,6 @@ def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, A
     bars = Bars()
 
     async def draw(job: Job, calls: CallQueue) -> None:
-        await bars.show(job.export.name, job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)
+        await bars.show(job.record.export.name, job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)
 
     return draw

@@ -72,7 +72,7 @@ def make_directory(directory: Path) -> None:
 def free_bytes(directory: Path) -> int:
     """Bytes an unprivileged process may still write below this directory."""
     try:
-        facts = os.statvfs(directory)
+        info = os.statvfs(directory)
     except OSError as error:
         raise disk_error(error, f"cannot look at the disk of {directory}") from error
-    return facts.f_bavail * facts.f_frsize
+    return info.f_bavail * info.f_frsize

@@ -36,9 +36,9 @@ class Identity:
     mtime_ns: int
 
     @classmethod
-    def of(cls, facts: os.stat_result) -> "Identity":
+    def of(cls, info: os.stat_result) -> "Identity":
         """That of a file. Times before 1677 or after 2262, which no ledger can hold, count as the nearest it can."""
-        return cls(facts.st_size, min(max(facts.st_mtime_ns, -_LATEST_NS - 1), _LATEST_NS))
+        return cls(info.st_size, min(max(info.st_mtime_ns, -_LATEST_NS - 1), _LATEST_NS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +147,10 @@ class ExportFile:
 
     async def _check_unchanged(self) -> None:
         try:
-            facts = await aiofiles.os.stat(self._file.fileno())
+            info = await aiofiles.os.stat(self._file.fileno())
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        if Identity.of(facts) != self.identity or self.bytes_read != self.identity.size_bytes:
+        if Identity.of(info) != self.identity or self.bytes_read != self.identity.size_bytes:
             raise changed(self.path)
 
 
@@ -176,13 +176,13 @@ async def open_export(path: Path) -> AsyncIterator[ExportFile]:
 async def identify(path: Path) -> Identity:
     """What tells this file from another. Raises `InputError` (66) where there is no regular file."""
     try:
-        facts = await aiofiles.os.stat(path)
+        info = await aiofiles.os.stat(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not S_ISREG(facts.st_mode):
-        kind = "a directory" if S_ISDIR(facts.st_mode) else "not a regular file"
+    if not S_ISREG(info.st_mode):
+        kind = "a directory" if S_ISDIR(info.st_mode) else "not a regular file"
         raise InputError(f"{path} is {kind}; name an export file.", exit_code=ExitCode.EXPORT_MISSING)
-    return Identity.of(facts)
+    return Identity.of(info)
 
 
 async def digest(path: Path) -> str:

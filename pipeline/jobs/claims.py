@@ -1,4 +1,4 @@
-"""Dropped exports on their way from the drop directory to the first POST.
+"""NeverSent exports on their way from the drop directory to the first POST.
 
 `enter` puts a drop into the ledger and takes its files; `complete_claims` does the taking that a crash cut off;
 `next_job` says whose turn it is; `check_claim` looks, before anything is sent, whether a dropped export may be loaded.
@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
@@ -24,7 +23,7 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.host import OpenExport
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_id
+from pipeline.jobs.job import export_settings, new_job_id
 from pipeline.jobs.row_source import Measured, measure
 from pipeline.settings.sections import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -45,7 +44,7 @@ class Drop:
 async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
     """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
     records = _records(drop, processing, state.host.clock, settings)
-    entered = await state.call(state.ledger.begin_jobs, records)
+    entered = await state.in_turn(state.ledger.begin_jobs, records)
     return await _take(entered, state, processing)
 
 
@@ -69,18 +68,13 @@ def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSetti
             manifest=found.manifest,
             as_of=as_of,
         )
-        identity = source.identity if source else Identity(0, 0)
         records.append(
-            JobRecord(
-                seq=0,
-                job_id=job_id,
-                export=processing.taken(job_id, _name(found, source)),
-                size_bytes=identity.size_bytes,
-                mtime_ns=identity.mtime_ns,
-                settings=settings.model_dump(mode="json"),
-                started_at=now.isoformat(timespec="seconds"),
-                retry_of=None,
-                checkpoint=Checkpoint(),
+            JobRecord.new(
+                job_id,
+                processing.taken(job_id, _name(found, source)),
+                source.identity if source else Identity(0, 0),
+                settings.model_dump(mode="json"),
+                now,
                 claim=claim.failed(drop.error) if drop.error else claim,
                 route=drop.route,
             )
@@ -96,7 +90,7 @@ def _name(found: Found, source: Seen | None) -> str:
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
     """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
     drops: dict[str, list[JobRecord]] = {}
-    for record in await state.call(state.ledger.jobs, unfinished_only=True):
+    for record in await state.in_turn(state.ledger.jobs, unfinished_only=True):
         if record.claim and not record.claim.is_taken:
             drops.setdefault(record.claim.drop, []).append(record)
     processings = {processing.drop.resolve(): processing for processing in held}
@@ -128,15 +122,13 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     for record in records if error is None else ():
         claim = claims[record.job_id]
         if claim.source:
-            taking = await state.host.run_blocking(
-                processing.take, record.job_id, claim.source, Identity(record.size_bytes, record.mtime_ns)
-            )
+            taking = await state.host.run_blocking(processing.take, record.job_id, claim.source, record.identity)
             error = error or _not_taken(taking, claim)
     claims = {
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
     }
     await state.host.run_blocking(processing.remove_emptied, first.signal)
-    await state.call(state.ledger.note_claims, claims)
+    await state.in_turn(state.ledger.note_claims, claims)
     for record in records:
         log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
     return [replace(record, claim=claims[record.job_id]) for record in records]
@@ -162,7 +154,7 @@ async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | N
 
     None while its export is still being taken.
     """
-    records = in_order(await state.call(state.ledger.jobs, unfinished_only=True))
+    records = in_order(await state.in_turn(state.ledger.jobs, unfinished_only=True))
     record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
@@ -183,7 +175,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
     claim = record.claim
     if claim is None or record.has_begun:
         return
-    if record.is_abandoned and len(await state.call(state.ledger.jobs_of_drop, claim.drop)) == 1:
+    if record.is_abandoned and len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) == 1:
         return
     if claim.failure is not None:
         raise claim.failure
@@ -197,7 +189,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
     # Names of other routes' exports are others, and so are their dates; numbers are in manifests to put all in order.
     for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
-        latest = await state.call(state.ledger.latest_claimed, key, route=of_route)
+        latest = await state.in_turn(state.ledger.latest_claimed, key, route=of_route)
         if own is not None and latest is not None and own < latest:
             raise InputError(
                 f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "
@@ -209,7 +201,7 @@ async def _verify(claim: Claim, state: State) -> None:
     """Compare the manifest with all exports of the drop; all of its jobs fail together, before any of them begins."""
     siblings = [
         (record, record.claim)
-        for record in await state.call(state.ledger.jobs_of_drop, claim.drop)
+        for record in await state.in_turn(state.ledger.jobs_of_drop, claim.drop)
         if record.claim and record.state is None
     ]
     error: InputError | None = None
@@ -220,7 +212,7 @@ async def _verify(claim: Claim, state: State) -> None:
     claims = {
         record.job_id: each.failed(error) if error else replace(each, is_verified=True) for record, each in siblings
     }
-    await state.call(state.ledger.note_claims, claims)
+    await state.in_turn(state.ledger.note_claims, claims)
     if error:
         raise error
 
@@ -236,7 +228,7 @@ async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecor
         return
     found: list[Measured] = []
     for record in records:
-        delimiter = ExportSettings.model_validate(record.settings).delimiter
+        delimiter = export_settings(record).delimiter
         found.append(await measure(record.export, open_export, delimiter=delimiter))
         if manifest.columns:
             _check(claim, "columns", ",".join(manifest.columns), ",".join(found[-1].columns))
@@ -260,10 +252,10 @@ def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
     jobs = list(records)
     if len(jobs) < 2 or any(job.state is None for job in jobs):
         return None
-    reports = [job.report or {} for job in jobs]
+    rows = [job.report.rows for job in jobs if job.report]
     return {
         "exports": len(jobs),
         "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
-        "read": sum(report.get("rows", {}).get("read", 0) for report in reports),
-        "confirmed": sum(report.get("rows", {}).get("confirmed", 0) for report in reports),
+        "read": sum(each.read for each in rows),
+        "confirmed": sum(each.confirmed for each in rows),
     }

@@ -6,7 +6,6 @@ does it itself, with the very same functions.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import structlog
 from anyio import CancelScope
@@ -17,7 +16,7 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
-from pipeline.edges.store.mailbox import Mailbox, Request
+from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import Job, unknown_job
 from pipeline.jobs.resend import begin_retry
@@ -31,7 +30,6 @@ ANSWER_WITHIN_S = 15.0
 #: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
 ANSWERS_KEPT_S = 3_600.0
 
-Answer = dict[str, Any]
 #: Gives the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
@@ -54,9 +52,9 @@ async def ask_holder(directory: Path, command: str, job: str | None, clock: Cloc
         if clock.monotonic() - asked_at > ANSWER_WITHIN_S:
             await run_sync(_check_is_coming, mailbox, request_id, directory)
         await clock.sleep(0.1)
-    if not answer["ok"]:
-        raise PipelineError(answer["told"], exit_code=ExitCode(answer["exit_code"]))
-    return str(answer["told"])
+    if answer.exit_code is not None:
+        raise PipelineError(answer.told, exit_code=answer.exit_code)
+    return answer.told
 
 
 def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None:
@@ -77,15 +75,15 @@ async def answer_requests(state: State, running: Running, changed: Changed) -> N
 
     `changed` is told whenever something was carried out.
     """
-    mailbox = await state.call(Mailbox, state.directory)
+    mailbox = await state.in_turn(Mailbox, state.directory)
     # What a full disk kept from being answered is answered when there is room.
-    unanswered: list[tuple[Request, Answer]] = [*await state.call(_left_by_another, mailbox, state.host.clock)]
+    unanswered: list[tuple[Request, Answer]] = [*await state.in_turn(_left_by_another, mailbox, state.host.clock)]
     late: set[Request] = set()
     while True:
-        for request in await state.call(mailbox.requests):
+        for request in await state.in_turn(mailbox.requests):
             # What is taken on is answered, though the job may end meanwhile.
             with CancelScope(shield=True):
-                if await state.call(mailbox.claim, request):
+                if await state.in_turn(mailbox.take_on, request):
                     unanswered.append((request, await _answer_to(request, state, running)))
                     changed.tell()
                     await _answer_all(unanswered, late, state, mailbox)
@@ -99,7 +97,7 @@ async def _answer_all(
     """Answer what can be answered, and leave the rest in the list; that a request is `late` is said once."""
     for request, answer in [*unanswered]:
         try:
-            await state.call(mailbox.answer, request, answer)
+            await state.in_turn(mailbox.answer, request, answer)
         except FatalError as error:
             if request not in late:
                 log.warning("request_not_answered", command=request.command, job=request.job, why=str(error))
@@ -112,17 +110,17 @@ async def _answer_to(request: Request, state: State, running: Running) -> Answer
     """Carry a request out; what is to be answered."""
     try:
         told = await carry_out(request, state, running=running)
-        answer: Answer = {"ok": True, "told": told}
+        answer = Answer(told)
     except PipelineError as error:
-        answer = {"ok": False, "told": str(error), "exit_code": int(error.exit_code)}
-    log.info("request_answered", command=request.command, job=request.job, ok=answer["ok"])
+        answer = Answer(str(error), error.exit_code)
+    log.info("request_answered", command=request.command, job=request.job, ok=answer.exit_code is None)
     return answer
 
 
 def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answer]]:
     """What a process took on that has ended since, with its answers; those that nobody fetched are removed."""
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
-    answer = {"ok": False, "told": _NOT_KNOWN, "exit_code": int(ExitCode.UNFINISHED)}
+    answer = Answer(_NOT_KNOWN, ExitCode.UNFINISHED)
     return [(request, answer) for request in mailbox.taken()]
 
 
@@ -134,7 +132,7 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
     """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
-        await state.call(state.ledger.pause, is_paused=is_paused)
+        await state.in_turn(state.ledger.pause, is_paused=is_paused)
         state.is_paused = is_paused
         return "nothing more is sent until `resume`; statuses are still followed" if is_paused else "sending goes on"
     if request.command == "abandon":
@@ -146,12 +144,12 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
 
 async def _abandon(request: Request, state: State, running: Running | None) -> str:
     job_id = request.job or ""
-    record = await state.call(state.ledger.job, job_id)
+    record = await state.in_turn(state.ledger.job, job_id)
     if record is None:
         raise unknown_job(job_id)
     if record.state is not None:
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
-    await state.call(state.ledger.abandon_job, job_id)
+    await state.in_turn(state.ledger.abandon_job, job_id)
     # Looked at after it is written down: whichever job begins from now on reads it there.
     for job in running() if running else ():
         if job.record.job_id == job_id:

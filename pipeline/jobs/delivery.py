@@ -225,13 +225,13 @@ class Courier:
 
     async def _accepted_at(self, batch: Batch) -> datetime:
         """When an accepted batch was, whichever process saw it."""
-        record = await self._job.state.call(self._job.state.ledger.batch, batch.batch_id)
+        record = await self._job.state.in_turn(self._job.state.ledger.batch, batch.batch_id)
         return (record.accepted_at if record else None) or self._job.clock.utc_now()
 
     async def _remember(self, learned: Learned | None) -> None:
         if learned:
             log.info("status_window_learned", size=learned.size, more_failed=learned.failed_at is not None)
-            await self._job.state.call(self._job.state.ledger.remember_statuses, learned)
+            await self._job.state.in_turn(self._job.state.ledger.remember_statuses, learned)
 
     async def _narrow(self, batch: Batch) -> None:
         """A batch was refused: split it to find the rows that Target will not take, as long as that is sensible."""
@@ -253,14 +253,14 @@ class Courier:
     async def _only_row(self, batch: Batch, message: str) -> RowRejected:
         """The fact that rejects the one row of a batch."""
         state, spool = self._job.state, self._job.spool
-        lines = await state.call(spool.lines, batch.batch_id)
-        rows = await state.call(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
+        lines = await state.in_turn(spool.lines, batch.batch_id)
+        rows = await state.in_turn(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
         return RowRejected(message, int(lines[0]), rows[0].decode("ascii").rstrip("\n"))
 
     async def _split(self, batch: Batch) -> None:
         job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
         taken = any_row(batch.rows, batch.number) if self._probing.needs_probe(batch) else first_half(batch.rows)
-        contents = await job.state.call(spool.split, batch.batch_id, ledger.salt, taken)
+        contents = await job.state.in_turn(spool.split, batch.batch_id, ledger.salt, taken)
         written = []
         for content in contents:
             number = job.progress.allot_number()
@@ -268,12 +268,12 @@ class Courier:
             written.append(await job.state.write(batch_id, number, content, parent=batch.batch_id))
         children = written[0], written[1]
         log.info("batch_split", batch=batch.number, into=[child.number for child in children])
-        await job.state.call(ledger.split, batch, children)
+        await job.state.in_turn(ledger.split, batch, children)
         # Mapped from the files, so that they take no memory of their own.
-        hashes = {child.batch_id: await job.state.call(spool.hashes, child.batch_id) for child in children}
+        hashes = {child.batch_id: await job.state.in_turn(spool.hashes, child.batch_id) for child in children}
         job.in_flight.split(batch.batch_id, hashes)
         self._book.split(batch.batch_id, children, now=job.clock.monotonic())
-        await job.state.call(spool.remove, batch.batch_id)
+        await job.state.in_turn(spool.remove, batch.batch_id)
         for child in children:
             self._tasks.start_soon(self.deliver, child)
 
@@ -301,7 +301,7 @@ class Courier:
         """Write a fact down, and then let it count."""
         job = self._job
         self._book.check(batch.batch_id, fact)
-        await job.state.call(job.state.ledger.add_fact, batch.batch_id, fact)
+        await job.state.in_turn(job.state.ledger.add_fact, batch.batch_id, fact)
         return self._book.record(batch.batch_id, fact, now=job.clock.monotonic(), hold_s=self._limits.hold_s)
 
     def _has_begun(self, batch: Batch) -> None:

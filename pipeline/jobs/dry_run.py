@@ -1,10 +1,7 @@
 """Reads an export to its end as a load would, and sends nothing: what a manifest asks for by `dry_run`."""
 
-from pipeline.core.errors import InputError
-from pipeline.edges.exports import Identity, changed
-from pipeline.jobs.job import Job
-from pipeline.jobs.row_source import open_rows
-from pipeline.settings.sections import ExportSettings
+from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.row_source import open_source
 
 
 async def dry_run(job: Job) -> None:
@@ -12,31 +9,14 @@ async def dry_run(job: Job) -> None:
 
     Raises `InputError` for an export that a load would give up, too many rejects among the reasons.
     """
-    settings = ExportSettings.model_validate(job.record.settings)
     progress = job.progress
     progress.is_dry_run = True
-    async with job.host.open_export(job.export) as export:
-        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
-            raise changed(job.export)
-        progress.export_bytes = export.identity.size_bytes
-        source = await open_rows(
-            export,
-            settings,
-            progress.checkpoint,
-            open_export=job.host.open_export,
-            carried=(),
-            max_batch_bytes=job.settings.batch.max_bytes,
-            salt=job.state.ledger.salt,
-        )
-        progress.checkpoint.columns_sent = source.plan.parameters
+    async with open_source(job) as (export, source):
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             progress.checkpoint.note(block.mapped)
             progress.unplaced_rows += len(block.mapped.rows)
-            await job.host.run_blocking(job.folder.add_rejects, job.export.name, block.mapped.rejects)
+            await job.host.run_blocking(job.folder.add_rejects, job.record.export.name, block.mapped.rejects)
     checkpoint = progress.checkpoint
-    if settings.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
-        raise InputError(
-            f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows are rejected, more than [export] max_rejects = "
-            f"{settings.max_rejects} allows. All are in {job.folder.rejects}."
-        )
+    if job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
+        raise too_many_rejects(job, checkpoint.rejected, checkpoint.read)

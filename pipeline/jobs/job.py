@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
-from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.job_folder import JobFolder
@@ -16,18 +16,21 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
+from pipeline.settings.sections import ExportSettings
 from pipeline.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the steps of one job share. `settings` are those of now, but for [export], which is as the job began.
+    """Everything that the steps of one job share.
 
+    `settings` are those of now. `export` is the [export] section with which the job began, and the only one it obeys.
     `ending` says how far its end has come, and wakes all that wait in it. `in_flight` is shared with the other jobs
     that are under way.
     """
 
     record: JobRecord
+    export: ExportSettings
     settings: Settings
     state: State
     folder: JobFolder
@@ -46,20 +49,38 @@ class Job:
         return self.host.clock
 
     @property
-    def export(self) -> Path:
-        """The file that is loaded."""
-        return self.record.export
-
-    @property
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool
+
+
+def export_settings(record: JobRecord) -> ExportSettings:
+    """The [export] section with which a job began; keys that came with later versions have their defaults."""
+    return ExportSettings.model_validate(record.settings)
 
 
 def new_job_id(export: Path, now: datetime) -> str:
     """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
     return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
+
+
+def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) -> InputError:
+    """The error for a job of which more rows are rejected than [export] max_rejects allows.
+
+    `by_target` of them were refused by Target: then the export was read to its end, and all its other rows were sent.
+    """
+    allowed = f"more than [export] max_rejects = {job.export.max_rejects} allows"
+    if by_target:
+        return InputError(
+            f"{rejected:,} of the {read:,} rows are rejected, {by_target:,} of them by Target, {allowed}; all others "
+            f"were sent. See {job.folder.rejects}."
+        )
+    first = "; ".join(f"line {line}: {reason}" for line, reason in job.progress.checkpoint.first_rejects)
+    return InputError(
+        f"{rejected:,} of the {read:,} rows read are rejected, {allowed}. First: {first}. All are in "
+        f"{job.folder.rejects}."
+    )
 
 
 def unknown_job(job_id: str) -> PipelineError:

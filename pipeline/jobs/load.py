@@ -30,11 +30,10 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import check_claim
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.dry_run import dry_run
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.send_limits import SendLimits
-from pipeline.settings.sections import ExportSettings
 
 #: What runs beside a job, to watch it or to end it by an error.
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
@@ -50,9 +49,9 @@ async def load_job(
     record, state, ending = job.record, job.state, job.ending
     recovered: Recovered | None = None
     with ending.by_errors():
-        await state.call(job.folder.make)
+        await state.in_turn(job.folder.make)
         is_abandoned = ending.stage >= EndStage.NO_ATTEMPTS
-        await state.call(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
+        await state.in_turn(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
         recovered = await recover(job, stock)
     if recovered is None:
         return ending.error
@@ -99,12 +98,8 @@ def _error_of_complete(job: Job) -> InputError | None:
     if job.ending.stage >= EndStage.NO_ATTEMPTS and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
-    if refused and max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
-        return InputError(
-            f"{rows.rejected:,} of the {rows.read:,} rows are rejected, {refused:,} of them by Target, more than "
-            f"[export] max_rejects = {max_rejects} allows; all others were sent. See {job.folder.rejects}."
-        )
+    if refused and job.export.max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
+        return too_many_rejects(job, rows.rejected, rows.read, by_target=refused)
     return None
 
 

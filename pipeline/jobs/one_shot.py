@@ -10,6 +10,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host
@@ -18,7 +19,6 @@ from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
-from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
@@ -156,7 +156,7 @@ class Loads:
 
         And if it came by the same route.
         """
-        latest = await self._state.call(self._state.ledger.latest_job)
+        latest = await self._state.in_turn(self._state.ledger.latest_job)
         if latest is None or latest.route != self._route or not (latest.report or latest.checkpoint.has_ended):
             return None
         try:

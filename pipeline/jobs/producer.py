@@ -25,13 +25,12 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
-from pipeline.core.rows.encoding import encode, rearrange
+from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.edges.exports import Export, Identity, changed
+from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
-from pipeline.jobs.job import Job
-from pipeline.jobs.row_source import Block, RowSource, open_rows
-from pipeline.settings.sections import ExportSettings
+from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.row_source import Block, RowSource, open_source
 
 log = structlog.get_logger()
 
@@ -80,22 +79,8 @@ def abandoned() -> InputError:
 
 
 async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
-    settings = ExportSettings.model_validate(job.record.settings)
     checkpoint = job.progress.checkpoint
-    async with job.host.open_export(job.export) as export:
-        if export.identity != Identity(job.record.size_bytes, job.record.mtime_ns):
-            raise changed(job.export)
-        job.progress.export_bytes = export.identity.size_bytes
-        source = await open_rows(
-            export,
-            settings,
-            checkpoint,
-            open_export=job.host.open_export,
-            carried=job.in_flight.parameters(job.record.seq),
-            max_batch_bytes=job.settings.batch.max_bytes,
-            salt=job.state.ledger.salt,
-        )
-        checkpoint.columns_sent = source.plan.parameters
+    async with open_source(job) as (export, source):
         checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
         producer = _make_producer(job, checkpoint.parameters, room, sealed)
         await producer.run((export, source))
@@ -105,8 +90,7 @@ def _make_producer(
     job: Job, parameters: tuple[str, ...], room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]
 ) -> "Producer":
     batch, tracker = job.settings.batch, job.settings.tracker
-    id_kind = job.record.settings["id_kind"]
-    body_start = f"batch={','.join((id_kind, *parameters))}\n".encode()
+    body_start = f"batch={','.join((job.export.id_kind, *parameters))}\n".encode()
     placer = Placer(
         Chunker(body_start, max_bytes=batch.max_bytes, max_rows=batch.max_rows),
         Tracker(
@@ -137,7 +121,6 @@ class Producer:
         self._sealing: _Sealing | None = None
         # In one go: from here on the tracker is told of everything.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
-        self._max_rejects = ExportSettings.model_validate(job.record.settings).max_rejects
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -163,7 +146,7 @@ class Producer:
     async def _begin(self) -> None:
         """Place rows that were held when an earlier process ended and are free now."""
         job, tracker = self._job, self._placer.tracker
-        held = await job.state.call(job.state.ledger.held_rows, job.record)
+        held = await job.state.in_turn(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
@@ -246,13 +229,15 @@ class Producer:
 
     async def _write_rejects(self, block: Block) -> None:
         if block.mapped.rejects:
-            await self._job.host.run_blocking(self._job.folder.add_rejects, self._job.export.name, block.mapped.rejects)
+            await self._job.host.run_blocking(
+                self._job.folder.add_rejects, self._job.record.export.name, block.mapped.rejects
+            )
 
     async def _judge_rejects_of(self, block: Block) -> None:
         """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
         rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
-        if self._max_rejects.is_exceeded(rejected, read, final=False):
+        if self._job.export.max_rejects.is_exceeded(rejected, read, final=False):
             # What is being sealed is counted anew when it is durable: first.
             await self._finish_sealing()
             self._note(block)
@@ -262,13 +247,8 @@ class Producer:
 
     def _judge_rejects(self, *, is_final: bool) -> None:
         checkpoint = self._checkpoint
-        if self._max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
-            first = "; ".join(f"line {line}: {reason}" for line, reason in checkpoint.first_rejects)
-            raise InputError(
-                f"{checkpoint.rejected:,} of the {checkpoint.read:,} rows read are rejected, more than "
-                f"[export] max_rejects = {self._max_rejects} allows. First: {first}. All are in "
-                f"{self._job.folder.rejects}."
-            )
+        if self._job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
+            raise too_many_rejects(self._job, checkpoint.rejected, checkpoint.read)
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
         """Close the open batch, and begin to make it durable; with `even_if_empty` also where no row is open."""
@@ -314,14 +294,14 @@ class Producer:
                 # A full batch is the most that is in memory: what is free besides is not needed for it.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
-                overtaken = await job.state.call(job.state.overtaken_by, seal.content.hashes)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, seal.content.hashes)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
         # The body is in the spool, and needs no memory any more.
         del seal
         over = self._view.closing(released)
-        await job.state.call(
+        await job.state.in_turn(
             job.state.ledger.seal,
             job.record,
             checkpoint,
@@ -334,7 +314,7 @@ class Producer:
         self._view.closed(released)
         for batch_id in over:
             if batch_id not in job.state.lost:
-                await job.state.call(job.spool.remove, batch_id)
+                await job.state.in_turn(job.spool.remove, batch_id)
         return batch
 
     async def _finish_sealing(self) -> None:
@@ -395,10 +375,10 @@ class Producer:
         """Free the ids of a batch, and place the rows that were held for it."""
         earlier: dict[bytes, bytes] = {}
         if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
-            # Target may name an id in the encoded form in which it got it.
-            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
             # Beside whatever is written down meanwhile: nobody changes a body.
-            earlier = await self._job.host.run_blocking(self._carried, due.batch_id, waiting - failed)
+            earlier = await self._job.host.run_blocking(
+                self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
+            )
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await self._job.host.run_blocking(give_back)
 

@@ -35,10 +35,10 @@ class Posts:
 async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) -> Posts:
     """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
     clock = state.host.clock
-    unfinished = {job.seq for job in await state.call(state.ledger.jobs, unfinished_only=True)}
+    unfinished = {job.seq for job in await state.in_turn(state.ledger.jobs, unfinished_only=True)}
     open_numbers: list[int] = []
-    for record in await state.call(state.ledger.batches):
-        life = await state.call(life_of, state.ledger, record)
+    for record in await state.in_turn(state.ledger.batches):
+        life = await state.in_turn(life_of, state.ledger, record)
         if record.job in unfinished:
             if life.phase is Phase.FOLLOWING and life.post_number is not None:
                 open_numbers.append(life.post_number)
@@ -46,12 +46,12 @@ async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) ->
             raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
         else:
             await _take_up(in_flight, state, record, _due(record, life, clock.monotonic(), hold_s))
-    return Posts(await state.call(state.ledger.next_post_number), tuple(open_numbers))
+    return Posts(await state.in_turn(state.ledger.next_post_number), tuple(open_numbers))
 
 
 async def begun_jobs(state: State) -> list[int]:
     """The unfinished jobs that have begun, in their order."""
-    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
     return [record.seq for record in in_order(records) if record.has_begun]
 
 
@@ -71,12 +71,12 @@ async def take_stock(job: Job) -> list[Standing]:
     state, progress, now = job.state, job.progress, job.clock.monotonic()
     hold_s = job.settings.settle.ambiguous_hold_s
     stock: list[Standing] = []
-    for record in await state.call(state.ledger.batches, job=job.record):
-        life = await state.call(life_of, state.ledger, record)
+    for record in await state.in_turn(state.ledger.batches, job=job.record):
+        life = await state.in_turn(life_of, state.ledger, record)
         stock.append(Standing(record, progress.book.adopt(record.batch, life, now=now, hold_s=hold_s)))
     progress.last_number = progress.book.last_number
     # Until the producer has taken them up, and if it never does.
-    progress.unplaced_rows = progress.held_rows = len(await state.call(state.ledger.held_rows, job.record))
+    progress.unplaced_rows = progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
     return stock
 
 
@@ -86,9 +86,9 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
     for each in stock:
         record, life = each.record, book.life(each.record.batch.batch_id)
         if each.fact:
-            await state.call(state.ledger.add_fact, record.batch.batch_id, each.fact)
+            await state.in_turn(state.ledger.add_fact, record.batch.batch_id, each.fact)
         if record.is_open and not isinstance(life.last, SplitUp):
-            is_due = life.phase is Phase.SETTLED and not life.is_dropped
+            is_due = life.phase is Phase.SETTLED and not life.is_never_sent
             due = _due(record, life, job.clock.monotonic(), hold_s) if is_due else None
             await _take_up(job.in_flight, state, record, due)
     were_accepted = [batch for batch in book if book.life(batch.batch_id).status_url]
@@ -101,8 +101,8 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
 
 async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: Due | None) -> None:
     batch_id = record.batch.batch_id
-    parameters = await state.call(state.spool.parameters, batch_id)
-    in_flight.add(record.job, batch_id, await state.call(state.spool.hashes, batch_id), parameters, due)
+    parameters = await state.in_turn(state.spool.parameters, batch_id)
+    in_flight.add(record.job, batch_id, await state.in_turn(state.spool.hashes, batch_id), parameters, due)
 
 
 def _due(record: BatchRecord, life: Life, now: float, hold_s: float) -> Due:

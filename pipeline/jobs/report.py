@@ -1,80 +1,57 @@
 """The report of a job: what became of every row, and how the run ends; and putting away a job that has ended."""
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from pipeline import __version__
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.report import JobState, Report, ReportedBatch, ReportedExport, ReportedRejects
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.jobs.job import Job
 from pipeline.settings.settings import Settings, config_digest
 
 log = structlog.get_logger()
 
-#: What `report.json` holds.
-Report = dict[str, Any]
-
 
 def build_report(
     job: Job, error: PipelineError | None, started_at: datetime, finished_at: datetime, seconds: float
 ) -> Report:
-    """The report of a job that has ended, with this error if any; times are UTC in ISO 8601."""
+    """The report of a job whose run has ended, with this error if any."""
     progress = job.progress
     rows = progress.close()
     code = exit_code(error, rows, job.settings)
-    return {
-        "job": job.record.job_id,
-        "state": job_state(progress, error, code),
-        "error": None if error is None else str(error),
-        "exit_code": int(code),
-        "export": {
-            "name": job.export.name,
-            "bytes": progress.bytes_read or progress.checkpoint.digest_bytes,
-            "sha256": progress.sha256 or progress.checkpoint.digest,
-            "rows": rows.read,
-        },
-        "client_code": job.settings.target.client_code,
-        "columns_sent": list(progress.checkpoint.columns_sent),
-        "version": __version__,
-        "config_sha256": config_digest(job.settings),
-        "started_at": started_at.isoformat(timespec="seconds"),
-        "finished_at": finished_at.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "rows": asdict(rows),
-        "rejects": {
-            "file": job.folder.rejects.name,
-            "by_reason": dict(progress.rejects_by_reason.most_common()),
-        },
-        "warnings": progress.checkpoint.warnings.as_dict(),
-        "batches": [_batch(settled) for settled in progress.batches()],
-        "calls": progress.calls,
-    }
+    return Report(
+        job=job.record.job_id,
+        state=job_state(progress, error, code),
+        error=None if error is None else str(error),
+        exit_code=code,
+        export=ReportedExport(
+            name=job.record.export.name,
+            size_bytes=progress.bytes_read or progress.checkpoint.digest_bytes,
+            sha256=progress.sha256 or progress.checkpoint.digest,
+            rows=rows.read,
+        ),
+        client_code=job.settings.target.client_code,
+        columns_sent=tuple(progress.checkpoint.columns_sent),
+        version=__version__,
+        config_sha256=config_digest(job.settings),
+        started_at=started_at.isoformat(timespec="seconds"),
+        finished_at=finished_at.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        rows=rows,
+        rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
+        warnings=progress.checkpoint.warnings.as_dict(),
+        batches=tuple(map(ReportedBatch.of, progress.batches())),
+        calls=progress.calls,
+    )
 
 
-def _batch(settled: Settled) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "number": settled.batch.number,
-        "rows": settled.batch.rows,
-        "bytes": settled.batch.size_bytes,
-        "sha256": settled.batch.sha256,
-        "state": settled.state.value,
-        "attempts": settled.attempts,
-    }
-    if settled.rejected:
-        facts["rejected"] = settled.rejected
-    if settled.why:
-        facts["why"] = settled.why
-    return facts
-
-
-def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> str:
+def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> JobState:
     """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
     if isinstance(error, InputError):
         return "failed"
@@ -98,26 +75,26 @@ async def put_away(job: Job, report: Report) -> None:
 
     An unfinished job keeps everything: the next run goes on with it.
     """
-    if report["state"] == "unfinished":
+    if report.state == "unfinished":
         return
     state = job.state
     never_sent = [batch.batch_id for batch in job.progress.book.unsettled]
-    await state.call(_write, job, report)
+    await state.in_turn(_write, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    await state.call(state.ledger.finish_job, job.record, report, dropped=never_sent, released=over)
+    await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:
-            await state.call(state.spool.remove, batch_id)
+            await state.in_turn(state.spool.remove, batch_id)
 
 
 def _write(job: Job, report: Report) -> None:
     """The report and the rows that Target rejected or failed, in files."""
     facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
-    job.folder.add_target_rejects(job.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
+    job.folder.add_target_rejects(job.record.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
     failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
     if failed:
-        job.folder.write_failed(job.export.name, failed)
+        job.folder.write_failed(job.record.export.name, failed)
     if page := page_of(report, job.folder.directory):
         job.folder.write_page(page)
     job.folder.write_report(report)
@@ -140,9 +117,7 @@ def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:
     """The rows that Target named as failed, with the lines they came from."""
     if not settled.failed_ids:
         return []
-    # Should Target name an id in the encoded form in which it got it, that is looked for too.
-    forms = {form for failed_id in settled.failed_ids for form in (encode(failed_id.encode()), failed_id.encode())}
-    lines = job.spool.find_lines(settled.batch.batch_id, forms)
+    lines = job.spool.find_lines(settled.batch.batch_id, encoded_forms(settled.failed_ids))
     return [
         FailedRow(
             failed_id,

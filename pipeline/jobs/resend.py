@@ -14,22 +14,24 @@ from urllib.parse import unquote
 import numpy as np
 import structlog
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.allowance import Allowance
+from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.durable import write_durably
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_id, unknown_job
+from pipeline.jobs.job import export_settings, new_job_id, unknown_job
+from pipeline.settings.sections import ExportSettings
 
 log = structlog.get_logger()
 
 
 async def begin_retry(state: State, job_id: str) -> str:
     """Enter a job that sends the lost rows of another again; what it will do, in words."""
-    return await state.call(_begin_retry, state, job_id)
+    return await state.in_turn(_begin_retry, state, job_id)
 
 
 def _begin_retry(state: State, job_id: str) -> str:
@@ -48,28 +50,9 @@ def _begin_retry(state: State, job_id: str) -> str:
     new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
     export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, rows))
-    facts = export.stat()
+    settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")
     state.ledger.begin_job(
-        JobRecord(
-            seq=0,
-            job_id=new_id,
-            export=export,
-            size_bytes=facts.st_size,
-            mtime_ns=facts.st_mtime_ns,
-            settings={
-                **original.settings,
-                "id_column": original.settings["id_kind"],
-                "columns": {},
-                "unlisted": "send",
-                "delimiter": ",",
-                "on_delimiter": "encode",
-                "max_rejects": "100%",
-            },
-            started_at=now.isoformat(timespec="seconds"),
-            retry_of=job_id,
-            checkpoint=Checkpoint(),
-            route=original.route,
-        )
+        JobRecord.new(new_id, export, Identity.of(export.stat()), settings, now, route=original.route, retry_of=job_id)
     )
     return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."
 
@@ -84,8 +67,7 @@ def rows_left(state: State, retry: JobRecord) -> JobRecord:
     write_durably(retry.export, _as_csv(original, rows))
     if overtaken:
         log.warning("retry_rows_overtaken", job=retry.job_id, retry_of=original.job_id, rows=len(overtaken))
-    facts = retry.export.stat()
-    return state.ledger.set_source(retry, facts.st_size, facts.st_mtime_ns)
+    return state.ledger.set_source(retry, Identity.of(retry.export.stat()))
 
 
 def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[str]]:
@@ -135,7 +117,7 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
         case GivenUp() | Failed():
             wanted = None
         case SeenComplete(failed_ids=failed_ids):
-            wanted = {form for name in failed_ids for form in (encode(name.encode()), name.encode())}
+            wanted = encoded_forms(failed_ids)
         case _:
             wanted = set()
     for _, profile_id, row in state.spool.rows(record.batch.batch_id):
@@ -143,8 +125,22 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
             yield profile_id, row
 
 
+def _settings_of_retry(settings: ExportSettings) -> ExportSettings:
+    """The [export] section under which `retry.csv` is read: its columns are parameters, and all of them are sent."""
+    return settings.model_copy(
+        update={
+            "id_column": settings.id_kind,
+            "columns": {},
+            "unlisted": "send",
+            "delimiter": ",",
+            "on_delimiter": "encode",
+            "max_rejects": Allowance(percent=100.0),
+        }
+    )
+
+
 def _as_csv(original: JobRecord, rows: list[list[bytes]]) -> Iterator[bytes]:
-    header = [original.settings["id_kind"], *original.checkpoint.parameters]
+    header = [export_settings(original).id_kind, *original.checkpoint.parameters]
     for cells in [[name.encode() for name in header], *rows]:
         line = io.StringIO()
         values = [unquote(cell.decode("ascii")) for cell in cells]

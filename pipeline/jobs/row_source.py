@@ -1,6 +1,7 @@
 """The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Position, Record
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
 from pipeline.core.rows.transform import Transform
 from pipeline.edges import exports
-from pipeline.edges.exports import Export
+from pipeline.edges.exports import Export, changed
 from pipeline.edges.host import OpenExport
+from pipeline.jobs.job import Job
 from pipeline.settings.sections import ExportSettings
 
 #: Looked at first for the header line.
@@ -50,6 +52,30 @@ class RowSource:
         """The last block, just read or what a split left of it, in two: up to its row of that index, and from it on."""
         first, middle, rest = self._transform.split(int(block.mapped.rows.lines[row]))
         return Block(first, middle), Block(rest, block.end)
+
+
+@asynccontextmanager
+async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
+    """The export of a job, and its rows from where the job stands; a dry run carries nothing.
+
+    Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was asked for.
+    """
+    progress = job.progress
+    async with job.host.open_export(job.record.export) as export:
+        if export.identity != job.record.identity:
+            raise changed(job.record.export)
+        progress.export_bytes = export.identity.size_bytes
+        source = await open_rows(
+            export,
+            job.export,
+            progress.checkpoint,
+            open_export=job.host.open_export,
+            carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
+            max_batch_bytes=job.settings.batch.max_bytes,
+            salt=job.state.ledger.salt,
+        )
+        progress.checkpoint.columns_sent = source.plan.parameters
+        yield export, source
 
 
 async def open_rows(

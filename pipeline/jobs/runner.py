@@ -17,10 +17,10 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import SeenAccepting
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
@@ -34,11 +34,11 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.ending import Ending
-from pipeline.jobs.job import Job, new_job_id
+from pipeline.jobs.job import Job, export_settings, new_job_id
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
-from pipeline.jobs.report import Report, build_report, put_away
+from pipeline.jobs.report import build_report, put_away
 from pipeline.jobs.resend import rows_left
 from pipeline.jobs.send_limits import SendLimits, open_send_limits, plan_of
 from pipeline.settings.tenants import Tenant
@@ -67,7 +67,7 @@ async def open_runner(
 ) -> AsyncIterator["Runner"]:
     """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_tenant`."""
     async with open_tenant(settings, host) as state:
-        yield Runner(state, settings, ending, await state.call(state.ledger.learned_statuses), watch)
+        yield Runner(state, settings, ending, await state.in_turn(state.ledger.learned_statuses), watch)
 
 
 @dataclass(slots=True)
@@ -128,9 +128,9 @@ class Runner:
 
         async def run_and_tell(run: _Run, record: JobRecord) -> None:
             report = await self._run_and_clear(run, record)
-            if report["state"] == "unfinished":
+            if report.state == "unfinished":
                 unfinished.append(report)
-                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report["job"]))
+                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report.job))
             await told(record, report)
             self.ending.changed.tell()
 
@@ -161,20 +161,10 @@ class Runner:
             identity = Identity(0, 0)
         now = self._clock.utc_now()
         export = await anyio.Path(path).absolute()
-        return await self.state.call(
+        settings = self.settings.of(route).export.model_dump(mode="json")
+        return await self.state.in_turn(
             self.state.ledger.begin_job,
-            JobRecord(
-                seq=0,
-                job_id=new_job_id(path, now),
-                export=Path(export),
-                size_bytes=identity.size_bytes,
-                mtime_ns=identity.mtime_ns,
-                settings=self.settings.of(route).export.model_dump(mode="json"),
-                started_at=now.isoformat(timespec="seconds"),
-                retry_of=None,
-                checkpoint=Checkpoint(),
-                route=route,
-            ),
+            JobRecord.new(new_job_id(path, now), Path(export), identity, settings, now, route=route),
         )
 
     async def _new_in_flight(self) -> InFlight:
@@ -210,7 +200,7 @@ class Runner:
         ending = run.ending.child()
         with ending.by_errors():
             if record.retry_of:
-                record = await state.call(rows_left, state, record)
+                record = await state.in_turn(rows_left, state, record)
         job = await self._begin(run, record, ending)
         stock = await take_stock(job)
         with ending.by_errors():
@@ -229,24 +219,24 @@ class Runner:
         except FatalError as not_put_away:
             # It has ended, but that cannot be written down: the next run ends it.
             report = tell(not_put_away)
-        if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
+        if report.exit_code is ExitCode.REFUSED_BY_TARGET:
             # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
             self._seen_accepting = SeenAccepting()
-        rows = report["rows"]
+        rows = report.rows
         log.info(
             "load_finished",
-            state=report["state"],
-            exit_code=report["exit_code"],
-            error=report["error"],
-            read=rows["read"],
-            confirmed=rows["confirmed"],
-            superseded=rows["superseded"],
-            rejected=rows["rejected"],
-            empty=rows["empty"],
-            failed=rows["failed"],
-            unconfirmed=rows["unconfirmed"],
-            unsent=rows["unsent"],
-            seconds=report["seconds"],
+            state=report.state,
+            exit_code=int(report.exit_code),
+            error=report.error,
+            read=rows.read,
+            confirmed=rows.confirmed,
+            superseded=rows.superseded,
+            rejected=rows.rejected,
+            empty=rows.empty,
+            failed=rows.failed,
+            unconfirmed=rows.unconfirmed,
+            unsent=rows.unsent,
+            seconds=report.seconds,
         )
         return report
 
@@ -258,6 +248,7 @@ class Runner:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)
         job = Job(
             record=record,
+            export=export_settings(record),
             settings=self.settings.of(record.route),
             state=state,
             folder=state.folder(record.job_id),
@@ -268,11 +259,11 @@ class Runner:
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
         # Before this it may have been abandoned without anybody to tell.
-        latest = await state.call(state.ledger.job, record.job_id)
+        latest = await state.in_turn(state.ledger.job, record.job_id)
         if record.is_abandoned or (latest is not None and latest.is_abandoned):
             ending.raise_to(EndStage.NO_ATTEMPTS)
         at_line = record.checkpoint.position.line
-        log.info("load_started", export=shown(job.export.name), at_line=at_line)
+        log.info("load_started", export=shown(record.export.name), at_line=at_line)
         return job
 
     async def _open_send_limits(self, run: _Run) -> SendLimits:

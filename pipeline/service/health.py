@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.notice import read_notice
+from pipeline.edges.store.notice import read_pause
 
 #: A loop whose last beat is older does not turn (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -60,24 +61,17 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
 
 
 def _described(beat: Beat, now_s: float) -> str:
-    facts = [f"process {beat.pid} since {_duration(now_s - beat.started_s)}", f"{beat.tasks} tasks"]
+    told = [f"process {beat.pid} since {roughly(now_s - beat.started_s)}", f"{beat.tasks} tasks"]
     if beat.open_files is not None:
-        facts.append(f"{beat.open_files} open files")
+        told.append(f"{beat.open_files} open files")
     if beat.memory_bytes is not None:
-        facts.append(f"{beat.memory_bytes / 1e6:.0f} MB")
-    return ", ".join([*facts, f"at job {beat.job}" if beat.job else "no job"])
+        told.append(f"{beat.memory_bytes / 1e6:.0f} MB")
+    return ", ".join([*told, f"at job {beat.job}" if beat.job else "no job"])
 
 
 def _waiting(state: Path, beat: Beat) -> str:
     # That of a client code of a route lies with its ledger.
     for directory in (state, *sorted(state.glob("clients/*"))):
-        if paused := (read_notice(directory) or {}).get("paused"):
-            return f"; waits since {paused['since']}: {paused['why']}"
+        if pause := read_pause(directory):
+            return f"; waits since {pause.since}: {pause.why}"
     return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -114,6 +114,6 @@ async def open_service(
 
 async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:
     """The drop directories of unfinished jobs that no route has any more, as far as they are still there."""
-    records = await state.call(state.ledger.jobs, unfinished_only=True)
+    records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
     found = {drop_of(record) for record in records if record.claim is not None}
     return sorted(drop for drop in found - {source.processing.drop.resolve() for source in sources} if drop.is_dir())

@@ -20,17 +20,17 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.drop.arrivals import SETTLE_S, Arrivals
+from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.store.notice import put_up, take_down
+from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, ended_drop
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.prune import overdue, remove
-from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
 from pipeline.settings.settings import Settings
@@ -61,7 +61,7 @@ class TenantService:
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._failures = 0
         self._token: Any = None
-        self._unsettled = True
+        self._has_files_to_move = True
         self._has_pruned = anyio.Event()
 
     @property
@@ -101,7 +101,7 @@ class TenantService:
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
             await self._run_jobs(drain=drain)
-            await self._settle_ended()
+            await self._move_out_ended()
             if drain:
                 await self._has_pruned.wait()
             tasks.cancel_scope.cancel()
@@ -118,7 +118,7 @@ class TenantService:
             look_in_s = min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s))
             await self._sleep(look_in_s, unless=partial(self._has_arrived_since, seen))
             if self._arrivals.count > seen:
-                await self._clock.sleep(min(SETTLE_S, self._settings.drop.poll_s))
+                await self._clock.sleep(min(DEBOUNCE_S, self._settings.drop.poll_s))
 
     def _has_arrived_since(self, count: int) -> bool:
         return self._arrivals.count > count
@@ -134,7 +134,7 @@ class TenantService:
         """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
         if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
             raise error
-        await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+        await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._ending.is_due:
@@ -147,17 +147,17 @@ class TenantService:
             elif unfinished is None:
                 return
             elif self._ending.is_due or drain:
-                self.codes.append(ExitCode(unfinished["exit_code"]))
+                self.codes.append(unfinished.exit_code)
                 return
             else:
-                await self._pause(ExitCode(unfinished["exit_code"]), unfinished)
+                await self._pause(unfinished.exit_code, unfinished)
 
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
         if self._ending.is_due:
             return None
-        if self._unsettled:
-            self._unsettled = False
-            await self._settle_ended()
+        if self._has_files_to_move:
+            self._has_files_to_move = False
+            await self._move_out_ended()
         # What a job is begun with: it may be another one when it is refused.
         self._token = await run_sync(self._token_identity)
         try:
@@ -171,10 +171,10 @@ class TenantService:
         return record
 
     async def _note_ended(self, record: JobRecord, report: Report) -> None:
-        if report["state"] != "unfinished":
+        if report.state != "unfinished":
             self._failures = 0
-            self._unsettled = True
-            self.codes.append(ExitCode(report["exit_code"]))
+            self._has_files_to_move = True
+            self.codes.append(report.exit_code)
             await self._tell_of_drop(record)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
@@ -191,21 +191,21 @@ class TenantService:
             self.codes.append(ExitCode.EXPORT_UNUSABLE)
         return not self._intake.waiting and await self._intake.next_job() is None
 
-    async def _settle_ended(self) -> None:
+    async def _move_out_ended(self) -> None:
         """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
         for processing in self._held:
             with _not_moved():
                 for job_id in await run_sync(processing.jobs):
                     with _not_moved():
-                        await self._settle(processing, job_id)
+                        await self._move_out(processing, job_id)
 
-    async def _settle(self, processing: Taking, job_id: str) -> None:
-        record = await self._state.call(self._state.ledger.job, job_id)
+    async def _move_out(self, processing: Taking, job_id: str) -> None:
+        record = await self._state.in_turn(self._state.ledger.job, job_id)
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
             folder = self._state.folder(job_id)
-            await run_sync(processing.settle, job_id, folder.dropped if self._is_kept(record) else None)
+            await run_sync(processing.move_out, job_id, folder.dropped if self._is_kept(record) else None)
 
     def _is_kept(self, record: JobRecord) -> bool:
         keep = self._runner.settings.of(record.route).drop.keep_exports
@@ -214,7 +214,7 @@ class TenantService:
     async def _tell_of_drop(self, record: JobRecord) -> None:
         if record.claim is None:
             return
-        jobs = await self._state.call(self._state.ledger.jobs_of_drop, record.claim.drop)
+        jobs = await self._state.in_turn(self._state.ledger.jobs_of_drop, record.claim.drop)
         if told := ended_drop(jobs):
             log.info(
                 "drop_finished",
@@ -228,21 +228,20 @@ class TenantService:
 
     async def _pause(self, code: ExitCode, report: Report) -> None:
         """Wait until the reason for which a job could not be finished may be gone."""
-        tried = self._token, await self._is_abandoned(report["job"])
+        tried = self._token, await self._is_abandoned(report.job)
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
         since = self._clock.utc_now().isoformat(timespec="seconds")
-        notice = {"paused": {"exit_code": int(code), "why": report["error"], "since": since, "job": report["job"]}}
-        await run_sync(put_up, self._state.directory, notice)
-        log.warning("service_paused", job=report["job"], exit_code=int(code), why=report["error"])
+        await run_sync(put_up, self._state.directory, Pause(int(code), report.error, since, report.job))
+        log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._ending.is_due:
             await self._sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
-            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report["job"], tried):
+            if await self._may_go_on(code, self._clock.monotonic() - paused_at, report.job, tried):
                 break
         await run_sync(take_down, self._state.directory)
-        log.info("service_goes_on", job=report["job"])
+        log.info("service_goes_on", job=report.job)
 
     async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:
         match code:
@@ -251,26 +250,26 @@ class TenantService:
                 return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
-                await self._state.call(self._state.ledger.jobs, unfinished_only=True)
+                await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
                 directory = self._settings.state.directory
                 return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
         return True
 
     async def _is_abandoned(self, job_id: str) -> bool:
-        record = await self._state.call(self._state.ledger.job, job_id)
+        record = await self._state.in_turn(self._state.ledger.job, job_id)
         return record is not None and record.is_abandoned
 
     def _token_identity(self) -> Any:
         """What tells the token file from the one that comes after it."""
         try:
-            facts = self._settings.target.token_file and self._settings.target.token_file.stat()
+            info = self._settings.target.token_file and self._settings.target.token_file.stat()
         except OSError:
             return None
-        return (facts.st_mtime_ns, facts.st_size, facts.st_ino) if facts else None
+        return (info.st_mtime_ns, info.st_size, info.st_ino) if info else None
 
     async def _prune_daily(self) -> None:
         while True:
-            jobs = await self._state.call(self._state.ledger.jobs)
+            jobs = await self._state.in_turn(self._state.ledger.jobs)
             old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
             left = await run_sync(remove, self._settings, old)
             if old:

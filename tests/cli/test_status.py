@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.cli.status import print_status, status
+from pipeline.cli.print_status import print_status
+from pipeline.cli.status import status
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.model import Batch
 from pipeline.edges.store.ledger import Ledger, open_ledger
@@ -60,8 +62,8 @@ class Told:
         return batch
 
     def end(self, job: JobRecord) -> None:
-        finished = {"finished_at": self.now.isoformat(timespec="seconds"), "export": {"sha256": ""}}
-        self.ledger.finish_job(job, {**finished, "state": "done", "exit_code": 0}, dropped=(), released=())
+        report = Report.from_json({"state": "done", "finished_at": self.now.isoformat(timespec="seconds")})
+        self.ledger.finish_job(job, report, never_sent=(), released=())
 
     def of(self, job: JobRecord, *, taken_at: datetime | None = None) -> dict[str, Any]:
         """What is told of a job while a process is at work that took the directory then; None: there is none."""
@@ -73,7 +75,7 @@ class Told:
             CLOSED, self.directory, settle={"ambiguous_hold_s": HOLD_H * 3_600.0, "deadline_s": 3_600.0}
         )
         told = status(self.ledger, job.job_id, settings, self.now, "7" if taken_at else None)
-        (only,) = told["jobs"]
+        (only,) = told.as_json()["jobs"]
         text = io.StringIO()
         print_status(told, Console(file=text, width=200))
         self.printed = text.getvalue()

@@ -10,7 +10,7 @@ import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
-from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.framing import Record
@@ -222,10 +222,10 @@ class Store:
         """The job is to end without sending what it has not sent."""
         self.jobs[seq] = replace(self.jobs[seq], is_abandoned=True)
 
-    def finish_job(self, seq: int, report: dict[str, int], *, dropped: list[int], released: list[int]) -> None:
+    def finish_job(self, seq: int, report: dict[str, int], *, never_sent: list[int], released: list[int]) -> None:
         """The job has ended for good."""
-        for batch_id in dropped:
-            self.add_fact(batch_id, Dropped())
+        for batch_id in never_sent:
+            self.add_fact(batch_id, NeverSent())
         for batch_id in released:
             self.release(batch_id)
             self.open_ids -= {batch_id}

@@ -11,7 +11,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline.core.batches.lifecycle import Dropped, Fact, Failed, GivenUp, RowRejected, SeenComplete, Taken
+from pipeline.core.batches.lifecycle import Fact, Failed, GivenUp, NeverSent, RowRejected, SeenComplete, Taken
 from pipeline.core.errors import FatalError
 from pipeline.core.rows.framing import Record
 from pipeline.core.target.replies import (
@@ -583,7 +583,7 @@ def _outcome(latest: Fact | None, profile_id: bytes) -> str:
             return "lost"
         case RowRejected():
             return "rejected"
-        case Dropped():
+        case NeverSent():
             return "dropped"
     raise AssertionError(f"a batch has no outcome: {latest}")
 

@@ -40,7 +40,7 @@ from pipeline.core.batches.splitting import any_row, first_half, split
 from pipeline.core.batches.tracker import NO_CHANGES, Tracker
 from pipeline.core.errors import InputError
 from pipeline.core.model import Batch, BatchState, Flags, Hashes, Rows
-from pipeline.core.rows.encoding import encode, merge, rearrange
+from pipeline.core.rows.encoding import encoded_forms, merge, rearrange
 from pipeline.core.rows.framing import Position, Record
 from pipeline.core.rows.mapping import RowMapper, pack_rows, plan_columns
 from pipeline.core.target.replies import Complete, Incomplete, PostOutcome, StatusLost, StatusOutcome, Stuck
@@ -328,7 +328,7 @@ class Process:
                 to_deliver.append((batch, life))
                 if life.may_be_applied:
                     job.progress.possibly_taken.add(batch_id)
-            elif not life.is_dropped:
+            elif not life.is_never_sent:
                 job.progress.settled[batch_id] = settlement(batch, life, now=self.clock, hold_s=self._hold_s)
                 due = self._due(batch_id, life)
             if batch_id in self.store.open_ids:
@@ -373,7 +373,7 @@ class Process:
         over = [*never_sent, *self.in_flight.take_over(job.seq, self.clock)]
         yield FINISH
         report = {name: getattr(rows, name) for name in type(rows).__slots__}
-        self.store.finish_job(job.seq, report, dropped=never_sent, released=over)
+        self.store.finish_job(job.seq, report, never_sent=never_sent, released=over)
         self.in_flight.finish(job.seq, never_sent)
         for batch_id in over:
             if batch_id not in self.lost:
@@ -698,7 +698,7 @@ class Producer:
         waiting = self._placer.tracker.waiting_for(due.batch_id, self._view.in_flight.hashes)
         earlier: dict[bytes, bytes] = {}
         if waiting and due.may_be_applied:
-            failed = {form for name in due.failed_ids for form in (encode(name.encode()), name.encode())}
+            failed = encoded_forms(due.failed_ids)
             earlier = self._carried(due.batch_id, waiting - failed)
         self._note_what_was_read(due.batch_id, self._tracker.cannot_carry(earlier))
         if not self._world.guards.body_until_seal:

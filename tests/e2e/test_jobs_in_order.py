@@ -33,7 +33,7 @@ class Jobs:
 
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
-        return [report async for report in load_exports(exports, Tenant.of_one(self.settings), host=Host())]
+        return [report.as_json() async for report in load_exports(exports, Tenant.of_one(self.settings), host=Host())]
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
@@ -138,7 +138,7 @@ async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: 
         begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         await stop_after_the_first_attempt(at, export, begun)
     with anyio.fail_after(15):
-        (report,) = [report async for report in load_exports([], Tenant.of_one(settings), host=Host())]
+        (report,) = [report.as_json() async for report in load_exports([], Tenant.of_one(settings), host=Host())]
     assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
     async with open_state(settings.state.directory, "demo", Host(), min_free_bytes=0) as state:
         (batch,) = state.ledger.batches()

@@ -161,7 +161,7 @@ def load_from(
         async with answering(target.answer) as base_url:
             settings = settings_for(base_url, directory / "state", batch=ONE_ROW, export={"max_rejects": 0})
             export = write_export(directory / "export.csv", *rows(batches), *more)
-            return await load_export(export, settings, host=Host(loop_clock())), target.asked
+            return (await load_export(export, settings, host=Host(loop_clock()))).as_json(), target.asked
 
     return run_fast(run(), times=times)
 
@@ -250,7 +250,7 @@ class TestALostStatus:
                 await asyncio.wait([first])
                 sandbox.faults = FaultPlan(status_chances={Fault.STATUS_LOST: 1.0})
                 later = Clock(monotonic=loop.time, utc_now=lambda: NOW + after)
-                return await load_export(export, settings, host=Host(later))
+                return (await load_export(export, settings, host=Host(later))).as_json()
 
         report = run_fast(run(), times=80)
         assert report["rows"]["unconfirmed"] == 4
@@ -272,7 +272,7 @@ def test_how_long_a_batch_took_that_an_earlier_process_sent_is_not_known(tmp_pat
             first.cancel()
             await asyncio.wait([first])
             other = write_export(tmp_path / "other.csv", *rows(4, "v"))
-            return await load_export(other, settings, host=Host(loop_clock()))
+            return (await load_export(other, settings, host=Host(loop_clock()))).as_json()
 
     report = run_fast(run(), times=100)
     assert report["rows"]["confirmed"] == 4

@@ -67,8 +67,8 @@ class Loading:
         async for report in load_exports(
             list(exports), Tenant.of_one(self.settings), host=Host(), watch=see, again=again
         ):
-            assert_every_row_is_in_one_class(report)
-            self.reports.append(report)
+            assert_every_row_is_in_one_class(report.as_json())
+            self.reports.append(report.as_json())
 
     @asynccontextmanager
     async def beside(self, *exports: Path, **options: Any) -> AsyncIterator["Loading"]:
@@ -182,7 +182,7 @@ async def test_exports_that_fail_touch_no_other(tmp_path: Path) -> None:
         a, c = loading.export("a", "u1,gold,1"), loading.export("c", "u1,tin,3")
         bad = loading.export("bad", "u1,bad,2", "/,x,")
         async with loading.beside(a, bad, tmp_path / "missing.csv", c):
-            await until(lambda: [job.export.stem for job in loading.jobs] == ["a", "bad", "missing", "c"])
+            await until(lambda: [job.record.export.stem for job in loading.jobs] == ["a", "bad", "missing", "c"])
             await loading.apply_until(lambda: len(loading.reports) == 4)
         assert loading.ends == [
             ("a.csv", "done", 0),
@@ -222,7 +222,7 @@ class TestStopping:
             exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,", "u2,tin,")]
 
             def stop(job: Job) -> None:
-                if job.export.stem == "ab"[which] and loading.posts == 2:
+                if job.record.export.stem == "ab"[which] and loading.posts == 2:
                     raise FatalError("this is why", exit_code=code)
 
             async with loading.beside(*exports, watch=stop):
@@ -245,7 +245,7 @@ class TestStopping:
             exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2", "u3,tin,3")]
 
             def stop(job: Job) -> None:
-                if job.export.stem == "a" and any(other.progress.posts_under_way for other in loading.jobs[1:]):
+                if job.record.export.stem == "a" and any(other.progress.posts_under_way for other in loading.jobs[1:]):
                     raise FatalError("this is why", exit_code=ExitCode.UNFINISHED)
 
             async with loading.beside(*exports, watch=stop):

@@ -366,8 +366,8 @@ class TestStatus:
         ]
         assert told["refused"] == [{"name": "link.csv", "why": "is a symbolic link"}]
         people = (await run_program("status", "--config", config)).out
-        hours = lying["age_s"] / 3_600
-        assert f"Not signalled: customers.csv, {hours:.0f} h, nearest signal customer.csv.ready" in people
+        days = lying["age_s"] / 86_400
+        assert f"Not signalled: customers.csv, {days:.0f} days, nearest signal customer.csv.ready" in people
         assert "Refused: link.csv is a symbolic link" in people
         assert "just-now.csv" not in people
         (drop.directory / "customer.csv.ready").unlink()

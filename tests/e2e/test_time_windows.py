@@ -12,7 +12,8 @@ import orjson
 import pytest
 from rich.console import Console
 
-from pipeline.cli.status import print_status, status
+from pipeline.cli.print_status import print_status
+from pipeline.cli.status import status
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
@@ -53,7 +54,7 @@ async def load(stage: Stage, *lines: str, watch: Any = None, at: datetime = BEFO
     begun = loop.time()
     clock = Clock(monotonic=loop.time, utc_now=lambda: at + timedelta(seconds=loop.time() - begun))
     export = write_export(stage.directory / "export.csv", *lines)
-    report = await load_export(export, stage.settings(**sections), host=Host(clock), watch=watch)
+    report = (await load_export(export, stage.settings(**sections), host=Host(clock), watch=watch)).as_json()
     assert_every_row_is_in_one_class(report)
     return report
 

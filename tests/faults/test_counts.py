@@ -44,7 +44,7 @@ async def test_retry_says_what_it_cannot_send(tmp_path: Path, inside: str, told:
     async with answering(answer) as base_url:
         settings = settings_for(base_url, tmp_path / "state", settle={"poll_first_s": 0.01, "poll_max_s": 0.05})
         export = write_export(tmp_path / "export.csv", *(f"u{number},a,1" for number in range(ROWS)))
-        report = await load_export(export, settings, host=Host())
+        report = (await load_export(export, settings, host=Host())).as_json()
     async with open_state(settings.state.directory, "demo", Host(), min_free_bytes=0) as state:
         said = await carry_out(Request("", "retry", report["job"]), state, running=None)
         retried = [job for job in state.ledger.jobs() if job.retry_of == report["job"]]

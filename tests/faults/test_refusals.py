@@ -62,7 +62,7 @@ async def load(
     for _ in range(kills):
         refused = target.refused + draw.randrange(1, 6)
         await run_load([tmp_path / "export.csv"], config, kill_when=lambda upto=refused: target.refused >= upto)  # type: ignore[misc]
-    report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host())
+    report = (await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host())).as_json()
     return report["exit_code"], report
 
 
@@ -228,7 +228,7 @@ async def test_a_refused_tail_does_not_keep_a_restarted_job_from_its_end(tmp_pat
     async with refusing() as target:
         write_config(config, target.base_url, tmp_path / "state", batch_rows=2, hold_s=0.5)
         await run_load([tmp_path / "export.csv"], config, kill_when=lambda: len(target.accepted) == 2)
-        report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host())
+        report = (await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host())).as_json()
         assert report["state"] in ("done", "incomplete"), report["error"]
         assert report["rows"]["confirmed"] == 4
 
@@ -244,7 +244,7 @@ async def test_an_abandoned_job_ends_though_everything_is_refused(tmp_path: Path
         assert code == 0, (out, err)
         write(tmp_path / "other.csv", export_with([], rows=3))
         target.refuses_all = False
-        report = await load_export(tmp_path / "other.csv", load_settings(config, env={}), host=Host())
+        report = (await load_export(tmp_path / "other.csv", load_settings(config, env={}), host=Host())).as_json()
         assert (report["exit_code"], report["rows"]["confirmed"]) == (0, 3)
 
 

@@ -37,7 +37,7 @@ async def test_a_job_whose_source_is_gone_fails_and_tells_of_every_row_it_had_re
         else:
             (tmp_path / "export.csv").write_text("id,tier\nu1,other\n")
         settings = load_settings(tmp_path / "config.toml", env={})
-        reports = [report async for report in load_exports([], Tenant.of_one(settings), host=Host())]
+        reports = [report.as_json() async for report in load_exports([], Tenant.of_one(settings), host=Host())]
         [report] = reports
         assert (report["state"], report["exit_code"]) == ("failed", code)
         check_equation(report)

@@ -25,7 +25,8 @@ def test_with_ten_statuses_kept_none_of_a_hundred_batches_is_lost(tmp_path: Path
         async with serving(sandbox) as run:
             config = tmp_path / "config.toml"
             write_config(config, run.base_url, tmp_path / "state", batch_rows=9, hold_s=20.0)
-            report = await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host(loop_clock()))
+            settings = load_settings(config, env={})
+            report = (await load_export(tmp_path / "export.csv", settings, host=Host(loop_clock()))).as_json()
             check_equation(report)
             assert len(report["batches"]) >= 100
             lost = [batch for batch in report["batches"] if batch["state"] != "complete"]

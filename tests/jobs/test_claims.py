@@ -73,7 +73,7 @@ async def claim(
 
 
 async def unfinished(state: State) -> list[JobRecord]:
-    return await state.call(state.ledger.jobs, unfinished_only=True)
+    return await state.in_turn(state.ledger.jobs, unfinished_only=True)
 
 
 def failures(records: list[JobRecord]) -> list[InputError | None]:
@@ -201,7 +201,7 @@ async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> 
     (drop / "day" / "_SUCCESS").write_text("rows=2")
     async with state_of(drop) as state:
         first, _ = await claim(drop, state)
-        await state.call(state.ledger.abandon_job, first.job_id)
+        await state.in_turn(state.ledger.abandon_job, first.job_id)
         given_up, second = await unfinished(state)
         await check_claim(given_up, state)
         first.export.unlink()
@@ -215,7 +215,9 @@ async def test_what_is_too_old_counts_in_what_the_manifest_says(drop: Path) -> N
         put(drop, "new.csv", "new.csv.ready")
         loaded = await claim(drop, state, as_of=("2026-02-01",))
         held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
-        await state.call(state.ledger.seal, loaded[0], loaded[0].checkpoint, None, held=held, released=[], overtaken={})
+        await state.in_turn(
+            state.ledger.seal, loaded[0], loaded[0].checkpoint, None, held=held, released=[], overtaken={}
+        )
         put(drop, *FILES)
         (drop / "day" / "_SUCCESS").write_text("rows=2")
         too_old, newer = await claim(drop, state, as_of=("2026-01-01", "2026-03-01"))
@@ -246,7 +248,7 @@ async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> N
         assert (await next_job(state) or jobs[0]).job_id == jobs[1].job_id
         begun = jobs[0].checkpoint
         begun.digest_bytes = 5
-        await state.call(state.ledger.seal, jobs[0], begun, None, held=NO_CHANGES, released=[], overtaken={})
+        await state.in_turn(state.ledger.seal, jobs[0], begun, None, held=NO_CHANGES, released=[], overtaken={})
         assert (await next_job(state) or jobs[1]).job_id == jobs[0].job_id
 
 
@@ -273,7 +275,7 @@ async def test_jobs_go_on_in_the_order_in_which_they_began(drop: Path) -> None:
         for turn, job in ((1, jobs[2]), (2, jobs[0])):
             begun = job.checkpoint
             begun.digest_bytes, begun.turn = 5, turn
-            await state.call(state.ledger.seal, job, begun, None, held=NO_CHANGES, released=[], overtaken={})
+            await state.in_turn(state.ledger.seal, job, begun, None, held=NO_CHANGES, released=[], overtaken={})
         running: list[int] = []
         while record := await next_job(state, running):
             running.append(record.seq)
@@ -290,6 +292,6 @@ async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> 
             jobs += await claim(drop, state)
         await check_claim(jobs[1], state)
         held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
-        await state.call(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
+        await state.in_turn(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
         with pytest.raises(InputError, match="older than what was loaded"):
             await check_claim(jobs[1], state)

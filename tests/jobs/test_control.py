@@ -13,7 +13,7 @@ from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
-from pipeline.edges.store.mailbox import Mailbox
+from pipeline.edges.store.mailbox import Answer, Mailbox
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.control import ANSWER_WITHIN_S, ANSWERS_KEPT_S, answer_requests, ask_holder
 from tests.tools.support import HANGS_AFTER_S, fill, names_in, small_disk, until
@@ -38,7 +38,7 @@ class Steps:
 def claimed_at_once(mailbox: Mailbox) -> Callable[[float], None]:
     def claim(_now: float) -> None:
         for request in mailbox.requests():
-            assert mailbox.claim(request)
+            assert mailbox.take_on(request)
 
     return claim
 
@@ -60,7 +60,7 @@ async def test_a_holder_that_is_at_it_for_long_is_waited_for(tmp_path: Path) -> 
         take_on(now)
         if now > 3 * ANSWER_WITHIN_S:
             for request in mailbox.taken():
-                mailbox.answer(request, {"ok": True, "told": "done"})
+                mailbox.answer(request, Answer("done"))
 
     with anyio.fail_after(HANGS_AFTER_S), state_lock(tmp_path):
         assert await ask_holder(tmp_path, "retry", "j1", Steps(answer_late).clock()) == "done"
@@ -79,7 +79,7 @@ async def test_a_request_that_nobody_takes_on_is_withdrawn(tmp_path: Path) -> No
 async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path) -> None:
     mailbox = Mailbox(tmp_path)
     left = mailbox.ask("retry", "j1")
-    mailbox.claim(mailbox.requests()[0])
+    mailbox.take_on(mailbox.requests()[0])
     for seconds, name in ((ANSWERS_KEPT_S + 60, "old"), (60, "new")):
         file = tmp_path / "requests" / f"{name}.answer"
         file.write_text("{}")
@@ -92,7 +92,7 @@ async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path)
         tasks.cancel_scope.cancel()
     answer = mailbox.take_answer(left)
     assert answer is not None
-    assert (answer["ok"], answer["exit_code"]) == (False, ExitCode.UNFINISHED)
+    assert answer.exit_code is ExitCode.UNFINISHED
     assert names_in(tmp_path / "requests") == ["new.answer"]
 
 
@@ -110,7 +110,9 @@ async def test_what_a_full_disk_keeps_from_being_answered_is_answered_later() ->
             await until(lambda: mailbox.is_answered(asked))
             tasks.cancel_scope.cancel()
         assert mailbox.taken() == []
-        assert (mailbox.take_answer(asked) or {})["exit_code"] == ExitCode.USAGE
+        answer = mailbox.take_answer(asked)
+        assert answer is not None
+        assert answer.exit_code is ExitCode.USAGE
 
 
 async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.report import Report
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.prune import overdue, remove
 from pipeline.settings.tenants import Tenant
@@ -23,7 +24,7 @@ def job(directory: Path, job_id: str, **values: Any) -> JobRecord:
 
 
 def ended(directory: Path, job_id: str, days_ago: float) -> JobRecord:
-    report = {"finished_at": (NOW - timedelta(days=days_ago)).isoformat(timespec="seconds")}
+    report = Report.from_json({"finished_at": (NOW - timedelta(days=days_ago)).isoformat(timespec="seconds")})
     return job(directory, job_id, state="done", report=report)
 
 
@@ -45,7 +46,7 @@ def test_by_age_and_kind(tmp_path: Path) -> None:
 
 def test_nothing_of_a_job_that_has_not_ended(tmp_path: Path) -> None:
     old = (NOW - timedelta(days=1_000)).isoformat()
-    assert gone(tmp_path, job(tmp_path, "running", report={"finished_at": old})) == []
+    assert gone(tmp_path, job(tmp_path, "running", report=Report.from_json({"finished_at": old}))) == []
     assert gone(tmp_path, job(tmp_path, "begun")) == []
 
 

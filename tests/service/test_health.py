@@ -14,7 +14,7 @@ from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
-from pipeline.edges.store.notice import put_up, take_down
+from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.state import open_state
 from pipeline.service.health import STALE_AFTER_S, look, state_directory
 from pipeline.service.heartbeat import heart_beating
@@ -53,7 +53,7 @@ class TestLooking:
     def test_who_waits_lives_and_says_so(self, tmp_path: Path) -> None:
         heart = Heart(tmp_path)
         heart.write(BEAT)
-        put_up(tmp_path, {"paused": {"since": "2026-11-24T10:00:00+00:00", "why": "The disk is full."}})
+        put_up(tmp_path, Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job"))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well
         assert told.endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")

@@ -208,7 +208,7 @@ class TestWhatMustNotBe:
             "[[routes]] us: x",
         ]
 
-    def test_what_the_top_level_may_lack_only_if_nothing_is_dropped_for_it(self, tmp_path: Path) -> None:
+    def test_what_the_top_level_may_lack_only_if_nothing_is_never_sent_for_it(self, tmp_path: Path) -> None:
         text = STATE + EU + 'target.client_code = "a"\nexport.id_column = "id"\n'
         assert read(tmp_path, text)
         lines = problems(tmp_path, '[drop]\ndirectory = "/drop/all"\n' + text)

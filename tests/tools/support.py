@@ -229,7 +229,7 @@ def deliver(
         async with serving(sandbox) as run:
             settings = settings_for(run.base_url, directory / "state", **sections)
             export = write_export(directory / "export.csv", *lines, header=header)
-            report = await load_export(export, settings, host=Host(loop_clock()))
+            report = (await load_export(export, settings, host=Host(loop_clock()))).as_json()
         sandbox.apply_all()
         folder = settings.state.directory / "jobs" / report["job"]
         return Delivery(report, folder, sandbox, sandbox.profiles())
@@ -285,7 +285,7 @@ class Stage:
                 await asyncio.sleep(0.1)
             raise FatalError("stopped", exit_code=ExitCode.UNFINISHED)
 
-        report = await load_export(export, self.settings(**sections), host=Host(loop_clock()), watch=stop)
+        report = (await load_export(export, self.settings(**sections), host=Host(loop_clock()), watch=stop)).as_json()
         assert_every_row_is_in_one_class(report)
         assert may_fail or (report["error"] == "stopped") == (stop_when is not None), report["error"]
         return report

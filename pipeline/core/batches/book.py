@@ -157,7 +157,7 @@ class Book:
 
     def _settle(self, batch_id: int, now: float, hold_s: float) -> None:
         life = self._lives[batch_id]
-        if life.phase is Phase.SETTLED and not life.is_dropped and batch_id not in self._settled:
+        if life.phase is Phase.SETTLED and not life.is_never_sent and batch_id not in self._settled:
             self._settled[batch_id] = settlement(self._batches[batch_id], life, now=now, hold_s=hold_s)
 
 

@@ -1,20 +1,51 @@
 """Facts of a batch as the ledger writes them down, and back."""
 
 from dataclasses import asdict, fields
-from typing import Any, get_args
+from typing import Any
 
-from pipeline.core.batches.lifecycle import Fact
+from pipeline.core.batches.lifecycle import (
+    Begun,
+    Fact,
+    Failed,
+    GivenUp,
+    InDoubt,
+    NeverSent,
+    NotTaken,
+    RefusedAs,
+    Released,
+    RowRejected,
+    SeenComplete,
+    SeenStuck,
+    SplitUp,
+    Taken,
+)
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Fact)}
+#: The name of each kind of fact in ledgers. A name is frozen once it was written anywhere; a class may be renamed.
+_NAMES: dict[type[Fact], str] = {
+    Begun: "Begun",
+    Taken: "Taken",
+    NotTaken: "NotTaken",
+    InDoubt: "InDoubt",
+    RefusedAs: "RefusedAs",
+    SeenComplete: "SeenComplete",
+    SeenStuck: "SeenStuck",
+    GivenUp: "GivenUp",
+    SplitUp: "SplitUp",
+    RowRejected: "RowRejected",
+    Failed: "Failed",
+    NeverSent: "Dropped",
+    Released: "Released",
+}
+_KINDS: dict[str, type[Any]] = {name: kind for kind, name in _NAMES.items()}
 
 
 def fact_kind(fact: Fact) -> str:
     """The name under which a fact is written down."""
-    return type(fact).__name__
+    return _NAMES[type(fact)]
 
 
 def fact_detail(fact: Fact) -> dict[str, Any]:
-    """What a fact says, as plain values."""
+    """The fields of a fact, as plain values."""
     return asdict(fact)
 
 

@@ -83,7 +83,7 @@ class HashSets:
     def remove(self, number: int) -> None:
         """Forget a set."""
         self.changes += 1
-        self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.drop(number)
+        self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.remove(number)
         if self._marked > _MARKED_PER_HASH * self._hashes:
             self._mark_anew()
 
@@ -175,7 +175,7 @@ class _Stack:
         np.cumsum(starts, out=starts)
         self.numbers.append(number)
 
-    def drop(self, number: int) -> int:
+    def remove(self, number: int) -> int:
         """Take a set out; how many hashes it had."""
         place = self.place_of(number)
         height, width = self._index.shape

@@ -1,14 +1,14 @@
 """The life of a batch: facts fold into its state, and only the facts in `LEGAL` may happen in each phase.
 
     READY     --Begun--> POSTING
-              --GivenUp, Dropped--> SETTLED
+              --GivenUp, NeverSent--> SETTLED
     POSTING   --NotTaken, InDoubt--> READY
               --Taken--> FOLLOWING
               --RefusedAs--> REFUSED
     FOLLOWING --SeenStuck--> READY
               --SeenComplete, GivenUp--> SETTLED
     REFUSED   --Begun--> POSTING
-              --SplitUp, RowRejected, Failed, GivenUp, Dropped--> SETTLED
+              --SplitUp, RowRejected, Failed, GivenUp, NeverSent--> SETTLED
     SETTLED   --Released--> SETTLED
 
 A fact that is not drawn cannot happen: `fold` raises `IllegalFactError` and changes nothing. A refused batch is sent
@@ -108,7 +108,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class NeverSent:
     """The job ended before the batch was ever sent: its rows are unsent."""
 
 
@@ -129,7 +129,7 @@ Fact = (
     | SplitUp
     | RowRejected
     | Failed
-    | Dropped
+    | NeverSent
     | Released
 )
 
@@ -164,14 +164,14 @@ class Life:
     is_released: bool = False
 
     @property
-    def is_dropped(self) -> bool:
+    def is_never_sent(self) -> bool:
         """Whether the job ended before the batch was ever sent."""
-        return isinstance(self.last, Dropped)
+        return isinstance(self.last, NeverSent)
 
     @property
     def may_be_applied(self) -> bool:
         """Whether Target may have applied any copy, or may do so yet; not what it refused for what is in it."""
-        if isinstance(self.last, RowRejected | Failed | Dropped):
+        if isinstance(self.last, RowRejected | Failed | NeverSent):
             return False
         return (
             bool(self.open_since)
@@ -186,11 +186,11 @@ class Life:
 
 #: The facts that may happen in each phase.
 LEGAL: dict[Phase, tuple[type[Fact], ...]] = {
-    Phase.READY: (Begun, GivenUp, Dropped),
+    Phase.READY: (Begun, GivenUp, NeverSent),
     Phase.POSTING: (NotTaken, InDoubt, Taken, RefusedAs),
     Phase.FOLLOWING: (SeenStuck, SeenComplete, GivenUp),
     # Sent again, split, judged, or left: after a restart, or when the doubt is over, it waits as a READY one does.
-    Phase.REFUSED: (Begun, SplitUp, RowRejected, Failed, GivenUp, Dropped),
+    Phase.REFUSED: (Begun, SplitUp, RowRejected, Failed, GivenUp, NeverSent),
     Phase.SETTLED: (Released,),
 }
 
@@ -231,7 +231,7 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
             if life.phase is Phase.FOLLOWING:
                 life = replace(life, open_since=(*life.open_since, at))
             return replace(life, phase=Phase.SETTLED, last=fact)
-        case SeenComplete() | SplitUp() | RowRejected() | Failed() | Dropped():
+        case SeenComplete() | SplitUp() | RowRejected() | Failed() | NeverSent():
             return replace(life, phase=Phase.SETTLED, last=fact)
         case Released():
             return replace(life, is_released=True)

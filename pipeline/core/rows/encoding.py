@@ -7,7 +7,7 @@ Source: Adobe's documentation of the Bulk Profile Update API.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -43,6 +43,11 @@ def _escape(match: re.Match[bytes]) -> bytes:
 def encode(value: bytes) -> bytes:
     """The percent-encoded form of a UTF-8 value; pure ASCII, no comma, no line break, no quote."""
     return _NOT_KEPT.sub(_escape, value)
+
+
+def encoded_forms(profile_ids: Iterable[str]) -> set[bytes]:
+    """The encoded ids that Target may mean by these names: it may name an id decoded, or encoded as it was sent."""
+    return {form for name in profile_ids for form in (encode(name.encode()), name.encode())}
 
 
 def encode_joined(values: bytes) -> bytes:

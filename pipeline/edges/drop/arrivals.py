@@ -19,7 +19,7 @@ from pipeline.edges.clock import Clock
 log = structlog.get_logger()
 
 #: From an arrival to the next look (seconds). Ours: a manifest that is written, not renamed, gets time to be complete.
-SETTLE_S = 0.5
+DEBOUNCE_S = 0.5
 #: How long what cannot be watched is left alone (seconds); it may be mounted or allowed by then.
 AGAIN_S = 600.0
 #: Changes are gathered for so long at most (milliseconds): an export that is being written is a change all the time.

@@ -102,23 +102,23 @@ def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
         if is_ignored(name):
             continue
         try:
-            facts = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            info = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             continue
         entries[name] = Seen(
             prefix + name,
-            Identity.of(facts),
-            name_problem(name) or problem_of(facts),
-            S_ISDIR(facts.st_mode),
+            Identity.of(info),
+            name_problem(name) or problem_of(info),
+            S_ISDIR(info.st_mode),
         )
     return entries
 
 
-def problem_of(facts: os.stat_result) -> str | None:
+def problem_of(info: os.stat_result) -> str | None:
     """Why this is not a plain file with one name."""
-    if S_ISREG(facts.st_mode):
-        return "is a hard link: it has another name, under which it may change" if facts.st_nlink > 1 else None
-    return next((problem for test, problem in _KINDS if test(facts.st_mode)), "is no plain file")
+    if S_ISREG(info.st_mode):
+        return "is a hard link: it has another name, under which it may change" if info.st_nlink > 1 else None
+    return next((problem for test, problem in _KINDS if test(info.st_mode)), "is no plain file")
 
 
 def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) -> Found | None:
@@ -177,9 +177,9 @@ def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
     except OSError as error:
         return Found(signal, problem=f"it cannot be read: {error.strerror}.")
     try:
-        facts = os.fstat(descriptor)
-        signal = replace(signal, identity=Identity.of(facts))
-        if problem := problem_of(facts):
+        info = os.fstat(descriptor)
+        signal = replace(signal, identity=Identity.of(info))
+        if problem := problem_of(info):
             return Found(signal, problem=f"{shown(signal.path)} {problem}.")
         return Found(signal, manifest=parse_manifest(os.read(descriptor, MAX_MANIFEST_BYTES + 1)))
     except InputError as error:

@@ -78,12 +78,12 @@ class Taking:
         """Why this process may not take a file from its place, whatever file it is; None if it may."""
         try:
             with _parent(self.drop, source) as (directory, name):
-                facts, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+                info, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
                 if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
                     return "cannot be taken: its directory may not be written to by this process"
-                if facts.st_mode & S_ISVTX and os.geteuid() not in (0, facts.st_uid, owner):
+                if info.st_mode & S_ISVTX and os.geteuid() not in (0, info.st_uid, owner):
                     return "cannot be taken: it is another user's, in a directory with the sticky bit"
-                if facts.st_dev != self.directory.stat().st_dev:
+                if info.st_dev != self.directory.stat().st_dev:
                     return "cannot be taken: it is on another file system than the drop directory"
         except OSError:
             # Taking it will meet the same error, and say so.
@@ -97,7 +97,7 @@ class Taking:
         except OSError as error:
             raise disk_error(error, f"cannot look into {self.directory}") from error
 
-    def settle(self, job_id: str, keep_in: Path | None) -> None:
+    def move_out(self, job_id: str, keep_in: Path | None) -> None:
         """Bring what a job has taken into this directory, or remove it if there is none."""
         folder = self.directory / job_id
         try:
@@ -164,8 +164,8 @@ def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
             yield directory, name
 
 
-def _is_the_one(facts: os.stat_result, identity: Identity) -> bool:
-    return problem_of(facts) is None and Identity.of(facts) == identity
+def _is_the_one(info: os.stat_result, identity: Identity) -> bool:
+    return problem_of(info) is None and Identity.of(info) == identity
 
 
 def _is_there(file: Path, identity: Identity) -> bool:
@@ -177,8 +177,8 @@ def _put_back(file: Path, directory: int, name: str) -> None:
     try:
         os.link(file, name, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
-        facts, other = file.lstat(), os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if (facts.st_dev, facts.st_ino) != (other.st_dev, other.st_ino):
+        info, other = file.lstat(), os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if (info.st_dev, info.st_ino) != (other.st_dev, other.st_ino):
             return
     except PermissionError:
         # A directory has no second name.

@@ -15,6 +15,7 @@ import orjson
 
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import TARGET_REFUSED
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.rows.mapping import is_utf8
@@ -135,11 +136,12 @@ class JobFolder:
         """Write the page of the report, whole or not at all."""
         write_durably(self.page, [page.encode(errors="backslashreplace")])
 
-    def write_report(self, report: dict[str, Any]) -> None:
+    def write_report(self, report: Report) -> None:
         """Write the report, whole or not at all."""
         if not self.rejects.exists():
             _append(self.rejects, ())
-        write_durably(self.report, [orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        write_durably(self.report, [orjson.dumps(report.as_json(), option=option)])
 
 
 def _append(path: Path, objects: Iterable[dict[str, Any]]) -> None:

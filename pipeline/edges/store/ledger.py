@@ -21,13 +21,15 @@ import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
-from pipeline.core.batches.lifecycle import Dropped, Fact, Released, SplitUp
+from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
 from pipeline.edges.store.records import BatchRecord, JobRecord
@@ -92,29 +94,28 @@ class Ledger:
             route,
         )
 
-    def finish_job(
-        self, job: JobRecord, report: dict[str, Any], *, dropped: Iterable[int], released: Iterable[int]
-    ) -> None:
-        """A job has ended for good: batches never sent are dropped, held rows, if any are left, are unsent."""
+    def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
+        """A job has ended for good: its held rows, if any are left, are unsent, and so are the `never_sent` batches."""
         with self._transaction() as database:
-            for batch_id in dropped:
-                self._insert_fact(batch_id, Dropped())
+            for batch_id in never_sent:
+                self._insert_fact(batch_id, NeverSent())
             for batch_id in released:
                 self._release(batch_id)
                 self._close(batch_id)
             database.execute(
                 "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
-                (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
+                (report.state, int(report.exit_code), report.export.sha256, _json(report.as_json()), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
 
-    def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
+    def set_source(self, job: JobRecord, identity: Identity) -> JobRecord:
         """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?", (size_bytes, mtime_ns, job.seq)
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?",
+                (identity.size_bytes, identity.mtime_ns, job.seq),
             )
-        return replace(job, size_bytes=size_bytes, mtime_ns=mtime_ns)
+        return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns)
 
     def abandon_job(self, job_id: str) -> None:
         """An unfinished job is to end without sending what it has not sent."""
@@ -354,7 +355,7 @@ def _read_job(row: sqlite3.Row) -> JobRecord:
         state=row["state"],
         exit_code=row["exit_code"],
         sha256=row["sha256"],
-        report=orjson.loads(row["report"]) if row["report"] else None,
+        report=Report.from_json(orjson.loads(row["report"])) if row["report"] else None,
         claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
         route=row["route"],
     )

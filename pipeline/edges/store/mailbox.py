@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.errors import ExitCode
 from pipeline.edges.durable import make_directory, write_durably
 
 
@@ -22,6 +23,25 @@ class Request:
     request_id: str
     command: str
     job: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request: `told` says in words what was done, or why it was not; then there is an `exit_code`."""
+
+    told: str
+    exit_code: ExitCode | None = None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Answer":
+        """An answer as `as_json` wrote it."""
+        return cls(values["told"], None if values["ok"] else ExitCode(values["exit_code"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as the file of an answer has them."""
+        if self.exit_code is None:
+            return {"ok": True, "told": self.told}
+        return {"ok": False, "told": self.told, "exit_code": int(self.exit_code)}
 
 
 class Mailbox:
@@ -46,7 +66,7 @@ class Mailbox:
         """What was taken on and not answered; nobody is at it any more if the caller has just begun to answer."""
         return [request for file in self._directory.glob("*.taken") if (request := _read(file))]
 
-    def claim(self, request: Request) -> bool:
+    def take_on(self, request: Request) -> bool:
         """Take a request on, so that it is carried out once and cannot be withdrawn; False if it is gone."""
         try:
             self._file(request.request_id, "request").rename(self._file(request.request_id, "taken"))
@@ -54,9 +74,9 @@ class Mailbox:
             return False
         return True
 
-    def answer(self, request: Request, answer: dict[str, Any]) -> None:
+    def answer(self, request: Request, answer: Answer) -> None:
         """Tell what came of a request."""
-        write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer)])
+        write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer.as_json())])
         for kind in ("request", "taken"):
             self._file(request.request_id, kind).unlink(missing_ok=True)
 
@@ -64,12 +84,12 @@ class Mailbox:
         """Whether an answer lies there."""
         return self._file(request_id, "answer").exists()
 
-    def take_answer(self, request_id: str) -> dict[str, Any] | None:
+    def take_answer(self, request_id: str) -> Answer | None:
         """The answer to a request, once; None as long as there is none."""
         file = self._file(request_id, "answer")
         if not self.is_answered(request_id):
             return None
-        answer: dict[str, Any] = orjson.loads(file.read_bytes())
+        answer = Answer.from_json(orjson.loads(file.read_bytes()))
         file.unlink()
         return answer
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
+from pipeline.edges.exports import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,42 @@ class JobRecord:
     state: str | None = None
     exit_code: int | None = None
     sha256: str | None = None
-    report: dict[str, Any] | None = None
+    report: Report | None = None
     claim: Claim | None = None
     route: str = "default"
+
+    @classmethod
+    def new(
+        cls,
+        job_id: str,
+        export: Path,
+        identity: Identity,
+        settings: dict[str, Any],
+        at: datetime,
+        *,
+        route: str = "default",
+        retry_of: str | None = None,
+        claim: Claim | None = None,
+    ) -> "JobRecord":
+        """A job that is asked for `at` this time (UTC), and has neither begun nor a place among the others."""
+        return cls(
+            seq=0,
+            job_id=job_id,
+            export=export,
+            size_bytes=identity.size_bytes,
+            mtime_ns=identity.mtime_ns,
+            settings=settings,
+            started_at=at.isoformat(timespec="seconds"),
+            retry_of=retry_of,
+            checkpoint=Checkpoint(),
+            claim=claim,
+            route=route,
+        )
+
+    @property
+    def identity(self) -> Identity:
+        """The export's size and time of change when the job was asked for."""
+        return Identity(self.size_bytes, self.mtime_ns)
 
     @property
     def has_begun(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, IllegalFactError, Life, SeenComplete, born_of, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
-from pipeline.core.rows.encoding import encode
+from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
@@ -44,7 +44,7 @@ class State:
         self.is_paused = ledger.is_paused
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function of the ledger or the spool off the event loop, one at a time."""
         async with self._turn:
             return await self.host.run_blocking(partial(function, *args, **kwargs))
@@ -58,7 +58,7 @@ class State:
         parent: int | None = None,
         when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
-        """Write a batch into the spool off the event loop, one at a time, but beside what is called meanwhile.
+        """Write a batch into the spool off the event loop, one at a time, but beside what `in_turn` runs meanwhile.
 
         `when_written` is called in the event loop when the memory of the body was given back, and more is to be done.
         """
@@ -97,8 +97,7 @@ class State:
     def _failed_hashes(self, record: BatchRecord) -> Hashes:
         match record.latest:
             case SeenComplete(failed_ids=failed_ids) if failed_ids:
-                # Target may name an id in the encoded form in which it got it.
-                ids = sorted({form for name in failed_ids for form in (encode(name.encode()), name.encode())})
+                ids = sorted(encoded_forms(failed_ids))
                 lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
                 starts = np.cumsum(lengths) - lengths
                 return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))
@@ -142,11 +141,11 @@ async def open_state(
     with state_lock(directory):
         state = await host.run_blocking(open_all)
         try:
-            await state.call(_tidy, state)
+            await state.in_turn(_tidy, state)
             yield state
         finally:
             with anyio.CancelScope(shield=True):
-                await state.call(state.ledger.close)
+                await state.in_turn(state.ledger.close)
 
 
 def _tidy(state: State) -> None:

@@ -1,11 +1,13 @@
 """Makes the page of a report: one file for people, that needs nothing else and holds no row and no id."""
 
+from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
 from pipeline.edges.views.wording import (
     GOOD,
@@ -23,8 +25,38 @@ from pipeline.edges.views.wording import (
 MAX_BATCHES = 100
 
 
-def render(report: dict[str, Any], folder: Path) -> str:
+def render(report: Report, folder: Path) -> str:
     """The page of a report whose files are in `folder`, as HTML."""
+    counts = asdict(report.rows)
+    return _template().render(
+        report=report,
+        name=shown(report.export.name),
+        told=STATES[report.state],
+        happened=happened(report),
+        error=report.error,
+        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder)],
+        classes=[
+            (name, counts[name], _share(counts[name], report.rows.read), meaning, name in GOOD)
+            for name, meaning in MEANINGS.items()
+        ],
+        reasons=[(REASONS.get(reason, ""), reason, count) for reason, count in report.rejects.by_reason.items()],
+        has_failed_file=(folder / "failed.jsonl").exists(),
+        notes=notes(report),
+        batches=[
+            (each, batch_state(each), each.why) for each in sorted(report.batches, key=_trouble_first)[:MAX_BATCHES]
+        ],
+        more_batches=max(0, len(report.batches) - MAX_BATCHES),
+        batches_in_words=batches_in_words(report) if report.batches else "",
+        started=_time(report.started_at),
+        finished=_time(report.finished_at),
+        took=_duration(report.started_at, report.finished_at),
+        size=_bytes,
+    )
+
+
+@cache
+def _template() -> Template:
+    """The template of the page: compiling it takes longer than making a page of it."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -32,55 +64,31 @@ def render(report: dict[str, Any], folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rows, batches = report["rows"], report["batches"]
-    return environment.get_template("page.html").render(
-        report=report,
-        name=shown(report["export"]["name"]),
-        told=STATES[report["state"]],
-        happened=happened(report),
-        error=report["error"],
-        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder)],
-        classes=[
-            (name, rows[name], _share(rows[name], rows["read"]), meaning, name in GOOD)
-            for name, meaning in MEANINGS.items()
-        ],
-        reasons=[(REASONS.get(reason, ""), reason, count) for reason, count in report["rejects"]["by_reason"].items()],
-        has_failed_file=(folder / "failed.jsonl").exists(),
-        notes=notes(report),
-        batches=[
-            (each, batch_state(each), each.get("why")) for each in sorted(batches, key=_trouble_first)[:MAX_BATCHES]
-        ],
-        more_batches=max(0, len(batches) - MAX_BATCHES),
-        batches_in_words=batches_in_words(report) if batches else "",
-        started=_time(report["started_at"]),
-        finished=_time(report["finished_at"]),
-        took=_duration(report["started_at"], report["finished_at"]),
-        size=_bytes,
-    )
+    return environment.get_template("page.html")
 
 
-def happened(report: dict[str, Any]) -> str:
+def happened(report: Report) -> str:
     """What became of an export, in a sentence."""
-    rows = report["rows"]
-    read = _rows(rows["read"])
-    match report["state"]:
+    rows = report.rows
+    read = _rows(rows.read)
+    match report.state:
         case "failed":
-            return f"This export could not be used: of {read} read, Target applied {rows['confirmed']:,}."
+            return f"This export could not be used: of {read} read, Target applied {rows.confirmed:,}."
         case "skipped":
             return f"This was a trial: {read} were read and checked, and nothing was sent to Target."
-    if not rows["read"]:
+    if not rows.read:
         return "This export has a header and no rows, so there was nothing to send."
-    needless = rows["superseded"] + rows["empty"]
-    is_well = rows["confirmed"] + needless == rows["read"]
-    applied = "all" if rows["confirmed"] == rows["read"] else f"{rows['confirmed']:,} of"
+    needless = rows.superseded + rows.empty
+    is_well = rows.confirmed + needless == rows.read
+    applied = "all" if rows.confirmed == rows.read else f"{rows.confirmed:,} of"
     told = [f"Target applied {applied} {read}"]
     told += [
         f"{count:,} {one if count == 1 else more}"
         for count, one, more in (
             (needless, "needed no sending", "needed no sending"),
-            (rows["rejected"], "has a mistake and was not sent", "have a mistake and were not sent"),
-            (rows["unsent"], "was not sent", "were not sent"),
-            (rows["failed"] + rows["unconfirmed"], "may not have arrived", "may not have arrived"),
+            (rows.rejected, "has a mistake and was not sent", "have a mistake and were not sent"),
+            (rows.unsent, "was not sent", "were not sent"),
+            (rows.failed + rows.unconfirmed, "may not have arrived", "may not have arrived"),
         )
         if count
     ]
@@ -108,8 +116,8 @@ def _with_code(line: str) -> list[tuple[str, bool]]:
     return [(first if is_code else first[0].upper() + first[1:], is_code), *others]
 
 
-def _trouble_first(batch: dict[str, Any]) -> tuple[bool, int]:
-    return (batch["state"] in ("complete", "split") and is_no_reject(batch), batch["number"])
+def _trouble_first(batch: ReportedBatch) -> tuple[bool, int]:
+    return (batch.state in ("complete", "split") and is_no_reject(batch), batch.number)
 
 
 def _time(text: str) -> str:

@@ -5,8 +5,8 @@ Imported where there is a person: a load that nobody watches does not wait for w
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.batches.progress import Progress as JobProgress
+from pipeline.core.batches.report import Report
+from pipeline.core.model import RowCounts
 from pipeline.edges.views.wording import GOOD, MEANINGS, STATES, details, to_do
 
 #: How often a terminal is refreshed (seconds).
@@ -80,35 +82,35 @@ class Bars:
                 self._display = None
 
 
-def print_report(report: dict[str, Any], folder: Path, console: Console) -> None:
+def print_report(report: Report, folder: Path, console: Console) -> None:
     """Print a report for people: what happened, to how many rows, and what to do."""
-    color, told = _COLORS[report["state"]], STATES[report["state"]]
-    export = report["export"]
+    color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
-        (export["name"], "bold"),
+        (report.export.name, "bold"),
         " -> Target client ",
-        (report["client_code"], "bold"),
+        (report.client_code, "bold"),
         ": ",
         (told, f"bold {color}"),
-        f" after {report['seconds']:,.1f} s",
+        f" after {report.seconds:,.1f} s",
     )
-    parts: list[RenderableType] = [title, Padding(_rows_table(report["rows"]), (0, 0, 0, 2))]
+    parts: list[RenderableType] = [title, Padding(_rows_table(report.rows), (0, 0, 0, 2))]
     parts += [Text(f"  {line}") for line in details(report)]
-    if report["error"]:
-        parts.append(Text(f"  {report['error']}", style="red"))
+    if report.error:
+        parts.append(Text(f"  {report.error}", style="red"))
     parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
     parts.append(Text(f"  Folder of this job: {folder}"))
     console.print(Group(*parts), soft_wrap=True)
 
 
-def _rows_table(rows: dict[str, int]) -> Table:
+def _rows_table(rows: RowCounts) -> Table:
+    counts = asdict(rows)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right")
     table.add_column()
     table.add_column(style="dim")
-    table.add_row(f"{rows['read']:,}", "rows read", "")
+    table.add_row(f"{rows.read:,}", "rows read", "")
     for name, meaning in MEANINGS.items():
-        if rows[name] or name == "confirmed":
+        if counts[name] or name == "confirmed":
             style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
-            table.add_row(f"{rows[name]:,}", name, meaning, style=style)
+            table.add_row(f"{counts[name]:,}", name, meaning, style=style)
     return table

@@ -1,7 +1,8 @@
 """What a report says in words: the same on a terminal and on the page."""
 
 from pathlib import Path
-from typing import Any
+
+from pipeline.core.batches.report import Report, ReportedBatch
 
 #: What each class of rows means.
 MEANINGS = {
@@ -48,28 +49,26 @@ STATES = {
 }
 
 
-def details(report: dict[str, Any]) -> list[str]:
+def details(report: Report) -> list[str]:
     """What there is to say besides the counts of rows, a line each."""
     lines = []
-    by_reason = report["rejects"]["by_reason"]
+    by_reason = report.rejects.by_reason
     if by_reason:
         lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
     lines += [f"Note: {note}" for note in notes(report)]
-    batches = report["batches"]
+    batches = report.batches
     if batches:
         lines.append(f"Batches: {batches_in_words(report)}")
     # Rejected rows are told of as such, not as the batches of one row that they came to.
-    reasons = [
-        f"Batch {batch['number']}: {batch['why']}" for batch in batches if batch.get("why") and is_no_reject(batch)
-    ]
+    reasons = [f"Batch {batch.number}: {batch.why}" for batch in batches if batch.why and is_no_reject(batch)]
     lines += reasons[:5]
     return lines
 
 
-def notes(report: dict[str, Any]) -> list[str]:
+def notes(report: Report) -> list[str]:
     """What is to be known of rows that were sent all the same, a line each."""
     lines = []
-    for name, count in report["warnings"].items():
+    for name, count in report.warnings.items():
         if isinstance(count, dict):
             worst = ", ".join(f"{column} {number:,}" for column, number in list(count.items())[:8])
             more = " ..." if len(count) > 8 else ""
@@ -79,45 +78,45 @@ def notes(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def batches_in_words(report: dict[str, Any]) -> str:
+def batches_in_words(report: Report) -> str:
     """How many batches ended how, and at how many calls."""
-    batches = report["batches"]
+    batches = report.batches
     states = [batch_state(batch) for batch in batches]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    again = sum(batch["attempts"] - 1 for batch in batches)
-    return f"{counted}; {report['calls']} calls to Target" + (
+    again = sum(batch.attempts - 1 for batch in batches)
+    return f"{counted}; {report.calls} calls to Target" + (
         f", {again} of them attempts after the first of a batch" if again > 0 else ""
     )
 
 
-def batch_state(batch: dict[str, Any]) -> str:
+def batch_state(batch: ReportedBatch) -> str:
     """How a batch ended; one that came to a rejected row is called so."""
-    return str(batch["state"]) if is_no_reject(batch) else "rejected"
+    return batch.state if is_no_reject(batch) else "rejected"
 
 
-def is_no_reject(batch: dict[str, Any]) -> bool:
+def is_no_reject(batch: ReportedBatch) -> bool:
     """Whether a batch is anything but one rejected row; if it has a `why`, some of its rows are lost."""
-    return not batch.get("rejected")
+    return not batch.rejected
 
 
-def to_do(report: dict[str, Any], folder: Path) -> list[str]:
+def to_do(report: Report, folder: Path) -> list[str]:
     """What the reader should do, a line each; none if nothing is."""
-    rows, state = report["rows"], report["state"]
+    rows, state = report.rows, report.state
     lines = []
-    if rows["rejected"]:
+    if rows.rejected:
         lines.append("To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each.")
-    if rows["failed"]:
+    if rows.failed:
         lines.append(
             "To do: look at the rows Target failed: failed.jsonl names them, unless their whole batch was refused."
         )
-    if rows["unconfirmed"]:
+    if rows.unconfirmed:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
     # A job that has not ended cannot be sent again. Of a batch that is complete, only rows that Target named can.
     named = (folder / "failed.jsonl").exists()
-    whole = any(batch["state"] in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report["batches"])
+    whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
     if state != "unfinished" and (named or whole):
         lines.append(
-            f"To do: `profile-pipeline retry {report['job']} --config FILE` sends failed and unconfirmed rows again, "
+            f"To do: `profile-pipeline retry {report.job} --config FILE` sends failed and unconfirmed rows again, "
             "but no value that a later row has overtaken."
         )
     if state == "failed":

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import (
     Begun,
-    Dropped,
     Fact,
     Failed,
     GivenUp,
     InDoubt,
+    NeverSent,
     NotTaken,
     RefusedAs,
     Released,
@@ -44,7 +44,7 @@ WRITTEN: list[tuple[Fact, str, dict[str, Any]]] = [
     (SplitUp((8, 9)), "SplitUp", {"children": [8, 9]}),
     (RowRejected("bad", 3, "u1,%2C"), "RowRejected", {"message": "bad", "line": 3, "row": "u1,%2C"}),
     (Failed("budget"), "Failed", {"why": "budget"}),
-    (Dropped(), "Dropped", {}),
+    (NeverSent(), "Dropped", {}),
     (Released(), "Released", {}),
 ]
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from pipeline.core.batches.lifecycle import (
     Begun,
-    Dropped,
     Fact,
     Failed,
     GivenUp,
     InDoubt,
     Life,
+    NeverSent,
     NotTaken,
     Phase,
     RefusedAs,
@@ -82,7 +82,7 @@ TRANSITIONS: list[tuple[Life, Fact, Life]] = [
     (REFUSED, SplitUp((8, 9)), replace(REFUSED, phase=Phase.SETTLED, last=SplitUp((8, 9)))),
     (REFUSED, RowRejected("bad", 3, "u,1"), replace(REFUSED, phase=Phase.SETTLED, last=RowRejected("bad", 3, "u,1"))),
     (REFUSED, Failed("budget"), replace(REFUSED, phase=Phase.SETTLED, last=Failed("budget"))),
-    (READY, Dropped(), Life(Phase.SETTLED, last=Dropped())),
+    (READY, NeverSent(), Life(Phase.SETTLED, last=NeverSent())),
     (SETTLED, Released(), replace(SETTLED, is_released=True)),
 ]
 
@@ -102,9 +102,9 @@ def test_a_new_attempt_has_a_new_number_and_a_new_url() -> None:
 
 
 def test_dropped() -> None:
-    assert live(Dropped()).is_dropped
-    assert live(Dropped(), Released()).is_dropped
-    assert not live(Begun(1), Taken("url"), SeenComplete(0, 0)).is_dropped
+    assert live(NeverSent()).is_never_sent
+    assert live(NeverSent(), Released()).is_never_sent
+    assert not live(Begun(1), Taken("url"), SeenComplete(0, 0)).is_never_sent
 
 
 # Whether Target may have taken it.
@@ -129,7 +129,7 @@ def test_dropped() -> None:
         (live(Begun(1), RefusedAs("bad"), Failed("budget")), False),
         (live(Begun(1), RefusedAs("bad"), SplitUp((2, 3))), False),
         (live(Begun(1), InDoubt("cut"), Begun(2), RefusedAs("bad"), Failed("budget")), False),
-        (live(Dropped()), False),
+        (live(NeverSent()), False),
         (Life(open_since=(1.0,)), True),
     ],
 )
@@ -249,7 +249,7 @@ def test_settlements(facts: list[Fact], state: BatchState, classes: tuple[int, i
 
 
 @pytest.mark.parametrize(
-    "life", [READY, POSTING, FOLLOWING, REFUSED, live(Dropped()), live(*DOUBT), live(Begun(1), NotTaken("503"))]
+    "life", [READY, POSTING, FOLLOWING, REFUSED, live(NeverSent()), live(*DOUBT), live(Begun(1), NotTaken("503"))]
 )
 def test_a_batch_that_is_not_settled_or_was_never_sent_has_no_outcome(life: Life) -> None:
     with pytest.raises(ValueError, match="has no outcome"):
@@ -296,7 +296,7 @@ class Model:
         if phase is Phase.SETTLED:
             return [Released()]
         is_new = not (self.copies or self.posts)
-        return [Begun(self.posts), NotTaken("no address"), *([Dropped()] if is_new else []), *self._given_up()]
+        return [Begun(self.posts), NotTaken("no address"), *([NeverSent()] if is_new else []), *self._given_up()]
 
     def _given_up(self) -> list[Fact]:
         return [GivenUp("used up")] if self.copies else []
@@ -344,7 +344,7 @@ class Model:
         is_underway = life.phase in (Phase.POSTING, Phase.FOLLOWING)
         is_refused = isinstance(life.last, RowRejected | Failed)
         assert life.may_be_applied == (not is_refused and (bool(self.copies) or is_complete or is_underway))
-        if life.phase is Phase.SETTLED and not life.is_dropped:
+        if life.phase is Phase.SETTLED and not life.is_never_sent:
             settled = settle(self.rows, life)
             counts = [settled.confirmed, settled.failed, settled.unconfirmed, settled.rejected]
             assert min(counts) >= 0

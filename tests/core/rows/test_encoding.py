@@ -10,6 +10,7 @@ from pipeline.core.rows.encoding import (
     KEPT,
     encode,
     encode_joined,
+    encoded_forms,
     has_delimiter,
     merge,
     rearrange,
@@ -36,6 +37,11 @@ ENCODED_CELLS = st.lists(st.text(st.sampled_from("ab%20"), max_size=4).map(str.e
 )
 def test_encode(value: bytes, encoded: bytes) -> None:
     assert encode(value) == encoded
+
+
+def test_a_name_that_target_gives_stands_for_an_id_as_it_is_and_as_it_was_sent() -> None:
+    assert encoded_forms([]) == set()
+    assert encoded_forms(["a", "é=", "b%20c"]) == {b"a", "é=".encode(), b"%C3%A9%3D", b"b%20c", b"b%2520c"}
 
 
 def test_each_byte_is_kept_or_escaped() -> None:

@@ -40,9 +40,9 @@ class TestSignals:
         put(tmp_path, signal, content="")
         found = only(tmp_path)
         assert (exports(found), found.missing, found.problem) == (["a.csv"], (), None)
-        facts = (tmp_path / "a.csv").stat()
-        assert found.exports[0].identity.size_bytes == facts.st_size
-        assert found.exports[0].identity.mtime_ns == facts.st_mtime_ns
+        info = (tmp_path / "a.csv").stat()
+        assert found.exports[0].identity.size_bytes == info.st_size
+        assert found.exports[0].identity.mtime_ns == info.st_mtime_ns
         assert [each.path for each in seen(tmp_path).unsignalled] == ["b.csv"]
 
     def test_nothing_without_a_signal(self, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def put(processing: Taking, path: str, content: str = "id\n") -> Identity:
 
 
 def identity_of(file: Path) -> Identity:
-    facts = file.stat()
-    return Identity(facts.st_size, facts.st_mtime_ns)
+    info = file.stat()
+    return Identity(info.st_size, info.st_mtime_ns)
 
 
 @pytest.mark.parametrize("source", ["a.csv", "day/a.csv"])
@@ -153,20 +153,20 @@ class TestSettling:
     def test_kept(self, processing: Taking, tmp_path: Path) -> None:
         for name in ("a.csv", "a.csv.ready"):
             processing.take("j1", name, put(processing, name))
-        processing.settle("j1", tmp_path / "jobs" / "j1" / "drop")
+        processing.move_out("j1", tmp_path / "jobs" / "j1" / "drop")
         assert names_in(tmp_path / "jobs" / "j1" / "drop") == ["a.csv", "a.csv.ready"]
         assert processing.jobs() == []
 
     def test_not_kept(self, processing: Taking, tmp_path: Path) -> None:
         processing.take("j1", "a.csv", put(processing, "a.csv"))
-        processing.settle("j1", None)
+        processing.move_out("j1", None)
         assert names_in(processing.directory) == []
         assert names_in(tmp_path) == ["drop"]
 
     def test_nothing_but_files_is_kept(self, processing: Taking, tmp_path: Path) -> None:
         (processing.directory / "j1").mkdir()
         (processing.directory / "j1" / "a.csv").symlink_to("/etc/passwd")
-        processing.settle("j1", tmp_path / "kept")
+        processing.move_out("j1", tmp_path / "kept")
         assert processing.jobs() == []
         assert not (tmp_path / "kept").exists()
 

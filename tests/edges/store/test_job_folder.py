@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from pipeline.core.batches.lifecycle import RowRejected
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reason, Reject
 from pipeline.edges.store.job_folder import JobFolder
@@ -18,7 +19,7 @@ def test_mode_of_everything(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "jobs" / "job").make()
     folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
     folder.write_failed("a.csv", [FailedRow("a", 3, 1)])
-    folder.write_report({"state": "done"})
+    folder.write_report(Report.from_json({"state": "done"}))
     assert folder.directory.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in folder.directory.iterdir()}
     assert modes == {"rejects.jsonl": 0o600, "failed.jsonl": 0o600, "report.json": 0o600}
@@ -135,8 +136,10 @@ def test_failed_rows(tmp_path: Path) -> None:
 
 def test_report_is_there_with_a_file_of_rejects(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path).make()
-    folder.write_report({"job": "ü", "rows": {"read": 0}})
-    assert orjson.loads(folder.report.read_bytes()) == {"job": "ü", "rows": {"read": 0}}
+    report = Report.from_json({"job": "ü", "rows": {"read": 0}})
+    folder.write_report(report)
+    assert orjson.loads(folder.report.read_bytes()) == report.as_json()
+    assert list(orjson.loads(folder.report.read_bytes()))[:2] == ["job", "state"]
     assert folder.report.read_bytes().endswith(b"}\n")
     assert folder.rejects.read_bytes() == b""
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rejects.jsonl", "report.json"]
@@ -150,7 +153,7 @@ def test_full_disk() -> None:
             folder.add_rejects("a.csv", [reject])
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         with pytest.raises(FatalError, match=r"cannot write .*report.json: The disk is full"):
-            folder.write_report({"job": "x" * 100_000})
+            folder.write_report(Report.from_json({"job": "x" * 100_000}))
         with pytest.raises(FatalError, match=r"cannot write .*failed.jsonl: The disk is full"):
             folder.write_failed("a.csv", [FailedRow("x" * 100_000, 1, 1)])
         assert not folder.failed.exists()

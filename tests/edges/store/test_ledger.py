@@ -20,11 +20,11 @@ import pytest
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import (
     Begun,
-    Dropped,
     Fact,
     Failed,
     GivenUp,
     InDoubt,
+    NeverSent,
     NotTaken,
     RefusedAs,
     Released,
@@ -34,6 +34,7 @@ from pipeline.core.batches.lifecycle import (
     SplitUp,
     Taken,
 )
+from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import NO_CHANGES, HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
@@ -175,7 +176,7 @@ def test_a_job_is_begun_once(tmp_path: Path) -> None:
         assert len(ledger.jobs()) == 1
 
 
-REPORT = {"state": "done", "exit_code": 0, "export": {"sha256": "abc"}, "rows": {"read": 9}}
+REPORT = Report.from_json({"state": "done", "exit_code": 0, "export": {"sha256": "abc"}, "rows": {"read": 9}})
 
 
 def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> None:
@@ -185,13 +186,13 @@ def test_a_finished_job_has_its_report_and_nothing_left_over(tmp_path: Path) -> 
             seal(ledger, job, batch_of(batch_id), held={b"u": [(b"u,1\n", 2)]})
         seal(ledger, other, None, held={b"u": [(b"u,2\n", 3)]})
         assert ledger.jobs(unfinished_only=True) == [ledger.job("j1"), ledger.job("j2")]
-        ledger.finish_job(job, REPORT, dropped=[2], released=[2, 3])
+        ledger.finish_job(job, REPORT, never_sent=[2], released=[2, 3])
         found = ledger.job("j1")
         assert found is not None
         assert (found.state, found.exit_code, found.sha256, found.report) == ("done", 0, "abc", REPORT)
         assert [each.job_id for each in ledger.jobs(unfinished_only=True)] == ["j2"]
         assert (ledger.held_rows(job), ledger.held_rows(other)) == ([], [(b"u", b"u,2\n", 3)])
-        assert (facts_of(ledger, 2), facts_of(ledger, 3)) == ((Dropped(), Released()), (Released(),))
+        assert (facts_of(ledger, 2), facts_of(ledger, 3)) == ((NeverSent(), Released()), (Released(),))
         assert open_ids(ledger) == [1]
 
 
@@ -247,7 +248,7 @@ FACTS: list[Fact] = [
     RowRejected("bad", 3, "u,1"),
     Failed("budget"),
     SplitUp((8, 9)),
-    Dropped(),
+    NeverSent(),
 ]
 
 
@@ -305,7 +306,7 @@ def test_a_batch_is_released_once(tmp_path: Path) -> None:
         assert open_ids(ledger) == [1]
         for _ in range(2):
             seal(ledger, job, None, released=[1, 1])
-            ledger.finish_job(job, REPORT, dropped=[], released=[1])
+            ledger.finish_job(job, REPORT, never_sent=[], released=[1])
             assert (open_ids(ledger), facts_of(ledger, 1)) == ([], (Released(),))
 
 
@@ -517,7 +518,7 @@ def test_a_batch_id_is_given_once(tmp_path: Path) -> None:
         for batch_id in (1, 2):
             seal(ledger, job, batch_of(batch_id))
         ledger.split(batch_of(2), (batch_of(7, parent=2), batch_of(8, parent=2)))
-        ledger.finish_job(job, REPORT, dropped=[], released=[1, 2, 7, 8])
+        ledger.finish_job(job, REPORT, never_sent=[], released=[1, 2, 7, 8])
     with opened(tmp_path) as ledger:
         assert [ledger.allot_batch_id(), ledger.allot_batch_id()] == [9, 10]
 
@@ -532,7 +533,7 @@ def test_post_numbers_go_on(tmp_path: Path) -> None:
         for fact in (Begun(0), NotTaken("503"), Begun(10), InDoubt("cut")):
             ledger.add_fact(2, fact)
         ledger.add_fact(1, Begun(9))
-        ledger.finish_job(job, REPORT, dropped=[], released=[1, 2])
+        ledger.finish_job(job, REPORT, never_sent=[], released=[1, 2])
     with opened(tmp_path) as ledger:
         assert ledger.next_post_number() == 11
 
@@ -828,8 +829,8 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         ledger.begin_job(claimed("waiting", 8, "20261108"))
         assert latest(ledger) == (None, None)
         for job, state in ((done, "done"), (failed, "failed")):
-            report = {"state": state, "exit_code": 0, "export": {"sha256": ""}}
-            ledger.finish_job(job, report, dropped=[], released=[])
+            report = Report.from_json({"state": state})
+            ledger.finish_job(job, report, never_sent=[], released=[])
         assert latest(ledger) == (4, "20261101")
         seal(ledger, running, batch_of(1))
         assert latest(ledger) == (5, "20261105")
@@ -876,7 +877,7 @@ def test_whose_a_ledger_is(tmp_path: Path) -> None:
         assert owner_of(tmp_path / FILE) == Owner("demo", 0)
         job = ledger.begin_job(job_of())
         ledger.begin_job(job_of("j2"))
-        ledger.finish_job(job, {"state": "done", "exit_code": 0, "export": {"sha256": ""}}, dropped=[], released=[])
+        ledger.finish_job(job, REPORT, never_sent=[], released=[])
         assert owner_of(tmp_path / FILE) == Owner("demo", 1)
     (tmp_path / FILE).write_bytes(b"x" * 10_000)
     with pytest.raises(FatalError, match="cannot be used") as caught:

@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from pipeline.edges.store.mailbox import Mailbox, Request
+from pipeline.core.errors import ExitCode
+from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from tests.tools.support import names_in
+
+DONE = Answer("done")
 
 
 def put_by_hand(state: Path, name: str, content: bytes) -> Path:
@@ -26,11 +30,26 @@ def test_a_request_is_answered_across_two_mailboxes(tmp_path: Path) -> None:
     assert asker.take_answer(request_id) is None
     (request,) = holder.requests()
     assert request == Request(request_id, "abandon", "j1")
-    holder.answer(request, {"ok": True, "told": "é"})
+    holder.answer(request, Answer("é"))
     assert holder.requests() == []
-    assert asker.take_answer(request_id) == {"ok": True, "told": "é"}
+    assert asker.take_answer(request_id) == Answer("é")
     assert asker.take_answer(request_id) is None
     assert names_in(tmp_path / "requests") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        (Answer("done"), {"ok": True, "told": "done"}),
+        (Answer("no", ExitCode.USAGE), {"ok": False, "told": "no", "exit_code": 64}),
+    ],
+)
+def test_an_answer_as_other_versions_read_it(tmp_path: Path, answer: Answer, written: dict[str, Any]) -> None:
+    mailbox = Mailbox(tmp_path)
+    request_id = mailbox.ask("pause", None)
+    mailbox.answer(mailbox.requests()[0], answer)
+    assert orjson.loads((tmp_path / "requests" / f"{request_id}.answer").read_bytes()) == written
+    assert mailbox.take_answer(request_id) == answer
 
 
 def test_a_request_about_no_job(tmp_path: Path) -> None:
@@ -59,9 +78,9 @@ def test_answers_go_to_who_asked(tmp_path: Path) -> None:
     first, second = mailbox.ask("retry", "j1"), mailbox.ask("retry", "j2")
     for request in mailbox.requests():
         if request.job == "j2":
-            mailbox.answer(request, {"ok": False, "exit_code": 64})
+            mailbox.answer(request, Answer("no", ExitCode.USAGE))
     assert mailbox.take_answer(first) is None
-    assert mailbox.take_answer(second) == {"ok": False, "exit_code": 64}
+    assert mailbox.take_answer(second) == Answer("no", ExitCode.USAGE)
     assert [request.job for request in mailbox.requests()] == ["j1"]
 
 
@@ -72,9 +91,9 @@ def test_a_request_can_be_withdrawn_until_it_is_answered(tmp_path: Path) -> None
     assert mailbox.requests() == []
     assert not mailbox.withdraw(request_id)
     answered = mailbox.ask("pause", None)
-    mailbox.answer(mailbox.requests()[0], {"ok": True})
+    mailbox.answer(mailbox.requests()[0], DONE)
     assert not mailbox.withdraw(answered)
-    assert mailbox.take_answer(answered) == {"ok": True}
+    assert mailbox.take_answer(answered) == DONE
 
 
 def test_a_request_withdrawn_meanwhile_may_be_answered_all_the_same(tmp_path: Path) -> None:
@@ -82,8 +101,8 @@ def test_a_request_withdrawn_meanwhile_may_be_answered_all_the_same(tmp_path: Pa
     request_id = mailbox.ask("pause", None)
     (request,) = mailbox.requests()
     mailbox.withdraw(request_id)
-    mailbox.answer(request, {"ok": True})
-    assert mailbox.take_answer(request_id) == {"ok": True}
+    mailbox.answer(request, DONE)
+    assert mailbox.take_answer(request_id) == DONE
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,7 @@ def test_everything_is_for_the_owner_only(tmp_path: Path) -> None:
         mailbox = Mailbox(tmp_path / "state")
         mailbox.ask("pause", None)
         answered = mailbox.ask("resume", None)
-        mailbox.answer(Request(answered, "resume", None), {"ok": True})
+        mailbox.answer(Request(answered, "resume", None), DONE)
     finally:
         os.umask(before)
     directory = tmp_path / "state" / "requests"

@@ -266,7 +266,7 @@ async def test_batches_with_an_emptied_ledger_are_not_taken_for_a_new_directory(
 async def test_a_pause_outlives_the_process(tmp_path: Path) -> None:
     async with state_in(tmp_path) as state:
         assert not state.is_paused
-        await state.call(state.ledger.pause, is_paused=True)
+        await state.in_turn(state.ledger.pause, is_paused=True)
     async with state_in(tmp_path) as state:
         assert state.is_paused
 
@@ -287,7 +287,7 @@ async def test_calls_run_beside_the_event_loop_and_one_at_a_time(tmp_path: Path)
     found: list[int] = []
 
     async def call(number: int) -> None:
-        found.append(await state.call(work, number, doubled=True))
+        found.append(await state.in_turn(work, number, doubled=True))
 
     async with state_in(tmp_path) as state, anyio.create_task_group() as tasks:
         for number in range(2):

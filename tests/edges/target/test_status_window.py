@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.cli.status import print_status, status
+from pipeline.cli.print_status import print_status
+from pipeline.cli.status import status
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, open_ledger
 from tests.tools.support import CLOSED, settings_for
@@ -37,7 +38,7 @@ def told(directory: Path, learned: Learned, window: object = "auto") -> tuple[di
         known = status(ledger, None, settings, NOW, None)
     screen = StringIO()
     print_status(known, Console(file=screen, width=200))
-    return dict(known["status_window"]), screen.getvalue()
+    return dict(known.as_json()["status_window"]), screen.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -79,4 +80,4 @@ def test_a_fixed_window(tmp_path: Path) -> None:
 
 def test_where_nothing_was_ever_loaded(tmp_path: Path) -> None:
     known = status(None, None, settings_for(CLOSED, tmp_path), NOW, None)
-    assert known["status_window"] == {"size": 10, "is_learned": False, "more_failed_at": None}
+    assert known.as_json()["status_window"] == {"size": 10, "is_learned": False, "more_failed_at": None}

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 from rich.console import Console
 
 from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.report import Report
 from pipeline.core.model import Warnings
 from pipeline.edges.log import LOG_EVERY_S, log_progress
 from pipeline.edges.views.screen import Bars, print_report
@@ -47,7 +48,7 @@ def shown(*, width: int = 80, folder: Path = FOLDER, **changes: Any) -> str:
     report["rows"].update(changes.pop("rows", {}))
     report.update(changes)
     text = io.StringIO()
-    print_report(report, folder, Console(file=text, width=width))
+    print_report(Report.from_json(report), folder, Console(file=text, width=width))
     return text.getvalue()
 
 

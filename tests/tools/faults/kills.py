@@ -110,7 +110,7 @@ def _unfinished(state: Path) -> int:
 def check_jobs(state: Path, made: list[Export]) -> int:
     """Each export has one job, in their order, and all of its rows are in it; how many batches."""
     with ledger_of(state) as ledger:
-        reports = [job.report or {} for job in ledger.jobs()]
+        reports = [job.report.as_json() for job in ledger.jobs() if job.report]
     assert len(reports) == len(made)
     for report, export in zip(reports, made, strict=True):
         check_equation(report)

@@ -42,8 +42,8 @@ async def load(config: Path, exports: list[Path], *, has_head_start: bool) -> in
         await run_sync(_make_each_call)
     code = 0
     async for report in load_exports(exports, Tenant.of_one(load_settings(config)), host=Host()):
-        code = report["exit_code"]
-        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+        code = report.exit_code
+        sys.stdout.buffer.write(orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE))
     return code
 
 

@@ -140,7 +140,8 @@ async def _load(folder: Path, seed: int, plan: FaultPlan, family: Family) -> Tol
         try:
             async with asyncio.timeout(HANGS_AFTER_S):
                 reports = [
-                    report async for report in load_exports(paths, Tenant.of_one(settings), host=Host(loop_clock()))
+                    report.as_json()
+                    async for report in load_exports(paths, Tenant.of_one(settings), host=Host(loop_clock()))
                 ]
         except TimeoutError:
             raise AssertionError("it hangs") from None

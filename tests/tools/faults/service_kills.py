@@ -177,12 +177,12 @@ def check_all(writer: Writer, state: Path, *, ends: Collection[str] = ("done",))
     with ledger_of(state) as ledger:
         jobs = ledger.jobs()
     assert [job.export.name for job in jobs] == writer.names
-    others = [(job.job_id, job.state, (job.report or {}).get("error")) for job in jobs if job.state not in ends]
+    others = [(job.job_id, job.state, job.report and job.report.error) for job in jobs if job.state not in ends]
     assert others == []
     for job in jobs:
         report = orjson.loads((state / "jobs" / job.job_id / "report.json").read_bytes())
         check_equation(report)
-    assert sum((job.report or {})["rows"]["read"] for job in jobs) == writer.rows
+    assert sum(job.report.rows.read for job in jobs if job.report) == writer.rows
 
 
 def main() -> None:

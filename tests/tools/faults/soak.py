@@ -20,7 +20,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pipeline.edges.store.heartbeat_file import read_beat
@@ -175,7 +175,8 @@ class Soak:
         check_all(self.writer, self.state, ends=("done", "incomplete"))
         with ledger_of(self.state) as ledger:
             for job in ledger.jobs():
-                self.rows.update((job.report or {})["rows"])
+                assert job.report is not None
+                self.rows.update(asdict(job.report.rows))
         lost = set[str]().union(*lost_ids(self.state).values())
         profiles = self.sandbox.sandbox.profiles()
         wrong = [

@@ -1,0 +1,12 @@
+"""Durations in words, for people who want to know how long roughly."""
+
+#: Units from the largest down, and their lengths in seconds.
+_UNITS = (("days", 86_400), ("h", 3_600), ("min", 60))
+
+
+def roughly(seconds: float) -> str:
+    """A duration in the largest unit of which it has at least two, such as `90 s`, `5 min`, `30 h` or `3 days`."""
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,29 @@
+"""The settings of a job, as ledgers of this and of earlier versions have them."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.rows.allowance import Allowance
+from pipeline.edges.store.records import JobRecord
+from pipeline.jobs.job import export_settings
+from pipeline.settings.sections import ExportSettings
+
+ALL = ExportSettings(
+    id_column="id", id_kind="pcId", columns={"My tier": "tier"}, unlisted="ignore", max_rejects=Allowance(count=7)
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (ALL.model_dump(mode="json"), ALL),
+        ({"id_column": "id"}, ExportSettings(id_column="id")),
+        ({"id_column": "id", "max_rejects": "5%"}, ExportSettings(id_column="id", max_rejects=Allowance(percent=5.0))),
+    ],
+    ids=["whole", "keys_that_came_later", "text"],
+)
+def test_what_a_job_began_with_is_what_it_goes_on_with(written: dict[str, object], read: ExportSettings) -> None:
+    record = JobRecord(1, "job", Path("a.csv"), 0, 0, written, "", None, Checkpoint())
+    assert export_settings(record) == read
