@@ -11,22 +11,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import SeenAccepting
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import Learned, StatusMemory
-from pipeline.edges.exports import Identity, identify
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -34,7 +31,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.control import until_resumed
-from pipeline.jobs.job import Job, let_posts_end, new_job_id
+from pipeline.jobs.job import Job, let_posts_end
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
@@ -146,30 +143,6 @@ class Runner:
         self._stopped_by = self._stopped_by or error
         self._stop.set()
         self._move()
-
-    async def enter(self, path: Path, route: str) -> JobRecord:
-        """A new job for an export, as that route says; one that cannot be read will say so when it runs."""
-        try:
-            identity = await identify(path)
-        except InputError:
-            identity = Identity(0, 0)
-        now = self._clock.utc_now()
-        export = await anyio.Path(path).absolute()
-        return await self._state.call(
-            self._state.ledger.begin_job,
-            JobRecord(
-                seq=0,
-                job_id=new_job_id(path, now),
-                export=Path(export),
-                size_bytes=identity.size_bytes,
-                mtime_ns=identity.mtime_ns,
-                settings=self.settings.of(route).export.model_dump(mode="json"),
-                started_at=now.isoformat(timespec="seconds"),
-                retry_of=None,
-                checkpoint=Checkpoint(),
-                route=route,
-            ),
-        )
 
     @property
     def _may_begin(self) -> bool:
