@@ -253,17 +253,3 @@ def _check(claim: Claim, key: str, said: Any, found: Any) -> None:
             f"the manifest in {shown(claim.signal)} says {key} = {said}, but it is {found}: nothing was sent. "
             "Is the export complete?"
         )
-
-
-def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
-    """What became of a drop of several exports, for the log; None unless all have ended."""
-    jobs = list(records)
-    if len(jobs) < 2 or any(job.state is None for job in jobs):
-        return None
-    reports = [job.report or {} for job in jobs]
-    return {
-        "exports": len(jobs),
-        "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
-        "read": sum(report.get("rows", {}).get("read", 0) for report in reports),
-        "confirmed": sum(report.get("rows", {}).get("confirmed", 0) for report in reports),
-    }

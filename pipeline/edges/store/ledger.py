@@ -35,6 +35,8 @@ from pipeline.edges.store.records import BatchRecord, JobRecord
 
 #: The key in `meta` of the marks of `load` commands.
 _COMMANDS = "commands"
+#: That of the drops that have ended.
+_ENDED_DROPS = "ended_drops"
 
 _Kept = TypeVar("_Kept")
 
@@ -136,6 +138,17 @@ class Ledger:
                 (report["state"], report["exit_code"], report["export"]["sha256"], _json(report), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+            if job.claim is not None:
+                self._note_if_ended(job.claim.drop)
+
+    def ended_drops(self) -> list[str]:
+        """The drops of several exports all of whose jobs have ended, until they are forgotten."""
+        return self._kept(_ENDED_DROPS, list)
+
+    def forget_ended_drop(self, drop: str) -> None:
+        """It was told what became of a drop."""
+        with self._transaction():
+            self._keep(_ENDED_DROPS, [each for each in self.ended_drops() if each != drop])
 
     def set_source(self, job: JobRecord, size_bytes: int, mtime_ns: int) -> JobRecord:
         """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
@@ -296,6 +309,13 @@ class Ledger:
                 job.route,
             ),
         )
+
+    def _note_if_ended(self, drop: str) -> None:
+        """A job of a drop has ended: perhaps it was the last of several."""
+        query = "SELECT count(*), count(state) FROM jobs WHERE json_extract(claim, '$.drop') = ?"
+        jobs, ended = next(self._rows(query, drop))
+        if 1 < jobs == ended:
+            self._keep(_ENDED_DROPS, [*self.ended_drops(), drop])
 
     def _release(self, batch_id: int) -> None:
         """Another job may have released it before."""
