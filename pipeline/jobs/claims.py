@@ -245,17 +245,3 @@ def _check(claim: Claim, key: str, said: Any, found: Any) -> None:
             f"the manifest in {shown(claim.signal)} says {key} = {said}, but it is {found}: nothing was sent. "
             "Is the export complete?"
         )
-
-
-def ended_drop(records: Iterable[JobRecord]) -> dict[str, Any] | None:
-    """What became of a drop of several exports, for the log; None unless all have ended."""
-    jobs = list(records)
-    if len(jobs) < 2 or any(job.state is None for job in jobs):
-        return None
-    rows = [job.report.rows for job in jobs if job.report]
-    return {
-        "exports": len(jobs),
-        "not_done": sum(job.state not in ("done", "skipped") for job in jobs),
-        "read": sum(each.read for each in rows),
-        "confirmed": sum(each.confirmed for each in rows),
-    }

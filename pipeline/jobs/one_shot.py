@@ -11,11 +11,11 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, most_telling
-from pipeline.edges.exports import Identity, digest, identify
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims, next_job
+from pipeline.jobs.command import Command, enter_command
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
@@ -55,18 +55,23 @@ async def load_exports(
 
     The exports are loaded as `route` says. `watch` is run beside each load to show its progress, and cancelled at its
     end. At SIGTERM or SIGINT, or after `wait_s` seconds, the loads end unfinished. An export whose content is that of
-    the latest job is not sent, unless `again`: that job's report is given once more. Whatever goes wrong with an
-    export, with Target or with the disk is in its report, `exit_code` with it. Raises `FatalError` where the state
-    directory is in use (73), cannot be used (74) or belongs to another client code (78).
+    the latest job is not sent, unless `again`: that job's report is given once more. So is the report of an export that
+    the same command had loaded before it was cut off. Whatever goes wrong with an export, with Target or with the disk
+    is in its report, `exit_code` with it. Raises `FatalError` where the state directory is in use (73), cannot be used
+    (74) or belongs to another client code (78).
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
+    is_told = anyio.Event()
     # In a task of its own: jobs go on while a report is looked at, and a generator cannot hold a task group meanwhile.
-    loading = asyncio.ensure_future(_load_all(paths, (settings, route), host, watch, told, again=again, wait_s=wait_s))
+    command = Command(tuple(paths), route, again=again)
+    loading = asyncio.ensure_future(_load_all(command, settings, host, watch, told, is_told, wait_s=wait_s))
     try:
         with reports:
             async for report in reports:
                 yield report
-        await loading
+        is_told.set()
+        with anyio.CancelScope(shield=True):
+            await loading
     finally:
         loading.cancel()
         with anyio.CancelScope(shield=True):
@@ -74,22 +79,22 @@ async def load_exports(
 
 
 async def _load_all(
-    paths: list[Path],
-    way: tuple[Tenant, str],
+    command: Command,
+    settings: Tenant,
     host: Host,
     watch: Watch | None,
     told: MemoryObjectSendStream[Report],
+    is_told: anyio.Event,
     *,
-    again: bool,
     wait_s: float | None,
 ) -> None:
-    settings, route = way
     error: PipelineError | None = None
+    unfinished: Report | None = None
     ending = Ending(grace_s=settings.settings.service.grace_s)
     with told:
         async with open_runner(settings, host, ending, watch) as runner:
             state = runner.state
-            loads = Loads(runner, route, paths, told.send_nowait, again=again)
+            loads = Loads(runner, command, told.send_nowait)
             await complete_claims(state)
             try:
                 async with anyio.create_task_group() as tasks:
@@ -99,47 +104,45 @@ async def _load_all(
                         tasks.start_soon(_end_after, ending, wait_s)
                     unfinished = await runner.run_jobs(loads.next_job, loads.note_ended)
                     tasks.cancel_scope.cancel()
-                if unfinished is None:
+                if unfinished is None and not loads.have_ended:
+                    # Stopped between two jobs.
                     error = ending.error
             except* PipelineError as errors:
                 error = most_telling(errors)
+            if error is None and unfinished is None:
+                told.close()
+                # Not before: whoever is cut off without a report will run the same command again to get it.
+                await is_told.wait()
+                await loads.close()
         if error is not None:
             raise error
 
 
 class Loads:
-    """The exports of one run of `load`, whose turn it is next, and their reports: `tell` gets them in order."""
+    """The jobs of one run of `load`, whose turn it is next, and their reports: `tell` gets them in order."""
 
-    def __init__(
-        self, runner: Runner, route: str, paths: list[Path], tell: Callable[[Report], None], *, again: bool
-    ) -> None:
+    def __init__(self, runner: Runner, command: Command, tell: Callable[[Report], None]) -> None:
         self._runner = runner
         self._state = runner.state
-        self._route = route
-        self._paths = list(paths)
+        self._command = command
         self._tell = tell
-        self._again = again
+        #: The jobs of the command, once they are known to be in the ledger; and those that had ended before this run.
+        self._jobs: list[JobRecord] | None = None
+        self._ended_before: list[JobRecord] = []
         self._order: list[str] = []
         self._reports: dict[str, Report] = {}
         self._ended: set[str] = set()
-        self._digests: dict[tuple[Path, Identity], str] = {}
 
     async def next_job(self, running: Collection[int]) -> JobRecord | None:
-        """What was cut off, and what was asked for meanwhile (retries), in order; then the next export."""
+        """The first unfinished job: what was cut off, then what is new of the command, then retries asked for since."""
+        if self._jobs is None:
+            await self._enter()
         record = await next_job(self._state, running)
-        while record is None and self._paths:
-            path = self._paths[0]
-            latest = None if self._again else await self._same_as_latest(path)
-            if latest is not None and latest.seq in running:
-                # What becomes of it is to be seen first.
-                return None
-            del self._paths[0]
-            if latest is None:
-                record = await self._runner.enter(path, self._route)
-            elif latest.report is not None and latest.job_id not in self._ended:
-                log.warning("export_not_sent", export=path.name, same_as=latest.job_id, to_send_it="--again")
-                self._order.append(latest.job_id)
-                await self.note_ended(latest, latest.report)
+        while self._ended_before and (record is None or self._ended_before[0].seq < record.seq):
+            ended = self._ended_before.pop(0)
+            self._order.append(ended.job_id)
+            if ended.report is not None:
+                await self.note_ended(ended, ended.report)
         if record is not None and record.job_id not in self._order:
             self._order.append(record.job_id)
         return record
@@ -151,24 +154,21 @@ class Loads:
         while self._order and self._order[0] in self._reports:
             self._tell(self._reports.pop(self._order.pop(0)))
 
-    async def _same_as_latest(self, path: Path) -> JobRecord | None:
-        """The latest job, if it had the content of this export, or has: it may run still, read to its end.
+    @property
+    def have_ended(self) -> bool:
+        """Has every job of the command ended?"""
+        return self._jobs is not None and self._ended.issuperset(job.job_id for job in self._jobs)
 
-        And if it came by the same route.
-        """
-        latest = await self._state.in_turn(self._state.ledger.latest_job)
-        if latest is None or latest.route != self._route or not (latest.report or latest.checkpoint.has_ended):
-            return None
-        try:
-            identity = await identify(path)
-            if identity.size_bytes != latest.size_bytes:
-                return None
-            if (path, identity) not in self._digests:
-                self._digests[path, identity] = await digest(path)
-        except InputError:
-            # The load itself will meet the same error, and report it.
-            return None
-        return latest if self._digests[path, identity] == (latest.sha256 or latest.checkpoint.digest) else None
+    async def close(self) -> None:
+        """All that was to be told was told: the same command, given again, is another one."""
+        if self._jobs and self.have_ended:
+            await self._state.in_turn(self._state.ledger.end_command, [job.job_id for job in self._jobs])
+
+    async def _enter(self) -> None:
+        settings = self._runner.settings.of(self._command.route).export
+        now = self._state.host.clock.utc_now()
+        self._jobs = await enter_command(self._command, self._state, settings, now)
+        self._ended_before = [job for job in self._jobs if job.report is not None]
 
 
 async def _end_by_signals(ending: Ending) -> None:

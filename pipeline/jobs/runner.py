@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import anyio
 import structlog
@@ -23,10 +22,9 @@ from pipeline.core.batches.refusals import SeenAccepting
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.status_memory import Learned, StatusMemory
-from pipeline.edges.exports import Identity, identify
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -34,7 +32,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from pipeline.jobs.ending import Ending
-from pipeline.jobs.job import Job, export_settings, new_job_id
+from pipeline.jobs.job import Job, export_settings
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
@@ -152,20 +150,6 @@ class Runner:
                 self._run = None
             watching.cancel_scope.cancel()
         return unfinished[0] if unfinished else None
-
-    async def enter(self, path: Path, route: str) -> JobRecord:
-        """A new job for an export, as that route says; one that cannot be read will say so when it runs."""
-        try:
-            identity = await identify(path)
-        except InputError:
-            identity = Identity(0, 0)
-        now = self._clock.utc_now()
-        export = await anyio.Path(path).absolute()
-        settings = self.settings.of(route).export.model_dump(mode="json")
-        return await self.state.in_turn(
-            self.state.ledger.begin_job,
-            JobRecord.new(new_job_id(path, now), Path(export), identity, settings, now, route=route),
-        )
 
     async def _new_in_flight(self) -> InFlight:
         return InFlight(self.state.spool.hashes, await begun_jobs(self.state))

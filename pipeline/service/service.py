@@ -21,15 +21,15 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.batches.report import Report
-from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
-from pipeline.jobs.claims import complete_claims, ended_drop
+from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
+from pipeline.jobs.ended_drops import EndedDrops
 from pipeline.jobs.prune import overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
@@ -58,6 +58,7 @@ class TenantService:
         self._clock = clock = runner.state.host.clock
         self._held = [*(source.processing for source in sources), *former]
         self._intake = Intake(runner.state, runner.settings, runner.ending, sources, former)
+        self._ended_drops = EndedDrops(runner.state)
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._failures = 0
         self._token: Any = None
@@ -94,6 +95,8 @@ class TenantService:
             # The log of all that is done from here on says whose it is.
             structlog.contextvars.bind_contextvars(client_code=self.client_code)
         await complete_claims(self._state, self._held)
+        # A process that was cut off may have ended some, and a `load` too.
+        await self._ended_drops.tell()
         await run_sync(take_down, self._state.directory)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_requests, self._state, lambda: self._runner.running, self._ending.changed)
@@ -170,12 +173,12 @@ class TenantService:
             self._warn_of_removed_route(record)
         return record
 
-    async def _note_ended(self, record: JobRecord, report: Report) -> None:
+    async def _note_ended(self, _: JobRecord, report: Report) -> None:
         if report.state != "unfinished":
             self._failures = 0
             self._has_files_to_move = True
             self.codes.append(report.exit_code)
-            await self._tell_of_drop(record)
+            await self._ended_drops.tell()
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         tenant = self._runner.settings
@@ -210,21 +213,6 @@ class TenantService:
     def _is_kept(self, record: JobRecord) -> bool:
         keep = self._runner.settings.of(record.route).drop.keep_exports
         return keep == "always" or (keep == "failed" and record.state in ("failed", "incomplete"))
-
-    async def _tell_of_drop(self, record: JobRecord) -> None:
-        if record.claim is None:
-            return
-        jobs = await self._state.in_turn(self._state.ledger.jobs_of_drop, record.claim.drop)
-        if told := ended_drop(jobs):
-            log.info(
-                "drop_finished",
-                drop=record.claim.drop,
-                signal=shown(record.claim.signal),
-                exports=told["exports"],
-                not_done=told["not_done"],
-                read=told["read"],
-                confirmed=told["confirmed"],
-            )
 
     async def _pause(self, code: ExitCode, report: Report) -> None:
         """Wait until the reason for which a job could not be finished may be gone."""

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events, text_of
-from tests.tools.support import bench, names_in, profiles_after, run_program, unheard
+from tests.tools.support import bench, names_in, profiles_after, run_program, unheard, until
 
 ZEROS = "0" * 64
 
@@ -44,6 +44,35 @@ class TestDrain:
             (told,) = [event for event in events(done, "drop_finished") if event["signal"] == "e/_SUCCESS"]
             assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (2, 0, 2, 2)
             assert done.out == ""
+
+    async def test_a_drop_of_which_all_jobs_end_together_is_told_of_once(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            for number in range(7):
+                drop.put(f"day/part-{number}.csv", f"u{number},gold,1")
+            drop.put("day/part-7.csv", "u7,gold,1", signal_as="_SUCCESS")
+            # All wait for Target at once, and one look at it ends them all.
+            slow = {"poll_first_s": 1.5, "poll_max_s": 1.5}
+            done = await drop.drain(settle=slow)
+            assert done.code == 0, done.said
+            (told,) = events(done, "drop_finished")
+            assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (8, 0, 8, 8)
+            assert events(await drop.drain(settle=slow), "drop_finished") == []
+
+    async def test_a_drop_that_a_load_has_ended_is_told_of_by_the_next_service(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            config = drop.config()
+            assert (await run_program("pause", "--config", config)).code == 0
+            drop.put("day/part-0.csv", "a,gold,1")
+            drop.put("day/part-1.csv", "b,gold,1", signal_as="_SUCCESS")
+            async with drop.serving() as process:
+                await until(lambda: any(drop.at.state.glob("spool/*.ids")))
+                process.kill()
+                await process.wait()
+            assert (await run_program("resume", "--config", config)).code == 0
+            export = drop.at.export("c,gold,1", name="loaded.csv")
+            loaded = await run_program("load", export, "--config", config, "--json")
+            assert (loaded.code, len(loaded.out.splitlines())) == (0, 3), loaded.said
+            assert [len(events(await drop.drain(), "drop_finished")) for _ in range(2)] == [1, 0]
 
     async def test_times_that_no_ledger_can_hold(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:

@@ -18,6 +18,7 @@ from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
+from tests.tools.faults.loading import ledger_of
 from tests.tools.support import CLOSED, Bench, bench, settings_for, until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
@@ -34,6 +35,11 @@ class Jobs:
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
         return [report.as_json() async for report in load_exports(exports, Tenant.of_one(self.settings), host=Host())]
+
+    def are_entered(self) -> bool:
+        """Whether there are jobs that have not ended."""
+        with ledger_of(self.at.state) as ledger:
+            return bool(ledger.jobs(unfinished_only=True))
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
@@ -75,14 +81,16 @@ async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: P
         assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
 
-async def test_a_retry_that_was_asked_for_during_a_run_comes_before_the_next_export(tmp_path: Path) -> None:
+async def test_a_retry_that_was_asked_for_during_a_run_leaves_alone_what_its_exports_overtake(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path, batch={"max_rows": 1}, upload={"concurrency": 1}) as (jobs, lost):
-        # With so many batches it is not read to its end, and the next export waits for that, before one can be sent.
+        # With so many batches it is not read to its end, and the next export waits for that. The retry is asked for
+        # before anything of that one is read, and comes behind it all the same.
         write_export(tmp_path / "other.csv", *(f"v{number},z,1" for number in range(9)))
         await jobs.do("pause")
 
         async def retry_and_resume() -> None:
             with anyio.fail_after(10):
+                await until(jobs.are_entered)
                 await jobs.ask("retry", lost)
                 await jobs.ask("resume")
 
@@ -91,7 +99,8 @@ async def test_a_retry_that_was_asked_for_during_a_run_comes_before_the_next_exp
             tasks.start_soon(retry_and_resume)
             reports += await jobs.load("other", "newer")
         jobs.at.sandbox.apply_all()
-        assert [report["export"]["name"] for report in reports] == ["other.csv", "retry.csv", "newer.csv"]
+        assert [report["export"]["name"] for report in reports] == ["other.csv", "newer.csv", "retry.csv"]
+        assert [report["rows"]["read"] for report in reports] == [9, 1, 0]
         assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
 

@@ -4,18 +4,19 @@ Constraints: one writer (whoever holds the state directory's lock); every method
 before it returns (WAL, `synchronous=FULL`); facts are only ever added. Format: `jobs` (one row each, with the
 checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (what each
 seal changed among the rows that wait, see `held_log`), `overtaken` (hashes of ids of which a later row was sealed after
-rows of a batch were lost). Invariant: a batch is here if and only if its body was durable in the spool before.
+rows of a batch were lost), `meta` (whose it is, and what is kept by name). Invariant: a batch is here if and only if
+its body was durable in the spool before.
 
 All methods block: call them from a worker thread, one at a time.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -33,6 +34,13 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
 from pipeline.edges.store.records import BatchRecord, JobRecord
+
+#: The key in `meta` of the marks of `load` commands.
+_COMMANDS = "commands"
+#: That of the drops that have ended.
+_ENDED_DROPS = "ended_drops"
+
+_Kept = TypeVar("_Kept")
 
 
 class Ledger:
@@ -62,14 +70,37 @@ class Ledger:
 
     def begin_jobs(self, jobs: Iterable[JobRecord]) -> list[JobRecord]:
         """Enter jobs behind all others, in their order, all or none; the same with their `seq`."""
+        return self.begin_command(jobs, {})
+
+    def begin_command(
+        self, jobs: Iterable[JobRecord], marks: Mapping[str, bool], outdated: Collection[str] = ()
+    ) -> list[JobRecord]:
+        """Enter jobs as `begin_jobs` does, and in the same step mark jobs as those of a `load` command.
+
+        `marks` says of each job of the command whether it was asked for by `--again`. A mark stays until
+        `end_command`, or until the job is among the `outdated` of another command.
+        """
         entered = list(jobs)
         with self._transaction():
             for job in entered:
                 self._insert_job(job)
+            if marks:
+                left = {job_id: again for job_id, again in self.marks_of_commands().items() if job_id not in outdated}
+                self._keep(_COMMANDS, {**left, **marks})
         found = [self.job(job.job_id) for job in entered]
         if None in found:
             raise FatalError(f"the ledger {self._path} did not keep the job", exit_code=ExitCode.DISK_OR_LEDGER)
         return [job for job in found if job is not None]
+
+    def marks_of_commands(self) -> dict[str, bool]:
+        """The jobs of `load` commands that have not come to their end, and whether `--again` asked for them."""
+        return self._kept(_COMMANDS, dict)
+
+    def end_command(self, job_ids: Collection[str]) -> None:
+        """A command has come to its end, and it was told what became of each of its jobs: their marks go."""
+        with self._transaction():
+            marks = self.marks_of_commands()
+            self._keep(_COMMANDS, {job_id: again for job_id, again in marks.items() if job_id not in job_ids})
 
     def note_claims(self, claims: dict[str, Claim]) -> None:
         """What became of the claims of these jobs, all or none."""
@@ -107,6 +138,17 @@ class Ledger:
                 (report.state, int(report.exit_code), report.export.sha256, _json(report.as_json()), job.seq),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+            if job.claim is not None:
+                self._note_if_ended(job.claim.drop)
+
+    def ended_drops(self) -> list[str]:
+        """The drops of several exports all of whose jobs have ended, until they are forgotten."""
+        return self._kept(_ENDED_DROPS, list)
+
+    def forget_ended_drop(self, drop: str) -> None:
+        """It was told what became of a drop."""
+        with self._transaction():
+            self._keep(_ENDED_DROPS, [each for each in self.ended_drops() if each != drop])
 
     def set_source(self, job: JobRecord, identity: Identity) -> JobRecord:
         """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
@@ -273,6 +315,13 @@ class Ledger:
             ),
         )
 
+    def _note_if_ended(self, drop: str) -> None:
+        """A job of a drop has ended: perhaps it was the last of several."""
+        query = "SELECT count(*), count(state) FROM jobs WHERE json_extract(claim, '$.drop') = ?"
+        jobs, ended = next(self._rows(query, drop))
+        if 1 < jobs == ended:
+            self._keep(_ENDED_DROPS, [*self.ended_drops(), drop])
+
     def _release(self, batch_id: int) -> None:
         """Another job may have released it before."""
         kind = fact_kind(Released())
@@ -317,6 +366,20 @@ class Ledger:
             tuple(fact["at"] for fact in facts),
             bool(row["is_open"]),
         )
+
+    def _kept(self, key: str, kind: type[_Kept]) -> _Kept:
+        """What was kept under this key by `_keep`; nothing of that kind, if nothing was."""
+        row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
+        try:
+            kept = kind() if row is None else orjson.loads(row[0])
+        except ValueError as error:
+            raise damaged(self._path, f"its {key} cannot be read: {error}") from error
+        if not isinstance(kept, kind):
+            raise damaged(self._path, f"its {key} cannot be read: it is no {kind.__name__}")
+        return kept
+
+    def _keep(self, key: str, value: object) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))
 
     def _meta(self, key: str) -> str:
         return str(self._one("SELECT value FROM meta WHERE key = ?", key))

@@ -800,6 +800,52 @@ def test_the_jobs_of_a_drop_are_entered_together_or_not_at_all(tmp_path: Path) -
         assert ledger.jobs_of_drop("j1") == first[:2]
 
 
+def test_a_command_is_entered_and_marked_together_or_not_at_all(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        assert ledger.marks_of_commands() == {}
+        entered = ledger.begin_command([job_of("j1"), job_of("j2")], {"j1": False, "j2": False})
+        assert [job.seq for job in entered] == [1, 2]
+        with pytest.raises(FatalError):
+            ledger.begin_command([job_of("j3"), job_of("j1")], {"j3": True, "j1": True})
+        assert [job.job_id for job in ledger.jobs()] == ["j1", "j2"]
+        assert ledger.marks_of_commands() == {"j1": False, "j2": False}
+        # Of another command, of which one job is of the first one too.
+        ledger.begin_command([job_of("j3")], {"j2": True, "j3": True}, ["j1"])
+        assert ledger.marks_of_commands() == {"j2": True, "j3": True}
+    with opened(tmp_path) as ledger:
+        ledger.end_command(["j2"])
+        assert ledger.marks_of_commands() == {"j3": True}
+
+
+def test_the_last_job_of_a_drop_ends_the_drop(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        claims = [claim_of("d1"), claim_of("d1"), claim_of("d2"), claim_of("d3"), claim_of("d3")]
+        jobs = ledger.begin_jobs([job_of(f"j{number}", claim=claim) for number, claim in enumerate(claims)])
+        ended: list[list[str]] = []
+        for job in (*jobs[1:], jobs[0]):
+            report = Report.from_json({"state": "done", "exit_code": 0, "export": {"sha256": ""}})
+            ledger.finish_job(job, report, never_sent=[], released=[])
+            ended.append(ledger.ended_drops())
+        assert ended == [[], [], [], ["d3"], ["d3", "d1"]]
+    with opened(tmp_path) as ledger:
+        ledger.forget_ended_drop("d3")
+        assert ledger.ended_drops() == ["d1"]
+
+
+@pytest.mark.parametrize("value", ["[", "1", '"x"'])
+@pytest.mark.parametrize(("key", "look"), [("commands", Ledger.marks_of_commands), ("ended_drops", Ledger.ended_drops)])
+def test_damage_of_what_is_kept_by_name_is_told_of(
+    tmp_path: Path, key: str, value: str, look: Callable[[Ledger], object]
+) -> None:
+    with opened(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+    with opened(tmp_path) as ledger, pytest.raises(FatalError, match="cannot be read") as caught:
+        look(ledger)
+    assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
 def test_what_becomes_of_claims(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.begin_jobs([job_of("j1", claim=claim_of()), job_of("j2", claim=claim_of())])

@@ -1,4 +1,4 @@
-"""Kills a load at random moments, starts it again each time, and checks what is in the sandbox at the end.
+"""Kills a load at random moments, gives the same command again each time, and checks what is in the sandbox at the end.
 
 `python -m tests.tools.faults.kills --kills 200` or `make kill-test N=200`. Three exports with 30 % repeated ids, and
 half of them in common, go in small batches and overlap; the sandbox lives on in this process, as Target would.
@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import FatalError
+from pipeline.edges.store.records import JobRecord
 from pipeline.sandbox import SandboxOptions, running
 from tests.tools.faults.loading import (
     Export,
@@ -72,15 +73,18 @@ async def kill_until_done(
             while code in (_ENDED_BY[number], -number):
                 starts += 1
                 after_s = draw.uniform(0.3, 2.0) if killed < kills else None
-                # The last one is not sent again.
-                left = paths[_entered(state) :] or paths[-1:]
-                code, out, err = await run_load(left, config, kill_after_s=after_s, number=number)
+                code, out, err = await run_load(paths, config, kill_after_s=after_s, number=number)
                 killed += code in (_ENDED_BY[number], -number)
                 overlapping += _unfinished(state) > 1
-                if code == _ENDED_BY[signal.SIGTERM]:
-                    for line in out.splitlines():
-                        check_equation(orjson.loads(line))
-            assert code == 0, (code, out.decode(), err.decode())
+                check_entered(state, paths)
+                told = [orjson.loads(line) for line in out.splitlines() if line.endswith(b"}")]
+                for report in told:
+                    check_equation(report)
+                if code == -number and [report["state"] for report in told] == ["done"] * exports:
+                    # It had come to its end: the same command, given again, would be another one.
+                    break
+            assert code in (0, -number), (code, out.decode(), err.decode())
+            assert [report["export"]["name"] for report in told] == [path.name for path in paths]
             counts = check_jobs(state, made)
             check_left_over(state)
             run.sandbox.apply_all()
@@ -89,22 +93,23 @@ async def kill_until_done(
             return {"kills": killed, "starts": starts, "overlapping": overlapping, "batches": counts, "rows": rows}
 
 
-def _entered(state: Path) -> int:
-    """How many exports have a job already: the next run goes on with those by itself."""
+def check_entered(state: Path, paths: list[Path]) -> None:
+    """All exports of the command have their one job, in their order, or none has."""
+    assert [job.export for job in _jobs(state)] in ([], paths)
+
+
+def _jobs(state: Path) -> list[JobRecord]:
     if not (state / "ledger.db").exists():
-        return 0
+        return []
     # It may have been killed before the ledger was made: if it is damaged, the next run says so.
     with suppress(FatalError), ledger_of(state) as ledger:
-        return len(ledger.jobs())
-    return 0
+        return ledger.jobs()
+    return []
 
 
 def _unfinished(state: Path) -> int:
     """How many jobs have begun and not ended."""
-    if not _entered(state):
-        return 0
-    with ledger_of(state) as ledger:
-        return sum(job.has_begun for job in ledger.jobs(unfinished_only=True))
+    return sum(job.has_begun and job.state is None for job in _jobs(state))
 
 
 def check_jobs(state: Path, made: list[Export]) -> int:

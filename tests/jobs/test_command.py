@@ -1,0 +1,346 @@
+"""Which jobs a `load` command finds, and which it enters, with a real ledger and real files; jobs do not run here.
+
+An export is named by a letter, and a job by that letter with its place in the ledger: `a1 b2`.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.report import Report
+from pipeline.core.batches.tracker import NO_CHANGES
+from pipeline.core.drop.claim import Claim
+from pipeline.core.drop.manifest import Manifest
+from pipeline.edges.host import Host
+from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.state import State, open_state
+from pipeline.jobs.command import Command, enter_command
+from pipeline.settings.sections import ExportSettings
+
+SETTINGS = ExportSettings(id_column="id", unlisted="send")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class Commands:
+    """Commands about the exports of a directory, each cut off as soon as its jobs are entered."""
+
+    def __init__(self, directory: Path, state: State) -> None:
+        self.directory = directory
+        self.state = state
+
+    def write(self, *letters: str, content: str | None = None) -> None:
+        """Exports of different lengths, or all of that content."""
+        for letter in letters:
+            (self.directory / f"{letter}.csv").write_text(content or f"id\n{letter * ord(letter)}\n")
+
+    async def load(self, letters: str, *, again: bool = False, route: str = "default") -> str:
+        """The jobs that the command found, and then those that it entered, as `a1 | b2`."""
+        before = {job.seq for job in self.state.ledger.jobs()}
+        paths = tuple(self.directory / f"{letter}.csv" for letter in letters.split())
+        jobs = await enter_command(Command(paths, route, again=again), self.state, SETTINGS, NOW)
+        assert [job.seq for job in jobs] == sorted({job.seq for job in jobs}), "each once, in their order"
+        told = [f"{job.export.stem}{job.seq}" for job in jobs]
+        found = sum(job.seq in before for job in jobs)
+        return " ".join([*told[:found], "|", *told[found:]]).strip()
+
+    def job(self, seq: int) -> JobRecord:
+        (job,) = [job for job in self.state.ledger.jobs() if job.seq == seq]
+        return job
+
+    def enter(self, letter: str, **values: Any) -> JobRecord:
+        """A job that came another way than by a command."""
+        path = self.directory / f"{letter}.csv"
+        facts = path.stat()
+        count = len(self.state.ledger.jobs())
+        record = JobRecord(
+            0, f"job{count}", path, facts.st_size, facts.st_mtime_ns, {}, NOW.isoformat(), None, Checkpoint()
+        )
+        return self.state.ledger.begin_job(replace(record, **values))
+
+    def end(self, *seqs: int, state: str = "done", is_read: bool = True) -> None:
+        for seq in seqs:
+            job = self.job(seq)
+            digest = sha256(job.export.read_bytes() if is_read and job.export.exists() else b"").hexdigest()
+            report = {"job": job.job_id, "state": state, "exit_code": 0, "export": {"sha256": digest}}
+            self.state.ledger.finish_job(job, Report.from_json(report), never_sent=[], released=[])
+
+    def read(self, *seqs: int) -> None:
+        """These have read their exports to the end, and have not ended."""
+        for seq in seqs:
+            content = self.job(seq).export.read_bytes()
+            checkpoint = Checkpoint(
+                digest_bytes=len(content), digest=sha256(content).hexdigest(), has_ended=True, turn=seq
+            )
+            self.state.ledger.seal(self.job(seq), checkpoint, None, held=NO_CHANGES, released=[], overtaken={})
+
+    def close(self, *seqs: int) -> None:
+        """The command with these jobs has come to its end."""
+        self.end(*[seq for seq in seqs if self.job(seq).state is None])
+        self.state.ledger.end_command([self.job(seq).job_id for seq in seqs])
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Commands]:
+    async with open_state(directory / "state", "demo", Host(), min_free_bytes=0) as state:
+        commands = Commands(directory, state)
+        commands.write("a", "b", "c")
+        yield commands
+
+
+@pytest.fixture
+async def at(tmp_path: Path) -> AsyncIterator[Commands]:
+    async with opened(tmp_path) as commands:
+        yield commands
+
+
+class TestTheSameCommand:
+    async def test_enters_all_at_once_and_then_none(self, at: Commands) -> None:
+        assert await at.load("a b c") == "| a1 b2 c3"
+        assert await at.load("a b c") == "a1 b2 c3 |"
+
+    @pytest.mark.parametrize("state", ["done", "failed", "incomplete"])
+    @pytest.mark.parametrize("ended", [(1,), (2,), (1, 2), (1, 2, 3)])
+    async def test_goes_on_whatever_has_ended(self, at: Commands, ended: tuple[int, ...], state: str) -> None:
+        """Also where all have, and the command was cut off before anybody was told."""
+        await at.load("a b c")
+        at.end(*ended, state=state, is_read=False)
+        for _ in range(2):
+            assert await at.load("a b c") == "a1 b2 c3 |"
+
+    async def test_goes_on_in_another_process(self, tmp_path: Path) -> None:
+        async with opened(tmp_path) as at:
+            await at.load("a b")
+            at.end(1)
+        async with open_state(tmp_path / "state", "demo", Host(), min_free_bytes=0) as state:
+            assert await Commands(tmp_path, state).load("a b") == "a1 b2 |"
+
+    async def test_that_came_to_its_end_is_another_one(self, at: Commands) -> None:
+        await at.load("a b")
+        at.close(1, 2)
+        assert await at.load("a b") == "| a3 b4"
+        at.end(3)
+        assert await at.load("a b") == "a3 b4 |"
+
+    async def test_with_an_export_named_twice(self, at: Commands) -> None:
+        assert await at.load("a a b") == "| a1 b2"
+        assert await at.load("a a b") == "a1 b2 |"
+
+    async def test_with_an_export_named_before_and_behind_another(self, at: Commands) -> None:
+        assert await at.load("a b a") == "| a1 b2 a3"
+        at.end(1)
+        assert await at.load("a b a") == "a1 b2 a3 |"
+
+    async def test_with_copies(self, at: Commands) -> None:
+        at.write("d", "e", content="id\nsame\n")
+        at.write("f", content="id\nelse\n")
+        assert await at.load("d e f") == "| d1 f2"
+        assert await at.load("d e f") == "d1 f2 |"
+        assert at.job(1).size_bytes == at.job(2).size_bytes
+
+    async def test_with_an_export_that_is_missing(self, at: Commands) -> None:
+        assert await at.load("a x b") == "| a1 x2 b3"
+        assert await at.load("a x b") == "a1 x2 b3 |"
+        assert (at.job(2).size_bytes, at.job(2).mtime_ns) == (0, 0)
+        at.end(1, 2, state="failed")
+        assert await at.load("a x b") == "a1 x2 b3 |"
+        at.write("x")
+        assert await at.load("a x b") == "a1 | x4 b5"
+        assert await at.load("a x b") == "a1 x4 b5 |"
+
+    async def test_by_another_route(self, at: Commands) -> None:
+        await at.load("a b")
+        assert await at.load("a b", route="other") == "| a3 b4"
+        assert await at.load("a b") == "a1 b2 |"
+        assert await at.load("a b", route="other") == "a3 b4 |"
+
+    async def test_of_which_a_job_was_abandoned(self, at: Commands) -> None:
+        """It is entered once more, and what is behind it in the command must not be overtaken by that."""
+        await at.load("a b c")
+        at.state.ledger.abandon_job(at.job(2).job_id)
+        assert await at.load("a b c") == "a1 | b4 c5"
+        assert await at.load("a b c") == "a1 b4 c5 |"
+        at.end(2, state="failed")
+        assert await at.load("a b c") == "a1 b4 c5 |"
+
+
+class TestAFileThatChanged:
+    async def test_since_its_job_was_entered(self, at: Commands) -> None:
+        await at.load("a b")
+        at.write("b", content="id\nnew\n")
+        assert await at.load("a b") == "a1 | b3"
+        assert await at.load("a b") == "a1 b3 |"
+
+    async def test_before_another_one_of_the_command(self, at: Commands) -> None:
+        """Its new values are older than those of what is named behind it."""
+        await at.load("a b")
+        at.write("a", content="id\nnew\n")
+        assert await at.load("a b") == "| a3 b4"
+        assert await at.load("a b") == "a3 b4 |"
+
+    async def test_only_its_time(self, at: Commands) -> None:
+        """The same content is known as such once it was read."""
+        await at.load("a b")
+        at.read(1)
+        for letter in "ab":
+            os.utime(at.directory / f"{letter}.csv", (1, 1))
+        assert await at.load("a b") == "a1 | b3"
+
+    async def test_and_whose_job_has_ended_is_kept_for_nothing(self, at: Commands) -> None:
+        await at.load("a")
+        at.end(1)
+        at.write("a", content="id\nnew\n")
+        assert await at.load("a") == "| a2"
+        assert list(at.state.ledger.marks_of_commands()) == [at.job(2).job_id]
+
+
+class TestAnotherCommand:
+    async def test_goes_on_with_what_is_in_both(self, at: Commands) -> None:
+        await at.load("a b")
+        assert await at.load("b c") == "b2 | c3"
+        assert await at.load("a b c") == "a1 b2 c3 |"
+        assert await at.load("a") == "a1 |"
+
+    async def test_of_a_copy_comes_behind(self, at: Commands) -> None:
+        """Its values are to win over those of what was named behind the first one."""
+        await at.load("a b")
+        at.read(1, 2)
+        at.write("d", content=(at.directory / "a.csv").read_text())
+        assert await at.load("d") == "| d3"
+
+    async def test_keeps_its_own_order(self, at: Commands) -> None:
+        await at.load("a b")
+        assert await at.load("b a") == "b2 | a3"
+        assert await at.load("b a") == "b2 a3 |"
+        assert await at.load("c b") == "| c4 b5"
+        assert await at.load("c b") == "c4 b5 |"
+        assert await at.load("a b") == "a1 b2 |"
+
+    async def test_in_between_does_not_make_the_first_one_new(self, at: Commands) -> None:
+        await at.load("a b")
+        assert await at.load("c") == "| c3"
+        at.close(3)
+        at.end(1, 2)
+        assert await at.load("a b") == "a1 b2 |"
+
+
+class TestAgain:
+    async def test_loads_what_has_ended(self, at: Commands) -> None:
+        await at.load("a b")
+        at.close(1, 2)
+        assert await at.load("a b", again=True) == "| a3 b4"
+
+    async def test_goes_on_with_what_is_unfinished(self, at: Commands) -> None:
+        await at.load("a b")
+        assert await at.load("a b c", again=True) == "a1 b2 | c3"
+
+    async def test_that_was_cut_off_goes_on(self, at: Commands) -> None:
+        await at.load("a b", again=True)
+        at.end(1)
+        assert await at.load("a b", again=True) == "a1 b2 |"
+        assert await at.load("a b") == "a1 b2 |"
+        assert await at.load("a b", again=True) == "a1 b2 |"
+        at.end(2)
+        assert await at.load("a b", again=True) == "a1 b2 |"
+
+    async def test_behind_a_command_without_it(self, at: Commands) -> None:
+        """The one that has ended is wanted anew, and the one behind it must stay behind it."""
+        await at.load("a b")
+        at.end(1)
+        assert await at.load("a b", again=True) == "| a3 b4"
+        at.end(2, 3)
+        assert await at.load("a b", again=True) == "a3 b4 |"
+
+    async def test_of_an_export_named_twice(self, at: Commands) -> None:
+        assert await at.load("a a", again=True) == "| a1 a2"
+        at.end(1)
+        assert await at.load("a a", again=True) == "a1 a2 |"
+
+
+class TestTheLatestJob:
+    async def test_stands_for_its_content_under_any_name(self, at: Commands) -> None:
+        await at.load("a")
+        at.close(1)
+        at.write("d", content=(at.directory / "a.csv").read_text())
+        assert await at.load("d") == "a1 |"
+        assert await at.load("d", again=True) == "| d2"
+
+    async def test_is_not_known_by_its_name_alone(self, at: Commands) -> None:
+        await at.load("a")
+        at.end(1, state="failed", is_read=False)
+        at.close(1)
+        assert await at.load("a") == "| a2"
+
+    async def test_stands_for_nothing_once_it_is_not_the_latest(self, at: Commands) -> None:
+        await at.load("a b")
+        at.close(1, 2)
+        assert await at.load("a") == "| a3"
+
+    async def test_stands_for_nothing_if_it_was_abandoned(self, at: Commands) -> None:
+        await at.load("a")
+        at.state.ledger.abandon_job(at.job(1).job_id)
+        at.close(1)
+        assert await at.load("a") == "| a2"
+
+    async def test_stands_for_nothing_by_another_route(self, at: Commands) -> None:
+        await at.load("a")
+        at.close(1)
+        assert await at.load("a", route="other") == "| a2"
+
+    async def test_goes_on_to_stand_for_it_when_the_command_was_cut_off(self, at: Commands) -> None:
+        await at.load("a")
+        at.close(1)
+        assert await at.load("a b") == "a1 | b2"
+        assert await at.load("a b") == "a1 b2 |"
+
+    async def test_that_was_dropped_stands_for_its_content(self, at: Commands) -> None:
+        claim = Claim("job0", "a.csv", "a.csv.ready", 0, 0, Manifest(), as_of=None)
+        at.enter("a", claim=claim)
+        at.end(1)
+        assert await at.load("a b") == "a1 | b2"
+        assert await at.load("a b") == "a1 b2 |"
+
+
+class TestWhatCameAnotherWay:
+    async def test_a_drop(self, at: Commands) -> None:
+        claim = Claim("job0", "a.csv", "a.csv.ready", 0, 0, Manifest(), as_of=None)
+        at.enter("a", claim=claim)
+        assert await at.load("a") == "| a2"
+
+    async def test_a_retry(self, at: Commands) -> None:
+        at.enter("a", retry_of="job0")
+        assert await at.load("a") == "| a2"
+
+    async def test_a_load_of_an_earlier_version(self, at: Commands) -> None:
+        at.enter("a")
+        assert await at.load("a b") == "a1 | b2"
+        at.end(1)
+        assert await at.load("a b") == "a1 b2 |"
+
+
+async def test_an_export_is_named_in_the_log_where_its_job_has_ended(
+    at: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await at.load("a b")
+    at.end(1)
+    assert "export_not_sent" not in capsys.readouterr().out
+    await at.load("a b")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "export_not_sent" in line]
+    assert "a.csv" in line
+    assert at.job(1).job_id in line
+
+
+async def test_exports_of_one_name_have_jobs_of_their_own(at: Commands) -> None:
+    paths = [at.directory / str(number) / "same.csv" for number in range(1_500)]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f"id\n{path.parent.name}\n")
+    jobs = await enter_command(Command(tuple(paths), "default", again=False), at.state, SETTINGS, NOW)
+    assert [job.export for job in jobs] == paths
