@@ -1,4 +1,4 @@
-"""What each job sees of the batches in flight, and when a batch is over; the promise's machine has the rest."""
+"""What each job sees of the batches in flight, and when a batch is over."""
 
 import numpy as np
 
