@@ -39,8 +39,8 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "edges": {
         "store": ("host", "durable", "lock", "memory", "clock"),
-        "drop": ("exports", "durable", "lock", "clock"),
-        "target": ("durable", "clock"),
+        "drop": ("exports", "durable", "lock", "clock", "changed"),
+        "target": ("durable", "clock", "changed"),
         "views": (),
         "host": ("target", "exports", "clock"),
         "exports": (),
@@ -49,6 +49,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "log": (),
         "memory": (),
         "clock": (),
+        "changed": (),
     },
 }
 #: The top level has about ten entries; a folder beyond twenty is a corridor.
