@@ -40,8 +40,8 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "edges": {
         "store": ("host", "exports", "durable", "lock", "memory", "clock"),
-        "drop": ("exports", "durable", "lock", "clock"),
-        "target": ("durable", "clock"),
+        "drop": ("exports", "durable", "lock", "clock", "changed"),
+        "target": ("durable", "clock", "changed"),
         "views": (),
         "host": ("target", "exports", "clock"),
         "exports": (),
@@ -50,6 +50,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "log": (),
         "memory": (),
         "clock": (),
+        "changed": (),
     },
 }
 #: The top level has about ten entries; a folder beyond twenty is a corridor.

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
@@ -86,7 +87,7 @@ async def test_what_an_ended_holder_left_is_answered_by_the_next(tmp_path: Path)
         at = Clock().utc_now().timestamp() - seconds
         os.utime(file, (at, at))
     async with open_state(tmp_path, "demo", Host(), min_free_bytes=0) as state, anyio.create_task_group() as tasks:
-        tasks.start_soon(answer_requests, state, list)
+        tasks.start_soon(answer_requests, state, list, Changed())
         await until(lambda: mailbox.is_answered(left))
         await until(lambda: "old.answer" not in names_in(tmp_path / "requests"))
         tasks.cancel_scope.cancel()
@@ -103,7 +104,7 @@ async def test_what_a_full_disk_keeps_from_being_answered_is_answered_later() ->
             asked = mailbox.ask("abandon", "nobody's")
             fill(disk / "ballast")
             with capture_logs() as logs:
-                tasks.start_soon(answer_requests, state, list)
+                tasks.start_soon(answer_requests, state, list, Changed())
                 await until(lambda: any(line["event"] == "request_not_answered" for line in logs))
             assert mailbox.taken()
             (disk / "ballast").unlink()
@@ -119,7 +120,7 @@ async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path)
     mailbox = Mailbox(tmp_path)
     async with open_state(tmp_path, "demo", Host(), min_free_bytes=0) as state:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, state, list)
+            tasks.start_soon(answer_requests, state, list, Changed())
             asked = mailbox.ask("pause", None)
             with anyio.fail_after(HANGS_AFTER_S):
                 # Without a pause: it is the very moment in which it was taken on.

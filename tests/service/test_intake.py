@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
 from pipeline.edges.store.state import State, open_state
+from pipeline.jobs.ending import Ending
 from pipeline.service.intake import DropSource, Intake
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 from tests.tools.support import CLOSED, settings_for, until
@@ -30,6 +32,7 @@ class Place:
     drop: Path
     state: State
     intake: Intake
+    ending: Ending
     seconds: list[float] = field(default_factory=list)
 
     def put(self, *names: str, age_s: float = 0.0, content: str = "id\n") -> None:
@@ -55,13 +58,10 @@ async def place(directory: Path, kind: type[Taking] = Taking, **drop: Any) -> As
     settings = settings_for(CLOSED, directory / "state", drop={"directory": str(root), "signal_wait_s": 60.0, **drop})
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
+    ending = Ending()
     async with open_state(directory / "state", "demo", Host(clock), min_free_bytes=0) as state:
-        yield Place(
-            root,
-            state,
-            Intake(state, Tenant.of_one(settings), [DropSource(DEFAULT_ROUTE, kind(root))]),
-            now,
-        )
+        intake = Intake(state, Tenant.of_one(settings), ending, [DropSource(DEFAULT_ROUTE, kind(root))])
+        yield Place(root, state, intake, ending, now)
 
 
 async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ async def test_dates_are_found_in_the_whole_path(tmp_path: Path) -> None:
 async def test_nothing_is_claimed_any_more_once_the_process_is_to_stop(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.put("a.csv", "a.csv.ready")
-        at.state.is_stopping = True
+        at.ending.raise_to(EndStage.LET_POSTS_END)
         assert await at.look() == []
         assert (at.drop / "a.csv.ready").exists()
 
@@ -153,13 +153,16 @@ async def test_a_drop_directory_that_is_away_for_a_while(tmp_path: Path) -> None
 
 async def test_whoever_waits_for_work_is_woken(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
-        woken = at.intake.has_claimed
+        waiting = asyncio.create_task(at.ending.changed.until(lambda: at.intake.claimed))
         await at.look()
-        assert not woken.is_set()
+        await asyncio.sleep(0)
+        assert (at.intake.claimed, waiting.done()) == (0, False)
         at.put("a.csv", "a.csv.ready")
         await at.look()
-        assert woken.is_set()
-        assert not at.intake.has_claimed.is_set()
+        async with asyncio.timeout(5.0):
+            assert await waiting
+        await at.look()
+        assert at.intake.claimed == 1, "each drop counts once"
 
 
 @asynccontextmanager
@@ -175,8 +178,9 @@ async def two_places(directory: Path) -> AsyncIterator[tuple[Place, Place]]:
     now = [0.0]
     clock = Clock(monotonic=lambda: now[0])
     async with open_state(directory / "state", "demo", Host(clock), min_free_bytes=0) as state:
-        intake = Intake(state, Tenant(settings, directory / "state"), sources)
-        yield Place(directory / "one", state, intake, now), Place(directory / "two", state, intake, now)
+        ending = Ending()
+        intake = Intake(state, Tenant(settings, directory / "state"), ending, sources)
+        yield Place(directory / "one", state, intake, ending, now), Place(directory / "two", state, intake, ending, now)
 
 
 async def test_two_directories_are_ordered_as_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What each job sees of the batches in flight, and when a batch is over; the promise's machine has the rest."""
+"""What each job sees of the batches in flight, and when a batch is over."""
 
 import numpy as np
 
@@ -49,11 +49,10 @@ def test_a_job_sees_what_it_and_earlier_ones_have_in_flight_and_not_what_later_o
 
 
 def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_the_job_has_ended() -> None:
-    read: list[bool] = []
-    in_flight = InFlight(spooled, on_read=lambda: read.append(True))
+    in_flight = InFlight(spooled)
     first, second = entered(in_flight, 1, 2)
     in_flight.hold(1, ids(1, 2), NAMES)
-    assert (in_flight.is_read(1), in_flight.is_read(2), read) == (True, False, [True])
+    assert (in_flight.is_read(1), in_flight.is_read(2)) == (True, False)
     assert (flags_of(first, 1, 2), flags_of(second, 1, 2)) == ([False, False], [True, True])
     in_flight.enter(3)
     third = in_flight.join(3, tracker())

@@ -1,7 +1,6 @@
 """Files that arrive are noticed, and what cannot be watched is said once."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,15 +10,16 @@ import pytest
 from structlog.testing import capture_logs
 from watchfiles import Change
 
+from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.arrivals import Arrivals, is_arrival
 from tests.tools.support import until
 
 
 @asynccontextmanager
-async def watching(*directories: Path) -> AsyncIterator[Arrivals]:
+async def watching(changed: Changed, *directories: Path) -> AsyncIterator[Arrivals]:
     """A watch that tries again after a moment instead of minutes."""
-    arrivals = Arrivals(directories, Clock(sleep=lambda _: asyncio.sleep(0.01)))
+    arrivals = Arrivals(directories, Clock(sleep=lambda _: asyncio.sleep(0.01)), changed)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(arrivals.watch)
         yield arrivals
@@ -29,13 +29,12 @@ async def watching(*directories: Path) -> AsyncIterator[Arrivals]:
     assert asyncio.get_running_loop().time() - ending < 20.0
 
 
-async def arrived(arrivals: Arrivals, directory: Path) -> None:
-    """Wait until it is noticed that files are made, one after the other: the first may come before the watch."""
-    noticed = arrivals.next
+async def arrived(arrivals: Arrivals, changed: Changed, directory: Path) -> None:
+    """Wait until it is told that files are made, one after the other: the first may come before the watch."""
+    seen = arrivals.count
     for number in range(200):
         (directory / f"{number}.csv").touch()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(noticed.wait())), 0.2)
+        if await changed.until(lambda: arrivals.count > seen, within_s=0.2):
             return
     pytest.fail("nothing was noticed")
 
@@ -44,13 +43,14 @@ async def test_what_arrives_is_noticed_again_and_again(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (tmp_path / "one").mkdir()
-    async with watching(tmp_path / "one", tmp_path / "missing", other) as arrivals:
-        await arrived(arrivals, other)
-    async with watching(tmp_path / "one") as arrivals:
-        await arrived(arrivals, tmp_path / "one")
-        assert not arrivals.next.is_set(), "each look waits for what comes after it"
+    changed = Changed()
+    async with watching(changed, tmp_path / "one", tmp_path / "missing", other) as arrivals:
+        assert arrivals.count == 0
+        await arrived(arrivals, changed, other)
+    async with watching(changed, tmp_path / "one") as arrivals:
+        await arrived(arrivals, changed, tmp_path / "one")
         (tmp_path / "one" / "sub").mkdir()
-        await arrived(arrivals, tmp_path / "one" / "sub")
+        await arrived(arrivals, changed, tmp_path / "one" / "sub")
 
 
 async def test_what_cannot_be_watched_is_said_once_and_tried_again(tmp_path: Path) -> None:
@@ -62,12 +62,13 @@ async def test_what_cannot_be_watched_is_said_once_and_tried_again(tmp_path: Pat
         await asyncio.sleep(0.01)
 
     directory = tmp_path / "drop"
-    arrivals = Arrivals([directory], Clock(sleep=sleep))
+    changed = Changed()
+    arrivals = Arrivals([directory], Clock(sleep=sleep), changed)
     with capture_logs() as logs:
         task = asyncio.create_task(arrivals.watch())
         await until(lambda: tries >= 3)
         directory.mkdir()
-        await arrived(arrivals, directory)
+        await arrived(arrivals, changed, directory)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

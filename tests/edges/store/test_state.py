@@ -304,18 +304,77 @@ async def test_the_folder_of_a_job(tmp_path: Path) -> None:
 # The life of a batch in the ledger.
 
 
+def life_in(state: State, batch_id: int) -> Life:
+    return life_of(state.ledger, record_of(state, batch_id))
+
+
 async def test_the_life_that_a_batch_has_by_its_facts(tmp_path: Path) -> None:
     async with state_in(tmp_path) as state:
         job = begin_job(state)
         batch_id = seal(state, job, IDS, Begun(3), InDoubt("cut"), Begun(4), Taken("url"))
-        life = life_of(record_of(state, batch_id))
+        life = life_in(state, batch_id)
         assert (life.phase, life.attempts, life.post_number) == (Phase.FOLLOWING, 2, 4)
         assert life.open_since == (0.0,)
-        inherited = life_of(record_of(state, batch_id), (5.0, 6.0))
-        assert inherited.open_since == (5.0, 6.0, 0.0)
         state.ledger.add_fact(batch_id, GivenUp("lost"))
         state.ledger.seal(job, job.checkpoint, None, held=NO_CHANGES, released=[batch_id], overtaken={})
-        life = life_of(record_of(state, batch_id))
+        life = life_in(state, batch_id)
         assert (life.phase, life.is_released, life.last) == (Phase.SETTLED, True, GivenUp("lost"))
         assert Released() in record_of(state, batch_id).facts
-        assert life_of(BatchRecord(record_of(state, batch_id).batch, 1, ())) == Life()
+        assert life_of(state.ledger, BatchRecord(record_of(state, batch_id).batch, 1, ())) == Life()
+
+
+def split(state: State, job: JobRecord, batch_id: int) -> tuple[int, int]:
+    """Two parts of a refused batch."""
+    ledger = state.ledger
+    parts = [
+        state.spool.write(part, part, content_of(state, ids), parent=batch_id)
+        for ids in (IDS[:1], IDS[1:])
+        if (part := ledger.allot_batch_id())
+    ]
+    ledger.split(record_of(state, batch_id).batch, (parts[0], parts[1]))
+    return parts[0].batch_id, parts[1].batch_id
+
+
+async def test_the_parts_of_a_batch_have_its_open_attempts_and_those_of_what_it_is_a_part_of(tmp_path: Path) -> None:
+    async with state_in(tmp_path) as state:
+        job = begin_job(state)
+        whole = seal(state, job, IDS, Begun(3), InDoubt("cut"), Begun(4), InDoubt("cut"), Begun(5), RefusedAs("bad"))
+        _, rest = split(state, job, whole)
+        assert life_in(state, rest) == Life(open_since=(0.0, 0.0)), "its attempts are not counted once more"
+        for fact in (Begun(6), InDoubt("cut"), Begun(7), RefusedAs("bad")):
+            state.ledger.add_fact(rest, fact)
+        for part in split(state, job, rest):
+            assert life_in(state, part) == Life(open_since=(0.0, 0.0, 0.0))
+        assert life_in(state, whole).phase is Phase.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ((Taken("url"),), "Taken cannot happen to a batch that waits to be sent"),
+        ((Begun(0), Begun(1)), "Begun cannot happen to a batch that is being sent"),
+        ((*TAKEN, InDoubt("cut")), "InDoubt cannot happen to a batch that is being applied by Target"),
+        ((*TAKEN, SeenComplete(0, 0), Begun(1)), "Begun cannot happen to a batch that is settled"),
+        ((*REFUSED, Taken("url")), "Taken cannot happen to a batch that was refused"),
+    ],
+)
+async def test_facts_that_cannot_happen_make_the_ledger_damaged(
+    tmp_path: Path, facts: tuple[Fact, ...], why: str
+) -> None:
+    async with state_in(tmp_path) as state:
+        batch_id = seal(state, begin_job(state), IDS, *facts)
+        with pytest.raises(FatalError, match=why) as caught:
+            life_in(state, batch_id)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+        assert f"batch {batch_id}" in str(caught.value)
+        assert "ledger.db" in str(caught.value)
+
+
+async def test_those_of_a_batch_make_those_of_its_parts_damaged_too(tmp_path: Path) -> None:
+    async with state_in(tmp_path) as state:
+        job = begin_job(state)
+        whole = seal(state, job, IDS, *TAKEN)
+        part, _ = split(state, job, whole)
+        with pytest.raises(FatalError, match=f"batch {whole}: SplitUp cannot happen") as caught:
+            life_in(state, part)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER

@@ -1,6 +1,7 @@
 """The real client against the sandbox, and against servers that note what they get or answer what they should not."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import pytest
 import trustme
 from aiohttp import web
@@ -50,7 +52,7 @@ COMPLETE = "<response><status>complete</status><batchSize>2</batchSize></respons
 
 @dataclass
 class Client:
-    """A client of the code under test and what can be seen of it."""
+    """A client of the code under test and what can be seen of it; `begun` are the POSTs whose turn came."""
 
     target: TargetClient
     directory: Path
@@ -60,18 +62,17 @@ class Client:
         file = self.directory / "1.body"
         file.write_bytes(body)
 
-        async def before_first_byte() -> None:
+        async with self.target.turn_to_post(batch_of(body), file) as send:
             self.begun += 1
+            return await send()
 
-        return await self.target.post(Batch(1, 1, body.count(b"\n") - 1, len(body), ""), file, before_first_byte)
+
+def batch_of(body: bytes) -> Batch:
+    return Batch(1, 1, body.count(b"\n") - 1, len(body), "")
 
 
-@asynccontextmanager
-async def client_of(
-    url: str, directory: Path, *, clock: Clock | None = None, tls: ssl.SSLContext | None = None, **endpoint: Any
-) -> AsyncIterator[Client]:
-    used = clock or loop_clock()
-    where = Endpoint(
+def endpoint_of(url: str) -> Endpoint:
+    return Endpoint(
         url=url,
         client_code="demo",
         api_version="v2",
@@ -79,8 +80,15 @@ async def client_of(
         token_file=None,
         min_rate_bytes_s=100_000,
     )
+
+
+@asynccontextmanager
+async def client_of(
+    url: str, directory: Path, *, clock: Clock | None = None, tls: ssl.SSLContext | None = None, **endpoint: Any
+) -> AsyncIterator[Client]:
+    used = clock or loop_clock()
     calls = CallQueue(CallBudget(1_000), used)
-    async with connect(replace(where, **endpoint), calls, used, tls=tls) as target:
+    async with connect(replace(endpoint_of(url), **endpoint), calls, used, tls=tls) as target:
         yield Client(target, directory)
 
 
@@ -542,6 +550,7 @@ class TestToken:
             assert caught.value.exit_code is ExitCode.CONFIGURATION
             assert str(token) in str(caught.value)
             assert sandbox.calls["posts"] == 0
+            assert client.begun == 0, "it goes wrong before the attempt counts"
 
     def test_a_line_ending_behind_it_is_left_out(self, tmp_path: Path) -> None:
         token = tmp_path / "token"
@@ -630,12 +639,65 @@ def skipping() -> Clock:
     return Clock(monotonic=lambda: now, sleep=sleep)
 
 
-async def test_a_body_that_is_gone(tmp_path: Path) -> None:
-    async with client_of(CLOSED, tmp_path) as client:
-        with pytest.raises(FatalError, match="cannot read the batch") as caught:
-            await client.target.post(Batch(9, 1, 1, 10, ""), tmp_path / "9.body", never_awaited)
-    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+class TestATurn:
+    async def test_nothing_leaves_before_it_is_sent(self, tmp_path: Path) -> None:
+        async with talking(tmp_path) as (client, sandbox):
+            body = written(tmp_path)
+            async with client.target.turn_to_post(batch_of(BODY), body):
+                assert is_open(body)
+            assert not is_open(body)
+            assert (client.target.calls_made, sandbox.calls["posts"]) == (0, 0)
+            assert isinstance(await client.post(), Accepted)
+            assert (client.target.calls_made, sandbox.calls["posts"]) == (1, 1)
+            assert not is_open(body)
+
+    async def test_its_place_in_the_budget_is_kept_until_it_ends_and_a_minute_longer(self, tmp_path: Path) -> None:
+        clock = skipping()
+        calls = CallQueue(CallBudget(1), clock)
+        async with connect(endpoint_of(CLOSED), calls, clock) as target:
+            async with target.turn_to_post(batch_of(BODY), written(tmp_path)):
+                await clock.sleep(600.0)
+                assert calls.pressure == 1.0
+            await clock.sleep(59.0)
+            assert calls.pressure == 1.0
+            await clock.sleep(1.0)
+            assert calls.pressure == 0.0
+
+    async def test_one_that_is_given_up_while_it_waits_leaves_nothing_open(self, tmp_path: Path) -> None:
+        clock = loop_clock()
+        (tmp_path / "other").mkdir()
+        other = written(tmp_path / "other")
+        async with connect(endpoint_of(CLOSED), CallQueue(CallBudget(1), clock), clock) as target:
+            async with target.turn_to_post(batch_of(BODY), written(tmp_path)), anyio.create_task_group() as tasks:
+                tasks.start_soon(entered, target, other)
+                await until(lambda: is_open(other))
+                tasks.cancel_scope.cancel()
+            assert not is_open(other)
+
+    async def test_a_token_that_cannot_be_read_leaves_nothing_open(self, tmp_path: Path) -> None:
+        async with client_of(CLOSED, tmp_path, token_file=tmp_path / "token") as client:
+            with pytest.raises(FatalError, match="No such file"):
+                await client.post()
+            assert not is_open(tmp_path / "1.body")
+
+    async def test_a_body_that_is_gone(self, tmp_path: Path) -> None:
+        async with client_of(CLOSED, tmp_path) as client:
+            with pytest.raises(FatalError, match="cannot read the batch") as caught:
+                await entered(client.target, tmp_path / "9.body")
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
-async def never_awaited() -> None:
-    raise AssertionError("nothing was sent")
+def written(directory: Path) -> Path:
+    file = directory / "1.body"
+    file.write_bytes(BODY)
+    return file
+
+
+async def entered(target: TargetClient, body: Path) -> None:
+    async with target.turn_to_post(batch_of(BODY), body):
+        raise AssertionError("its turn came")
+
+
+def is_open(file: Path) -> bool:
+    """Whether this process has the file open."""
+    return any(os.path.realpath(each) == str(file) for each in Path("/proc/self/fd").iterdir())

@@ -19,6 +19,7 @@ from pipeline.core.target.replies import (
     Unauthorized,
 )
 from pipeline.core.target.status_memory import Learned, StatusMemory
+from pipeline.edges.changed import Changed
 from pipeline.edges.target.status_gate import StatusGate
 
 Result = TypeVar("Result")
@@ -126,7 +127,6 @@ class TestTheGate:
         ask = answering(Complete())
         assert await gate.look_again(ask, now) is None
         assert gate.note_lost(HOUR, NOW) is None
-        gate.stop_looking()
         assert window.size == 20
 
 
@@ -209,42 +209,60 @@ class TestLooks:
         gate.note_complete(0, "status 0")
         assert memory.take_look(NOW) is None
 
-    async def test_the_end_of_one_job_calls_off_its_own_looks_only(self) -> None:
+    async def test_the_end_of_one_job_calls_off_its_own_look_only(self) -> None:
         gate, _, window = await gate_with_a_look()
-        one, other = gate.for_job(), gate.for_job()
-        one.stop_looking()
-        assert await one.look_again(answering(Complete()), now) is None
-        assert await other.look_again(answering(Complete()), now) == Learned(20)
+        changed = Changed()
+        has_ended = False
+
+        async def look() -> None:
+            with changed.unless(lambda: has_ended):
+                await gate.look_again(never, now)
+
+        one = asyncio.create_task(look())
+        await settle_down()
+        has_ended = True
+        changed.tell()
+        await soon(one)
+        await accept_twenty(gate)
+        assert await gate.look_again(answering(Complete()), now) == Learned(20)
         assert window.size == 20
+
+    async def test_what_is_called_off_teaches_nothing(self) -> None:
+        gate, memory, _ = await gate_with_a_look()
+        changed = Changed()
+        has_ended = False
+        learned: list[Learned | None] = []
+
+        async def look() -> None:
+            with changed.unless(lambda: has_ended):
+                learned.append(await gate.look_again(never, now))
+
+        looking = asyncio.create_task(look())
+        await settle_down()
+        assert not looking.done()
+        has_ended = True
+        changed.tell()
+        await soon(looking)
+        assert (learned, memory.learned) == ([], Learned())
 
     async def test_the_jobs_of_a_gate_wait_at_one_door(self) -> None:
         gate = StatusGate(StatusWindow(1))
-        one, other = gate.for_job(), gate.for_job()
-        number = await one.begin_post()
-        beginning = asyncio.create_task(other.begin_post())
+        number = await gate.begin_post()
+        beginning = asyncio.create_task(gate.begin_post())
         await settle_down()
         assert not beginning.done()
-        one.forget(number)
+        gate.forget(number)
         await settle_down()
         assert (beginning.done(), beginning.result()) == (True, number + 1)
-
-    async def test_it_is_called_off_where_nothing_comes_after_it(self) -> None:
-        gate, memory, _ = await gate_with_a_look()
-        looking = asyncio.create_task(gate.look_again(never, now))
-        await settle_down()
-        gate.stop_looking()
-        assert await soon(looking) is None
-        assert memory.learned == Learned()
-        await accept_twenty(gate)
-        assert await gate.look_again(answering(Complete()), now) is None, "nor is another begun"
 
     async def test_one_at_a_time(self) -> None:
         gate, _, _ = await gate_with_a_look()
         looking = asyncio.create_task(gate.look_again(never, now))
         await settle_down()
         assert await gate.look_again(answering(Complete()), now) is None
-        gate.stop_looking()
-        assert await soon(looking) is None
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
 
 
 class TestALostStatus:

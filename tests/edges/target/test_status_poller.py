@@ -37,7 +37,7 @@ class Following:
         self.plan = plan or PollPlan(first_s=5.0, max_s=300.0)
         self.calls = CallQueue(CallBudget(1_000), clock)
         self.asked: list[float] = []
-        self._status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
+        self.status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
 
     async def follow(
         self, *answers: StatusOutcome, age_s: float = 0.0, takes_s: float = 0.0, is_age_known: bool = True
@@ -51,7 +51,7 @@ class Following:
             await asyncio.sleep(takes_s)
             return next(coming)
 
-        return await self._status_poller.follow(posted_at, ask, is_age_known=is_age_known)
+        return await self.status_poller.follow(posted_at, ask, is_age_known=is_age_known)
 
     @staticmethod
     def _one_after_the_other(answers: tuple[StatusOutcome, ...]) -> Iterator[StatusOutcome]:
@@ -182,6 +182,38 @@ def test_while_calls_are_scarce_it_waits_longer() -> None:
     assert asked == pytest.approx(1_000.0, abs=1.0)
 
 
+class TestAnotherPlan:
+    @pytest.mark.parametrize(("deadline_s", "ended"), [(200.0, 200.0), (50.0, 100.0), (3_000.0, 3_000.0)])
+    def test_its_deadline_counts_for_what_is_followed_already(self, deadline_s: float, ended: float) -> None:
+        """Half-way through: longer or shorter than it was, and one that has passed by then ends it at once."""
+
+        async def run() -> tuple[StatusOutcome | None, float, list[float]]:
+            following = Following(deadline_s=1_000.0)
+            task = asyncio.create_task(following.follow(Incomplete()))
+            await asyncio.sleep(100.0)
+            following.status_poller.take(following.plan, deadline_s=deadline_s)
+            return await task, following.now(), following.asked
+
+        outcome, now, asked = run_virtually(run())
+        assert outcome is None
+        assert now == pytest.approx(ended, abs=6.0)
+        assert asked[-1] == pytest.approx(ended, abs=6.0)
+
+    def test_it_says_when_to_ask(self) -> None:
+        async def run() -> list[float]:
+            following = Following(PollPlan(first_s=500.0, max_s=500.0))
+            task = asyncio.create_task(following.follow(Complete()))
+            await asyncio.sleep(50.0)
+            following.status_poller.take(PollPlan(first_s=80.0, max_s=300.0), deadline_s=1_000.0)
+            await task
+            await following.follow(Complete())
+            return following.asked
+
+        first, second = run_virtually(run())
+        assert first == pytest.approx(80.0, abs=6.0)
+        assert second <= 80.0
+
+
 class TestWhatIsLearned:
     def first_asked(self, *answers: StatusOutcome, age_s: float = 0.0, is_age_known: bool = True) -> float:
         """When the next batch is first asked for, after one that was answered so."""
@@ -240,7 +272,7 @@ class Paused(Following):
         clock = Clock(monotonic=self.now, utc_now=lambda: begun + timedelta(seconds=self.now()), sleep=asyncio.sleep)
         pause = Window(frozenset([0]), 9 * 60, 18 * 60, UTC, Limits(is_paused=True))
         self.calls = CallQueue(CallBudget(1_000), clock, Windows(Schedule([pause]), clock))
-        self._status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
+        self.status_poller = StatusPoller(self.plan, self.calls, clock, deadline_s=deadline_s)
 
     async def follow_gated(self, *, complete_at: float | None = None) -> StatusOutcome | None:
         """As a batch accepted now is followed, with every call through the gate."""
@@ -250,7 +282,7 @@ class Paused(Following):
                 self.asked.append(round(self.now(), 1))
                 return Complete() if complete_at is not None and self.now() >= complete_at else Incomplete()
 
-        return await self._status_poller.follow(0.0, ask)
+        return await self.status_poller.follow(0.0, ask)
 
 
 def test_a_pause_does_not_bring_the_deadline_nearer() -> None:

@@ -33,9 +33,6 @@ async def test_statuses_can_wait_and_posts_cannot(tmp_path: Path) -> None:
         await request.read()
         return web.Response(text="<response><status>complete</status></response>")
 
-    async def nothing() -> None:
-        pass
-
     body = b"batch=thirdPartyId,tier\na,1\n"
     (tmp_path / "body").write_bytes(body)
     calls = Noting()
@@ -45,5 +42,6 @@ async def test_statuses_can_wait_and_posts_cannot(tmp_path: Path) -> None:
         )
         async with connect(endpoint, calls, loop_clock()) as target:
             await target.status(f"{url}/m2/demo/profile/batchStatus?batchId=1")
-            await target.post(Batch(1, 1, 1, len(body), ""), tmp_path / "body", nothing)
+            async with target.turn_to_post(Batch(1, 1, 1, len(body), ""), tmp_path / "body") as send:
+                await send()
     assert calls.can_wait == [True, False]
