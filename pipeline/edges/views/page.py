@@ -1,10 +1,11 @@
 """Makes the page of a report: one file for people, that needs nothing else and holds no row and no id."""
 
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.core.drop.signals import shown
 from pipeline.edges.views.wording import (
@@ -23,8 +24,9 @@ from pipeline.edges.views.wording import (
 MAX_BATCHES = 100
 
 
-def render(report: dict[str, Any], folder: Path) -> str:
-    """The page of a report whose files are in `folder`, as HTML."""
+@cache
+def _template() -> Template:
+    """The compiled page: compiling it takes longer than all else that ends a job."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -32,8 +34,13 @@ def render(report: dict[str, Any], folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html")
+
+
+def render(report: dict[str, Any], folder: Path) -> str:
+    """The page of a report whose files are in `folder`, as HTML."""
     rows, batches = report["rows"], report["batches"]
-    return environment.get_template("page.html").render(
+    return _template().render(
         report=report,
         name=shown(report["export"]["name"]),
         told=STATES[report["state"]],
