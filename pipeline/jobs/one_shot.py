@@ -155,7 +155,7 @@ class Loads:
             if identity.size_bytes != latest.size_bytes:
                 return None
             if (path, identity) not in self._digests:
-                self._digests[path, identity] = await digest(path)
+                self._digests[path, identity] = await digest(path, self._state.host.open_export)
         except InputError:
             # The load itself will meet the same error, and report it.
             return None

@@ -154,13 +154,13 @@ class Runner:
         except InputError:
             identity = Identity(0, 0)
         now = self._clock.utc_now()
-        export = await anyio.Path(path).absolute()
+        export = await self._state.host.run_blocking(path.absolute)
         return await self._state.call(
             self._state.ledger.begin_job,
             JobRecord(
                 seq=0,
                 job_id=new_job_id(path, now),
-                export=Path(export),
+                export=export,
                 size_bytes=identity.size_bytes,
                 mtime_ns=identity.mtime_ns,
                 settings=self.settings.of(route).export.model_dump(mode="json"),
