@@ -27,6 +27,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running, serving
 from pipeline.settings.settings import Settings, load_settings
+from tests.tools.fork_server import Forked, fork
 
 Result = TypeVar("Result")
 Sections = dict[str, dict[str, Any]]
@@ -338,20 +339,28 @@ def program() -> list[str]:
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "pipeline"]
 
 
+#: A start of the command, or a fork of a process that has started already.
+Process = asyncio.subprocess.Process | Forked
+
+
 @asynccontextmanager
 async def started(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program while it runs; killed if the test ends before it."""
+    *arguments: str | Path, env: Mapping[str, str] | None = None, cold: bool = False
+) -> AsyncIterator[Process]:
+    """The program while it runs; killed if the test ends before it. If cold, the installed command itself starts."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PROFILE_PIPELINE__")}
-    process = await asyncio.create_subprocess_exec(
-        *program(),
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**kept, **(env or {})},
-        **options,
-    )
+    variables = {**kept, **(env or {})}
+    process: Process
+    if cold:
+        process = await asyncio.create_subprocess_exec(
+            *program(),
+            *map(str, arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=variables,
+        )
+    else:
+        process = await fork(*map(str, arguments), env=variables)
     try:
         yield process
     finally:
@@ -360,7 +369,7 @@ async def started(
         await process.communicate()
 
 
-async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) -> Ended:
+async def ended(process: Process, *, within_s: float = 30.0) -> Ended:
     """What a started program wrote and how it ended."""
     async with asyncio.timeout(within_s):
         out, err = await process.communicate()
@@ -368,9 +377,9 @@ async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) 
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def run_program(*arguments: str | Path, **options: Any) -> Ended:
+async def run_program(*arguments: str | Path, env: Mapping[str, str] | None = None, cold: bool = False) -> Ended:
     """Run the program to its end."""
-    async with started(*arguments, **options) as process:
+    async with started(*arguments, env=env, cold=cold) as process:
         return await ended(process)
 
 
