@@ -50,6 +50,8 @@ NOBODY = 65_534
 HANGS_AFTER_S = 60.0
 #: What takes longer than this on an event loop that skips time hangs (seconds of its time).
 _LONGEST_S = 100_000.0
+#: Time is skipped by so much at least (seconds), and those who look for something again and again look less often.
+_SKIPPED_AT_LEAST_S = 0.1
 #: What one socket of this process has sent to another has arrived by then (seconds).
 _ON_ITS_WAY_S = 0.001
 #: Nobody listens on port 1 of the loopback interface.
@@ -172,8 +174,8 @@ class _Leaping(selectors.DefaultSelector):
             assert ready or timeout is not None, "everything waits, and nothing is going to happen"
             return ready
         ready = super().select(min(timeout, _ON_ITS_WAY_S))
-        if not ready and timeout > _ON_ITS_WAY_S:
-            self.skipped_s += timeout - _ON_ITS_WAY_S
+        if not ready and timeout > 0:
+            self.skipped_s += max(timeout, _SKIPPED_AT_LEAST_S)
         return ready
 
 
