@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -185,9 +185,9 @@ async def identify(path: Path) -> Identity:
     return Identity.of(info)
 
 
-async def digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    async with open_export(path) as export:
+async def digest(path: Path, opened: Callable[[Path], AbstractAsyncContextManager[Export]]) -> str:
+    """SHA-256 of a file in hexadecimal; `opened` opens it as an export."""
+    async with opened(path) as export:
         while await export.read_block():
             pass
         return export.sha256

@@ -15,6 +15,7 @@ import structlog
 
 from pipeline.core.errors import InputError
 from pipeline.edges.exports import Identity, digest, identify
+from pipeline.edges.host import OpenExport
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -72,7 +73,7 @@ async def enter_command(command: Command, state: State, settings: ExportSettings
     of an export named earlier. So what is named behind an export that is entered is entered too.
     """
     named = [await _name(path) for path in command.exports]
-    contents = _Contents()
+    contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
     found: list[JobRecord] = []
     new: list[_Named] = []
@@ -96,7 +97,8 @@ async def enter_command(command: Command, state: State, settings: ExportSettings
 class _Contents:
     """What is in files, each read once only."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_export: OpenExport) -> None:
+        self._open_export = open_export
         self._digests: dict[_Named, str | None] = {}
 
     async def are_the_same(self, one: _Named, other: _Named) -> bool:
@@ -117,7 +119,7 @@ class _Contents:
     async def _digest(self, export: _Named) -> str | None:
         if export not in self._digests:
             try:
-                self._digests[export] = await digest(export.path)
+                self._digests[export] = await digest(export.path, self._open_export)
             except InputError:
                 # The load itself will meet the same error, and report it.
                 self._digests[export] = None

@@ -9,6 +9,7 @@ import pytest
 from pipeline.core.target.replies import Complete, StatusLost, StatusOutcome
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.status_poller import StatusPoller
+from tests.simulation.loop import run_virtually
 from tests.tools.bench.pacing import (
     DEADLINE_S,
     SEEDS,
@@ -18,7 +19,6 @@ from tests.tools.bench.pacing import (
     Outcome,
     cases,
     real_follower,
-    run_virtually,
     send,
     simulate,
 )

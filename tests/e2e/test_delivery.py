@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from pipeline.sandbox.faults import POST_FAULTS, STATUS_FAULTS
-from tests.tools.support import Delivery, deliver, profiles_after, read_lines
+from tests.simulation.staged import deliver
+from tests.tools.support import Delivery, profiles_after, read_lines
 
 #: Seven ids over and over, so that every batch but the first two has to wait for an earlier one. What the first rows
 #: set no later row repeats, so it must be carried along.

@@ -34,7 +34,8 @@ from tests.tools.support import (
 
 async def test_done(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
-        done = await at.load(*SIX_ROWS)
+        done = await run_program("load", at.export(*SIX_ROWS), "--config", at.config(), "--json", cold=True)
+        assert_reported(done, at.state)
         assert done.code == 0
         assert done.report["state"] == "done"
         assert at.sandbox.profiles() == profiles_after(*SIX_ROWS)
@@ -43,7 +44,7 @@ async def test_done(tmp_path: Path) -> None:
 
 async def test_a_report_for_people(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
-        done = await run_program("load", at.export(*SIX_ROWS), "--config", at.config())
+        done = await run_program("load", at.export(*SIX_ROWS), "--config", at.config(), cold=True)
     assert done.code == 0
     assert "export.csv -> Target client demo: done" in done.out
     assert re.search(r"6 +confirmed", done.out)
@@ -272,7 +273,7 @@ class TestDisk:
 async def test_stopped(tmp_path: Path, number: signal.Signals) -> None:
     async with bench(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as at:
         export, config = at.export(*SIX_ROWS), at.config(**ONE_BY_ONE)
-        async with started("load", export, "--config", config, "--json") as process:
+        async with started("load", export, "--config", config, "--json", cold=True) as process:
             await until(lambda: at.sandbox.calls["statuses"])
             process.send_signal(number)
             done = await ended(process, within_s=10.0)
@@ -487,7 +488,7 @@ class TestOtherCommands:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     async def test_sandbox(self, number: signal.Signals) -> None:
-        async with started("sandbox", "--port", "0", "--client-code", "acme") as process:
+        async with started("sandbox", "--port", "0", "--client-code", "acme", cold=True) as process:
             assert process.stdout is not None
             async with asyncio.timeout(20.0):
                 line = (await process.stdout.readline()).decode()

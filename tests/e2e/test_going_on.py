@@ -1,6 +1,5 @@
 """The program as a process in a state directory that others used before it, or use beside it."""
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from tests.tools.support import (
     SIX_ROWS,
     Bench,
     Ended,
+    Process,
     assert_every_row_is_in_one_class,
     assert_report_is_kept,
     assert_reported,
@@ -49,11 +49,11 @@ class TestAfter:
     async def test_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
         async with bench(tmp_path, apply_min_s=0.5, apply_max_s=0.5) as at:
             export, config = at.export(*AGAIN), at.config(**ONE_BY_ONE)
-            async with started("load", export, "--config", config, "--json") as process:
+            async with started("load", export, "--config", config, "--json", cold=True) as process:
                 await until(lambda: at.sandbox.calls["statuses"])
                 process.send_signal(number)
                 first = await ended(process)
-            done = await run_program("load", export, "--config", config, "--json")
+            done = await run_program("load", export, "--config", config, "--json", cold=True)
             assert_reported(done, at.state)
             assert_all_is_there(at, done, *AGAIN)
             assert len(at.sandbox.state()["batches"]) == len(done.report["batches"])  # type: ignore[arg-type]
@@ -258,7 +258,7 @@ class TestStateDirectory:
 
 
 @asynccontextmanager
-async def at_work(directory: Path, **options: Any) -> AsyncIterator[tuple[Bench, asyncio.subprocess.Process, str]]:
+async def at_work(directory: Path, **options: Any) -> AsyncIterator[tuple[Bench, Process, str]]:
     """A load that sends a batch, waits for it, and has more to send; and its job."""
     async with AsyncExitStack() as stack:
         at = await stack.enter_async_context(

@@ -2,24 +2,31 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from pipeline.core.batches.lifecycle import GivenUp, InDoubt
+from pipeline.core.model import Batch
+from pipeline.core.target.replies import PostOutcome, StatusOutcome, StatusUnavailable, Unreachable
 from pipeline.edges.clock import Clock
-from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
-from pipeline.jobs.control import ask_holder, carry_out
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.edges.target.endpoint import Endpoint, Target
+from pipeline.jobs.control import carry_out
 from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
-from tests.tools.faults.loading import ledger_of
-from tests.tools.support import CLOSED, Bench, bench, settings_for, until, write_export
+from tests.simulation.holder import ask
+from tests.simulation.host import virtual_clock
+from tests.simulation.staged import Stage, staged
+from tests.simulation.virtually import virtually
+from tests.simulation.wire import Wire
+from tests.tools.support import until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
 QUICK = {"ambiguous_hold_s": 2.0, "poll_first_s": 0.05, "poll_max_s": 0.2}
@@ -29,27 +36,28 @@ QUICK = {"ambiguous_hold_s": 2.0, "poll_first_s": 0.05, "poll_max_s": 0.2}
 class Jobs:
     """Loads into one state directory, beside which things are asked for."""
 
-    at: Bench
+    at: Stage
     settings: Settings
 
     async def load(self, *names: str) -> list[dict[str, Any]]:
         exports = [self.at.directory / f"{name}.csv" for name in names]
-        return [report.as_json() async for report in load_exports(exports, Tenant.of_one(self.settings), host=Host())]
+        loading = load_exports(exports, Tenant.of_one(self.settings), host=self.at.host)
+        return [report.as_json() async for report in loading]
 
     def are_entered(self) -> bool:
-        """Whether there are jobs that have not ended."""
-        with ledger_of(self.at.state) as ledger:
+        """Are there jobs that have not ended?"""
+        with self.at.ledger() as ledger:
             return bool(ledger.jobs(unfinished_only=True))
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Where nobody holds the directory."""
         state = self.settings.state
-        async with open_state(state.directory, "demo", Host(), min_free_bytes=0) as opened:
+        async with open_state(state.directory, "demo", self.at.host, min_free_bytes=0) as opened:
             return await carry_out(Request("", command, job), opened, running=None)
 
     async def ask(self, command: str, job: str | None = None) -> str:
         """The holder."""
-        return await ask_holder(self.settings.state.directory, command, job, Clock())
+        return await ask(self.settings.state.directory, command, job)
 
     async def stop_before_anything_is_sent(self, name: str) -> None:
         await self.do("pause")
@@ -61,8 +69,8 @@ class Jobs:
 @asynccontextmanager
 async def jobs_with_one_lost(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[Jobs, str]]:
     """A job of which the row of `u1` is unconfirmed, because its status was lost; and exports to come."""
-    async with bench(directory, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as at:
-        jobs = Jobs(at, settings_for(at.base_url, at.state, settle=QUICK, **sections))
+    async with staged(directory, faults=FaultPlan(statuses={1: Fault.STATUS_LOST})) as at:
+        jobs = Jobs(at, at.settings(settle=QUICK, **sections))
         write_export(directory / "lost.csv", "u1,OLD,1")
         write_export(directory / "newer.csv", "u1,NEW,2")
         write_export(directory / "other.csv", "u7,z,1")
@@ -71,6 +79,7 @@ async def jobs_with_one_lost(directory: Path, **sections: dict[str, Any]) -> Asy
         yield jobs, report["job"]
 
 
+@virtually
 async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path) as (jobs, lost):
         await jobs.stop_before_anything_is_sent("newer")
@@ -81,6 +90,7 @@ async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: P
         assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
 
+@virtually
 async def test_a_retry_that_was_asked_for_during_a_run_leaves_alone_what_its_exports_overtake(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path, batch={"max_rows": 1}, upload={"concurrency": 1}) as (jobs, lost):
         # With so many batches it is not read to its end, and the next export waits for that. The retry is asked for
@@ -104,6 +114,7 @@ async def test_a_retry_that_was_asked_for_during_a_run_leaves_alone_what_its_exp
         assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
 
+@virtually
 async def test_a_retry_is_gone_on_with_before_an_export_that_comes_after_it(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path) as (jobs, lost):
         await jobs.do("retry", lost)
@@ -115,6 +126,7 @@ async def test_a_retry_is_gone_on_with_before_an_export_that_comes_after_it(tmp_
         assert jobs.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
 
+@virtually
 async def test_a_job_that_is_abandoned_while_it_waits_is_not_sent(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path) as (jobs, lost):
         told = await jobs.do("retry", lost)
@@ -124,13 +136,28 @@ async def test_a_job_that_is_abandoned_while_it_waits_is_not_sent(tmp_path: Path
         assert (report["job"], report["state"], report["rows"]["confirmed"]) == (retry, "failed", 0)
 
 
-async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settings) -> None:
+class Nobody:
+    """Who is there where nobody listens."""
+
+    async def post(self, batch: Batch, body: Path) -> PostOutcome:
+        return Unreachable("connection refused")
+
+    async def status(self, url: str) -> StatusOutcome:
+        return StatusUnavailable("connection refused")
+
+
+@asynccontextmanager
+async def to_nobody(_: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
+    yield Wire(Nobody(), calls, clock)
+
+
+async def stop_after_the_first_attempt(at: Stage, export: Path, settings: Settings) -> None:
     """The next one would come a minute later."""
     async with anyio.create_task_group() as tasks:
 
         async def load() -> None:
-            clock = Clock(random=lambda: 0.9)
-            _ = [report async for report in load_exports([export], Tenant.of_one(settings), host=Host(clock))]
+            host = replace(at.host, clock=virtual_clock(random=lambda: 0.9))
+            _ = [report async for report in load_exports([export], Tenant.of_one(settings), host=host)]
 
         tasks.start_soon(load)
         await until(lambda: at.sandbox.calls["posts"])
@@ -139,29 +166,31 @@ async def stop_after_the_first_attempt(at: Bench, export: Path, settings: Settin
         tasks.cancel_scope.cancel()
 
 
+@virtually
 async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: Path) -> None:
     """The attempt is open, and stays so: the next run goes on."""
-    settings = settings_for(CLOSED, tmp_path / "state", settle=QUICK, upload={"give_up_after_s": 0.5, "backoff_s": 0.1})
     export = write_export(tmp_path / "export.csv", "u1,a,1")
-    async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
-        begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
+    async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
+        begun = at.settings(settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         await stop_after_the_first_attempt(at, export, begun)
-    with anyio.fail_after(15):
-        (report,) = [report.as_json() async for report in load_exports([], Tenant.of_one(settings), host=Host())]
-    assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
-    async with open_state(settings.state.directory, "demo", Host(), min_free_bytes=0) as state:
-        (batch,) = state.ledger.batches()
+        settings = at.settings(settle=QUICK, upload={"give_up_after_s": 0.5, "backoff_s": 0.1})
+        away = replace(at.host, connect=to_nobody)
+        (report,) = [report.as_json() async for report in load_exports([], Tenant.of_one(settings), host=away)]
+        assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
+        async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
+            (batch,) = state.ledger.batches()
         assert any(isinstance(fact, InDoubt) for fact in batch.facts)
         assert not any(isinstance(fact, GivenUp) for fact in batch.facts)
 
 
+@virtually
 async def test_an_abandoned_job_does_not_repeat_an_attempt_in_doubt(tmp_path: Path) -> None:
     export = write_export(tmp_path / "export.csv", "u1,a,1")
-    async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
-        begun = settings_for(at.base_url, at.state, settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
+    async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.RESET_AFTER_BODY_LOST})) as at:
+        begun = at.settings(settle=QUICK, upload={"backoff_s": 60.0, "backoff_max_s": 60.0})
         jobs = Jobs(at, begun)
         await stop_after_the_first_attempt(at, export, begun)
-        async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
+        async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
             (job,) = state.ledger.jobs()
         await jobs.do("abandon", job.job_id)
         (report,) = await jobs.load()

@@ -154,7 +154,7 @@ class Forgetting:
 
 
 def load_from(
-    directory: Path, second: web.Response | None, batches: int, *more: str, times: int = 80
+    directory: Path, second: web.Response | None, batches: int, *more: str
 ) -> tuple[dict[str, Any], Counter[str]]:
     async def run() -> tuple[dict[str, Any], Counter[str]]:
         target = Forgetting(second)
@@ -163,7 +163,7 @@ def load_from(
             export = write_export(directory / "export.csv", *rows(batches), *more)
             return (await load_export(export, settings, host=Host(loop_clock()))).as_json(), target.asked
 
-    return run_fast(run(), times=times)
+    return run_fast(run())
 
 
 class TestLooksThatGoWrong:
@@ -195,7 +195,7 @@ class TestLooksThatGoWrong:
         assert sum(asked.values()) == 31
 
     def test_one_that_hangs_does_not_keep_the_job_from_ending(self, tmp_path: Path) -> None:
-        report, asked = load_from(tmp_path, None, 40, times=1)
+        report, asked = load_from(tmp_path, None, 40)
         assert report["rows"]["confirmed"] == 40
         assert sum(asked.values()) == 41, "there was one"
         assert report["seconds"] < 20.0, "it would wait half a minute for the answer"
@@ -203,7 +203,7 @@ class TestLooksThatGoWrong:
     def test_nor_from_being_given_up(self, tmp_path: Path) -> None:
         """The export turns out to be unusable far behind, so that much was sent, and some batches never are."""
         long = tuple(f"v{number},{'x' * 10_000},1" for number in range(60))
-        report, asked = load_from(tmp_path, None, 30, *long, ",no id,1", times=1)
+        report, asked = load_from(tmp_path, None, 30, *long, ",no id,1")
         assert report["exit_code"] == 65
         assert report["rows"]["confirmed"] > 30
         assert sum(asked.values()) == 1 + report["rows"]["confirmed"], "there was one"
@@ -252,7 +252,7 @@ class TestALostStatus:
                 later = Clock(monotonic=loop.time, utc_now=lambda: NOW + after)
                 return (await load_export(export, settings, host=Host(later))).as_json()
 
-        report = run_fast(run(), times=80)
+        report = run_fast(run())
         assert report["rows"]["unconfirmed"] == 4
         assert learned_in(tmp_path).size == size
 
@@ -274,6 +274,6 @@ def test_how_long_a_batch_took_that_an_earlier_process_sent_is_not_known(tmp_pat
             other = write_export(tmp_path / "other.csv", *rows(4, "v"))
             return (await load_export(other, settings, host=Host(loop_clock()))).as_json()
 
-    report = run_fast(run(), times=100)
+    report = run_fast(run())
     assert report["rows"]["confirmed"] == 4
     assert report["seconds"] >= 200.0

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools.support import run_fast, staged
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import staged
 
 
 @pytest.fixture(autouse=True)
@@ -37,4 +38,4 @@ def test_files_of_the_spool(tmp_path: Path) -> None:
                 assert deleted_files() == []
                 assert [each for each in gc.get_objects() if isinstance(each, np.memmap)] == []
 
-    run_fast(load_twice())
+    run_virtually(load_twice())

@@ -12,12 +12,10 @@ from structlog.testing import capture_logs
 
 from pipeline.core.batches.lifecycle import Taken
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.clock import Clock
-from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.jobs.control import ask_holder, carry_out
+from pipeline.jobs.control import carry_out
 from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_exports
 from pipeline.jobs.runner import MAX_PLACING, MAX_RUNNING
@@ -25,17 +23,12 @@ from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 from tests.core.builders import ids_alike
+from tests.simulation.holder import ask
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import Stage, staged
+from tests.simulation.virtually import virtually
 from tests.tools.faults.loading import check_left_over, disorder
-from tests.tools.support import (
-    Bench,
-    assert_every_row_is_in_one_class,
-    bench,
-    profiles_after,
-    read_lines,
-    settings_for,
-    until,
-    write_export,
-)
+from tests.tools.support import assert_every_row_is_in_one_class, profiles_after, read_lines, until, write_export
 
 QUICK = {"ambiguous_hold_s": 0.5, "poll_first_s": 0.05, "poll_max_s": 0.1}
 #: Nothing is applied before a test says so.
@@ -45,11 +38,9 @@ SLOW: dict[str, Any] = {"apply_min_s": 600.0, "apply_max_s": 600.0}
 class Loading:
     """Loads exports beside the test, and keeps the reports as they come."""
 
-    def __init__(self, at: Bench, **sections: Any) -> None:
+    def __init__(self, at: Stage, **sections: Any) -> None:
         self.at = at
-        self.settings: Settings = settings_for(
-            at.base_url, at.state, settle={**QUICK, **sections.pop("settle", {})}, **sections
-        )
+        self.settings: Settings = at.settings(settle={**QUICK, **sections.pop("settle", {})}, **sections)
         self.reports: list[dict[str, Any]] = []
         self.jobs: list[Job] = []
 
@@ -65,7 +56,7 @@ class Loading:
                 await anyio.sleep(0.02)
 
         async for report in load_exports(
-            list(exports), Tenant.of_one(self.settings), host=Host(), watch=see, again=again
+            list(exports), Tenant.of_one(self.settings), host=self.at.host, watch=see, again=again
         ):
             assert_every_row_is_in_one_class(report.as_json())
             self.reports.append(report.as_json())
@@ -98,7 +89,7 @@ class Loading:
 
     async def do(self, command: str, job: str | None = None) -> str:
         """Ask whoever holds the directory."""
-        return await ask_holder(self.at.state, command, job, Clock())
+        return await ask(self.at.state, command, job)
 
     def check(self, profiles: dict[str, dict[str, str]]) -> None:
         """Everything is as it should be in the end."""
@@ -108,11 +99,12 @@ class Loading:
         check_left_over(self.at.state)
 
 
+@virtually
 async def test_later_exports_are_sent_before_an_earlier_one_is_applied_but_for_ids_in_common(tmp_path: Path) -> None:
     first = ("u1,gold,1", "u2,gold,2", "u3,gold,3", "u7,gold,7", "u1,silver,")
     second = ("u4,iron,4", "u1,,11", "u5,iron,5")
     third = ("u6,tin,6", "u5,tin,", "u1,tin,")
-    async with bench(tmp_path, **SLOW) as at:
+    async with staged(tmp_path, **SLOW) as at:
         loading = Loading(at, batch={"max_rows": 3})
         exports = [loading.export(name, *lines) for name, lines in (("a", first), ("b", second), ("c", third))]
         async with loading.beside(*exports):
@@ -131,9 +123,10 @@ async def test_later_exports_are_sent_before_an_earlier_one_is_applied_but_for_i
         loading.check(profiles_after(*first, *second, *third))
 
 
+@virtually
 async def test_a_row_carries_from_the_newest_batch_of_its_id_also_of_an_earlier_job(tmp_path: Path) -> None:
     """Where a later batch replaces what an earlier one set, nothing is missing, and nothing is old."""
-    async with bench(tmp_path, override="replace", **SLOW) as at:
+    async with staged(tmp_path, override="replace", **SLOW) as at:
         loading = Loading(at)
         a = loading.export("a", "u1,gold,1", "u2,gold,2")
         b = loading.export("b", "u1,silver,")
@@ -144,14 +137,15 @@ async def test_a_row_carries_from_the_newest_batch_of_its_id_also_of_an_earlier_
         loading.check({"u1": {"tier": "silver", "ltv": "3"}, "u2": {"tier": "gold", "ltv": "4"}})
 
 
+@virtually
 async def test_a_row_carries_from_its_batch_though_the_hash_of_its_id_begins_like_one_in_another(
     tmp_path: Path,
 ) -> None:
     """Of the hashes in a large batch not all bits are in memory, so the row seems to wait for that batch too."""
     many = [f"n{number},tin," for number in range(1 << 16)]
     faults = FaultPlan(posts={2: Fault.STATUS_LOST})
-    async with bench(tmp_path, faults=faults, override="replace", **SLOW) as at:
-        async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
+    async with staged(tmp_path, faults=faults, override="replace", **SLOW) as at:
+        async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
             ours, alike = (profile_id.decode() for profile_id in ids_alike(state.ledger.salt))
         # The large batch is settled, and not released, when the small one is.
         loading = Loading(at, settle={"ambiguous_hold_s": 3.0})
@@ -163,8 +157,9 @@ async def test_a_row_carries_from_its_batch_though_the_hash_of_its_id_begins_lik
         loading.check(profiles_after(*many, f"{alike},tin,2", f"{ours},gold,3"))
 
 
+@virtually
 async def test_the_same_export_twice_waits_for_what_becomes_of_the_first(tmp_path: Path) -> None:
-    async with bench(tmp_path, **SLOW) as at:
+    async with staged(tmp_path, **SLOW) as at:
         loading = Loading(at)
         a, same = loading.export("a", "u1,gold,1"), loading.export("same", "u1,gold,1")
         async with loading.beside(a, same, again=False):
@@ -176,8 +171,9 @@ async def test_the_same_export_twice_waits_for_what_becomes_of_the_first(tmp_pat
         assert loading.posts == 1
 
 
+@virtually
 async def test_exports_that_fail_touch_no_other(tmp_path: Path) -> None:
-    async with bench(tmp_path, **SLOW) as at:
+    async with staged(tmp_path, **SLOW) as at:
         loading = Loading(at, export={"max_rejects": 0})
         a, c = loading.export("a", "u1,gold,1"), loading.export("c", "u1,tin,3")
         bad = loading.export("bad", "u1,bad,2", "/,x,")
@@ -193,8 +189,9 @@ async def test_exports_that_fail_touch_no_other(tmp_path: Path) -> None:
         loading.check({"u1": {"tier": "tin", "ltv": "3"}})
 
 
+@virtually
 async def test_one_that_is_abandoned_sends_nothing_more_and_does_not_stop_the_next(tmp_path: Path) -> None:
-    async with bench(tmp_path, **SLOW) as at:
+    async with staged(tmp_path, **SLOW) as at:
         loading = Loading(at)
         a = loading.export("a", "u1,gold,1", "u2,gold,2")
         b = loading.export("b", "u1,silver,5", "u3,silver,")
@@ -216,8 +213,9 @@ class TestStopping:
     @pytest.mark.parametrize(
         "code", [ExitCode.TARGET_UNAVAILABLE, ExitCode.DISK_OR_LEDGER, ExitCode.UNFINISHED, ExitCode.REFUSED_BY_TARGET]
     )
+    @virtually
     async def test_whichever_of_them_it_is(self, tmp_path: Path, which: int, code: ExitCode) -> None:
-        async with bench(tmp_path, **SLOW) as at:
+        async with staged(tmp_path, **SLOW) as at:
             loading = Loading(at)
             exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,", "u2,tin,")]
 
@@ -238,9 +236,10 @@ class TestStopping:
             assert again.ends == [("a.csv", "done", 0), ("b.csv", "done", 0)]
             again.check(profiles_after("u1,silver,1", "u2,tin,"))
 
+    @virtually
     async def test_a_post_of_another_job_gets_its_grace_and_no_other_begins(self, tmp_path: Path) -> None:
         faults = FaultPlan(posts={2: Fault.SLOW, 3: Fault.SLOW}, slow_bytes_s=30.0)
-        async with bench(tmp_path, faults=faults, **SLOW) as at:
+        async with staged(tmp_path, faults=faults, **SLOW) as at:
             loading = Loading(at, upload={"concurrency": 1}, batch={"max_rows": 1})
             exports = [loading.export("a", "u1,gold,1"), loading.export("b", "u2,tin,2", "u3,tin,3")]
 
@@ -251,14 +250,15 @@ class TestStopping:
             async with loading.beside(*exports, watch=stop):
                 pass
             assert [report["exit_code"] for report in loading.reports] == [ExitCode.UNFINISHED] * 2
-            async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
+            async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
                 first, second, *rest = state.ledger.batches()
             assert [type(record.latest) for record in (first, second)] == [Taken, Taken]
             assert [record.facts for record in rest] == [()]
 
+    @virtually
     async def test_pause_stops_the_posts_of_all_and_resume_lets_them_go(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as at:
-            async with open_state(at.state, "demo", Host(), min_free_bytes=0) as state:
+        async with staged(tmp_path) as at:
+            async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
                 await carry_out(Request("", "pause", None), state, running=None)
             loading = Loading(at)
             async with loading.beside(loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,", "u2,tin,")):
@@ -270,8 +270,9 @@ class TestStopping:
 
 
 class TestBounds:
+    @virtually
     async def test_so_many_jobs_run_at_once(self, tmp_path: Path) -> None:
-        async with bench(tmp_path, statuses_kept=None, **SLOW) as at:
+        async with staged(tmp_path, statuses_kept=None, **SLOW) as at:
             loading = Loading(at, settle={"status_window": 100})
             exports = [loading.export(f"e{number:02d}", f"u{number},gold,1") for number in range(MAX_RUNNING + 2)]
             async with loading.beside(*exports):
@@ -281,8 +282,9 @@ class TestBounds:
                 await loading.apply_until(lambda: len(loading.reports) == len(exports))
             assert loading.ends == [(path.name, "done", 0) for path in exports]
 
+    @virtually
     async def test_so_many_jobs_hold_rows_at_once(self, tmp_path: Path) -> None:
-        async with bench(tmp_path, **SLOW) as at:
+        async with staged(tmp_path, **SLOW) as at:
             loading = Loading(at)
             exports = [loading.export(f"e{number}", f"u1,{number},") for number in range(MAX_PLACING + 3)]
             async with loading.beside(*exports):
@@ -293,8 +295,9 @@ class TestBounds:
                 await loading.apply_until(lambda: len(loading.reports) == len(exports))
             loading.check({"u1": {"tier": str(MAX_PLACING + 2)}})
 
+    @virtually
     async def test_the_rows_that_all_hold_are_under_one_cap(self, tmp_path: Path) -> None:
-        async with bench(tmp_path, **SLOW) as at:
+        async with staged(tmp_path, **SLOW) as at:
             loading = Loading(at, tracker={"held_max_rows": 4})
             ids = [f"u{number}" for number in range(3)]
             exports = [loading.export(name, *(f"{each},{name},1" for each in ids)) for name in "abc"]
@@ -307,10 +310,11 @@ class TestBounds:
             loading.check({each: {"tier": "c", "ltv": "1"} for each in ids})
 
 
+@virtually
 async def test_a_refused_row_of_one_job_is_found_while_the_next_is_sent(tmp_path: Path) -> None:
     """The parts of a split batch stand for it in what later jobs wait for."""
     faults = FaultPlan(posts={1: Fault.REFUSE, 3: Fault.REFUSE})
-    async with bench(tmp_path, faults=faults, **SLOW) as at:
+    async with staged(tmp_path, faults=faults, **SLOW) as at:
         loading = Loading(at, batch={"max_rows": 4})
         first = tuple(f"u{number},gold,{number}" for number in range(4))
         second = ("u0,silver,", "u9,tin,", "u3,silver,")
@@ -320,10 +324,11 @@ async def test_a_refused_row_of_one_job_is_found_while_the_next_is_sent(tmp_path
         loading.check(profiles_after(*first, *second))
 
 
+@virtually
 async def test_each_line_of_the_log_names_its_job(tmp_path: Path) -> None:
     import structlog
 
-    async with bench(tmp_path) as at:
+    async with staged(tmp_path) as at:
         loading = Loading(at)
         with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
             await loading.load(loading.export("a", "u1,gold,1"), loading.export("b", "u1,silver,2"))
@@ -334,7 +339,7 @@ async def test_each_line_of_the_log_names_its_job(tmp_path: Path) -> None:
 
 def test_rejects_lie_in_the_folder_of_their_job(tmp_path: Path) -> None:
     async def run() -> list[dict[str, Any]]:
-        async with bench(tmp_path) as at:
+        async with staged(tmp_path) as at:
             loading = Loading(at, export={"max_rejects": "100%"})
             await loading.load(loading.export("a", "u1,gold,1", "/a,,"), loading.export("b", "u1,tin,2", "/b,,"))
             assert disorder(at.sandbox.mistakes) == []
@@ -344,5 +349,5 @@ def test_rejects_lie_in_the_folder_of_their_job(tmp_path: Path) -> None:
                 for reject in read_lines(at.state / "jobs" / report["job"] / "rejects.jsonl")
             ]
 
-    rejects = asyncio.run(run())
+    rejects = run_virtually(run())
     assert [(reject["file"], reject["id"]) for reject in rejects] == [("a.csv", "/a"), ("b.csv", "/b")]

@@ -14,12 +14,12 @@ from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from tests.tools.dropping import events
 from tests.tools.faults.loading import check_left_over
 from tests.tools.routing import Routes, routing
-from tests.tools.support import SIX_ROWS, ended, profiles_after, run_program, until, write_export
+from tests.tools.support import SIX_ROWS, Process, ended, profiles_after, run_program, until, write_export
 
 NEVER: dict[str, Any] = {"apply_min_s": 600.0, "apply_max_s": 600.0}
 
 
-async def stopped(process: asyncio.subprocess.Process) -> Any:
+async def stopped(process: Process) -> Any:
     process.send_signal(signal.SIGTERM)
     done = await ended(process)
     assert (done.code, done.out) == (0, ""), done.said
@@ -418,7 +418,7 @@ class TestCommands:
 
 
 class TestHangup:
-    async def reloaded(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
+    async def reloaded(self, process: Process) -> dict[str, Any]:
         """What the log says of the configuration that is there now."""
         process.send_signal(signal.SIGHUP)
         assert process.stderr

@@ -17,6 +17,7 @@ from tests.tools.faults.refusing import POISON, refusing
 from tests.tools.support import (
     ONE_BY_ONE,
     SIX_ROWS,
+    Process,
     bench,
     ended,
     fill,
@@ -28,7 +29,7 @@ from tests.tools.support import (
 )
 
 
-async def stopped(process: asyncio.subprocess.Process) -> Any:
+async def stopped(process: Process) -> Any:
     process.send_signal(signal.SIGTERM)
     return await ended(process)
 
@@ -104,11 +105,11 @@ class TestStopping:
             lines = (*SIX_ROWS, "u0,silver,", "u5,,99")
             drop.put("a.csv", *lines, signal_as="a.csv.ready")
             drop.put("b.csv", "u0,later,", signal_as="b.csv.ready")
-            async with drop.serving(config=drop.config(**ONE_BY_ONE)) as process:
+            async with drop.serving(config=drop.config(**ONE_BY_ONE), cold=True) as process:
                 await until(lambda: drop.at.sandbox.calls["statuses"])
                 first = await stopped(process)
             assert (first.code, drop.reports()) == (0, []), first.said
-            async with drop.serving(config=drop.config(**ONE_BY_ONE)) as process:
+            async with drop.serving(config=drop.config(**ONE_BY_ONE), cold=True) as process:
                 await until(lambda: len(drop.reports()) == 2)
                 assert (await stopped(process)).code == 0
             drop.at.sandbox.apply_all()
@@ -278,7 +279,7 @@ class TestWaiting:
             assert (done.code, "ledger.db cannot be used" in done.err) == (74, True), done.said
 
 
-async def first_line(process: asyncio.subprocess.Process, wanted: tuple[str, ...]) -> dict[str, Any]:
+async def first_line(process: Process, wanted: tuple[str, ...]) -> dict[str, Any]:
     """The first line of the log that tells of one of these events."""
     assert process.stderr
     async with asyncio.timeout(20):

@@ -82,7 +82,7 @@ def test_a_pause_in_the_middle(tmp_path: Path) -> None:
             )
             return report, seen, len(stage.sandbox.mistakes)
 
-    report, seen, mistakes = run_fast(run(), times=80)
+    report, seen, mistakes = run_fast(run())
     assert (report["state"], report["rows"]["confirmed"], mistakes) == ("done", 6, 0), report
     in_it = {count for at, count in seen if BEGINS_S + 40.0 < at < ENDS_S}
     assert len(in_it) == 1, "no call in the pause"
@@ -110,7 +110,7 @@ def test_a_person_pauses_before_and_resumes_in_it(tmp_path: Path) -> None:
             report = await load(stage, *SIX_ROWS, watch=pause_and_resume, at=before_nine, windows=PAUSE, **sections)
             return report, [post["accepted_s"] for post in stage.posts]
 
-    report, (first_accepted_s, second_accepted_s) = run_fast(run(), times=80)
+    report, (first_accepted_s, second_accepted_s) = run_fast(run())
     assert report["rows"]["confirmed"] == 6
     assert first_accepted_s < 60.0 + BEGINS_S
     assert second_accepted_s >= 60.0 + ENDS_S
@@ -127,7 +127,7 @@ def test_a_target_that_is_away_in_a_pause_is_not_given_up_for_it(tmp_path: Path)
             report = await load(refused, "a,gold,1", windows=PAUSE, upload={"give_up_after_s": 60.0})
             return report, loop.time() - begun
 
-    report, took_s = run_fast(run(), times=80)
+    report, took_s = run_fast(run())
     assert report["exit_code"] == 69, report
     assert took_s >= ENDS_S + 25.0
 

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.batches.lifecycle import Begun, InDoubt, Released, SplitUp
-from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.control import carry_out
 from pipeline.jobs.job import Job
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
-from tests.tools.support import ONE_BY_ONE, Stage, names_in, profiles_after, run_fast, staged
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import Stage, staged
+from tests.tools.support import ONE_BY_ONE, names_in, profiles_after
 
-#: Long for the sandbox, and less than a second for a person.
 HOLD_S = 60.0
 HOLDING: dict[str, Any] = {"settle": {"ambiguous_hold_s": HOLD_S}}
 ONE_AT_A_TIME: dict[str, Any] = {"upload": {"concurrency": 1}}
@@ -48,7 +48,7 @@ def test_a_later_job_waits_for_what_an_earlier_one_left_in_doubt(tmp_path: Path)
             assert last["accepted_s"] - before["accepted_s"] >= HOLD_S
             assert_nothing_wrong(stage, "a,old,1", "a,new,")
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def test_a_job_that_ended_keeps_what_is_held(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_job_that_ended_keeps_what_is_held(tmp_path: Path) -> None:
             kept = {name.partition(".")[0] for name in names_in(stage.state / "spool")}
             assert kept == {f"{held.batch.batch_id:08d}"}
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def test_an_attempt_that_was_cut_off_is_in_doubt_once(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_an_attempt_that_was_cut_off_is_in_doubt_once(tmp_path: Path) -> None:
     async def run() -> None:
         async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.HANG_TAKEN})) as stage:
             await stage.load("a,old,1", stop_when=lambda _: stage.sandbox.calls["posts"], **HOLDING)
-            async with open_state(stage.state, "demo", Host(), min_free_bytes=0) as state:
+            async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
                 await carry_out(Request("", "pause", None), state, running=None)
             for _ in range(2):
                 await stage.load(stop_when=lambda _: True, **HOLDING)
@@ -84,7 +84,7 @@ def test_an_attempt_that_was_cut_off_is_in_doubt_once(tmp_path: Path) -> None:
                     (record,) = ledger.batches()
                 assert [type(fact) for fact in record.facts] == [Begun, InDoubt]
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def split_with_a_copy_under_way() -> FaultPlan:
@@ -107,7 +107,7 @@ def test_halves_have_the_open_attempt_of_the_whole_after_a_restart(tmp_path: Pat
             assert stage.posts[-1]["accepted_s"] - before >= HOLD_S
             assert_nothing_wrong(stage, *lines)
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def test_halves_have_the_open_attempt_of_the_whole_in_a_later_job(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_halves_have_the_open_attempt_of_the_whole_in_a_later_job(tmp_path: Path
             assert stage.posts[-1]["accepted_s"] - before >= HOLD_S
             assert_nothing_wrong(stage, "a,old,1", "b,old,1", "a,new,", "b,new,")
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def test_a_row_carries_what_an_export_of_other_columns_set(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_row_carries_what_an_export_of_other_columns_set(tmp_path: Path) -> No
             stage.sandbox.apply_all()
             assert stage.sandbox.profiles() == {"a": {"city": "Rome", "tier": "silver", "ltv": "1"}}
 
-    run_fast(run(), times=80)
+    run_virtually(run())
 
 
 def test_max_bytes_lowered_below_a_row_that_waits(tmp_path: Path) -> None:
@@ -154,4 +154,4 @@ def test_max_bytes_lowered_below_a_row_that_waits(tmp_path: Path) -> None:
             assert (report["exit_code"], report["rows"]["confirmed"]) == (0, 4)
             assert_nothing_wrong(stage, *lines)
 
-    run_fast(run(), times=80)
+    run_virtually(run())

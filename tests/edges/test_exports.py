@@ -44,7 +44,7 @@ async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
             assert export.sha256 == hashlib.sha256(content[: export.bytes_read]).hexdigest()
         assert await export.read_block() == b""
     assert read == content
-    assert export.sha256 == await digest(path) == hashlib.sha256(content).hexdigest()
+    assert export.sha256 == await digest(path, open_export) == hashlib.sha256(content).hexdigest()
 
 
 class TestChanges:

@@ -1,7 +1,6 @@
 """Rows that Target refuses are found by splitting, named with its reason, and keep no other row back."""
 
 import random
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -240,7 +239,7 @@ async def test_an_abandoned_job_ends_though_everything_is_refused(tmp_path: Path
         target.refuses_all = True
         _, first = await load(tmp_path, target)
         write_config(config, target.base_url, tmp_path / "state", batch_rows=BATCH_ROWS, hold_s=0.5)
-        code, out, err = await run([sys.executable, "-m", "pipeline", "abandon", first["job"], "--config", str(config)])
+        code, out, err = await run("abandon", first["job"], "--config", str(config))
         assert code == 0, (out, err)
         write(tmp_path / "other.csv", export_with([], rows=3))
         target.refuses_all = False

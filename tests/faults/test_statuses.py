@@ -36,4 +36,4 @@ def test_with_ten_statuses_kept_none_of_a_hundred_batches_is_lost(tmp_path: Path
             assert sandbox.profiles() == export.profiles
             assert disorder(sandbox.mistakes) == []
 
-    run_fast(load(), times=50)
+    run_fast(load())

@@ -157,7 +157,7 @@ class TestTheCommand:
             assert look(drop.at.state, 0.0)[0] is False
 
     async def test_without_configuration(self, tmp_path: Path) -> None:
-        done = await run_program("health", "--config", tmp_path / "none.toml")
+        done = await run_program("health", "--config", tmp_path / "none.toml", cold=True)
         assert done.code == 1
         assert "none.toml cannot be read: No such file" in done.out
         assert (await run_program("health")).code == 64

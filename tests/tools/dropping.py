@@ -1,6 +1,5 @@
 """What the tests of the service share: a drop directory, its configuration, and what became of what was dropped."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +7,16 @@ from typing import Any
 
 import orjson
 
-from tests.tools.support import Bench, Ended, assert_every_row_is_in_one_class, bench, run_program, started, until
+from tests.tools.support import (
+    Bench,
+    Ended,
+    Process,
+    assert_every_row_is_in_one_class,
+    bench,
+    run_program,
+    started,
+    until,
+)
 
 HEADER = "id,tier,ltv"
 
@@ -68,10 +76,10 @@ class Drop:
 
     @asynccontextmanager
     async def serving(
-        self, *options: str, config: Path | None = None, **sections: Mapping[str, Any]
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        self, *options: str, config: Path | None = None, cold: bool = False, **sections: Mapping[str, Any]
+    ) -> AsyncIterator[Process]:
         """The service, once it has begun."""
-        async with started("serve", *options, "--config", config or self.config(**sections)) as process:
+        async with started("serve", *options, "--config", config or self.config(**sections), cold=cold) as process:
             await until(lambda: (self.directory / ".processing" / "lock").exists())
             yield process
 

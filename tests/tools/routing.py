@@ -1,6 +1,5 @@
 """What the tests of routes share: drop directories of several client codes, each with a sandbox of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,16 @@ import orjson
 
 from pipeline.sandbox import FaultPlan
 from tests.tools.dropping import text_of
-from tests.tools.support import Bench, Ended, assert_every_row_is_in_one_class, bench, run_program, started, until
+from tests.tools.support import (
+    Bench,
+    Ended,
+    Process,
+    assert_every_row_is_in_one_class,
+    bench,
+    run_program,
+    started,
+    until,
+)
 
 
 @dataclass(slots=True)
@@ -110,7 +118,7 @@ class Routes:
         return await run_program(command, *arguments, "--config", self.file)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def serving(self) -> AsyncIterator[Process]:
         """The service with the configuration as it is, once it listens."""
         async with started("serve", "--config", self.file) as process:
             await until(lambda: all((self.state(code) / "requests").exists() for code in self._served()))

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import orjson
 import pytest
 from aiohttp import web
+from anyio.to_thread import current_default_thread_limiter
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
@@ -27,8 +29,10 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running, serving
 from pipeline.settings.settings import Settings, load_settings
+from tests.tools.fork_server import Forked, fork
 
 Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 Sections = dict[str, dict[str, Any]]
 
 #: The classes of which every row read is in exactly one.
@@ -42,8 +46,14 @@ ONE_BY_ONE: dict[str, dict[str, Any]] = {
 SIX_ROWS = tuple(f"u{n},gold,{n}" for n in range(6))
 #: A user that owns nothing.
 NOBODY = 65_534
-#: What takes longer than this on a fast event loop hangs (seconds of a person's clock).
-HANGS_AFTER_S = 20.0
+#: What takes longer than this in a thread hangs (seconds).
+HANGS_AFTER_S = 60.0
+#: What takes longer than this on an event loop that skips time hangs (seconds of its time).
+_LONGEST_S = 100_000.0
+#: Time is skipped by so much at least (seconds), and those who look for something again and again look less often.
+_SKIPPED_AT_LEAST_S = 0.1
+#: What one socket of this process has sent to another has arrived by then (seconds).
+_ON_ITS_WAY_S = 0.001
 #: Nobody listens on port 1 of the loopback interface.
 CLOSED = "http://127.0.0.1:1"
 
@@ -149,26 +159,64 @@ def names_in(directory: Path) -> list[str]:
 # --- Time -------------------------------------------------------------------------------------------
 
 
-def run_fast(coroutine: Coroutine[Any, Any, Result], *, times: int = 50) -> Result:
-    """Run on an event loop whose time runs so many times faster, for what waits half a minute and more.
+class _Leaping(selectors.DefaultSelector):
+    """Where nothing of this process is under way, the time until the next timer is skipped."""
 
-    Nothing in it is told: timeouts of the client, sleeps and the loop's own clock keep their proportions.
-    """
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped_s = 0.0
+        self.is_busy: Callable[[], bool] = lambda: False
 
-    class FastSelector(selectors.DefaultSelector):
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            return super().select(timeout / times if timeout else timeout)
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or self.is_busy():
+            # Someone in a thread or in another process is at work, and no timer of ours is to come before.
+            ready = super().select(HANGS_AFTER_S if timeout is None else min(HANGS_AFTER_S, timeout))
+            assert ready or timeout is not None, "everything waits, and nothing is going to happen"
+            return ready
+        ready = super().select(min(timeout, _ON_ITS_WAY_S))
+        if not ready and timeout > 0:
+            self.skipped_s += max(timeout, _SKIPPED_AT_LEAST_S)
+        return ready
 
-    class FastLoop(asyncio.SelectorEventLoop):
-        def time(self) -> float:
-            return super().time() * times
 
-    async def in_time() -> Result:
-        async with asyncio.timeout(HANGS_AFTER_S * times):
+class _LeapingLoop(asyncio.SelectorEventLoop):
+    """Its time is that of the machine and what was skipped. It is busy while a thread works for it."""
+
+    def __init__(self, selector: _Leaping) -> None:
+        super().__init__(selector)
+        self._skipping = selector
+        self._in_threads = 0
+
+    def time(self) -> float:
+        return super().time() + self._skipping.skipped_s
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Arguments]], Result], *args: *Arguments
+    ) -> asyncio.Future[Result]:
+        future = super().run_in_executor(executor, func, *args)
+        self._in_threads += 1
+        future.add_done_callback(self._is_back)
+        return future
+
+    def _is_back(self, _: object) -> None:
+        self._in_threads -= 1
+
+    async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        threads = current_default_thread_limiter()
+        self._skipping.is_busy = lambda: self._in_threads + threads.borrowed_tokens > 0
+        async with asyncio.timeout(_LONGEST_S):
             return await coroutine
 
-    with asyncio.Runner(loop_factory=lambda: FastLoop(FastSelector())) as runner:
-        return runner.run(in_time())
+
+def run_fast(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run on an event loop that skips the time in which everything waits, for what waits half a minute and more.
+
+    Nothing in it is told: timeouts of the client, sleeps and the loop's own clock keep their proportions. Client and
+    server may both be in it, and threads; for what another process does it does not wait.
+    """
+    loop = _LeapingLoop(_Leaping())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(loop.run(coroutine))
 
 
 def loop_clock() -> Clock:
@@ -179,8 +227,10 @@ def loop_clock() -> Clock:
 async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
     """Wait until a condition on what other tasks or processes do holds; fails the test if it never does."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - it is the doing of a sandbox or of another process
-            await asyncio.sleep(0.01)
+        pause_s = 0.01
+        while not condition():
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.05, within_s / 100)
 
 
 # --- Whole loads in this process --------------------------------------------------------------------
@@ -218,7 +268,7 @@ def deliver(
     header: str = "id,tier,ltv",
     **sections: Mapping[str, Any],
 ) -> Delivery:
-    """Load an export of these lines into a sandbox, eighty times as fast as time, and look at the equation."""
+    """Load an export of these lines into a sandbox, on a loop that skips waits, and look at the equation."""
 
     async def load() -> Delivery:
         loop = asyncio.get_running_loop()
@@ -234,7 +284,7 @@ def deliver(
         folder = settings.state.directory / "jobs" / report["job"]
         return Delivery(report, folder, sandbox, sandbox.profiles())
 
-    delivery = run_fast(load(), times=80)
+    delivery = run_fast(load())
     assert_every_row_is_in_one_class(delivery.report)
     assert_report_is_kept(delivery.report, delivery.folder)
     return delivery
@@ -281,7 +331,9 @@ class Stage:
             write_export(export, *lines, header=header)
 
         async def stop(job: Job, _calls: CallQueue) -> None:
-            while stop_when is None or not stop_when(job):  # noqa: ASYNC110 - it is the doing of the load
+            while stop_when is None:
+                await asyncio.Event().wait()
+            while not stop_when(job):  # noqa: ASYNC110 - it is the doing of the load
                 await asyncio.sleep(0.1)
             raise FatalError("stopped", exit_code=ExitCode.UNFINISHED)
 
@@ -338,20 +390,28 @@ def program() -> list[str]:
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "pipeline"]
 
 
+#: A start of the command, or a fork of a process that has started already.
+Process = asyncio.subprocess.Process | Forked
+
+
 @asynccontextmanager
 async def started(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program while it runs; killed if the test ends before it."""
+    *arguments: str | Path, env: Mapping[str, str] | None = None, cold: bool = False
+) -> AsyncIterator[Process]:
+    """The program while it runs; killed if the test ends before it. If cold, the installed command itself starts."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PROFILE_PIPELINE__")}
-    process = await asyncio.create_subprocess_exec(
-        *program(),
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**kept, **(env or {})},
-        **options,
-    )
+    variables = {**kept, **(env or {})}
+    process: Process
+    if cold:
+        process = await asyncio.create_subprocess_exec(
+            *program(),
+            *map(str, arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=variables,
+        )
+    else:
+        process = await fork(*map(str, arguments), env=variables)
     try:
         yield process
     finally:
@@ -360,7 +420,7 @@ async def started(
         await process.communicate()
 
 
-async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) -> Ended:
+async def ended(process: Process, *, within_s: float = 30.0) -> Ended:
     """What a started program wrote and how it ended."""
     async with asyncio.timeout(within_s):
         out, err = await process.communicate()
@@ -368,9 +428,9 @@ async def ended(process: asyncio.subprocess.Process, *, within_s: float = 30.0) 
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def run_program(*arguments: str | Path, **options: Any) -> Ended:
+async def run_program(*arguments: str | Path, env: Mapping[str, str] | None = None, cold: bool = False) -> Ended:
     """Run the program to its end."""
-    async with started(*arguments, **options) as process:
+    async with started(*arguments, env=env, cold=cold) as process:
         return await ended(process)
 
 

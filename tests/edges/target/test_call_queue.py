@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.target.pacing import MINUTE_S, CallBudget
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from tests.tools.bench.pacing import run_virtually
+from tests.simulation.loop import run_virtually
 
 
 class Time:

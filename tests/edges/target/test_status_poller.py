@@ -24,7 +24,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.time_windows import Windows
-from tests.tools.bench.pacing import run_virtually
+from tests.simulation.loop import run_virtually
 
 
 class Following:

@@ -16,7 +16,7 @@ from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.time_windows import Windows
-from tests.tools.bench.pacing import run_virtually
+from tests.simulation.loop import run_virtually
 
 BERLIN = ZoneInfo("Europe/Berlin")
 #: A Monday, seven in the morning in Berlin.

@@ -10,14 +10,11 @@ unlimited, that they are was learned before.
 import asyncio
 import math
 import random
-import selectors
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
-from typing import Any
 
 from pipeline.core.target.pacing import CallBudget, StatusWindow
 from pipeline.core.target.polling import PollPlan
@@ -27,6 +24,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
+from tests.simulation.loop import run_virtually as run_virtually
 
 CALLS_PER_MINUTE = 45
 CONCURRENCY = 4
@@ -206,48 +204,6 @@ def simulate(case: Case, follower_of: FollowerOf = real_follower) -> tuple[Outco
         run_virtually(send(case, clairvoyant=True, polls_wait=polls_wait)).seconds for polls_wait in (True, False)
     )
     return run_virtually(send(case, follower_of=follower_of)), least
-
-
-def run_virtually(coroutine: Any) -> Any:
-    """Run a coroutine to its end on a clock that jumps to the next event."""
-    with virtual_loop() as loop:
-        return loop.run_until_complete(coroutine)
-
-
-@contextmanager
-def virtual_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = VirtualLoop()
-    try:
-        yield loop
-    finally:
-        loop.close()
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is that of the next event; nothing outside of it is waited for."""
-
-    def __init__(self) -> None:
-        self._virtual_s = 0.0
-        super().__init__(_Jumping(self))
-
-    def time(self) -> float:
-        return self._virtual_s
-
-    def jump(self, seconds: float) -> None:
-        self._virtual_s += seconds
-
-
-class _Jumping(selectors.SelectSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("everything waits and nothing will happen: a deadlock")
-        # Time never stands still: who sleeps for less than the clock can tell apart would sleep for ever.
-        self._loop.jump(max(timeout, 1e-6))
-        return super().select(0)
 
 
 def cases() -> Iterator[tuple[str, Case]]:

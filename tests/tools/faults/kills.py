@@ -72,7 +72,7 @@ async def kill_until_done(
             # SIGTERM before the program has a say ends it as the system does.
             while code in (_ENDED_BY[number], -number):
                 starts += 1
-                after_s = draw.uniform(0.3, 2.0) if killed < kills else None
+                after_s = draw.uniform(0.0, 1.7) if killed < kills else None
                 code, out, err = await run_load(paths, config, kill_after_s=after_s, number=number)
                 killed += code in (_ENDED_BY[number], -number)
                 overlapping += _unfinished(state) > 1

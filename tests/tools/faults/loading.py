@@ -3,8 +3,7 @@
 import asyncio
 import random
 import signal
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import orjson
 from pipeline.core.batches.lifecycle import Failed, GivenUp, RowRejected, SeenComplete
 from pipeline.edges.store.ledger import Ledger, read_ledger
 from pipeline.sandbox import Mistake, MistakeKind
+from tests.tools.support import started
 
 COLUMNS = ("tier", "ltv", "city")
 CLASSES = ("confirmed", "superseded", "rejected", "empty", "failed", "unconfirmed", "unsent")
@@ -92,38 +92,32 @@ async def run_load(
     again: bool = False,
     number: signal.Signals = signal.SIGKILL,
 ) -> tuple[int, bytes, bytes]:
-    """Run the real command; its exit code (negative if it was killed), stdout and stderr."""
-    command = [sys.executable, "-m", "pipeline", "load", *map(str, exports), "--config", str(config), "--json"]
-    command += ["--again"] * again
-    return await run(command, kill_after_s=kill_after_s, kill_when=kill_when, number=number)
+    """Load exports; exit code (negative if it was killed), stdout and stderr."""
+    arguments = ["load", *map(str, exports), "--config", str(config), "--json", *["--again"] * again]
+    return await run(*arguments, kill_after_s=kill_after_s, kill_when=kill_when, number=number)
 
 
 async def run(
-    command: Sequence[str],
-    *,
+    *arguments: str,
     kill_after_s: float | None = None,
     kill_when: Callable[[], bool] | None = None,
     number: signal.Signals = signal.SIGKILL,
 ) -> tuple[int, bytes, bytes]:
-    """Run a command to its end, unless a signal ends it after so long or when that holds; exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    ending = asyncio.ensure_future(process.communicate())
-    if kill_after_s is not None:
-        await asyncio.wait([ending], timeout=kill_after_s)
-    while kill_when is not None and not ending.done() and not kill_when():
-        await asyncio.wait([ending], timeout=0.005)
-    if (kill_after_s is not None or kill_when is not None) and not ending.done():
-        process.send_signal(number)
-    try:
-        out, err = await asyncio.wait_for(ending, HANGS_AFTER_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise AssertionError(f"it hangs: {' '.join(command)}") from None
-    assert process.returncode is not None
-    return process.returncode, out, err
+    """Run the program to its end, unless a signal ends it after so long or when that holds; code, stdout, stderr."""
+    async with started(*arguments) as process:
+        ending = asyncio.ensure_future(process.communicate())
+        if kill_after_s is not None:
+            await asyncio.wait([ending], timeout=kill_after_s)
+        while kill_when is not None and not ending.done() and not kill_when():
+            await asyncio.wait([ending], timeout=0.005)
+        if (kill_after_s is not None or kill_when is not None) and not ending.done():
+            process.send_signal(number)
+        try:
+            out, err = await asyncio.wait_for(ending, HANGS_AFTER_S)
+        except TimeoutError:
+            raise AssertionError(f"it hangs: {' '.join(arguments)}") from None
+        assert process.returncode is not None
+        return process.returncode, out, err
 
 
 def last_report(out: bytes) -> dict[str, Any]:

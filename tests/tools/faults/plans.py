@@ -46,8 +46,6 @@ from tests.tools.support import loop_clock, run_fast
 
 Family = Literal["doubtful", "refusing", "mixed"]
 FAMILIES: tuple[Family, ...] = ("doubtful", "refusing", "mixed")
-#: How many times faster than the world: the longest time-out, of 30 s, takes one.
-TIMES = 30
 ROWS = 300
 #: The hold is longer than any accepted batch waits (seconds on the loop).
 HOLD_S = 15.0
@@ -112,7 +110,7 @@ def make_exports(seed: int) -> list[Export]:
 def load_under_faults(seed: int, family: Family) -> Told:
     """One load. Raises `AssertionError` where the promise is broken."""
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-plan-") as folder:
-        return run_fast(_load(Path(folder), seed, make_plan(seed, family), family), times=TIMES)
+        return run_fast(_load(Path(folder), seed, make_plan(seed, family), family))
 
 
 async def _load(folder: Path, seed: int, plan: FaultPlan, family: Family) -> Told:

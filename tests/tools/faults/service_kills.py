@@ -29,7 +29,6 @@ from tests.tools.faults.loading import (
     run,
     write_config,
 )
-from tests.tools.support import program
 
 #: Rows of an export, and of a batch.
 ROWS, BATCH_ROWS = 300, 60
@@ -138,7 +137,7 @@ async def kill_until_loaded(kills: int, *, drops: int, seed: int, client_codes: 
                         client.writer.put(number)
                 drop = draw.choice(clients).writer.drop
                 killed += await _kill(config, drop, draw, is_taking=attempt % 2 == 0)
-            code, _, err = await run([*program(), "serve", "--drain", "--config", str(config)])
+            code, _, err = await run("serve", "--drain", "--config", str(config))
             assert code == 0, (code, err.decode())
             for client in clients:
                 client.check()
@@ -164,7 +163,7 @@ async def _kill(config: Path, drop: Path, draw: random.Random, *, is_taking: boo
             taking_since.append(time.monotonic())
         return bool(taking_since) and time.monotonic() - taking_since[0] >= after_s
 
-    code, _, err = await run([*program(), "serve", "--config", str(config)], kill_when=is_time)
+    code, _, err = await run("serve", "--config", str(config), kill_when=is_time)
     assert code == -9, (code, err.decode())
     return code == -9
 

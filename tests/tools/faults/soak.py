@@ -166,7 +166,7 @@ class Soak:
     async def finish(self) -> None:
         """Load what is left, without faults."""
         self.plan_faults(0)
-        code, _, err = await run([*program(), "serve", "--drain", "--config", str(self.config)])
+        code, _, err = await run("serve", "--drain", "--config", str(self.config))
         assert code in (0, 76), (code, err.decode()[-2_000:])
         self.sandbox.sandbox.apply_all()
 

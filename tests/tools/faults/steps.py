@@ -16,18 +16,19 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.sandbox import SandboxOptions, running
 from tests.tools.faults.loading import (
+    HANGS_AFTER_S,
     Export,
     check_equation,
     check_folder,
     check_left_over,
     last_report,
     make_export,
-    run,
     write_config,
 )
 from tests.tools.faults.one_thread import HEAD_START, LOCKING
@@ -95,7 +96,7 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             write_config(config, sandbox.base_url, state, batch_rows=export.rows // 6, hold_s=0.3)
             for step in (*steps, None):
                 command = _command(step, folder, [str(config), str(path)])
-                code, out, err = await run(command)
+                code, out, err = await _run(command)
                 if step is not None and code == _KILLED:
                     outcome.kills += 1
                     outcome.before.append(_last_call((folder / "trace").read_text()))
@@ -114,6 +115,20 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             assert sandbox.sandbox.profiles() == export.profiles
             assert sandbox.sandbox.mistakes == [], sandbox.sandbox.mistakes
     return outcome
+
+
+async def _run(command: Sequence[str]) -> tuple[int, bytes, bytes]:
+    """Run a command to its end; exit code, stdout and stderr."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    try:
+        async with asyncio.timeout(HANGS_AFTER_S):
+            out, err = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode is not None
+    return process.returncode, out, err
 
 
 def _command(step: Step | None, folder: Path, arguments: list[str]) -> list[str]:
@@ -149,7 +164,7 @@ async def steps_of(export: Export) -> list[Step]:
         async with running(SandboxOptions(apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)) as sandbox:
             write_config(config, sandbox.base_url, folder / "state", batch_rows=export.rows // 6, hold_s=0.3)
             tracing = ["strace", "-f", "-o", str(folder / "trace"), f"-etrace={','.join(CALLS)}"]
-            code, _, err = await run([*tracing, *_command(None, folder, [str(config), str(path)])])
+            code, _, err = await _run([*tracing, *_command(None, folder, [str(config), str(path)])])
         assert code == 0, err.decode()
         made = re.findall(r"^(\d+) +(\w+)\(", (folder / "trace").read_text(), re.MULTILINE)
     # The worker is the first to make a call, its head start.
