@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import anyio
 import structlog
 
 from pipeline.core.errors import InputError
 from pipeline.edges.exports import Identity, digest, identify
-from pipeline.edges.host import OpenExport
+from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -72,7 +71,7 @@ async def enter_command(command: Command, state: State, settings: ExportSettings
     The order of the command is kept, for later exports win: a job does not stand for an export if it comes before that
     of an export named earlier. So what is named behind an export that is entered is entered too.
     """
-    named = [await _name(path) for path in command.exports]
+    named = [await _name(path, state.host) for path in command.exports]
     contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
     found: list[JobRecord] = []
@@ -126,13 +125,13 @@ class _Contents:
         return self._digests[export]
 
 
-async def _name(path: Path) -> _Named:
+async def _name(path: Path, host: Host) -> _Named:
     try:
         identity = await identify(path)
     except InputError:
         # Its job will say so when it runs.
         identity = Identity(0, 0)
-    return _Named(Path(await anyio.Path(path).absolute()), identity)
+    return _Named(await host.run_blocking(path.absolute), identity)
 
 
 def _known(ledger: Ledger, command: Command) -> _Known:

@@ -29,10 +29,10 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import check_claim
 from pipeline.jobs.delivery import Courier
-from pipeline.jobs.dry_run import dry_run
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
+from pipeline.jobs.row_source import open_source
 from pipeline.jobs.send_limits import SendLimits
 
 #: What runs beside a job, to watch it or to end it by an error.
@@ -60,7 +60,7 @@ async def load_job(
         with ending.by_errors():
             await check_claim(record, state)
             if record.claim is not None and record.claim.manifest.dry_run:
-                await dry_run(job)
+                await _dry_run(job)
             else:
                 await _send(job, limits, run, recovered)
             is_complete = True
@@ -90,6 +90,24 @@ async def _send(job: Job, limits: SendLimits, run: SeenAccepting, recovered: Rec
             tasks.start_soon(courier.deliver_new, batch)
         job.progress.is_all_sealed = True
         job.ending.changed.tell()
+
+
+async def _dry_run(job: Job) -> None:
+    """Read as a load does, and send nothing: a manifest asked for that. Rows that a load would send are unsent.
+
+    Raises `InputError` for an export that a load would give up, too many rejects among the reasons.
+    """
+    progress = job.progress
+    progress.is_dry_run = True
+    async with open_source(job) as (export, source):
+        while (block := await source.read()) is not None:
+            progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
+            progress.checkpoint.note(block.mapped)
+            progress.unplaced_rows += len(block.mapped.rows)
+            await job.host.run_blocking(job.folder.add_rejects, job.record.export.name, block.mapped.rejects)
+    checkpoint = progress.checkpoint
+    if job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
+        raise too_many_rejects(job, checkpoint.rejected, checkpoint.read)
 
 
 def _error_of_complete(job: Job) -> InputError | None:

@@ -29,9 +29,9 @@ from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
-from pipeline.jobs.ended_drops import EndedDrops
 from pipeline.jobs.prune import overdue, remove
 from pipeline.jobs.runner import Runner
+from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant

@@ -16,7 +16,7 @@ from pipeline.core.drop.manifest import Manifest
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
-from pipeline.jobs.ended_drops import EndedDrops
+from pipeline.service.ended_drops import EndedDrops
 
 
 @pytest.fixture
