@@ -1,12 +1,18 @@
 """While it is in doubt what Target refuses, batches take turns; a row is given up only when it is certain."""
 
+from dataclasses import dataclass, field
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from pipeline.core.batches.lifecycle import Begun, Fact, RefusedAs, SeenComplete, Taken
+from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFORE_DOUBT, Refusals, SeenAccepting
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
+from pipeline.jobs.ending import Ending
 from pipeline.jobs.probing import Probing, Verdict
 
 
@@ -14,17 +20,50 @@ def batch(batch_id: int, rows: int = 1, parent: int | None = None) -> Batch:
     return Batch(batch_id, batch_id, rows, 100 * rows, "", parent)
 
 
-def whole_of(part: Batch) -> int:
-    return part.batch_id if part.parent is None else part.parent
+@dataclass
+class Trial:
+    """What takes its turn, and the job it is of: what else of it is under way, and how far its end has come."""
+
+    refusals: Refusals = field(default_factory=Refusals)
+    progress: Progress = field(default_factory=Progress)
+    ending: Ending = field(default_factory=Ending)
+
+    def __post_init__(self) -> None:
+        self.of = Probing(self.refusals, self.progress, self.ending)
+
+    def seal(self, *batches: Batch) -> None:
+        """These are under way."""
+        for each in batches:
+            self.progress.book.seal(each)
+
+    def split(self, whole: int, *parts: int) -> None:
+        """A batch was split into these parts of one row."""
+        self.seal(batch(whole, len(parts)))
+        self._record(whole, Begun(1), RefusedAs("no"))
+        first, second = (batch(part, parent=whole) for part in parts)
+        self.progress.book.split(whole, (first, second), now=0.0)
+
+    def settle(self, batch_id: int) -> None:
+        """A batch is settled."""
+        self._record(batch_id, Begun(1), Taken("url"), SeenComplete(0, 0))
+        self.ending.changed.tell()
+
+    def _record(self, batch_id: int, *facts: Fact) -> None:
+        for fact in facts:
+            self.progress.book.record(batch_id, fact, now=0.0, hold_s=0.0)
 
 
-def trials(*, in_doubt: bool, accepted: bool = False, idle: bool = True, over: bool = False) -> Probing:
+def trial(*, in_doubt: bool, accepted: bool = False, all_sealed: bool = True) -> Trial:
     refusals = Refusals()
     if accepted:
         refusals.note_accepted()
     for _ in range(REFUSALS_BEFORE_DOUBT * in_doubt):
         refusals.note_refused(1_000, on_trial=False)
-    return Probing(refusals, whole_of, is_idle=lambda: idle, is_over=lambda: over)
+    return Trial(refusals, Progress(is_all_sealed=all_sealed))
+
+
+def trials(*, in_doubt: bool) -> Probing:
+    return trial(in_doubt=in_doubt).of
 
 
 def doubt(of: Probing) -> None:
@@ -132,46 +171,50 @@ async def test_only_what_was_tried_alone_counts_as_everything() -> None:
 
 
 async def test_a_row_is_guilty_at_once_where_another_part_of_its_batch_was_accepted() -> None:
-    of = trials(in_doubt=False)
-    of.note_accepted(batch(5, parent=3))
-    assert await of.verdict(batch(4, parent=3), "no") is Verdict.GUILTY
+    at = trial(in_doubt=False)
+    at.split(3, 4, 5)
+    at.of.note_accepted(batch(5, parent=3))
+    assert await at.of.verdict(batch(4, parent=3), "no") is Verdict.GUILTY
 
 
-async def judge(of: Probing, verdicts: list[Verdict], number: int = 1, parent: int | None = None) -> None:
-    with of.under_way():
-        verdicts.append(await of.verdict(batch(number, parent=parent), "no"))
+async def judge(at: Trial, verdicts: list[Verdict], number: int = 1, parent: int | None = None) -> None:
+    if parent is None:
+        at.seal(batch(number))
+    verdicts.append(await at.of.verdict(batch(number, parent=parent), "no"))
 
 
 async def test_a_row_waits_for_an_acceptance_and_is_then_tried_once_more() -> None:
-    of = trials(in_doubt=True)
+    at = trial(in_doubt=True)
+    at.seal(batch(50))
     verdicts: list[Verdict] = []
-    with of.under_way():
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(judge, of, verdicts)
-            await settle_down()
-            assert verdicts == []
-            of.note_accepted(batch(50))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, at, verdicts)
+        await settle_down()
+        assert verdicts == []
+        at.of.note_accepted(batch(50))
     assert verdicts == [Verdict.TRY_AGAIN]
-    assert await of.verdict(batch(1), "no") is Verdict.GUILTY
+    assert await at.of.verdict(batch(1), "no") is Verdict.GUILTY
 
 
 def test_a_probe_is_for_what_is_not_proven() -> None:
-    of = trials(in_doubt=False)
-    of.note_accepted(batch(5, parent=3))
-    assert not of.needs_probe(batch(1))
-    doubt(of)
-    assert of.needs_probe(batch(1))
-    assert not of.needs_probe(batch(4, parent=3))
+    at = trial(in_doubt=False)
+    at.split(3, 4, 5)
+    at.of.note_accepted(batch(5, parent=3))
+    assert not at.of.needs_probe(batch(1))
+    doubt(at.of)
+    assert at.of.needs_probe(batch(1))
+    assert not at.of.needs_probe(batch(4, parent=3))
 
 
 async def test_in_doubt_the_proof_of_earlier_is_not_enough() -> None:
     """Target may have turned to refusing everything since."""
-    of = trials(in_doubt=False, idle=False)
-    of.note_accepted(batch(5, parent=3))
-    doubt(of)
+    at = trial(in_doubt=False, all_sealed=False)
+    at.split(3, 4, 5)
+    at.of.note_accepted(batch(5, parent=3))
+    doubt(at.of)
     verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(judge, of, verdicts, 4, 3)
+        tasks.start_soon(judge, at, verdicts, 4, 3)
         await settle_down()
         assert verdicts == []
         tasks.cancel_scope.cancel()
@@ -179,19 +222,20 @@ async def test_in_doubt_the_proof_of_earlier_is_not_enough() -> None:
 
 async def test_that_a_whole_batch_was_accepted_proves_nothing_of_itself() -> None:
     """It is sent again after it was stuck, say."""
-    of = trials(in_doubt=False, idle=False)
-    of.note_accepted(batch(1))
+    at = trial(in_doubt=False, all_sealed=False)
+    at.of.note_accepted(batch(1))
     verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(judge, of, verdicts)
+        tasks.start_soon(judge, at, verdicts)
         await settle_down()
         assert verdicts == []
         tasks.cancel_scope.cancel()
 
 
 async def test_a_batch_that_was_not_tried_comes_before_more_parts_of_one_that_was() -> None:
-    of = trials(in_doubt=True)
-    senders = Senders(of)
+    at = trial(in_doubt=True)
+    at.split(1, 2, 4)
+    of, senders = at.of, Senders(at.of)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(senders.send, 1, 1)
         await settle_down()
@@ -232,35 +276,106 @@ async def test_where_nothing_is_left_to_learn_from(
         counts.prove(3)
     for _ in range(refusals):
         counts.note_refused(1_000, on_trial=False)
-    of = Probing(counts, whole_of, is_idle=lambda: True, is_over=lambda: False)
+    at = Trial(counts, Progress(is_all_sealed=True))
+    at.split(3, 1, 2)
     verdicts: list[Verdict] = []
     async with anyio.create_task_group() as tasks:
-        with of.under_way():
-            tasks.start_soon(judge, of, verdicts, 1, 3)
-            await settle_down()
-            # In doubt or not proven it waits for what is under way.
-            waits = not (proven and refusals < REFUSALS_BEFORE_DOUBT)
-            assert (verdicts == []) is waits
+        tasks.start_soon(judge, at, verdicts, 1, 3)
+        await settle_down()
+        # In doubt or not proven it waits for what is under way.
+        waits = not (proven and refusals < REFUSALS_BEFORE_DOUBT)
+        assert (verdicts == []) is waits
+        at.settle(2)
     assert verdicts == [expected]
 
 
-async def test_where_nothing_was_ever_accepted_the_run_ends() -> None:
-    of = trials(in_doubt=False)
-    with of.under_way(), pytest.raises(FatalError, match="refuses everything"):
-        await of.verdict(batch(1), "no")
-
-
-async def test_a_row_waits_for_batches_that_are_still_to_come() -> None:
-    of = trials(in_doubt=True, accepted=True, idle=False)
+async def test_two_rows_that_wait_for_a_verdict_do_not_wait_for_each_other() -> None:
+    at = trial(in_doubt=True, accepted=True)
     verdicts: list[Verdict] = []
+
+    async def judge_and_settle(number: int) -> None:
+        await judge(at, verdicts, number)
+        at.settle(number)
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(judge, of, verdicts)
+        at.seal(batch(2))
+        for number in (1, 3):
+            tasks.start_soon(judge_and_settle, number)
         await settle_down()
         assert verdicts == []
+        at.settle(2)
+        await settle_down()
+        assert len(verdicts) == 2
         tasks.cancel_scope.cancel()
 
 
-async def test_nothing_is_waited_for_in_a_job_that_is_over() -> None:
-    of = trials(in_doubt=True, idle=False, over=True)
-    with of.under_way():
-        assert await of.verdict(batch(1), "no") is Verdict.UNKNOWN
+async def test_where_nothing_was_ever_accepted_the_run_ends() -> None:
+    at = trial(in_doubt=False)
+    at.seal(batch(1))
+    with pytest.raises(FatalError, match="refuses everything"):
+        await at.of.verdict(batch(1), "no")
+
+
+async def test_a_row_waits_for_batches_that_are_still_to_come() -> None:
+    at = trial(in_doubt=True, accepted=True, all_sealed=False)
+    verdicts: list[Verdict] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, at, verdicts)
+        await settle_down()
+        assert verdicts == []
+        at.progress.is_all_sealed = True
+        at.ending.changed.tell()
+    assert len(verdicts) == 1
+
+
+async def test_none_is_to_come_where_the_producer_waits_for_a_release() -> None:
+    """The batch that it waits for may be the one that is judged."""
+    at = trial(in_doubt=True, accepted=True, all_sealed=False)
+    verdicts: list[Verdict] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, at, verdicts)
+        await settle_down()
+        assert verdicts == []
+        at.progress.waiting = "a batch is to be released"
+        at.ending.changed.tell()
+    assert len(verdicts) == 1
+
+
+EARLY_ENDS = [EndStage.NO_FIRST_ATTEMPTS, EndStage.NO_ATTEMPTS]
+LATE_ENDS = [EndStage.LET_POSTS_END, EndStage.NOW]
+
+
+@pytest.mark.parametrize("stage", EARLY_ENDS)
+async def test_nothing_is_waited_for_in_a_job_that_is_over(stage: EndStage) -> None:
+    at = trial(in_doubt=True, all_sealed=False)
+    at.ending.raise_to(stage)
+    assert await at.of.verdict(batch(1), "no") is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("stage", EARLY_ENDS)
+async def test_nor_any_longer_when_that_comes_meanwhile(stage: EndStage) -> None:
+    at = trial(in_doubt=True, all_sealed=False)
+    verdicts: list[Verdict] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, at, verdicts)
+        await settle_down()
+        assert verdicts == []
+        at.ending.raise_to(stage)
+    assert verdicts == [Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize("all_sealed", [True, False])
+@pytest.mark.parametrize("stage", LATE_ENDS)
+async def test_nothing_is_judged_in_a_job_that_ends_unfinished(stage: EndStage, all_sealed: bool) -> None:
+    """The next run tries the batch again; a verdict would make its rows fail."""
+    at = trial(in_doubt=True, all_sealed=False)
+    verdicts: list[Verdict] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, at, verdicts)
+        await settle_down()
+        at.ending.raise_to(stage)
+        at.progress.is_all_sealed = all_sealed
+        at.ending.changed.tell()
+        await settle_down()
+        assert verdicts == []
+        tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""A batch's life: each transition, what a restart makes of it, when its ids are free, and what became of its rows."""
+"""A batch's life: each transition, which facts are legal, what a restart makes of it, when its ids are free."""
 
 from dataclasses import dataclass, field, replace
 from typing import get_args
@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.batches.lifecycle import (
+    LEGAL,
     Begun,
     Fact,
     Failed,
     GivenUp,
+    IllegalFactError,
     InDoubt,
     Life,
     NeverSent,
@@ -25,13 +27,14 @@ from pipeline.core.batches.lifecycle import (
     SplitUp,
     Taken,
     after_restart,
+    born_of,
+    check_legal,
     fold,
     release_at,
-    seen_complete,
-    settlement,
+    try_again,
 )
-from pipeline.core.model import Batch, BatchState, Settled
-from pipeline.core.target.replies import Complete
+from pipeline.core.errors import ExitCode
+from tests.tools.life_drawing import EXAMPLES
 
 HOLD_S = 3_600.0
 READY = Life()
@@ -52,7 +55,6 @@ def live(*facts: Fact, at: float = 0.0) -> Life:
 
 TRANSITIONS: list[tuple[Life, Fact, Life]] = [
     (READY, Begun(7), POSTING),
-    (READY, NotTaken("no address"), replace(READY, last=NotTaken("no address"))),
     (POSTING, NotTaken("503"), replace(POSTING, phase=Phase.READY, last=NotTaken("503"))),
     (
         POSTING,
@@ -79,6 +81,10 @@ TRANSITIONS: list[tuple[Life, Fact, Life]] = [
         GivenUp("used up"),
         Life(Phase.SETTLED, ambiguous=3, open_since=(1.0, 2.0, 3.0), last=GivenUp("used up")),
     ),
+    # Sent once more after a restart, or given up before that.
+    (REFUSED, Begun(8), replace(REFUSED, phase=Phase.POSTING, post_number=8)),
+    (REFUSED, GivenUp("used up"), replace(REFUSED, phase=Phase.SETTLED, last=GivenUp("used up"))),
+    (REFUSED, NeverSent(), replace(REFUSED, phase=Phase.SETTLED, last=NeverSent())),
     (REFUSED, SplitUp((8, 9)), replace(REFUSED, phase=Phase.SETTLED, last=SplitUp((8, 9)))),
     (REFUSED, RowRejected("bad", 3, "u,1"), replace(REFUSED, phase=Phase.SETTLED, last=RowRejected("bad", 3, "u,1"))),
     (REFUSED, Failed("budget"), replace(REFUSED, phase=Phase.SETTLED, last=Failed("budget"))),
@@ -96,12 +102,81 @@ def test_every_fact_is_in_the_table() -> None:
     assert {type(fact) for _, fact, _ in TRANSITIONS} == set(get_args(Fact))
 
 
+# Which facts are legal.
+
+#: Where each fact leads from each phase; what is not here cannot happen.
+LEADS_TO: dict[tuple[Phase, type[Fact]], Phase] = {
+    (Phase.READY, Begun): Phase.POSTING,
+    (Phase.READY, GivenUp): Phase.SETTLED,
+    (Phase.READY, NeverSent): Phase.SETTLED,
+    (Phase.POSTING, Taken): Phase.FOLLOWING,
+    (Phase.POSTING, NotTaken): Phase.READY,
+    (Phase.POSTING, InDoubt): Phase.READY,
+    (Phase.POSTING, RefusedAs): Phase.REFUSED,
+    (Phase.FOLLOWING, SeenComplete): Phase.SETTLED,
+    (Phase.FOLLOWING, SeenStuck): Phase.READY,
+    (Phase.FOLLOWING, GivenUp): Phase.SETTLED,
+    (Phase.REFUSED, Begun): Phase.POSTING,
+    (Phase.REFUSED, SplitUp): Phase.SETTLED,
+    (Phase.REFUSED, RowRejected): Phase.SETTLED,
+    (Phase.REFUSED, Failed): Phase.SETTLED,
+    (Phase.REFUSED, GivenUp): Phase.SETTLED,
+    (Phase.REFUSED, NeverSent): Phase.SETTLED,
+    (Phase.SETTLED, Released): Phase.SETTLED,
+}
+IN_PHASE = {life.phase: life for life in (READY, POSTING, FOLLOWING, REFUSED, SETTLED)}
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+@pytest.mark.parametrize("phase", Phase)
+def test_which_facts_may_happen_in_a_phase_and_where_they_lead(phase: Phase, kind: type[Fact]) -> None:
+    life, fact = IN_PHASE[phase], EXAMPLES[kind]
+    before = replace(life)
+    if (phase, kind) in LEADS_TO:
+        check_legal(life, fact)
+        assert fold(life, fact, 99.0).phase is LEADS_TO[phase, kind]
+    else:
+        for refused in (lambda: check_legal(life, fact), lambda: fold(life, fact, 99.0)):
+            with pytest.raises(
+                IllegalFactError, match=f"{kind.__name__} cannot happen to a batch that {phase}"
+            ) as caught:
+                refused()
+            assert caught.value.exit_code is ExitCode.OUR_BUG
+    assert life == before
+
+
+def test_every_phase_and_every_fact_is_legal_somewhere() -> None:
+    assert LEGAL.keys() == set(Phase)
+    assert {kind for kinds in LEGAL.values() for kind in kinds} == set(get_args(Fact))
+    assert EXAMPLES.keys() == set(get_args(Fact))
+
+
+@pytest.mark.parametrize("life", [READY, POSTING, FOLLOWING, SETTLED])
+def test_only_what_was_refused_is_tried_again(life: Life) -> None:
+    assert try_again(life) == life
+
+
+def test_what_was_refused_and_is_tried_again_waits_to_be_sent_and_forgets_nothing() -> None:
+    refused = live(Begun(1), InDoubt("cut"), Begun(2), RefusedAs("bad"), at=5.0)
+    assert try_again(refused) == replace(refused, phase=Phase.READY)
+    assert fold(try_again(refused), Begun(3), 6.0) == fold(refused, Begun(3), 6.0), (
+        "as in the ledger, which has no such fact"
+    )
+
+
+def test_a_part_has_the_open_attempts_of_the_whole_and_nothing_else() -> None:
+    whole = live(Begun(1), InDoubt("cut"), Begun(2), Taken("url"), SeenStuck(), Begun(3), RefusedAs("bad"), at=5.0)
+    assert born_of(whole) == Life(open_since=(5.0, 5.0))
+    assert born_of(whole).may_be_applied
+    assert born_of(live(Begun(1), RefusedAs("bad"))) == Life()
+
+
 def test_a_new_attempt_has_a_new_number_and_a_new_url() -> None:
     life = live(Begun(3), Taken("one"), SeenStuck(), Begun(9), Taken("two"))
     assert (life.post_number, life.status_url, life.attempts) == (9, "two", 2)
 
 
-def test_dropped() -> None:
+def test_never_sent() -> None:
     assert live(NeverSent()).is_never_sent
     assert live(NeverSent(), Released()).is_never_sent
     assert not live(Begun(1), Taken("url"), SeenComplete(0, 0)).is_never_sent
@@ -114,7 +189,6 @@ def test_dropped() -> None:
     ("life", "may_be"),
     [
         (live(), False),
-        (live(NotTaken("no address")), False),
         (live(Begun(1)), True),
         (live(Begun(1), NotTaken("503")), False),
         (live(Begun(1), InDoubt("cut")), True),
@@ -188,80 +262,6 @@ def test_ids_are_free_when_no_open_copy_can_be_applied_any_more(
     assert release_at(Life(open_since=open_since), settled_at=settled_at, hold_s=HOLD_S) == at
 
 
-# What became of the rows.
-
-
-def settle(rows: int, life: Life) -> Settled:
-    return settlement(Batch(1, 1, rows, 100, "sha"), life, now=99.0, hold_s=HOLD_S)
-
-
-DOUBT = (Begun(1), InDoubt("cut"))
-
-
-@pytest.mark.parametrize(
-    ("facts", "state", "classes", "why"),
-    [
-        ([Taken("url"), SeenComplete(0, 0)], BatchState.COMPLETE, (10, 0, 0, 0), None),
-        (
-            [Taken("url"), SeenComplete(2, 3, ("u",))],
-            BatchState.COMPLETE,
-            (5, 2, 3, 0),
-            "Target failed 2 rows and did not consume 3",
-        ),
-        (
-            [Taken("url"), SeenComplete(10, 0)],
-            BatchState.COMPLETE,
-            (0, 10, 0, 0),
-            "Target failed 10 rows and did not consume 0",
-        ),
-        ([*DOUBT, Taken("url"), SeenComplete(0, 0)], BatchState.COMPLETE, (10, 0, 0, 0), None),
-        ([Taken("url"), GivenUp("lost")], BatchState.UNCONFIRMED, (0, 0, 10, 0), "lost"),
-        ([*DOUBT, GivenUp("used up")], BatchState.UNCONFIRMED, (0, 0, 10, 0), "used up"),
-        ([RefusedAs("bad"), Failed("budget")], BatchState.FAILED, (0, 10, 0, 0), "budget"),
-        (
-            [*DOUBT, RefusedAs("bad"), Failed("budget")],
-            BatchState.UNCONFIRMED,
-            (0, 0, 10, 0),
-            "budget; an earlier attempt may be applied",
-        ),
-        ([RefusedAs("bad"), SplitUp((2, 3))], BatchState.SPLIT, (0, 0, 0, 0), None),
-        (
-            [RefusedAs("bad"), RowRejected("no such", 3, "u,1")],
-            BatchState.FAILED,
-            (0, 0, 0, 10),
-            "its row was rejected: no such",
-        ),
-        ([Taken("url"), SeenComplete(1, 0), Released()], BatchState.COMPLETE, (9, 1, 0, 0), "Target failed 1 rows"),
-    ],
-)
-def test_settlements(facts: list[Fact], state: BatchState, classes: tuple[int, int, int, int], why: str | None) -> None:
-    life = live(*facts, at=40.0)
-    settled = settle(10, life)
-    assert settled.state == state
-    assert (settled.confirmed, settled.failed, settled.unconfirmed, settled.rejected) == classes
-    assert (settled.why or "").startswith(why or "")
-    assert bool(settled.why) == bool(why)
-    assert settled.attempts == life.attempts
-    assert settled.may_be_applied == life.may_be_applied
-    assert settled.release_at == (3_640.0 if life.open_since else 99.0)
-    assert settled.failed_ids == (("u",) if SeenComplete(2, 3, ("u",)) in facts else ())
-    assert settled.batch == Batch(1, 1, 10, 100, "sha")
-
-
-@pytest.mark.parametrize(
-    "life", [READY, POSTING, FOLLOWING, REFUSED, live(NeverSent()), live(*DOUBT), live(Begun(1), NotTaken("503"))]
-)
-def test_a_batch_that_is_not_settled_or_was_never_sent_has_no_outcome(life: Life) -> None:
-    with pytest.raises(ValueError, match="has no outcome"):
-        settle(10, life)
-
-
-def test_seen_complete() -> None:
-    complete = Complete(batch_size=10, consumed=8, not_found=1, failed=2, failed_ids=("a", "b"))
-    assert seen_complete(10, complete) == SeenComplete(3, 2, ("a", "b"))
-    assert seen_complete(3, complete).failed + seen_complete(3, complete).unconfirmed <= 3
-
-
 # Any legal life.
 
 
@@ -296,7 +296,7 @@ class Model:
         if phase is Phase.SETTLED:
             return [Released()]
         is_new = not (self.copies or self.posts)
-        return [Begun(self.posts), NotTaken("no address"), *([NeverSent()] if is_new else []), *self._given_up()]
+        return [Begun(self.posts), *([NeverSent()] if is_new else []), *self._given_up()]
 
     def _given_up(self) -> list[Fact]:
         return [GivenUp("used up")] if self.copies else []
@@ -344,16 +344,6 @@ class Model:
         is_underway = life.phase in (Phase.POSTING, Phase.FOLLOWING)
         is_refused = isinstance(life.last, RowRejected | Failed)
         assert life.may_be_applied == (not is_refused and (bool(self.copies) or is_complete or is_underway))
-        if life.phase is Phase.SETTLED and not life.is_never_sent:
-            settled = settle(self.rows, life)
-            counts = [settled.confirmed, settled.failed, settled.unconfirmed, settled.rejected]
-            assert min(counts) >= 0
-            assert sum(counts) == (0 if settled.state is BatchState.SPLIT else self.rows)
-            assert settled.release_at == max([99.0, *(since + HOLD_S for since in self.copies)])
-            if settled.confirmed:
-                assert is_complete, "nothing is confirmed that was not seen complete"
-            if settled.state is BatchState.FAILED and not settled.rejected:
-                assert not settled.may_be_applied, "what Target may have is not failed"
 
 
 #: Which of the facts that may come next comes; None: the process ends and a new one goes on.

@@ -1,5 +1,6 @@
-"""Only ambiguous attempts are counted, every outcome is one fact, and a batch is given up at its limits."""
+"""The next step of a batch; only ambiguous attempts are counted, and a batch is given up at its limits."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -7,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.batches.lifecycle import Begun, Fact, GivenUp, InDoubt, Life, NotTaken, Phase, RefusedAs, Taken, fold
-from pipeline.core.batches.retry_policy import MAX_STUCK, RetryPolicy, attempt_fact
+from pipeline.core.batches.retry_policy import (
+    MAX_STUCK,
+    NOT_REPEATED,
+    Attempt,
+    Done,
+    EndStage,
+    Follow,
+    Leave,
+    Narrow,
+    Next,
+    Record,
+    RetryPolicy,
+    attempt_fact,
+    next_step,
+)
 from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
 
 POLICY = RetryPolicy(attempts=3, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
@@ -98,3 +113,61 @@ def test_what_is_given_up_is_never_lost_silently() -> None:
         life = fold(fold(life, Begun(0), 0.0), InDoubt("cut"), 0.0)
     assert fold(life, given_up, 0.0).may_be_applied
     assert isinstance(given_up, GivenUp)
+
+
+# The next step.
+
+NEVER_SENT = Life()
+MAY_HAVE_IT = Life(ambiguous=1, open_since=(5.0,))
+#: A part of a batch that was split: Target may have it, and none of the attempts was its own.
+PART = Life(open_since=(5.0,))
+USED_UP = Life(ambiguous=3, open_since=(5.0, 6.0, 7.0))
+STUCK_TWICE = Life(stuck=MAX_STUCK, open_since=(5.0, 6.0))
+ATTEMPT, FOLLOW, NARROW, LEAVE, DONE = Attempt(), Follow(), Narrow(), Leave(), Done()
+NOT_AGAIN = Record(NOT_REPEATED)
+ALL_USED = Record(GivenUp("all 3 attempts used, none with a usable answer"))
+TWICE = Record(GivenUp("Target called the batch stuck twice"))
+
+#: For a batch in this phase, of which this is known: what is next where the job goes on, where it begins nothing for
+#: the first time, where it was abandoned, where it lets POSTs end, and where it ends now.
+STEPS: list[tuple[Phase, Life, tuple[Next, Next, Next, Next, Next]]] = [
+    (Phase.READY, NEVER_SENT, (ATTEMPT, LEAVE, LEAVE, LEAVE, LEAVE)),
+    (Phase.READY, MAY_HAVE_IT, (ATTEMPT, ATTEMPT, NOT_AGAIN, LEAVE, LEAVE)),
+    (Phase.READY, PART, (ATTEMPT, ATTEMPT, NOT_AGAIN, LEAVE, LEAVE)),
+    (Phase.READY, USED_UP, (ALL_USED, ALL_USED, ALL_USED, LEAVE, LEAVE)),
+    (Phase.READY, STUCK_TWICE, (TWICE, TWICE, TWICE, LEAVE, LEAVE)),
+    *[
+        (phase, life, steps)
+        for life in (NEVER_SENT, MAY_HAVE_IT, PART, USED_UP, STUCK_TWICE)
+        for phase, steps in (
+            # Whoever posts it is at it.
+            (Phase.POSTING, (LEAVE, LEAVE, LEAVE, LEAVE, LEAVE)),
+            (Phase.FOLLOWING, (FOLLOW, FOLLOW, FOLLOW, FOLLOW, FOLLOW)),
+            # The rows of one that is left are found by the next run; those of one that is judged now would fail.
+            (Phase.REFUSED, (NARROW, NARROW, NARROW, LEAVE, LEAVE)),
+            (Phase.SETTLED, (DONE, DONE, DONE, DONE, DONE)),
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize("stage", EndStage)
+@pytest.mark.parametrize(("phase", "life", "steps"), STEPS)
+def test_the_next_step(phase: Phase, life: Life, steps: tuple[Next, ...], stage: EndStage) -> None:
+    assert next_step(replace(life, phase=phase), POLICY, stage) == steps[stage]
+
+
+def test_the_table_has_all_phases_and_steps() -> None:
+    assert {phase for phase, _, _ in STEPS} == set(Phase)
+    assert {type(step) for _, _, steps in STEPS for step in steps} == set(get_args(Next))
+    assert [len(steps) for _, _, steps in STEPS] == [len(EndStage)] * len(STEPS)
+
+
+@pytest.mark.parametrize("stage", EndStage)
+@pytest.mark.parametrize(("phase", "life", "steps"), STEPS)
+def test_a_fact_that_is_to_be_recorded_may_happen(
+    phase: Phase, life: Life, steps: tuple[Next, ...], stage: EndStage
+) -> None:
+    step = next_step(replace(life, phase=phase), POLICY, stage)
+    if isinstance(step, Record):
+        assert fold(life, step.fact, 9.0).phase is Phase.SETTLED
