@@ -29,7 +29,7 @@ RUN ["tools/bin/pip", "install", "--no-build-isolation", "."]
 FROM ${BASE}
 LABEL org.opencontainers.image.title="profile-pipeline" \
       org.opencontainers.image.description="Gets CRM exports into Adobe Target through the Bulk Profile Update API without losing a row silently." \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=build /opt/profile-pipeline /opt/profile-pipeline
