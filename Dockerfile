@@ -1,4 +1,4 @@
-# The image of profile-pipeline: README.md, "The container", says how it is run. `make image` builds and tries it.
+# The image of profile-pipeline: docs/container.md says how it is run. `make image` builds and tries it.
 #
 # Both stages need the same base: the interpreter stays where the build found it. Any base with Python and its venv
 # module will do; name one with its digest for builds that are the same tomorrow:
