@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode
@@ -166,6 +167,14 @@ def test_targets_of_make_exist() -> None:
     }
     assert named <= targets
     assert len(named) > 10
+
+
+def test_hooks_are_checks_of_make() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local", "nothing is downloaded"
+    tools = {hook["entry"].split()[0] for hook in repository["hooks"]}
+    recipe = (ROOT / "Makefile").read_text().partition("\ncheck: ")[2].partition("\n\n")[0]
+    assert tools == {f".venv/bin/{tool}" for tool in re.findall(r"@\$\(BIN\)/([\w-]+)", recipe)}
 
 
 class TestReadme:
