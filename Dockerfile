@@ -1,4 +1,4 @@
-# The image of profile-pipeline: README.md, "The container", says how it is run. `make image` builds and tries it.
+# The image of profile-pipeline: docs/container.md says how it is run. `make image` builds and tries it.
 #
 # Both stages need the same base: the interpreter stays where the build found it. Any base with Python and its venv
 # module will do; name one with its digest for builds that are the same tomorrow:
@@ -29,7 +29,7 @@ RUN ["tools/bin/pip", "install", "--no-build-isolation", "."]
 FROM ${BASE}
 LABEL org.opencontainers.image.title="profile-pipeline" \
       org.opencontainers.image.description="Gets CRM exports into Adobe Target through the Bulk Profile Update API without losing a row silently." \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=build /opt/profile-pipeline /opt/profile-pipeline

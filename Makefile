@@ -29,9 +29,10 @@ demo: install ## run the whole product on the embedded sandbox
 test: dev ## run all tests
 	@$(PYTEST)
 
-check: dev ## format, lint, types, tests
+check: dev ## format, lint, spelling, types, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/mypy
 	@$(PYTEST)

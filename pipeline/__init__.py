@@ -44,4 +44,4 @@ Where to start reading: `pipeline/jobs/load.py` (`runner.py` runs it for one job
 in the order the data flows: framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -115,10 +115,9 @@ class TestDockerfile:
         assert {name.removeprefix(prefix): value for name, value in labels.items()} == {
             "title": PROJECT["name"],
             "description": PROJECT["description"],
-            "version": PROJECT["version"],
+            "version": __version__,
             "licenses": PROJECT["license"],
         }
-        assert PROJECT["version"] == __version__
 
     def test_what_is_copied_is_there_and_reaches_the_engine(self) -> None:
         ignore = (ROOT / ".dockerignore").read_text().splitlines()
@@ -295,9 +294,9 @@ class TestKubernetes:
         assert on_exit["onExitCodes"]["containerName"] == container_of(pods()["CronJob"])["name"]
         ends_it = on_exit["onExitCodes"]["values"]
         assert ends_it == sorted(set(ExitCode) - WORTH_A_TRY - {ExitCode.DONE})
-        readme = (ROOT / "README.md").read_text()
-        assert f"| {' '.join(str(int(code)) for code in sorted(WORTH_A_TRY))}, and signals | tries again" in readme
-        assert f"| {' '.join(map(str, ends_it))} | fails at once" in readme
+        page = (ROOT / "docs" / "container.md").read_text()
+        assert f"| {' '.join(str(int(code)) for code in sorted(WORTH_A_TRY))}, and signals | tries again" in page
+        assert f"| {' '.join(map(str, ends_it))} | fails at once" in page
         assert pods()["CronJob"]["restartPolicy"] == "Never", "podFailurePolicy wants it so"
         assert job["backoffLimit"] > 0
 

@@ -1,4 +1,4 @@
-"""The README lists every event of the log, with its level and its fields: no more, and no fewer."""
+"""docs/log.md lists every event of the log, with its level and its fields: no more, and no fewer."""
 
 import ast
 import re
@@ -59,20 +59,20 @@ def all_events() -> dict[str, Event]:
 
 
 def listed_events() -> dict[str, Event]:
-    """As the README has them."""
-    section = (ROOT / "README.md").read_text().partition("\n## The log\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| .+ \|$", section, re.MULTILINE)
+    """As the page of the log has them."""
+    page = (ROOT / "docs" / "log.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| .+ \|$", page, re.MULTILINE)
     events = [Event(name, level, frozenset(re.findall(r"`(\w+)`", fields))) for name, level, fields in rows]
     assert len({event.name for event in events}) == len(events), "listed twice"
     assert [event.name for event in events] == sorted(event.name for event in events)
     return {event.name: event for event in events}
 
 
-def test_the_readme_lists_them() -> None:
+def test_the_page_lists_them() -> None:
     logged, listed = all_events(), listed_events()
     assert len(logged) > 20
-    assert logged.keys() - listed.keys() == set(), "logged, and not in the README"
-    assert listed.keys() - logged.keys() == set(), "in the README, and never logged"
+    assert logged.keys() - listed.keys() == set(), "logged, and not in docs/log.md"
+    assert listed.keys() - logged.keys() == set(), "in docs/log.md, and never logged"
     for name, event in logged.items():
         assert listed[name] == event
 

@@ -228,10 +228,10 @@ class TestWhatIsDocumented:
         # Not even the empty texts of the top level are in the way.
         assert list(configuration.routes) == ["crm-eu"]
 
-    def test_the_example_of_the_readme(self, tmp_path: Path) -> None:
+    def test_the_example_of_its_page(self, tmp_path: Path) -> None:
         (text,) = [
             block
-            for block in re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+            for block in re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "routes.md").read_text(), re.DOTALL)
             if "[[routes]]" in block
         ]
         configuration = read(tmp_path, text)

@@ -463,7 +463,8 @@ class TestMessages:
     def test_unknown_key_of_a_section(self, tmp_path: Path) -> None:
         file = write(tmp_path, f'{REQUIRED_TOML}[upload]\nconcurency = 1\n[settle]\nzzz = "hunter2"\n')
         first, second = self.lines(file, {})
-        assert first == f"[upload] concurency (from {file}): unknown key; did you mean concurrency?"
+        wrong = f"[upload] concurency (from {file}): unknown key; did you mean concurrency?"  # codespell:ignore
+        assert first == wrong
         assert second.startswith(f"[settle] zzz (from {file}): unknown key; there are poll_first_s, poll_max_s,")
 
     def test_unknown_key_that_another_section_has(self, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Builds the image and tries it: `python -m tests.tools.image` or `make image`. It needs podman or docker.
 
-Containers run as the README says: read-only root, user 10001, no capabilities, limits of memory and processes, no
-network but each other; and without a shell, which is covered by an empty file. `--base` names another base image.
+Containers run as docs/container.md says: read-only root, user 10001, no capabilities, limits of memory and processes,
+no network but each other; and without a shell, which is covered by an empty file. `--base` names another base image.
 """
 
 import shutil

@@ -102,7 +102,7 @@ UNREADABLE = [
     b"<response>",
     b"<response",
     b"</response>",
-    b"<response></respons>",
+    b"<response></respons>",  # codespell:ignore
     b"<html><head><title>502 Bad Gateway</title></head><body></body></html>",
     b"<html><br></html>",
     response(),

@@ -2,7 +2,7 @@
 
 `make bench` or `make bench ROWS=20000000`. Absolute times move with the machine's other work; only ratios within one
 run say something about the program, and they are taken round by round. Writes `bench-results/bench.json`, and a picture
-beside it. `tests.tools.bench.table` and `tests.tools.bench.picture` make what the README shows from the former.
+beside it. `tests.tools.bench.table` and `tests.tools.bench.picture` make what docs/benchmarks.md shows from the former.
 """
 
 import os
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="three at least, for a median")
     parser.add_argument("--variant-rows", type=int, help="the variants are as large as so many plain rows; rows / 5")
-    parser.add_argument("--markdown", action="store_true", help="print the tables for the README")
+    parser.add_argument("--markdown", action="store_true", help="print the tables for docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-bench-") as folder, peer() as url:
         main_part = compare(Path(folder), url, options.rows, options.rounds)

@@ -1,6 +1,6 @@
-"""The results of a run as tables, for a terminal or for the README.
+"""The results of a run as tables, for a terminal or for docs/benchmarks.md.
 
-`python -m tests.tools.bench.table` prints that of the README anew.
+`python -m tests.tools.bench.table` prints those of docs/benchmarks.md anew.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def as_text(results: dict[str, Any]) -> str:
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """For the README."""
+    """For docs/benchmarks.md."""
     tables = (_markdown(main_table(results)), _markdown(variants_table(results)))
     return "\n\n".join([said_above(results), *tables, startup.told(results["startup"]) + "."])
 
