@@ -106,7 +106,7 @@ def test_what_is_named_exists(document: Path) -> None:
     "text",
     [
         *("pipeline/nowhere.py", "pipeline/core", "tests/test_documents.py/", "Tracker.nothing", "nowhere.fold"),
-        *("lifecycle.nothing", "Nobody.fold", "not_there()", "Nobody"),
+        *("lifecycle.nothing", "Nothing.fold", "not_there()", "NoSuchThing"),
     ],
 )
 def test_what_does_not_exist_is_noticed(text: str) -> None:
