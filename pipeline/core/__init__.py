@@ -1,1 +1,1 @@
-"""What is decided: pure functions and objects without I/O, clock, random numbers, async or logging."""
+"""Decisions: pure functions and objects without I/O, clock, random numbers, async or logging."""

@@ -1,1 +1,1 @@
-"""From rows to batches: what is in flight, what is held, and the life of a batch."""
+"""From rows to batches: ids in flight, held rows, and the life of a batch."""

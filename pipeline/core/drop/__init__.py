@@ -1,1 +1,1 @@
-"""Names, manifests and the order of what is dropped."""
+"""The drop directory's names, manifests and order."""

@@ -1,7 +1,7 @@
-"""How many bad rows are tolerated: a share of all rows, or a number of rows.
+"""The number of bad rows that is tolerated: a percentage of all rows, or a count.
 
-A share says little about the first rows of an export, so it is judged from `PERCENT_FROM_ROWS` rows on and at
-the end; a number is judged at once. Exceeded always means strictly more than the allowance.
+A percentage says little about the first rows of an export, so it is judged from `PERCENT_FROM_ROWS` rows on and at
+the end. A count is judged at once. Exceeded always means strictly more than the allowance.
 """
 
 import re
@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Self
 
-#: Rows; below it one bad row can already be more than a per cent.
+#: Rows from which a percentage is judged. Ours: in fewer rows, a single bad one may already exceed it.
 PERCENT_FROM_ROWS = 10_000
 
 ALLOWANCE_PATTERN = r"[0-9]{1,15}|[0-9]{1,3}(\.[0-9]{1,9})?%"
@@ -19,7 +19,13 @@ ALLOWED = 'must be a percentage of the rows such as "1%" (0% to 100%), or a numb
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Exactly one of `percent` (0 to 100) and `count` (rows, from 0 on); anything else is a `ValueError`."""
+    """A tolerated number of bad rows: exactly one of `percent` and `count` is set.
+
+    `percent`: 0 to 100, of all rows.
+    `count`: rows, 0 or more.
+
+    Raises `ValueError` for anything else; its message says what is allowed.
+    """
 
     percent: float | None = None
     count: int | None = None
@@ -34,7 +40,7 @@ class Allowance:
 
     @classmethod
     def parse(cls, text: str | int) -> Self:
-        """`"1%"`, `"100"` or `100` as a value; raises `ValueError` with what is allowed."""
+        """Read an allowance from `"1%"`, `"100"` or `100`; raise `ValueError` saying what is allowed."""
         if not re.fullmatch(ALLOWANCE_PATTERN, str(text)):
             raise ValueError(ALLOWED)
         if isinstance(text, str) and text.endswith("%"):
@@ -47,7 +53,7 @@ class Allowance:
         return f"{Decimal(repr(self.percent)):f}".removesuffix(".0") + "%"
 
     def is_exceeded(self, bad: int, total: int, *, final: bool) -> bool:
-        """Whether `bad` of `total` rows are too many; `final` once the last row is counted."""
+        """True if `bad` of `total` rows are too many. `final`: the last row is counted."""
         if self.count is not None:
             return bad > self.count
         if not bad or (total < PERCENT_FROM_ROWS and not final):

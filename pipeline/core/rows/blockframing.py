@@ -1,17 +1,17 @@
-"""Frames whole blocks at once: what `Framer` makes of them, at a fraction of the time.
+"""Frames whole blocks at once, with the same result as `Framer` in a fraction of the time.
 
-The quotes of a well-formed block open and close in turn. So with all quotes and line feeds in two arrays, a line feed
-ends a record where an even number of quotes stands before it, provided that every quote stands where one may open
-or close a field. Whether it may hangs on its neighbours alone, which is looked up for all quotes at once:
+The quotes of a well-formed block open and close in turn. All quotes and line feeds are collected in two arrays. A line
+feed then ends a record if an even number of quotes stands before it, provided that every quote stands where a field
+may open or close. The neighbours of a quote decide that, and they are looked up for all quotes at once:
 
-* an opening one follows a delimiter or a line feed, or the closing one that it escapes;
-* a closing one precedes a delimiter, a line ending, or the opening one that escapes it.
+* an opening quote follows a delimiter, a line feed, or the closing quote that it escapes;
+* a closing quote precedes a delimiter, a line ending, or the opening quote that escapes it.
 
-At the first quote out of place nothing behind the start of its record is sure. That one record goes to the exact
-framer, and the count of quotes begins anew where the exact framer goes on. So the exact framer decides whatever is
-not plain, and only records that are irregular pay for being so.
+Behind a misplaced quote, nothing from the start of its record on can be trusted. The exact framer, `Framer`, frames
+that one record, and the count of quotes starts anew where the next record begins. So the exact framer decides every
+case that is not plain, and only irregular records pay for it.
 
-Limits on the length of records are left to the exact framer too: it gets every buffer longer than the limit.
+The exact framer also applies the limit on the length of a record: it gets every buffer that is longer than the limit.
 """
 
 from bisect import bisect_left
@@ -35,11 +35,15 @@ _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Framed:
-    """Records, none of them empty: n regular ones as bytes, and others framed by the letter.
+    """Framed records, none of them empty: n regular ones as bytes, the others as values of the exact framer.
 
-    `data` holds the regular ones with their line endings, record i up to `ends[i]`; it begins on line `lines[i]`.
-    Both arrays have shape (n,). Regular are records whose quotes are all in place; nothing else is known of them.
-    `others` are in the order of their lines. `quotes` are where in `data` there is a quote, if that is known yet.
+    A record is regular if all its quotes are in place; nothing else has been checked.
+
+    `data`: the regular records with their line endings.
+    `ends`: (n,), record i ends before `data[ends[i]]`.
+    `lines`: (n,), the line number on which record i begins.
+    `others`: the records that the exact framer framed, in the order of their lines.
+    `quotes`: the offsets of all quotes in `data`, or None if they are not known yet.
     """
 
     data: bytes
@@ -50,11 +54,11 @@ class Framed:
 
     @classmethod
     def of(cls, others: list[Record | BrokenLine]) -> "Framed":
-        """Records none of which is regular, as bytes at least."""
+        """Framed records of which none is kept as bytes."""
         return cls(b"", np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), others)
 
     def split(self, line: int) -> tuple["Framed", "Framed"]:
-        """The records before this line and those from it on."""
+        """The records that begin before this line, and those that begin on it or later."""
         index = int(np.searchsorted(self.lines, line))
         place = bisect_left(self.others, line, key=lambda record: record.line)
         end = int(self.ends[index - 1]) if index else 0
@@ -64,7 +68,7 @@ class Framed:
         )
 
     def set_aside(self, odd: Flags, delimiter: bytes) -> "Framed":
-        """The same records, but those that are odd, shape (n,), framed by the letter."""
+        """The same records, with the `odd` ones, flags of shape (n,), framed by the exact framer."""
         places = np.flatnonzero(odd)
         if not len(places):
             return self
@@ -80,14 +84,17 @@ class Framed:
 
 
 def steps(ends: Offsets) -> Offsets:
-    """How far each offset is from the one before it, the first from 0; shape as `ends`."""
+    """The difference of each offset to the one before it, of the first to 0; shape as `ends`."""
     sizes = ends.copy()
     sizes[1:] -= ends[:-1]
     return sizes
 
 
 def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
-    """Records without those dropped, and where each of them ends then; record i is `data` up to `ends[i]`."""
+    """Remove the `dropped` records; return the remaining bytes and the end offset of each remaining record.
+
+    Record i ends before `data[ends[i]]`. `dropped` and `ends` have shape (n,).
+    """
     places = np.flatnonzero(dropped)
     if not len(places):
         return data, ends
@@ -99,13 +106,16 @@ def without(data: bytes, ends: Offsets, dropped: Flags) -> tuple[bytes, Offsets]
 
 
 class BlockFramer:
-    """Frames an export fed block by block, as `Framer` does; a block is much shorter than `max_record_bytes`."""
+    """Frames an export fed block by block, with the results of `Framer`.
+
+    A block should be much shorter than `max_record_bytes`: a longer buffer goes to the exact framer.
+    """
 
     def __init__(self, delimiter: bytes, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self._delimiter = delimiter
         self._max_record_bytes = max_record_bytes
         self._buffer = b""
-        #: Where what is not framed yet begins.
+        #: The position of the first byte that is not framed yet.
         self.position = start
         self._last_start, self._last_buffer = start, b""
 
@@ -115,12 +125,12 @@ class BlockFramer:
         return len(self._buffer)
 
     def position_of(self, line: int) -> Position:
-        """Where a record begins that the last `feed` or `finish` framed, by its line number."""
+        """The position of a record that the last `feed` or `finish` framed, found by its line number."""
         offset = start_of_line(self._last_buffer, line - self._last_start.line)
         return Position(self._last_start.offset + offset, line)
 
     def feed(self, block: bytes) -> Framed:
-        """The records that are whole after this block."""
+        """Add a block; return the records that are now complete."""
         self._buffer += block
         self._last_start, self._last_buffer = self.position, self._buffer
         if self.position.is_skipping or len(self._buffer) > self._max_record_bytes:
@@ -128,7 +138,7 @@ class BlockFramer:
         return self._frame()
 
     def finish(self) -> Framed:
-        """The records that only the end of the file completes."""
+        """End the file; return the records that only its end completes."""
         self._last_start, self._last_buffer = self.position, self._buffer
         return self._frame_by_the_letter(at_end=True)
 
@@ -172,9 +182,12 @@ class BlockFramer:
         line_ends: Offsets,
         others: list[Record | BrokenLine],
     ) -> tuple[Offsets, Flags]:
-        """The last line of each record, by index, and whether it was framed by the letter, into `others`.
+        """Cut the buffer into records; add those that the exact framer framed to `others`.
 
-        `before` are how many of the quotes stand before each line feed.
+        `before`: for each line feed, the number of quotes before it.
+
+        Returns two arrays with one entry per record: the index of its last line, and a flag that is set if the exact
+        framer framed it.
         """
         may_open, may_close = _neighbours(octets, quotes, self._delimiter[0])
         if not (may_open[0::2].all() and may_close[1::2].all()):
@@ -185,10 +198,10 @@ class BlockFramer:
     def _cut_around(
         self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
     ) -> tuple[Offsets, Flags]:
-        """The same where quotes are out of place."""
+        """Do what `_cut` does for a buffer with misplaced quotes."""
         framer = Framer(self._delimiter, max_record_bytes=self._max_record_bytes)
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
-        # Of the run of regular records: the index of its first line and of the first quote that is not before it.
+        # The current run of regular records: the index of its first line, and of the first quote from there on.
         line = quote = 0
         while (found := misplaced.first(quote)) is not None:
             stop = int(np.searchsorted(before, found, side="right"))
@@ -211,17 +224,21 @@ class BlockFramer:
 
 
 def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:
-    """Which quotes may open a field or be what is escaped, and which may close a field; each of shape (n,)."""
+    """Two flags for each quote, of shape (n,), judged by its neighbours.
+
+    The first flag: the quote may open a field, or be the second of a doubled quote.
+    The second flag: the quote may close a field, or be the first of a doubled quote.
+    """
     fits = np.zeros(256, dtype=np.bool_)
     fits[[delimiter, _LINE_FEED, _QUOTE]] = True
-    # Outside the buffer a quote is its own neighbour, which fits. Behind it nothing is known yet: right or wrong, the
-    # record does not end in this buffer.
+    # `clip` makes a quote at an edge of the buffer its own neighbour, which fits. At the end that is only a guess, but
+    # a harmless one: the record does not end in this buffer.
     before, behind, second = (octets.take(quotes + distance, mode="clip") for distance in (-1, 1, 2))
     return fits[before], fits[behind] | ((behind == _CARRIAGE_RETURN) & (second == _LINE_FEED))
 
 
 class _Misplaced:
-    """The quotes that are out of place, for either way to pair them."""
+    """The misplaced quotes, for both ways to pair them: even quotes open, or odd quotes open."""
 
     def __init__(self, may_open: Flags, may_close: Flags) -> None:
         self._indexes: list[list[int]] = []
@@ -231,7 +248,10 @@ class _Misplaced:
             self._indexes.append(np.flatnonzero(~fits).tolist())
 
     def first(self, start: int) -> int | None:
-        """The index of the first one, where the quote of index `start` and every other one behind it open."""
+        """The index of the first misplaced quote from `start` on, or None.
+
+        The quote of index `start` opens, and so does every second one after it.
+        """
         indexes = self._indexes[start & 1]
         place = bisect_left(indexes, start)
         return indexes[place] if place < len(indexes) else None

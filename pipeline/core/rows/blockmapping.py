@@ -1,13 +1,13 @@
-"""Maps whole blocks of records at once: what `RowMapper` makes of them, at a fraction of the time.
+"""Maps whole blocks of records at once, with the same result as `RowMapper` in a fraction of the time.
 
-A block is turned into a table, of which commas and line feeds separate the cells and nothing else: quotes around
-fields are deleted, and what they protect becomes one byte that no UTF-8 text holds, a *stand-in*. Then the positions
-of the separators, shaped (rows, columns), say everything that there is to judge, and encoding is a few searches for
-single bytes over the whole block. A block that has no quotes, no CR, another order of columns or nothing to encode
-pays nothing for them but a look whether it is so.
+A block becomes a table in which every comma and line feed separates cells. The quotes around fields are deleted, and
+each byte that they protected becomes a *stand-in*: one byte that no UTF-8 text holds. The positions of the separators,
+shaped (rows, columns), are then enough to judge the rows, and a few searches for single bytes over the whole block
+encode it. A block without quotes or CR, with its columns already in order, or with nothing to encode skips that work
+after a quick look.
 
-Rows that might be rejected, or are near a limit, are not judged here: they are set aside for the exact mapper, which
-sees each in its place. So the exact mapper decides whatever is not plain.
+Rows that might be rejected, or are near a limit, go to the exact mapper, `RowMapper`, with their line numbers. So the
+exact mapper decides every case that is not plain.
 """
 
 from dataclasses import dataclass
@@ -29,22 +29,24 @@ from pipeline.core.rows.mapping import (
 )
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE, _PLUS, _SLASH = b'\n\r,"+/'
-#: The stand-ins for a comma and for line breaks are above all others.
+#: The least stand-in for a comma, CR or LF: they are greater than all other stand-ins.
 _FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
-#: Encoding makes of one byte at most so many.
+#: Bytes that encoding makes of one byte, at most.
 _MAX_GROWTH = 3
-#: Where more than one byte of so many is quoted, all are looked at rather than those between quotes; measured.
+#: If more than one byte in this many is quoted, examining all bytes is faster than picking the quoted ones (measured).
 _BYTES_PER_QUOTED = 12
-#: So many rows at a time are looked through for those that are not UTF-8.
+#: Rows that are checked for invalid UTF-8 together, before each is checked by itself.
 _ROWS_PER_PIECE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """n rows of k cells. `separators` (n * k,) are where cells end: at a comma or, the last of a row, a line feed.
+    """A table of n rows and k cells in each, as text.
 
-    `sizes` (n,) are those of the rows, with their line feeds, and `ends` (n,) where each row ends, behind it.
+    `separators`: (n * k,), the offset behind each cell: of a comma, or of the line feed that ends the row.
+    `ends`: (n,), the offset at which the next row begins.
+    `sizes`: (n,), the bytes of each row with its line feed.
     """
 
     text: bytes
@@ -65,9 +67,12 @@ class _Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Escaped:
-    """The m bytes of a table that are to be escaped: where each is, which, in which row, and whether in its id.
+    """The m bytes of a table that must be escaped. All arrays have shape (m,).
 
-    All arrays have shape (m,).
+    `places`: the offset of each byte in the table.
+    `octets`: its value.
+    `rows`: the index of its row.
+    `is_in_id`: set if it belongs to the row's id.
     """
 
     places: Offsets
@@ -84,31 +89,31 @@ class _Escaped:
 
     @property
     def spoils_id(self) -> Flags:
-        """Which of them Target takes for something else in an id."""
+        """Set for each `+` or `/` in an id, which Target would read as something else; shape (m,)."""
         spoils: Flags = self.is_in_id & ((self.octets == _PLUS) | (self.octets == _SLASH))
         return spoils
 
     @property
     def is_delimiter(self) -> Flags:
-        """Which of them are a comma or a line break."""
+        """Set for each comma or line break, as itself or as a stand-in; shape (m,)."""
         is_delimiter: Flags = (self.octets >= _FIRST_DELIMITER) | (self.octets == _CARRIAGE_RETURN)
         return is_delimiter
 
 
 class BlockMapper:
-    """Maps, encodes and judges what `BlockFramer` framed; `exact` does so for irregular records."""
+    """Maps, encodes and judges the records of `BlockFramer`; `exact` does so for irregular ones."""
 
     def __init__(self, exact: RowMapper) -> None:
         self._exact = exact
         self._plan = exact.plan
         self._delimiter = exact.delimiter
-        #: A row of at most so many bytes before encoding is within every limit on rows and attributes.
+        #: A row of at most this many bytes before encoding is within every limit on rows and attributes.
         self._safe_bytes = min(
             exact.max_row_bytes // _MAX_GROWTH, MAX_ATTRIBUTES_BYTES - sum(map(len, self._plan.parameters))
         )
         picked = [self._plan.id_index, *self._plan.cell_indexes]
         self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
-        #: Records that the exact mapper saw.
+        #: Records that the exact mapper has mapped.
         self.exact_records = 0
 
     def map(self, framed: Framed) -> Mapped:
@@ -124,7 +129,7 @@ class BlockMapper:
         return self._map_table(table, framed)
 
     def _map_table(self, table: _Table, framed: Framed) -> Mapped:
-        """Of a table with the same rows as the regular records."""
+        """Map the regular records of `framed`, given as a table with the same rows, and its other records."""
         warnings = Warnings()
         sizes = table.sizes
         id_lengths = table.separators[:: table.columns] - (table.ends - sizes)
@@ -134,7 +139,7 @@ class BlockMapper:
         is_delimiter = escaped.is_delimiter
         if self._exact.on_delimiter != "encode":
             is_odd[escaped.rows[is_delimiter]] = True
-        # All separators but those of the id stand side by side.
+        # In a row with an id only, nothing but the separators follows the id.
         is_empty = (sizes == id_lengths + table.columns) & ~is_odd
         keep = ~(is_odd | is_empty)
         warnings.value_with_delimiter = _count_cells(table, escaped.places[is_delimiter], keep)
@@ -150,7 +155,7 @@ class BlockMapper:
         return _merge(fast, self._exact.map(others))
 
     def _count_blank(self, table: _Table, keep: Flags, warnings: Warnings) -> None:
-        # The first cell of a table is an id.
+        # Comparing neighbours skips the first cell of the table, which is an id and never blank.
         blank = 1 + np.flatnonzero(table.separators[1:] - table.separators[:-1] == 1)
         blank = blank[keep[blank // table.columns]]
         counts = np.bincount(blank % table.columns, minlength=table.columns)[1:].tolist()
@@ -159,7 +164,7 @@ class BlockMapper:
                 warnings.empty_cells[parameter] = count
 
     def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
-        """The text of a table of these records, and where its separators are, shape (n,)."""
+        """The records as text of a table, and the offsets of its separators, shape (n,)."""
         text = framed.data
         if b'"' in text:
             text = _protect(text, self._delimiter[0], framed.quotes)
@@ -168,13 +173,13 @@ class BlockMapper:
         if self._delimiter != b",":
             text = text.translate(bytes.maketrans(b"," + self._delimiter, bytes([STAND_INS[_COMMA]]) + b","), b'"')
         elif b'"' in text:
-            # Where quotes are many, looking at every byte is faster than looking for them.
+            # `translate` is faster where quotes are many, `replace` where they are few.
             text = text.translate(None, b'"') if text.count(b'"', 0, 4096) > 64 else text.replace(b'"', b"")
         octets = np.frombuffer(text, dtype=np.uint8)
         return text, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
 
     def _pick(self, table: _Table) -> _Table:
-        """The table with the id first, and only the columns that are sent."""
+        """Reorder the table: the id first, then only the columns that are sent."""
         if self._picked is None:
             return table
         columns = len(self._picked)
@@ -192,14 +197,14 @@ class BlockMapper:
         return _Table.of(octets.tobytes(), columns, separators)
 
     def _encode(self, table: _Table, escaped: _Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
-        """The rows to keep of a table; `id_lengths` (n,) are those before encoding."""
+        """Encode the rows to keep. `id_lengths`: (n,), in bytes before encoding."""
         text, places = table.text, escaped.places
         if not keep.all():
             text, _ = without(text, table.ends, ~keep)
             is_kept = keep[escaped.rows]
             places = (places - _bytes_before(~keep, table.sizes)[escaped.rows])[is_kept]
         body = encode_table(text, places)
-        # Each byte that is escaped becomes three.
+        # An escaped byte becomes three.
         sizes = (table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep)))[keep]
         in_ids = escaped.rows[escaped.is_in_id]
         if len(in_ids):
@@ -210,7 +215,7 @@ class BlockMapper:
 
 
 def _is_no_text(framed: Framed) -> Flags:
-    """Which records hold a NUL or are not valid UTF-8; shape (n,)."""
+    """Set for each record that holds a NUL or is not valid UTF-8; shape (n,)."""
     data, ends = framed.data, framed.ends
     is_bad = np.zeros(len(ends), dtype=np.bool_)
     if b"\0" in data:
@@ -227,7 +232,7 @@ def _is_no_text(framed: Framed) -> Flags:
 
 
 def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Flags:
-    """Which of the rows have another number of cells; shape (n,)."""
+    """Set for each row that does not have `columns` cells; shape (n,)."""
     octets = np.frombuffer(text, dtype=np.uint8)
     if len(separators) == rows * columns and (octets[separators[columns - 1 :: columns]] == _LINE_FEED).all():
         return np.zeros(rows, dtype=np.bool_)
@@ -236,7 +241,10 @@ def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Fla
 
 
 def _without_rows(text: bytes, separators: Offsets, dropped: Flags) -> tuple[bytes, Offsets]:
-    """Rows, of any number of cells, and where their separators are, but for those dropped."""
+    """Remove the `dropped` rows; return the remaining text and the offsets of its separators.
+
+    Rows may have any number of cells.
+    """
     last = np.flatnonzero(np.frombuffer(text, dtype=np.uint8)[separators] == _LINE_FEED)
     ends, cells = separators[last] + 1, steps(last + 1)
     left, _ = without(text, ends, dropped)
@@ -245,22 +253,29 @@ def _without_rows(text: bytes, separators: Offsets, dropped: Flags) -> tuple[byt
 
 
 def _bytes_before(dropped: Flags, sizes: Offsets) -> Offsets:
-    """How many bytes are dropped before each row, if it is not itself; shape (n,)."""
+    """For each row that is kept, the number of dropped bytes before it; shape (n,)."""
     before: Offsets = np.cumsum(np.where(dropped, sizes, 0))
     return before
 
 
 def _with_plain_line_ends(text: bytes, ends: Offsets) -> bytes:
-    """Records without the CR of their line ends; record i ends at `ends[i]`, and what is quoted in it has no CR."""
+    """Replace the CR LF at the end of each record by LF.
+
+    Record i ends before `text[ends[i]]`. No quoted CR is left: each is a stand-in.
+    """
     octets = np.frombuffer(text, dtype=np.uint8)
     of_line_ends = np.count_nonzero(octets[ends - 2] == _CARRIAGE_RETURN)
-    # Where there are no others, deleting all of them is faster.
+    # Deleting every CR is faster, and right if each CR belongs to a line end.
     has_others = np.count_nonzero(octets == _CARRIAGE_RETURN) != of_line_ends
     return text.replace(b"\r\n", b"\n") if has_others else text.replace(b"\r", b"")
 
 
 def _protect(data: bytes, delimiter: int, quotes: Offsets | None) -> bytes:
-    """Regular records with stand-ins for what their quotes protect: then each quote left is one around a field."""
+    """Replace each byte that quotes protect by its stand-in: then every quote left encloses a field.
+
+    `data`: regular records.
+    `quotes`: the offsets of all quotes, or None to have them searched.
+    """
     octets = np.frombuffer(bytearray(data), dtype=np.uint8)
     if quotes is None:
         quotes = np.flatnonzero(octets == _QUOTE)
@@ -268,26 +283,26 @@ def _protect(data: bytes, delimiter: int, quotes: Offsets | None) -> bytes:
     ends = np.cumsum(closing - opening)
     quoted_bytes = len(quotes) and int(ends[-1])
     if quoted_bytes * _BYTES_PER_QUOTED > len(data):
-        # Behind an odd number of quotes; the last bit of a number stays right when the others overflow.
+        # A byte is quoted if the number of quotes up to it is odd. The sum may overflow: its lowest bit stays right.
         is_quoted = (np.cumsum(octets == _QUOTE, dtype=np.uint8) & 1).view(np.bool_)
         inside = np.flatnonzero(_may_separate(octets, delimiter) & is_quoted)
     else:
         inside = np.repeat(closing - ends, closing - opening) + np.arange(quoted_bytes)
         inside = inside[_may_separate(octets[inside], delimiter)]
     octets[inside] = _STAND_INS[octets[inside]]
-    # A quote that opens right behind one that closes is the second of a doubled one.
+    # A quote that opens right behind a closing one is the second of a doubled quote.
     octets[opening[1:][opening[1:] == closing[:-1] + 1]] = STAND_INS[_QUOTE]
     return octets.tobytes()
 
 
 def _may_separate(octets: Octets, delimiter: int) -> Flags:
-    """Which bytes separate cells or records where they are not quoted; shape (n,)."""
+    """Set for each byte that would separate cells or records if it were not quoted; shape (n,)."""
     separates: Flags = (octets == delimiter) | (octets == _LINE_FEED) | (octets == _CARRIAGE_RETURN)
     return separates
 
 
 def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:
-    """In how many cells of the rows to keep these places are, which are in rising order."""
+    """The number of cells of the rows to keep that hold at least one of these places, which ascend."""
     cells = np.searchsorted(table.separators, places)
     is_kept = keep[cells // table.columns]
     is_kept[1:] &= cells[1:] != cells[:-1]
@@ -295,19 +310,19 @@ def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:
 
 
 def _count_long(table: _Table, keep: Flags) -> int:
-    """How many values of the rows to keep have too many characters."""
+    """The number of values in the rows to keep that exceed `SAFE_VALUE_CHARACTERS`."""
     widths = steps(table.separators + 1) - 1
     long = np.flatnonzero(widths > SAFE_VALUE_CHARACTERS)
     long = long[keep[long // table.columns]]
     ends = table.separators[long]
-    # Each character has one byte that does not go on with one, and so have the stand-ins.
+    # Count the bytes that begin a character: all but UTF-8 continuation bytes. A stand-in is one character.
     is_first = table.octets & 0xC0 != 0x80
     counts = [int(np.count_nonzero(is_first[end - width : end])) for end, width in zip(ends, widths[long], strict=True)]
     return sum(count > SAFE_VALUE_CHARACTERS for count in counts)
 
 
 def _merge(fast: Mapped, exact: Mapped) -> Mapped:
-    """Both in the order of their lines; only `exact` has rejects."""
+    """Merge both in the order of their lines; only `exact` has rejects."""
     fast.warnings.add(exact.warnings)
     empty = fast.empty + exact.empty
     if not len(exact.rows):

@@ -1,9 +1,9 @@
-"""Percent-encoding of cells, so that nothing in a value can mean anything to Target but itself.
+"""Percent-encoding of cells, so that Target takes every byte of a value literally.
 
-Target takes letters, digits and `- . ! ~ _ * ( )` as they are. Un-encoded, `%` refuses the whole batch, `&` cuts it
-silently, `+` turns into a space and `=` may split a field; so everything else, space and non-ASCII bytes included,
-becomes `%XX`. Quotes and commas are therefore never sent raw, and splitting an encoded row at `,` is always right.
-Source: Adobe's documentation of the Bulk Profile Update API.
+Target takes letters, digits and `- . ! ~ _ * ( )` as they are. Un-encoded, `%` makes Target refuse the whole batch, `&`
+cuts the batch silently, `+` turns into a space, and `=` may split a field. Every other byte therefore becomes `%XX`,
+space and non-ASCII bytes included. So quotes and commas are never sent raw, and an encoded row can safely be split at
+each `,`. Source: Adobe's documentation of the Bulk Profile Update API.
 """
 
 import re
@@ -14,11 +14,11 @@ import numpy as np
 
 from pipeline.core.model import Octets, Offsets
 
-#: Bytes sent as they are.
+#: Bytes that are sent as they are.
 KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
 
-#: Bytes that no UTF-8 text holds: each stands in a table for one that would mean something there. Those that stand for
-#: what must not be in a value as it is, a comma or a line break, are above all others.
+#: Special byte -> its stand-in in a table. No UTF-8 text holds a stand-in. Those for a comma and line breaks, which no
+#: value may hold as they are, are greater than all others.
 STAND_INS = {byte: 0xFF - place for place, byte in enumerate(b',\r\n";\t|')}
 _STOOD_FOR = {stand_in: bytes([byte]) for byte, stand_in in STAND_INS.items()}
 
@@ -32,7 +32,7 @@ _ESCAPE_OCTETS = np.frombuffer(b"".join(_ESCAPES_IN_TABLE), dtype=np.uint8).resh
 _IS_ESCAPED = np.array([byte not in KEPT + b",\n" for byte in range(256)])
 _LINE_FEED, _PERCENT, _PLUS, _SLASH = b"\n%+/"
 _FIRST_OF_RANGE, _LAST_OF_RANGE, _FIRST_LETTER, _LAST_LETTER, _LOWER_CASE = np.frombuffer(b"(9az ", dtype=np.uint8)
-#: With more bytes to escape than one in so many, all are escaped at once; measured.
+#: If more than one byte in this many must be escaped, escaping them all at once is faster (measured).
 _BYTES_PER_ESCAPE = 12
 
 
@@ -56,9 +56,13 @@ def encode_joined(values: bytes) -> bytes:
 
 
 def escaped_places(text: bytes) -> Offsets:
-    """Where in rows of values separated by commas and line feeds stands what `encode_table` escapes; shape (n,)."""
+    """The offsets of the bytes that `encode_table` must escape, in rising order; shape (n,).
+
+    `text`: rows of values separated by commas and line feeds.
+    """
     octets = np.frombuffer(text, dtype=np.uint8)
-    # All kept bytes but three that are rare are letters or lie from `(` to `9`. What is left is looked at one by one.
+    # Most bytes are letters or lie between `(` and `9`, and all of those but `+` and `/` are kept (a comma separates).
+    # The few other bytes are looked up in `_IS_ESCAPED`.
     is_other = octets - _FIRST_OF_RANGE > _LAST_OF_RANGE - _FIRST_OF_RANGE
     is_other &= (octets | _LOWER_CASE) - _FIRST_LETTER > _LAST_LETTER - _FIRST_LETTER
     is_other &= octets != _LINE_FEED
@@ -72,7 +76,7 @@ def escaped_places(text: bytes) -> Offsets:
 def encode_table(text: bytes, places: Offsets) -> bytes:
     """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values.
 
-    `places` are what `escaped_places` gives for it.
+    `places`: the result of `escaped_places` for `text`.
     """
     escaped = np.frombuffer(text, dtype=np.uint8)[places]
     if len(places) * _BYTES_PER_ESCAPE > len(text):
@@ -87,7 +91,7 @@ def encode_table(text: bytes, places: Offsets) -> bytes:
 
 
 def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets) -> bytes:
-    """What `encode_table` says, at a cost that hardly hangs on how many kinds of bytes there are to encode."""
+    """Encode as `encode_table` does, at a cost that hardly depends on how many kinds of bytes must be escaped."""
     places = places + 2 * np.arange(len(places))
     encoded = np.empty(len(text) + 2 * len(places), dtype=np.uint8)
     is_one_byte = np.ones(len(encoded), dtype=np.bool_)
@@ -99,7 +103,7 @@ def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets) -> bytes:
 
 
 def has_delimiter(value: bytes) -> bool:
-    """Whether a value holds what separates cells or rows on the wire: a comma, CR or LF."""
+    """True if a value holds a comma, CR or LF, which would separate cells or rows in a batch."""
     return b"," in value or b"\n" in value or b"\r" in value
 
 
@@ -109,9 +113,9 @@ def replace_delimiters(value: bytes, replacement: bytes) -> bytes:
 
 
 def merge(earlier: bytes, later: bytes) -> bytes:
-    """One encoded row from two of the same id and header: the later non-empty cell wins.
+    """Merge two encoded rows of one id and header into one: of each cell the later non-empty value wins.
 
-    Both end with a line feed, and so does the result; the shorter one lacks its last cells.
+    Both rows end with a line feed, and so does the result. A row may lack its last cells, which count as empty.
     """
     if b",," not in later and not later.endswith(b",\n") and later.count(b",") >= earlier.count(b","):
         return later
@@ -120,9 +124,9 @@ def merge(earlier: bytes, later: bytes) -> bytes:
 
 
 def rearrange(row: bytes, places: Sequence[int | None]) -> bytes:
-    """An encoded row under another header: cell i of the result is cell `places[i]` of the row, or empty.
+    """An encoded row moved to another header: cell i of the result is cell `places[i]` of the row, or empty if None.
 
-    The id stays in front; cells are counted behind it, and empty ones at the end are left out.
+    The id stays in front. Cells are counted from the one behind the id. Empty cells at the end are left out.
     """
     profile_id, *cells = row[:-1].split(b",")
     moved = [b"" if place is None or place >= len(cells) else cells[place] for place in places]

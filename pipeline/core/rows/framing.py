@@ -1,13 +1,13 @@
-"""Cuts the bytes of an export into records, each with the line number an editor shows.
+"""Cuts the bytes of an export into records, each with the line number that an editor shows.
 
-RFC 4180: fields are separated by a one-byte delimiter; a field that *begins* with a quote runs to the next quote that
-is not doubled, and may hold delimiters and line breaks; lines end with LF or CR LF; empty lines are skipped.
-A quote inside an unquoted field is literal. Where RFC 4180 is silent or broken by the file:
+The rules are those of RFC 4180: a one-byte delimiter separates fields. A field that *begins* with a quote runs to the
+next quote that is not doubled, and may hold delimiters and line breaks. Lines end with LF or CR LF. Empty lines are
+skipped. A quote inside an unquoted field is literal. Where RFC 4180 is silent, or the file breaks it:
 
-* text after a closing quote, or a quote that does not close within `MAX_RECORD_BYTES` or the file, makes only the
-  *first line* of that record broken, and reading goes on at the next line: one stray quote never swallows the file;
+* text after a closing quote, or a quote that does not close within `MAX_RECORD_BYTES` or the file, breaks only the
+  *first line* of that record, and reading goes on at the next line: one stray quote never swallows the file;
 * a record that does not end within `MAX_RECORD_BYTES` is broken in the same way, so memory is bounded;
-* a CR that no LF follows is data.
+* a CR without LF is data.
 
 The result does not depend on how the file was cut into blocks.
 """
@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from pipeline.core.model import Reason
 
-#: A record that does not end within so many bytes, its line ending included, is broken. Ours: it bounds memory, and
-#: keeps the end of an unclosed quote from being looked for further away than any real value is long.
+#: Bytes of the longest record, its line ending included; a longer one is broken. Ours: it bounds memory, and it limits
+#: the search for the end of an unclosed quote to more than any real value is long.
 MAX_RECORD_BYTES = 1_048_576
 
-#: Tried in this order where the delimiter is to be found out.
+#: The delimiters that `detect_delimiter` knows; if two are equally frequent, the earlier one wins.
 DELIMITERS = (b",", b";", b"\t", b"|")
 
 BOM = b"\xef\xbb\xbf"
@@ -39,9 +39,9 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where reading can go on: `offset` bytes into the export, at line `line`.
+    """A place at which reading can go on: byte `offset` of the export, on line `line`.
 
-    With `is_skipping` the rest of that line belongs to a broken one and is passed over.
+    `is_skipping`: the rest of that line belongs to a broken line, and is skipped.
     """
 
     offset: int = 0
@@ -54,7 +54,7 @@ START = Position()
 
 
 class BrokenLine(NamedTuple):
-    """A line that starts no well-formed record. `raw` has no line ending and at most `MAX_RECORD_BYTES`."""
+    """A line that begins no well-formed record. `raw` has no line ending and at most `MAX_RECORD_BYTES` bytes."""
 
     line: int
     raw: bytes
@@ -62,7 +62,7 @@ class BrokenLine(NamedTuple):
 
 
 def detect_delimiter(head: bytes) -> bytes:
-    """The likeliest delimiter, judged by the first non-empty line outside quotes; a comma if there is none."""
+    """The delimiter that is most frequent outside quotes in the first non-empty line; a comma if there is none."""
     first_line = head.lstrip(b"\r\n").split(b"\n", 1)[0]
     unquoted = re.sub(rb'"[^"]*"', b"", first_line)
     return max(DELIMITERS, key=unquoted.count)
@@ -78,9 +78,9 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
 
 
 def start_of_line(buffer: bytes, index: int) -> int:
-    """Where line `index` of a buffer begins, counted from 0.
+    """The offset at which line `index` of a buffer begins, counted from 0.
 
-    Lines are lines: however records were cut, it begins behind so many line feeds.
+    Only line feeds count: quoted ones and those of broken lines too.
     """
     start = 0
     for _ in range(index):
@@ -104,7 +104,7 @@ class Framer:
 
     @property
     def position(self) -> Position:
-        """Where what is not framed yet begins."""
+        """The position of the first byte that is not framed yet."""
         return Position(self._offset, self._line, self._skipping_line)
 
     @property
@@ -113,25 +113,28 @@ class Framer:
         return len(self._buffer)
 
     def position_of(self, line: int) -> Position:
-        """Where a record begins that the last `feed` or `finish` framed, by its line number."""
+        """The position of a record that the last `feed` or `finish` framed, found by its line number."""
         offset = start_of_line(self._last_buffer, line - self._last_start.line)
         return Position(self._last_start.offset + offset, line)
 
     def feed(self, block: bytes) -> list[Record | BrokenLine]:
-        """The records that are whole after this block."""
+        """Add a block; return the records that are now complete."""
         self._buffer += block
         return self._frame()
 
     def finish(self) -> list[Record | BrokenLine]:
-        """The records that only the end of the file completes."""
+        """End the file; return the records that only its end completes."""
         self._at_end = True
         return self._frame()
 
     def frame_one(self, buffer: bytes, start: int, line: int) -> tuple[Record | BrokenLine, int] | None:
-        """Of a buffer not fed: the record that begins at `start`, on that line, and where the next one begins.
+        """Frame the record at `start` of a buffer that was not fed; return it, and the offset of the next record.
 
-        The record is not empty, and the buffer at most as long as a record may be. None if it ends before the record
-        does. A framer used so frames nothing else.
+        `buffer`: at most as long as a record may be.
+        `start`: the offset of a record that is not empty.
+        `line`: the line number of that record.
+
+        Returns None if the buffer ends before the record does. A framer used in this way frames nothing else.
         """
         self._buffer, self._line = buffer, line
         framed: list[Record | BrokenLine] = []
@@ -166,12 +169,12 @@ class Framer:
         return framed
 
     def _is_unfinished(self, start: int) -> bool:
-        """Whether what starts here is a line without quotes that goes on in the next block."""
+        """True if a line without quotes begins here and goes on in the next block."""
         is_short = len(self._buffer) - start <= self._max_record_bytes
         return is_short and not self._at_end and self._buffer.find(b'"', start) < 0
 
     def _frame_slowly(self, start: int, line_end: int, framed: list[Record | BrokenLine]) -> int:
-        """Frame what starts at `start` by the letter; the start of what follows. Raises `_NeedMore`."""
+        """Frame the record at `start` by the full rules; return the offset of what follows. Raises `_NeedMore`."""
         try:
             fields, end, has_bare_quote = self._parse(start)
         except _Broken as broken:
@@ -184,7 +187,10 @@ class Framer:
         return self._buffer.find(b"\n", end) + 1 or len(self._buffer)
 
     def _parse(self, start: int) -> tuple[list[bytes], int, bool]:
-        """Fields of the record at `start`, where it ends (before its line ending), and if it has a bare quote."""
+        """Parse the record at `start`: its fields, its end before the line ending, and True if it has a bare quote.
+
+        Raises `_NeedMore`, or `_Broken` with the reason.
+        """
         buffer, limit = self._buffer, start + self._max_record_bytes
         fields: list[bytes] = []
         has_bare_quote = False
@@ -210,7 +216,7 @@ class Framer:
             position += 1
 
     def _closing_quote(self, position: int, limit: int) -> int:
-        """Where the quoted field ends whose content begins at `position`."""
+        """The offset of the quote that closes the field whose content begins at `position`."""
         buffer = self._buffer
         while True:
             close = buffer.find(b'"', position, limit)
@@ -223,9 +229,9 @@ class Framer:
             position = close + 2
 
     def _unquoted(self, position: int, line_end: int, limit: int) -> tuple[bytes, int]:
-        """An unquoted field and where it ends: before a delimiter, a line ending or the end of the file.
+        """An unquoted field and its end: before a delimiter, a line ending or the end of the file.
 
-        `line_end` is the next line feed from `position` on, -1 if there is none before `limit`.
+        `line_end`: the offset of the next line feed from `position` on, or -1 if there is none before `limit`.
         """
         buffer = self._buffer
         end = buffer.find(self._delimiter, position, limit if line_end < 0 else line_end)
@@ -240,7 +246,7 @@ class Framer:
         return buffer[position:end], end
 
     def _is_record_end(self, position: int, limit: int) -> bool:
-        """Whether the record ends here; False where a delimiter stands. Raises for text after a quote."""
+        """True if the record ends here, False if a delimiter follows. Raises `_Broken` for text after a quote."""
         buffer = self._buffer
         self._need(position)
         if position >= limit and position < len(buffer):
@@ -270,7 +276,7 @@ class Framer:
         framed.append(BrokenLine(self._line, raw, reason))
 
     def _skip_line(self, start: int) -> int:
-        """The start of the next line; what is left of a line that goes on in the next block is skipped too."""
+        """The offset of the next line. If the line goes on in the next block, its rest there is skipped too."""
         line_end = self._buffer.find(b"\n", start)
         self._skipping_line = line_end < 0
         if line_end < 0:

@@ -1,8 +1,9 @@
 """Decides which columns of an export are sent under which names, and turns its records into rows to send.
 
-`plan_columns` looks at the header once; `RowMapper` then maps, encodes and judges every record. The order of the
-checks is part of the meaning: a row that is bad in several ways is rejected for the first reason of `Reason` that
-applies. Nothing is trimmed, nothing is repaired, and only the mapped columns leave the house.
+`plan_columns` reads the header once; `RowMapper` then maps, encodes and judges every record. A row that is bad in
+several ways is rejected for the first reason of `Reason` that applies, so the order of the checks is part of the
+meaning. Values are not trimmed, and only delimiters in them may be replaced (`on_delimiter`). Only mapped columns are
+sent.
 """
 
 import json
@@ -19,12 +20,13 @@ from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimit
 from pipeline.core.rows.framing import BrokenLine, Record
 from pipeline.core.rows.hashing import hash_ids
 
-#: Longest profile id Target takes, in characters. Adobe's pages name 128 and 256: beyond 128 a warning is counted.
+#: Longest profile id that Target takes, in characters. Adobe's pages name 128 and 256: a longer id than 128 is counted
+#: as a warning.
 MAX_ID_CHARACTERS = 256
 SAFE_ID_CHARACTERS = 128
-#: A value longer than this (characters) is counted: Adobe names the limit for other ways of setting attributes.
+#: Longest value without a warning, in characters. Adobe names the limit for other ways of setting attributes.
 SAFE_VALUE_CHARACTERS = 256
-#: External data Target keeps per visitor, in bytes; ours counts parameter names and values before encoding.
+#: External data that Target keeps per visitor, in bytes. We count parameter names, and values before encoding.
 MAX_ATTRIBUTES_BYTES = 65_536
 #: Longest parameter name, in characters.
 MAX_PARAMETER_CHARACTERS = 128
@@ -35,7 +37,7 @@ ID_KINDS = ("thirdPartyId", "pcId")
 
 
 def parameter_name_problem(name: str) -> str | None:
-    """Why Target would not take a parameter name, in words; None if it would."""
+    """The reason why Target would not take a parameter name, in words, or None."""
     if not name:
         return "is empty"
     for prefix in _RESERVED_PREFIXES:
@@ -62,10 +64,10 @@ def suggest_parameter_name(column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """Which fields of a record are sent: the id first, then the cells in the order of the export's header.
+    """The fields of a record that are sent: the id first, then the cells in the order of the export's header.
 
-    `carried` are parameters that the export does not have: rows held for a batch of an earlier export bring them
-    along. Rows end before them, as Target allows.
+    `carried`: parameters that only an earlier export had; rows held for one of its batches carry them. The rows of
+    this export end before these columns, as Target allows.
     """
 
     field_count: int
@@ -77,11 +79,11 @@ class ColumnPlan:
 
     @property
     def body_start(self) -> bytes:
-        """What a batch begins with: `batch=`, then the header row and its line feed."""
+        """The beginning of every batch: `batch=`, then the header row with its line feed."""
         return f"batch={','.join((self.id_kind, *self.parameters, *self.carried))}\n".encode()
 
     def carrying(self, parameters: Iterable[str]) -> "ColumnPlan":
-        """This plan, for batches that may carry these parameters too."""
+        """This plan, for batches that may also carry these parameters."""
         more = dict.fromkeys(name for name in parameters if name not in self.parameters)
         return replace(self, carried=tuple(more))
 
@@ -91,9 +93,10 @@ def plan_columns(
 ) -> ColumnPlan:
     """Match the header with the configuration.
 
-    `unlisted` is what happens to a column that is neither the id nor in `columns`: `stop` (an error, so that no
-    column leaves the house unseen), `ignore`, or `send` under its own name. Raises `InputError` naming every
-    column that is in the way.
+    `unlisted` decides about a column that is neither the id nor in `columns`: `stop` (an error, so that no column is
+    sent unseen), `ignore`, or `send` under its own name.
+
+    Raises `InputError`, which names the columns at fault.
     """
     _check_header(header, id_column, columns)
     sent: list[tuple[int, str]] = []
@@ -133,7 +136,7 @@ def _names(columns: Sequence[str]) -> str:
 
 
 def _suggestion(column: str) -> str:
-    # A JSON text is a TOML text but for DEL, which TOML wants escaped.
+    # A JSON string is a TOML string, except for DEL, which TOML wants escaped.
     quoted = json.dumps(column, ensure_ascii=False).replace("\x7f", "\\u007f")
     key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted
     return f'{key} = "{suggest_parameter_name(column)}"'
@@ -141,7 +144,7 @@ def _suggestion(column: str) -> str:
 
 def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, str]) -> None:
     if id_column not in header and not set(columns) & set(header) and any(map(_looks_like_a_value, header)):
-        # What is no header is a row, and a row is quoted nowhere.
+        # The line is probably a row, and the content of a row appears in no message.
         raise InputError(
             f"the id column {id_column!r} is not in the first line, whose {len(header)} fields look like those of a "
             "row: has the export a header line? (They are not shown here.)",
@@ -166,7 +169,7 @@ def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, s
 
 
 def _looks_like_a_value(field: str) -> bool:
-    """A mail address, a number, a date, an id: nobody calls a column so."""
+    """True for a mail address, a number, a date or an id, which nobody would name a column."""
     return "@" in field or re.search(r"\d{3}", field) is not None or (bool(field) and not re.search(r"[^\W\d_]", field))
 
 
@@ -196,9 +199,12 @@ def _check_parameters(header: Sequence[str], sent: Sequence[tuple[int, str]]) ->
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What became of a list of records: rows to send, rejects in file order, and how many rows were empty.
+    """The result of mapping a list of records.
 
-    `warnings` are counted over the rows to send.
+    `rows`: the rows to send.
+    `rejects`: in the order of the export.
+    `empty`: the number of rows with an id and no value.
+    `warnings`: counts over the rows to send.
     """
 
     rows: Rows
@@ -208,7 +214,7 @@ class Mapped:
 
     @property
     def read(self) -> int:
-        """Rows read."""
+        """The number of rows read."""
         return len(self.rows) + len(self.rejects) + self.empty
 
 
@@ -224,8 +230,12 @@ def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt:
 class RowMapper:
     """Maps, encodes and judges records.
 
-    `delimiter` is the export's, `max_row_bytes` what one encoded row with its line feed may take in a batch of
-    its own, `salt` that of the ids' hashes.
+    `delimiter`: the export's.
+    `on_delimiter`: the fate of a comma or line break inside a value: `replace`, `encode` or `reject`. A row with one in
+    its id is rejected, unless it is `encode`.
+    `replacement`: the text that replaces each of them.
+    `max_row_bytes`: the most that one encoded row with its line feed may take, which still fits a batch of its own.
+    `salt`: of the ids' hashes.
     """
 
     def __init__(
@@ -247,12 +257,12 @@ class RowMapper:
         self._replacement = replacement.encode()
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
-        # A record of plain bytes only, at most this long, is within every limit on ids, values and rows.
+        # A record of these bytes only, and at most `_short_bytes` long, is within every limit on ids, values and rows.
         self._plain = KEPT + delimiter
         self._short_bytes = min(SAFE_ID_CHARACTERS, max_row_bytes - 1, MAX_ATTRIBUTES_BYTES - sum(self._name_bytes))
 
     def map(self, records: Sequence[Record | BrokenLine]) -> Mapped:
-        """The rows to send and the rejects of these records, each in file order."""
+        """The rows to send and the rejects of these records, each in the order of the export."""
         texts: list[bytes] = []
         id_lengths: list[int] = []
         lines: list[int] = []
@@ -274,13 +284,13 @@ class RowMapper:
         return Mapped(pack_rows(texts, id_lengths, lines, self.salt), rejects, empty, self._warnings)
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | None:
-        """The encoded row of a record with its line feed, id first; None if all but the id is empty."""
+        """The encoded row of a record, id first, with its line feed; None if all cells but the id are empty."""
         if isinstance(record, BrokenLine):
             return Reject(record.line, record.reason, None, record.raw)
         _, raw, fields, _ = record
         is_short = len(raw) <= self._short_bytes and len(fields) == self.plan.field_count
         if is_short and not raw.translate(None, self._plain):
-            # Most records are short and hold nothing to encode or to judge: they pay for nothing else.
+            # The fast path: most records are short, and have nothing to encode or to judge.
             picked = self._pick(fields)
             if picked[0]:
                 return b",".join(picked) + b"\n" if any(picked[1:]) else None
@@ -351,7 +361,7 @@ class RowMapper:
 
 
 def is_utf8(raw: bytes) -> bool:
-    """Whether the bytes are valid UTF-8."""
+    """True if the bytes are valid UTF-8."""
     if raw.isascii():
         return True
     try:

@@ -1,6 +1,6 @@
 """Turns the bytes of an export, block by block, into rows to send and rejects.
 
-Means what `Framer` and `RowMapper` say, byte for byte, on every input; it only says it sooner.
+The result equals that of `Framer` and `RowMapper`, byte for byte, on every input; only the speed differs.
 """
 
 from pipeline.core.rows.blockframing import BlockFramer, Framed
@@ -8,16 +8,16 @@ from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, Position
 from pipeline.core.rows.mapping import Mapped, RowMapper
 
-#: Larger than all arrays for one block together, in bytes.
+#: Bytes; more than all arrays for one block take together.
 _WORKING_BYTES = 4_194_304
 
 
 class Transform:
-    """Maps an export fed block by block from `start` on, behind its header; `exact` says what its records mean."""
+    """Maps an export fed block by block from `start` on, behind its header. `exact` maps its irregular records."""
 
     def __init__(self, exact: RowMapper, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        # The memory of large arrays goes back to the system when they are freed, and comes back page by page: that took
-        # half of the time. The allocator of glibc keeps what is smaller than the largest block that it saw freed.
+        # glibc returns the memory of large arrays to the system when they are freed, and gets it again page by page:
+        # that took half of the time. It keeps memory that is smaller than the largest block it has seen freed.
         bytearray(_WORKING_BYTES)
         self._framer = BlockFramer(exact.delimiter, start=start, max_record_bytes=max_record_bytes)
         self._mapper = BlockMapper(exact)
@@ -25,7 +25,7 @@ class Transform:
 
     @property
     def position(self) -> Position:
-        """Where what is not mapped yet begins."""
+        """The position of the first byte that is not mapped yet."""
         return self._framer.position
 
     @property
@@ -35,21 +35,21 @@ class Transform:
 
     @property
     def exact_records(self) -> int:
-        """Records so far that were irregular, and mapped one by one."""
+        """The number of irregular records so far, which were mapped one by one."""
         return self._mapper.exact_records
 
     def feed(self, block: bytes) -> Mapped:
-        """What becomes of the records that are whole after this block."""
+        """Add a block; map the records that are now complete."""
         self._last = self._framer.feed(block)
         return self._mapper.map(self._last)
 
     def finish(self) -> Mapped:
-        """What becomes of the records that only the end of the file completes."""
+        """End the file; map the records that only its end completes."""
         self._last = self._framer.finish()
         return self._mapper.map(self._last)
 
     def split(self, line: int) -> tuple[Mapped, Position, Mapped]:
-        """What the last call gave, in two: of the records before this line, where it begins, and of the rest.
+        """Split the result of the last call at a line: the records before it, its position, and the rest.
 
         A record to send begins on that line. The rest may be split again.
         """

@@ -1,1 +1,1 @@
-"""What Target's answers mean, and how fast it may be asked."""
+"""Target's answers: their meaning, and how often Target may be called."""
