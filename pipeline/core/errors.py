@@ -1,15 +1,15 @@
-"""What can go wrong, sorted by what happens next.
+"""The errors, sorted by what happens next.
 
-`PipelineError` is the base. A `TransientError` may be tried again; a `FatalError` stops the run (credentials,
-configuration, disk); an `InputError` stops only this export. Messages name what was wrong, where, and what to do.
-Library exceptions are mapped to these once, at the edge that meets them.
+`PipelineError` is the base. After a `TransientError`, the step may be tried again. A `FatalError` stops the run
+(credentials, configuration, disk). An `InputError` stops only this export. Messages say what was wrong, where, and what
+to do. Library exceptions are mapped to these once, at the edge that meets them.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How the process ended; the numbers of BSD's sysexits.h where it has one."""
+    """The exit code of the process: a number of BSD's sysexits.h where that has one."""
 
     DONE = 0
     USAGE = 64
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 78
 
 
-#: With several jobs the run ends with the first of these that occurred.
+#: A run over several jobs ends with the first of these that occurred.
 EXIT_PRECEDENCE = (
     ExitCode.CONFIGURATION,
     ExitCode.REFUSED_BY_TARGET,
@@ -42,7 +42,7 @@ EXIT_PRECEDENCE = (
 
 
 def _precedence(code: ExitCode) -> int:
-    # What has no place in it (usage) concerns the command as a whole.
+    # A code without a place in the list (usage) concerns the command as a whole, so it comes first.
     return EXIT_PRECEDENCE.index(code) if code in EXIT_PRECEDENCE else -1
 
 
@@ -52,7 +52,7 @@ def worst(codes: list[ExitCode]) -> ExitCode:
 
 
 class PipelineError(Exception):
-    """Base of all errors the program raises on purpose; `exit_code` is how a run ends that meets it."""
+    """Base of all errors that the program raises on purpose. `exit_code`: of a run that meets the error."""
 
     exit_code = ExitCode.OUR_BUG
 
@@ -63,7 +63,7 @@ class PipelineError(Exception):
 
 
 class TransientError(PipelineError):
-    """It may go better later: the same step is tried again."""
+    """A later attempt may succeed: the same step is tried again."""
 
     exit_code = ExitCode.TARGET_UNAVAILABLE
 
@@ -83,7 +83,7 @@ class InputError(PipelineError):
 
 
 def most_telling(errors: BaseExceptionGroup[BaseException]) -> PipelineError:
-    """The error to tell of, when several tasks failed at once: the one that says most about what to do."""
+    """The error to report when several tasks failed at once: the one that comes first in `EXIT_PRECEDENCE`."""
     found: list[PipelineError] = []
     rest: list[BaseException] = [errors]
     while rest:

@@ -1,6 +1,6 @@
-"""The values that move between the steps: rows, rejects, batches, and the count of what became of every row.
+"""The values that move between the steps: rows, rejects, batches, and the counts of rows by class.
 
-Sizes are bytes, lines count from 1, arrays are numpy arrays of the shapes given. Nothing here does anything.
+Sizes are bytes, lines count from 1, arrays are numpy arrays of the shapes given. The values have no behaviour.
 """
 
 from collections import Counter
@@ -16,15 +16,15 @@ from pipeline.core.errors import FatalError
 Octets = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
-#: Where rows begin in a body, which is smaller than 4 GB.
+#: Offsets of rows in a body, which is smaller than 4 GB.
 Starts = npt.NDArray[np.uint32]
-#: What a batch has of each row, and is below 4 billion: its number, its size in bytes.
+#: Values below 4 billion, one for each row of a batch: its index, or its size in bytes.
 Wholes = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
 
 class Reason(StrEnum):
-    """Why a row must not be sent; the fixed list that `rejects.jsonl` and the report use."""
+    """The reason why a row must not be sent; the fixed list for `rejects.jsonl` and the report."""
 
     TEXT_AFTER_QUOTE = "local.text_after_quote"
     QUOTE_UNCLOSED = "local.quote_unclosed"
@@ -52,12 +52,13 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """A list of n encoded rows, in the order of the export.
+    """A list of n encoded rows, in the order of the export. All arrays have shape (n,).
 
-    `body` holds the rows one after the other, each `id,cell,...` and a line feed. Row i is
-    `body[ends[i - 1]:ends[i]]` (from 0 for the first), its encoded id the first `id_lengths[i]` bytes of it.
-    `lines[i]` is where it stands in the export, `hashes[i]` the salted 64-bit hash of its encoded id.
-    All arrays have shape (n,).
+    `body`: the rows one after the other, each `id,cell,...` with a line feed.
+    `ends`: the end of each row; row i is `body[ends[i - 1]:ends[i]]`, the first begins at 0.
+    `id_lengths`: the bytes of each encoded id, with which the row begins.
+    `lines`: the line of each row in the export.
+    `hashes`: the salted 64-bit hash of each encoded id.
     """
 
     body: bytes
@@ -75,7 +76,7 @@ class Rows:
 
     @property
     def starts(self) -> Offsets:
-        """Where each row begins in `body`, shape (n,)."""
+        """The offset in `body` at which each row begins, shape (n,)."""
         starts = np.empty_like(self.ends)
         if len(starts):
             starts[0] = 0
@@ -85,9 +86,9 @@ class Rows:
 
 @dataclass(slots=True)
 class Warnings:
-    """What the user should know about rows that are sent all the same; counts over rows to send.
+    """Warnings about rows that are sent all the same, counted over rows to send.
 
-    `empty_cells` counts per parameter name the cells that leave Target's old value as it is.
+    `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
     """
 
     id_over_128_characters: int = 0
@@ -97,7 +98,7 @@ class Warnings:
     empty_cells: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Warnings") -> None:
-        """Count those of more rows."""
+        """Add the counts of more rows."""
         self.id_over_128_characters += other.id_over_128_characters
         self.value_over_256_characters += other.value_over_256_characters
         self.value_with_delimiter += other.value_with_delimiter
@@ -106,11 +107,11 @@ class Warnings:
 
     @classmethod
     def from_dict(cls, counts: dict[str, Any]) -> "Warnings":
-        """What `as_dict` made."""
+        """The warnings of which `as_dict` made these values."""
         return cls(**{**counts, "empty_cells": Counter(counts.get("empty_cells", {}))})
 
     def as_dict(self) -> dict[str, Any]:
-        """Only what occurred, for the report."""
+        """The counts that are not zero, for the report."""
         counts: dict[str, Any] = {
             "id_over_128_characters": self.id_over_128_characters,
             "value_over_256_characters": self.value_over_256_characters,
@@ -123,7 +124,7 @@ class Warnings:
 
 @dataclass(slots=True)
 class RowCounts:
-    """What became of every row read; each row is in exactly one class once the job has ended."""
+    """The number of rows in each class. Once the job has ended, each row read is in exactly one class."""
 
     read: int = 0
     confirmed: int = 0
@@ -136,18 +137,18 @@ class RowCounts:
 
     @property
     def accounted(self) -> int:
-        """Rows that are in a class."""
+        """The number of rows that are in a class."""
         return (
             self.confirmed + self.superseded + self.rejected + self.empty + self.failed + self.unconfirmed + self.unsent
         )
 
     @property
     def lost(self) -> int:
-        """Rows that may not have reached Target though they should have."""
+        """The number of rows that should have reached Target and may not have."""
         return self.failed + self.unconfirmed
 
     def check(self) -> None:
-        """Raise `FatalError` unless every row read is in exactly one class."""
+        """Raise `FatalError` unless the classes add up to the rows read."""
         if self.read != self.accounted:
             raise FatalError(
                 f"of {self.read} rows read {self.accounted} are accounted for: {self}. "
@@ -166,10 +167,13 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchContent:
-    """The rows of a sealed batch before they are written: n rows, `size_bytes` with header and `batch=`.
+    """The n rows of a sealed batch before they are written to the spool.
 
-    `pieces` joined are the body to POST; whoever writes it down takes them out. `sizes` and `lines` (n,) are in the
-    order of the body; `hashes` (n,) are sorted, and `order` (n,) tells the row of each.
+    `pieces`: joined, they are the body to POST; whoever writes the body takes them out.
+    `size_bytes`: of the body, with `batch=` and the header row.
+    `hashes`: (n,), of the ids, sorted.
+    `order`: (n,), the row index for each of `hashes`.
+    `sizes`, `lines`: (n,), in the order of the body.
     """
 
     pieces: list[bytes | memoryview]
@@ -182,20 +186,21 @@ class BatchContent:
 
     @property
     def starts(self) -> Starts:
-        """Where in the body the row of each hash begins, shape (n,)."""
+        """For each of `hashes`, the offset of its row in the body; shape (n,)."""
         starts = np.cumsum(self.sizes, dtype=np.uint32)
         starts -= self.sizes
-        # Behind the header row.
+        # The rows begin behind the header row.
         starts += np.uint32(self.size_bytes - int(self.sizes.sum(dtype=np.int64)))
         return starts[self.order]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Batch:
-    """A sealed batch: its body lies in the spool under its `batch_id`, and these are its facts.
+    """A sealed batch: these are its facts, and the spool holds its body under its `batch_id`.
 
-    `batch_id` is its own among all batches of a state directory, `number` among those of its job. `parent` is the
-    batch that was split into this one and another.
+    `batch_id`: unique in a state directory.
+    `number`: unique in its job.
+    `parent`: the batch that was split into this one and another, or None.
     """
 
     batch_id: int
@@ -208,7 +213,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A row that Target named as failed: its id as Target names it, its line (None if not in the batch), its batch."""
+    """A row that Target named as failed.
+
+    `profile_id`: the id as Target names it.
+    `line`: the row's line in the export, or None if the id is not in the batch.
+    """
 
     profile_id: str
     line: int | None
@@ -219,10 +228,11 @@ class FailedRow:
 class Settled:
     """The final outcome of a batch.
 
-    `confirmed + failed + unconfirmed + rejected` equals its rows, but for a split batch, whose children have them.
-    `why` says in words what kept it from being all confirmed.
-    `release_at` is the monotonic time in seconds at which its ids are free; `may_be_applied` whether Target may
-    have taken any copy of it.
+    `confirmed + failed + unconfirmed + rejected` equals its rows. A split batch has none: its children have them.
+
+    `release_at`: the monotonic time, in seconds, at which its ids are free.
+    `may_be_applied`: Target may have taken a copy of it.
+    `why`: the reason, in words, why not all of its rows are confirmed.
     """
 
     batch: Batch

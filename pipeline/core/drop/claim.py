@@ -1,4 +1,4 @@
-"""What the ledger knows of a job whose export was dropped: where it came from, and what its signal says."""
+"""The claim of an export that was dropped: where it came from, what its signal says, and whether it was taken."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -9,11 +9,15 @@ from pipeline.core.errors import ExitCode, InputError
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One export of a drop. All jobs of a drop share `drop`, the id of its first job.
+    """The facts about one export of a drop, as the ledger keeps them.
 
-    `source` is the path of the export in the drop directory, empty where there is none to take. `signal` is that of
-    the signal, taken by the drop's first job, with its size and time of the last change. `is_taken`: both are where
-    the job finds them. `is_verified`: what the manifest says was found true. `error` is why the drop fails.
+    `drop`: the id of the drop's first job; all jobs of a drop share it.
+    `source`: the path of the export in the drop directory; empty if there is none to take.
+    `signal`: the path of the signal, which the drop's first job takes.
+    `signal_bytes`, `signal_mtime_ns`: the signal's size and its time of last change, in nanoseconds.
+    `is_taken`: export and signal are where the job finds them.
+    `is_verified`: the export was checked against the manifest and agrees with it.
+    `error`: the reason why the drop fails, or None.
     """
 
     drop: str
@@ -29,23 +33,23 @@ class Claim:
     error_code: int = int(ExitCode.EXPORT_UNUSABLE)
 
     def failed(self, error: InputError) -> "Claim":
-        """The same of a drop that fails; the first reason stays."""
+        """This claim, as one of a drop that fails. The first reason stays."""
         if self.error is not None:
             return self
         return replace(self, error=str(error), error_code=int(error.exit_code))
 
     @property
     def failure(self) -> InputError | None:
-        """The error by which the drop fails."""
+        """The error with which the drop fails, or None."""
         return None if self.error is None else InputError(self.error, exit_code=ExitCode(self.error_code))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as the ledger keeps them."""
+        """This claim as plain values, for the ledger."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Claim":
-        """What `as_dict` made."""
+        """The claim of which `as_dict` made these values."""
         said: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values["manifest"].items()
         }

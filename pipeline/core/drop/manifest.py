@@ -1,4 +1,4 @@
-"""What a signal says of its exports: nothing, JSON, or lines of `key=value`.
+"""The manifest: the content of a signal, which is empty, JSON, or lines of `key=value`.
 
     {"rows": 120000, "sha256": "9f86...", "sequence": 17}
 
@@ -6,8 +6,8 @@
     sha256=9f86...
 
 Keys: `files` (names, in the order in which they are loaded), `rows` and `bytes` (of all files together), `sha256` (of
-the only file), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, lists are separated by commas.
-Whatever is not understood is an error: a manifest that is half believed is worse than none.
+the only file), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, commas separate the items of a
+list. Anything that is not understood is an error: half a manifest is worse than none.
 """
 
 import json
@@ -19,15 +19,15 @@ from typing import Any
 from pipeline.core.drop.signals import is_ignored, name_problem, shown
 from pipeline.core.errors import InputError
 
-#: Bytes of a signal; ours: far more than a manifest has, and too few to be an export by mistake.
+#: Bytes of the largest signal. Ours: far more than a manifest needs, and too few for an export by mistake.
 MAX_MANIFEST_BYTES = 65_536
-#: Numbers beyond it are nonsense.
+#: The largest number in a manifest: the largest signed 64-bit one.
 _MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a signal says; None and empty where it says nothing."""
+    """The content of a signal. A key that it does not name is None, empty or False."""
 
     files: tuple[str, ...] = ()
     rows: int | None = None
@@ -40,7 +40,7 @@ class Manifest:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """What a signal says. Raises `InputError` (65) where that is not clear."""
+    """Parse the content of a signal. Raises `InputError` (65) where it is not clear."""
     if len(content) > MAX_MANIFEST_BYTES:
         raise InputError(f"it has more than {MAX_MANIFEST_BYTES:,} bytes: a signal is empty or a short manifest.")
     try:
@@ -66,7 +66,7 @@ def _from_json(text: str) -> list[tuple[str, Any]]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The pairs of a JSON object, repeated keys too."""
+    """The pairs of a JSON object, including repeated keys."""
 
 
 def _from_lines(text: str) -> list[tuple[str, str]]:
@@ -120,7 +120,7 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
 
 
 def _is_text(value: object) -> bool:
-    """JSON can spell halves of characters, which are none by themselves."""
+    """True for a non-empty string without lone surrogates, which JSON can spell and which are no characters."""
     return isinstance(value, str) and value != "" and not any("\ud800" <= character <= "\udfff" for character in value)
 
 

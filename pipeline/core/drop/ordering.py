@@ -1,4 +1,4 @@
-"""In which order what waits has its turn."""
+"""The order of what waits, by sequence number."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -7,9 +7,12 @@ T = TypeVar("T")
 
 
 def by_sequence(waiting: Iterable[T], sequence: Callable[[T], int | None]) -> list[T]:
-    """What waits, in the order of its arrival, but those with a sequence number change places to be in its order.
+    """Put the items with a sequence number into its order; the others keep their places.
 
-    Whatever has none keeps its place. Of equal numbers the first to arrive is first.
+    `waiting`: the items in the order of their arrival.
+    `sequence`: gives an item's sequence number, or None.
+
+    The numbered items share the places that they have among themselves. Of equal numbers, the first to arrive is first.
     """
     order = list(waiting)
     places = [place for place, each in enumerate(order) if sequence(each) is not None]

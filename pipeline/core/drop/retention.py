@@ -1,14 +1,13 @@
-"""How long the files of a job's folder are kept, by what they are."""
+"""The retention of the files in a job's folder, by their kind."""
 
 from dataclasses import dataclass
 from enum import Enum
 
-#: Seconds of a day.
 _DAY_S = 86_400.0
 
 
 class Kind(Enum):
-    """What a file in a job's folder is."""
+    """The kind of a file in a job's folder."""
 
     REPORT = "report"
     REJECTS = "rejects"
@@ -16,7 +15,10 @@ class Kind(Enum):
 
 
 def kind_of(path: str) -> Kind:
-    """What the file of this path, relative to the folder, is; what is unknown may be an export, which goes first."""
+    """The kind of the file at this path, relative to the job's folder.
+
+    An unknown file may be an export, and thus counts as one.
+    """
     if path in ("report.json", "report.html"):
         return Kind.REPORT
     return Kind.REJECTS if path in ("rejects.jsonl", "failed.jsonl") else Kind.EXPORT
@@ -24,14 +26,14 @@ def kind_of(path: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Days for which each kind is kept after its job has ended."""
+    """The days for which each kind of file is kept after its job has ended."""
 
     exports_days: float
     rejects_days: float
     reports_days: float
 
     def is_over(self, path: str, age_s: float) -> bool:
-        """Whether a file is to go whose job ended so long ago."""
+        """True if a file must go whose job ended `age_s` seconds ago."""
         days = {
             Kind.EXPORT: self.exports_days,
             Kind.REJECTS: self.rejects_days,

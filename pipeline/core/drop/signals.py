@@ -1,7 +1,7 @@
-"""Which names in a drop directory are signals, of which exports, and which are nobody's business.
+"""The names in a drop directory: signals, the exports they stand for, and names that are ignored.
 
-`customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete; `_SUCCESS` in a subdirectory
-says it of all files in there. What is hidden or still being written (`.tmp`, `.part`, dotfiles) is never looked at.
+`customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete. `_SUCCESS` in a subdirectory says
+it of all files in there. A hidden file (`.name`), or one still being written (`.tmp`, `.part`), is never touched.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,19 +13,19 @@ GROUP_SIGNAL = "_SUCCESS"
 _UNFINISHED = (".tmp", ".part")
 #: Endings that a signal may leave out: `customers.ready` stands for `customers.csv`.
 _EXPORT_ENDINGS = (".csv", ".tsv", ".psv", ".txt", ".dat")
-#: Likeness (0 to 1) from which a signal is named as perhaps meant for an export.
+#: The least likeness (0 to 1) of names for a signal to be named as perhaps meant for an export.
 _ALIKE = 0.5
-#: Characters of a name in a message.
+#: Characters of a name that a message shows.
 _MAX_SHOWN = 200
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a name is one that is never touched."""
+    """True if a file of this name is never touched."""
     return name.startswith(".") or name.lower().endswith(_UNFINISHED)
 
 
 def name_problem(name: str) -> str | None:
-    """What is wrong with the name of a file in a drop directory; None for one that can be used."""
+    """The reason why the name of a file in a drop directory cannot be used, or None."""
     if not name or "/" in name or ".." in name:
         return "is not the plain name of a file"
     if not name.isprintable():
@@ -34,18 +34,18 @@ def name_problem(name: str) -> str | None:
 
 
 def shown(name: str) -> str:
-    """A name for people and logs: whatever it holds, it is one line of text."""
+    """A name for people and logs: one line of text, whatever the name holds."""
     return name[:_MAX_SHOWN] if name.isprintable() else ascii(name)[1:-1][:_MAX_SHOWN]
 
 
 def stem_of(name: str, suffixes: Iterable[str]) -> str | None:
-    """What a signal is for: its name without its suffix, the longest that fits; None for what is no signal."""
+    """The name of a signal without its longest matching suffix; None if the name is no signal."""
     fitting = [suffix for suffix in suffixes if name.endswith(suffix) and len(name) > len(suffix)]
     return name[: -len(max(fitting, key=len))] if fitting else None
 
 
 def exports_for(stem: str, names: Collection[str]) -> list[str]:
-    """The exports that a signal of this stem may mean, in name order: more than one is too many."""
+    """The exports that a signal of this stem may stand for, in name order. More than one is too many."""
     if stem.lower().endswith(_EXPORT_ENDINGS):
         return [stem] if stem in names else []
     return sorted(
@@ -56,5 +56,5 @@ def exports_for(stem: str, names: Collection[str]) -> list[str]:
 
 
 def nearest_signal(export: str, signals: Iterable[str]) -> str | None:
-    """The signal that was perhaps meant for an export without one."""
+    """The signal that was perhaps meant for an export without one, or None."""
     return next(iter(get_close_matches(export, list(signals), 1, _ALIKE)), None)

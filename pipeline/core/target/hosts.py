@@ -1,4 +1,4 @@
-"""Which hosts the program may talk to: what a configuration may name, and what a status URL may point to."""
+"""The hosts that the program may talk to: those a configuration may name, and those a status URL may point to."""
 
 import ipaddress
 import re
@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
-#: `*` in the first label only, and two whole labels after it: fewer would allow hosts of anybody.
+#: `*` only in the first label, and two whole labels after it: fewer would allow anybody's hosts.
 _HOST_PATTERN = re.compile(rf"(?=.{{1,253}}\Z)[a-z0-9_*-]{{1,63}}(?:\.{_LABEL})+\.(?=[a-z0-9-]*[a-z]){_LABEL}")
 _BASE_URL_RULE = (
     "must be https://HOST or https://HOST:PORT, without path, query or credentials; "
@@ -20,7 +20,7 @@ _STATUS_HOST_RULE = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host can only be this machine: localhost, 127.0.0.0/8 or ::1 (without brackets)."""
+    """True if the host can only be this machine: localhost, 127.0.0.0/8 or ::1 (without brackets)."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -39,7 +39,7 @@ def _host_and_port(parts: SplitResult) -> str:
 
 
 def checked_base_url(text: str) -> str:
-    """The base URL in its normal form, empty for none; `ValueError` says what is allowed."""
+    """The base URL in its normal form; empty stays empty. Raises `ValueError`, which says what is allowed."""
     if not text:
         return text
     try:
@@ -49,14 +49,14 @@ def checked_base_url(text: str) -> str:
     except ValueError:
         raise ValueError(_BASE_URL_RULE) from None
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    # Whatever else the text holds (path, query, credentials, port 0, blanks) makes it differ from the URL.
+    # Anything else in the text (path, query, credentials, port 0, blanks) makes it differ from the URL.
     if not (known and secure and text.lower() in (url, f"{url}/")):
         raise ValueError(_BASE_URL_RULE)
     return url
 
 
 def checked_status_host(text: str) -> str:
-    """An entry of `status_hosts` in its normal form; `ValueError` says what is allowed."""
+    """An entry of `status_hosts` in its normal form. Raises `ValueError`, which says what is allowed."""
     try:
         parts = urlsplit(f"//{text}")
         entry = _host_and_port(parts)
@@ -70,11 +70,11 @@ def checked_status_host(text: str) -> str:
 
 
 def is_listed(host: str, port: int, status_hosts: tuple[str, ...]) -> bool:
-    """Whether a host and port match one of the entries, `HOST` (port 443) or `HOST:PORT`."""
+    """True if the host and port match an entry: `HOST` (port 443) or `HOST:PORT`."""
     for entry in status_hosts:
         listed = urlsplit(f"//{entry}")
         pattern = listed.hostname or ""
-        # A star stands for part of one label, so that `edge*.example.com` does not allow `edge.evil.example.com`.
+        # `*` stands for a part of one label: `edge*.example.com` must not allow `edge.evil.example.com`.
         same_depth = pattern.count(".") == host.count(".")
         if same_depth and fnmatchcase(host, pattern) and port == (listed.port or 443):
             return True

@@ -1,32 +1,35 @@
-"""When to ask for the status of a batch: planned by how long the last batches took.
+"""The plan for asking about the status of a batch, made from how long the last batches took.
 
-A status call is one of the few calls a minute that Target allows. Asked too early it is wasted, asked too late the
-batch is settled late, and the next one may have to wait for it. So what a call is worth decides: while most of the
-budget is free, a batch is asked for as soon as it may be complete, and then at ages that grow by a few per cent; when
-the budget is used up, only when it most likely is complete. In between it goes smoothly. Pure: times are ages, seconds
-since a batch was accepted.
+Target allows only a few calls a minute. A status call that comes too early is wasted. One that comes too late settles
+the batch late, and the next batch may have to wait for it. So the plan depends on how much of the budget is used:
+
+* while most of it is free, a batch is asked about as soon as it may be complete, and then at ages that grow slowly;
+* when it is used up, a batch is asked about only when it is most likely complete.
+
+In between, the plan changes gradually. Pure: times are ages, in seconds since a batch was accepted.
 """
 
 from bisect import bisect_right
 from collections import deque
 
-#: So many batches are remembered. Ours: enough for a quantile, few enough to follow a Target that becomes slower.
+#: Batches that are remembered. Ours: enough for a quantile, few enough to follow a Target that becomes slower.
 _REMEMBERED = 50
-#: A batch that was complete when it was first asked for took less than that, by how much is not known. Ours: so the
-#: next ones are asked for a little earlier, until some are not complete yet.
+#: The assumed time of a batch that was complete at the first question, as a share of its age then. It took less than
+#: that age, nobody knows how much less. Ours: the next ones are asked about a little earlier, until some are too early.
 _EARLIER = 0.9
-#: The share of batches that are complete when they are first asked for: while the budget is free, and when it is used.
+#: The share of batches that are complete at the first question: while the budget is free, and when it is used up.
 _EAGER, _PATIENT = 0.1, 0.9
-#: By how much the age grows from one time of asking to the next, in the same two cases.
+#: The growth of the age from one question to the next, in the same two cases.
 _EAGER_GROWTH, _PATIENT_GROWTH = 1.06, 1.5
-#: The least growth, as a share of the age to ask at first. Ours: 6 % of next to nothing is next to nothing.
+#: The least growth, as a share of `first_s`. Ours: 6 % of a very small age would be almost nothing.
 _LEAST_GROWTH = 0.1
 
 
 class PollPlan:
-    """What is known of how long Target takes. `first_s` is the least age to ask at, and that where nothing is known.
+    """Plans the ages at which to ask, from the ages at which the last batches were complete.
 
-    While calls are free, a batch is asked for every `max_s` seconds at least.
+    `first_s`: the least age at which to ask, and the age to begin with while nothing is known.
+    `max_s`: while calls are free, a batch is asked about at least every `max_s` seconds.
     """
 
     def __init__(self, *, first_s: float, max_s: float) -> None:
@@ -34,13 +37,14 @@ class PollPlan:
         self._max_s = max_s
         self._latest: deque[float] = deque(maxlen=_REMEMBERED)
         self._sorted: list[float] = []
-        # As long as no batch was complete, one that was asked for speaks for the others.
+        # The greatest age of an incomplete batch. It is the only thing known until a first batch is complete.
         self._not_yet = 0.0
 
     def next_age(self, asked_at: float | None, pressure: float) -> float:
-        """The age at which to ask a batch that was not complete at the age `asked_at`; None: it was not asked for.
+        """The age at which to ask about a batch next.
 
-        `pressure` is what share of the budget of calls is used, from 0 to 1.
+        `asked_at`: the age at the last question, when it was not complete; None before the first.
+        `pressure`: the share of the budget of calls that is used, from 0 to 1.
         """
         if asked_at is None and self._sorted:
             eager, patient = (max(self._first_s, _quantile(self._sorted, share)) for share in (_EAGER, _PATIENT))
@@ -56,17 +60,20 @@ class PollPlan:
         return age if age < longest else longest + (age - longest) * pressure
 
     def note_incomplete(self, age: float) -> None:
-        """A batch was not complete at that age."""
+        """Note that a batch was not complete at that age."""
         self._not_yet = max(self._not_yet, age)
 
     def note_complete(self, asked_at: float | None, age: float) -> None:
-        """A batch was seen complete at that age; it was not yet at the age `asked_at`, where it was asked for."""
+        """Note that a batch was complete at the age `age`.
+
+        `asked_at`: the age at the question before, when it was not complete yet; None if there was none.
+        """
         self._latest.append((asked_at + age) / 2 if asked_at else age * _EARLIER)
         self._sorted = sorted(self._latest)
 
 
 def _between(low: float, high: float, pressure: float) -> float:
-    # Squared: up to half of the budget a call costs next to nothing.
+    # Squared: calls count for little until half of the budget is used.
     return low + (high - low) * pressure * pressure
 
 

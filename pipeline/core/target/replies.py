@@ -1,6 +1,6 @@
-"""What Target's answers mean, as values.
+"""Target's answers, as values.
 
-A successful HTTP answer can still be a refusal, and an answer that cannot be read says nothing about what Target has
+A successful HTTP answer can still be a refusal. An answer that cannot be read says nothing about what Target has
 done. The XML is Adobe's, but not always well-formed: the status URL may hold a raw `&`.
 """
 
@@ -9,47 +9,47 @@ from dataclasses import dataclass
 from typing import cast
 from xml.etree import ElementTree
 
-#: More than this is not read of an answer (bytes). Ours: status answers list failed ids, and a list longer than this
-#: is counted but not named.
+#: Bytes of an answer that are read at most. Ours: status answers list failed ids. In a longer list, all ids are counted
+#: and only the first ones are named.
 MAX_REPLY_BYTES = 65_536
 
-# In a CDATA section a raw ampersand is right.
+# A raw ampersand is legal in a CDATA section, so group 1 matches such a section and keeps it.
 _RAW_AMPERSAND = re.compile(r"(<!\[CDATA\[.*?\]\]>)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Target queued the batch; its state is asked for at `status_url`, as it was given."""
+    """Target queued the batch. `status_url`: the URL for its status, exactly as Target gave it."""
 
     status_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Target did not take the batch, and would not take the same bytes again; `message` is Target's."""
+    """Target did not take the batch, and would refuse the same bytes again. `message` is Target's."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """Target did not take the batch because of too many calls; `retry_after_s` where it said so."""
+    """Target did not take the call: there were too many. `retry_after_s`: the wait that it asked for, or None."""
 
     retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Nothing of the batch was sent: no connection, no address, no TLS."""
+    """Nothing of the batch was sent: no connection, no address or no TLS."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """Target refuses the token (HTTP 401 or 403); nothing was taken.
+    """Target refuses the token (HTTP 401 or 403) and took nothing.
 
-    `is_final`: the token file holds no other one.
+    `is_final`: the token file holds no other token.
     """
 
     http_status: int
@@ -58,7 +58,7 @@ class Unauthorized:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The POST was begun and no usable answer came: Target may or may not have the batch."""
+    """The POST was begun and got no usable answer: Target may or may not have the batch."""
 
     why: str
 
@@ -68,7 +68,7 @@ PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | Ambi
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """The batch waits or is being applied; also what an unknown status word is taken for."""
+    """The batch waits or is being applied. An unknown status word counts as this too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,11 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """The batch was applied. Counts are rows, None where Target does not tell; `failed_ids` may be absent."""
+    """The batch was applied.
+
+    Counts are rows. `batch_size` and `consumed` are None where Target does not say. `failed_ids` may be empty although
+    rows failed.
+    """
 
     batch_size: int | None = None
     consumed: int | None = None
@@ -89,14 +93,14 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class StatusLost:
-    """Target does not know the batch any more, or the status cannot be asked for; `why` says which."""
+    """The status cannot be had any more: Target forgot the batch, or its URL must not be asked. `why` says which."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class StatusUnavailable:
-    """No usable answer this time; ask again."""
+    """There was no usable answer this time; ask again."""
 
     why: str
 
@@ -105,7 +109,7 @@ StatusOutcome = Incomplete | Stuck | Complete | StatusLost | StatusUnavailable |
 
 
 def parse_submitted(body: bytes) -> Accepted | Refused | None:
-    """What a 200 answer to a POST says; None if it cannot be read."""
+    """The meaning of a 200 answer to a POST; None if it cannot be read."""
     root = _parse(body)
     if root is None:
         return None
@@ -119,7 +123,7 @@ def parse_submitted(body: bytes) -> Accepted | Refused | None:
 
 
 def parse_status(body: bytes) -> Incomplete | Stuck | Complete | StatusLost | None:
-    """What a 200 answer to a status GET says; None if it cannot be read."""
+    """The meaning of a 200 answer to a status GET; None if it cannot be read."""
     root = _parse(body)
     if root is None:
         return None
@@ -158,7 +162,7 @@ def _parse_complete(root: ElementTree.Element) -> Complete | None:
 
 @dataclass(frozen=True, slots=True)
 class RowOutcomes:
-    """What became of the rows of a completed batch."""
+    """The rows of a completed batch, counted by outcome."""
 
     confirmed: int
     failed: int
@@ -166,9 +170,9 @@ class RowOutcomes:
 
 
 def count_rows(rows: int, complete: Complete) -> RowOutcomes:
-    """How many of a completed batch's rows were confirmed, failed, or not consumed and so unconfirmed.
+    """Count the rows of a completed batch that were confirmed, failed, or not consumed and thus unconfirmed.
 
-    Never more than `rows` in all, whatever Target counts.
+    The three add up to `rows`, whatever Target counts.
     """
     seen = [count for count in (complete.batch_size, complete.consumed) if count is not None]
     consumed = min([rows, *seen])
@@ -178,16 +182,16 @@ def count_rows(rows: int, complete: Complete) -> RowOutcomes:
 
 
 def _parse(body: bytes) -> ElementTree.Element | None:
-    """The root element; None for anything that is not XML, or has a document type (entities could hide in one).
+    """The root element; None if the text is not XML, or has a document type (which could hide entities).
 
-    Of an answer cut off at `MAX_REPLY_BYTES` the part that is there: counts come before the list of failed ids.
+    An answer that was cut off at `MAX_REPLY_BYTES` gives the part that is there: counts precede the list of failed ids.
     """
     is_cut = len(body) >= MAX_REPLY_BYTES
     text = body.decode(errors="ignore" if is_cut else "replace")
     if "<!doctype" in text.lower():
         return None
     if is_cut:
-        # Up to the last whole profile; the text of an element that is cut off would be half an id.
+        # Keep whole profiles only: the text of an element that is cut off would be half an id.
         text = text[: text.rfind("</profile>") + len("</profile>")]
     parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(["start", "end"])
     try:

@@ -1,8 +1,8 @@
-"""Whether, and how, the status URL that Target returned may be followed.
+"""The check of the status URL that Target returned.
 
-It is on another host than the one the batch went to, plain http, and not always built alike; so it is followed as it
-was given rather than rebuilt. But it comes from outside: it is asked for only on base_url's own host and port or on a
-host the configuration allows, and only over TLS (plain http on loopback, where base_url itself is so).
+The URL is on another host than the batch went to, plain http, and not always built alike. So it is followed as given,
+not rebuilt. But it comes from outside. So it is asked only on base_url's own host and port, or on a host that the
+configuration allows, and only over TLS (plain http on loopback, if base_url itself uses it).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class NotAllowed:
-    """The URL must not be asked for; `why` names what is wrong with it."""
+    """The URL must not be asked; `why` says what is wrong with it."""
 
     why: str
 
@@ -23,7 +23,9 @@ class NotAllowed:
 def status_request(returned: str, *, base_url: str, status_hosts: tuple[str, ...]) -> str | NotAllowed:
     """The URL to GET for a status with its details.
 
-    `base_url` is where batches are posted; `status_hosts` are `host` or `host:port`, the host's first label with `*`.
+    `returned`: the URL that Target gave.
+    `base_url`: the URL to which batches are posted.
+    `status_hosts`: the allowed hosts, `HOST` or `HOST:PORT`; the first label may hold `*`.
     """
     try:
         url, base = urlsplit(returned), urlsplit(base_url)

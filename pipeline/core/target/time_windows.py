@@ -1,9 +1,9 @@
-"""When less may be sent: windows of local time in which calls are fewer, POSTs are fewer at once, or sending pauses.
+"""Time windows: hours of local time in which there are fewer calls, fewer POSTs at once, or no sending at all.
 
-A window begins on each of its days when clocks in its zone first show `begins` or later, and ends when they show
-`ends` or later for good, on the next day if that is not after `begins`. So a time that is jumped over is when the
-clocks jump, and where they are set back a window is longer, and never in two pieces. Where windows overlap, the
-strictest of each kind holds.
+On each of its days, a window begins when clocks in its zone first show `begins` or later. It ends when they show `ends`
+or later for good, on the next day if `ends` is not after `begins`. So where clocks jump over one of these times, the
+jump counts as that time. Where clocks are set back, the window is longer, and never in two pieces. Where windows
+overlap, the strictest limit of each kind holds.
 
 Pure: moments are aware datetimes, passed in; zones are values that know their clock changes.
 """
@@ -13,24 +13,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-#: How far ahead the next change is looked for. Ours: a weekly window may be jumped over once, and never twice.
+#: The time ahead in which the next change is sought. Ours: a clock change may skip a weekly window once, never twice.
 _HORIZON = timedelta(days=15)
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-#: Spans of time of which it is remembered what holds in them: now, a minute ago, in a minute.
+#: Spans of time whose limits are remembered: for now, a minute ago, in a minute.
 _REMEMBERED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What windows demand: that sending pauses, or at most so many calls per minute and POSTs at once (None: any)."""
+    """The limits that windows demand: sending pauses, or there is a maximum (None: no maximum).
+
+    `calls_per_minute`: the most calls in a minute.
+    `concurrency`: the most POSTs at once.
+    """
 
     is_paused: bool = False
     calls_per_minute: int | None = None
     concurrency: int | None = None
 
     def in_words(self) -> str:
-        """Such as "at most 20 calls per minute and 2 POSTs at once"."""
+        """The limits in words, such as "at most 20 calls per minute and 2 POSTs at once"."""
         if self.is_paused:
             return "sending pauses"
         told = []
@@ -43,7 +47,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some hours on some days of the week (Monday is 0), in minutes from local midnight; `ends` may be 1440."""
+    """Some hours on some days of the week.
+
+    `days`: Monday is 0.
+    `begins`, `ends`: minutes from local midnight; `ends` may be 1440.
+    """
 
     days: frozenset[int]
     begins: int
@@ -52,8 +60,8 @@ class Window:
     limits: Limits
 
     def spans(self, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """When it begins and ends, in UTC, each time that it holds between these two."""
-        # One that began the day before may hold yet; one day more, as clocks may be set by a whole one.
+        """The beginning and end, in UTC, of each occurrence of the window that overlaps `start` to `end`."""
+        # One that began the day before may still hold. One more day, since clocks may be set by a whole day.
         day, last = start.astimezone(self.zone).date() - 2 * _DAY, end.astimezone(self.zone).date() + _DAY
         ends = self.ends if self.ends > self.begins else self.ends + 24 * 60
         while day <= last:
@@ -65,26 +73,29 @@ class Window:
 
 
 def _first_shown(day: date, minutes: int, zone: tzinfo) -> datetime:
-    """When clocks first show a local time or a later one."""
+    """The moment at which clocks first show a local time or a later one."""
     first, last = _showings(day, timedelta(minutes=minutes), zone)
     return first if first <= last else _jump(last, first, zone)
 
 
 def _shown_for_good(day: date, minutes: int, zone: tzinfo) -> datetime:
-    """When clocks show a local time or a later one, and nothing earlier ever again."""
+    """The moment at which clocks show a local time or a later one, and will never show an earlier one again."""
     first, last = _showings(day, timedelta(minutes=minutes) - _SECOND, zone)
     return last + _SECOND if first <= last else _jump(last, first, zone)
 
 
 def _showings(day: date, passed: timedelta, zone: tzinfo) -> tuple[datetime, datetime]:
-    """When clocks show a local time, first and last; where they jump over it, two times after and before that."""
+    """The first and the last moment at which clocks show a local time.
+
+    Where clocks jump over it, the first is after the jump and the last is before it.
+    """
     local = datetime(day.year, day.month, day.day) + passed  # noqa: DTZ001 - local by definition
     first, last = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return first, last
 
 
 def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
-    """When, between these two, clocks are set."""
+    """The moment between these two at which clocks are set."""
     offset = before.astimezone(zone).utcoffset()
     while after - before > _SECOND:
         middle = before + (after - before) // 2
@@ -98,9 +109,10 @@ def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds from `since` until `until`, a local time of the window that changes it; None: none does for long.
+    """The limits in force from `since` to `until`.
 
-    `since` is a time at which it holds, not always the first.
+    `since`: a moment at which they hold, not always the first.
+    `until`: in the local time of the window that changes them; None if nothing changes within 15 days.
     """
 
     limits: Limits
@@ -109,21 +121,21 @@ class InForce:
 
 
 class Schedule:
-    """All windows together: what holds at a moment, and until when."""
+    """All windows together: the limits in force at a moment, and the time of the next change."""
 
     def __init__(self, windows: Sequence[Window] = ()) -> None:
         self._windows = tuple(windows)
         self._pauses = tuple(window for window in windows if window.limits.is_paused)
         self._known: deque[InForce] = deque(maxlen=_REMEMBERED)
-        #: Between which two moments the pauses are known, and these.
+        #: The two moments between which the pauses are known, and these pauses.
         self._paused: tuple[datetime, datetime, list[tuple[datetime, datetime]]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._windows)
 
     def at(self, moment: datetime) -> InForce:
-        """What holds at a moment, and until when."""
-        # Within one zone Python compares what clocks show, which goes back when they are set back.
+        """The limits in force at a moment, and the time at which they change."""
+        # Python compares times of one zone by what clocks show, which is wrong where clocks are set back.
         moment = moment.astimezone(UTC)
         for held in self._known:
             if held.since <= moment < (held.until or held.since + _HORIZON):
@@ -133,7 +145,7 @@ class Schedule:
         return held
 
     def within(self, start: datetime, end: datetime) -> Iterator[InForce]:
-        """All that holds at any moment from `start` on and before `end`, in order."""
+        """The limits in force from `start` until before `end`, one span after the other."""
         held = self.at(start)
         yield held
         while held.until is not None and held.until < end:
@@ -141,11 +153,11 @@ class Schedule:
             yield held
 
     def paused_s(self, start: datetime, end: datetime) -> float:
-        """For how many seconds between these two sending pauses."""
+        """The seconds between these two moments in which sending pauses."""
         if not self._pauses:
             return 0.0
         if self._paused is None or start < self._paused[0] or end > self._paused[1]:
-            # It is asked for often, and for much the same time.
+            # Calls are frequent and for similar times, so a day before and behind is looked up too.
             first, last = start - _DAY, end + _DAY
             self._paused = first, last, sorted(span for window in self._pauses for span in window.spans(first, last))
         paused, counted_to = timedelta(0), start
@@ -155,7 +167,7 @@ class Schedule:
         return paused.total_seconds()
 
     def longest_pause_s(self, start: datetime) -> float:
-        """How many seconds the longest pause lasts that begins in the two weeks from `start` on, or holds then."""
+        """The seconds of the longest pause that begins within 15 days from `start`, or holds at `start`."""
         longest, begun = timedelta(0), datetime.min.replace(tzinfo=UTC)
         over = begun
         for next_begun, next_over in sorted(
@@ -167,7 +179,7 @@ class Schedule:
         return longest.total_seconds()
 
     def after(self, start: datetime, seconds: float) -> datetime:
-        """When so many seconds have passed in which sending does not pause; an early guess where it always does."""
+        """The moment by which this many seconds without a pause have passed; too early a guess if pauses never end."""
         left, moment = timedelta(seconds=seconds), start
         for held in self.within(start, start + left + _HORIZON):
             moment = max(moment, held.since)
