@@ -1,1 +1,1 @@
-"""All that touches the world, one thing in each module; imports nothing but the core."""
+"""The outside world, one thing in each module; imports nothing but the core."""

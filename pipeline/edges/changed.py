@@ -1,4 +1,4 @@
-"""One way to wait for what another task does: a condition, looked at again whenever something changed."""
+"""The way to wait for other tasks: a condition that is checked again whenever something has changed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ Condition = Callable[[], object]
 
 
 class Changed:
-    """Tasks wait here; whoever changes what they look at calls `tell`, in the same event loop.
+    """A place to wait for conditions. A task that changes what they depend on calls `tell`, in the same event loop.
 
-    Telling once too often costs a look, telling once too seldom a task that waits for ever.
+    A needless `tell` costs one more check; a missing one leaves a task waiting for ever.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Changed:
         self._leaving: list[tuple[Condition, anyio.CancelScope]] = []
 
     def tell(self) -> None:
-        """Something changed: let all that wait look again."""
+        """Say that something changed: every condition is checked again."""
         self._event.set()
         self._event = anyio.Event()
         for holds, scope in self._leaving:
@@ -28,20 +28,20 @@ class Changed:
                 scope.cancel()
 
     async def until(self, holds: Condition, *, within_s: float = inf) -> bool:
-        """Return as soon as the condition holds, or after `within_s` seconds; True if it holds."""
+        """Wait until the condition holds, for at most `within_s` seconds; True if it holds."""
         with anyio.move_on_after(within_s):
             while not holds():
                 await self._event.wait()
         return bool(holds())
 
     async def next(self, *, within_s: float) -> None:
-        """Return when something changes, or after `within_s` seconds."""
+        """Wait until something changes, for at most `within_s` seconds."""
         with anyio.move_on_after(within_s):
             await self._event.wait()
 
     @contextmanager
     def unless(self, holds: Condition) -> Iterator[None]:
-        """Run the body, but leave it, cancelled, as soon as the condition holds."""
+        """Run the body; cancel and leave it as soon as the condition holds."""
         with anyio.CancelScope() as scope:
             waiting = (holds, scope)
             self._leaving.append(waiting)

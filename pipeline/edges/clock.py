@@ -1,4 +1,4 @@
-"""Time, randomness and sleeping, as the rest of the program gets them passed in."""
+"""The clock: time, sleeping and randomness, which the rest of the program gets passed in."""
 
 import random
 import time
@@ -15,7 +15,13 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds of a monotonic clock, the time of day, sleeping for seconds, and random numbers in [0, 1)."""
+    """The clock of a run; a test passes its own.
+
+    `monotonic`: seconds of a monotonic clock.
+    `utc_now`: the time of day.
+    `sleep`: sleeps for seconds.
+    `random`: a random number in [0, 1).
+    """
 
     monotonic: Callable[[], float] = time.monotonic
     utc_now: Callable[[], datetime] = _utc_now

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, whatever crashes.
+"""Durable files: after a crash, each is there whole or not at all.
 
-A file is written under a temporary name, flushed to the disk, renamed, and its directory flushed: after that, and
-only after that, it survives a loss of power.
+A file is written under a temporary name, flushed to the disk and renamed; then its directory is flushed. After that,
+and only then, it survives a loss of power.
 """
 
 import errno
@@ -16,7 +16,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def disk_error(error: OSError, what: str) -> FatalError:
-    """The error that stops the run because of the disk; `what` is what could not be done."""
+    """The error that stops the run because of the disk. `what`: the failed step, in words."""
     if error.errno in _NO_ROOM:
         advice = "The disk is full: make room and run again."
     else:
@@ -25,7 +25,10 @@ def disk_error(error: OSError, what: str) -> FatalError:
 
 
 def write_durably(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
-    """Put a file in its place, whole. Blocks; raises `FatalError` where the disk refuses, and leaves nothing then."""
+    """Write a whole file into its place; `mode` is its permissions. Blocks.
+
+    Raises `FatalError` if the disk refuses, and leaves nothing behind then.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -54,9 +57,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory and its parents durably, for the owner's eyes only.
+    """Make a directory and its parents durably, readable by the owner only.
 
-    Raises `FatalError` where that is refused.
+    Raises `FatalError` if the disk refuses.
     """
     try:
         missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
@@ -70,7 +73,7 @@ def make_directory(directory: Path) -> None:
 
 
 def free_bytes(directory: Path) -> int:
-    """Bytes an unprivileged process may still write below this directory."""
+    """The bytes that an unprivileged process may still write below this directory."""
     try:
         info = os.statvfs(directory)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Reads an export in blocks, off the event loop, computes its SHA-256 on the way, and notices if it changes."""
+"""Reads an export in blocks, off the event loop; computes its SHA-256 on the way, and notices if it changes."""
 
 import asyncio
 import hashlib
@@ -19,10 +19,10 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, InputError
 
-#: Bytes given out at a time. Larger blocks fall out of the processor's cache: the same step took five times as long a
-#: byte with 4 MiB.
+#: Bytes of a block. Larger blocks fall out of the processor's cache: with 4 MiB the same step took five times as long
+#: for each byte.
 BLOCK_BYTES = 262_144
-#: Bytes read at a time: each time costs a change of threads.
+#: Bytes read at a time; each time costs a change of threads.
 PIECE_BYTES = 4 * BLOCK_BYTES
 #: The last time that fits in 64 bits (nanoseconds since 1970).
 _LATEST_NS = 2**63 - 1
@@ -30,20 +30,27 @@ _LATEST_NS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a file from another under its name: size in bytes, and time of the last change in nanoseconds."""
+    """The marks by which a file is told from a later one of its name.
+
+    `size_bytes`: its size.
+    `mtime_ns`: the time of its last change, in nanoseconds since 1970.
+    """
 
     size_bytes: int
     mtime_ns: int
 
     @classmethod
     def of(cls, info: os.stat_result) -> "Identity":
-        """That of a file. Times before 1677 or after 2262, which no ledger can hold, count as the nearest it can."""
+        """The identity of a file. A time before 1677 or after 2262 becomes the nearest that the ledger can hold."""
         return cls(info.st_size, min(max(info.st_mtime_ns, -_LATEST_NS - 1), _LATEST_NS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Some blocks of a file, and how many bytes of what digest it has up to their end; no blocks: it ends here."""
+    """Some blocks of a file. No blocks mean that the file has ended.
+
+    `bytes_read`, `sha256`: the bytes from the file's start to the end of this piece, and their digest.
+    """
 
     blocks: list[bytes]
     bytes_read: int
@@ -51,7 +58,10 @@ class _Piece:
 
 
 class Export(Protocol):
-    """An open export; `bytes_read` and `sha256` tell of what was read so far: a bit more than was given out."""
+    """An open export.
+
+    `bytes_read`, `sha256`: the bytes read so far and their digest; a little more than `read_block` has returned.
+    """
 
     path: Path
     identity: Identity
@@ -61,20 +71,21 @@ class Export(Protocol):
     async def read_block(self) -> bytes:
         """The next bytes, at most `BLOCK_BYTES`; empty at the end of the file.
 
-        Raises `InputError`: 66 where it cannot be read, 65 where it changed since it was opened.
+        Raises `InputError`: 66 if it cannot be read, 65 if it changed since it was opened.
         """
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
-        """Go on where an earlier process was: what it had read behind `offset`, up to `digest_bytes`.
+        """Go on where an earlier process stopped; it had read `digest_bytes` bytes, and their digest was `digest`.
 
-        Raises `InputError` (65) unless the first `digest_bytes` bytes are still what they were.
+        Returns those of its bytes that lie behind `offset`. Raises `InputError` (65) if the first `digest_bytes` bytes
+        have changed.
         """
 
 
 class ExportFile:
     """An export that is a file.
 
-    Read is ahead, in a thread: the next piece is there, and its digest computed, when this one has been made use of.
+    A thread reads ahead: while one piece is used, the next is read and its digest computed.
     """
 
     def __init__(self, path: Path, identity: Identity, file: FileIO) -> None:
@@ -83,7 +94,7 @@ class ExportFile:
         self.bytes_read = 0
         self.sha256 = hashlib.sha256().hexdigest()
         self._file = file
-        # Only the thread that reads looks at them.
+        # Only the thread that reads uses these two.
         self._digest, self._bytes_digested = hashlib.sha256(), 0
         self._ahead: asyncio.Future[_Piece] | None = None
         self._blocks: deque[bytes] = deque()
@@ -113,17 +124,17 @@ class ExportFile:
         return bytes(behind)
 
     async def stop_reading(self) -> None:
-        """Wait for what is read ahead: the file is not in use any more."""
+        """Wait for the thread that reads ahead: then the file is no longer in use."""
         if self._ahead is not None:
             await asyncio.wait([self._ahead])
-            # Looked at, or asyncio would log an error that is nobody's any more.
+            # Without this, asyncio would log an error that concerns nobody any more.
             self._ahead.exception()
 
     async def _take(self, limit: int) -> _Piece:
-        """The piece that was read ahead, or else the next one, at most so many bytes."""
+        """The piece that was read ahead, or else the next one, of at most `limit` bytes."""
         reading, self._ahead = self._ahead or self._begin_reading(limit), None
         try:
-            # A thread that reads cannot be stopped, and the file must not be closed under its hands.
+            # A thread that reads cannot be stopped, and the file must not be closed meanwhile.
             piece = await asyncio.shield(reading)
         except asyncio.CancelledError:
             self._ahead = reading
@@ -156,10 +167,10 @@ class ExportFile:
 
 @asynccontextmanager
 async def open_export(path: Path) -> AsyncIterator[ExportFile]:
-    """Open an export for reading from its start. Raises `InputError` (66) where it cannot be read."""
+    """Open an export for reading from its start. Raises `InputError` (66) if it cannot be read."""
     identity = await identify(path)
     try:
-        # Unbuffered: a buffer of its own would only copy every block once more.
+        # Unbuffered: a buffer would only copy every block once more.
         with anyio.CancelScope(shield=True):
             file = await run_sync(partial(FileIO, path))
     except OSError as error:
@@ -174,7 +185,7 @@ async def open_export(path: Path) -> AsyncIterator[ExportFile]:
 
 
 async def identify(path: Path) -> Identity:
-    """What tells this file from another. Raises `InputError` (66) where there is no regular file."""
+    """The identity of this file. Raises `InputError` (66) if there is no regular file."""
     try:
         info = await aiofiles.os.stat(path)
     except OSError as error:
@@ -186,7 +197,7 @@ async def identify(path: Path) -> Identity:
 
 
 async def digest(path: Path, opened: Callable[[Path], AbstractAsyncContextManager[Export]]) -> str:
-    """SHA-256 of a file in hexadecimal; `opened` opens it as an export."""
+    """The SHA-256 of a file, in hexadecimal; `opened` opens it as an export."""
     async with opened(path) as export:
         while await export.read_block():
             pass
@@ -194,7 +205,7 @@ async def digest(path: Path, opened: Callable[[Path], AbstractAsyncContextManage
 
 
 def changed(path: Path) -> InputError:
-    """The error for an export that is not what it was when its job began."""
+    """The error for an export that changed after its job began."""
     return InputError(
         f"{path} was changed while it was being loaded: what was sent is followed to its end, the rest is not sent. "
         "Write exports under another name and rename them when they are complete; then load it again."

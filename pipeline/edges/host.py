@@ -1,4 +1,4 @@
-"""The machine as the steps of a job see it: passed in, so that a test can put a machine of its own in its place."""
+"""The machine as a job sees it; it is passed in, so that a test can pass another one."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +22,7 @@ Connect = Callable[[Endpoint, CallQueue, Clock], AbstractAsyncContextManager[Tar
 
 
 class RunBlocking(Protocol):
-    """Runs a function that blocks, without blocking the event loop; gives what it returns."""
+    """Runs a blocking function outside the event loop, and returns its result."""
 
     async def __call__(self, function: Callable[[Unpack[Arguments]], T], /, *args: *Arguments) -> T:
         """Run `function(*args)`."""
@@ -30,10 +30,12 @@ class RunBlocking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """All that the steps of a job ask of the machine and the world.
+    """Everything that a job needs of the machine and the network.
 
-    `run_blocking` runs whatever blocks: SQLite, files, `fsync`. Inside of such a function, `in_loop` calls another one
-    in the event loop and waits for it.
+    `run_blocking`: runs blocking calls: SQLite, files, `fsync`.
+    `in_loop`: within such a call, runs a function in the event loop and waits for it.
+    `open_export`: opens an export.
+    `connect`: makes a client for Target.
     """
 
     clock: Clock = field(default_factory=Clock)

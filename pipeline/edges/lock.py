@@ -1,4 +1,4 @@
-"""One instance per directory: a lock held as long as the process lives."""
+"""The lock that allows one process per directory; it is held as long as the process lives."""
 
 import fcntl
 import os
@@ -11,20 +11,23 @@ from pathlib import Path
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.durable import disk_error, make_directory
 
-#: How often taking the lock is tried, and how long is waited in between (seconds): whoever only looks if it is held
-#: holds it for a moment.
+#: Attempts to take the lock, and seconds between them. A process that only asks whether the lock is held holds it for a
+#: moment itself.
 _TRIES = 4
 _BETWEEN_S = 0.05
 
 
 def state_lock(state: Path) -> AbstractContextManager[None]:
-    """Hold the state directory. Raises `FatalError` (73) naming the process that holds it already."""
+    """Hold the state directory. Raises `FatalError` (73), which names the process that holds it already."""
     return lock(state, f"the state directory {state}")
 
 
 @contextmanager
 def lock(directory: Path, what: str) -> Iterator[None]:
-    """Hold a directory. Raises `FatalError` (73) naming the process that holds it already."""
+    """Hold a directory. Raises `FatalError` (73), which names the process that holds it already.
+
+    `what`: the directory, in the words of that message.
+    """
     make_directory(directory)
     path = directory / "lock"
     try:
@@ -44,12 +47,15 @@ def lock(directory: Path, what: str) -> Iterator[None]:
             raise disk_error(error, f"cannot write {path}") from error
         yield
     finally:
-        # Closing it lets go of the lock, and so does the end of the process however it ends.
+        # Closing the file releases the lock. The end of the process does so too, however it ends.
         os.close(descriptor)
 
 
 def holder(state: Path) -> str | None:
-    """The process that holds the state directory, as it named itself; None where nobody does."""
+    """The number of the process that holds the state directory, or None.
+
+    "unknown" if the process did not write its number.
+    """
     try:
         descriptor = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -63,7 +69,10 @@ def holder(state: Path) -> str | None:
 
 
 def held_since(state: Path) -> datetime | None:
-    """When the state directory was last taken, in UTC: while it is held, by its holder; None if it never was."""
+    """The time, in UTC, at which the state directory was last locked; None if it never was.
+
+    While it is held, its holder locked it then.
+    """
     try:
         return datetime.fromtimestamp((state / "lock").stat().st_mtime, UTC)
     except FileNotFoundError:
@@ -82,7 +91,10 @@ def take(descriptor: int) -> bool:
 
 
 def is_free(descriptor: int) -> bool:
-    """Whether no process holds an open file; it must be closed soon, as looking holds it for a moment."""
+    """True if no process has locked an open file.
+
+    The question locks it for a moment itself: close the file soon.
+    """
     return _try(descriptor, fcntl.LOCK_SH)
 
 

@@ -1,7 +1,7 @@
 """The log: one event a line, JSON with stable snake_case names, or readable lines on a terminal.
 
-It never holds row content, ids or the token. That is why the text of an exception that is not ours is left out, and why
-tracebacks show no values: either may quote a row.
+It never holds row content, ids or the token. So it leaves out the text of exceptions that are not ours, and the values
+in tracebacks: both may quote a row.
 """
 
 import sys
@@ -15,12 +15,12 @@ import structlog
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
 
-#: How often a line about a load goes to a log that is no terminal (seconds).
+#: Seconds between lines about a load, in a log that is no terminal.
 LOG_EVERY_S = 10.0
 
 
 class _CurrentStderr:
-    """Writes to whatever stderr is at the moment, so that lines land above a progress display."""
+    """Writes to the stderr of the moment, so that lines appear above a progress display."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -30,13 +30,13 @@ class _CurrentStderr:
 
 
 def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
-    """Send the log to stderr: readable lines for a terminal, else one JSON object a line."""
+    """Send the log to stderr: readable lines to a terminal, otherwise one JSON object a line."""
     processors: list[Callable[..., Any]] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
         structlog.processors.ExceptionRenderer(_without_values),
-        # Colours are for eyes, also where somebody asked for readable lines in a file.
+        # Colours only where stderr is a terminal: somebody may have asked for readable lines in a file.
         structlog.dev.ConsoleRenderer(pad_event_to=20, colors=sys.stderr.isatty()) if is_terminal else _as_json,
     ]
     stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
@@ -51,7 +51,7 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
 async def log_progress(
     progress: Progress, waits_for: Callable[[], str], sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Write a line to the log now and then, until cancelled."""
+    """Log a line about the load every `LOG_EVERY_S` seconds, until cancelled."""
     log = structlog.get_logger()
     while True:
         await sleep(LOG_EVERY_S)
@@ -70,7 +70,7 @@ async def log_progress(
 
 
 def _without_values(exc_info: Any) -> str:
-    """Where it happened and what kind it was, for it and all that led to it."""
+    """The traceback of an error and its causes, with places and types but no values."""
     return "\n".join(_places(exc_info[1]))
 
 

@@ -1,8 +1,8 @@
-"""Gives memory that is free inside the process back to the system.
+"""Returns free memory of the process to the system.
 
-The allocator of the GNU C library keeps what was freed, and by itself in a heap for each thread that ever asked for
-memory. What a worker thread freed after one batch is then of no use to the thread that works for the next: a load of
-millions of rows took 60 MB more than it used.
+The allocator of the GNU C library keeps what was freed, by default in a separate heap for each thread that ever
+allocated. Memory that a worker thread freed after one batch is then useless to the thread that works on the next: a
+load of millions of rows took 60 MB more than it used.
 """
 
 import ctypes
@@ -13,15 +13,15 @@ _M_ARENA_MAX = -8
 
 
 def share_heap() -> None:
-    """All threads take their memory from one heap from now on. Call it before there are any."""
+    """Make all threads share one heap from now on. Call it before there are any threads."""
     if option := _function("mallopt"):
         option(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
-    """Free memory goes back to the system, where the C library can do so. Takes milliseconds: not in the event loop."""
+    """Return free memory to the system, if the C library can do so. Takes milliseconds: not in the event loop."""
     if trim := _function("malloc_trim"):
-        # The argument: how many bytes to keep at the top of the heap.
+        # 0: keep no free bytes at the top of the heap.
         trim(0)
 
 
@@ -30,6 +30,6 @@ def _function(name: str) -> "ctypes._NamedFuncPointer | None":
     try:
         function: ctypes._NamedFuncPointer = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
-        # Another C library: macOS, musl. They have other ways.
+        # Another C library (macOS, musl), which has no such function.
         return None
     return function

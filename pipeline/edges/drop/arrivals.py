@@ -1,7 +1,7 @@
-"""Notices at once when a file arrives in a drop directory, where the system tells of it.
+"""Notices at once that a file has arrived in a drop directory, if the system reports it.
 
-It only wakes the loop that looks by itself anyway: network file systems and mounts of containers often tell nothing,
-and what cannot be watched is looked at all the same, only later.
+This only wakes the loop that looks regularly anyway. Network file systems and container mounts often report nothing; a
+directory that cannot be watched is still looked at, only later.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,21 @@ from pipeline.edges.clock import Clock
 
 log = structlog.get_logger()
 
-#: From an arrival to the next look (seconds). Ours: a manifest that is written, not renamed, gets time to be complete.
+#: Seconds from an arrival to the next look. Ours: time to complete a manifest that is written in place, not renamed.
 DEBOUNCE_S = 0.5
-#: How long what cannot be watched is left alone (seconds); it may be mounted or allowed by then.
+#: Seconds until a directory that cannot be watched is tried again; it may be mounted or allowed by then.
 AGAIN_S = 600.0
-#: Changes are gathered for so long at most (milliseconds): an export that is being written is a change all the time.
+#: Milliseconds for which changes are gathered, at most: an export that is being written changes all the time.
 _GATHER_MS = 400
-#: How often the thread that waits for changes looks up in vain (milliseconds).
+#: Milliseconds after which the thread that waits for changes returns without any, and waits anew.
 _LOOK_UP_MS = 60_000
 
 
 class Arrivals:
-    """What arrives in some directories while `watch` runs: `changed` is told of it, and `count` grows."""
+    """The arrivals of files in some directories while `watch` runs.
+
+    `count`: the arrivals so far; `changed` is told of each. Arrivals close together count once.
+    """
 
     def __init__(self, directories: Sequence[Path], clock: Clock, changed: Changed) -> None:
         self.count = 0
@@ -38,7 +41,10 @@ class Arrivals:
         self._changed = changed
 
     async def watch(self) -> None:
-        """Watch until cancelled; what cannot be watched is logged once, and tried again now and then."""
+        """Watch until cancelled.
+
+        A directory that cannot be watched is tried again every `AGAIN_S` seconds. A new reason is logged.
+        """
         async with anyio.create_task_group() as tasks:
             for directory in self._directories:
                 tasks.start_soon(self._keep_watching, directory)
@@ -59,7 +65,7 @@ class Arrivals:
         root = Path(await anyio.Path(directory).resolve())
 
         async def stop_at_the_end() -> None:
-            # The thread that waits for changes looks at this only; else the end would have to wait for it.
+            # Only `stop` ends the thread that waits for changes; without it, the end of this task would wait for it.
             try:
                 await anyio.sleep_forever()
             finally:
@@ -81,7 +87,7 @@ class Arrivals:
 
 
 def is_arrival(root: Path, change: Change, path: str) -> bool:
-    """Whether a change below `root` is a file that was made there, or renamed to where it counts."""
+    """True if a change below `root` is a file that was made there, or renamed to a name that is not ignored."""
     return change is Change.added and not any(map(is_ignored, Path(path).parts[len(root.parts) :]))
 
 

@@ -1,8 +1,8 @@
-"""Looks into a drop directory: which signals are there, of which exports, and what must not be trusted.
+"""Lists a drop directory: its signals, their exports, and the files that must not be trusted.
 
-Whoever may write there need not be trusted: everything is looked at and opened relative to a descriptor of its
-directory, and no link is ever followed. An export counts only if it is a plain file with one name, as a second name
-would let it change behind our back. Looking changes nothing; taking is the business of `processing`.
+Whoever may write there need not be trusted. So everything is examined and opened relative to a descriptor of its
+directory, and no link is ever followed. An export counts only if it is a plain file with one name: under a second name
+it could change behind our back. Listing changes nothing; `taking` takes.
 """
 
 import os
@@ -29,7 +29,11 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A name in the drop directory, as its path from there. `problem` is why it must not be taken."""
+    """A name in the drop directory.
+
+    `path`: relative to the drop directory.
+    `problem`: the reason why it must not be taken, or None.
+    """
 
     path: str
     identity: Identity
@@ -39,9 +43,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A signal with the exports it means, in their order; `missing` are those that are not there (yet).
+    """A signal with the exports that it stands for, in their order.
 
-    `problem` is why the drop fails however long one waits.
+    `missing`: the names of exports that are not there, perhaps not yet.
+    `problem`: the reason why the drop fails however long one waits, or None.
     """
 
     signal: Seen
@@ -53,7 +58,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is in a drop directory: signals, what is refused where it lies, and files that no signal means."""
+    """The content of a drop directory.
+
+    `found`: the signals with their exports.
+    `refused`: files that must not be taken; they stay where they are.
+    `unsignalled`: files that no signal stands for.
+    """
 
     found: tuple[Found, ...]
     refused: tuple[Seen, ...]
@@ -61,7 +71,7 @@ class Listing:
 
 
 def look(directory: Path, suffixes: tuple[str, ...]) -> Listing:
-    """What is in a drop directory at the moment. Blocks; raises `OSError` where it cannot be read."""
+    """The present content of a drop directory. Blocks; raises `OSError` if it cannot be read."""
     with opened(directory) as root:
         entries = _entries(root)
         signals = {
@@ -86,7 +96,7 @@ def look(directory: Path, suffixes: tuple[str, ...]) -> Listing:
 
 @contextmanager
 def opened(directory: str | Path, *, within: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory; one `within` another must be no link."""
+    """A descriptor of a directory. One that is opened `within` another must not be a link."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if within is not None else 0)
     descriptor = os.open(directory, flags, dir_fd=within)
     try:
@@ -96,7 +106,7 @@ def opened(directory: str | Path, *, within: int | None = None) -> Iterator[int]
 
 
 def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
-    """Everything in a directory that is not ignored, by name, in name order; what vanishes meanwhile is left out."""
+    """The entries of a directory that are not ignored, by name, in name order. An entry that vanishes is left out."""
     entries = {}
     for name in sorted(os.listdir(directory)):
         if is_ignored(name):
@@ -115,20 +125,20 @@ def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
 
 
 def problem_of(info: os.stat_result) -> str | None:
-    """Why this is not a plain file with one name."""
+    """The reason why this is not a plain file with one name, or None."""
     if S_ISREG(info.st_mode):
         return "is a hard link: it has another name, under which it may change" if info.st_nlink > 1 else None
     return next((problem for test, problem in _KINDS if test(info.st_mode)), "is no plain file")
 
 
 def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) -> Found | None:
-    """The drop that a signal in the drop directory itself tells of; None if it is gone."""
+    """The drop of a signal that lies in the drop directory itself; None if the signal is gone."""
     said = _read_signal(root, signal.path, signal)
     if said is None or said.problem:
         return said
     if said.manifest.files:
         return _with_exports(said, list(said.manifest.files), exports)
-    # A directory is meant only where no file can be.
+    # A signal stands for a directory only if it can stand for no file.
     files = [name for name, seen in exports.items() if not seen.is_directory]
     names = exports_for(stem, files) or exports_for(stem, exports.keys())
     if len(names) > 1:
@@ -138,7 +148,7 @@ def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) 
 
 
 def _of_subdirectory(root: int, name: str) -> tuple[list[Found], list[Seen]]:
-    """The drop that `_SUCCESS` in a subdirectory tells of, if any, and the files in there."""
+    """The drop of `_SUCCESS` in a subdirectory, if there is one, and the files of that subdirectory."""
     try:
         with opened(name, within=root) as directory:
             entries = _entries(directory, f"{name}/")
@@ -169,7 +179,7 @@ def _with_exports(said: Found, names: list[str], entries: Mapping[str, Seen], pr
 
 
 def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
-    """What a signal says, with what tells it from a later one under its name; None if it is gone."""
+    """Read a signal: its manifest, and its identity as it was then. None if it is gone."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
@@ -191,7 +201,7 @@ def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
 
 
 def _each_by_one_signal(found: list[Found]) -> Iterator[Found]:
-    """The same, but where several signals mean one export, each of them fails."""
+    """The same drops; but if several signals stand for one export, each of these drops fails."""
     signals: dict[str, list[str]] = {}
     for each in found:
         for export in each.exports:

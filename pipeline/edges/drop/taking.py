@@ -1,17 +1,19 @@
-"""Takes dropped files out of everybody's reach, and brings them to where a job's files stay.
+"""Takes dropped files out of everybody's reach, and moves them to where a job's files are kept.
 
-`DROP/.processing/JOB/` holds what a job has taken, under its own name. Taking is a rename within one file system, so a
-file is in the drop directory or taken, never both and never neither. The protocol, with a crash allowed anywhere:
+`DROP/.processing/JOB/` holds the files that a job has taken, under their own names. Taking is a rename within one file
+system, so a file is in the drop directory or taken, never both and never neither. The protocol, which survives a crash
+at any point:
 
-1. The jobs of a drop are entered in the ledger in one transaction, with size and time of the last change of each
-   export and of the signal. Before, nothing has happened: after a crash the signal is found anew.
-2. The signal is renamed, then each export. Until the ledger says that all is taken, a new process does this step
-   again, before it looks for signals: what is taken already stays so, what is still there is taken.
-3. A file that turns out to be another than the ledger tells of came in between: it is put back, and the job fails and
-   says so. If it is the signal, nothing else is taken, and what is there now is found anew, with jobs of its own.
-4. When a job has ended in the ledger, its files are brought to its folder or removed. A new process begins with that.
+1. One transaction enters the jobs of a drop in the ledger, with size and time of last change of each export and of the
+   signal. Before that, nothing has happened: after a crash the signal is found anew.
+2. The signal is renamed, then each export. Until the ledger says that all are taken, a new process repeats this step
+   before it looks for signals: a file that is taken stays taken, a file that is still there is taken.
+3. A file that is not the one in the ledger arrived in between: it is put back, and the job fails and says so. If that
+   file is the signal, nothing else is taken, and the files that are there now are found anew, with jobs of their own.
+4. When the ledger says that a job has ended, its files are moved to its folder or removed. A new process begins with
+   that.
 
-So a drop has exactly one set of jobs, and what a writer puts under a name that is being taken is never lost.
+So a drop has exactly one set of jobs, and a file that a writer puts under a name that is being taken is never lost.
 """
 
 import errno
@@ -34,7 +36,7 @@ _COPY = ".profile-pipeline-copy"
 
 
 class TakeResult(Enum):
-    """What came of taking a file: `REPLACED` and put back, if it is another than was seen."""
+    """The result of taking a file. `REPLACED`: it is not the file that was seen, and was put back."""
 
     TAKEN = "taken"
     GONE = "gone"
@@ -42,18 +44,18 @@ class TakeResult(Enum):
 
 
 class Taking:
-    """What is taken from a drop directory. All methods block, and raise `FatalError` (74) where the disk refuses."""
+    """The files taken from a drop directory. All methods block, and raise `FatalError` (74) if the disk refuses."""
 
     def __init__(self, drop: Path) -> None:
         self.drop = drop
         self.directory = drop / ".processing"
 
     def taken(self, job_id: str, source: str) -> Path:
-        """Where a job finds the file that it took from this path in the drop directory."""
+        """The place at which a job finds the file that it took from this path in the drop directory."""
         return self.directory / job_id / Path(source).name
 
     def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
-        """Take a file, if it is still the one that was seen; done again after a crash, it changes nothing."""
+        """Take a file if it is still the one that was seen. Repeating this after a crash changes nothing."""
         there = self.taken(job_id, source)
         make_directory(there.parent)
         try:
@@ -61,7 +63,7 @@ class Taking:
                 if not os.path.lexists(there):
                     if not _is_the_one(os.stat(name, dir_fd=directory, follow_symlinks=False), identity):
                         return TakeResult.REPLACED
-                    # A rename moves a link itself, and never what it points to.
+                    # A rename moves a link itself, never its target.
                     os.rename(name, there, src_dir_fd=directory)
                 is_taken = _is_the_one(there.lstat(), identity)
                 if not is_taken:
@@ -75,7 +77,7 @@ class Taking:
         return TakeResult.TAKEN if is_taken else TakeResult.REPLACED
 
     def obstacle(self, source: str) -> str | None:
-        """Why this process may not take a file from its place, whatever file it is; None if it may."""
+        """The reason why this process may not take any file from this place, or None."""
         try:
             with _parent(self.drop, source) as (directory, name):
                 info, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
@@ -86,19 +88,19 @@ class Taking:
                 if info.st_dev != self.directory.stat().st_dev:
                     return "cannot be taken: it is on another file system than the drop directory"
         except OSError:
-            # Taking it will meet the same error, and say so.
+            # Taking the file will meet the same error, and report it.
             pass
         return None
 
     def jobs(self) -> list[str]:
-        """The jobs that have taken something."""
+        """The ids of the jobs that have taken something."""
         try:
             return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
         except OSError as error:
             raise disk_error(error, f"cannot look into {self.directory}") from error
 
     def move_out(self, job_id: str, keep_in: Path | None) -> None:
-        """Bring what a job has taken into this directory, or remove it if there is none."""
+        """Move the files that a job has taken into the directory `keep_in`, or remove them if that is None."""
         folder = self.directory / job_id
         try:
             for file in sorted(folder.iterdir()):
@@ -113,7 +115,7 @@ class Taking:
             raise disk_error(error, f"cannot clear {folder}") from error
 
     def remove_emptied(self, source: str) -> None:
-        """Remove the subdirectory from which the last file was taken, unless something else is in it."""
+        """Remove the subdirectory from which the last file was taken, unless it holds something else."""
         if "/" in source:
             with suppress(OSError):
                 (self.drop / source).parent.rmdir()
@@ -121,7 +123,7 @@ class Taking:
 
 @contextmanager
 def hold_drop(drop: Path) -> Iterator[Taking]:
-    """Hold the drop directory. Raises `FatalError`: 73 held by another process, 78 where nothing can be taken."""
+    """Hold the drop directory. Raises `FatalError`: 73 if another process holds it, 78 if no file can be taken."""
     directory = drop / ".processing"
     try:
         if not drop.is_dir():
@@ -141,7 +143,7 @@ def hold_drop(drop: Path) -> Iterator[Taking]:
 
 
 def _probe(drop: Path, directory: Path) -> None:
-    """Rename a file as taking one does."""
+    """Rename a test file in the way in which exports are taken."""
     probe, taken = drop / _PROBE, directory / _PROBE
     with suppress(FileExistsError):
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
@@ -154,7 +156,7 @@ def _probe(drop: Path, directory: Path) -> None:
 
 @contextmanager
 def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of the directory that a source lies in, reached without following a link, and its name there."""
+    """A descriptor of a source's directory, opened without following links, and the source's name in it."""
     with opened(drop) as root:
         subdirectory, _, name = source.rpartition("/")
         if not subdirectory:
@@ -173,7 +175,7 @@ def _is_there(file: Path, identity: Identity) -> bool:
 
 
 def _put_back(file: Path, directory: int, name: str) -> None:
-    """Give a file its old name again, unless another has it by now: nothing is ever overwritten."""
+    """Give a file its old name back, unless another file has it by now: nothing is ever overwritten."""
     try:
         os.link(file, name, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
@@ -181,14 +183,14 @@ def _put_back(file: Path, directory: int, name: str) -> None:
         if (info.st_dev, info.st_ino) != (other.st_dev, other.st_ino):
             return
     except PermissionError:
-        # A directory has no second name.
+        # A directory cannot have a second name.
         os.rename(file, name, dst_dir_fd=directory)
         return
     file.unlink()
 
 
 def move(file: Path, to: Path) -> None:
-    """Move a file durably, also to another file system; after a crash it is in one of the two places, whole."""
+    """Move a file durably, to another file system if need be. After a crash it is whole in one of the two places."""
     try:
         file.replace(to)
     except OSError as error:
@@ -201,7 +203,7 @@ def move(file: Path, to: Path) -> None:
 
 
 def _copy(file: Path, to: Path) -> None:
-    # The name of the file may be as long as a name can be.
+    # A fixed name: the file's own may already have the greatest length, so nothing can be added to it.
     temporary = to.with_name(_COPY)
     source = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(source, "rb") as reading, temporary.open("wb") as writing:

@@ -1,11 +1,15 @@
-"""A sign of life of the process that serves: a small file that it holds locked, and writes again every few seconds.
+"""The heartbeat: a small file that the serving process keeps locked, and writes again every few seconds.
 
-Whoever looks can tell three things apart without asking the process. Nobody serves: the lock is free, so neither what a
-crash left nor another process of the same number is taken for life. It serves: locked, and the beat is fresh. Its loop
-does not turn: locked, and the beat is old. Ages are told by the machine's monotonic clock, which no one sets.
+A reader can tell three cases apart without asking the process:
 
-The file is written in place and never changes its length, so a full disk does not stop it. One line of JSON, filled up
-with blanks.
+* nobody serves: the lock is free; a file left by a crash, or a process of the same number, is not taken for life;
+* a process serves: the file is locked, and the beat is fresh;
+* its event loop hangs: the file is locked, and the beat is old.
+
+Ages are measured by the machine's monotonic clock, which nobody sets.
+
+The file is written in place and never changes its length, so a full disk does not stop it. It is one line of JSON,
+padded with blanks.
 """
 
 import json
@@ -17,18 +21,22 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.durable import disk_error
 from pipeline.edges.lock import is_free, take
 
-#: How often the process writes it (seconds).
+#: Seconds between two beats.
 BEAT_EVERY_S = 5.0
-#: Length of the file; the longest beat has half of it.
+#: Bytes of the file; the longest beat takes half of them.
 _SIZE_BYTES = 512
 _READ_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a process says of itself: times on the monotonic clock (seconds), and what it has open at the moment.
+    """The state of a serving process. Times are seconds of the monotonic clock.
 
-    `job` is the one it runs; `open_files` and `memory_bytes` (resident) are None where the system does not tell.
+    `at_s`: the time of this beat.
+    `started_s`: the time at which the process began.
+    `tasks`: the number of its tasks.
+    `open_files`, `memory_bytes` (resident): None if the system does not say.
+    `job`: the id of the job that runs, or None.
     """
 
     pid: int
@@ -42,14 +50,14 @@ class Beat:
 
 
 class Heart:
-    """The file, as the process sees it that holds the state directory, and so is the only one that writes it."""
+    """The heartbeat file, for the process that holds the state directory: it is the only one that writes the file."""
 
     def __init__(self, state: Path) -> None:
         self._path = _file(state)
         self._descriptor: int | None = None
 
     def write(self, beat: Beat) -> None:
-        """Say that it lives. Raises `FatalError` where the disk refuses even that; the next time it may go better."""
+        """Write a beat. Raises `FatalError` if the disk refuses even that; a later beat may succeed."""
         line = json.dumps(asdict(beat), separators=(",", ":")).encode()
         try:
             if self._descriptor is None:
@@ -60,20 +68,20 @@ class Heart:
 
     def _open(self) -> int:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Nobody else wants it: whoever looks at it has it for a moment only.
+        # No other process keeps this lock: a reader has it only for a moment.
         if not take(descriptor):
             os.close(descriptor)
             raise FatalError(f"{self._path} is held by another process: end it.", exit_code=ExitCode.ALREADY_RUNNING)
         return descriptor
 
     def stop(self) -> None:
-        """Nobody serves any more; so says the end of the process, too, however it ends."""
+        """Release the file: nobody serves any more. The end of the process does so too, however it ends."""
         if self._descriptor is not None:
             os.close(self._descriptor)
 
 
 def read_beat(state: Path) -> Beat | None:
-    """The latest beat of the process that serves this state directory; None where there is no such process."""
+    """The latest beat of the process that serves this state directory; None if there is no such process."""
     path = _file(state)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -88,7 +96,7 @@ def read_beat(state: Path) -> Beat | None:
             try:
                 return Beat(**json.loads(os.pread(descriptor, _SIZE_BYTES, 0)))
             except (ValueError, TypeError):
-                # Half of one beat and half of the next, or a version of another process: look once more.
+                # Half of one beat and half of the next, or the beat of another version: read once more.
                 continue
     finally:
         os.close(descriptor)

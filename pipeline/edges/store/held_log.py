@@ -1,10 +1,11 @@
-"""How held rows stand in the ledger: what changed among them with each seal, which replayed in order gives what waits.
+"""The held rows in the ledger: a log of their changes, one per seal, which is replayed in order.
 
-A row of a table for each of them, found by its id, cost more than the sending of it: ids come in no order, so each row
-is on another page, and each seal wrote as many pages as rows had changed.
+A table with a row for each held row cost more than sending it. Ids come in no order, so each row is on another page,
+and each seal wrote as many pages as rows had changed.
 
-A change is one or several blobs of integers, little endian, and texts: the number of rows and of gone ids (int64), the
-rows' lines (int64), their sizes, those of their ids, and those of the gone ids (uint32), the rows, the gone ids.
+A change is one or more blobs. Each holds integers, little endian, and then texts: the number of rows and of gone ids
+(int64), the rows' lines (int64), the sizes of the rows, of their ids and of the gone ids (uint32), the rows, the gone
+ids. A gone id is one of which no row waits any more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ _COUNTS_BYTES = 16
 
 
 def blobs_of(changes: HeldChanges) -> Iterator[bytes]:
-    """What to write down of a change."""
+    """The blobs of a change, in order."""
     gone = changes.gone
     for rows in changes.rows:
         yield _blob(rows, gone)
@@ -33,9 +34,11 @@ def blobs_of(changes: HeldChanges) -> Iterator[bytes]:
 
 
 def replay(blobs: Iterable[tuple[int, bytes]]) -> list[Held]:
-    """The rows that wait after these changes, each blob with the number of its seal: in order of their ids.
+    """The rows that wait after these changes, in the order of their ids; those of one id in the order of the export.
 
-    Those of one id are in their order. Raises `ValueError` for what is no change.
+    `blobs`: pairs of seal number and blob.
+
+    Raises `ValueError` for a blob that is no change.
     """
     held: dict[bytes, list[Held]] = {}
     for _, change in groupby(blobs, itemgetter(0)):

@@ -1,7 +1,8 @@
-"""The folder of a job: its report, its rejects, and the rows Target failed. All of it for the owner's eyes only.
+"""The folder of a job: its report, its rejects, and the rows that Target failed; readable by the owner only.
 
-Lines of `rejects.jsonl` are `{"file", "line", "reason", "id", "raw"}`, with `raw_base64` where the row holds bytes
-that are not UTF-8; lines of `failed.jsonl` are `{"file", "line", "batch", "id", "reason"}`.
+Lines of `rejects.jsonl` are `{"file", "line", "reason", "id", "raw"}`, with `raw_base64` if the row holds bytes that
+are not UTF-8. Rows that Target refused have `message` too. Lines of `failed.jsonl` are
+`{"file", "line", "batch", "id", "reason"}`.
 """
 
 import base64
@@ -23,49 +24,52 @@ from pipeline.edges.durable import disk_error, make_directory, sync_directory, w
 
 
 class JobFolder:
-    """The folder of one job; `make` comes before all else. All methods block."""
+    """The folder of one job; call `make` first. All methods block."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def make(self) -> "JobFolder":
-        """Make it where it is not there yet. Raises `FatalError` (74) where the disk refuses."""
+        """Make the folder if it does not exist. Raises `FatalError` (74) if the disk refuses."""
         make_directory(self.directory)
         return self
 
     @property
     def rejects(self) -> Path:
-        """One JSON object for each rejected row, in the order of the export."""
+        """The file with one JSON object for each rejected row.
+
+        Rows rejected here are in the order of the export; rows that Target refused are appended when it does.
+        """
         return self.directory / "rejects.jsonl"
 
     @property
     def failed(self) -> Path:
-        """One JSON object for each row that Target named as failed."""
+        """The file with one JSON object for each row that Target named as failed."""
         return self.directory / "failed.jsonl"
 
     @property
     def report(self) -> Path:
-        """The report, written once, at the end."""
+        """The report, which is written once, at the end."""
         return self.directory / "report.json"
 
     @property
     def dropped(self) -> Path:
-        """Where what was dropped for the job is kept, if it is."""
+        """The directory for the dropped files of the job, if they are kept."""
         return self.directory / "drop"
 
     def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
-        """Write down rejected rows."""
+        """Append rejected rows to the rejects file."""
         _append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
 
     @property
     def rejects_bytes(self) -> int:
-        """Length of the rejects file so far."""
+        """The length of the rejects file so far."""
         return self.rejects.stat().st_size if self.rejects.exists() else 0
 
     def cut_rejects(self, length: int, *, may_be_shorter: bool = False) -> None:
-        """Take back what was written to the rejects file behind that length.
+        """Cut the rejects file to `length` bytes.
 
-        Raises `FatalError` (74) where it is shorter, unless it may be.
+        Raises `FatalError` (74) if it is shorter, unless `may_be_shorter`.
         """
         if self.rejects_bytes < length and not may_be_shorter:
             raise FatalError(
@@ -80,7 +84,7 @@ class JobFolder:
                 raise disk_error(error, f"cannot cut {self.rejects}") from error
 
     def sync_rejects(self) -> int:
-        """Make the rejects written so far durable; their length in bytes."""
+        """Make the rejects written so far durable; return the length of the file in bytes."""
         if not self.rejects.exists():
             return 0
         try:
@@ -89,14 +93,14 @@ class JobFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            # Its name too: there may have been no rejects before.
+            # The file's name must be durable too: these may be the first rejects.
             sync_directory(self.directory)
         except OSError as error:
             raise disk_error(error, f"cannot write {self.rejects}") from error
         return self.rejects_bytes
 
     def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
-        """Write down durably the rows that Target refused; `raw` is what was sent of them."""
+        """Append the rows that Target refused to the rejects file, durably; `raw` is the encoded row that was sent."""
         _append(
             self.rejects,
             (
@@ -114,7 +118,7 @@ class JobFolder:
         self.sync_rejects()
 
     def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
-        """Write down the rows that Target named as failed, whole or not at all."""
+        """Write the file of the rows that Target named as failed, whole or not at all."""
         lines = [
             {
                 "file": export_name,
@@ -129,7 +133,7 @@ class JobFolder:
 
     @property
     def page(self) -> Path:
-        """The report for people, as a page."""
+        """The report as a page for people."""
         return self.directory / "report.html"
 
     def write_page(self, page: str) -> None:

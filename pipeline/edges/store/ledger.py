@@ -1,11 +1,13 @@
 """The ledger: the durable facts about jobs and batches, in one SQLite file of the state directory.
 
-Constraints: one writer (whoever holds the state directory's lock); every method is one transaction, flushed to the disk
-before it returns (WAL, `synchronous=FULL`); facts are only ever added. Format: `jobs` (one row each, with the
-checkpoint of its latest seal), `batches` (as sealed), `facts` (what happened to a batch, in order), `held` (what each
-seal changed among the rows that wait, see `held_log`), `overtaken` (hashes of ids of which a later row was sealed after
-rows of a batch were lost), `meta` (whose it is, and what is kept by name). Invariant: a batch is here if and only if
-its body was durable in the spool before.
+Constraints: only the process that holds the lock of the state directory writes. Every method is one transaction,
+flushed to the disk before it returns (WAL, `synchronous=FULL`). Facts are only ever added.
+
+Format: `jobs` (one row each, with the checkpoint of its latest seal), `batches` (as sealed), `facts` (the history of
+each batch, in order), `held` (the changes of held rows by each seal, see `held_log`), `overtaken` (for batches with
+lost rows: hashes of the ids of which a later row was sealed), `meta` (the client code, and values kept by name).
+
+Invariant: a batch is in the ledger only if its body was durable in the spool before.
 
 All methods block: call them from a worker thread, one at a time.
 """
@@ -35,16 +37,16 @@ from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
 from pipeline.edges.store.records import BatchRecord, JobRecord
 
-#: The key in `meta` of the marks of `load` commands.
+#: The key in `meta` for the marks of `load` commands.
 _COMMANDS = "commands"
-#: That of the drops that have ended.
+#: The key in `meta` for the drops that have ended.
 _ENDED_DROPS = "ended_drops"
 
 _Kept = TypeVar("_Kept")
 
 
 class Ledger:
-    """The ledger of a state directory. `salt` is that of all id hashes in it."""
+    """The ledger of a state directory. `salt`: of all id hashes in it."""
 
     def __init__(self, database: sqlite3.Connection, path: Path, utc_now: Callable[[], str]) -> None:
         self._database = database
@@ -54,31 +56,33 @@ class Ledger:
         self._next_batch_id = 1 + int(self._one("SELECT coalesce(max(batch_id), 0) FROM batches"))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self._database.close()
 
     def allot_batch_id(self) -> int:
-        """A number for a batch that no other has, or had."""
+        """A new id for a batch. No batch of the ledger has it, or had it."""
         self._next_batch_id += 1
         return self._next_batch_id - 1
 
     # Jobs
 
     def begin_job(self, job: JobRecord) -> JobRecord:
-        """Enter a job behind all others; the same with its `seq`."""
+        """Enter a job behind all others; return it with its `seq`."""
         return self.begin_jobs([job])[0]
 
     def begin_jobs(self, jobs: Iterable[JobRecord]) -> list[JobRecord]:
-        """Enter jobs behind all others, in their order, all or none; the same with their `seq`."""
+        """Enter jobs behind all others, in their order, all or none; return them with their `seq`."""
         return self.begin_command(jobs, {})
 
     def begin_command(
         self, jobs: Iterable[JobRecord], marks: Mapping[str, bool], outdated: Collection[str] = ()
     ) -> list[JobRecord]:
-        """Enter jobs as `begin_jobs` does, and in the same step mark jobs as those of a `load` command.
+        """Enter jobs as `begin_jobs` does, and in the same transaction mark the jobs of a `load` command.
 
-        `marks` says of each job of the command whether it was asked for by `--again`. A mark stays until
-        `end_command`, or until the job is among the `outdated` of another command.
+        `marks`: id of each job of the command -> True if `--again` asked for it.
+        `outdated`: ids of jobs that lose the marks of earlier commands.
+
+        A mark stays until `end_command`, or until a later command names the job as outdated.
         """
         entered = list(jobs)
         with self._transaction():
@@ -93,17 +97,17 @@ class Ledger:
         return [job for job in found if job is not None]
 
     def marks_of_commands(self) -> dict[str, bool]:
-        """The jobs of `load` commands that have not come to their end, and whether `--again` asked for them."""
+        """The marks of `load` commands that have not ended: job id -> True if `--again` asked for the job."""
         return self._kept(_COMMANDS, dict)
 
     def end_command(self, job_ids: Collection[str]) -> None:
-        """A command has come to its end, and it was told what became of each of its jobs: their marks go."""
+        """Remove the marks of these jobs: their command has ended, and has reported each of them."""
         with self._transaction():
             marks = self.marks_of_commands()
             self._keep(_COMMANDS, {job_id: again for job_id, again in marks.items() if job_id not in job_ids})
 
     def note_claims(self, claims: dict[str, Claim]) -> None:
-        """What became of the claims of these jobs, all or none."""
+        """Replace the claims of these jobs, all or none. `claims`: job id -> claim."""
         with self._transaction() as database:
             database.executemany(
                 "UPDATE jobs SET claim = ? WHERE job_id = ?",
@@ -111,22 +115,26 @@ class Ledger:
             )
 
     def latest_claimed(self, key: str, *, route: str | None = None) -> Any:
-        """The highest `as_of`, or `sequence`, of the dropped exports that are done or of which something was sent.
+        """The highest `as_of` or `sequence` (`key`) of the dropped exports that are done, or that were sent in part.
 
-        Of those of this route only, if one is named. What waits to be sent counts too. None if there is no such export.
+        An export with rows that wait to be sent counts too. `route`: only exports of this route. None if there is none.
         """
         path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
         return self._one(
             "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND route = coalesce(?, route)"
             " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
-            # All of it may wait for earlier jobs.
+            # All of its rows may wait for earlier jobs.
             " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))",
             path,
             route,
         )
 
     def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
-        """A job has ended for good: its held rows, if any are left, are unsent, and so are the `never_sent` batches."""
+        """End a job for good; its held rows, if any are left, are unsent.
+
+        `never_sent`: the ids of batches that were never sent; their rows are unsent too.
+        `released`: the ids of batches that are released.
+        """
         with self._transaction() as database:
             for batch_id in never_sent:
                 self._insert_fact(batch_id, NeverSent())
@@ -142,16 +150,16 @@ class Ledger:
                 self._note_if_ended(job.claim.drop)
 
     def ended_drops(self) -> list[str]:
-        """The drops of several exports all of whose jobs have ended, until they are forgotten."""
+        """The drops of several exports of which all jobs have ended, and that were not forgotten yet."""
         return self._kept(_ENDED_DROPS, list)
 
     def forget_ended_drop(self, drop: str) -> None:
-        """It was told what became of a drop."""
+        """Forget a drop that has ended: its end was reported."""
         with self._transaction():
             self._keep(_ENDED_DROPS, [each for each in self.ended_drops() if each != drop])
 
     def set_source(self, job: JobRecord, identity: Identity) -> JobRecord:
-        """The export of a job that has not begun was written anew; the same job with what tells it apart now."""
+        """Note that the export of a job that has not begun was written anew; return the job with its new identity."""
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?",
@@ -160,30 +168,30 @@ class Ledger:
         return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns)
 
     def abandon_job(self, job_id: str) -> None:
-        """An unfinished job is to end without sending what it has not sent."""
+        """Mark an unfinished job as abandoned: it ends without sending the rest."""
         with self._transaction() as database:
             database.execute("UPDATE jobs SET is_abandoned = 1 WHERE job_id = ?", (job_id,))
 
     def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
-        """All jobs in their order."""
+        """All jobs, or the unfinished ones, in their order."""
         where = "WHERE state IS NULL" if unfinished_only else ""
         return [self._job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
 
     def jobs_of_drop(self, drop: str) -> list[JobRecord]:
-        """The jobs that one signal made, in their order."""
+        """The jobs of a drop, in their order. `drop`: the id of its first job."""
         query = "SELECT * FROM jobs WHERE json_extract(claim, '$.drop') = ? ORDER BY seq"
         return [self._job(row) for row in self._rows(query, drop)]
 
     def job(self, job_id: str) -> JobRecord | None:
-        """The job of that id."""
+        """The job of this id, or None."""
         return next((self._job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
 
     def latest_job(self) -> JobRecord | None:
-        """The job begun last."""
+        """The job that was entered last, or None."""
         return next((self._job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
 
     def held_rows(self, job: JobRecord) -> list[Held]:
-        """Encoded id, encoded row and line of each held row, those of one id in their order."""
+        """Encoded id, encoded row and line of each held row; those of one id are in their order."""
         query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
         try:
             with closing(self._rows(query, job.seq)) as rows:
@@ -204,9 +212,12 @@ class Ledger:
         overtaken: dict[int, Hashes],
         awaited: Collection[int] = (),
     ) -> None:
-        """The seal transaction: batch, checkpoint, changes of held rows, releases it makes final.
+        """The seal transaction: batch, checkpoint, changes of held rows, and the releases that it makes final.
 
-        Of the batches released, those still `awaited` by other jobs stay open: their bodies are wanted.
+        `batch`: None if the seal has none.
+        `released`: ids of batches that are released.
+        `overtaken`: for batches with lost rows, batch id -> hashes of their ids of which this batch has a later row.
+        `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
         """
         with self._transaction() as database:
             if batch:
@@ -227,7 +238,7 @@ class Ledger:
             )
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
-        """Replace a refused batch by two smaller ones, which have its rows and its open attempts, in one step."""
+        """Replace a refused batch by two smaller ones in one step; they inherit its rows and its open attempts."""
         with self._transaction():
             job = self._one("SELECT job FROM batches WHERE batch_id = ?", parent.batch_id)
             for child in children:
@@ -236,39 +247,39 @@ class Ledger:
             self._close(parent.batch_id)
 
     def add_fact(self, batch_id: int, fact: Fact) -> None:
-        """Something happened to a batch."""
+        """Add a fact about a batch."""
         with self._transaction():
             self._insert_fact(batch_id, fact)
 
     def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
-        """The batches of a job, or all that are not over, in the order in which they were sealed."""
+        """The batches of a job, or all open ones, in the order in which they were sealed."""
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
         rows = list(self._rows(f"SELECT * FROM batches WHERE {where} ORDER BY batch_id", *values))  # noqa: S608
         return [self._batch_record(row) for row in rows]
 
     def batch(self, batch_id: int) -> BatchRecord | None:
-        """One batch, if it was ever sealed."""
+        """The batch of this id, or None."""
         rows = self._rows("SELECT * FROM batches WHERE batch_id = ?", batch_id)
         return next((self._batch_record(row) for row in rows), None)
 
     def next_post_number(self) -> int:
-        """One more than the highest number of a POST so far."""
+        """One more than the highest number of a POST so far; 0 if there is none."""
         query = "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts WHERE kind = 'Begun'"
         return int(self._one(query))
 
     def overtaken(self, batch_id: int) -> set[int]:
-        """Hashes of the ids of a batch of which a later row was sealed."""
+        """The hashes of the ids in a batch of which a later row was sealed."""
         rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
         return {row["hash"] % 2**64 for row in rows}
 
     def damaged(self, why: str) -> FatalError:
-        """The error (74) for a ledger whose facts cannot be."""
+        """The error (74) for a ledger with facts that cannot be true."""
         return damaged(self._path, why)
 
-    # How many statuses Target keeps
+    # The number of statuses that Target keeps
 
     def learned_statuses(self) -> Learned:
-        """What was learned of how many statuses Target keeps."""
+        """The learned number of statuses that Target keeps."""
         row = next(self._rows("SELECT value FROM meta WHERE key = 'learned_statuses'"), None)
         if row is None:
             return Learned()
@@ -280,19 +291,19 @@ class Ledger:
             raise damaged(self._path, f"what was learned of statuses cannot be read: {error}") from error
 
     def remember_statuses(self, learned: Learned) -> None:
-        """Keep what was learned of how many statuses Target keeps."""
+        """Keep the learned number of statuses that Target keeps."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('learned_statuses', ?)", (_json(asdict(learned)),))
 
-    # Whether sending is paused
+    # The pause of sending
 
     @property
     def is_paused(self) -> bool:
-        """Whether sending was paused by request."""
+        """True if sending was paused by request."""
         return self._meta("is_paused") == "1"
 
     def pause(self, *, is_paused: bool) -> None:
-        """Pause sending, or go on."""
+        """Pause sending, or resume it."""
         with self._transaction() as database:
             database.execute("UPDATE meta SET value = ? WHERE key = 'is_paused'", ("1" if is_paused else "0",))
 
@@ -316,14 +327,14 @@ class Ledger:
         )
 
     def _note_if_ended(self, drop: str) -> None:
-        """A job of a drop has ended: perhaps it was the last of several."""
+        """Note the end of a drop of several jobs, if all of them have ended."""
         query = "SELECT count(*), count(state) FROM jobs WHERE json_extract(claim, '$.drop') = ?"
         jobs, ended = next(self._rows(query, drop))
         if 1 < jobs == ended:
             self._keep(_ENDED_DROPS, [*self.ended_drops(), drop])
 
     def _release(self, batch_id: int) -> None:
-        """Another job may have released it before."""
+        """Add the fact that a batch is released, unless another job has added it."""
         kind = fact_kind(Released())
         if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
             self._insert_fact(batch_id, Released())
@@ -368,7 +379,7 @@ class Ledger:
         )
 
     def _kept(self, key: str, kind: type[_Kept]) -> _Kept:
-        """What was kept under this key by `_keep`; nothing of that kind, if nothing was."""
+        """The value that `_keep` kept under this key; an empty one of this kind if there is none."""
         row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
         try:
             kept = kind() if row is None else orjson.loads(row[0])
@@ -429,7 +440,7 @@ def _json(value: object) -> str:
 
 
 def read_ledger(path: Path) -> Ledger | None:
-    """The ledger to look at beside the process that holds it; None where there is none. Nothing may be written."""
+    """Open the ledger for reading, beside the process that holds it; None if there is no ledger."""
     if not path.exists():
         return None
     try:
@@ -444,7 +455,7 @@ def read_ledger(path: Path) -> Ledger | None:
 
 
 def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
-    """Open the ledger, made anew only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if another client's."""
+    """Open the ledger; make it only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if of another client code."""
     if not is_new and not (path.exists() and path.stat().st_size):
         raise damaged(path, "it is missing or empty, while the state directory holds batches")
     try:

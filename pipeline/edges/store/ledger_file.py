@@ -1,6 +1,6 @@
-"""The file of a ledger: its tables, who it belongs to, those of earlier formats, and what to do when it cannot be used.
+"""The file of a ledger: its tables, its owner, earlier formats, and advice for a file that cannot be used.
 
-`ledger` says what stands in it.
+`ledger` describes its content.
 """
 
 import secrets
@@ -47,11 +47,11 @@ CREATE TABLE overtaken (
 ) STRICT, WITHOUT ROWID;
 """
 
-#: Held rows of an earlier format that are written down in one piece.
+#: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
-#: Columns of jobs that a ledger of an earlier format lacks: 1 is from before exports could be dropped, 2 from before
-#: there were routes. 3 has them all; up to it there was a row of `held` for each held row.
+#: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
+#: before there were routes, 3 lacks no column. Up to format 3, `held` had a row for each held row.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: ()}
 
 _DAMAGED = (
@@ -63,7 +63,7 @@ _FORBIDDEN = "Check the owner and the permissions of the state directory and the
 _BROKEN_DISK = (
     "The disk failed: check that it has room, that it works and that its file system is whole, then run again."
 )
-#: What to do about an error that is no damage, by SQLite's primary result code (https://sqlite.org/rescode.html).
+#: SQLite's primary result code (https://sqlite.org/rescode.html) -> advice, for errors that are no damage.
 _ADVICE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -78,7 +78,7 @@ _ADVICE = {
 
 
 def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
-    """Make the tables of a new ledger, or take over one of an earlier format. Raises `FatalError` (74, 78)."""
+    """Make the tables of a new ledger, or convert one of an earlier format. Raises `FatalError` (74, 78)."""
     checked = database.execute("PRAGMA quick_check").fetchone()[0]
     if checked != "ok":
         raise damaged(path, checked)
@@ -110,7 +110,7 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
 
 
 def _take_over_held(database: sqlite3.Connection) -> None:
-    """Write down anew what jobs hold, of which there was a row for each held row."""
+    """Convert the held rows of an earlier format, which had a row of `held` for each of them."""
     database.execute("ALTER TABLE held RENAME TO held_before")
     database.execute(_HELD)
     for (job,) in database.execute("SELECT DISTINCT job FROM held_before").fetchall():
@@ -124,7 +124,7 @@ def _take_over_held(database: sqlite3.Connection) -> None:
 
 
 def write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> None:
-    """A part of the transactions that change what a job holds."""
+    """Add a change of held rows to the ledger, as a part of the caller's transaction."""
     if changes.is_all:
         database.execute("DELETE FROM held WHERE job = ?", (job,))
     (seal,) = database.execute("SELECT coalesce(max(seal), 0) + 1 FROM held WHERE job = ?", (job,)).fetchone()
@@ -134,14 +134,14 @@ def write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose ledger it is, and how many of its jobs are unfinished."""
+    """The owner of a ledger. `unfinished`: the number of its unfinished jobs."""
 
     client_code: str
     unfinished: int
 
 
 def owner_of(path: Path) -> Owner | None:
-    """Whose ledger lies there, of whatever format; None where there is none yet. Nothing is written."""
+    """The owner of the ledger at this path, whatever its format; None if there is none yet. Writes nothing."""
     if not path.exists():
         return None
     try:
@@ -157,9 +157,9 @@ def owner_of(path: Path) -> Owner | None:
 
 
 def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
-    """The error for a ledger that cannot be used; damage is only what SQLite does not name as something else."""
+    """The error for a ledger that cannot be used, with advice; it counts as damaged if SQLite names no other reason."""
     told = " ".join(str(error).split())
-    # The low byte: the rest says more about the same, which the message has.
+    # The low byte is the primary result code. The rest is detail, which the message has.
     code = getattr(error, "sqlite_errorcode", None)
     advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)
     return FatalError(f"the ledger {path} cannot be used ({told}). {advice}", exit_code=ExitCode.DISK_OR_LEDGER)

@@ -1,8 +1,8 @@
-"""Requests to the process that holds a state directory, and its answers: small files in `STATE/requests`.
+"""The mailbox: requests to the process that holds a state directory, and its answers; small files in `STATE/requests`.
 
-A request is `ID.request` (JSON), put in place whole; the holder renames it to `ID.taken`, carries it out once, and
-writes `ID.answer`. So a command works while another process holds the directory, across containers that share it,
-without a port.
+A request is `ID.request` (JSON), put in place whole. The holder renames it to `ID.taken`, carries it out once, and
+writes `ID.answer`. So a command works while another process holds the directory, even from another container that
+shares it, and without a port.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from pipeline.edges.durable import make_directory, write_durably
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: `command` and, where it is about one, the job."""
+    """A request of a command. `job`: the id of the job that it is about, or None."""
 
     request_id: str
     command: str
@@ -27,18 +27,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a request: `told` says in words what was done, or why it was not; then there is an `exit_code`."""
+    """The answer to a request.
+
+    `told`: in words, what was done, or why nothing was.
+    `exit_code`: the exit code for the command that asked, or None if the request was carried out.
+    """
 
     told: str
     exit_code: ExitCode | None = None
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Answer":
-        """An answer as `as_json` wrote it."""
+        """The answer of which `as_json` made these values."""
         return cls(values["told"], None if values["ok"] else ExitCode(values["exit_code"]))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as the file of an answer has them."""
+        """This answer as plain values, for its file."""
         if self.exit_code is None:
             return {"ok": True, "told": self.told}
         return {"ok": False, "told": self.told, "exit_code": int(self.exit_code)}
@@ -52,22 +56,25 @@ class Mailbox:
         make_directory(self._directory)
 
     def ask(self, command: str, job: str | None) -> str:
-        """Leave a request; its id."""
+        """Leave a request; return its id."""
         request_id = secrets.token_hex(8)
         write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job})])
         return request_id
 
     def requests(self) -> list[Request]:
-        """What is asked for and not answered yet, oldest first; files that are no requests are left alone."""
+        """The requests that nobody has taken yet, oldest first. Files that are no requests are left alone."""
         found = sorted(self._directory.glob("*.request"), key=_age)
         return [request for file in found if (request := _read(file))]
 
     def taken(self) -> list[Request]:
-        """What was taken on and not answered; nobody is at it any more if the caller has just begun to answer."""
+        """The requests that were taken and not answered.
+
+        If the caller has just begun to answer, nobody is working on these any more.
+        """
         return [request for file in self._directory.glob("*.taken") if (request := _read(file))]
 
     def take_on(self, request: Request) -> bool:
-        """Take a request on, so that it is carried out once and cannot be withdrawn; False if it is gone."""
+        """Take a request, so that it is carried out once and cannot be withdrawn; False if it is gone."""
         try:
             self._file(request.request_id, "request").rename(self._file(request.request_id, "taken"))
         except FileNotFoundError:
@@ -75,17 +82,17 @@ class Mailbox:
         return True
 
     def answer(self, request: Request, answer: Answer) -> None:
-        """Tell what came of a request."""
+        """Answer a request."""
         write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer.as_json())])
         for kind in ("request", "taken"):
             self._file(request.request_id, kind).unlink(missing_ok=True)
 
     def is_answered(self, request_id: str) -> bool:
-        """Whether an answer lies there."""
+        """True if there is an answer."""
         return self._file(request_id, "answer").exists()
 
     def take_answer(self, request_id: str) -> Answer | None:
-        """The answer to a request, once; None as long as there is none."""
+        """Take the answer to a request out of the mailbox; None while there is none."""
         file = self._file(request_id, "answer")
         if not self.is_answered(request_id):
             return None
@@ -94,7 +101,7 @@ class Mailbox:
         return answer
 
     def withdraw(self, request_id: str) -> bool:
-        """Take a request back that nobody has answered; whether it was still there."""
+        """Withdraw a request that nobody has taken; False if it is gone."""
         try:
             self._file(request_id, "request").unlink()
         except FileNotFoundError:
@@ -102,11 +109,11 @@ class Mailbox:
         return True
 
     def forget(self, request_id: str) -> None:
-        """Remove a request that was taken on, and that nobody will answer."""
+        """Remove a taken request that nobody will answer."""
         self._file(request_id, "taken").unlink(missing_ok=True)
 
     def remove_answers(self, *, before_s: float) -> None:
-        """Remove answers written before then, in seconds since 1970."""
+        """Remove the answers written before `before_s`, in seconds since 1970."""
         for file in self._directory.glob("*.answer"):
             if _age(file) < before_s * 1e9:
                 file.unlink(missing_ok=True)
@@ -119,7 +126,7 @@ def _age(file: Path) -> int:
     try:
         return file.stat().st_mtime_ns
     except FileNotFoundError:
-        # It was withdrawn meanwhile.
+        # The request was withdrawn meanwhile.
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Why the service waits, for `status` and `health` beside it: one small file in the state directory."""
+"""The service's notice for `status` and `health`: the reason why it waits, in `service.json` in the state directory."""
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,7 +15,13 @@ _NAME = "service.json"
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The service waits `since` then (UTC in ISO 8601): `job` could not be finished, and ended with this code."""
+    """A wait of the service, because a job could not be finished.
+
+    `exit_code`: with which the job ended.
+    `why`: the reason in words, or None.
+    `since`: UTC in ISO 8601.
+    `job`: the job's id.
+    """
 
     exit_code: int
     why: str | None
@@ -24,18 +30,18 @@ class Pause:
 
 
 def put_up(state: Path, pause: Pause) -> None:
-    """Replace the service's notice; on a full disk the old one stays."""
+    """Put this pause into the notice, in place of any other. On a full disk, the old notice stays."""
     with suppress(FatalError):
         write_durably(state / _NAME, [orjson.dumps({"paused": asdict(pause)})])
 
 
 def take_down(state: Path) -> None:
-    """Remove the service's notice."""
+    """Remove the notice."""
     (state / _NAME).unlink(missing_ok=True)
 
 
 def read_pause(state: Path) -> Pause | None:
-    """The pause that the service's notice tells of, if there is one that can be read."""
+    """The pause in the service's notice; None if there is none, or none that can be read."""
     try:
         told: dict[str, Any] = orjson.loads((state / _NAME).read_bytes())["paused"]
         return Pause(told.get("exit_code", 0), told.get("why"), told["since"], told.get("job", ""))

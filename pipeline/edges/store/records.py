@@ -1,4 +1,4 @@
-"""Jobs and batches as the ledger knows them."""
+"""The ledger's records of jobs and batches."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +15,14 @@ from pipeline.edges.exports import Identity
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as the ledger knows it. `settings` is the [export] section it began with; `state` None: unfinished.
+    """A job as the ledger knows it.
 
-    `claim` is that of an export that was dropped, `route` the name of the route it came by.
+    `seq`: the place of the job among all jobs of the ledger.
+    `size_bytes`, `mtime_ns`: the identity of its export.
+    `settings`: those of the export with which the job began.
+    `state`: None while the job is unfinished.
+    `claim`: None if the export was not dropped.
+    `route`: the name of the route by which the export came.
     """
 
     seq: int
@@ -50,7 +55,7 @@ class JobRecord:
         retry_of: str | None = None,
         claim: Claim | None = None,
     ) -> "JobRecord":
-        """A job that is asked for `at` this time (UTC), and has neither begun nor a place among the others."""
+        """A job that was asked for at the time `at` (UTC); it has not begun, and has no place among the others yet."""
         return cls(
             seq=0,
             job_id=job_id,
@@ -67,12 +72,12 @@ class JobRecord:
 
     @property
     def identity(self) -> Identity:
-        """The export's size and time of change when the job was asked for."""
+        """The export's size and time of last change when the job was asked for."""
         return Identity(self.size_bytes, self.mtime_ns)
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of it is durable but that it was asked for."""
+        """True if part of the job is durable, besides the job itself."""
         return self.checkpoint.digest_bytes > 0
 
 
@@ -83,18 +88,18 @@ class BatchRecord:
     batch: Batch
     job: int
     facts: tuple[Fact, ...]
-    #: When each fact was written down, UTC in ISO 8601.
+    #: The time at which each fact was recorded, UTC in ISO 8601.
     times: tuple[str, ...] = ()
-    #: Whether its ids are in flight, or its body may still be wanted.
+    #: True while its ids are in flight, or its body may still be needed.
     is_open: bool = True
 
     @property
     def latest(self) -> Fact | None:
-        """The latest fact that says how the batch stands."""
+        """The latest fact that says how the batch stands; a release does not."""
         return next((fact for fact in reversed(self.facts) if not isinstance(fact, Released)), None)
 
     @property
     def accepted_at(self) -> datetime | None:
-        """When Target accepted it, the last time if there are several; None: never."""
+        """The time at which Target accepted it, the latest if there are several; None if it never did."""
         taken = [at for fact, at in zip(self.facts, self.times, strict=True) if isinstance(fact, Taken)]
         return datetime.fromisoformat(taken[-1]) if taken else None

@@ -1,9 +1,13 @@
 """The spool: the bodies of sealed batches, so that every attempt sends the same bytes.
 
-Files are named by `batch_id`. `ID.body` is what is posted, `batch=` and header row included. `ID.lines` tells for each
-of its rows in order the line of the export it came from (int64, little endian). `ID.ids` are the sorted hashes of its
-ids (uint64), and behind them, in the same order, where in the body the row of each begins (uint32). All are durable
-before the batch counts as sealed. All methods block: call them from a worker thread.
+Files are named by `batch_id`:
+
+`ID.body`: the body to POST, with `batch=` and the header row.
+`ID.lines`: the line in the export of each row, in the order of the body (int64, little endian).
+`ID.ids`: the sorted hashes of the ids (uint64), and behind them, in the same order, the offset of each row in the body
+(uint32).
+
+All are durable before the batch counts as sealed. All methods block: call them from a worker thread.
 """
 
 import hashlib
@@ -24,16 +28,16 @@ from pipeline.edges.durable import disk_error, free_bytes, make_directory, write
 
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
-#: Read at once where a row is looked for, in bytes: most are shorter. Where there is a row to look for in every few
-#: thousand bytes, a piece has many of them.
+#: Bytes read at once to find a row: `_ROW_BYTES`, as most rows are shorter. If there is a row to find in every
+#: `_FEW_BYTES` on average, `_PIECE_BYTES`: such a piece has many of them.
 _ROW_BYTES, _PIECE_BYTES = 512, 65_536
 _FEW_BYTES = 4_096
 
 
 class Spool:
-    """The spool of a state directory, made where it is not there yet.
+    """The spool of a state directory; made if it does not exist.
 
-    `min_free_bytes` must stay free on its file system; below that nothing more is written.
+    `min_free_bytes`: the bytes that must stay free on its file system; the spool writes nothing that would take them.
     """
 
     def __init__(self, directory: Path, *, min_free_bytes: int) -> None:
@@ -42,7 +46,7 @@ class Spool:
         self._min_free_bytes = min_free_bytes
 
     def body(self, batch_id: int) -> Path:
-        """The file to post for a batch."""
+        """The file to POST for a batch."""
         return self._file(batch_id, "body")
 
     def write(
@@ -54,12 +58,14 @@ class Spool:
         parent: int | None = None,
         when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
-        """Make the content of a batch durable, and let go of its pieces; `when_written` is called when all are gone.
+        """Make the content of a batch durable, and release the memory of its pieces.
 
-        Raises `FatalError` (74) where there is no room.
+        `when_written`: called when the body is written and all pieces are released.
+
+        Raises `FatalError` (74) if there is no room.
         """
         free = free_bytes(self._directory)
-        # Lines, hashes and starts take 20 bytes a row.
+        # Line, hash and offset take 20 bytes for each row.
         if free - content.size_bytes - 20 * content.rows < self._min_free_bytes:
             raise FatalError(
                 f"{self._directory} has {free:,} bytes free, and [state] min_free_bytes = {self._min_free_bytes:,} "
@@ -73,7 +79,7 @@ class Spool:
             hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
             write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
         except FatalError:
-            # What made the writing fail may keep this from working too; the next start sweeps.
+            # This may fail for the same reason; the next start of the process removes the files.
             with suppress(FatalError):
                 self.remove(batch_id)
             raise
@@ -84,7 +90,7 @@ class Spool:
         return self._ids(batch_id)[0]
 
     def _ids(self, batch_id: int) -> tuple[Hashes, Starts]:
-        """The sorted hashes of a batch's ids, and where the row of each begins; both mapped from the file."""
+        """The sorted hashes of a batch's ids, and the offset of each row in the body; both mapped from the file."""
         try:
             octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")
             rows, rest = divmod(len(octets), _ID_BYTES)
@@ -95,14 +101,14 @@ class Spool:
             raise self._missing(batch_id, error) from error
 
     def lines(self, batch_id: int) -> Offsets:
-        """The lines of the export that the rows of a batch came from."""
+        """The lines of the export from which the rows of a batch came."""
         try:
             return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
         except OSError as error:
             raise self._missing(batch_id, error) from error
 
     def split(self, batch_id: int, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
-        """The contents of the two batches that a refused batch is split into: the rows `taken` of it, and the rest."""
+        """The contents of the two batches into which a refused batch is split: its rows `taken`, and the rest."""
         try:
             body = self.body(batch_id).read_bytes()
         except OSError as error:
@@ -118,7 +124,7 @@ class Spool:
             raise self._missing(batch_id, error) from error
 
     def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
-        """The encoded rows (line feed included) of those encoded ids that the batch holds; `salt` is their hashes'."""
+        """The encoded rows, with line feed, of those encoded ids that the batch holds. `salt`: of the ids' hashes."""
         ids = list(profile_ids)
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         asked = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
@@ -132,7 +138,7 @@ class Spool:
             with self.body(batch_id).open("rb") as body:
                 rows = _rows_at(body.fileno(), begins[in_order].tolist())
                 for place, row in zip(known[in_order].tolist(), rows, strict=True):
-                    # Another id may have the same hash.
+                    # A different id may have the same hash.
                     if row.partition(b",")[0] == ids[place]:
                         found[ids[place]] = row
         except OSError as error:
@@ -140,7 +146,7 @@ class Spool:
         return found
 
     def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
-        """The lines of the export that those encoded ids came from, as far as the batch holds them."""
+        """The lines of the export from which these encoded ids came, as far as the batch holds them."""
         lines = self.lines(batch_id)
         return {
             profile_id: int(lines[index]) for index, profile_id, _ in self.rows(batch_id) if profile_id in profile_ids
@@ -157,7 +163,7 @@ class Spool:
             raise self._missing(batch_id, error) from error
 
     def remove(self, batch_id: int) -> None:
-        """Forget a batch that nothing will ask for again."""
+        """Remove a batch that nothing will need again."""
         for kind in _KINDS:
             try:
                 self._file(batch_id, kind).unlink(missing_ok=True)
@@ -165,12 +171,12 @@ class Spool:
                 raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
 
     def batch_ids(self) -> set[int]:
-        """The batches of which anything is here."""
+        """The ids of the batches of which any file is here."""
         names = (file.name.partition(".") for file in self._directory.glob("[0-9]*.*"))
         return {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
 
     def sweep(self, keep: Callable[[int], bool]) -> None:
-        """Remove what a crash left behind: unfinished files, and batches that `keep` does not want."""
+        """Remove the remains of a crash: unfinished files, and batches for which `keep` is False."""
         for file in self._directory.glob(".*.tmp"):
             file.unlink()
         for batch_id in self.batch_ids():
@@ -178,10 +184,10 @@ class Spool:
                 self.remove(batch_id)
 
     def discreet(self, batch_id: int, message: str) -> str:
-        """A message of Target's about a batch, without what stands in the rows of the batch."""
+        """A message of Target's about a batch, without any content of the batch's rows."""
         try:
             with self.body(batch_id).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
-                # The header is no row; its line feed stands before the first one.
+                # Search from the header's line feed on: the header may be quoted, and each row must follow a line feed.
                 rows_at = body.find(b"\n")
                 return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
         except (OSError, ValueError) as error:
@@ -200,7 +206,7 @@ class Spool:
 
 
 def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
-    """The rows that begin at these bytes of a body, which are in rising order, with their line feeds."""
+    """The rows that begin at these offsets of a body, which ascend, with their line feeds."""
     is_crowded = len(starts) > 1 and len(starts) * _FEW_BYTES > starts[-1] - starts[0]
     least = _PIECE_BYTES if is_crowded else _ROW_BYTES
     text, text_at = b"", 0
@@ -219,7 +225,7 @@ def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
 def _taken_out(
     pieces: list[bytes | memoryview], look: Callable[[bytes | memoryview], None], when_written: Callable[[], None]
 ) -> Iterator[bytes | memoryview]:
-    """The pieces in order, each shown to `look` and let go: its memory is wanted for the next batch."""
+    """The pieces in order; each is shown to `look` and released: the next batch needs its memory."""
     pieces.reverse()
     while pieces:
         look(pieces[-1])

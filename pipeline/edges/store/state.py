@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class State:
-    """What a process may do with the state directory it holds.
+    """The state directory of the process that holds it.
 
-    The folders of jobs are in `outcomes`.
-    `lost` has for each batch of which rows failed or are unconfirmed the sorted hashes of the ids of those rows; None
-    where all of its rows are, as the spool has them then. They are mapped only while they are looked at: a mapped file
-    is an open one, and over months there may be more such batches than a process may have open files.
+    `outcomes`: the directory for the folders of jobs.
+    `lost`: batch id -> sorted id hashes of its failed or unconfirmed rows. None means all its rows: read their hashes
+    from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
+    may be more such batches than a process may have open files.
     """
 
     def __init__(self, directory: Path, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None) -> None:
@@ -58,9 +58,9 @@ class State:
         parent: int | None = None,
         when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
-        """Write a batch into the spool off the event loop, one at a time, but beside what `in_turn` runs meanwhile.
+        """Write a batch into the spool off the event loop, one at a time, but at the same time as what `in_turn` runs.
 
-        `when_written` is called in the event loop when the memory of the body was given back, and more is to be done.
+        `when_written`: called in the event loop when the memory of the body has been returned, before the write ends.
         """
 
         def when_gone() -> None:
@@ -76,19 +76,22 @@ class State:
         return JobFolder(self.outcomes / job_id)
 
     def note_lost(self, record: BatchRecord) -> None:
-        """Remember of which ids a settled batch lost rows."""
+        """Remember the ids of which a settled batch lost rows."""
         if isinstance(record.latest, GivenUp | Failed):
             self.lost[record.batch.batch_id] = None
         elif len(hashes := self._failed_hashes(record)):
             self.lost[record.batch.batch_id] = hashes
 
     def lost_hashes(self, batch_id: int) -> Hashes:
-        """Of a batch with lost rows, the sorted hashes of the ids of those rows."""
+        """The sorted hashes of the ids of which a batch lost rows."""
         known = self.lost[batch_id]
         return self.spool.hashes(batch_id) if known is None else known
 
     def overtaken_by(self, hashes: Hashes) -> dict[int, Hashes]:
-        """Per batch with lost rows, the ids among them that are in this sorted array too."""
+        """For each batch with lost rows, those of their id hashes that are in this sorted array too.
+
+        Batches without any are left out.
+        """
         common = {
             batch_id: np.intersect1d(self.lost_hashes(batch_id), hashes, assume_unique=True) for batch_id in self.lost
         }
@@ -105,9 +108,9 @@ class State:
 
 
 def life_of(ledger: Ledger, record: BatchRecord) -> Life:
-    """The life that a batch's facts add up to; the times in it mean nothing before `after_restart`.
+    """The life of a batch, folded from its facts; the times in it mean nothing before `after_restart`.
 
-    Raises `FatalError` (74) where the ledger holds facts that cannot happen.
+    Raises `FatalError` (74) if the ledger holds facts that cannot happen.
     """
     parent = None if record.batch.parent is None else ledger.batch(record.batch.parent)
     life = Life() if parent is None else born_of(life_of(ledger, parent))
@@ -123,9 +126,9 @@ def life_of(ledger: Ledger, record: BatchRecord) -> Life:
 async def open_state(
     directory: Path, client_code: str, host: Host, *, min_free_bytes: int, outcomes: Path | None = None
 ) -> AsyncIterator[State]:
-    """Hold the state directory; the folders of jobs are in `outcomes`, by default in it.
+    """Hold the state directory. `outcomes`: the directory for the folders of jobs; by default `jobs` in it.
 
-    Raises `FatalError`: 73 in use, 74 damaged or unwritable, 78 of another client code.
+    Raises `FatalError`: 73 if it is in use, 74 if damaged or unwritable, 78 if of another client code.
     """
 
     def utc_now() -> str:
@@ -149,7 +152,7 @@ async def open_state(
 
 
 def _tidy(state: State) -> None:
-    """Remove what a crash left in the spool, and find the batches of which rows were lost."""
+    """Remove the remains of a crash from the spool, and find the batches that lost rows."""
     open_ids = {record.batch.batch_id for record in state.ledger.batches()}
     for batch_id in state.spool.batch_ids():
         record = state.ledger.batch(batch_id)

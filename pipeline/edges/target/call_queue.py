@@ -1,4 +1,4 @@
-"""Lets calls to Target begin as the budget allows: POSTs first, since statuses can wait, and in the order of asking."""
+"""The queue of calls to Target: they begin as the budget allows, POSTs before statuses, else in the order of asking."""
 
 from bisect import insort
 from collections.abc import AsyncIterator
@@ -16,9 +16,11 @@ from pipeline.edges.target.time_windows import Windows
 
 @dataclass(order=True, slots=True)
 class _Place:
-    """The place of a call in the queue: whether it may wait for others, and when it asked.
+    """The place of a call in the queue.
 
-    `moved` is set when it may have come to be its turn.
+    `can_wait`: the call lets all others go first.
+    `asked`: its number in the order of asking.
+    `moved`: set when its turn may have come.
     """
 
     can_wait: bool
@@ -29,7 +31,8 @@ class _Place:
 class CallQueue:
     """The one gate through which every POST and status GET of a client code goes.
 
-    `made` counts the calls. `windows` say when fewer calls, fewer POSTs at once or none of either may begin.
+    `made`: the number of calls so far.
+    `windows`: the time windows, in which fewer calls or POSTs, or none, may begin.
     """
 
     def __init__(self, budget: CallBudget, clock: Clock, windows: Windows | None = None) -> None:
@@ -44,9 +47,9 @@ class CallQueue:
 
     @asynccontextmanager
     async def call(self, *, can_wait: bool = False) -> AsyncIterator[None]:
-        """One call: waits for its turn and its place in the budget, which it keeps for a minute after its end.
+        """Make one call in this context: wait for its turn and for the budget.
 
-        One that `can_wait` lets all others go first.
+        The call uses the budget until a minute after its end. With `can_wait`, calls without it go first.
         """
         await self._until_its_turn(_Place(can_wait, next(self._asked)))
         try:
@@ -58,23 +61,23 @@ class CallQueue:
 
     @property
     def pressure(self) -> float:
-        """What share of the budget is used, from 0 to 1."""
+        """The share of the budget that is used, from 0 to 1; 1 while a call waits."""
         return 1.0 if self._waiting else self._budget_now().used(self._clock.monotonic())
 
     @property
     def resumes_at(self) -> float | None:
-        """The monotonic time until which all wait, None while nothing does."""
+        """The monotonic time until which the budget makes all calls wait; None if it makes none wait."""
         now = self._clock.monotonic()
         wait_s = self._budget_now().wait_s(now) if self._waiting else None
         return now + wait_s if wait_s else None
 
     def allow(self, calls_per_minute: int) -> None:
-        """Change the budget; what was used of it stays so."""
+        """Change the budget; calls made before still count."""
         self._calls_per_minute = calls_per_minute
         self.look_again()
 
     def exhaust(self, retry_after_s: float | None = None) -> None:
-        """Target said that there were too many calls."""
+        """Note that Target said there were too many calls."""
         self._budget.exhaust(self._clock.monotonic(), retry_after_s)
 
     async def _until_its_turn(self, place: _Place) -> None:
@@ -84,7 +87,7 @@ class CallQueue:
                 if wait_s is None:
                     place.moved = anyio.Event()
                     if self._next() is not place:
-                        # Whose turn it is may not know it: a window can begin at any time.
+                        # The call whose turn it is may sleep: a window can begin at any time, and change the turns.
                         self.look_again()
                     await place.moved.wait()
                 else:
@@ -97,18 +100,18 @@ class CallQueue:
             self.look_again()
 
     def _wait_s(self, place: _Place) -> float | None:
-        """Seconds until a call may begin, 0 if now; None if another call has to begin or to end first."""
+        """Seconds until a call may begin, 0 if it may now; None if another call must begin or end first."""
         if self._next() is not place:
             return None
         return self.windows.pause_s or self._budget_now().wait_s(self._clock.monotonic())
 
     def look_again(self) -> None:
-        """Wake whose turn it is; whoever is behind it has to wait for it anyway."""
+        """Wake the call whose turn it is; the calls behind it wait for it anyway."""
         if (place := self._next()) is not None:
             place.moved.set()
 
     def _next(self) -> _Place | None:
-        """Whose turn it is: the first that waits, or the first status where a window allows no other POST."""
+        """The call whose turn it is: the first that waits, or the first status GET if a window allows no more POSTs."""
         may_post = self.windows.may_post(self._posts)
         return next((place for place in self._waiting if may_post or place.can_wait), None)
 

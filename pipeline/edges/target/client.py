@@ -1,8 +1,8 @@
 """Calls Target's Bulk Profile Update API: one POST, one status GET, each answer a value of `core.target.replies`.
 
-Nothing is retried here. What matters is to know, when no usable answer came, whether Target can have the batch:
-not before the first byte of the body was asked for, possibly ever after. Every POST has a connection of its own,
-because one that Target closed meanwhile would make an attempt ambiguous for nothing.
+Nothing is retried here. The important point is whether Target can have a batch when no usable answer came: not before
+the first byte of the body was asked for, possibly ever after. Every POST has a connection of its own: a kept one that
+Target closed meanwhile would make an attempt ambiguous for nothing.
 """
 
 import ssl
@@ -41,18 +41,18 @@ from pipeline.edges.durable import disk_error
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
 
-#: Bytes of the body handed to the socket at a time: each time costs a change of threads.
+#: Bytes of the body handed to the socket at a time; each time costs a change of threads.
 SLICE_BYTES = 1_048_576
-#: What a POST may take besides the time for its bytes, and a status GET in all (seconds).
+#: Seconds that a POST may take besides the time for its bytes, and a status GET in all.
 ANSWER_S = 30.0
-#: How long making a connection may take (seconds).
+#: Seconds that making a connection may take.
 CONNECT_S = 20.0
 Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
 class TargetClient:
-    """Adobe Target, or the sandbox in its place. `calls_made` counts the calls through this client."""
+    """Adobe Target, or the sandbox in its place. `calls_made`: the number of calls through this client."""
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -65,22 +65,22 @@ class TargetClient:
 
     @property
     def silent_s(self) -> float:
-        """For how long every call has been without a usable answer, pauses not counted; 0 if the last one had one."""
+        """Seconds since calls have had no usable answer, pauses not counted; 0 if the last call had one."""
         since = self._silent_since
         return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
 
     @asynccontextmanager
     async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
-        """Wait for the turn of a POST, see `Target`. What can go wrong on this machine goes wrong here."""
+        """Wait for the turn of a POST; see `Target`. Errors of this machine are raised before the attempt begins."""
         try:
-            # Not to be cancelled in between: a file that was opened has to be closed.
+            # Shielded: if this were cancelled after the file was opened, nothing would close it.
             with anyio.CancelScope(shield=True):
                 file = await aiofiles.open(body, "rb")
         except OSError as error:
             raise disk_error(error, f"cannot read the batch {body}") from error
         try:
             async with self._calls.call():
-                # A token that cannot be read ends it here, before the attempt counts.
+                # A token that cannot be read raises here, before the attempt counts.
                 self._headers()
                 yield partial(self._send, batch, file)
         finally:
@@ -88,7 +88,7 @@ class TargetClient:
                 await file.close()
 
     async def _send(self, batch: Batch, file: AsyncBufferedReader) -> PostOutcome:
-        """Make one attempt. Target cannot have the batch unless the first byte of its body was asked for."""
+        """Make one attempt. Target can have the batch only if the first byte of its body was asked for."""
         has_begun = False
 
         async def slices() -> AsyncIterator[bytes]:
@@ -162,7 +162,7 @@ class TargetClient:
         return StatusUnavailable(f"HTTP {status}")
 
     def _heard(self, outcome: Outcome) -> Outcome:
-        """Note whether this was a sign of life."""
+        """Note the start or the end of Target's silence; return the outcome."""
         if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
             self._silent_since = None
         elif self._silent_since is None:
@@ -170,13 +170,13 @@ class TargetClient:
         return outcome
 
     def _unauthorized(self, response: aiohttp.ClientResponse) -> Unauthorized:
-        """The token was refused: read it again, once; only if its file holds another one is there use in going on."""
+        """Note that the token was refused, and read its file again, once: another token there is a reason to go on."""
         used = response.request_info.headers.get("Authorization")
         self._token = None
         return Unauthorized(response.status, is_final=self._headers().get("Authorization") == used)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
-        """Too many calls: whatever the answer says of waiting, the whole minute is used up."""
+        """Note that there were too many calls: at least a whole minute is used up, whatever the answer says."""
         text = response.headers.get("Retry-After", "")
         retry_after_s = float(text) if text.isdecimal() and len(text) < 6 else None
         self._calls.exhaust(retry_after_s)
@@ -191,7 +191,7 @@ class TargetClient:
 
 
 def read_token(file: Path) -> str:
-    """The bearer token in a file, without the line ending behind it. Raises `FatalError` (78)."""
+    """The bearer token in a file, without white space around it. Raises `FatalError` (78)."""
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -211,7 +211,7 @@ def read_token(file: Path) -> str:
 async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[TargetClient]:
-    """A client for an endpoint. Proxies of the environment are used, but not on the way to loopback."""
+    """A client for an endpoint. It uses the proxies of the environment, but not on the way to loopback."""
     is_plain = endpoint.url.startswith("http:")
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
@@ -219,13 +219,13 @@ async def connect(
         headers={"User-Agent": f"profile-pipeline/{__version__}"},
         trust_env=not is_plain,
     ) as session:
-        # A GET whose connection is reset would be repeated behind our back, uncounted by the budget.
+        # Else the library would repeat a GET whose connection is reset, and the budget would not count it.
         session._retry_connection = False
         yield TargetClient(endpoint, session, calls, clock)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The answer's body, at most `MAX_REPLY_BYTES` of it."""
+    """The answer's body, at most its first `MAX_REPLY_BYTES` bytes."""
     body = bytearray()
     while len(body) < MAX_REPLY_BYTES:
         piece = await response.content.read(MAX_REPLY_BYTES - len(body))

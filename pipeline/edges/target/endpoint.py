@@ -1,4 +1,4 @@
-"""Target as jobs see it: where it is, and the two calls that are made of it."""
+"""Target as jobs see it: its address, and the two calls to it."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,13 +9,19 @@ from typing import Protocol
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
 
-#: Makes one POST of a batch, and tells what came of it.
+#: Makes one POST of a batch, and returns its outcome.
 SendBatch = Callable[[], Awaitable[PostOutcome]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where batches go. `url` has scheme, host and port only; `min_rate_bytes_s` sets how long a POST may take."""
+    """The address of Target, and the way to call it.
+
+    `url`: scheme, host and port only.
+    `status_hosts`: hosts that a status URL may name besides that of `url`.
+    `token_file`: the file with the bearer token; None if there is no token.
+    `min_rate_bytes_s`: the least upload rate; it sets the time that a POST may take.
+    """
 
     url: str
     client_code: str
@@ -26,7 +32,7 @@ class Endpoint:
 
     @property
     def batch_update_url(self) -> str:
-        """Where a batch is posted."""
+        """The URL to which batches are posted."""
         version = "/v2" if self.api_version == "v2" else ""
         return f"{self.url}/m2/{self.client_code}{version}/profile/batchUpdate"
 
@@ -40,13 +46,13 @@ class Target(Protocol):
 
     @property
     def silent_s(self) -> float:
-        """For how long every call has been without a usable answer, pauses not counted; 0 if the last one had one."""
+        """Seconds since calls have had no usable answer, pauses not counted; 0 if the last call had one."""
 
     def turn_to_post(self, batch: Batch, body: Path) -> AbstractAsyncContextManager[SendBatch]:
-        """Wait until the budget of calls has room for a POST; gives the function that makes it, to be called once.
+        """Wait until the budget of calls has room for a POST; give the function that makes it, to be called once.
 
-        Nothing leaves this machine before. The POST keeps its place in the budget until the context ends. Raises
-        `FatalError` where the body or the token cannot be read.
+        Nothing leaves this machine before that call. The POST keeps its place in the budget until the context ends.
+        Raises `FatalError` if the body or the token cannot be read.
         """
 
     async def status(self, url: str) -> StatusOutcome:

@@ -1,4 +1,4 @@
-"""Lets POSTs begin while the statuses of all unsettled batches are still safe with Target, and learns how many are."""
+"""Lets a POST begin while Target still keeps the statuses of all unsettled batches, and learns how many it keeps."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -12,36 +12,36 @@ from pipeline.edges.changed import Changed
 
 
 class StatusGate:
-    """The status window of a client code; with `memory` it grows with what is learned."""
+    """The gate by the status window of a client code. With `memory`, the window grows with what is learned."""
 
     def __init__(self, window: StatusWindow, memory: StatusMemory | None = None) -> None:
         self._memory = memory
         self._window = window
-        # POSTs wait one after the other, until the window has moved.
+        # One POST at a time waits for the window to move; the others wait for the lock.
         self._turn = anyio.Lock()
         self._moved = Changed()
 
     async def begin_post(self) -> int:
-        """Wait, in the order of asking, until a POST may begin; its number."""
+        """Wait, in the order of asking, until a POST may begin; return its number."""
         async with self._turn:
             await self._moved.until(lambda: self._window.is_open)
             return self._window.begin_post()
 
     def note_accepted(self, post_number: int, now: datetime) -> None:
-        """This POST was accepted."""
+        """Note that this POST was accepted."""
         self._window.end_post(post_number)
         if self._memory:
             self._memory.note_accepted(post_number, self._window.under_way, now)
 
     def note_complete(self, post_number: int, status_url: str) -> None:
-        """The batch of this POST is complete."""
+        """Note that the batch of this POST is complete."""
         if self._memory:
             self._memory.note_complete(post_number, status_url)
 
     async def look_again(
         self, ask: Callable[[str], Awaitable[StatusOutcome]], utc_now: Callable[[], datetime]
     ) -> Learned | None:
-        """Look at a settled batch, if there is anything to learn from one now; what was learned."""
+        """Probe the status of a settled batch, if that would teach something now; return what was learned, or None."""
         memory = self._memory
         look = memory.take_look(utc_now()) if memory else None
         if memory is None or look is None:
@@ -55,13 +55,13 @@ class StatusGate:
         return self._resized(memory) if has_learned else None
 
     def note_lost(self, age: timedelta, now: datetime) -> Learned | None:
-        """A status that was waited for is gone; what is known now, if more was thought to be."""
+        """Note that a status was lost that was waited for; return what is known now, if more had been learned."""
         if self._memory is None or not self._memory.note_lost(age, now):
             return None
         return self._resized(self._memory)
 
     def forget(self, post_number: int) -> None:
-        """The status of this POST is not waited for any more."""
+        """Stop waiting for the status of this POST."""
         self._window.forget(post_number)
         if self._memory:
             self._memory.forget(post_number)
@@ -74,7 +74,10 @@ class StatusGate:
 
 
 def _is_kept(outcome: StatusOutcome) -> bool | None:
-    """What the status of a batch that was complete says now: only the same again proves that it is kept."""
+    """True if Target still keeps the status of a completed batch, which only a second `complete` proves.
+
+    None if there was no answer.
+    """
     match outcome:
         case Complete():
             return True

@@ -1,4 +1,4 @@
-"""Follows an accepted batch: asks for its status when that is worth a call, until the answer is final."""
+"""Follows an accepted batch: asks for its status when a call is worth it, until the answer is final."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,14 +7,14 @@ from pipeline.core.target.replies import Complete, Incomplete, StatusLost, Statu
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 
-#: What a call is worth changes while a batch waits to be asked for: the plan is looked at again after this share of its
-#: age, and after so many seconds at least.
+#: The plan may change while a batch waits for its next question. So it is consulted again after this share of the
+#: batch's age, and after at least so many seconds.
 _LOOK_AGAIN_SHARE = 0.05
 _LOOK_AGAIN_S = 0.5
 
 
 class StatusPoller:
-    """Follows the batches of a run, each for `deadline_s` at most; time in which a window pauses is not counted."""
+    """Follows the batches of a run, each for at most `deadline_s` seconds. Pauses of a time window do not count."""
 
     def __init__(self, plan: PollPlan, calls: CallQueue, clock: Clock, *, deadline_s: float) -> None:
         self._plan = plan
@@ -23,20 +23,20 @@ class StatusPoller:
         self.deadline_s = deadline_s
 
     def take(self, plan: PollPlan, *, deadline_s: float) -> None:
-        """Follow as this plan says from now on, and no longer than that."""
+        """Replace the plan and the deadline, from now on."""
         self._plan = plan
         self.deadline_s = deadline_s
 
     async def follow(
         self, posted_at: float, ask: Callable[[], Awaitable[StatusOutcome]], *, is_age_known: bool = True
     ) -> StatusOutcome | None:
-        """The final answer for the batch accepted at `posted_at` (monotonic), None if there is none in time.
+        """The final answer for the batch accepted at `posted_at` (monotonic seconds); None if none comes in time.
 
-        A token that is refused for good is final too. Without `is_age_known` the batch may be older, and how long it
-        took teaches nothing.
+        A token that is refused for good is final too.
+        `is_age_known`: False if the batch may be older; then its time teaches nothing.
         """
         asked_at: float | None = None
-        # Whether it is known how it stood when it was last asked for.
+        # True if the last question had an answer (or there was none yet).
         was_answered = True
         while True:
             await self._until_due(posted_at, asked_at)
@@ -65,9 +65,9 @@ class StatusPoller:
             await self._clock.sleep(min(due - age, max(_LOOK_AGAIN_S, _LOOK_AGAIN_SHARE * age)))
 
     def _deadline_age(self, posted_at: float) -> float:
-        """The age at which a batch is given up, as far as can be told now."""
+        """The age at which a batch is given up, as far as is known now."""
         return self.deadline_s + self._calls.windows.paused_s(posted_at)
 
     def _has_paused(self, since: float) -> bool:
-        """Whether nobody could ask for a while since then: a batch was complete who knows when before it was seen."""
+        """True if calls have paused since then: a batch may have been complete long before it was seen."""
         return self._calls.windows.paused_s(since) > 0

@@ -1,4 +1,4 @@
-"""What the time windows allow now, and the log of when that changes."""
+"""The limits that the time windows set now, and the log of their changes."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,40 +12,40 @@ from pipeline.edges.clock import Clock
 
 log = structlog.get_logger()
 
-#: How often it is looked at the time of day (seconds): it may be set while somebody sleeps.
+#: Seconds between looks at the time of day, which may be set during a sleep.
 LOOK_EVERY_S = 60.0
 _NOTHING = Limits()
 
 
 class Windows:
-    """The windows of a schedule on a clock. Without a schedule nothing is ever held back."""
+    """The windows of a schedule on a clock. An empty schedule limits nothing."""
 
     def __init__(self, schedule: Schedule, clock: Clock) -> None:
         self._schedule = schedule
         self._clock = clock
-        # What the log said last.
+        # The limits that were logged last.
         self._told = _NOTHING
 
     def take(self, schedule: Schedule) -> None:
-        """Go on with another schedule."""
+        """Replace the schedule."""
         self._schedule = schedule
 
     @property
     def held(self) -> InForce | None:
-        """What holds now; None where there are no windows at all."""
+        """The limits in force now; None if there are no windows at all."""
         return self._schedule.at(self._clock.utc_now()) if self._schedule else None
 
     @property
     def pause_s(self) -> float:
-        """Seconds after which it is to be looked again whether sending still pauses; 0 if it does not."""
+        """Seconds after which to look again, while sending pauses; 0 if it does not pause."""
         held = self.held
         return self._look_in_s(held) if held and held.limits.is_paused else 0.0
 
     def calls_per_minute(self, most: int) -> int:
-        """How many calls may be made in the minute that is now, at most `most`.
+        """The number of calls allowed in the present minute, at most `most`.
 
-        A minute that only touches a window counts as in it: the smaller limit holds from a minute before on, and a
-        minute longer.
+        A minute that only touches a window counts as within it: the smaller limit holds from a minute before the window
+        until a minute after it.
         """
         if not self._schedule:
             return most
@@ -54,19 +54,22 @@ class Windows:
         return min([most, *(limit for limit in limits if limit is not None)])
 
     def may_post(self, under_way: int) -> bool:
-        """Whether a POST may begin while so many others are under way."""
+        """True if a POST may begin while `under_way` others are under way."""
         held = self.held
         return held is None or held.limits.concurrency is None or under_way < held.limits.concurrency
 
     def paused_s(self, since: float) -> float:
-        """For how many seconds since a moment of the monotonic clock sending paused."""
+        """The seconds for which sending has paused since a moment of the monotonic clock."""
         if not self._schedule:
             return 0.0
         moment = self._clock.utc_now()
         return self._schedule.paused_s(moment - timedelta(seconds=self._clock.monotonic() - since), moment)
 
     async def watch(self, on_change: Callable[[], None]) -> None:
-        """Log what holds and when it ends, and tell of each change, until cancelled; then go on where that ended."""
+        """Log the limits in force at each change, with their end, and call `on_change`; until cancelled.
+
+        A later call goes on from the limits logged last. Returns if there are no windows.
+        """
         while (held := self.held) is not None:
             if held.limits != self._told:
                 latest = self._told = held.limits
@@ -92,7 +95,7 @@ class Windows:
 
 
 def told(held: InForce) -> dict[str, Any]:
-    """What holds, until when and in which zone, as log and `status` say it."""
+    """The limits in force, their end and its time zone, with the names that the log and `status` use."""
     limits, until = held.limits, held.until
     return {
         "pause": limits.is_paused,
@@ -104,6 +107,6 @@ def told(held: InForce) -> dict[str, Any]:
 
 
 def in_words(held: InForce) -> str:
-    """The same for people: "sending pauses until 2026-11-23 18:00 (Europe/Berlin)"."""
+    """The limits in force and their end, for people: "sending pauses until 2026-11-23 18:00 (Europe/Berlin)"."""
     until = held.until
     return held.limits.in_words() + (f" until {until:%Y-%m-%d %H:%M} ({until.tzinfo})" if until else "")

@@ -1,4 +1,4 @@
-"""Makes the page of a report: one file for people, that needs nothing else and holds no row and no id."""
+"""Makes the page of a report: one file for people that needs no other file, and holds no row and no id."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -21,12 +21,12 @@ from pipeline.edges.views.wording import (
     to_do,
 )
 
-#: Batches in the table; of more, those with trouble come first.
+#: Batches that the table shows; if there are more, those with trouble come first.
 MAX_BATCHES = 100
 
 
 def render(report: Report, folder: Path) -> str:
-    """The page of a report whose files are in `folder`, as HTML."""
+    """The HTML page of a report whose files are in `folder`."""
     counts = asdict(report.rows)
     return _template().render(
         report=report,
@@ -68,7 +68,7 @@ def _template() -> Template:
 
 
 def happened(report: Report) -> str:
-    """What became of an export, in a sentence."""
+    """The fate of an export, in a sentence."""
     rows = report.rows
     read = _rows(rows.read)
     match report.state:
@@ -100,7 +100,7 @@ def _rows(count: int) -> str:
 
 
 def _share(count: int, read: int) -> str:
-    """A share of all rows, for people: none that is there is shown as none, and only all of them as all."""
+    """A share of all rows, for people: never 0.0 % for rows that exist, and 100.0 % only for all rows."""
     if not count or not read:
         return ""
     percent = 100 * count / read
@@ -110,7 +110,7 @@ def _share(count: int, read: int) -> str:
 
 
 def _with_code(line: str) -> list[tuple[str, bool]]:
-    """A line in pieces, and whether each is a command: those in backquotes are."""
+    """The pieces of a line, each with True if it is a command, which stands in backquotes."""
     pieces = [(piece, number % 2 == 1) for number, piece in enumerate(line.split("`")) if piece]
     (first, is_code), *others = pieces
     return [(first if is_code else first[0].upper() + first[1:], is_code), *others]

@@ -1,6 +1,6 @@
-"""What a person sees: the progress of a load while it runs, and its report when it has ended.
+"""The screen: the progress of a load while it runs, and its report when it has ended.
 
-Imported where there is a person: a load that nobody watches does not wait for what draws.
+It is imported only where a person watches: other loads need not wait for the libraries that draw.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +19,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
 from pipeline.edges.views.wording import GOOD, MEANINGS, STATES, details, to_do
 
-#: How often a terminal is refreshed (seconds).
+#: Seconds between two refreshes of a terminal.
 REFRESH_S = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -28,14 +28,14 @@ _COLORS = {"done": "green", "incomplete": "yellow", "failed": "red", "unfinished
 
 
 class Bars:
-    """The bars of all jobs that run, on one terminal, which has room for one display only."""
+    """The progress bars of all running jobs, on one terminal, which has room for one display only."""
 
     def __init__(self) -> None:
         self._display: Progress | None = None
         self._shown = 0
 
     async def show(self, name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
-        """Draw two bars for a job, what is read and what Target has confirmed, until cancelled."""
+        """Draw two bars for a job, one for what is read and one for what Target has confirmed, until cancelled."""
         with self._drawn() as display:
             reading = display.add_task(f"read {name}", total=None, told="")
             settling = display.add_task("confirmed by Target", total=None, told="")
@@ -61,7 +61,7 @@ class Bars:
 
     @contextmanager
     def _drawn(self) -> Iterator[Progress]:
-        """The display, which is there as long as any job is shown."""
+        """The display, which exists as long as any job is shown."""
         if self._display is None:
             columns = (
                 SpinnerColumn(),
@@ -83,7 +83,7 @@ class Bars:
 
 
 def print_report(report: Report, folder: Path, console: Console) -> None:
-    """Print a report for people: what happened, to how many rows, and what to do."""
+    """Print a report for people: the outcome, the number of rows in each class, and the things to do."""
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
         (report.export.name, "bold"),

@@ -1,10 +1,10 @@
-"""What a report says in words: the same on a terminal and on the page."""
+"""The words of a report, the same on a terminal and on the page."""
 
 from pathlib import Path
 
 from pipeline.core.batches.report import Report, ReportedBatch
 
-#: What each class of rows means.
+#: Class of rows -> its meaning.
 MEANINGS = {
     "confirmed": "applied by Target",
     "superseded": "merged into a later row of the same id",
@@ -14,14 +14,14 @@ MEANINGS = {
     "unconfirmed": "Target may have applied them, nobody can tell",
     "unsent": "not sent, the job ended before",
 }
-#: What is to be known of rows that were sent all the same.
+#: Warning about rows that are sent all the same -> its meaning.
 WARNINGS = {
     "id_over_128_characters": "ids are longer than 128 characters, more than some of Adobe's pages allow",
     "value_over_256_characters": "values are longer than 256 characters",
     "value_with_delimiter": "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
 }
-#: Why a row is rejected.
+#: Reason of a rejected row -> its meaning.
 REASONS = {
     "local.field_count": "another number of fields than the header",
     "local.empty_id": "no id",
@@ -37,9 +37,9 @@ REASONS = {
     "local.row_too_large": "fits in no batch",
     "target.refused": "refused by Target",
 }
-#: Classes of rows about which there is nothing to do.
+#: Classes of rows that need nobody's attention.
 GOOD = ("confirmed", "superseded", "empty")
-#: How a job ended, in words.
+#: State of a job -> the same in words.
 STATES = {
     "done": "done",
     "incomplete": "finished, but rows were lost",
@@ -50,7 +50,7 @@ STATES = {
 
 
 def details(report: Report) -> list[str]:
-    """What there is to say besides the counts of rows, a line each."""
+    """The details besides the counts of rows, one a line."""
     lines = []
     by_reason = report.rejects.by_reason
     if by_reason:
@@ -59,14 +59,14 @@ def details(report: Report) -> list[str]:
     batches = report.batches
     if batches:
         lines.append(f"Batches: {batches_in_words(report)}")
-    # Rejected rows are told of as such, not as the batches of one row that they came to.
+    # A rejected row is reported as such, not as the batch of one row in which it was refused.
     reasons = [f"Batch {batch.number}: {batch.why}" for batch in batches if batch.why and is_no_reject(batch)]
     lines += reasons[:5]
     return lines
 
 
 def notes(report: Report) -> list[str]:
-    """What is to be known of rows that were sent all the same, a line each."""
+    """The warnings about rows that were sent all the same, one a line."""
     lines = []
     for name, count in report.warnings.items():
         if isinstance(count, dict):
@@ -79,7 +79,7 @@ def notes(report: Report) -> list[str]:
 
 
 def batches_in_words(report: Report) -> str:
-    """How many batches ended how, and at how many calls."""
+    """The number of batches in each state, and the number of calls."""
     batches = report.batches
     states = [batch_state(batch) for batch in batches]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -90,17 +90,17 @@ def batches_in_words(report: Report) -> str:
 
 
 def batch_state(batch: ReportedBatch) -> str:
-    """How a batch ended; one that came to a rejected row is called so."""
+    """The final state of a batch, or "rejected" if the batch is one rejected row."""
     return batch.state if is_no_reject(batch) else "rejected"
 
 
 def is_no_reject(batch: ReportedBatch) -> bool:
-    """Whether a batch is anything but one rejected row; if it has a `why`, some of its rows are lost."""
+    """False if the batch is one rejected row. Any other batch with a `why` lost some of its rows."""
     return not batch.rejected
 
 
 def to_do(report: Report, folder: Path) -> list[str]:
-    """What the reader should do, a line each; none if nothing is."""
+    """The things that the reader should do, one a line; empty if there is nothing to do."""
     rows, state = report.rows, report.state
     lines = []
     if rows.rejected:
@@ -111,7 +111,7 @@ def to_do(report: Report, folder: Path) -> list[str]:
         )
     if rows.unconfirmed:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
-    # A job that has not ended cannot be sent again. Of a batch that is complete, only rows that Target named can.
+    # A job that has not ended cannot be retried. Of a completed batch, only rows that Target named can be sent again.
     named = (folder / "failed.jsonl").exists()
     whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
     if state != "unfinished" and (named or whole):
