@@ -1,1 +1,1 @@
-"""What a configuration may hold; the client codes (tenants) and routes that it makes."""
+"""The configuration: its keys, and the client codes (tenants) and routes that it makes."""

@@ -1,6 +1,6 @@
-"""Reads variables of the environment as values of the configuration, by the source of pydantic-settings.
+"""Reads environment variables as values of the configuration, with the source of pydantic-settings.
 
-A list or a table is JSON, all else is the text as it stands.
+A list or a table is written as JSON; any other value is the text as it stands.
 """
 
 from typing import Any, cast
@@ -13,19 +13,19 @@ from pipeline.core.rows.allowance import Allowance
 
 
 class NotJsonError(ValueError):
-    """A list or table that is not written as JSON."""
+    """A list or table is not written as JSON."""
 
 
 class Variables:
-    """The variables that name keys of a model: PREFIX__SECTION__KEY."""
+    """The variables that name keys of a model, as PREFIX__SECTION__KEY."""
 
     def __init__(self, model: type[BaseModel], prefix: str) -> None:
-        # The source looks at the fields only, and what else it is to know comes with it.
+        # The source only needs the fields of the model; the arguments below replace the rest.
         fields = cast(type[BaseSettings], model)
         self._source = _Source(fields, env_prefix=prefix, env_nested_delimiter="__", env_nested_max_split=1)
 
     def read(self, name: str, value: str) -> dict[str, Any]:
-        """What one variable says, in the shape of the file. Raises `NotJsonError`."""
+        """The value of one variable, in the shape of the file. Raises `NotJsonError`."""
         self._source.env_vars = {name.lower(): value}
         try:
             return self._source()
@@ -35,5 +35,5 @@ class Variables:
 
 class _Source(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        # It takes every dataclass for a table; this one is written as a text.
+        # The base class takes every dataclass for a table, but an `Allowance` is written as a text.
         return value if field.annotation is Allowance else super().decode_complex_value(field_name, field, value)

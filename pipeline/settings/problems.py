@@ -1,7 +1,7 @@
-"""What is wrong with a configuration, as a text to act on: one line per problem.
+"""The problems of a configuration, as a text to act on: one line for each.
 
-A line names the key as the file has it, the value, where it came from, and what is allowed. The value of an
-unknown key is never shown, nor are credentials within a URL: either may be a secret.
+A line names the key as the file has it, its value, its origin, and the allowed values. The value of an unknown key is
+never shown, nor are credentials in a URL: either may be a secret.
 """
 
 import json
@@ -15,18 +15,19 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import ExitCode, FatalError
 
-#: The key of the file's top level under which tables are listed; all others are tables of keys.
+#: The key of the file's top level that is a list of tables; all others are tables of keys.
 WINDOWS = "windows"
-#: Characters of a value in a message.
+#: Characters of a value that a message shows.
 MAX_SHOWN = 80
-#: Likeness (0 to 1) from which a key of another section is taken to be meant.
+#: The least likeness (0 to 1) for a key of another section to be suggested.
 ALIKE_ELSEWHERE = 0.85
 
 
 class Problems:
-    """The problems of one configuration; `describe` gives the JSON schema of each section by its name.
+    """The problems of one configuration.
 
-    It is called when there is something to say: a configuration in order does not wait for the schema.
+    `describe`: gives the JSON schema of each section by its name. It is only called if there is a problem: a valid
+    configuration does not wait for the schema.
     """
 
     def __init__(self, describe: Callable[[], Mapping[str, Mapping[str, Any]]], env_prefix: str) -> None:
@@ -36,7 +37,7 @@ class Problems:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """The key in TOML form by the name of its environment variable."""
+        """Name of an environment variable -> its key as TOML has it."""
         return {
             self._variable(section, key): f"[{section}] {key}"
             for section, content in self._sections.items()
@@ -49,25 +50,30 @@ class Problems:
         return self._describe()
 
     def add(self, where: str, origin: str | None, text: str) -> None:
-        """One problem: the key with its value, where it came from, and what to do."""
+        """Add a problem.
+
+        `where`: the key, with its value.
+        `origin`: the file or variable that set it, or None.
+        `text`: the advice.
+        """
         self.lines.append(f"{where}{f' (from {origin})' if origin else ''}: {text}")
 
     @contextmanager
     def within(self, where: str) -> Iterator[None]:
-        """Whatever is added meanwhile is told to be there."""
+        """Put `where` in front of the problems that are added in this context."""
         known = len(self.lines)
         yield
         self.lines[known:] = [f"{where}: {line}" for line in self.lines[known:]]
 
     def add_unknown_section(self, name: str, origin: str) -> None:
-        """A name on the file's top level that is no section's."""
+        """Add the problem of a name on the file's top level that is no section."""
         names = {section: f"[[{section}]]" if section == WINDOWS else f"[{section}]" for section in self._sections}
         meant = self._key_elsewhere(name) or _quoted([names[each] for each in get_close_matches(name, names, 1)], "{}")
         sections = ", ".join(names.values())
         self.add(name, origin, f"unknown section; {_did_you_mean(meant, f'there are {sections}')}")
 
     def add_unknown_variable(self, name: str) -> None:
-        """An environment variable with the prefix whose rest names no key."""
+        """Add the problem of an environment variable that has the prefix and names no key."""
         meant = _quoted(get_close_matches(name.upper(), self.variables, 1), "{}")
         self.add(
             name,
@@ -76,7 +82,7 @@ class Problems:
         )
 
     def add_refused(self, detail: ErrorDetails, origins: Mapping[tuple[str, str], str]) -> None:
-        """A problem that validation found; `origins` tells for (section, key) where its value came from."""
+        """Add a problem that validation found. `origins`: (section, key) -> origin of the value."""
         if detail["loc"][0] == WINDOWS:
             self._add_refused_window(detail, origins.get((WINDOWS, "")))
             return
@@ -115,7 +121,7 @@ class Problems:
             self.add(f"{title} = {shown}", origin, str(own_text or f"must be {_allowed(properties[key])}"))
 
     def as_error(self) -> FatalError:
-        """All problems as one error, in the order they were found."""
+        """All problems as one error, in the order in which they were found."""
         text = "\n".join(["the configuration cannot be used:", *(f"  {line}" for line in self.lines)])
         return FatalError(text, exit_code=ExitCode.CONFIGURATION)
 
@@ -161,7 +167,7 @@ def _without_credentials(url: object) -> object:
 
 
 def _allowed(key: Mapping[str, Any]) -> str:
-    """The values a key's JSON schema allows, in words."""
+    """The values that the JSON schema of a key allows, in words."""
     if "enum" in key:
         return "one of " + ", ".join(json.dumps(value) for value in key["enum"])
     if "pattern" in key:

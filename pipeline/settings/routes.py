@@ -1,4 +1,4 @@
-"""Reads a whole configuration, routes included: each is the file's top level with its own keys laid over it."""
+"""Reads a whole configuration with its routes: each route is the file's top level, overlaid with its own keys."""
 
 import os
 import re
@@ -14,28 +14,29 @@ from pipeline.settings.sections import Section
 from pipeline.settings.settings import ROUTES, Said, Settings, read_sources, settings_of
 from pipeline.settings.tenants import CLIENTS, DEFAULT_ROUTE, Configuration, Tenant
 
-#: Sections of the whole process, not of a route.
+#: Sections for the whole process; no route has them.
 PROCESS_SECTIONS = ("state", "service")
-#: What each route may have for itself: these sections, without the keys that are the client code's.
+#: Sections that each route may set for itself -> their keys that belong to the client code instead.
 _OWN_SECTIONS: dict[str, frozenset[str]] = {
     "export": frozenset(),
     "batch": frozenset(),
     "drop": frozenset({"outcome_directory", "poll_s"}),
 }
-#: The same, by single keys of sections that are the client code's else.
+#: Single keys that each route may set for itself, in sections that otherwise belong to the client code.
 _OWN_KEYS = frozenset({("settle", "max_lost")})
-#: A route's name stands in paths, logs and on the command line.
+#: A route's name; paths, logs and the command line hold it.
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
-#: Keys that the top level may lack if it is only there to be laid under routes.
+#: Keys that the top level may lack if it only serves as the base of routes.
 _OPTIONAL_WITH_ROUTES = (("target", "client_code"), ("export", "id_column"))
 
 
 def load_configuration(
     file: Path | None, *, env: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Configuration:
-    """The configuration of a file, as `load_settings`; `overrides` lie over each route too.
+    """The configuration of a file, read as by `load_settings`.
 
-    The environment lies over the file's top level, and so below the routes.
+    `overrides` apply to the top level and to each route. The environment only applies to the top level, and a route's
+    own keys override it.
     """
     said = read_sources(file, env, overrides)
     if said.routes == []:
@@ -44,7 +45,7 @@ def load_configuration(
 
 
 class _Routes:
-    """Makes the settings of all routes, and notes what is wrong with them."""
+    """Makes the settings of all routes, and collects the problems."""
 
     def __init__(self, said: Said) -> None:
         self._said = said
@@ -53,7 +54,7 @@ class _Routes:
         self._told_of_the_top: list[tuple[Any, ...]] = []
 
     def configuration(self) -> Configuration:
-        """Raises `FatalError` (78) with all that is wrong."""
+        """The whole configuration. Raises `FatalError` (78) with all problems."""
         self._read_top()
         routes = self._said.routes
         if not isinstance(routes, list) or not all(isinstance(route, Mapping) for route in routes):
@@ -76,7 +77,7 @@ class _Routes:
         return Configuration(tenants, Path(self._said.values["state"]["directory"]), has_routes=True)
 
     def _read_top(self) -> None:
-        """The top level is a route too, if it is complete; it must be if exports are dropped for it."""
+        """Read the top level as a route if it is complete; it must be complete if exports are dropped for it."""
         values = self._said.values
         try:
             self._settings[DEFAULT_ROUTE] = Settings.model_validate(values)
@@ -131,7 +132,7 @@ class _Routes:
         for layer in (top, own, self._said.overrides):
             for section, keys in layer.items():
                 values[section] = {**values.get(section, {}), **keys} if _is_section(section) else keys
-        # Never that of the top level: it cannot be that of two.
+        # Two routes cannot share a drop directory, so that of the top level is never inherited.
         values["drop"]["directory"] = own.get("drop", {}).get("directory") or ""
         client_code = values["target"].get("client_code")
         if client_code != top["target"].get("client_code") and isinstance(client_code, str):
@@ -190,7 +191,7 @@ def _is_given(detail: ErrorDetails) -> bool:
 
 
 def _as_told(detail: ErrorDetails) -> tuple[Any, ...]:
-    """What tells one problem from another."""
+    """The parts of a problem by which it is told from others."""
     return (detail["loc"], detail["type"], detail["input"] if _is_given(detail) else None)
 
 
@@ -200,14 +201,14 @@ def _both(one: str, other: str) -> str:
 
 
 def _of_the_client_code(settings: Settings) -> Iterator[tuple[tuple[str, str], Any]]:
-    """What all routes of a client code have to agree in, by section and key."""
+    """The values in which all routes of a client code must agree, by section and key."""
     for (section, key), value in values_of(settings).items():
         if section not in PROCESS_SECTIONS and not is_routes_own(section, key):
             yield (section, key), value
 
 
 def values_of(settings: Settings) -> dict[tuple[str, str], Any]:
-    """All values as plain ones, by section and key; what is no section has an empty key."""
+    """All values as plain ones, by section and key. A value that is in no section has an empty key."""
     found: dict[tuple[str, str], Any] = {}
     for section, keys in settings.model_dump(mode="json").items():
         if _is_section(section):
@@ -218,12 +219,12 @@ def values_of(settings: Settings) -> dict[tuple[str, str], Any]:
 
 
 def _is_section(name: str) -> bool:
-    """Whether it is a table of keys, which are laid over one another each by itself."""
+    """True for a table of keys, each of which can be overridden by itself."""
     kind = Settings.model_fields[name].annotation
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def is_routes_own(section: str, key: str) -> bool:
-    """Whether routes of one client code may differ in it."""
+    """True if routes of one client code may differ in this key."""
     of_client_code = _OWN_SECTIONS.get(section)
     return (section, key) in _OWN_KEYS or (of_client_code is not None and key not in of_client_code)

@@ -27,13 +27,16 @@ TARGET_MAX_BYTES = 49_999_999
 TARGET_MAX_ROWS = 500_000
 #: Calls per minute of all senders of a client code above which Target answers 503; Adobe's documentation.
 TARGET_CALLS_PER_MINUTE = 50
-#: Seconds in a day and a week: upper bounds of durations, against a slip of the unit.
+#: Seconds of a day and of a week: upper bounds of durations, in case of a wrong unit.
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
 
 
 def _path(value: object) -> object:
-    """Text that can name a file; a token put where its file belongs is refused, as paths are shown."""
+    """A path as given, or None for an empty one.
+
+    Refuses a text that cannot name a file, such as a token put where its file belongs: paths are shown, tokens are not.
+    """
     text = str(value)
     if "\0" in text or "\n" in text or text.startswith("Bearer ") or (len(text) > 100 and "/" not in text):
         raise ValueError("must be the path of a file or directory, not what is in it")
@@ -52,7 +55,7 @@ AllowanceText = Annotated[
 ]
 
 
-#: Widest status window; ours, far beyond what is ever learned.
+#: The largest status window. Ours: far more than is ever learned.
 MAX_STATUS_WINDOW = 1_000
 
 
@@ -73,7 +76,7 @@ StatusWindowSize = Annotated[
 
 
 class Section(BaseModel):
-    """What all sections have in common: frozen, no unknown key, defaults checked too."""
+    """The base of all sections: it is frozen, refuses unknown keys, and checks defaults too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
@@ -331,7 +334,7 @@ class StateSettings(Section):
 
 
 def _as_of_pattern(text: str) -> str:
-    """A regular expression with one group, or an empty text."""
+    """Refuse a text that is neither empty nor a regular expression with one group."""
     try:
         groups = re.compile(text).groups
     except (re.error, OverflowError, RecursionError) as error:

@@ -1,8 +1,7 @@
-"""What a configuration may hold, and how it is read: command line over environment over file over defaults.
+"""The settings of a configuration, read from the command line over the environment over the file over the defaults.
 
-`Settings` is frozen, knows every key with its bounds and its reason, and refuses unknown keys. It reads
-nothing by itself; `load_settings` does. `config/default.toml` shows all keys. Routes are made of it by
-`settings_routes`.
+`Settings` is frozen, knows every key with its bounds and its reason, and refuses unknown keys. It reads nothing by
+itself; `load_settings` does. `config/default.toml` shows all keys. `routes` makes the settings of routes.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ from pipeline.settings.sections import (
 from pipeline.settings.time_windows import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
-#: The key of the file's top level that is no section: a list of tables, each with a name and sections of its own.
+#: The key of the file's top level for routes: a list of tables, each with a name and sections of its own.
 ROUTES = "routes"
 
 
@@ -54,15 +53,19 @@ class Settings(BaseModel):
 
     @property
     def outcome_directory(self) -> Path:
-        """Where the folders of jobs are."""
+        """The directory for the folders of jobs."""
         return self.drop.outcome_directory or self.state.directory / "jobs"
 
 
 @dataclass(slots=True)
 class Said:
-    """What the sources say, laid over one another: keys by section, where each came from, and routes as they stand.
+    """The contents of all sources, overlaid.
 
-    `overrides` lie over everything. `problems` are those found so far.
+    `problems`: those found so far.
+    `overrides`: from the command line; they override everything.
+    `values`: section -> its keys and values.
+    `origins`: (section, key) -> the source of the value.
+    `routes`: the tables of routes, as they are in the source `routes_origin`.
     """
 
     problems: Problems
@@ -76,16 +79,16 @@ class Said:
 def load_settings(
     file: Path | None, *, env: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """The settings of the file's top level, with `env` (default: the process's environment) and `overrides` over it.
+    """The settings of the file's top level, overridden by `env` (default: the process's environment) and `overrides`.
 
-    `overrides` has the shape of the file: `{"target": {"client_code": "demo"}}`. A value replaces the one
-    below it whole, lists and tables too. All that is wrong comes in one `FatalError` with exit code 78.
+    `overrides` has the shape of the file: `{"target": {"client_code": "demo"}}`. A value replaces the one below it as a
+    whole, lists and tables too. Raises `FatalError` (78) with all problems.
     """
     return settings_of(read_sources(file, env, overrides))
 
 
 def read_sources(file: Path | None, env: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> Said:
-    """What file, environment and overrides say; `env` None is the process's environment."""
+    """Read file, environment and overrides; `env` None is the process's environment."""
     problems = Problems(_schema_by_section, ENV_PREFIX)
     layers = [
         *([(str(file), _from_file(file))] if file else []),
@@ -110,7 +113,7 @@ def read_sources(file: Path | None, env: Mapping[str, str] | None, overrides: Ma
 
 
 def settings_of(said: Said) -> Settings:
-    """The settings of the top level. Raises `FatalError` (78) with all that is wrong."""
+    """The settings of the top level. Raises `FatalError` (78) with all problems."""
     problems = said.problems
     try:
         settings = Settings.model_validate(said.values)
@@ -147,17 +150,17 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
     sections: dict[str, Any] = {}
     for name, keys in said.items():
-        # They may be written in capitals; of two spellings of one, the first counts.
+        # A section's name may be in capitals; if it is there in two spellings, the first counts.
         sections.setdefault(name.lower() if name.lower() in Settings.model_fields else name, keys)
     return sections
 
 
 def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[str, dict[str, Any]]]:
-    """Each variable as a layer of its own, so that a problem can name it; a name without key is a problem."""
+    """Each variable as a layer of its own, so that a problem can name it. A variable that names no key is a problem."""
     names = sorted(name for name in env if name.upper().startswith(ENV_PREFIX))
     if not names:
         return []
-    # Most loads by hand have none, and do not wait for what reads them.
+    # Imported late: most loads by hand set no variable, and need not wait for pydantic-settings.
     from pipeline.settings.environment import NotJsonError, Variables
 
     variables = Variables(Settings, ENV_PREFIX)
@@ -174,7 +177,7 @@ def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[
 
 
 def show(settings: Settings) -> str:
-    """The effective configuration as TOML that `load_settings` reads back.
+    """The effective configuration as TOML that `load_settings` can read back.
 
     It holds no secret: the token is only in its file, and a URL with credentials is refused.
     """
@@ -196,21 +199,21 @@ def shown_windows(settings: Settings) -> list[dict[str, Any]]:
 
 
 def as_toml(value: Any) -> str:
-    """A value as TOML has it."""
+    """A value in TOML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(as_toml, value)) + "]"
-    # A JSON text is a TOML text but for DEL, which TOML wants escaped; an unset path is an empty text.
+    # A JSON string is a TOML string, except for DEL, which TOML wants escaped. An unset path is an empty text.
     return json.dumps("" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the configuration, with unit and reason of each key as its description."""
+    """The JSON schema of the configuration, with unit and reason of each key as its description."""
     return Settings.model_json_schema()
 
 
 def config_digest(settings: Settings) -> str:
-    """SHA-256 in hex of the effective configuration, the same for the same values wherever they came from."""
+    """The SHA-256 of the effective configuration, in hexadecimal; the origin of the values makes no difference."""
     canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

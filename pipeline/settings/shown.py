@@ -1,4 +1,4 @@
-"""A whole configuration as others see it: as TOML that can be read back, and as JSON schema."""
+"""The views of a whole configuration: as TOML that can be read back, and as JSON schema."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
 
 
 def show_configuration(configuration: Configuration) -> str:
-    """The effective configuration as TOML that `load_configuration` reads back; with routes, each is shown whole."""
+    """The effective configuration as TOML that `load_configuration` can read back; each route is shown in full."""
     if not configuration.has_routes:
         return show(configuration.tenants[0].settings)
     top = configuration.routes.get(DEFAULT_ROUTE)
@@ -46,7 +46,7 @@ def _show_route(name: str, settings: Settings) -> str:
 
 
 def configuration_schema() -> dict[str, Any]:
-    """JSON schema of the whole configuration: with routes, the top level may lack what each of them has."""
+    """The JSON schema of the whole configuration. With routes, the top level may lack keys that each route has."""
     whole = schema()
     names = {
         section: reference["$ref"].rpartition("/")[2]

@@ -1,10 +1,12 @@
-"""Tenants and routes: with which settings the jobs of each client code run, and where their ledger lies.
+"""Tenants and routes: the settings for the jobs of each client code, and the place of its ledger.
 
-A route is a drop directory with the settings for what is dropped there; `default` is the file's top level. A tenant is
-one client code with all its routes: it has a state directory of its own, with ledger, lock, spool, jobs and requests,
-and a call budget of its own. The client code of the file's top level has [state] directory itself, each other one
-`clients/CLIENTCODE` in it, so that a configuration that gets routes keeps its ledger, and where a ledger lies depends
-neither on the order of routes nor on how many there are.
+A route is a drop directory with the settings for the exports dropped there; `default` is the file's top level. A tenant
+is one client code with all its routes. It has a state directory of its own, with ledger, lock, spool, jobs and
+requests, and a call budget of its own.
+
+The client code of the file's top level has [state] directory itself; any other has `clients/CLIENTCODE` in it. So a
+configuration that gets routes keeps its ledger, and the place of a ledger does not depend on the number of routes, or
+on their order.
 """
 
 from collections.abc import Mapping
@@ -16,15 +18,17 @@ from pipeline.settings.settings import Settings
 
 #: The name of the route that is the file's top level.
 DEFAULT_ROUTE = "default"
-#: The directory in [state] directory with those of the client codes that the file's top level does not name.
+#: The directory in [state] directory for the client codes that are not that of the file's top level.
 CLIENTS = "clients"
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """The settings of one client code by route, one route at least. They agree in all that is the client code's.
+    """The settings of one client code, by route; there is at least one route.
 
-    `root` is [state] directory as the file has it; the tenant's own is that of its settings.
+    The routes agree in all keys that belong to the client code.
+
+    `root`: [state] directory as the file has it; the tenant's own directory is in its settings.
     """
 
     routes: Mapping[str, Settings]
@@ -37,7 +41,10 @@ class Tenant:
 
     @property
     def settings(self) -> Settings:
-        """Those of the client code as such: the file's top level if it is its own, else those of its first route."""
+        """The settings of the client code itself.
+
+        They are those of the file's top level if that is a route of this client code, else those of its first route.
+        """
         return self.routes.get(DEFAULT_ROUTE) or next(iter(self.routes.values()))
 
     @property
@@ -57,13 +64,17 @@ class Tenant:
         return {name: directory for name, directory in directories.items() if directory is not None}
 
     def of(self, route: str) -> Settings:
-        """The settings for a job of this route: those of the client code as such where there is no such route now."""
+        """The settings for a job of this route; if the route no longer exists, those of the client code itself."""
         return self.routes.get(route) or self.settings
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All tenants, in the order of the file. `has_routes` says whether it names any, `root` is [state] directory."""
+    """All tenants, in the order of the file.
+
+    `root`: [state] directory.
+    `has_routes`: the file names routes.
+    """
 
     tenants: tuple[Tenant, ...]
     root: Path

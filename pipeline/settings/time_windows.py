@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, field_va
 from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.settings.sections import Section
 
-#: As `days` spells them, Monday first.
+#: The days as the key `days` spells them, Monday first.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -95,7 +95,7 @@ class WindowSettings(Section):
 
     @property
     def window(self) -> Window:
-        """The same as a value that knows its clock changes."""
+        """This window as a value that knows the clock changes of its zone."""
         return Window(
             days=frozenset(DAYS.index(day) for day in self.days),
             begins=_minutes(self.begins),
@@ -111,5 +111,5 @@ def _minutes(text: str) -> int:
 
 
 def schedule_of(windows: tuple[WindowSettings, ...]) -> Schedule:
-    """All windows of a configuration together."""
+    """The schedule of all windows of a configuration."""
     return Schedule([each.window for each in windows])
