@@ -1,16 +1,16 @@
-"""Accepted batches: waiting, applied in any order, asked for, forgotten.
+"""Accepted batches: they wait, are applied in any order, are asked about, and are forgotten.
 
     accept --> waiting --(due)--> applied   shown as incomplete, then complete
                        `--(due)--> stuck    shown as incomplete, then stuck; applied or not
 
-A batch is applied when time has passed its due time and something looks (`apply_due`), in due order; so
-nobody can see a batch complete before its rows are in the profiles, and no task runs in the background. No
-I/O, clock or lock here: times are seconds since the sandbox started, and one thread at a time calls.
+A batch is applied at the first call (`apply_due`) after its due time, in due order. So nobody can see a batch complete
+before its rows are in the profiles, and no task runs in the background. There is no I/O, clock or lock here: times are
+seconds since the sandbox started, and one thread at a time calls.
 
-**Order of sending.** A stale overwrite is an older version landing on a newer one. Batches are numbered in
-the order in which their bytes first arrived, answered or not. The same bytes again keep that number as long
-as their sender can still be in doubt (no answer, stuck, not yet applied), and get a new one after that: then
-they are a new statement that happens to equal an old one.
+**Order of sending.** In a stale overwrite, an older version replaces a newer one. Batches are numbered in the order in
+which their bytes first arrived, answered or not. The same bytes again keep that number as long as their sender can
+still be in doubt (no answer, stuck, not yet applied). After that they get a new number: then they are a new statement
+that happens to equal an old one.
 """
 
 import heapq
@@ -30,7 +30,7 @@ ApiVersion = Literal["v1", "v2"]
 
 
 class BatchState(StrEnum):
-    """Where an accepted batch is."""
+    """The state of an accepted batch."""
 
     WAITING = "waiting"
     APPLIED = "applied"
@@ -39,9 +39,11 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One readable batch as it was sent, and the fault it meets if any.
+    """One readable batch as it was sent.
 
-    `failing` are ids that fail on Target's side; `applies` is False for a stuck batch that is never applied.
+    `fault`: the fault that it meets, or None.
+    `failing`: ids that fail on Target's side.
+    `applies`: False for a stuck batch that is never applied.
     """
 
     batch: Batch
@@ -55,7 +57,7 @@ class Submission:
 
 @dataclass(slots=True, kw_only=True)
 class Accepted:
-    """One accepted batch, changed by `AcceptedBatches` only; `waiting` holds its rows until applied."""
+    """One accepted batch; only `AcceptedBatches` changes it. `waiting` holds its rows until they are applied."""
 
     batch_id: str
     sequence: int
@@ -160,13 +162,13 @@ class AcceptedBatches:
             self._apply(accepted, due_s)
 
     def apply_all(self, now_s: float) -> None:
-        """Apply everything that waits, in due order, without waiting for it to be due."""
+        """Apply all waiting batches at once, in due order."""
         self.apply_due(now_s)
         while self._due:
             self._apply(heapq.heappop(self._due)[2], now_s)
 
     def find(self, batch_id: str, now_s: float) -> Accepted | None:
-        """The batch whose status can be asked for, None if unknown or forgotten."""
+        """The batch whose status can be asked for; None if it is unknown or forgotten."""
         accepted = self._by_id.get(batch_id)
         if accepted is None or accepted.lost:
             return None
@@ -178,7 +180,7 @@ class AcceptedBatches:
         return accepted
 
     def forget(self, batch_id: str) -> None:
-        """Lose the status of a batch; the batch itself goes its way."""
+        """Lose the status of a batch; the batch itself is applied as before."""
         if batch_id in self._by_id:
             self._by_id[batch_id].lost = True
 
@@ -214,7 +216,7 @@ class AcceptedBatches:
             self._mistakes.note(Mistake(MistakeKind.CLASH, detail, accepted.batch_id, len(shared)))
 
     def _shared(self, accepted: Accepted, batch: Batch) -> Iterator[tuple[Accepted, frozenset[str]]]:
-        """Waiting batches of other bytes with ids of this one, and those ids."""
+        """The waiting batches of other bytes that share ids with this one, and those ids."""
         for _, _, other in sorted(self._due, key=lambda entry: entry[1]):
             theirs = other.waiting.batch if other.waiting else None
             if theirs is None or other.sha256 == accepted.sha256 or theirs.id_kind != batch.id_kind:

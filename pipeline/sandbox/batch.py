@@ -1,15 +1,15 @@
-"""Read a batch body as Target does, with the documented consequences of wrong encoding.
+"""Reads the body of a batch as Target does, with the documented consequences of wrong encoding.
 
-A body is `batch=`, a header row and data rows, separated by line feeds (CRLF is taken as one), cells
-separated by commas; there is no quoting. It is read in this order, each step on the outcome of the last:
+A body is `batch=`, a header row and data rows. Line feeds separate rows (CRLF counts as one), commas separate cells,
+and there is no quoting. It is read in this order, each step on the result of the last:
 
 1. a `%` that two hexadecimal digits do not follow refuses the whole batch (anywhere in the body: assumed);
 2. everything from the first raw `&` on is lost, silently;
 3. rows and cells are split;
 4. in each cell `+` becomes a space and percent-encoded bytes become UTF-8, so `%2C` and `%0A` are values.
 
-Blank lines are not rows. Reading holds no I/O and no clock; 500,000 rows or 50 MB take about a second of CPU,
-hence it is called off the event loop.
+Blank lines are not rows. Reading needs no I/O and no clock; 500,000 rows or 50 MB take about a second of CPU, so it is
+called off the event loop.
 """
 
 import re
@@ -23,7 +23,7 @@ from pipeline.sandbox.mistakes import Mistake, MistakeKind, examples
 from pipeline.sandbox.options import MAX_ID_CHARS, MAX_NAME_CHARS
 
 PREFIX = b"batch="
-#: Values repeat: of the last so many different encoded cells each is decoded, and held in memory, once.
+#: Different encoded cells whose values are remembered: values repeat, and each is decoded and held in memory once.
 _CELLS_REMEMBERED = 65_536
 ID_KINDS = ("thirdPartyId", "pcId")
 
@@ -44,7 +44,7 @@ _SPECIALS = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A batch that was not taken: what Target answers, and the mistakes behind it."""
+    """A batch that was not taken: Target's answer, and the mistakes behind it."""
 
     message: str
     mistakes: tuple[Mistake, ...] = ()
@@ -52,10 +52,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A readable batch; what its rows say is decoded when it is applied, so that waiting costs little memory.
+    """A readable batch. Its rows are decoded only when it is applied, so a waiting batch takes little memory.
 
-    `rows` counts data rows; of them those of `failed_ids` (one entry a row) cannot be applied, and
-    `empty` more say nothing. `ids` holds every legal id, `illegal` those that fail wherever they stand.
+    `rows`: the number of data rows.
+    `empty`: the number of rows without a value.
+    `failed_ids`: the ids of the rows that cannot be applied, one for each row.
+    `ids`: all legal ids.
+    `illegal`: the ids that fail wherever they are.
     """
 
     id_kind: str
@@ -70,7 +73,7 @@ class Batch:
 
 
 def read_body(body: bytes | bytearray, max_rows: int) -> Batch | Refusal:
-    """The batch in a body, or why Target refuses it."""
+    """The batch in a body, or Target's refusal."""
     if not body.startswith(PREFIX):
         return _bad_start(body)
     mistakes = _encoding_mistakes(body)
@@ -93,7 +96,7 @@ def read_body(body: bytes | bytearray, max_rows: int) -> Batch | Refusal:
 
 
 def updates(batch: Batch) -> Iterator[tuple[str, dict[str, str]]]:
-    """(id, its non-empty values by name) of each row that can be applied and says something, in order."""
+    """(id, its non-empty values by name) of each row that can be applied and has a value, in order."""
     text = batch.text
     encoded = "%" in text or "+" in text
     decode = lru_cache(_CELLS_REMEMBERED)(_decode)
@@ -111,7 +114,7 @@ def updates(batch: Batch) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def is_legal_id(profile_id: str) -> bool:
-    """Whether Target takes a decoded id: 1 to `MAX_ID_CHARS` characters, no `+` and no `/`."""
+    """True if Target takes this decoded id: 1 to `MAX_ID_CHARS` characters, no `+` and no `/`."""
     return 0 < len(profile_id) <= MAX_ID_CHARS and "+" not in profile_id and "/" not in profile_id
 
 
@@ -146,7 +149,7 @@ def _encoding_mistakes(body: bytes | bytearray) -> list[Mistake]:
 
 
 def _header_mistake(names: list[str]) -> str | None:
-    """What is wrong with the decoded cells of a header, in the answer's words."""
+    """The mistake in the decoded cells of a header, in the answer's words, or None."""
     if names[0] not in ID_KINDS:
         return "The first column must be pcId or thirdPartyId"
     for name in names[1:]:

@@ -1,4 +1,4 @@
-"""Receive the body of a POST into memory, with a limit of size and at a given pace."""
+"""Receives the body of a POST into memory, with a limit of size and at a given pace."""
 
 from collections.abc import Awaitable, Callable
 
@@ -9,13 +9,17 @@ _SLOW_STEP_BYTES = 65_536
 
 
 class TooLargeError(Exception):
-    """The body is, or says it is, over the limit; the rest of it was not read."""
+    """The body is over the limit, or says that it is; the rest of it was not read."""
 
 
 async def receive(
     request: web.Request, max_bytes: int, pause: Callable[[int], Awaitable[None]] | None = None
 ) -> bytearray:
-    """The whole body. `max_bytes` is the first size refused; `pause` gets the size of each piece."""
+    """The whole body.
+
+    `max_bytes`: the least size that is refused.
+    `pause`: awaited with the size of each piece.
+    """
     if (request.content_length or 0) >= max_bytes:
         raise TooLargeError(f"{request.content_length} bytes announced")
     body = bytearray()

@@ -1,10 +1,10 @@
-"""The calls a minute that Target answers."""
+"""The budget of calls a minute that Target answers."""
 
 from collections import deque
 
 
 class CallBudget:
-    """At most `calls` taken in any `minute_s` seconds; None for any number. Refused calls take nothing."""
+    """At most `calls` calls in any `minute_s` seconds; None for no limit. Refused calls take nothing."""
 
     def __init__(self, calls: int | None, minute_s: float) -> None:
         self._calls = calls
@@ -12,7 +12,7 @@ class CallBudget:
         self._taken_at_s: deque[float] = deque()
 
     def take(self, now_s: float) -> bool:
-        """Take one call, False if there is none left in this sliding minute."""
+        """Take one call; False if there is none left in this sliding minute."""
         if self._calls is None:
             return True
         while self._taken_at_s and self._taken_at_s[0] <= now_s - self._minute_s:

@@ -1,4 +1,4 @@
-"""The calls a sandbox answers, as values."""
+"""The calls that a sandbox answers, as values."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ COUNTED = ("posts", "statuses", "profile_reads", "throttled", "unauthorised")
 
 
 class Denial(Enum):
-    """Why a call is answered before anyone looks at it."""
+    """The reason why a call is turned away before it is read."""
 
     THROTTLED = "throttled"
     UNAUTHORISED = "unauthorised"
@@ -19,7 +19,11 @@ class Denial(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One POST of a batch as it arrived, and the fault it meets: the `number`th of the plan."""
+    """One POST of a batch as it arrived.
+
+    `number`: its place in the plan of faults.
+    `fault`: the fault that it meets, or None.
+    """
 
     client_code: str
     api_version: ApiVersion

@@ -1,8 +1,8 @@
-"""What can go wrong at a Target, on demand and for a named call.
+"""The faults of a Target, on demand and for a named call.
 
-A `FaultPlan` is a pure function from (kind of call, its number) to a fault: the same plan gives the same
-faults whatever the timing. Calls are counted from 1 since the plan was set, POSTs and status GETs apart;
-calls turned away for the call budget or the token are not counted.
+A `FaultPlan` is a pure function from (kind of call, its number) to a fault: the same plan gives the same faults
+whatever the timing. Calls are counted from 1 since the plan was set, POSTs and status GETs apart. Calls that are turned
+away for the call budget or the token are not counted.
 """
 
 import random
@@ -60,10 +60,10 @@ POST_FAULTS = frozenset(Fault) - {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """Which call meets which fault: by number, else by a seeded chance for each fault (at most 1 in all).
+    """The fault that each call meets: by its number, else by a seeded chance for each fault (at most 1 in all).
 
-    The rest says how a fault goes: `fail_rows` fails `failing_ids`, or the first `failing_rows` ids if none
-    are named; a stuck batch is applied all the same with `stuck_applied_chance`.
+    `fail_rows` fails `failing_ids`, or the first `failing_rows` ids if none are named. `stuck_applied_chance`: the
+    chance that a stuck batch is applied all the same.
     """
 
     posts: Mapping[int, Fault] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class FaultPlan:
         return self.statuses.get(number) or self._drawn(self.status_chances, f"status {number}")
 
     def applies_stuck(self, number: int) -> bool:
-        """Whether the batch of the nth POST, stuck, is applied all the same."""
+        """True if the batch of the nth POST is applied although it is stuck."""
         return self._draw(f"stuck {number}") < self.stuck_applied_chance
 
     def _drawn(self, chances: Mapping[Fault, float], call: str) -> Fault | None:
@@ -125,7 +125,7 @@ class FaultPlan:
 
     @classmethod
     def from_json(cls, plan: object) -> "FaultPlan":
-        """The plan in a JSON object with this class's fields, all optional; ValueError says what is wrong."""
+        """The plan in a JSON object with this class's fields, all optional. Raises `ValueError` with the reason."""
         if not isinstance(plan, dict):
             raise ValueError("a fault plan is a JSON object")
         unknown = plan.keys() - {f.name for f in fields(cls)}

@@ -1,6 +1,6 @@
-"""What a sender did wrong, as the sandbox saw it.
+"""The mistakes of a sender, as the sandbox saw them.
 
-A mistake is something a correct sender never does, whether or not Target would complain about it.
+A mistake is something that a correct sender never does, even if Target would not complain about it.
 """
 
 from collections import Counter
@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-#: Mistakes kept in full; beyond it they are only counted, so that a broken sender cannot fill the memory.
+#: Mistakes kept in full; any more are only counted, so that a broken sender cannot fill the memory.
 MISTAKES_KEPT = 10_000
 #: Ids named as examples in one mistake.
 EXAMPLES = 5
@@ -46,7 +46,12 @@ class MistakeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake: its kind, what was seen, the accepted batch it is about if any, and how often in it."""
+    """One mistake.
+
+    `detail`: what was seen.
+    `batch_id`: the accepted batch that it is about, or None.
+    `count`: the number of times that it occurs there.
+    """
 
     kind: MistakeKind
     detail: str
@@ -54,7 +59,7 @@ class Mistake:
     count: int = 1
 
     def of(self, batch_id: str) -> "Mistake":
-        """The same mistake, laid to a batch."""
+        """The same mistake, attributed to a batch."""
         return replace(self, batch_id=batch_id)
 
     def to_json(self) -> dict[str, object]:

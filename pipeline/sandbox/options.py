@@ -1,6 +1,6 @@
-"""How a sandbox behaves, and the limits of the wire contract it enforces.
+"""The behaviour of a sandbox, and the limits of the wire contract that it enforces.
 
-Every field has the unit in its name. What Adobe does not document is marked "assumed".
+Names of fields end with their unit. Values that Adobe does not document are marked "assumed".
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_ID_CHARS = 256
 MAX_NAME_CHARS = 128
 #: Calls a minute, POSTs and status GETs together. 50 is documented; that GETs count is assumed.
 CALLS_PER_MINUTE = 50
-#: Batches whose status can be asked for, and for how long. From an older page of the documentation.
+#: Batches whose status can be asked for, and the time for which it can (seconds). From an older documentation page.
 STATUSES_KEPT = 10
 STATUSES_KEPT_S = 86_400.0
 
@@ -32,7 +32,7 @@ class SandboxOptions:
     #: A batch is applied after a delay drawn evenly from this range, hence batches are applied in any order.
     apply_min_s: float = 0.5
     apply_max_s: float = 5.0
-    #: What a later batch does to an id's attributes: updates those it names, or replaces all set before.
+    #: The effect of a later batch on an id's attributes: `merge` updates those it names, `replace` drops all others.
     override: Override = "merge"
     #: None: a status is never forgotten for the number of batches, or for its age.
     statuses_kept: int | None = STATUSES_KEPT
@@ -44,9 +44,9 @@ class SandboxOptions:
     token: str | None = None
     #: Scheme, host and port of status URLs; None: those of the POST. `{port}` stands for the POST's port.
     status_base_url: str | None = None
-    #: Whether a v2 batch's status URL has `/v2` too; the documented example has not.
+    #: True: a v2 batch's status URL has `/v2` too; in the documented example it has not.
     status_with_v2: bool = False
-    #: Whether the `&` of a status URL stands un-escaped in the XML.
+    #: True: the `&` of a status URL is un-escaped in the XML.
     raw_ampersand: bool = True
     #: False: validate and count, but store no profile and no id; v1 then finds every profile.
     keep_profiles: bool = True

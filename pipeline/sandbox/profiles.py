@@ -1,6 +1,6 @@
-"""The profiles of a sandbox, and what applying a batch does to them.
+"""The profiles of a sandbox, and the effect of a batch on them.
 
-No I/O and no clock: times come in as milliseconds since 1970.
+No I/O and no clock: times are passed in, in milliseconds since 1970.
 """
 
 from collections.abc import Iterator, Set
@@ -13,8 +13,9 @@ from pipeline.sandbox.options import Override
 class Profile:
     """The external attributes of one id.
 
-    `written_by` is the place, in the order of sending, of the newest batch applied to it. An attribute was
-    modified at `modified_at_ms`, unless `modified_before_ms` names an earlier time for it.
+    `written_by`: the place in the order of sending of the newest batch that was applied to it.
+    `modified_at_ms`: the time at which its attributes were last set.
+    `modified_before_ms`: attribute -> its earlier time, for attributes that the latest batch did not set; or None.
     """
 
     __slots__ = ("attributes", "modified_at_ms", "modified_before_ms", "written_by")
@@ -36,19 +37,19 @@ class Profile:
         self.modified_at_ms = at_ms
 
     def replace(self, values: dict[str, str], at_ms: int) -> None:
-        """Drop all attributes for those of `values`."""
+        """Replace all attributes by `values`."""
         self.attributes = values
         self.modified_before_ms = None
         self.modified_at_ms = at_ms
 
     def modified_ms(self, name: str) -> int:
-        """When an attribute was last set."""
+        """The time at which an attribute was last set."""
         return (self.modified_before_ms or {}).get(name, self.modified_at_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What became of a batch's rows; `stale` are ids on which a batch sent later had been applied before."""
+    """The outcome of a batch's rows. `stale`: ids to which a batch sent later had been applied before."""
 
     successful: int
     not_found: int
@@ -57,7 +58,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """One batch to apply: with its place in the order of sending, and ids that fail on Target's side."""
+    """One batch to apply.
+
+    `order`: its place in the order of sending.
+    `creates`: it creates missing profiles.
+    `failing`: ids that fail on Target's side.
+    """
 
     batch: Batch
     order: int
@@ -67,7 +73,7 @@ class Application:
 
 
 class Profiles:
-    """Every profile, by kind of id. A batch is applied as a whole, row by row in its own order."""
+    """All profiles, by kind of id. A batch is applied as a whole, row by row in its own order."""
 
     def __init__(self, override: Override, *, keep: bool) -> None:
         self._override = override
@@ -82,7 +88,7 @@ class Profiles:
         return {i: dict(profile.attributes) for i, profile in self.by_kind[id_kind].items()}
 
     def apply(self, application: Application) -> Applied:
-        """Bring the batch's rows into the profiles and count what became of them."""
+        """Apply the batch's rows to the profiles, and count the outcomes."""
         batch = application.batch
         if not self._keep:
             ours = len(application.failing)

@@ -1,7 +1,7 @@
 """The answers of Target, as text.
 
-Assumed, since no page shows them: the answer for a batch whose status is unknown or forgotten (`NOT_FOUND`);
-that rows without a value count as consumed and as nothing else; that an unfinished batch shows counts of 0.
+Assumed, since no page shows them: the answer for a batch whose status is unknown or forgotten (`NOT_FOUND`); that rows
+without a value count as consumed and as nothing else; that an unfinished batch shows counts of 0.
 """
 
 import re
@@ -16,12 +16,12 @@ from pipeline.sandbox.profiles import Profile
 _SHOWN = {BatchState.WAITING: "incomplete", BatchState.APPLIED: "complete", BatchState.STUCK: "stuck"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-#: Not XML, not even text in the encoding it claims.
+#: An answer that is no XML, and no text in the encoding that it claims.
 GARBAGE = b"<html><body><h1>Service temporarily \xff\xfe</h1><response><success>true</success"
 
 
 def accepted(status_url: str, *, raw_ampersand: bool) -> str:
-    """Queued. With `raw_ampersand` the URL stands as it is, and the whole is not well-formed XML."""
+    """The answer for a queued batch. With `raw_ampersand` the URL is not escaped, and the answer no well-formed XML."""
     url = status_url if raw_ampersand else escape(status_url)
     return (
         f"<response><success>true</success><batchStatus>{url}</batchStatus>"
@@ -30,19 +30,19 @@ def accepted(status_url: str, *, raw_ampersand: bool) -> str:
 
 
 def refused(message: str) -> str:
-    """Not taken; no batch id."""
+    """The answer for a batch that was not taken; it has no batch id."""
     return f"<response><success>false</success><message>{_text(message)}</message></response>"
 
 
 def status_path_and_query(batch: Accepted, options: SandboxOptions) -> tuple[str, dict[str, str]]:
-    """Where, on whatever host, the status of a batch is to be asked for."""
+    """The path and query at which the status of a batch can be asked for, on whatever host."""
     version = "/v2" if options.status_with_v2 and batch.api_version == "v2" else ""
     path = f"/m2/{options.client_code}{version}/profile/batchStatus"
     return path, {"batchId": batch.batch_id, "m2Node": batch.node}
 
 
 def status(batch: Accepted, *, details: bool) -> str:
-    """The status of a batch; with `details` its counts and its failed ids."""
+    """The status of a batch; with `details` also its counts and its failed ids."""
     shown = _SHOWN[batch.state]
     parts = [
         f"<response><batchId>{batch.batch_id}</batchId><status>{shown}</status><batchSize>{batch.rows}</batchSize>"
@@ -61,7 +61,7 @@ def status(batch: Accepted, *, details: bool) -> str:
 
 
 def profile(client_code: str, visitor_id: str, found: Profile) -> Mapping[str, object]:
-    """A profile read back."""
+    """The answer for a profile."""
     return {
         "client": client_code,
         "visitorId": visitor_id,
@@ -74,7 +74,7 @@ def profile(client_code: str, visitor_id: str, found: Profile) -> Mapping[str, o
 
 
 def no_profile(client_code: str, id_kind: str, visitor_id: str) -> Mapping[str, object]:
-    """No such profile, or a batch with it is not applied yet."""
+    """The answer if there is no such profile, or no batch with it was applied yet."""
     named = "third party id" if id_kind == "thirdPartyId" else "mboxPC"
     return {"status": 404, "message": f"No profile found for client {client_code} with {named}={visitor_id}"}
 

@@ -1,4 +1,4 @@
-"""Run a sandbox on a port."""
+"""Runs a sandbox on a port."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,13 +14,13 @@ from pipeline.sandbox.sandbox import Sandbox
 
 #: Bytes read from a socket at a time: large, for bodies of 50 MB.
 _READ_BYTES = 2**18
-#: How long answers under way, and bodies nobody wants, may take when the server ends.
+#: Seconds that answers under way, and unwanted bodies, may take when the server ends.
 _SHUTDOWN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sandbox that listens at `base_url` (no slash at its end)."""
+    """A sandbox that listens at `base_url`, which does not end with a slash."""
 
     base_url: str
     sandbox: Sandbox
@@ -34,14 +34,14 @@ async def running(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> AsyncIterator[Running]:
-    """A sandbox that listens as long as the context lasts; port 0 takes any free one."""
+    """Run a sandbox that listens as long as the context lasts; port 0 takes any free port."""
     async with serving(Sandbox(options, faults=faults), host=host, port=port) as run:
         yield run
 
 
 @asynccontextmanager
 async def serving(sandbox: Sandbox, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Running]:
-    """Like `running`, for a sandbox made by the caller, with a clock of its own for instance."""
+    """Run the caller's own sandbox as `running` does; it may have its own clock, for instance."""
     runner = web.AppRunner(
         server.application(sandbox), access_log=None, shutdown_timeout=_SHUTDOWN_S, read_bufsize=_READ_BYTES
     )
@@ -64,7 +64,7 @@ async def serve_forever(
     faults: FaultPlan,
     announce: Callable[[str], None],
 ) -> None:
-    """Run until cancelled; `announce` is called once, with the URL, when connections are taken."""
+    """Run a sandbox until cancelled. `announce` is called once with the URL, as soon as it takes connections."""
     async with running(options, faults=faults, host=host, port=port) as run:
         announce(run.base_url)
         await asyncio.Event().wait()

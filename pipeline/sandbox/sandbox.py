@@ -1,7 +1,7 @@
-"""A Target that runs here, without its HTTP: what it answers to whom, and what it remembers.
+"""The sandbox without its HTTP: its answers and its memory.
 
-Everything that changes is guarded by one lock. The server calls the methods that may take long (`submit`,
-`status_of`, `profiles`, `state`) in worker threads, so that 500,000 rows do not stop the event loop.
+One lock guards everything that changes. The server calls the methods that may take long (`submit`, `status_of`,
+`profiles`, `state`) in worker threads, so that 500,000 rows do not stop the event loop.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Sandbox:
         self._monotonic = monotonic
         self._started_s = monotonic()
         self._lock = threading.RLock()
-        #: One batch is read at a time: more would not be faster, only larger.
+        #: Reading several batches at once would not be faster, and take more memory.
         self._reading = threading.Lock()
         self._log = Mistakes()
         self._budget = CallBudget(self.options.calls_per_minute, self.options.minute_s)
@@ -56,7 +56,7 @@ class Sandbox:
 
     @property
     def faults(self) -> FaultPlan:
-        """The plan in force; setting one starts the numbering of calls anew."""
+        """The plan in force. A new plan restarts the numbering of calls."""
         return self._faults
 
     @faults.setter
@@ -67,19 +67,19 @@ class Sandbox:
 
     @property
     def mistakes(self) -> list[Mistake]:
-        """What senders did wrong so far, in order; what is due is applied before."""
+        """The mistakes of senders so far, in order; due batches are applied before."""
         with self._lock:
             self._batches.apply_due(self._now_s())
             return list(self._log.kept)
 
     def profiles(self, id_kind: str = "thirdPartyId") -> dict[str, dict[str, str]]:
-        """Attributes of each id as of now."""
+        """The attributes of each id as of now."""
         with self._lock:
             self._batches.apply_due(self._now_s())
             return self._batches.profiles.attributes(id_kind)
 
     def profile_lines(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """(kind of id, id, attributes) of each profile as of now; ids that come later are left out."""
+        """(kind of id, id, attributes) of each profile as of now; later ids are left out."""
         with self._lock:
             self._batches.apply_due(self._now_s())
             known = self._batches.profiles.by_kind
@@ -90,7 +90,7 @@ class Sandbox:
             yield kind, profile_id, attributes
 
     def find_profile(self, id_kind: str, profile_id: str) -> Mapping[str, object] | None:
-        """A profile in the form it is read back, None if there is none (yet)."""
+        """A profile in the form in which it is read back; None if there is none yet."""
         with self._lock:
             self.calls["profile_reads"] += 1
             self._batches.apply_due(self._now_s())
@@ -98,12 +98,12 @@ class Sandbox:
             return None if found is None else replies.profile(self.options.client_code, profile_id, found)
 
     def apply_all(self) -> None:
-        """Apply everything that waits now, in due order."""
+        """Apply all waiting batches now, in due order."""
         with self._lock:
             self._batches.apply_all(self._now_s())
 
     def state(self) -> dict[str, object]:
-        """What happened so far, as shown at `/sandbox/state`; times are seconds since the start."""
+        """The history so far, as shown at `/sandbox/state`; times are seconds since the start."""
         with self._lock:
             now_s = self._now_s()
             self._batches.apply_due(now_s)
@@ -122,7 +122,7 @@ class Sandbox:
             }
 
     def counts(self) -> dict[str, int]:
-        """How much there is: `batches`, `profiles`, `mistakes`."""
+        """The numbers of `batches`, `profiles` and `mistakes`."""
         with self._lock:
             self._batches.apply_due(self._now_s())
             return {
@@ -132,7 +132,7 @@ class Sandbox:
             }
 
     def admit(self, authorization: str | None, *, costs: bool = True) -> Denial | None:
-        """Take a call of the budget, if it costs one, and look at the token."""
+        """Take a call from the budget, if it costs one, and check the token; the reason for a denial, or None."""
         with self._lock:
             if costs and not self._budget.take(self._now_s()):
                 self.calls["throttled"] += 1
@@ -159,7 +159,7 @@ class Sandbox:
             return number, fault
 
     def submit(self, post: Post) -> Accepted | Refusal:
-        """Take a batch, or say why not. Takes about a second for the largest batch."""
+        """Take a batch, or refuse it. Takes about a second for the largest batch."""
         digest = sha256(post.body).hexdigest()
         if post.fault in LOST_UNKNOWN or post.fault is Fault.REFUSE:
             with self._lock:
@@ -205,7 +205,7 @@ class Sandbox:
             self._batches.forget(batch_id)
 
     def note(self, kind: MistakeKind, detail: str, batch_id: str | None = None) -> None:
-        """Write down a mistake."""
+        """Record a mistake."""
         with self._lock:
             self._log.note(Mistake(kind, detail, batch_id))
 

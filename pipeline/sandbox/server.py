@@ -1,6 +1,6 @@
 """The HTTP side of a sandbox: the two calls of the Bulk Profile Update API, and the faults in answering them.
 
-Order at each call: the call budget (503), the token (401), the planned fault, the call itself.
+Each call is checked in this order: the call budget (503), the token (401), the planned fault, the call itself.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pipeline.sandbox.faults import THROTTLING, Fault
 from pipeline.sandbox.mistakes import MistakeKind
 from pipeline.sandbox.sandbox import Sandbox
 
-#: How often a hanging answer looks whether its client has left.
+#: Seconds between checks of a hanging answer for a client that has left.
 HANG_POLL_S = 0.02
 _OVERSIZED_CHUNK = b" " * 65_536
 
@@ -30,9 +30,9 @@ _ERRORS = {
     Fault.THROTTLE_503: 503,
     Fault.THROTTLE_429: 429,
 }
-#: Faults before the whole body was read.
+#: Faults that occur before the whole body was read.
 _BEFORE_BODY_ENDS = THROTTLING | {Fault.RESET_BEFORE_BODY, Fault.RESET_DURING_BODY}
-#: Faults that take the place of the right answer.
+#: Faults that replace the right answer.
 _SPOILING = (
     _BEFORE_BODY_ENDS
     | _HANGS
@@ -102,7 +102,7 @@ class TargetCalls:
         return self._answer(request, outcome)
 
     async def batch_status(self, request: web.Request) -> web.StreamResponse:
-        """`GET` of the URL given with a batch; with `showDetails=true` the counts."""
+        """`GET` of the URL given with a batch; with `showDetails=true` also the counts."""
         denied = self._denied(request, "statuses")
         if denied is not None:
             return denied
@@ -135,7 +135,7 @@ class TargetCalls:
         return _xml(replies.accepted(url, raw_ampersand=options.raw_ampersand))
 
     async def _spoil(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        """What a fault of `_SPOILING` answers in place of the right answer."""
+        """The answer of a fault of `_SPOILING`, in place of the right one."""
         if fault in _ERRORS:
             after = {"Retry-After": str(self._sandbox.faults.retry_after_s)}
             status = _ERRORS[fault]
@@ -151,7 +151,7 @@ class TargetCalls:
         return _abort(request)
 
     async def _oversized(self, request: web.Request) -> web.StreamResponse:
-        """An answer that begins well and does not end before the plan's size."""
+        """An answer that begins well, and is as long as the plan says."""
         response = web.StreamResponse(headers={"Content-Type": "application/xml; charset=utf-8"})
         await response.prepare(request)
         left = self._sandbox.faults.oversized_bytes

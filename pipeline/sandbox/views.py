@@ -1,4 +1,4 @@
-"""The other routes of a sandbox: profiles read back as Target does, and `/sandbox/` for people and tests."""
+"""The other routes of a sandbox: profiles read back as from Target, and `/sandbox/` for people and tests."""
 
 import asyncio
 from itertools import islice
@@ -12,9 +12,9 @@ from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.mistakes import MistakeKind
 from pipeline.sandbox.sandbox import Sandbox
 
-#: Where a redirected status GET would land.
+#: The target of a redirected status GET.
 REDIRECT_TARGET = "/sandbox/redirected"
-#: Profiles encoded at a time when all are listed.
+#: Profiles that are encoded at a time when all are listed.
 _PROFILES_PER_CHUNK = 5_000
 
 OVERVIEW = """\
@@ -36,7 +36,7 @@ POST /sandbox/apply      apply every waiting batch now
 
 
 def add_routes(app: web.Application, sandbox: Sandbox) -> None:
-    """Add all routes but those of the Bulk Profile Update API."""
+    """Add all routes except those of the Bulk Profile Update API."""
     views = Views(sandbox)
     app.router.add_get("/rest/v1/profiles/thirdPartyId/{id}", views.third_party_profile)
     app.router.add_get("/rest/v1/profiles/{id}", views.pc_profile)
@@ -52,7 +52,7 @@ def add_routes(app: web.Application, sandbox: Sandbox) -> None:
 
 
 class Views:
-    """Answers what is not a batch or a status."""
+    """Answers the calls that are about neither a batch nor a status."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -66,12 +66,12 @@ class Views:
         return await self._profile(request, "pcId")
 
     async def overview(self, _request: web.Request) -> web.Response:
-        """What is here, for a person."""
+        """An overview for people."""
         counts = await asyncio.to_thread(self._sandbox.counts)
         return web.Response(text=OVERVIEW.format(client=self._sandbox.options.client_code, **counts))
 
     async def state(self, _request: web.Request) -> web.Response:
-        """Everything the sandbox knows but the profiles."""
+        """All that the sandbox knows, except the profiles."""
         return _json(await asyncio.to_thread(lambda: orjson.dumps(self._sandbox.state())))
 
     async def profiles(self, request: web.Request) -> web.StreamResponse:
@@ -104,7 +104,7 @@ class Views:
         return await self.faults(request)
 
     async def change_token(self, request: web.Request) -> web.Response:
-        """Want another token from now on, or none."""
+        """Require another token from now on, or none."""
         try:
             token = orjson.loads(await request.read())["token"]
         except (ValueError, KeyError, TypeError):
@@ -115,12 +115,12 @@ class Views:
         return web.Response(text="ok\n")
 
     async def apply(self, _request: web.Request) -> web.Response:
-        """Apply what waits."""
+        """Apply all waiting batches."""
         await asyncio.to_thread(self._sandbox.apply_all)
         return web.Response(text="ok\n")
 
     async def redirected(self, request: web.Request) -> web.Response:
-        """Nobody should come here."""
+        """Note a sender that followed a redirect, which no sender should do."""
         self._sandbox.note(MistakeKind.REDIRECT_FOLLOWED, request.path_qs)
         return web.Response(text=replies.NOT_FOUND, content_type="application/xml")
 
