@@ -21,14 +21,15 @@ from pipeline.core.rows.encoding import STAND_INS, encode_table, escaped_places
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.mapping import (
     MAX_ATTRIBUTES_BYTES,
-    SAFE_ID_CHARACTERS,
     SAFE_VALUE_CHARACTERS,
     Mapped,
     RowMapper,
     is_utf8,
 )
+from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS, SAFE_ID_CHARACTERS
 
-_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE, _PLUS, _SLASH = b'\n\r,"+/'
+_LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
+_IS_FORBIDDEN_IN_IDS = np.isin(np.arange(256), list(FORBIDDEN_IN_IDS))
 #: The least stand-in for a comma, CR or LF: they are greater than all other stand-ins.
 _FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
@@ -90,7 +91,7 @@ class _Escaped:
     @property
     def spoils_id(self) -> Flags:
         """Set for each `+` or `/` in an id, which Target would read as something else; shape (m,)."""
-        spoils: Flags = self.is_in_id & ((self.octets == _PLUS) | (self.octets == _SLASH))
+        spoils: Flags = self.is_in_id & _IS_FORBIDDEN_IN_IDS[self.octets]
         return spoils
 
     @property

@@ -19,11 +19,8 @@ from pipeline.core.model import Reason, Reject, Rows, Warnings
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.framing import BrokenLine, Record
 from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 
-#: Longest profile id that Target takes, in characters. Adobe's pages name 128 and 256: a longer id than 128 is counted
-#: as a warning.
-MAX_ID_CHARACTERS = 256
-SAFE_ID_CHARACTERS = 128
 #: Longest value without a warning, in characters. Adobe names the limit for other ways of setting attributes.
 SAFE_VALUE_CHARACTERS = 256
 #: External data that Target keeps per visitor, in bytes. We count parameter names, and values before encoding.
@@ -334,14 +331,7 @@ class RowMapper:
             return Reason.INVALID_UTF8
         if len(record.fields) != self.plan.field_count:
             return Reason.FIELD_COUNT
-        profile_id = record.fields[self.plan.id_index]
-        if not profile_id:
-            return Reason.EMPTY_ID
-        if b"+" in profile_id or b"/" in profile_id:
-            return Reason.ID_CHARACTER
-        if len(profile_id) > MAX_ID_CHARACTERS and len(profile_id.decode()) > MAX_ID_CHARACTERS:
-            return Reason.ID_TOO_LONG
-        return None
+        return problem_of_id(record.fields[self.plan.id_index])
 
     def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
         warnings = self._warnings
