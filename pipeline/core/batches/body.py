@@ -1,17 +1,18 @@
 """The text of the open batch as it grows, in segments.
 
-Whoever writes a sealed batch down lets go of its pieces one by one, and so of its segments: their memory is there for
-the next batch, which is filled meanwhile, long before the last one is written.
+Writing a sealed batch releases its pieces one by one, and so its segments. The next batch, which is filled meanwhile,
+gets their memory long before the last one is written.
 """
 
 import numpy as np
 
-#: Numpy asks the system for large pages from this size on: bytes appended to a bytearray took six times as long.
+#: Bytes of a segment. Numpy asks the system for large pages from this size on: appending to a bytearray took six times
+#: as long.
 SEGMENT_BYTES = 4_194_304
 
 
 class Body:
-    """Text to which more can be appended; positions in it are bytes from its start."""
+    """A text that can be appended to. Positions are bytes from its start."""
 
     def __init__(self, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.size_bytes = 0
@@ -19,7 +20,7 @@ class Body:
         self._segments: list[memoryview] = []
 
     def append(self, text: bytes) -> None:
-        """Put a text at the end."""
+        """Append a text."""
         left = memoryview(text)
         while left:
             place = self.size_bytes % self._segment_bytes
@@ -31,11 +32,11 @@ class Body:
             left = left[len(taken) :]
 
     def text(self, start: int, end: int) -> bytes:
-        """The bytes from `start` up to `end`."""
+        """The bytes from `start` to `end`."""
         return b"".join(self.pieces(start, end))
 
     def pieces(self, start: int, end: int) -> list[memoryview]:
-        """The same, as it lies in the segments."""
+        """The bytes from `start` to `end`, as pieces of the segments."""
         found = []
         while start < end:
             number, place = divmod(start, self._segment_bytes)

@@ -1,4 +1,7 @@
-"""How far a job had come at its latest seal: with it and the facts of its batches a new process goes on."""
+"""The checkpoint of a job: its progress at its latest seal.
+
+A new process goes on from it, and from the facts of the job's batches.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,17 +12,22 @@ from pipeline.core.model import Reject, Warnings
 from pipeline.core.rows.framing import START, Position
 from pipeline.core.rows.mapping import Mapped
 
-#: So many rejects are named where the number of rejects stops a job.
+#: Rejects that are named if their number stops a job.
 _FIRST_REJECTS = 3
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Everything before `position` is in a sealed batch, held, superseded, rejected or empty, and counted here.
+    """The progress of a job at a seal.
 
-    `digest` is the SHA-256 of the first `digest_bytes` bytes of the export. `rejects_bytes` is the length of the
-    rejects file. `has_ended`: the whole export was read. `parameters` are those of the header row. `turn` is the place
-    of the job among unfinished ones, in the order in which they began.
+    Every row before `position` is in a sealed batch, held, superseded, rejected or empty, and is counted here.
+
+    `digest`: the SHA-256 of the first `digest_bytes` bytes of the export.
+    `rejects_bytes`: the length of the rejects file.
+    `has_ended`: the whole export was read.
+    `turn`: the place of the job among unfinished ones, in the order in which they began.
+    `parameters`: those of the header row.
+    `first_rejects`: line and reason of the first rejects.
     """
 
     position: Position = START
@@ -54,7 +62,7 @@ class Checkpoint:
                 self.first_rejects.append((reject.line, reject.reason.value))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as the ledger keeps them."""
+        """This checkpoint as plain values, for the ledger."""
         return {
             "position": [self.position.offset, self.position.line, self.position.is_skipping],
             "digest_bytes": self.digest_bytes,
@@ -75,7 +83,7 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Checkpoint":
-        """What `as_dict` made."""
+        """The checkpoint of which `as_dict` made these values."""
         return cls(
             **{
                 **values,

@@ -1,13 +1,12 @@
 """The open batch: rolls rows into batches strictly under both caps, and merges rows of the same id.
 
-`take` fills the open batch as far as the caps allow; the caller seals it when the next row does not fit. Every
-batch but a job's last is therefore filled to within one row of a cap, unless merging made its rows much shorter. An id
-stands in a batch at most once: a later row of it merges into the earlier one, which is superseded. Rows are left to the
-caller to hold:
+`take` fills the open batch as far as the caps allow; the caller seals it when the next row does not fit. So every batch
+but a job's last is filled to within one row of a cap, unless merging made its rows much shorter. An id is in a batch at
+most once: a later row of it merges into the earlier one, which is superseded. The caller must hold:
 
-* those whose id is in flight in another batch (the caller says which);
-* one whose id is another than the one with the same hash in the open batch (a collision), and
-* one whose merge would break `max_bytes`; then the batch is full, and so are later rows of ids already in it.
+* rows whose id is in flight in another batch (the caller says which);
+* a row that has the same hash as another id in the open batch (a collision);
+* a row whose merge would break `max_bytes`. The batch is full then, and later rows of ids already in it are left too.
 """
 
 from dataclasses import dataclass
@@ -20,16 +19,18 @@ from pipeline.core.model import BatchContent, Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import merge
 
 _FIRST_CAPACITY = 4_096
-#: A batch takes no more rows when what was appended to it is so many times `max_bytes`: merged rows may be shorter than
-#: what was appended for them, which stays in memory.
+#: A batch takes no more rows when this many times `max_bytes` was appended to it: a merged row may be shorter than the
+#: text that was appended for it, which stays in memory.
 _APPENDED_PER_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What the open batch took of a list of rows: all up to row `stop` but those in `to_hold`.
+    """The rows that the open batch took from a list: all before row `stop`, except those in `to_hold`.
 
-    `superseded` rows of it, or of rows taken before, merged into a later one. `is_full`: seal before going on.
+    `superseded`: the number of rows, of these or earlier ones, that merged into a later one.
+    `to_hold`: the indexes of the rows that the caller must hold.
+    `is_full`: seal the batch before placing any more rows.
     """
 
     stop: int
@@ -39,7 +40,7 @@ class Placed:
 
 
 class Chunker:
-    """The open batch of a job; `body_start` is `batch=` and the header row."""
+    """The open batch of a job. `body_start`: `batch=` and the header row."""
 
     def __init__(self, body_start: bytes, *, max_bytes: int, max_rows: int) -> None:
         self._body_start = body_start
@@ -54,7 +55,7 @@ class Chunker:
         self.size_bytes = len(self._body_start)
         self._body = Body()
         self._body.append(self._body_start)
-        # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` up to `_ends[i + 1]`.
+        # Row i of the batch was appended as the bytes of `_body` from `_ends[i]` to `_ends[i + 1]`.
         self._ends: Offsets = np.empty(self._capacity + 1, dtype=np.int64)
         self._ends[0] = self.size_bytes
         self._lines: Offsets = np.empty(self._capacity, dtype=np.int64)
@@ -62,13 +63,13 @@ class Chunker:
 
     @property
     def filled(self) -> float:
-        """How near the open batch is to one of its caps: 0.0 empty, 1.0 full."""
+        """The larger of the shares of the two caps that the open batch has used, from 0.0 to 1.0."""
         return max(self.size_bytes / self._max_bytes, self.rows / self._max_rows)
 
     def take(self, rows: Rows, first: int, is_in_flight: Flags) -> Placed:
-        """Take rows from row `first` on until one does not fit; with `stop == first` not even one did.
+        """Take rows from row `first` on until one does not fit; `stop == first` means that not even one did.
 
-        `is_in_flight` says of each row from `first` on, shape (len(rows) - first,), whether it must be held.
+        `is_in_flight`: set for each row from `first` on that must be held; shape (len(rows) - first,).
         """
         hashes = rows.hashes[first:]
         slots = self._table.probe(hashes)
@@ -84,8 +85,8 @@ class Chunker:
         return Placed(first + count, superseded, to_hold + left, is_full)
 
     def seal(self) -> BatchContent:
-        """The rows of the open batch; a new one is begun."""
-        # No id is looked up any more, and what is made here takes as much memory.
+        """Close the open batch and begin a new one; return the rows of the closed one."""
+        # The table is emptied first: the arrays made here need as much memory, and no id is looked up any more.
         unsorted = self._table.take_all()
         order = np.argsort(unsorted).astype(np.uint32)
         replaced = dict(sorted(self._replaced.items()))
@@ -104,7 +105,7 @@ class Chunker:
         return content
 
     def _fitting(self, rows: Rows, first: int, is_new: Flags) -> int:
-        """How many rows from row `first` on there is room for; those that are not new take none."""
+        """The number of rows from row `first` on for which there is room. Rows that are not new need none."""
         room_rows = self._max_rows - self.rows
         room_bytes = min(
             self._max_bytes - self.size_bytes, _APPENDED_PER_BATCH * self._max_bytes - self._body.size_bytes
@@ -117,14 +118,14 @@ class Chunker:
         return int(((np.cumsum(sizes) > room_bytes) | (np.cumsum(is_new) > room_rows)).argmax())
 
     def _append(self, rows: Rows, taken: Offsets, slots: Offsets) -> None:
-        """Append some rows by their indexes, at least one, whose hashes go to these slots of the table."""
+        """Append some rows, at least one, by their indexes; their hashes go to these slots of the table."""
         starts, ends = rows.starts[taken], rows.ends[taken]
         last = self.rows + len(taken)
         self._reserve(last)
         appended = self._ends[self.rows : last + 1]
         np.cumsum(ends - starts, out=appended[1:])
         appended[1:] += appended[0]
-        # Rows that stand side by side are taken in one go.
+        # Neighbouring rows are copied together.
         gaps = np.flatnonzero(taken[1:] - taken[:-1] != 1)
         runs = zip([int(starts[0]), *starts[gaps + 1].tolist()], [*ends[gaps].tolist(), int(ends[-1])], strict=True)
         self._body.append(b"".join([rows.body[start:end] for start, end in runs]))
@@ -136,8 +137,8 @@ class Chunker:
     def _merge(self, rows: Rows, again: Offsets) -> tuple[int, list[int], bool]:
         """Merge rows into those of the batch with the same hash, in this order.
 
-        How many were, the indexes of those left to hold, and whether the batch is full: another id has the same hash,
-        or the batch would grow too large, and with it all rows behind are left.
+        Returns the number of merged rows, the indexes of the rows left to hold, and True if the batch is full. A row is
+        left if another id has the same hash. If the batch would grow too large, it is full, and the rest is left.
         """
         numbers = self._table.find(rows.hashes[again])
         spans = zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True)
@@ -160,12 +161,12 @@ class Chunker:
                     continue
                 is_full = True
             left.append(int(again[place]))
-        # Of several rows merged into one, the last is written last.
+        # Several rows may have merged into one: the last of them is written last.
         self._lines[numbers[is_merged]] = rows.lines[again[is_merged]]
         return int(np.count_nonzero(is_merged)), left, is_full
 
     def _pieces(self, replaced: dict[int, bytes]) -> list[bytes | memoryview]:
-        """The body: what lies between merged rows as it was appended, and the merged rows."""
+        """The body in pieces: the merged rows, and between them the text as it was appended."""
         pieces: list[bytes | memoryview] = []
         written = 0
         numbers = np.array(list(replaced), dtype=np.int64)
@@ -177,7 +178,7 @@ class Chunker:
         return pieces + self._body.pieces(written, self._body.size_bytes)
 
     def _reserve(self, rows: int) -> None:
-        """Make room for so many rows in the arrays."""
+        """Make room for this many rows in the arrays."""
         while self._capacity < rows:
             self._capacity = min(2 * self._capacity, max(self._max_rows, 2 * _FIRST_CAPACITY))
             self._ends.resize(self._capacity + 1, refcheck=False)
@@ -185,7 +186,7 @@ class Chunker:
 
 
 def _is_first(hashes: Hashes) -> Flags:
-    """Whether each hash occurs for the first time in the array."""
+    """Set for each hash that occurs for the first time in the array."""
     is_first = np.ones(len(hashes), dtype=np.bool_)
     ordered = np.sort(hashes)
     if (ordered[1:] == ordered[:-1]).any():

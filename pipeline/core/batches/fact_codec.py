@@ -1,4 +1,4 @@
-"""Facts of a batch as the ledger writes them down, and back."""
+"""The facts of a batch as the ledger writes and reads them."""
 
 from dataclasses import asdict, fields
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.core.batches.lifecycle import (
     Taken,
 )
 
-#: The name of each kind of fact in ledgers. A name is frozen once it was written anywhere; a class may be renamed.
+#: Kind of fact -> its name in ledgers. A name never changes once any ledger may hold it; a class may be renamed.
 _NAMES: dict[type[Fact], str] = {
     Begun: "Begun",
     Taken: "Taken",
@@ -40,7 +40,7 @@ _KINDS: dict[str, type[Any]] = {name: kind for kind, name in _NAMES.items()}
 
 
 def fact_kind(fact: Fact) -> str:
-    """The name under which a fact is written down."""
+    """The name of a fact's kind in ledgers."""
     return _NAMES[type(fact)]
 
 
@@ -50,7 +50,7 @@ def fact_detail(fact: Fact) -> dict[str, Any]:
 
 
 def make_fact(kind: str, detail: dict[str, Any]) -> Fact:
-    """A fact as it was written down; `KeyError` for a kind there never was."""
+    """The fact of which `fact_kind` and `fact_detail` made these values. Raises `KeyError` for an unknown kind."""
     made = _KINDS[kind]
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in detail.items()}
     known = {field.name for field in fields(made)}

@@ -1,13 +1,14 @@
-"""Many sets of 64-bit hashes, asked about whole blocks of hashes at once: in which of them may any be?
+"""Sets of 64-bit hashes behind a Bloom filter; a whole block of hashes is looked up in all of them at once.
 
-Of each hash in a large set only its first 49 bits are kept. So an answer may be yes where no would be right, of 20
-million random hashes once in 28 million questions, and is never no where yes would be.
+A lookup never misses a hash that is in a set. It may find a hash that is in none, because only the first 49 bits of
+each hash in a large set are kept: with 20 million random hashes in the sets, one lookup in 28 million is wrong.
 
-A search in an array of millions waits for memory twenty times, and in forty arrays eight hundred times. So
+A search in an array of millions waits for memory twenty times, and in forty arrays eight hundred times. So:
 
-* a table of marks, four bits for each hash in one word of 64, tells at one look of most hashes that they are in no set;
-* the large sets lie on one stack, each with an index by the first bits of its hashes, so that a few steps of numpy look
-  for all that are left in all of them: some four numbers stand behind each entry of the index;
+* a blocked Bloom filter rules out most hashes that are in no set, with one access to memory: each hash sets four bits
+  in one 64-bit word;
+* the large sets lie on one stack, each with an index by the first bits of its hashes. A few steps of numpy look up all
+  remaining hashes in all of them: each entry of an index has about four hashes;
 * small sets, for which an index would be larger than they are, are searched one by one.
 """
 
@@ -18,24 +19,26 @@ import numpy.typing as npt
 
 from pipeline.core.model import Flags, Hashes
 
-#: Bits of the table for each hash, at least, as long as there is room: one hash of forty is then looked for in vain.
+#: Bits of the filter for each hash, at least, until the filter has its greatest size. With so few, the filter lets one
+#: in forty hashes through that are in no set.
 _BITS_PER_HASH = 8
-#: Marks of a hash. With 13 bits for each, two would let one of fifty through that is in no set, four let one of 120.
+#: Bits that a hash sets. With 13 bits of the filter for each hash, two set bits would let one in fifty hashes through
+#: that are in no set; four let one in 120 through.
 _MARKS = 4
-#: Words of the table, as a power of two: at most 32 MB, of which 20 million hashes have 13 bits each.
+#: Words of the filter, as a power of two: at most 32 MB, in which 20 million hashes have 13 bits each.
 _MIN_WORDS_POWER, _MAX_WORDS_POWER = 6, 22
-#: What a set has outlived of the table is cleared away when it is more than so many times what is there.
+#: Rebuild the filter when the hashes put into it are more than this many times those that are still in a set.
 _MARKED_PER_HASH = 1.5
-#: A table has room for so many times the hashes that are there when it is made, at least.
+#: A new filter has room for at least this many times the hashes that are in the sets by then.
 _ROOM_PER_HASH = 1.3
 #: Entries of the index of a large set, as a power of two: half a megabyte, one byte for each of 500,000 hashes.
 _INDEX_POWER = 17
-#: Hashes put in and looked for at a time, so that what is computed of them takes little memory.
+#: Hashes put in, and looked up, at a time, so that the intermediate values take little memory.
 _PUT_AT_ONCE = 65_536
 _ASKED_AT_ONCE = 1_000
 
 _KEY_BITS = 32
-#: Marks are set in pairs, each by twelve bits of a hash: what either six of them say.
+#: Bits of the filter are set in pairs. Twelve bits of a hash choose a pair, six of them for each bit of it.
 _MARK_BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)
 _PAIRS_OF_MARKS = (_MARK_BITS[:, np.newaxis] | _MARK_BITS).ravel()
 _WHICH_PAIR = np.uint64(len(_PAIRS_OF_MARKS) - 1)
@@ -43,9 +46,9 @@ _PAIR_BITS = 12
 
 
 class HashSets:
-    """Sets by their numbers. What was removed leaves its marks until they are many.
+    """Sets, named by numbers. A removed set leaves its bits in the filter until the filter is rebuilt.
 
-    `index_power`: sets with half of 2 to the power of it, or more, are large.
+    `index_power`: a set of at least half of 2 ** `index_power` hashes is large.
     """
 
     def __init__(self, *, index_power: int = _INDEX_POWER) -> None:
@@ -53,7 +56,7 @@ class HashSets:
         self._large = _Stack(index_power)
         self._large_from = 1 << (index_power - 1)
         self._hashes = self._marked = 0
-        #: How often a set was put or removed.
+        #: The number of times that a set was put or removed.
         self.changes = 0
         self._power = _MIN_WORDS_POWER
         self._table: Hashes = np.zeros(1 << self._power, dtype=np.uint64)
@@ -68,7 +71,7 @@ class HashSets:
         return number in self._small or number in self._large.numbers
 
     def put(self, number: int, hashes: Hashes) -> None:
-        """A set of sorted hashes, shape (n,), by a number that is new."""
+        """Add a set of sorted hashes, shape (n,), under a new number."""
         if len(hashes) >= self._large_from:
             self._large.push(number, hashes)
         else:
@@ -81,20 +84,20 @@ class HashSets:
             self._mark(hashes)
 
     def remove(self, number: int) -> None:
-        """Forget a set."""
+        """Remove a set."""
         self.changes += 1
         self._hashes -= len(self._small.pop(number)) if number in self._small else self._large.remove(number)
         if self._marked > _MARKED_PER_HASH * self._hashes:
             self._mark_anew()
 
     def contain(self, hashes: Hashes, *, but: int | None = None) -> Flags:
-        """Which of the hashes are in any of the sets, one of them left out perhaps; shape (n,)."""
+        """Set for each hash that is in any of the sets, except the set `but`; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         words, marks = self._places(hashes)
         candidates = np.flatnonzero(self._table.take(words) & marks == marks)
         if not len(candidates):
             return found
-        # In their order, so that one search is near the one before.
+        # Sorted, so that each search is near the one before.
         candidates = candidates[np.argsort(hashes[candidates])]
         asked = hashes[candidates]
         places = [place for place, number in enumerate(self._large.numbers) if number != but]
@@ -106,18 +109,18 @@ class HashSets:
         return found
 
     def are_in(self, number: int, hashes: Hashes) -> Flags:
-        """Which of the hashes are in this set; shape (n,)."""
+        """Set for each hash that is in this set; shape (n,)."""
         if number in self._small:
             return contains(self._small[number], hashes)
         place = self._large.place_of(number)
         return self._large.contain(hashes, [place])
 
     def _mark_anew(self) -> None:
-        """A table with room for as many hashes as there may be before the next one."""
+        """Rebuild the filter, with room for more hashes."""
         wanted = int(_ROOM_PER_HASH * _BITS_PER_HASH * self._hashes) // 64
         self._power = min(max(wanted.bit_length(), _MIN_WORDS_POWER), _MAX_WORDS_POWER)
         self._marked = 0
-        # Not two of them at once.
+        # Freed first, so that there are never two filters at once.
         del self._table
         self._table = np.zeros(1 << self._power, dtype=np.uint64)
         for known in self._small.values():
@@ -129,12 +132,15 @@ class HashSets:
         self._marked += len(hashes)
         for first in range(0, len(hashes), _PUT_AT_ONCE):
             words, marks = self._places(hashes[first : first + _PUT_AT_ONCE])
-            # They are sorted, so those of one word stand side by side.
+            # The hashes are sorted, so those of one word are side by side.
             firsts = np.flatnonzero(np.concatenate([[True], words[1:] != words[:-1]]))
             self._table[words[firsts]] |= np.bitwise_or.reduceat(marks, firsts)
 
     def _places(self, hashes: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
-        """Of each hash its word, and its marks in it; both of shape (n,). They hang on its first 46 bits."""
+        """For each hash, the index of its word and its bits in that word; both of shape (n,).
+
+        They depend on the first 46 bits of the hash only.
+        """
         shift = 64 - self._power
         words = (hashes >> np.uint64(shift)).view(np.int64)
         marks = np.zeros(len(hashes), dtype=np.uint64)
@@ -145,10 +151,10 @@ class HashSets:
 
 
 class _Stack:
-    """Large sets, one upon the other; `numbers` names them from the lowest on.
+    """Large sets, one on top of the other; `numbers` names them from the bottom up.
 
-    All their keys lie in one array: of each hash the 32 bits behind those that name its entry in the index. Set i has
-    those of entry e at `_keys[_index[i, e]:_index[i, e + 1]]`.
+    All their keys lie in one array. The key of a hash is the 32 bits behind the bits that choose its entry in the
+    index. Set i has the keys of entry e at `_keys[_index[i, e]:_index[i, e + 1]]`.
     """
 
     def __init__(self, index_power: int) -> None:
@@ -162,7 +168,7 @@ class _Stack:
         """Put a set of sorted hashes on top."""
         height, width = self._index.shape
         bottom = len(self._keys)
-        # In place as far as the system can: a copy of all would be as much memory again.
+        # In place if the system can: a copy would take as much memory again.
         self._keys.resize(bottom + len(hashes), refcheck=False)
         self._index.resize((height + 1, width), refcheck=False)
         starts = self._index[height]
@@ -176,7 +182,7 @@ class _Stack:
         self.numbers.append(number)
 
     def remove(self, number: int) -> int:
-        """Take a set out; how many hashes it had."""
+        """Remove a set; return the number of its hashes."""
         place = self.place_of(number)
         height, width = self._index.shape
         bottom, top = self._index[place, 0], self._index[place, -1]
@@ -189,20 +195,20 @@ class _Stack:
         return int(top - bottom)
 
     def place_of(self, number: int) -> int:
-        """Where a set lies. Raises `KeyError` where there is no such set."""
+        """The place of a set on the stack. Raises `KeyError` if there is no such set."""
         if number not in self.numbers:
             raise KeyError(number)
         return self.numbers.index(number)
 
     def hashes(self, place: int) -> Hashes:
-        """What is known of the hashes of a set; the bits that are not kept are 0."""
+        """The hashes of a set; the bits that are not kept are 0."""
         index = self._index[place]
         hashes = np.repeat(np.arange(len(index) - 1, dtype=np.uint64) << self._entry_shift, np.diff(index))
         hashes |= self._keys[index[0] : index[-1]].astype(np.uint64) << self._key_shift
         return hashes
 
     def contain(self, hashes: Hashes, places: Sequence[int]) -> Flags:
-        """Which of the hashes are in any of the sets at these places; shape (n,)."""
+        """Set for each hash that is in any of the sets at these places; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         if places:
             for first in range(0, len(hashes), _ASKED_AT_ONCE):
@@ -211,12 +217,12 @@ class _Stack:
         return found
 
     def _find(self, hashes: Hashes, places: Sequence[int]) -> Flags:
-        # Of each hash in each set, set by set, the entry, and how many keys are behind it.
+        # For each hash in each set, set by set: the entry of the index, and the number of its keys.
         entries = ((np.array(places) * self._index.shape[1])[:, np.newaxis] + self._entries_of(hashes)).ravel()
         index = self._index.reshape(-1)
         starts = index.take(entries)
         counts = index.take(entries + 1) - starts
-        # One number for each key to look at: where it lies.
+        # The position of each key to compare.
         ends = np.cumsum(counts, dtype=np.int32)
         looked_at = np.arange(ends[-1], dtype=np.int32)
         looked_at += np.repeat(starts - (ends - counts), counts)
@@ -234,7 +240,7 @@ class _Stack:
 
 
 def contains(known: Hashes, hashes: Hashes) -> Flags:
-    """Which of the hashes are in `known`, which is sorted; shape (n,)."""
+    """Set for each hash that is in `known`, which is sorted; shape (n,)."""
     if not len(known):
         return np.zeros(len(hashes), dtype=np.bool_)
     places = np.searchsorted(known, hashes)

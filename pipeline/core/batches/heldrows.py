@@ -1,8 +1,8 @@
 """Held rows in columns, found by their ids: there may be a million of them, of a hundred bytes each.
 
-In a dictionary they would take more beside their text than the text. So the texts lie in one array, and all else that
-is known of the rows in another, one entry for each. An entry is named by its number. Those whose hashes end alike are
-chained, and a table has the first of each chain. What is taken out stays where it is until `tidy`, which alone changes
+In a dictionary they would take more memory besides their text than the text itself. So all texts lie in one array, and
+another array has one entry for each row. An entry is named by its number. A table gives the first entry of each chain,
+and a chain links the entries whose hashes end alike. A removed entry stays in place until `tidy`, which alone changes
 the numbers.
 """
 
@@ -27,20 +27,23 @@ _ENTRY = np.dtype(
     ]
 )
 _FIRST_ENTRIES, _FIRST_BYTES = 1_024, 65_536
-#: What is taken by nothing is given back when so many times as much is used as is held.
+#: Compact the arrays when more than this many times the space of the held rows is in use.
 _USED_PER_HELD = 1.25
-#: Rows of which the text is copied at a time, so that what is computed of them takes little memory.
+#: Rows whose text is copied at a time, so that the intermediate values take little memory.
 _COPIED_AT_ONCE = 4_096
 _NONE = -1
 
 
 class HeldRows:
-    """At most one row for each id. `is_loose` and `is_changed` are flags for the tracker to set, by number."""
+    """Rows that are held, at most one for each id.
+
+    The tracker sets the flags `is_loose` and `is_changed`, by number.
+    """
 
     def __init__(self) -> None:
         self._entries = np.zeros(_FIRST_ENTRIES, dtype=_ENTRY)
         self._used = self._held = 0
-        #: How often rows were added or removed, or got other numbers.
+        #: The number of times that rows were added, removed or renumbered.
         self.changes = 0
         self._text = np.zeros(_FIRST_BYTES, dtype=np.uint8)
         self._text_used = self.text_bytes = 0
@@ -52,28 +55,28 @@ class HeldRows:
 
     @property
     def is_loose(self) -> Flags:
-        """Of each number whether its row may wait for nothing any more; shape (n,)."""
+        """Set for each number whose row may no longer wait for any batch; shape (n,)."""
         return self._entries["is_loose"][: self._used]
 
     @property
     def is_changed(self) -> Flags:
-        """Of each number whether its row is not written down as it is; shape (n,)."""
+        """Set for each number whose row differs from what was written down; shape (n,)."""
         return self._entries["is_changed"][: self._used]
 
     def numbers(self) -> Numbers:
-        """Those of all rows; shape (n,)."""
+        """The numbers of all rows; shape (n,)."""
         return np.flatnonzero(self._is_held[: self._used])
 
     def hashes(self, numbers: Numbers) -> Hashes:
-        """The hashes of their ids; shape (n,)."""
+        """The hashes of these rows' ids; shape (n,)."""
         return self._hashes[numbers]
 
     def ids(self, numbers: Numbers) -> list[bytes]:
-        """Their encoded ids."""
+        """The encoded ids of these rows."""
         return self._slices(self._starts[numbers], self._id_sizes[numbers])
 
     def texts(self, numbers: Numbers) -> list[bytes]:
-        """Their encoded rows."""
+        """The encoded rows of these numbers."""
         return self._slices(self._starts[numbers], self._sizes[numbers])
 
     def text(self, number: int) -> bytes:
@@ -86,15 +89,15 @@ class HeldRows:
         return int(self._lines[number])
 
     def text_bytes_of(self, numbers: Numbers) -> int:
-        """How long they are together."""
+        """The bytes of these rows together."""
         return int(self._sizes[numbers].sum())
 
     def rows_by_line(self, numbers: Numbers) -> Rows:
-        """Some of them, in the order of their lines."""
+        """These rows, in the order of their lines."""
         return self.rows(numbers[np.argsort(self._lines[numbers], kind="stable")])
 
     def rows(self, numbers: Numbers) -> Rows:
-        """Some of them, in this order."""
+        """These rows, in this order."""
         sizes = self._sizes[numbers]
         body = np.empty(int(sizes.sum()), dtype=np.uint8)
         _copy(self._text, self._starts[numbers], sizes, body)
@@ -107,7 +110,7 @@ class HeldRows:
         )
 
     def find(self, profile_id: bytes, hash_: int) -> int:
-        """The number of the row of an encoded id, -1 where there is none."""
+        """The number of the row of an encoded id, -1 if there is none."""
         number = int(self._heads[hash_ & (len(self._heads) - 1)])
         while number != _NONE:
             if self._is_held[number] and self._hashes[number] == hash_ and self._has_id(number, profile_id):
@@ -116,7 +119,7 @@ class HeldRows:
         return number
 
     def find_all(self, ids: list[bytes], hashes: Hashes) -> Numbers:
-        """The number of the row of each encoded id, -1 where there is none; shape (n,)."""
+        """The number of the row of each encoded id, -1 if there is none; shape (n,)."""
         numbers = self._first_alike(hashes)
         alike = zip(ids, self.ids(numbers), self._is_held[numbers].tolist(), strict=True)
         for place, (profile_id, known, is_held) in enumerate(alike):
@@ -125,7 +128,7 @@ class HeldRows:
         return numbers
 
     def may_have(self, hashes: Hashes) -> Flags:
-        """Whether there may be a row of an id with this hash: no means no; shape (n,)."""
+        """Set for each hash whose id may have a row here; if it is not set, there is none; shape (n,)."""
         found: Flags = self._first_alike(hashes) != _NONE
         return found
 
@@ -139,7 +142,7 @@ class HeldRows:
         return numbers.astype(np.intp)
 
     def add(self, rows: Rows, indexes: Offsets, *, is_loose: bool, is_changed: bool) -> None:
-        """Take in some of the rows; there must be none of their ids."""
+        """Add some of the rows, by their indexes; there must be no row of their ids yet."""
         starts = rows.starts[indexes]
         sizes = rows.ends[indexes] - starts
         text_bytes, first = int(sizes.sum()), self._used
@@ -158,7 +161,7 @@ class HeldRows:
         self._chain(np.arange(first, self._used))
 
     def replace(self, number: int, text: bytes, line: int) -> None:
-        """Put another row of the same id in the place of one."""
+        """Replace a row by another of the same id."""
         if len(text) > self._sizes[number]:
             self._reserve(0, len(text))
             self._starts[number] = self._text_used
@@ -169,7 +172,7 @@ class HeldRows:
         self._sizes[number], self._lines[number] = len(text), line
 
     def replace_texts(self, numbers: Numbers, texts: list[bytes]) -> None:
-        """Put others of the same ids in the place of several rows, on the same lines."""
+        """Replace the texts of several rows by others of the same ids; the lines stay."""
         sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         ends = np.cumsum(sizes)
         text_bytes = int(sizes.sum())
@@ -180,7 +183,7 @@ class HeldRows:
         self._text_used += text_bytes
 
     def remove(self, numbers: Numbers) -> None:
-        """Take rows out."""
+        """Remove rows."""
         self.changes += 1
         self._is_held[numbers] = False
         self.is_loose[numbers] = self.is_changed[numbers] = False
@@ -188,7 +191,7 @@ class HeldRows:
         self.text_bytes -= int(self._sizes[numbers].sum())
 
     def tidy(self) -> None:
-        """Give back what is taken by nothing, if it is much; numbers change."""
+        """Free unused space if there is much of it; numbers change."""
         is_much = self._used > _USED_PER_HELD * self._held + _FIRST_ENTRIES
         if is_much or self._text_used > _USED_PER_HELD * self.text_bytes + _FIRST_BYTES:
             self.changes += 1
@@ -199,18 +202,18 @@ class HeldRows:
             self._chain_anew()
 
     def _close_up_text(self) -> None:
-        """Let the texts of all rows lie one behind the other, in the order in which they lie."""
+        """Move the texts of all rows together, in the order in which they lie."""
         numbers = self.numbers()
         numbers = numbers[np.argsort(self._starts[numbers])]
         sizes = self._sizes[numbers]
         starts = np.cumsum(sizes, dtype=np.int64) - sizes
-        # Each piece goes to where it, or what was before it, was read from.
+        # Safe in place: each piece moves to bytes that were read already, or to its own.
         self._text_used = _copy(self._text, self._starts[numbers], sizes, self._text)
         self._text.resize(max(self._text_used, _FIRST_BYTES), refcheck=False)
         self._starts[numbers] = starts
 
     def _reserve(self, entries: int, text_bytes: int) -> None:
-        """Make room. By little each time: all room takes memory, since numpy fills it."""
+        """Make room, in small steps: all room takes memory, since numpy fills it."""
         if self._used + entries > len(self._entries):
             self._entries.resize(self._used + entries + len(self._entries) // 8, refcheck=False)
             self._look_at_entries()
@@ -224,7 +227,7 @@ class HeldRows:
         self._is_held = entries["is_held"]
 
     def _chain(self, numbers: Numbers) -> None:
-        """Put entries in front of their chains."""
+        """Put entries at the front of their chains."""
         if self._used > len(self._heads):
             self._chain_anew()
             return
@@ -234,7 +237,7 @@ class HeldRows:
         self._next[numbers] = self._heads[buckets]
         followed = np.flatnonzero(buckets[1:] == buckets[:-1])
         self._next[numbers[followed]] = numbers[followed + 1]
-        # Of several the first is written last.
+        # Reversed: of several entries of one chain, the first is written last, and stays.
         self._heads[buckets[::-1]] = numbers[::-1]
 
     def _chain_anew(self) -> None:
@@ -254,7 +257,7 @@ class HeldRows:
 
 
 def _copy(source: Octets, starts: Offsets, sizes: Offsets, target: Octets) -> int:
-    """Copy pieces of one array one behind the other to the front of another; how many bytes they are together."""
+    """Copy pieces of one array to the front of another, one after the other; return the number of bytes."""
     read, write = source.data, target.data
     written = 0
     for first in range(0, len(starts), _COPIED_AT_ONCE):

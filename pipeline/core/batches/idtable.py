@@ -1,8 +1,8 @@
-"""Numbers ids by their 64-bit hashes, in the order in which they come: looks up and inserts whole blocks at once.
+"""Numbers ids by their 64-bit hashes, in the order in which they come; looks up and inserts whole blocks at once.
 
-Open addressing with linear probing. The slots hold nothing but numbers, four bytes each, and are at most a quarter
-full: most of what is new finds an empty slot at the first look, and only where one is taken a hash is looked at. That
-is 24 to 40 bytes an id and no Python object; a dict of the same ids would take some 150.
+It is a hash table with open addressing and linear probing. The slots hold numbers only, of four bytes each, and at most
+a quarter of them are taken. So most new ids find an empty slot at once, and a hash is compared only in a taken slot.
+That is 24 to 40 bytes for each id and no Python object; a dict of the same ids would take some 150.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ _SLOTS_PER_ID = 4
 
 
 class IdTable:
-    """Hashes and their numbers from 0 on. Grows by doubling, and starts anew with `take_all`."""
+    """Hashes and their numbers from 0 on. It grows by doubling; `take_all` empties it."""
 
     def __init__(self) -> None:
         self._capacity = _FIRST_CAPACITY
@@ -29,9 +29,9 @@ class IdTable:
         return self._count
 
     def take_all(self) -> Hashes:
-        """All hashes, in the order of their numbers, shape (n,); none is here from now on.
+        """Take all hashes out, in the order of their numbers; shape (n,).
 
-        No memory is taken until the next is looked up, then at once as much as before.
+        The table needs no memory for its slots until the next lookup; then it takes as much as before at once.
         """
         hashes, self._hashes = self._hashes[: self._count], np.empty(len(self._hashes), dtype=np.uint64)
         self._clear()
@@ -42,13 +42,13 @@ class IdTable:
         self._slots: Numbers = np.empty(0, dtype=np.int32)
 
     def find(self, hashes: Hashes) -> Numbers:
-        """The number of each hash, -1 where there is none; shape (n,)."""
+        """The number of each hash, -1 if it has none; shape (n,)."""
         slots = self.probe(hashes)
         numbers: Numbers = self._slots[slots]
         return numbers
 
     def insert(self, hashes: Hashes, slots: Offsets | None = None) -> None:
-        """Enter hashes that are distinct and not there yet; `slots` are what `probe` gave for them just now."""
+        """Enter distinct hashes that are not in the table. `slots`: as `probe` gave them for these hashes just now."""
         first, self._count = self._count, self._count + len(hashes)
         if self._count > len(self._hashes):
             self._hashes.resize(max(2 * len(self._hashes), self._count), refcheck=False)
@@ -62,12 +62,12 @@ class IdTable:
             self._enter(np.arange(first, self._count, dtype=np.int32), slots)
 
     def is_taken(self, slots: Offsets) -> Flags:
-        """Which of the slots that `probe` gave have the hash it was asked for; shape (n,)."""
+        """Set for each slot from `probe` that has the hash asked for; shape (n,)."""
         taken: Flags = self._slots[slots] != _NONE
         return taken
 
     def probe(self, hashes: Hashes) -> Offsets:
-        """The slot of each hash: where its number stands, or the empty slot where it would go; shape (n,)."""
+        """The slot of each hash: the one with its number, or the empty one that it would take; shape (n,)."""
         if not len(self._slots):
             self._allot()
         mask = self._capacity - 1
@@ -84,11 +84,11 @@ class IdTable:
         return slots
 
     def _enter(self, numbers: Numbers, slots: Offsets | None) -> None:
-        """Put the numbers of hashes that are in no slot yet into slots."""
+        """Put numbers into slots; their hashes have none yet."""
         while len(numbers):
             if slots is None:
                 slots = self.probe(self._hashes[numbers])
-            # Several may want one slot: the last one written has it, the others probe again.
+            # Several numbers may want one slot: the last one written gets it, the others probe again.
             self._slots[slots] = numbers
             numbers, slots = numbers[self._slots[slots] != numbers], None
 

@@ -1,7 +1,7 @@
-"""Puts rows into the open batch or holds them, and says what a seal makes durable. One job's, without I/O.
+"""Puts the rows of one job into the open batch or holds them, and collects the content of each seal. It does no I/O.
 
-The order of versions hangs on this: freed rows are placed before new ones, a row of an id in flight is held, and
-whatever changed among held rows goes into the same transaction as the batch.
+The order of versions depends on this: freed rows are placed before new ones, a row of an id in flight is held, and the
+changes among held rows go into the same transaction as the batch.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from pipeline.core.model import BatchContent, Rows
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of a list of rows: all up to row `stop` are in the open batch or held.
+    """The fate of a list of rows: all before row `stop` are in the open batch or held.
 
-    `superseded` rows, of these or of earlier ones, merged into a later one. With `must_seal` the open batch is full:
-    seal it before anything else is placed.
+    `superseded`: the number of rows, of these or earlier ones, that merged into a later one.
+    `must_seal`: the open batch is full; seal it before anything else is placed.
     """
 
     stop: int
@@ -26,9 +26,11 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What one seal transaction holds of the rows: the batch, if any row is open, and the changes of held rows.
+    """The rows of one seal transaction.
 
-    `released` are batches of which nothing is needed any more once this seal is durable.
+    `content`: the open batch, or None if it has no rows.
+    `held`: the changes of held rows.
+    `released`: ids of batches of which nothing is needed any more once this seal is durable.
     """
 
     content: BatchContent | None
@@ -37,7 +39,7 @@ class Seal:
 
 
 class Placer:
-    """The open batch and the tracker, and what of them is not durable yet."""
+    """The open batch and the tracker, and the releases that are not durable yet."""
 
     def __init__(self, chunker: Chunker, tracker: Tracker) -> None:
         self.chunker = chunker
@@ -46,7 +48,7 @@ class Placer:
 
     @property
     def open_rows(self) -> int:
-        """Rows in the open batch."""
+        """The number of rows in the open batch."""
         return self.chunker.rows
 
     def place(self, rows: Rows) -> Placed:
@@ -55,7 +57,7 @@ class Placer:
         while stop < len(rows):
             taken = self.chunker.take(rows, stop, self.tracker.must_wait(rows.hashes[stop:]))
             superseded += taken.superseded + self.tracker.hold(rows, taken.to_hold)
-            # Merged rows may have become shorter, so that more fit.
+            # Merging may have made rows shorter, so go on until no row fits.
             is_full = taken.is_full or taken.stop == stop
             stop = taken.stop
             if is_full:
@@ -63,15 +65,15 @@ class Placer:
         return Placed(stop, superseded, must_seal=False)
 
     def place_freed(self, rows: Rows) -> Placed:
-        """Place rows that were freed; what finds no room waits once more, in front of what is held of its id."""
+        """Place rows that were freed; those without room are held again, in front of the held rows of their ids."""
         taken = self.chunker.take(rows, 0, self.tracker.is_in_flight(rows.hashes))
         self.tracker.put_back(rows, [*taken.to_hold, *range(taken.stop, len(rows))])
         return Placed(taken.stop, taken.superseded, taken.is_full or taken.stop < len(rows))
 
     def release(self, batch_id: int, earlier: dict[bytes, bytes]) -> Rows:
-        """Release a batch; the rows it frees, to be placed at once.
+        """Release a batch; return the rows that it frees, which must be placed at once.
 
-        `earlier` are the encoded rows of it, by encoded id, that the rows held for it are to carry.
+        `earlier`: encoded id -> encoded row of the batch, for the rows held for it to carry.
         """
         self.tracker.carry(earlier)
         self.tracker.release(batch_id)
@@ -79,7 +81,7 @@ class Placer:
         return self.tracker.free()
 
     def seal(self) -> Seal:
-        """Close the open batch, and take what is to be written down with it."""
+        """Close the open batch; return it with everything that must be durable together with it."""
         content = self.chunker.seal() if self.chunker.rows else None
         released, self._released = tuple(self._released), []
         return Seal(content, self.tracker.take_changes(), released)

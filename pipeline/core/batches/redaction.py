@@ -1,6 +1,6 @@
-"""Keeps what stands in rows out of what is said about them.
+"""Removes the content of rows from messages about them.
 
-Target's messages are quoted in log, report and `status`, and nothing keeps Target from quoting a row in them.
+Log, report and `status` quote Target's messages, and Target may quote a row in a message.
 """
 
 import re
@@ -8,32 +8,33 @@ from collections.abc import Callable
 
 from pipeline.core.rows.encoding import encode
 
-#: What stands for a word that is left out.
+#: The text that replaces a word.
 MASK = "***"
-#: Our own words about an answer, or a word: what stands between blanks, quotes, brackets and the like.
+#: Our own words about an answer ("HTTP 500"), or a word: the text between blanks, quotes, brackets and the like.
 _WORD = re.compile(r"HTTP \d{3}\b|[^\s'\"<>()\[\]{},;:=]*[^\s'\"<>()\[\]{},;:=.!?]")
-#: What is quoted from one masked word to the next: what is short in between is of the same cell.
+#: Masked words with only short words between them, which are probably of the same cell.
 _GAPS = re.compile(r"\*\*\*(?:\W*\b\w{1,3}\b)*\W*\*\*\*(?:(?:\W*\b\w{1,3}\b)*\W*\*\*\*)*")
-#: Shorter words without a digit count only where they are a whole word of a cell: "in" is within half of all names.
+#: Characters. A shorter word without a digit is masked only if it is a whole word of a cell: "in" is within half of all
+#: names.
 _SHORT = 4
-#: Longer messages are cut: each word is looked for in the whole batch.
+#: Characters at which a message is cut: each word is searched in the whole batch.
 _MAX_CHARS = 500
-#: What a word of a cell stands between.
+#: The limits of a word in a cell.
 _ENDS = (b"\n", b",", b"%20")
 
 
 def discreet(message: str, is_in_rows: Callable[[bytes], bool]) -> str:
-    """A message without the words that occur in the rows of the batch it is about.
+    """A message without the words that occur in the rows of the batch that it is about.
 
-    `is_in_rows` says whether bytes occur in the rows as they are sent, header left out: each row ends in a line feed,
-    and so does what is before the first one.
+    `is_in_rows`: True if these bytes occur in the rows as they are sent, without the header. Each row ends with a line
+    feed, and there is one before the first row too.
     """
 
     def masked(found: re.Match[str]) -> str:
         word = found[0]
         if word.startswith("HTTP "):
             return word
-        # Target may quote what it was sent, or what that means.
+        # Target may quote a value encoded, as it was sent, or decoded.
         forms = {encode(word.encode()), word.encode()}
         if not any(map(is_in_rows, forms)):
             return word

@@ -1,7 +1,7 @@
-"""The next step of a batch, and if and when it is sent again: the only place that decides it.
+"""The next step of a batch, and if and when it is sent again: nothing else decides these.
 
-Only ambiguous attempts are counted: after one of them Target may have the batch, and each copy may be applied late.
-Being throttled, not reaching Target, or being refused for the token costs no attempt: nothing was taken.
+Only ambiguous attempts count: after each of them Target may have the batch, and may apply its copy late. Being
+throttled, not reaching Target, or being refused for the token costs no attempt: Target took nothing.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,17 @@ from pipeline.core.batches.lifecycle import (
 )
 from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
 
-#: A batch that Target calls stuck is sent once more; twice stuck is unconfirmed.
+#: Times stuck at which a batch is unconfirmed. Stuck once, it is sent once more.
 MAX_STUCK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """`attempts` ambiguous ones a batch; waits from `backoff_s` doubling to `backoff_max_s`, with full jitter.
+    """The limits of sending again.
 
-    `give_up_after_s` without any sign of life from Target ends the run.
+    `attempts`: ambiguous attempts for each batch.
+    `backoff_s`: the longest first wait; it doubles up to `backoff_max_s`, with full jitter.
+    `give_up_after_s`: seconds without a usable answer from Target, pauses not counted, after which the run ends.
     """
 
     attempts: int
@@ -36,12 +38,12 @@ class RetryPolicy:
     give_up_after_s: float
 
     def wait_s(self, failures: int, jitter: float) -> float:
-        """Seconds to wait after so many failures in a row (from 1); `jitter` is a random number in [0, 1)."""
-        # 2 ** 60 is beyond any wait; larger powers would not fit in a float some day.
+        """Seconds to wait after `failures` failures in a row (from 1). `jitter`: a random number in [0, 1)."""
+        # 2 ** 60 is longer than any wait; much larger powers would not fit in a float.
         return jitter * min(self.backoff_max_s, self.backoff_s * 2.0 ** min(failures - 1, 60))
 
     def giving_up(self, life: Life) -> GivenUp | None:
-        """The fact that ends a batch that waits to be sent, if it has had all its attempts."""
+        """The fact that gives up a batch that waits to be sent, if it has used all its attempts; else None."""
         if life.ambiguous >= self.attempts:
             last = f", the last: {life.last.why}" if isinstance(life.last, InDoubt) else ""
             return GivenUp(f"all {self.attempts} attempts used, none with a usable answer{last}")
@@ -51,7 +53,7 @@ class RetryPolicy:
 
 
 def attempt_fact(outcome: PostOutcome) -> Fact:
-    """What the outcome of a POST says about the batch."""
+    """The fact that the outcome of a POST makes of the batch."""
     match outcome:
         case Accepted(status_url):
             return Taken(status_url)
@@ -68,17 +70,17 @@ def attempt_fact(outcome: PostOutcome) -> Fact:
 
 
 class EndStage(IntEnum):
-    """How far the end of a job has come; each stage includes those before it."""
+    """The stage that the end of a job has reached; each stage includes those before it."""
 
-    #: It goes on.
+    #: The job goes on.
     NONE = 0
-    #: No batch is sent for the first time: the export cannot be used. What Target may have is followed to its outcome.
+    #: The export cannot be used: no batch is sent for the first time. Those that Target may have go to their outcome.
     NO_FIRST_ATTEMPTS = 1
-    #: Nor is one sent again: the job was abandoned. Statuses are still asked for.
+    #: The job was abandoned: no batch is sent again either. Statuses are still asked for.
     NO_ATTEMPTS = 2
-    #: Nothing is begun any more, POSTs under way come to their end: an error, a signal, a time limit. Run again.
+    #: An error, a signal or a time limit: nothing new is begun, POSTs under way come to their end. Run again.
     LET_POSTS_END = 3
-    #: POSTs under way are cut off too.
+    #: At once: POSTs under way are cut off too.
     NOW = 4
 
 
@@ -99,7 +101,7 @@ class Narrow:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Write this fact down; nothing is to be done for it."""
+    """Record this fact; nothing else is to be done."""
 
     fact: Fact
 
@@ -121,7 +123,7 @@ NOT_REPEATED = GivenUp("abandoned: an attempt without a usable answer was not re
 
 
 def next_step(life: Life, policy: RetryPolicy, ending: EndStage) -> Next:
-    """What is to be done with a batch now. A batch that is being posted is left to whoever posts it."""
+    """The next step of a batch. A batch that is being posted is left to the task that posts it."""
     match life.phase:
         case Phase.SETTLED:
             return Done()

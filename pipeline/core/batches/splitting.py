@@ -14,25 +14,25 @@ _LINE_FEED = ord("\n")
 _COMMA = ord(",")
 
 
-#: The fraction of the golden ratio: its multiples, less their whole part, never lie close together.
+#: The fractional part of the golden ratio: the fractional parts of its multiples are spread evenly.
 _GOLDEN = (sqrt(5) - 1) / 2
 
 
 def first_half(rows: int) -> range:
-    """The first half of so many rows."""
+    """The indexes of the first half of this many rows."""
     return range(rows // 2)
 
 
 def any_row(rows: int, draw: int) -> range:
-    """One of so many rows: for consecutive `draw` some that lie far apart."""
+    """The index of one of this many rows; consecutive values of `draw` give rows that lie far apart."""
     row = int(draw * _GOLDEN % 1 * rows)
     return range(row, row + 1)
 
 
 def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
-    """The rows `taken` of a body, some but not all, and the rest, each with the same header.
+    """Split a body into the rows `taken`, some but not all, and the rest; both get the same header.
 
-    `lines` (n,) are those of the rows. Between them the two hold exactly the rows of the body.
+    `lines`: (n,), those of the rows. The two parts hold exactly the rows of the body.
     """
     octets = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(octets == _LINE_FEED).astype(np.int64) + 1

@@ -1,12 +1,13 @@
 """Serialises updates to the same profile id, so that an older value never lands over a newer one.
 
-Target applies accepted batches at any time and in any order. So while a batch that holds an id is in flight (sealed
-and not released), every row of that id is held; held rows of one id merge. When the batch is released they are
-freed and go into the next batch, and they carry the attributes of the row that was in it: should Target read a later
-batch as replacing what an earlier one set, nothing is missing.
+Target applies accepted batches at any time and in any order. So while a batch that holds an id is in flight (sealed and
+not released), every row of that id is held, and held rows of one id merge. When the batch is released, they are freed
+and go into the next batch. They carry the attributes of the row that was in the released batch: even if Target lets a
+later batch replace what an earlier one set, nothing is missing.
 
-Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, never free one. Of hashes that
-only begin alike more is kept elsewhere, and that decides what is carried.
+Ids in flight are kept as hashes, see `hashset`. A collision may hold a row needlessly, but never free one. Of the ids
+in a large batch only the first 49 bits of each hash are kept. Before a row carries values, the full hashes in the spool
+are compared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,19 +22,20 @@ from pipeline.core.rows.encoding import merge
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.mapping import pack_rows
 
-#: Memory of a held row besides its text, in bytes: its entry, its place in the table of chains, and the room that is
-#: left for more. Measured with rows of 76 bytes: 47 to 60.
+#: Bytes of memory that a held row takes besides its text: its entry, its place in the table of chains, and spare room.
+#: Measured with rows of 76 bytes: 47 to 60.
 HELD_ROW_OVERHEAD_BYTES = 64
-#: Rows of one list of changes.
+#: Rows in one list of changes.
 _TAKEN_AT_ONCE = 8_192
-#: With so many times the bytes written down that are held, and so many more, all that is held is written down anew.
+#: All held rows are written anew when more bytes of changes were written since the last time than the first number
+#: times the bytes held, plus the second number.
 _WRITTEN_PER_HELD = 4
 _WRITTEN_AT_LEAST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """Rows of one id that wait, merged into one; `line` is that of the latest."""
+    """The waiting rows of one id, merged into one; `line` is that of the latest."""
 
     text: bytes
     line: int
@@ -42,9 +44,11 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldChanges:
-    """What changed among held rows: of each id in `rows` or among the `gone` these wait now, in this order.
+    """The changes among held rows.
 
-    With `is_all` no others wait any more, of whatever id.
+    `rows`: the rows that now wait of each id that changed, those of one id in their order.
+    `gone`: encoded ids of which no other rows than those in `rows` wait any more.
+    `is_all`: no rows but those in `rows` wait any more, of any id.
     """
 
     rows: tuple[Rows, ...] = ()
@@ -57,9 +61,11 @@ NO_CHANGES = HeldChanges()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LookedFor:
-    """The held rows that wait for a batch, by their numbers, and which of them seem to wait for another too.
+    """The held rows that wait for a batch.
 
-    `at` is that batch, and how often what is held and what is in flight had changed.
+    `at`: the batch, and the numbers of changes among held rows and among ids in flight at that time.
+    `numbers`: the numbers of these rows, shape (n,).
+    `is_elsewhere`: set if the row seems to wait for another batch too, shape (n,).
     """
 
     at: tuple[int, int, int]
@@ -68,10 +74,12 @@ class _LookedFor:
 
 
 class Tracker:
-    """What is in flight and what waits for it; batches are named by their `batch_id`.
+    """The ids in flight and the rows that wait for them; batches are named by their `batch_id`.
 
-    `max_held_rows` and `max_held_bytes` are where `is_full` begins: then seal the open batch, and read no further
-    until a batch is released. `max_row_bytes` is what fits in a batch of its own.
+    `max_held_rows`, `max_held_bytes`: the caps from which `is_full` is True. Then seal the open batch, and read no
+    further until a batch is released.
+    `max_row_bytes`: the most that a row may take in a batch of its own.
+    `salt`: of the ids' hashes.
     """
 
     def __init__(self, *, max_held_rows: int, max_held_bytes: int, max_row_bytes: int, salt: int) -> None:
@@ -80,73 +88,73 @@ class Tracker:
         self._max_row_bytes = max_row_bytes
         self._salt = salt
         self._in_flight = HashSets()
-        # Of each id the first row that waits. Those that may wait for nothing any more are loose: what comes later
-        # waits behind them all the same.
+        # The first waiting row of each id. A row is loose if it may no longer wait for any batch; a later row of its id
+        # has to wait behind it even so.
         self._held = HeldRows()
         self._has_loose = False
-        # By encoded id the rows behind it, which could not merge because the result would fit in no batch.
+        # Encoded id -> the rows behind its first, which could not merge because the result would fit in no batch.
         self._behind: dict[bytes, list[HeldRow]] = {}
-        # Ids of which a row was freed since the changes were taken, and what was written down since all was.
+        # Ids of which a row was freed since the last `take_changes`, and the bytes written since all rows were written.
         self._gone: set[bytes] = set()
         self._written_bytes = 0.0
         self._looked_for: _LookedFor | None = None
 
     @property
     def held_rows(self) -> int:
-        """Rows that wait."""
+        """The number of rows that wait."""
         return len(self._held) + sum(map(len, self._behind.values()))
 
     @property
     def held_bytes(self) -> int:
-        """The memory they take."""
+        """The bytes of memory that held rows take."""
         return self._held_text_bytes + self.held_rows * HELD_ROW_OVERHEAD_BYTES
 
     @property
     def batches_in_flight(self) -> int:
-        """Batches sealed and not released."""
+        """The number of batches that are sealed and not released."""
         return len(self._in_flight)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more rows may be held."""
+        """True if no more rows may be held."""
         return self.is_full_beside(0, 0)
 
     def is_full_beside(self, rows: int, size_bytes: int) -> bool:
-        """The same where others hold so many rows of so many bytes under the same caps."""
+        """True if no more rows may be held while others hold `rows` rows of `size_bytes` under the same caps."""
         return self.held_rows + rows >= self._max_held_rows or self.held_bytes + size_bytes >= self._max_held_bytes
 
     def has_in_flight(self, batch_id: int) -> bool:
-        """Whether a batch is in flight."""
+        """True if the batch is in flight."""
         return batch_id in self._in_flight
 
     def must_wait(self, hashes: Hashes) -> Flags:
-        """Which rows of these ids have to be held: theirs is in flight, or an earlier row of it waits; shape (n,)."""
+        """Set for each row that must be held: its id is in flight, or an earlier row of its id waits; shape (n,)."""
         found = self.is_in_flight(hashes)
         if self._has_loose:
             found |= np.isin(hashes, self._held.hashes(np.flatnonzero(self._held.is_loose)))
         return found
 
     def is_in_flight(self, hashes: Hashes) -> Flags:
-        """Which of these ids are in a batch in flight; shape (n,)."""
+        """Set for each id that is in a batch in flight; shape (n,)."""
         return self._in_flight.contain(hashes)
 
     def seal(self, batch_id: int, hashes: Hashes) -> None:
-        """A batch is sealed: its ids, sorted hashes of shape (n,), are in flight from now on.
+        """Put a sealed batch in flight with its ids, sorted hashes of shape (n,).
 
-        For a batch that is known: these, and no others any more.
+        The ids of a batch that is in flight already are replaced.
         """
         self.forget(batch_id)
         self._in_flight.put(batch_id, hashes)
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
-        """A batch was replaced by others that hold the same ids between them."""
-        # A row may have waited for it that is in none of the others: its hash only began like one of them.
+        """Replace a batch by others that hold the same ids between them. `children`: batch_id -> sorted hashes."""
+        # A row whose hash only began like one in the batch waited for it too, and may be in none of the children.
         self.release(batch_id)
         for child_id, hashes in children.items():
             self.seal(child_id, hashes)
 
     def hold(self, rows: Rows, indexes: list[int]) -> int:
-        """Let these rows wait, in this order; how many rows held before were superseded by them."""
+        """Hold these rows, in this order; return the number of rows that they superseded."""
         before = self.held_rows
         for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=False, is_changed=True):
             if number < 0:
@@ -165,7 +173,7 @@ class Tracker:
         return len(indexes) - (self.held_rows - before)
 
     def put_back(self, rows: Rows, indexes: list[int]) -> None:
-        """Let rows that were freed wait once more, in front of what is held of their ids."""
+        """Hold rows again that were freed, in front of the held rows of their ids."""
         for index, profile_id, row, number in self._add_new(rows, indexes, is_loose=True, is_changed=True):
             if number < 0:
                 self._held.add(rows, np.array([index]), is_loose=True, is_changed=True)
@@ -177,7 +185,7 @@ class Tracker:
         self._has_loose |= len(indexes) > 0
 
     def restore(self, rows: Rows) -> None:
-        """Rows that were held before a restart, in the order in which they were."""
+        """Hold the rows that were held before a restart, in the same order."""
         for index, profile_id, row, number in self._add_new(rows, range(len(rows)), is_loose=True, is_changed=False):
             if number < 0:
                 self._held.add(rows, np.array([index]), is_loose=True, is_changed=False)
@@ -187,7 +195,7 @@ class Tracker:
         self._written_bytes = float("inf")
 
     def take_changes(self) -> HeldChanges:
-        """What changed among held rows since the last call; now and then all that is held."""
+        """The changes among held rows since the last call; from time to time all held rows."""
         numbers, gone = np.flatnonzero(self._held.is_changed), tuple(self._gone)
         if not len(numbers) and not gone:
             return NO_CHANGES
@@ -206,10 +214,10 @@ class Tracker:
         return HeldChanges(tuple(rows), gone, is_all)
 
     def waiting_for(self, batch_id: int, hashes_of: Callable[[int], Hashes] | None = None) -> set[bytes]:
-        """Encoded ids of the held rows that (by their hash) wait for this batch and for nothing else.
+        """The encoded ids of the held rows that (by their hash) wait for this batch and for no other.
 
-        `hashes_of` gives the sorted hashes of a batch with all their bits, which decide; without it those decide that
-        are in memory, and a row may seem to wait for something else that does not.
+        `hashes_of`: gives the sorted, full hashes of a batch, which decide. Without it, the bits of hashes in memory
+        decide, and a row may wrongly seem to wait for another batch too.
         """
         looked_for = self._look_for(batch_id)
         numbers, is_elsewhere = looked_for.numbers, looked_for.is_elsewhere.copy()
@@ -219,7 +227,7 @@ class Tracker:
         return set(self._held.ids(numbers[~is_elsewhere]))
 
     def _are_elsewhere(self, hashes: Hashes, batch_id: int, hashes_of: Callable[[int], Hashes]) -> Flags:
-        """Which of these hashes are in another batch with all their bits; shape (n,)."""
+        """Set for each hash that is in another batch with all its bits; shape (n,)."""
         found = np.zeros(len(hashes), dtype=np.bool_)
         for number in set(self._in_flight) - {batch_id}:
             perhaps = np.flatnonzero(~found)
@@ -229,12 +237,12 @@ class Tracker:
         return found
 
     def _held_for(self, batch_id: int) -> Numbers:
-        """The held rows that (by their hash) wait for this batch, for others too perhaps."""
+        """The numbers of the held rows that (by their hash) wait for this batch, and perhaps for others too."""
         numbers = self._held.numbers()
         return numbers[self._in_flight.are_in(batch_id, self._held.hashes(numbers))]
 
     def _look_for(self, batch_id: int) -> _LookedFor:
-        """What waits for a batch; looked for once, as long as nothing else is held or in flight."""
+        """The held rows that wait for a batch. The result is kept until held rows or batches in flight change."""
         looked_for, at = self._looked_for, (batch_id, self._held.changes, self._in_flight.changes)
         if looked_for is None or looked_for.at != at:
             numbers = self._held_for(batch_id)
@@ -243,15 +251,17 @@ class Tracker:
         return looked_for
 
     def held_ids(self) -> Hashes:
-        """Sorted hashes of the ids of which rows are held; shape (n,)."""
+        """The sorted hashes of the ids of which rows are held; shape (n,)."""
         hashes = np.sort(self._held.hashes(self._held.numbers()))
         found: Hashes = hashes[np.diff(hashes, prepend=np.uint64(0)) != 0]
         return found
 
     def carry(self, earlier: dict[bytes, bytes]) -> None:
-        """Give held rows the cells of the earlier encoded rows of their ids where they have none themselves.
+        """Fill the empty cells of held rows with those of the earlier rows of their ids.
 
-        A row that would then fit in no batch is left as it is: its own values come first.
+        `earlier`: encoded id -> encoded row. Raises `KeyError` if no row of an id is held.
+
+        A row that would then fit in no batch stays as it is: its own values come first.
         """
         lengths = np.fromiter(map(len, earlier), dtype=np.int64, count=len(earlier))
         hashes = hash_ids(b"".join(earlier), np.cumsum(lengths) - lengths, lengths, self._salt)
@@ -266,21 +276,21 @@ class Tracker:
         self._held.replace_texts(numbers[longer], [carrying[place] for place in longer])
 
     def release(self, batch_id: int) -> None:
-        """A batch is released: its ids are free."""
+        """Release a batch: its ids are free."""
         looked_for = self._look_for(batch_id)
-        # The others wait for another batch.
+        # Rows that seem to wait for another batch too stay as they are.
         loose = looked_for.numbers[~looked_for.is_elsewhere]
         self._held.is_loose[loose] = True
         self._has_loose |= len(loose) > 0
         self._in_flight.remove(batch_id)
 
     def forget(self, batch_id: int) -> None:
-        """What is known of a batch, if anything is."""
+        """Release a batch if it is in flight."""
         if batch_id in self._in_flight:
             self.release(batch_id)
 
     def free(self) -> Rows:
-        """The held rows that wait for nothing any more, in the order of their lines; they are not held from now on."""
+        """Free the held rows that no longer wait for any batch; return them in the order of their lines."""
         loose = np.flatnonzero(self._held.is_loose)
         self._held.is_loose[loose] = False
         self._has_loose = False
@@ -294,7 +304,7 @@ class Tracker:
         return rows
 
     def _move_up(self, profile_id: bytes) -> None:
-        """Of an id of which the first row is gone, let the one behind it be the first."""
+        """Make the row behind the first one the first of its id, after the first one was freed."""
         first, *behind = self._behind.pop(profile_id)
         self._held.add(_packed([(profile_id, first)]), np.array([0]), is_loose=True, is_changed=True)
         self._has_loose = True
@@ -304,9 +314,9 @@ class Tracker:
     def _add_new(
         self, rows: Rows, indexes: Sequence[int], *, is_loose: bool, is_changed: bool
     ) -> Iterator[tuple[int, bytes, HeldRow, int]]:
-        """Let those of the rows wait that are surely the first of their ids, and give the others, one by one.
+        """Hold those of the rows that are surely the first of their ids; give the others one by one.
 
-        Each with its index, its encoded id, and the number of the row of that id, -1 if there is none by then.
+        Each comes with its index, its encoded id, and the number of the held row of its id, -1 if there is none.
         """
         chosen = np.array(indexes, dtype=np.int64)
         hashes = rows.hashes[chosen]
@@ -338,7 +348,7 @@ def _picked(rows: Rows, indexes: Offsets) -> list[tuple[bytes, HeldRow]]:
 
 
 def _packed(held: list[tuple[bytes, HeldRow]]) -> Rows:
-    """Held rows, each with its encoded id, as rows."""
+    """Turn held rows, each with its encoded id, into `Rows`."""
     lengths = [len(profile_id) for profile_id, _ in held]
     rows = pack_rows([row.text for _, row in held], lengths, [row.line for _, row in held], salt=0)
     return replace(rows, hashes=np.array([row.hash for _, row in held], dtype=np.uint64))
