@@ -6,16 +6,16 @@
     JOB folder <- report <--------------------------------------------------- settled
 
 One asyncio producer reads the export; a chunker rolls rows into batches under both caps; a bounded pool of
-uploaders sends them; a tracker holds back every row whose id is under way. Every arrow is bounded, so a slow
-Target slows the reader and memory stays flat. What moves is a list of rows (a block of the file), never one row.
+uploaders sends them; a tracker holds back every row whose id is in flight. Every arrow is bounded, so a slow
+Target slows the reader and memory stays flat. Steps pass on lists of rows (a block of the file), never one row.
 
 Words, used for these things and no others:
 
 export        one input file
-signal        the small file whose arrival says that exports are complete; its manifest is what it says of them
+signal        the small file whose arrival says that exports are complete; its content is the manifest
 drop          a signal with its exports
 route         a drop directory with the settings for what is dropped there; `default` is the file's top level
-tenant          one client code: its routes, its ledger, its budget of calls, its jobs one after the other
+tenant        one client code: its routes, its ledger, its budget of calls, its jobs one after the other
 claim         what the ledger knows of an export that was dropped: taken out of the drop directory, verified, failed
 job           one export on its way through; everything about it lies in one folder
 row           one record of an export: its profile id and its encoded cells
@@ -35,13 +35,14 @@ held row      a row whose id is in flight; it waits, merging with later rows of 
 carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
-checkpoint    how far a job had come at its latest seal
+checkpoint    the progress of a job at its latest seal
 window        hours of the week in which less is sent, or nothing; the status window is another thing
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 
 Where to start reading: `pipeline/jobs/load.py` (`runner.py` runs it for one job after the other), then `pipeline/core`
-in the order the data flows: framing, mapping, encoding, chunker, tracker, placer, reply, lifecycle, retry, pacing.
+in the order the data flows: rows/framing, rows/mapping, rows/encoding, batches/chunker, batches/tracker,
+batches/placer, target/replies, batches/lifecycle, batches/retry_policy, target/pacing.
 """
 
 __version__ = "0.2.0"

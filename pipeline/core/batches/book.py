@@ -162,7 +162,7 @@ class Book:
 
 
 def settlement(batch: Batch, life: Life, *, now: float, hold_s: float) -> Settled:
-    """What became of the rows of a settled batch."""
+    """The final outcome of a settled batch, with its rows counted by class."""
     state, rows, why, failed_ids = _outcome(batch.rows, life)
     return Settled(
         batch=batch,

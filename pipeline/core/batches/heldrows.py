@@ -133,7 +133,7 @@ class HeldRows:
         return found
 
     def _first_alike(self, hashes: Hashes) -> Numbers:
-        """The first entry with each hash, which may have been taken out, -1 where there is none; shape (n,)."""
+        """The number of the first entry with each hash, a removed one perhaps; -1 if there is none; shape (n,)."""
         numbers = self._heads[self._buckets(hashes)]
         seeking = np.flatnonzero(numbers != _NONE)
         while len(seeking := seeking[self._hashes[numbers[seeking]] != hashes[seeking]]):
