@@ -107,7 +107,7 @@ class Warnings:
 
     @classmethod
     def from_dict(cls, counts: dict[str, Any]) -> "Warnings":
-        """The warnings of which `as_dict` made these values."""
+        """Rebuild warnings from the values of `as_dict`."""
         return cls(**{**counts, "empty_cells": Counter(counts.get("empty_cells", {}))})
 
     def as_dict(self) -> dict[str, Any]:

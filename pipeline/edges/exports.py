@@ -30,7 +30,7 @@ _LATEST_NS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The marks by which a file is told from a later one of its name.
+    """The size and time by which a file is distinguished from a later one of the same name.
 
     `size_bytes`: its size.
     `mtime_ns`: the time of its last change, in nanoseconds since 1970.

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """A fault; `_taken` and `_lost` say whether the batch was accepted although the sender cannot know."""
+    """A fault. `_taken`: the batch was accepted although the sender cannot know; `_lost`: it was not."""
 
     REFUSE = "refuse"
     HTTP_500 = "http_500"

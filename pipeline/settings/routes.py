@@ -191,7 +191,7 @@ def _is_given(detail: ErrorDetails) -> bool:
 
 
 def _as_told(detail: ErrorDetails) -> tuple[Any, ...]:
-    """The parts of a problem by which it is told from others."""
+    """The parts of a problem that distinguish it from others."""
     return (detail["loc"], detail["type"], detail["input"] if _is_given(detail) else None)
 
 

@@ -83,7 +83,7 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Checkpoint":
-        """The checkpoint of which `as_dict` made these values."""
+        """Rebuild a checkpoint from the values of `as_dict`."""
         return cls(
             **{
                 **values,

@@ -86,7 +86,7 @@ class Chunker:
 
     def seal(self) -> BatchContent:
         """Close the open batch and begin a new one; return the rows of the closed one."""
-        # The table is emptied first: the arrays made here need as much memory, and no id is looked up any more.
+        # The table is emptied first: the arrays made here need as much memory, and the table is not needed any more.
         unsorted = self._table.take_all()
         order = np.argsort(unsorted).astype(np.uint32)
         replaced = dict(sorted(self._replaced.items()))

@@ -50,7 +50,7 @@ def fact_detail(fact: Fact) -> dict[str, Any]:
 
 
 def make_fact(kind: str, detail: dict[str, Any]) -> Fact:
-    """The fact of which `fact_kind` and `fact_detail` made these values. Raises `KeyError` for an unknown kind."""
+    """Rebuild a fact from its `fact_kind` and `fact_detail`. Raises `KeyError` for an unknown kind."""
     made = _KINDS[kind]
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in detail.items()}
     known = {field.name for field in fields(made)}

@@ -60,7 +60,7 @@ class HeldRows:
 
     @property
     def is_changed(self) -> Flags:
-        """Set for each number whose row differs from what was written down; shape (n,)."""
+        """Set for each number whose row has changed since the tracker last took the changes; shape (n,)."""
         return self._entries["is_changed"][: self._used]
 
     def numbers(self) -> Numbers:

@@ -46,9 +46,9 @@ class HeldRow:
 class HeldChanges:
     """The changes among held rows.
 
-    `rows`: the rows that now wait of each id that changed, those of one id in their order.
-    `gone`: encoded ids of which no other rows than those in `rows` wait any more.
-    `is_all`: no rows but those in `rows` wait any more, of any id.
+    `rows`: all rows that now wait of each changed id; the rows of one id are in their order.
+    `gone`: encoded ids that have no waiting rows any more, except those in `rows`.
+    `is_all`: no rows wait any more, of any id, except those in `rows`.
     """
 
     rows: tuple[Rows, ...] = ()
@@ -94,7 +94,7 @@ class Tracker:
         self._has_loose = False
         # Encoded id -> the rows behind its first, which could not merge because the result would fit in no batch.
         self._behind: dict[bytes, list[HeldRow]] = {}
-        # Ids of which a row was freed since the last `take_changes`, and the bytes written since all rows were written.
+        # Ids that had a row freed since the last `take_changes`, and the bytes written since all rows were written.
         self._gone: set[bytes] = set()
         self._written_bytes = 0.0
         self._looked_for: _LookedFor | None = None
@@ -251,7 +251,7 @@ class Tracker:
         return looked_for
 
     def held_ids(self) -> Hashes:
-        """The sorted hashes of the ids of which rows are held; shape (n,)."""
+        """The sorted hashes of the ids that have held rows; shape (n,)."""
         hashes = np.sort(self._held.hashes(self._held.numbers()))
         found: Hashes = hashes[np.diff(hashes, prepend=np.uint64(0)) != 0]
         return found

@@ -1,4 +1,4 @@
-"""The claim of an export that was dropped: where it came from, what its signal says, and whether it was taken."""
+"""The claim of an export that was dropped: its origin, the manifest of its drop, and the steps done so far."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -49,7 +49,7 @@ class Claim:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Claim":
-        """The claim of which `as_dict` made these values."""
+        """Rebuild a claim from the values of `as_dict`."""
         said: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values["manifest"].items()
         }

@@ -1,4 +1,4 @@
-"""The order of what waits, by sequence number."""
+"""The order of waiting items, by sequence number."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar

@@ -90,7 +90,7 @@ class _Escaped:
 
     @property
     def spoils_id(self) -> Flags:
-        """Set for each `+` or `/` in an id, which Target would read as something else; shape (m,)."""
+        """Set for each byte in an id that no id may hold; shape (m,)."""
         spoils: Flags = self.is_in_id & _IS_FORBIDDEN_IN_IDS[self.octets]
         return spoils
 

@@ -80,7 +80,7 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
 def start_of_line(buffer: bytes, index: int) -> int:
     """The offset at which line `index` of a buffer begins, counted from 0.
 
-    Only line feeds count: quoted ones and those of broken lines too.
+    Every line feed ends a line, even in quotes or in a broken line.
     """
     start = 0
     for _ in range(index):

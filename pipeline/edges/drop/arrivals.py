@@ -1,7 +1,7 @@
 """Notices at once that a file has arrived in a drop directory, if the system reports it.
 
-This only wakes the loop that looks regularly anyway. Network file systems and container mounts often report nothing; a
-directory that cannot be watched is still looked at, only later.
+This only wakes the loop that looks regularly anyway. Network file systems and container mounts often report nothing.
+Then, or if a directory cannot be watched, a file is found at the next regular look.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ and each seal wrote as many pages as rows had changed.
 
 A change is one or more blobs. Each holds integers, little endian, and then texts: the number of rows and of gone ids
 (int64), the rows' lines (int64), the sizes of the rows, of their ids and of the gone ids (uint32), the rows, the gone
-ids. A gone id is one of which no row waits any more.
+ids. A gone id has no waiting rows any more, except those of the same change.
 """
 
 from collections.abc import Iterable, Iterator

@@ -150,7 +150,7 @@ class Ledger:
                 self._note_if_ended(job.claim.drop)
 
     def ended_drops(self) -> list[str]:
-        """The drops of several exports of which all jobs have ended, and that were not forgotten yet."""
+        """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""
         return self._kept(_ENDED_DROPS, list)
 
     def forget_ended_drop(self, drop: str) -> None:
@@ -268,7 +268,7 @@ class Ledger:
         return int(self._one(query))
 
     def overtaken(self, batch_id: int) -> set[int]:
-        """The hashes of the ids in a batch of which a later row was sealed."""
+        """The hashes of the ids in a batch that have a later sealed row."""
         rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
         return {row["hash"] % 2**64 for row in rows}
 

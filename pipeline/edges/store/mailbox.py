@@ -38,7 +38,7 @@ class Answer:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Answer":
-        """The answer of which `as_json` made these values."""
+        """Rebuild an answer from the values of `as_json`."""
         return cls(values["told"], None if values["ok"] else ExitCode(values["exit_code"]))
 
     def as_json(self) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Spool:
                 raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
 
     def batch_ids(self) -> set[int]:
-        """The ids of the batches of which any file is here."""
+        """The ids of the batches that have any file here."""
         names = (file.name.partition(".") for file in self._directory.glob("[0-9]*.*"))
         return {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
 

@@ -58,7 +58,7 @@ class State:
         parent: int | None = None,
         when_written: Callable[[], None] = lambda: None,
     ) -> Batch:
-        """Write a batch into the spool off the event loop, one at a time, but at the same time as what `in_turn` runs.
+        """Write a batch into the spool off the event loop, one at a time; calls of `in_turn` may run meanwhile.
 
         `when_written`: called in the event loop when the memory of the body has been returned, before the write ends.
         """
@@ -76,14 +76,14 @@ class State:
         return JobFolder(self.outcomes / job_id)
 
     def note_lost(self, record: BatchRecord) -> None:
-        """Remember the ids of which a settled batch lost rows."""
+        """Remember the ids whose rows a settled batch lost."""
         if isinstance(record.latest, GivenUp | Failed):
             self.lost[record.batch.batch_id] = None
         elif len(hashes := self._failed_hashes(record)):
             self.lost[record.batch.batch_id] = hashes
 
     def lost_hashes(self, batch_id: int) -> Hashes:
-        """The sorted hashes of the ids of which a batch lost rows."""
+        """The sorted hashes of the ids whose rows a batch lost."""
         known = self.lost[batch_id]
         return self.spool.hashes(batch_id) if known is None else known
 
