@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """A fault. `_taken`: the batch was accepted although the sender cannot know; `_lost`: it was not."""
+    """A fault. For those of a POST, `_taken` and `_lost` tell if the batch was accepted; its sender cannot know."""
 
     REFUSE = "refuse"
     HTTP_500 = "http_500"

@@ -55,10 +55,7 @@ class StatusGate:
         return self._resized(memory) if has_learned else None
 
     def note_lost(self, age: timedelta, now: datetime) -> Learned | None:
-        """Note the loss of a status that was waited for; return the number of statuses known to be kept now, or None.
-
-        None if nothing more than that had been learned.
-        """
+        """Note that a status was lost that was waited for; return what is known now, or None if that did not change."""
         if self._memory is None or not self._memory.note_lost(age, now):
             return None
         return self._resized(self._memory)
