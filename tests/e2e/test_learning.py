@@ -35,7 +35,7 @@ from tests.tools.support import (
     write_export,
 )
 
-AT_ONCE = {"apply_min_s": 0.0, "apply_max_s": 0.0}
+AT_ONCE: dict[str, Any] = {"apply_min_s": 0.0, "apply_max_s": 0.0}
 ONE_ROW = {"max_rows": 1}
 DAY = timedelta(days=1)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
