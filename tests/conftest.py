@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 #: A file system in memory, where a write is durable at once; and how much must be free there (bytes).
@@ -12,7 +13,7 @@ _IN_MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**31
 def pytest_configure() -> None:
     """Files lie in memory where there is room: tests end processes, but no disk has to outlive the machine."""
     if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ENOUGH_BYTES and os.access(_IN_MEMORY, os.W_OK):
-        os.environ.setdefault("TMPDIR", str(_IN_MEMORY))
+        tempfile.tempdir = os.environ.setdefault("TMPDIR", str(_IN_MEMORY))
 
 
 def pytest_collection_finish() -> None:
