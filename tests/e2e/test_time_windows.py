@@ -15,7 +15,6 @@ from rich.console import Console
 
 from pipeline.cli.print_status import print_status
 from pipeline.cli.status import status
-from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
