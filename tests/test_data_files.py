@@ -17,7 +17,8 @@ from pipeline.core.model import BatchState, Reason, Reject, Warnings
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.sandbox import FaultPlan
 from pipeline.sandbox.faults import Fault
-from tests.tools.support import Delivery, deliver, names_in, read_lines
+from tests.simulation.staged import deliver
+from tests.tools.support import Delivery, names_in, read_lines
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "report.md").read_text()
 #: What the page calls the types of JSON.

@@ -1,5 +1,6 @@
 """The program as a process in a state directory that others used before it, or use beside it."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -296,10 +297,10 @@ class TestCommandsBesideALoad:
 
             paused = await ask(at, "pause")
             assert (paused.code, "nothing more is sent" in paused.out) == (0, True), paused.said
-            asked = at.sandbox.calls["statuses"]
             at.sandbox.apply_all()
-            await until(lambda: at.sandbox.calls["statuses"] > asked)
-            told = await told_by(at)
+            async with asyncio.timeout(20):
+                while (told := await told_by(at))["jobs"][0]["rows"]["confirmed"] < 2:
+                    pass
             assert told["is_paused"]
             assert at.sandbox.calls["posts"] == 1
 

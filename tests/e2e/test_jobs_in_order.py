@@ -9,13 +9,8 @@ from typing import Any
 import anyio
 
 from pipeline.core.batches.lifecycle import GivenUp, InDoubt
-from pipeline.core.model import Batch
-from pipeline.core.target.replies import PostOutcome, StatusOutcome, StatusUnavailable, Unreachable
-from pipeline.edges.clock import Clock
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import open_state
-from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.control import carry_out
 from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Fault, FaultPlan
@@ -23,9 +18,9 @@ from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.holder import ask
 from tests.simulation.host import virtual_clock
+from tests.simulation.nobody import to_nobody
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
-from tests.simulation.wire import Wire
 from tests.tools.support import until, write_export
 
 #: Long enough for rows to be held while a load is paused for half a second.
@@ -134,21 +129,6 @@ async def test_a_job_that_is_abandoned_while_it_waits_is_not_sent(tmp_path: Path
         await jobs.do("abandon", retry)
         (report,) = await jobs.load()
         assert (report["job"], report["state"], report["rows"]["confirmed"]) == (retry, "failed", 0)
-
-
-class Nobody:
-    """Who is there where nobody listens."""
-
-    async def post(self, batch: Batch, body: Path) -> PostOutcome:
-        return Unreachable("connection refused")
-
-    async def status(self, url: str) -> StatusOutcome:
-        return StatusUnavailable("connection refused")
-
-
-@asynccontextmanager
-async def to_nobody(_: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
-    yield Wire(Nobody(), calls, clock)
 
 
 async def stop_after_the_first_attempt(at: Stage, export: Path, settings: Settings) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from pipeline.core.target.status_memory import Learned
-from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.ledger import open_ledger, read_ledger
 from pipeline.jobs.one_shot import load_export
-from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
+from pipeline.sandbox import Fault, FaultPlan
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import deliver, staged
+from tests.simulation.virtually import virtually
 from tests.tools.support import (
     Delivery,
     answering,
     bench,
-    deliver,
     loop_clock,
     profiles_after,
     run_fast,
@@ -33,7 +35,7 @@ from tests.tools.support import (
     write_export,
 )
 
-AT_ONCE = {"apply_min_s": 0.0, "apply_max_s": 0.0}
+AT_ONCE: dict[str, Any] = {"apply_min_s": 0.0, "apply_max_s": 0.0}
 ONE_ROW = {"max_rows": 1}
 DAY = timedelta(days=1)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -90,14 +92,17 @@ def test_no_status_is_lost_while_batches_take_their_time(tmp_path: Path) -> None
     assert sizes[0] == 20
 
 
-def test_what_failed_is_not_tried_again_that_day(tmp_path: Path) -> None:
-    options = {**AT_ONCE, "statuses_kept": 10}
-    assert load(tmp_path, *rows(30), options=options)[1] == [10]
-    failed = learned_in(tmp_path)
-    delivery, sizes = load(tmp_path, *rows(30, "v"), options=options)
-    assert sizes == []
-    assert delivery.sandbox.calls["statuses"] == 30
-    assert learned_in(tmp_path) == failed
+@virtually
+async def test_what_failed_is_not_tried_again_that_day(tmp_path: Path) -> None:
+    async with staged(tmp_path, **AT_ONCE, statuses_kept=10) as stage:
+        with capture_logs() as logs:
+            await stage.load(*rows(30), name="first.csv", batch=ONE_ROW)
+            failed, asked = learned_in(tmp_path), stage.sandbox.calls["statuses"]
+            await stage.load(*rows(30, "v"), name="second.csv", batch=ONE_ROW)
+        assert [log["size"] for log in logs if log["event"] == "status_window_learned"] == [10]
+        assert stage.sandbox.calls["statuses"] - asked == 30
+        assert failed.failed_at is not None
+        assert learned_in(tmp_path) == failed
 
 
 def test_the_next_run_starts_with_what_was_learned(tmp_path: Path) -> None:
@@ -238,21 +243,18 @@ class TestALostStatus:
         export = write_export(tmp_path / "export.csv", *rows(4))
 
         async def run() -> dict[str, Any]:
-            loop = asyncio.get_running_loop()
-            options = SandboxOptions(apply_min_s=500.0, apply_max_s=500.0, calls_per_minute=None)
-            sandbox = Sandbox(options, monotonic=loop.time)
-            async with serving(sandbox) as target:
-                settings = settings_for(target.base_url, tmp_path / "state", batch=ONE_ROW)
-                clock = Clock(monotonic=loop.time, utc_now=lambda: NOW)
-                first = asyncio.create_task(load_export(export, settings, host=Host(clock)))
+            async with staged(tmp_path, apply_min_s=500.0, apply_max_s=500.0) as stage:
+                settings, clock = stage.settings(batch=ONE_ROW), stage.host.clock
+                then = replace(stage.host, clock=replace(clock, utc_now=lambda: NOW))
+                first = asyncio.create_task(load_export(export, settings, host=then))
                 await until(lambda: accepted_in(tmp_path) == 4, within_s=1_000.0)
                 first.cancel()
                 await asyncio.wait([first])
-                sandbox.faults = FaultPlan(status_chances={Fault.STATUS_LOST: 1.0})
-                later = Clock(monotonic=loop.time, utc_now=lambda: NOW + after)
-                return (await load_export(export, settings, host=Host(later))).as_json()
+                stage.sandbox.faults = FaultPlan(status_chances={Fault.STATUS_LOST: 1.0})
+                later = replace(stage.host, clock=replace(clock, utc_now=lambda: NOW + after))
+                return (await load_export(export, settings, host=later)).as_json()
 
-        report = run_fast(run())
+        report = run_virtually(run())
         assert report["rows"]["unconfirmed"] == 4
         assert learned_in(tmp_path).size == size
 
@@ -261,19 +263,16 @@ def test_how_long_a_batch_took_that_an_earlier_process_sent_is_not_known(tmp_pat
     """It is complete when it is first asked for, 200 s after the restart; that is no reason to ask others earlier."""
 
     async def run() -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        sandbox = Sandbox(SandboxOptions(apply_max_s=20.0, calls_per_minute=None), monotonic=loop.time)
-        async with serving(sandbox) as target:
-            settle = {"poll_first_s": 200.0, "poll_max_s": 200.0}
-            settings = settings_for(target.base_url, tmp_path / "state", settle=settle)
+        async with staged(tmp_path, apply_min_s=0.5, apply_max_s=20.0) as stage:
+            settings = stage.settings(settle={"poll_first_s": 200.0, "poll_max_s": 200.0})
             export = write_export(tmp_path / "export.csv", *rows(4))
-            first = asyncio.create_task(load_export(export, settings, host=Host(loop_clock())))
-            await until(lambda: sandbox.calls["posts"] and accepted_in(tmp_path) == 1, within_s=1_000.0)
+            first = asyncio.create_task(load_export(export, settings, host=stage.host))
+            await until(lambda: stage.sandbox.calls["posts"] and accepted_in(tmp_path) == 1, within_s=1_000.0)
             first.cancel()
             await asyncio.wait([first])
             other = write_export(tmp_path / "other.csv", *rows(4, "v"))
-            return (await load_export(other, settings, host=Host(loop_clock()))).as_json()
+            return (await load_export(other, settings, host=stage.host)).as_json()
 
-    report = run_fast(run())
+    report = run_virtually(run())
     assert report["rows"]["confirmed"] == 4
     assert report["seconds"] >= 200.0

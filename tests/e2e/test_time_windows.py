@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,21 @@ from rich.console import Console
 
 from pipeline.cli.print_status import print_status
 from pipeline.cli.status import status
-from pipeline.edges.clock import Clock
-from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
+from tests.simulation.loop import run_virtually
+from tests.simulation.nobody import to_nobody
+from tests.simulation.staged import Stage, staged
 from tests.tools.dropping import dropping
 from tests.tools.support import (
     SIX_ROWS,
-    Stage,
     assert_every_row_is_in_one_class,
     bench,
     ended,
     profiles_after,
-    run_fast,
     run_program,
     settings_for,
-    staged,
     started,
     until,
     write_export,
@@ -48,13 +47,16 @@ ALWAYS: dict[str, Any] = {"days": DAYS, "from": "00:00", "to": "24:00", "time_zo
 ALWAYS_PAUSED: dict[str, Any] = {"windows": [{**ALWAYS, "pause": True}]}
 
 
-async def load(stage: Stage, *lines: str, watch: Any = None, at: datetime = BEFORE_NINE, **sections: Any) -> Any:
+async def load(
+    stage: Stage, *lines: str, watch: Any = None, at: datetime = BEFORE_NINE, host: Any = None, **sections: Any
+) -> Any:
     """Load an export of these lines, at a time of day that goes as fast as the loop's."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    clock = Clock(monotonic=loop.time, utc_now=lambda: at + timedelta(seconds=loop.time() - begun))
+    clock = replace(stage.host.clock, utc_now=lambda: at + timedelta(seconds=loop.time() - begun))
     export = write_export(stage.directory / "export.csv", *lines)
-    report = (await load_export(export, stage.settings(**sections), host=Host(clock), watch=watch)).as_json()
+    there = replace(host or stage.host, clock=clock)
+    report = (await load_export(export, stage.settings(**sections), host=there, watch=watch)).as_json()
     assert_every_row_is_in_one_class(report)
     return report
 
@@ -82,7 +84,7 @@ def test_a_pause_in_the_middle(tmp_path: Path) -> None:
             )
             return report, seen, len(stage.sandbox.mistakes)
 
-    report, seen, mistakes = run_fast(run())
+    report, seen, mistakes = run_virtually(run())
     assert (report["state"], report["rows"]["confirmed"], mistakes) == ("done", 6, 0), report
     in_it = {count for at, count in seen if BEGINS_S + 40.0 < at < ENDS_S}
     assert len(in_it) == 1, "no call in the pause"
@@ -110,7 +112,7 @@ def test_a_person_pauses_before_and_resumes_in_it(tmp_path: Path) -> None:
             report = await load(stage, *SIX_ROWS, watch=pause_and_resume, at=before_nine, windows=PAUSE, **sections)
             return report, [post["accepted_s"] for post in stage.posts]
 
-    report, (first_accepted_s, second_accepted_s) = run_fast(run())
+    report, (first_accepted_s, second_accepted_s) = run_virtually(run())
     assert report["rows"]["confirmed"] == 6
     assert first_accepted_s < 60.0 + BEGINS_S
     assert second_accepted_s >= 60.0 + ENDS_S
@@ -121,13 +123,13 @@ def test_a_target_that_is_away_in_a_pause_is_not_given_up_for_it(tmp_path: Path)
 
     async def run() -> Any:
         async with staged(tmp_path) as stage:
-            refused = Stage(stage.directory, "http://127.0.0.1:1", stage.sandbox)
+            away = replace(stage.host, connect=to_nobody)
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            report = await load(refused, "a,gold,1", windows=PAUSE, upload={"give_up_after_s": 60.0})
+            report = await load(stage, "a,gold,1", host=away, windows=PAUSE, upload={"give_up_after_s": 60.0})
             return report, loop.time() - begun
 
-    report, took_s = run_fast(run())
+    report, took_s = run_virtually(run())
     assert report["exit_code"] == 69, report
     assert took_s >= ENDS_S + 25.0
 

@@ -13,7 +13,7 @@ import structlog
 from pipeline.core.errors import FatalError
 from pipeline.edges.log import configure_logging
 from pipeline.sandbox import Fault, FaultPlan
-from tests.tools.support import deliver
+from tests.simulation.staged import deliver
 
 
 @pytest.fixture(autouse=True)

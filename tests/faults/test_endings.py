@@ -14,7 +14,15 @@ from aiohttp import web
 from pipeline.edges.host import Host
 from pipeline.edges.store import spool
 from pipeline.jobs.one_shot import load_export
-from tests.tools.support import HANGS_AFTER_S, answering, assert_every_row_is_in_one_class, settings_for, write_export
+from tests.tools.support import (
+    HANGS_AFTER_S,
+    answering,
+    assert_every_row_is_in_one_class,
+    loop_clock,
+    run_fast,
+    settings_for,
+    write_export,
+)
 
 #: Says of the POST of this number what Target answers.
 Post = Callable[[int, web.Request], Awaitable[web.Response]]
@@ -43,7 +51,7 @@ async def load(directory: Path, post: Post, **sections: dict[str, Any]) -> dict[
         settings = settings_for(base_url, directory / "state", **laid, **sections)
         export = write_export(directory / "export.csv", *(f"u{number},a,1" for number in range(10)))
         with anyio.fail_after(HANGS_AFTER_S):
-            report = (await load_export(export, settings, host=Host())).as_json()
+            report = (await load_export(export, settings, host=Host(loop_clock()))).as_json()
     assert_every_row_is_in_one_class(report)
     return report
 
@@ -58,7 +66,7 @@ def accepted(request: web.Request, number: int) -> web.Response:
 
 
 @pytest.mark.parametrize("is_one_accepted", [False, True])
-async def test_no_verdict_is_drawn_from_what_an_error_cut_short(
+def test_no_verdict_is_drawn_from_what_an_error_cut_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_accepted: bool
 ) -> None:
     """The disk is full before the rest is sealed, of which more would have told whose fault the refusals are."""
@@ -71,12 +79,12 @@ async def test_no_verdict_is_drawn_from_what_an_error_cut_short(
 
     room = iter([10**9] * (3 if is_one_accepted else 2))
     monkeypatch.setattr(spool, "free_bytes", lambda _: next(room, 0))
-    report = await load(tmp_path, post, state={"directory": str(tmp_path / "state"), "min_free_bytes": 1_000})
+    report = run_fast(load(tmp_path, post, state={"directory": str(tmp_path / "state"), "min_free_bytes": 1_000}))
     assert (report["exit_code"], report["state"]) == (74, "unfinished")
     assert report["rows"]["rejected"] == report["rows"]["failed"] == 0
 
 
-async def test_an_error_is_told_of_though_the_load_is_stopped_before_its_posts_have_ended(tmp_path: Path) -> None:
+def test_an_error_is_told_of_though_the_load_is_stopped_before_its_posts_have_ended(tmp_path: Path) -> None:
     async def post(number: int, _: web.Request) -> web.Response:
         if number == 1:
             await asyncio.sleep(HANGS_AFTER_S)
@@ -84,5 +92,5 @@ async def test_an_error_is_told_of_though_the_load_is_stopped_before_its_posts_h
         asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)
         return web.Response(status=401)
 
-    report = await load(tmp_path, post, service={"grace_s": 2.0})
+    report = run_fast(load(tmp_path, post, service={"grace_s": 2.0}))
     assert (report["exit_code"], "refuses the token" in report["error"]) == (77, True)

@@ -11,8 +11,10 @@ import pytest
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_export
 from pipeline.settings.settings import load_settings
+from tests.simulation.virtually import virtually
 from tests.tools.faults.loading import check_equation, check_left_over, read_lines, run, run_load, write_config
-from tests.tools.faults.refusing import MESSAGE, POISON, RefusingTarget, refusing
+from tests.tools.faults.refusing import MESSAGE, POISON, RefusingTarget, host_at, refusing
+from tests.tools.support import CLOSED
 
 HEADER = "id,tier,ltv"
 ROWS = 400
@@ -61,7 +63,8 @@ async def load(
     for _ in range(kills):
         refused = target.refused + draw.randrange(1, 6)
         await run_load([tmp_path / "export.csv"], config, kill_when=lambda upto=refused: target.refused >= upto)  # type: ignore[misc]
-    report = (await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=Host())).as_json()
+    host = host_at(target) if target.base_url == CLOSED else Host()
+    report = (await load_export(tmp_path / "export.csv", load_settings(config, env={}), host=host)).as_json()
     return report["exit_code"], report
 
 
@@ -78,32 +81,35 @@ async def test_poisoned_rows_are_rejected_and_all_others_confirmed(tmp_path: Pat
         assert target.profiles == good(profiles)
 
 
+@virtually
 async def test_a_refused_row_does_not_poison_the_next_one_of_its_id(tmp_path: Path) -> None:
     """The later row is held while the first one is in flight, and carries nothing of it."""
     profiles = export_with([7])
     write(tmp_path / "export.csv", profiles, "u7,,later", "u8,,later")
-    async with refusing() as target:
-        code, report = await load(tmp_path, target)
-        assert code == 0
-        check_equation(report)
-        check_rejects(tmp_path / "state", report, [7])
-        assert target.profiles["u7"] == {"ltv": "later"}
-        assert target.profiles["u8"] == {"tier": "t8", "ltv": "later"}
+    target = RefusingTarget()
+    code, report = await load(tmp_path, target)
+    assert code == 0
+    check_equation(report)
+    check_rejects(tmp_path / "state", report, [7])
+    assert target.profiles["u7"] == {"ltv": "later"}
+    assert target.profiles["u8"] == {"tier": "t8", "ltv": "later"}
 
 
+@virtually
 async def test_each_batch_of_a_split_has_a_number_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "export.csv", export_with(POISONED))
-    async with refusing() as target:
-        _, report = await load(tmp_path, target)
-        numbers = [batch["number"] for batch in report["batches"]]
-        assert len(set(numbers)) == len(numbers)
+    target = RefusingTarget()
+    _, report = await load(tmp_path, target)
+    numbers = [batch["number"] for batch in report["batches"]]
+    assert len(set(numbers)) == len(numbers)
 
 
+@virtually
 async def test_nothing_of_a_split_batch_stays_in_the_spool(tmp_path: Path) -> None:
     write(tmp_path / "export.csv", export_with(POISONED))
-    async with refusing() as target:
-        await load(tmp_path, target)
-        check_left_over(tmp_path / "state")
+    target = RefusingTarget()
+    await load(tmp_path, target)
+    check_left_over(tmp_path / "state")
 
 
 @pytest.mark.parametrize("batch_rows", [ROWS, 50])
@@ -112,101 +118,108 @@ async def test_nothing_of_a_split_batch_stays_in_the_spool(tmp_path: Path) -> No
     [range(5, ROWS, 25), range(40), range(ROWS - 40, ROWS), range(0, ROWS, 9)],
     ids=["all over", "at the beginning", "at the end", "every ninth"],
 )
+@virtually
 async def test_many_poisoned_rows_are_not_taken_for_a_target_that_refuses_all(
     tmp_path: Path, poisoned: range, batch_rows: int
 ) -> None:
     profiles = export_with(poisoned)
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        code, report = await load(tmp_path, target, batch_rows=batch_rows)
-        rows = report["rows"]
-        assert target.profiles == good(profiles)
-        assert (rows["confirmed"], rows["rejected"] + rows["failed"]) == (ROWS - len(poisoned), len(poisoned))
-        # Where many come last, nothing tells any more that it is them: they have failed, and can be sent again.
-        assert code == (76 if rows["failed"] else 0)
-        assert rows["rejected"] >= len(poisoned) // 4 or poisoned.step == 1
+    target = RefusingTarget()
+    code, report = await load(tmp_path, target, batch_rows=batch_rows)
+    rows = report["rows"]
+    assert target.profiles == good(profiles)
+    assert (rows["confirmed"], rows["rejected"] + rows["failed"]) == (ROWS - len(poisoned), len(poisoned))
+    # Where many come last, nothing tells any more that it is them: they have failed, and can be sent again.
+    assert code == (76 if rows["failed"] else 0)
+    assert rows["rejected"] >= len(poisoned) // 4 or poisoned.step == 1
 
 
+@virtually
 async def test_a_target_that_refuses_everything_stops_the_run_until_it_does_not(tmp_path: Path) -> None:
     profiles = export_with([])
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        target.refuses_all = True
-        code, report = await load(tmp_path, target)
-        assert code == REFUSED_BY_TARGET
-        assert report["state"] == "unfinished"
-        assert MESSAGE in report["error"]
-        assert report["rows"]["rejected"] == report["rows"]["confirmed"] == 0
-        check_equation(report)
-        target.refuses_all = False
-        code, report = await load(tmp_path, target)
-        assert code == 0, report
-        check_equation(report)
-        assert report["rows"]["confirmed"] == ROWS
-        check_rejects(tmp_path / "state", report, [])
-        assert target.profiles == profiles
+    target = RefusingTarget()
+    target.refuses_all = True
+    code, report = await load(tmp_path, target)
+    assert code == REFUSED_BY_TARGET
+    assert report["state"] == "unfinished"
+    assert MESSAGE in report["error"]
+    assert report["rows"]["rejected"] == report["rows"]["confirmed"] == 0
+    check_equation(report)
+    target.refuses_all = False
+    code, report = await load(tmp_path, target)
+    assert code == 0, report
+    check_equation(report)
+    assert report["rows"]["confirmed"] == ROWS
+    check_rejects(tmp_path / "state", report, [])
+    assert target.profiles == profiles
 
 
 @pytest.mark.parametrize("rows", [1, 4])
+@virtually
 async def test_a_target_that_refuses_everything_of_a_small_export_is_not_taken_for_done(
     tmp_path: Path, rows: int
 ) -> None:
     """Single rows are reached soon, and wait to be rejected until something tells that it is them."""
     profiles = export_with([], rows=rows)
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        target.refuses_all = True
-        code, report = await load(tmp_path, target)
-        assert (code, report["state"]) == (REFUSED_BY_TARGET, "unfinished"), report["rows"]
-        assert MESSAGE in report["error"]
-        assert report["rows"]["unsent"] == rows
-        target.refuses_all = False
-        _, report = await load(tmp_path, target)
-        assert report["rows"]["confirmed"] == rows
+    target = RefusingTarget()
+    target.refuses_all = True
+    code, report = await load(tmp_path, target)
+    assert (code, report["state"]) == (REFUSED_BY_TARGET, "unfinished"), report["rows"]
+    assert MESSAGE in report["error"]
+    assert report["rows"]["unsent"] == rows
+    target.refuses_all = False
+    _, report = await load(tmp_path, target)
+    assert report["rows"]["confirmed"] == rows
 
 
+@virtually
 async def test_few_requests_tell_that_a_target_refuses_everything(tmp_path: Path) -> None:
     """Batches of many rows are not sent in vain over and over."""
     write(tmp_path / "export.csv", export_with([]))
-    async with refusing() as target:
-        target.refuses_all = True
-        await load(tmp_path, target)
-        assert target.refused <= 24, target.refused_rows
-        assert sum(target.refused_rows) <= 3 * ROWS, target.refused_rows
+    target = RefusingTarget()
+    target.refuses_all = True
+    await load(tmp_path, target)
+    assert target.refused <= 24, target.refused_rows
+    assert sum(target.refused_rows) <= 3 * ROWS, target.refused_rows
 
 
+@virtually
 async def test_a_target_that_begins_to_refuse_everything_costs_no_row(tmp_path: Path) -> None:
     profiles = export_with([])
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        target.refuses_all_after = 2
-        code, report = await load(tmp_path, target)
-        assert (code, report["rows"]["rejected"]) == (REFUSED_BY_TARGET, 0), report
-        target.refuses_all_after = None
-        code, report = await load(tmp_path, target)
-        assert (code, report["rows"]["confirmed"]) == (0, ROWS)
-        assert target.profiles == profiles
+    target = RefusingTarget()
+    target.refuses_all_after = 2
+    code, report = await load(tmp_path, target)
+    assert (code, report["rows"]["rejected"]) == (REFUSED_BY_TARGET, 0), report
+    target.refuses_all_after = None
+    code, report = await load(tmp_path, target)
+    assert (code, report["rows"]["confirmed"]) == (0, ROWS)
+    assert target.profiles == profiles
 
 
+@virtually
 async def test_the_last_rows_are_rejected_though_nothing_is_left_to_be_accepted_after_them(tmp_path: Path) -> None:
     """Seven of the last eight: nothing is accepted behind them, yet Target is known to accept what is good."""
     poisoned = range(ROWS - 7, ROWS)
     profiles = export_with(poisoned)
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        code, report = await load(tmp_path, target, batch_rows=ROWS - 8)
-        assert code == 0, report["error"]
-        check_rejects(tmp_path / "state", report, poisoned)
+    target = RefusingTarget()
+    code, report = await load(tmp_path, target, batch_rows=ROWS - 8)
+    assert code == 0, report["error"]
+    check_rejects(tmp_path / "state", report, poisoned)
 
 
+@virtually
 async def test_a_target_that_refuses_the_last_batch_whole_costs_no_row(tmp_path: Path) -> None:
     """It may be the rows or not: they have failed, and `retry` sends them again."""
     profiles = export_with([])
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        target.refuses_all_after = 3
-        code, report = await load(tmp_path, target)
-        assert (code, report["rows"]["rejected"]) in ((REFUSED_BY_TARGET, 0), (76, 0))
+    target = RefusingTarget()
+    target.refuses_all_after = 3
+    code, report = await load(tmp_path, target)
+    assert (code, report["rows"]["rejected"]) in ((REFUSED_BY_TARGET, 0), (76, 0))
 
 
 @pytest.mark.parametrize("kills", [0, 1])
@@ -247,36 +260,39 @@ async def test_an_abandoned_job_ends_though_everything_is_refused(tmp_path: Path
         assert (report["exit_code"], report["rows"]["confirmed"]) == (0, 3)
 
 
+@virtually
 async def test_a_row_that_waits_to_be_rejected_does_not_wait_for_a_row_of_its_own_id(tmp_path: Path) -> None:
     """The later row cannot be sent before the refused one is released, so there is nothing left to learn from."""
     write(tmp_path / "export.csv", {}, f"u1,{POISON},1", f"u2,{POISON},1", "u1,,2", "u2,,2")
-    async with refusing() as target:
-        code, report = await load(tmp_path, target, batch_rows=2)
-        assert (code, report["state"]) == (REFUSED_BY_TARGET, "unfinished")
-        check_equation(report)
+    target = RefusingTarget()
+    code, report = await load(tmp_path, target, batch_rows=2)
+    assert (code, report["state"]) == (REFUSED_BY_TARGET, "unfinished")
+    check_equation(report)
 
 
+@virtually
 async def test_rows_that_target_refuses_count_against_max_rejects(tmp_path: Path) -> None:
     poisoned = range(5)
     profiles = export_with(poisoned)
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        code, report = await load(tmp_path, target, max_rejects="1%")
-        assert (code, report["state"]) == (65, "failed")
-        assert "5 of the 400 rows are rejected, 5 of them by Target, more than [export] max_rejects" in report["error"]
-        assert target.profiles == good(profiles)
+    target = RefusingTarget()
+    code, report = await load(tmp_path, target, max_rejects="1%")
+    assert (code, report["state"]) == (65, "failed")
+    assert "5 of the 400 rows are rejected, 5 of them by Target, more than [export] max_rejects" in report["error"]
+    assert target.profiles == good(profiles)
 
 
+@virtually
 async def test_a_target_that_refuses_everything_run_after_run_does_not_cost_any_row(tmp_path: Path) -> None:
     profiles = export_with([], rows=24)
     write(tmp_path / "export.csv", profiles)
-    async with refusing() as target:
-        target.refuses_all = True
-        for _ in range(6):
-            code, _ = await load(tmp_path, target)
-            assert code == REFUSED_BY_TARGET
-        target.refuses_all = False
-        code, report = await load(tmp_path, target)
-        assert code == 0
-        assert report["rows"]["confirmed"] == 24, report["rows"]
-        assert target.profiles == profiles
+    target = RefusingTarget()
+    target.refuses_all = True
+    for _ in range(6):
+        code, _ = await load(tmp_path, target)
+        assert code == REFUSED_BY_TARGET
+    target.refuses_all = False
+    code, report = await load(tmp_path, target)
+    assert code == 0
+    assert report["rows"]["confirmed"] == 24, report["rows"]
+    assert target.profiles == profiles

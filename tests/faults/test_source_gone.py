@@ -11,7 +11,8 @@ from pipeline.settings.settings import load_settings
 from pipeline.settings.tenants import Tenant
 from tests.tools.faults.loading import check_equation, check_left_over, ledger_of, make_export, run_load, write_config
 
-ROWS = 600
+#: More than are read by the time when it is killed: so many batches are under way, or wait, at most.
+ROWS = 2_000
 GONE, CHANGED = 66, 65
 
 

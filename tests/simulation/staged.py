@@ -131,7 +131,8 @@ def deliver(
     async def load() -> Delivery:
         behaviour = {"apply_min_s": 0.5, "apply_max_s": 5.0, **(options or {})}
         async with staged(directory, faults=faults, **behaviour) as stage:
-            (report,) = await stage.load_all(stage.export("export.csv", *lines, header=header), **sections)
+            export = write_export(directory / "export.csv", *lines, header=header)
+            (report,) = await stage.load_all(export, **sections)
             stage.sandbox.apply_all()
             folder = stage.state / "jobs" / report["job"]
             return Delivery(report, folder, stage.sandbox, stage.sandbox.profiles())

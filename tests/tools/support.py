@@ -20,14 +20,8 @@ import pytest
 from aiohttp import web
 from anyio.to_thread import current_default_thread_limiter
 
-from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
-from pipeline.edges.host import Host
-from pipeline.edges.store.ledger import Ledger, read_ledger
-from pipeline.edges.target.call_queue import CallQueue
-from pipeline.jobs.job import Job
-from pipeline.jobs.one_shot import load_export
-from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running, serving
+from pipeline.sandbox import FaultPlan, Sandbox, SandboxOptions, running
 from pipeline.settings.settings import Settings, load_settings
 from tests.tools.fork_server import Forked, fork
 
@@ -258,106 +252,6 @@ class Delivery:
         """Each batch the sandbox accepted, repeats included, in order."""
         accepted: Any = self.sandbox.state()["batches"]
         return list(accepted)
-
-
-def deliver(
-    directory: Path,
-    *lines: str,
-    faults: FaultPlan | None = None,
-    options: Mapping[str, Any] | None = None,
-    header: str = "id,tier,ltv",
-    **sections: Mapping[str, Any],
-) -> Delivery:
-    """Load an export of these lines into a sandbox, on a loop that skips waits, and look at the equation."""
-
-    async def load() -> Delivery:
-        loop = asyncio.get_running_loop()
-        behaviour = SandboxOptions(
-            **{"apply_min_s": 0.5, "apply_max_s": 5.0, "calls_per_minute": None, **(options or {})}
-        )
-        sandbox = Sandbox(behaviour, faults=faults, monotonic=loop.time)
-        async with serving(sandbox) as run:
-            settings = settings_for(run.base_url, directory / "state", **sections)
-            export = write_export(directory / "export.csv", *lines, header=header)
-            report = (await load_export(export, settings, host=Host(loop_clock()))).as_json()
-        sandbox.apply_all()
-        folder = settings.state.directory / "jobs" / report["job"]
-        return Delivery(report, folder, sandbox, sandbox.profiles())
-
-    delivery = run_fast(load())
-    assert_every_row_is_in_one_class(delivery.report)
-    assert_report_is_kept(delivery.report, delivery.folder)
-    return delivery
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A sandbox on a fast event loop, and a state directory in which one load after another is run."""
-
-    directory: Path
-    base_url: str
-    sandbox: Sandbox
-
-    @property
-    def state(self) -> Path:
-        """The state directory."""
-        return self.directory / "state"
-
-    @property
-    def posts(self) -> list[dict[str, Any]]:
-        """Each batch the sandbox accepted, repeats included, in order."""
-        accepted: Any = self.sandbox.state()["batches"]
-        return list(accepted)
-
-    def settings(self, **sections: Mapping[str, Any]) -> Settings:
-        """Those of `settings_for`."""
-        return settings_for(self.base_url, self.state, **sections)
-
-    async def load(
-        self,
-        *lines: str,
-        name: str = "export.csv",
-        header: str = "id,tier,ltv",
-        stop_when: Callable[[Job], object] | None = None,
-        may_fail: bool = False,
-        **sections: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Load an export of these lines, stopped as by a signal as soon as that holds; its report.
-
-        A file that is there already is left as it is, so that its unfinished job goes on.
-        """
-        export = self.directory / name
-        if not export.exists():
-            write_export(export, *lines, header=header)
-
-        async def stop(job: Job, _calls: CallQueue) -> None:
-            while stop_when is None:
-                await asyncio.Event().wait()
-            while not stop_when(job):  # noqa: ASYNC110 - it is the doing of the load
-                await asyncio.sleep(0.1)
-            raise FatalError("stopped", exit_code=ExitCode.UNFINISHED)
-
-        report = (await load_export(export, self.settings(**sections), host=Host(loop_clock()), watch=stop)).as_json()
-        assert_every_row_is_in_one_class(report)
-        assert may_fail or (report["error"] == "stopped") == (stop_when is not None), report["error"]
-        return report
-
-    @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """The ledger, to be looked at."""
-        ledger = read_ledger(self.state / "ledger.db")
-        assert ledger is not None
-        with contextlib.closing(ledger):
-            yield ledger
-
-
-@asynccontextmanager
-async def staged(directory: Path, *, faults: FaultPlan | None = None, **options: Any) -> AsyncIterator[Stage]:
-    """A sandbox that applies at once what it gets; for what runs in `run_fast`."""
-    behaviour = {"apply_min_s": 0.0, "apply_max_s": 0.1, "calls_per_minute": None, **options}
-    sandbox = Sandbox(SandboxOptions(**behaviour), faults=faults, monotonic=asyncio.get_running_loop().time)
-    async with serving(sandbox) as run:
-        yield Stage(directory, run.base_url, sandbox)
 
 
 # --- The program as a process of its own ------------------------------------------------------------

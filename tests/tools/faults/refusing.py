@@ -3,19 +3,31 @@
 The sandbox cannot be made to: what it refuses for what is in it, the pipeline never sends.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from tests.tools.support import listening
+from pipeline.core.model import Batch
+from pipeline.core.target.replies import PostOutcome, StatusOutcome, parse_status, parse_submitted
+from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.edges.target.endpoint import Endpoint, Target
+from pipeline.sandbox import Sandbox
+from tests.simulation.host import host_on
+from tests.simulation.wire import Wire
+from tests.tools.support import CLOSED, listening
 
 #: A row that holds it is poisonous.
 POISON = "POISON"
 MESSAGE = "This batch does not agree with me"
+_STATUS = "/m2/demo/profile/batchStatus"
 
 
 @dataclass(slots=True)
@@ -27,7 +39,7 @@ class RefusingTarget:
     and what it means.
     """
 
-    base_url: str = ""
+    base_url: str = CLOSED
     refuses_all: bool = False
     refuses_all_after: int | None = None
     refuses_first: int = 0
@@ -45,13 +57,13 @@ class RefusingTarget:
         """Batches refused."""
         return len(self.refused_rows)
 
-    async def batch_update(self, request: web.Request) -> web.Response:
-        body = (await request.read()).decode()
+    def submitted(self, body: str) -> str:
+        """What it says to a batch."""
         if self._refuses(body):
             self.refused_rows.append(body.count("\n") - 1)
             row = body.splitlines()[-1]
             quoted = escape(f": {row} ({unquote(row)}).") if self.quotes_rows else ""
-            return _xml(f"<success>false</success><message>{MESSAGE}{quoted}</message>")
+            return f"<response><success>false</success><message>{MESSAGE}{quoted}</message></response>"
         header, *rows = body.removeprefix("batch=").splitlines()
         names = header.split(",")[1:]
         for row in rows:
@@ -59,27 +71,67 @@ class RefusingTarget:
             values = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
             self.profiles.setdefault(profile_id, {}).update(values)
         self.accepted.append(len(rows))
-        url = f"{self.base_url}/m2/demo/profile/batchStatus?batchId={len(self.accepted)}"
-        return _xml(f"<success>true</success><batchStatus>{url}</batchStatus>")
+        url = f"{self.base_url}{_STATUS}?batchId={len(self.accepted)}"
+        return f"<response><success>true</success><batchStatus>{url}</batchStatus></response>"
 
-    async def batch_status(self, request: web.Request) -> web.Response:
-        rows = self.accepted[int(request.query["batchId"]) - 1]
+    def status(self, batch_id: str) -> str:
+        """What it says of an accepted batch."""
+        rows = self.accepted[int(batch_id) - 1]
         counts = {"batchSize": rows, "consumedCount": rows, "successfulUpdates": rows}
         counted = "".join(f"<{name}>{count}</{name}>" for name, count in counts.items())
-        return _xml(f"<status>complete</status>{counted}<profilesNotFound>0</profilesNotFound>")
+        return f"<response><status>complete</status>{counted}<profilesNotFound>0</profilesNotFound></response>"
+
+
+class _InProcess:
+    """Its answers without HTTP."""
+
+    def __init__(self, target: RefusingTarget) -> None:
+        self._target = target
+
+    async def post(self, batch: Batch, body: Path) -> PostOutcome:
+        await asyncio.sleep(0)
+        return self._submitted(body)
+
+    def _submitted(self, body: Path) -> PostOutcome:
+        outcome = parse_submitted(self._target.submitted(body.read_text()).encode())
+        assert outcome is not None
+        return outcome
+
+    async def status(self, url: str) -> StatusOutcome:
+        await asyncio.sleep(0)
+        outcome = parse_status(self._target.status(url.rpartition("=")[2]).encode())
+        assert outcome is not None
+        return outcome
+
+
+def host_at(target: RefusingTarget) -> Host:
+    """A machine in virtual time whose jobs send to this Target, without HTTP."""
+
+    @asynccontextmanager
+    async def connect(_: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
+        yield Wire(_InProcess(target), calls, clock)
+
+    return replace(host_on(Sandbox()), connect=connect)
 
 
 @asynccontextmanager
 async def refusing() -> AsyncIterator[RefusingTarget]:
     """Such a Target that listens."""
     target = RefusingTarget()
+
+    async def update(request: web.Request) -> web.Response:
+        return _xml(target.submitted((await request.read()).decode()))
+
+    async def status(request: web.Request) -> web.Response:
+        return _xml(target.status(request.query["batchId"]))
+
     app = web.Application(client_max_size=2**26)
-    app.router.add_post("/m2/demo/v2/profile/batchUpdate", target.batch_update)
-    app.router.add_get("/m2/demo/profile/batchStatus", target.batch_status)
+    app.router.add_post("/m2/demo/v2/profile/batchUpdate", update)
+    app.router.add_get(_STATUS, status)
     async with listening(app) as base_url:
         target.base_url = base_url
         yield target
 
 
-def _xml(inside: str) -> web.Response:
-    return web.Response(text=f"<response>{inside}</response>", content_type="application/xml")
+def _xml(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/xml")

@@ -39,6 +39,8 @@ MAX_ROWS, BATCH_ROWS = 20_000, 1_000
 #: Exports that wait or are loaded at once, at most.
 BACKLOG = 3
 SAMPLE_EVERY_S = 1.0
+#: A life lasts for so many samples at least, however busy the machine is.
+_FEWEST_SAMPLES = 4
 #: A rise that counts for a slope, over one life: bytes, files, tasks. Files and tasks come with batches under way, of
 #: which a plan of faults may hold up some for a while; a leak comes with each of the hundreds of jobs of a life.
 TOLERANCES = {"memory": 8e6, "files": 16.0, "tasks": 10.0}
@@ -136,9 +138,9 @@ class Soak:
         length_s = self.life_s * self.draw.uniform(0.7, 1.3)
         number = (signal.SIGKILL, signal.SIGTERM)[life.number % 2]
         async with serving(self.config, self.folder / "log") as process:
-            started = time.monotonic()
             await until(lambda: is_alive(self.state), process)
-            while life.seconds < length_s:
+            started = time.monotonic()
+            while life.seconds < length_s or len(life.tasks) < _FEWEST_SAMPLES:
                 if self.is_hungry():
                     self.writer.put(self.drops)
                     self.drops += 1
