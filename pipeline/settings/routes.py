@@ -148,7 +148,7 @@ class _Routes:
         routes: dict[str, dict[str, Settings]] = {}
         for name, settings in self._settings.items():
             routes.setdefault(settings.target.client_code, {})[name] = settings
-        return tuple(Tenant(of_lane, root) for of_lane in routes.values())
+        return tuple(Tenant(of_tenant, root) for of_tenant in routes.values())
 
     def _check_drops(self) -> None:
         drops = [
