@@ -30,11 +30,12 @@ BELOW: dict[str, tuple[str, ...]] = {
 #: The same inside the core and the edges, for their folders and for the modules that lie beside them.
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
-        "batches": ("rows", "target", "model", "errors"),
+        "batches": ("rows", "target", "model", "errors", "plain"),
         "rows": ("model", "errors"),
         "target": ("model", "errors"),
-        "drop": ("errors",),
-        "model": ("errors",),
+        "drop": ("errors", "plain"),
+        "model": ("errors", "plain"),
+        "plain": (),
         "errors": (),
         "duration": (),
     },

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import FatalError
+from pipeline.core.plain import of_plain, plain
 
 Octets = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
@@ -108,17 +109,11 @@ class Warnings:
     @classmethod
     def from_dict(cls, counts: dict[str, Any]) -> "Warnings":
         """Rebuild warnings from the values of `as_dict`."""
-        return cls(**{**counts, "empty_cells": Counter(counts.get("empty_cells", {}))})
+        return of_plain(cls, counts)
 
     def as_dict(self) -> dict[str, Any]:
         """The counts that are not zero, for the report."""
-        counts: dict[str, Any] = {
-            "id_over_128_characters": self.id_over_128_characters,
-            "value_over_256_characters": self.value_over_256_characters,
-            "value_with_delimiter": self.value_with_delimiter,
-            "bare_quote": self.bare_quote,
-            "empty_cells": dict(sorted(self.empty_cells.items())),
-        }
+        counts = plain(self) | {"empty_cells": dict(sorted(self.empty_cells.items()))}
         return {name: count for name, count in counts.items() if count}
 
 

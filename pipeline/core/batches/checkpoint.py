@@ -5,10 +5,11 @@ A new process goes on from it, and from the facts of the job's batches.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from pipeline.core.model import Reject, Warnings
+from pipeline.core.plain import of_plain, plain
 from pipeline.core.rows.framing import START, Position
 from pipeline.core.rows.mapping import Mapped
 
@@ -63,35 +64,9 @@ class Checkpoint:
 
     def as_dict(self) -> dict[str, Any]:
         """This checkpoint as plain values, for the ledger."""
-        return {
-            "position": [self.position.offset, self.position.line, self.position.is_skipping],
-            "digest_bytes": self.digest_bytes,
-            "digest": self.digest,
-            "read": self.read,
-            "superseded": self.superseded,
-            "rejected": self.rejected,
-            "empty": self.empty,
-            "rejects_bytes": self.rejects_bytes,
-            "has_ended": self.has_ended,
-            "turn": self.turn,
-            "parameters": self.parameters,
-            "columns_sent": self.columns_sent,
-            "warnings": self.warnings.as_dict(),
-            "by_reason": dict(self.by_reason),
-            "first_rejects": self.first_rejects,
-        }
+        return {**plain(self), "position": [*astuple(self.position)], "warnings": self.warnings.as_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Checkpoint":
         """Rebuild a checkpoint from the values of `as_dict`."""
-        return cls(
-            **{
-                **values,
-                "position": Position(*values["position"]),
-                "parameters": tuple(values["parameters"]),
-                "columns_sent": tuple(values["columns_sent"]),
-                "warnings": Warnings.from_dict(values["warnings"]),
-                "by_reason": Counter(values["by_reason"]),
-                "first_rejects": [(line, reason) for line, reason in values["first_rejects"]],
-            }
-        )
+        return replace(of_plain(cls, values | {"position": {}}), position=Position(*values["position"]))

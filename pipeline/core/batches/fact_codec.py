@@ -1,6 +1,6 @@
 """The facts of a batch as the ledger writes and reads them."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.core.batches.lifecycle import (
@@ -19,6 +19,7 @@ from pipeline.core.batches.lifecycle import (
     SplitUp,
     Taken,
 )
+from pipeline.core.plain import of_plain
 
 #: Kind of fact -> its name in ledgers. A name never changes once any ledger may hold it; a class may be renamed.
 _NAMES: dict[type[Fact], str] = {
@@ -51,8 +52,5 @@ def fact_detail(fact: Fact) -> dict[str, Any]:
 
 def make_fact(kind: str, detail: dict[str, Any]) -> Fact:
     """Rebuild a fact from its `fact_kind` and `fact_detail`. Raises `KeyError` for an unknown kind."""
-    made = _KINDS[kind]
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in detail.items()}
-    known = {field.name for field in fields(made)}
-    fact: Fact = made(**{name: value for name, value in values.items() if name in known})
+    fact: Fact = of_plain(_KINDS[kind], detail)
     return fact

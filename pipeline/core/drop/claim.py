@@ -1,10 +1,11 @@
 """The claim of an export that was dropped: its origin, the manifest of its drop, and the steps done so far."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.core.drop.manifest import Manifest
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.plain import of_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,4 @@ class Claim:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Claim":
         """Rebuild a claim from the values of `as_dict`."""
-        said: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values["manifest"].items()
-        }
-        known = {field.name for field in fields(cls)}
-        kept = {key: value for key, value in values.items() if key in known}
-        return cls(**{**kept, "manifest": Manifest(**said)})
+        return of_plain(cls, values)

@@ -1,0 +1,63 @@
+"""Dataclasses as plain values, as JSON has them, and back: by their fields, in the order of these."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import Field, field, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def written(key: str | None = None, *, default: Any, if_default: bool = True) -> Any:
+    """A field that is written under another key than its name; or, unless `if_default`, only if it is not the default.
+
+    Fields that are made otherwise are written always, under their names.
+    """
+    return field(default=default, metadata={"key": key, "if_default": if_default})
+
+
+def plain(value: Any) -> Any:
+    """A value made of nothing but dictionaries, lists, texts and numbers."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {_key(each): plain(getattr(value, each.name)) for each in fields(value) if _is_written(each, value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def of_plain(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The dataclass of which `plain` made these values. What is missing has its default, what is unknown is left out.
+
+    Raises `ValueError`, `KeyError` or `TypeError` for what no dataclass of the kind can have been.
+    """
+    made: T = _read(kind, values)
+    return made
+
+
+def _is_written(each: Field[Any], value: object) -> bool:
+    return bool(each.metadata.get("if_default", True) or getattr(value, each.name) != each.default)
+
+
+def _key(each: Field[Any]) -> str:
+    return each.metadata.get("key") or each.name
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, str, Any]]:
+    kinds = get_type_hints(kind)
+    return [(each.name, _key(each), kinds[each.name]) for each in fields(kind)]
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, is_of_fields = get_origin(kind), is_dataclass(kind)
+    if is_of_fields:
+        return kind(**{name: _read(of, value[key]) for name, key, of in _fields(kind) if key in value})
+    if origin in (tuple, list):
+        return origin(_read(get_args(kind)[0], each) for each in value)
+    if origin is Counter or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return (origin or kind)(value)
+    return value
