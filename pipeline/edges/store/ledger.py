@@ -15,7 +15,7 @@ All methods block: call them from a worker thread, one at a time.
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,19 @@ from pipeline.edges.store.records import BatchRecord, JobRecord
 _COMMANDS = "commands"
 #: The key in `meta` for the drops that have ended.
 _ENDED_DROPS = "ended_drops"
+#: The key in `meta` for what was learned of statuses.
+_LEARNED = "learned_statuses"
+#: The columns of `jobs` that get their values after a job was entered.
+_LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report")
+#: What makes of a value in a column of `jobs` that of the record, where they differ.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "export": Path,
+    "is_abandoned": bool,
+    "settings": orjson.loads,
+    "checkpoint": lambda text: Checkpoint.from_dict(orjson.loads(text)),
+    "report": lambda text: Report.from_json(orjson.loads(text)),
+    "claim": lambda text: Claim.from_dict(orjson.loads(text)),
+}
 
 _Kept = TypeVar("_Kept")
 
@@ -174,30 +187,25 @@ class Ledger:
 
     def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
         """All jobs, or the unfinished ones, in their order."""
-        where = "WHERE state IS NULL" if unfinished_only else ""
-        return [self._job(row) for row in self._rows(f"SELECT * FROM jobs {where} ORDER BY seq")]  # noqa: S608
+        return [*self._jobs("WHERE state IS NULL ORDER BY seq" if unfinished_only else "ORDER BY seq")]
 
     def jobs_of_drop(self, drop: str) -> list[JobRecord]:
         """The jobs of a drop, in their order. `drop`: the id of its first job."""
-        query = "SELECT * FROM jobs WHERE json_extract(claim, '$.drop') = ? ORDER BY seq"
-        return [self._job(row) for row in self._rows(query, drop)]
+        return [*self._jobs("WHERE json_extract(claim, '$.drop') = ? ORDER BY seq", drop)]
 
     def job(self, job_id: str) -> JobRecord | None:
         """The job of this id, or None."""
-        return next((self._job(row) for row in self._rows("SELECT * FROM jobs WHERE job_id = ?", job_id)), None)
+        return next(self._jobs("WHERE job_id = ?", job_id), None)
 
     def latest_job(self) -> JobRecord | None:
         """The job that was entered last, or None."""
-        return next((self._job(row) for row in self._rows("SELECT * FROM jobs ORDER BY seq DESC LIMIT 1")), None)
+        return next(self._jobs("ORDER BY seq DESC LIMIT 1"), None)
 
     def held_rows(self, job: JobRecord) -> list[Held]:
         """Encoded id, encoded row and line of each held row; those of one id are in their order."""
         query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
-        try:
-            with closing(self._rows(query, job.seq)) as rows:
-                return replay((row["seal"], row["changes"]) for row in rows)
-        except ValueError as error:
-            raise damaged(self._path, f"held rows of job {job.job_id} cannot be read: {error}") from error
+        with self._readable(f"held rows of job {job.job_id}"), closing(self._rows(query, job.seq)) as rows:
+            return replay((row["seal"], row["changes"]) for row in rows)
 
     # Batches
 
@@ -254,13 +262,11 @@ class Ledger:
     def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
         """The batches of a job, or all open ones, in the order in which they were sealed."""
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
-        rows = list(self._rows(f"SELECT * FROM batches WHERE {where} ORDER BY batch_id", *values))  # noqa: S608
-        return [self._batch_record(row) for row in rows]
+        return [*self._batches(f"WHERE {where} ORDER BY batch_id", *values)]
 
     def batch(self, batch_id: int) -> BatchRecord | None:
         """The batch of this id, or None."""
-        rows = self._rows("SELECT * FROM batches WHERE batch_id = ?", batch_id)
-        return next((self._batch_record(row) for row in rows), None)
+        return next(self._batches("WHERE batch_id = ?", batch_id), None)
 
     def next_post_number(self) -> int:
         """One more than the highest number of a POST so far; 0 if there is none."""
@@ -280,20 +286,15 @@ class Ledger:
 
     def learned_statuses(self) -> Learned:
         """The learned number of statuses that Target keeps."""
-        row = next(self._rows("SELECT value FROM meta WHERE key = 'learned_statuses'"), None)
-        if row is None:
-            return Learned()
-        try:
-            kept = orjson.loads(row[0])
-            failed_at = kept["failed_at"]
-            return Learned(int(kept["size"]), None if failed_at is None else datetime.fromisoformat(failed_at))
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(self._path, f"what was learned of statuses cannot be read: {error}") from error
+        row = next(self._rows("SELECT value FROM meta WHERE key = ?", _LEARNED), None)
+        with self._readable("what was learned of statuses"):
+            kept = asdict(Learned()) if row is None else orjson.loads(row[0])
+            return Learned(int(kept["size"]), kept["failed_at"] and datetime.fromisoformat(kept["failed_at"]))
 
     def remember_statuses(self, learned: Learned) -> None:
         """Keep the learned number of statuses that Target keeps."""
-        with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO meta VALUES ('learned_statuses', ?)", (_json(asdict(learned)),))
+        with self._transaction():
+            self._keep(_LEARNED, asdict(learned))
 
     # The pause of sending
 
@@ -308,23 +309,10 @@ class Ledger:
             database.execute("UPDATE meta SET value = ? WHERE key = 'is_paused'", ("1" if is_paused else "0",))
 
     def _insert_job(self, job: JobRecord) -> None:
-        self._database.execute(
-            "INSERT INTO jobs"
-            " (job_id, export, size_bytes, mtime_ns, settings, started_at, retry_of, checkpoint, claim, route)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                job.job_id,
-                str(job.export),
-                job.size_bytes,
-                job.mtime_ns,
-                _json(job.settings),
-                job.started_at,
-                job.retry_of,
-                _json(job.checkpoint.as_dict()),
-                _json(job.claim.as_dict()) if job.claim else None,
-                job.route,
-            ),
-        )
+        values = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in _LATER}
+        claim = _json(job.claim.as_dict()) if job.claim else None
+        written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
+        self._insert("jobs", values | written | {"export": str(job.export)})
 
     def _note_if_ended(self, drop: str) -> None:
         """Note the end of a drop of several jobs, if all of them have ended."""
@@ -343,51 +331,54 @@ class Ledger:
         self._database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (batch_id,))
 
     def _insert_batch(self, batch: Batch, job: int) -> None:
-        self._database.execute(
-            "INSERT INTO batches (batch_id, job, number, rows, size_bytes, sha256, parent)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (batch.batch_id, job, batch.number, batch.rows, batch.size_bytes, batch.sha256, batch.parent),
-        )
+        self._insert("batches", asdict(batch) | {"job": job})
 
     def _insert_fact(self, batch_id: int, fact: Fact) -> None:
-        self._database.execute(
-            "INSERT INTO facts (batch_id, at, kind, detail) VALUES (?, ?, ?, ?)",
-            (batch_id, self._utc_now(), fact_kind(fact), _json(fact_detail(fact))),
-        )
+        detail = _json(fact_detail(fact))
+        self._insert("facts", {"batch_id": batch_id, "at": self._utc_now(), "kind": fact_kind(fact), "detail": detail})
 
-    def _job(self, row: sqlite3.Row) -> JobRecord:
-        try:
-            return _read_job(row)
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(self._path, f"job {row['job_id']} cannot be read: {error}") from error
+    def _insert(self, table: str, values: Mapping[str, object]) -> None:
+        marks = ", ".join("?" * len(values))
+        self._database.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
 
-    def _batch_record(self, row: sqlite3.Row) -> BatchRecord:
-        try:
-            return self._read_batch(row)
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(self._path, f"batch {row['batch_id']} cannot be read: {error}") from error
+    def _jobs(self, which: str, *values: object) -> Iterator[JobRecord]:
+        for row in self._rows(f"SELECT * FROM jobs {which}", *values):  # noqa: S608
+            with self._readable(f"job {row['job_id']}"):
+                job = _read_job(row)
+            yield job
+
+    def _batches(self, which: str, *values: object) -> Iterator[BatchRecord]:
+        for row in [*self._rows(f"SELECT * FROM batches {which}", *values)]:  # noqa: S608
+            with self._readable(f"batch {row['batch_id']}"):
+                record = self._read_batch(row)
+            yield record
 
     def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
-        names = ("batch_id", "number", "rows", "size_bytes", "sha256", "parent")
-        facts = list(self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"]))
+        facts = [*self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])]
         return BatchRecord(
-            Batch(**{name: row[name] for name in names}),
+            Batch(**{field.name: row[field.name] for field in fields(Batch)}),
             row["job"],
             tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
             tuple(fact["at"] for fact in facts),
             bool(row["is_open"]),
         )
 
+    @contextmanager
+    def _readable(self, what: str) -> Iterator[None]:
+        """Raise `FatalError` (74) where the body finds that this is damaged."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"{what} cannot be read: {error}") from error
+
     def _kept(self, key: str, kind: type[_Kept]) -> _Kept:
         """The value that `_keep` kept under this key; an empty one of this kind if there is none."""
         row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
-        try:
+        with self._readable(f"its {key}"):
             kept = kind() if row is None else orjson.loads(row[0])
-        except ValueError as error:
-            raise damaged(self._path, f"its {key} cannot be read: {error}") from error
-        if not isinstance(kept, kind):
-            raise damaged(self._path, f"its {key} cannot be read: it is no {kind.__name__}")
-        return kept
+            if not isinstance(kept, kind):
+                raise TypeError(f"it is no {kind.__name__}")
+            return kept
 
     def _keep(self, key: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))
@@ -415,24 +406,11 @@ class Ledger:
 
 
 def _read_job(row: sqlite3.Row) -> JobRecord:
-    return JobRecord(
-        seq=row["seq"],
-        job_id=row["job_id"],
-        export=Path(row["export"]),
-        size_bytes=row["size_bytes"],
-        mtime_ns=row["mtime_ns"],
-        settings=orjson.loads(row["settings"]),
-        started_at=row["started_at"],
-        retry_of=row["retry_of"],
-        checkpoint=Checkpoint.from_dict(orjson.loads(row["checkpoint"])),
-        is_abandoned=bool(row["is_abandoned"]),
-        state=row["state"],
-        exit_code=row["exit_code"],
-        sha256=row["sha256"],
-        report=Report.from_json(orjson.loads(row["report"])) if row["report"] else None,
-        claim=Claim.from_dict(orjson.loads(row["claim"])) if row["claim"] else None,
-        route=row["route"],
-    )
+    values: dict[str, Any] = dict(row)
+    for column, read in _READERS.items():
+        if values[column] is not None:
+            values[column] = read(values[column])
+    return JobRecord(**values)
 
 
 def _json(value: object) -> str:
