@@ -1,12 +1,12 @@
 """What lies in the drop directory without going on: for `status`, looked at beside the service."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.drop.signals import nearest_signal, shown
 from pipeline.core.duration import roughly
+from pipeline.core.plain import written
 from pipeline.edges.drop.listing import look
 from pipeline.settings.settings import Settings
 
@@ -46,18 +46,9 @@ class DropStatus:
 
     directory: str
     problem: str | None
-    unsignalled: tuple[LyingExport, ...] = ()
-    waiting: tuple[WaitingSignal, ...] = ()
-    refused: tuple[RefusedFile, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, as `status --json` prints them; of a directory that cannot be read, only why."""
-        told: dict[str, Any] = {"directory": self.directory, "problem": self.problem}
-        if self.problem is None:
-            told["unsignalled"] = [asdict(each) for each in self.unsignalled]
-            told["waiting"] = [asdict(each) for each in self.waiting]
-            told["refused"] = [asdict(each) for each in self.refused]
-        return told
+    unsignalled: tuple[LyingExport, ...] | None = written(default=None, if_default=False)
+    waiting: tuple[WaitingSignal, ...] | None = written(default=None, if_default=False)
+    refused: tuple[RefusedFile, ...] | None = written(default=None, if_default=False)
 
 
 def drop_status(settings: Settings, now: datetime) -> DropStatus | None:
@@ -103,10 +94,10 @@ def drop_lines(told: DropStatus) -> list[str]:
     if told.problem:
         return [f"The drop directory {told.directory} {told.problem}."]
     lines = []
-    for each in told.unsignalled:
+    for each in told.unsignalled or ():
         near = f", nearest signal {each.nearest_signal}" if each.nearest_signal else ""
         lines.append(f"Not signalled: {each.export}, {roughly(each.age_s)}{near}")
-    for signal in told.waiting:
+    for signal in told.waiting or ():
         lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, without {', '.join(signal.missing)}")
-    lines += [f"Refused: {file.name} {file.why}" for file in told.refused]
+    lines += [f"Refused: {file.name} {file.why}" for file in told.refused or ()]
     return lines

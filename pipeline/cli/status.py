@@ -1,12 +1,13 @@
 """What goes on in state directories: read from their ledgers, beside the processes that write them."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import DropStatus, drop_status
 from pipeline.cli.job_status import JobStatus, job_status
+from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
@@ -81,18 +82,11 @@ class Status:
     paused_by_itself: Pause | None
     drop: DropStatus | None
     jobs: tuple[JobStatus, ...]
-    routes: tuple[RouteStatus, ...] | None = None
+    routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `status --json` prints them: the fields in their order, without `routes` that are None."""
-        values = asdict(self)
-        values["drop"] = self.drop.as_json() if self.drop else None
-        values["jobs"] = list(values["jobs"])
-        del values["routes"]
-        if self.routes is not None:
-            values["routes"] = [
-                {"route": each.route, "drop": each.drop.as_json() if each.drop else None} for each in self.routes
-            ]
+        values: dict[str, Any] = plain(self)
         return values
 
 
@@ -109,7 +103,7 @@ class Statuses:
         whole = told[0] if len(told) == 1 else {"client_codes": told}
         if not self.without_route:
             return whole
-        return {**whole, "without_route": [asdict(left) for left in self.without_route]}
+        return {**whole, "without_route": plain(self.without_route)}
 
 
 def statuses(configuration: Configuration, job_id: str | None, now: datetime) -> Statuses:
