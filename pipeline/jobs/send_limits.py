@@ -32,11 +32,6 @@ class SendLimits:
     unsent: anyio.Semaphore
     hold_s: float
 
-    def take(self, settle: SettleSettings) -> None:
-        """Go on with other settings, for the batches that are followed now as for those to come."""
-        self.poller.take(plan_of(settle), deadline_s=settle.deadline_s)
-        self.hold_s = settle.ambiguous_hold_s
-
 
 def plan_of(settle: SettleSettings) -> PollPlan:
     """When statuses are asked for."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,7 +16,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
 from pipeline.edges.store.mailbox import Answer, Mailbox
-from pipeline.edges.store.state import open_state
+from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.control import ANSWER_WITHIN_S, ANSWERS_KEPT_S, answer_requests, ask_holder
 from tests.tools.support import HANGS_AFTER_S, fill, names_in, small_disk, until
 
@@ -129,3 +130,18 @@ async def test_what_was_taken_on_is_answered_though_the_job_ends(tmp_path: Path)
             tasks.cancel_scope.cancel()
         assert mailbox.take_answer(asked) is not None
         assert state.is_paused
+
+
+async def test_whoever_waits_is_told_when_something_was_carried_out(tmp_path: Path) -> None:
+    mailbox, changed = Mailbox(tmp_path), Changed()
+    async with open_state(tmp_path, "demo", Host(), min_free_bytes=0) as state, anyio.create_task_group() as tasks:
+        tasks.start_soon(answer_requests, state, list, changed)
+        for command, is_paused in (("pause", True), ("resume", False)):
+            mailbox.ask(command, None)
+            with anyio.fail_after(HANGS_AFTER_S):
+                await changed.until(partial(_is_paused, state, is_paused=is_paused))
+        tasks.cancel_scope.cancel()
+
+
+def _is_paused(state: State, *, is_paused: bool) -> bool:
+    return state.is_paused is is_paused
