@@ -79,8 +79,8 @@ class _Run:
 class Runner:
     """Runs the jobs of a client code in a state directory, in their order; `running` are those that run now.
 
-    `ending` is that of the process or tenant. `watch` runs beside each job, and is cancelled at its end. `learned`:
-    the number of statuses that Target keeps, as the ledger has it.
+    `ending` is that of the process. `watch` runs beside each job, and is cancelled at its end. `learned`: the number
+    of statuses that Target keeps, as the ledger has it.
     """
 
     def __init__(self, state: State, settings: Tenant, ending: Ending, learned: Learned, watch: Watch | None) -> None:
