@@ -15,34 +15,44 @@ export        one input file
 signal        the small file whose arrival says that exports are complete; its content is the manifest
 drop          a signal with its exports
 route         a drop directory with the settings for what is dropped there; `default` is the file's top level
-tenant        one client code: its routes, its ledger, its budget of calls, its jobs one after the other
-claim         what the ledger knows of an export that was dropped: taken out of the drop directory, verified, failed
+tenant        one client code: its routes, its ledger, its budget of calls, its jobs in order
+claim         the ledger's record of a dropped export: its signal and manifest; if it was taken, verified, or failed
 job           one export on its way through; everything about it lies in one folder
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
+row class     confirmed, superseded, rejected, empty, failed, unconfirmed or unsent: each row ends in exactly one
 batch         rows of one job for one POST: number, body, count, size, digest, id set
 sealed        the batch's body is in the spool and its record in the ledger
 spool         the directory of batch bodies
+fact          an event in the life of a batch, kept in the ledger; the facts of a batch fold into its life
+book          the lives of all batches of one job; whoever asks where a batch stands asks the book
 attempt       one POST of a batch
+gate          the one place where a batch waits before a POST: ending, pause, doubt, slot, status window, budget
 accepted      Target answered `success=true`: queued, not applied
 complete      its status says so: applied
 ambiguous     a POST was begun and no usable answer came: Target may or may not have it
 open attempt  Target may have it and its own `complete` was not seen: ambiguous, stuck, status lost, deadline passed
-settled       the batch's outcome is final: complete, failed, unconfirmed, or split into smaller batches
+doubt         Target refuses so much that it may be refusing everything; batches are sent one at a time then
+part          one of the two smaller batches into which a refused batch is split
+settled       the batch's outcome is final: complete, failed, unconfirmed, or split into its parts
 released      settled, and every open attempt is older than `ambiguous_hold_s`: its ids are free again
 in flight     sealed and not released (of a batch, and of each id in it)
 held row      a row whose id is in flight; it waits, merging with later rows of its id
 carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
+lost row      a row that failed or is unconfirmed; `retry` sends it again
+overtaken     a lost row of whose id a later row was sent; `retry` leaves it alone and names it
 checkpoint    the progress of a job at its latest seal
-window        hours of the week in which less is sent, or nothing; the status window is another thing
+time window   hours of the week in which less is sent, or nothing
+status window the number of batches that may be sent from the oldest unsettled one on: Target keeps so many statuses
+ending        the end of a process, a tenant or a job: one stage that only rises
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 
-Where to start reading: `pipeline/jobs/load.py` (`runner.py` runs it for one job after the other), then `pipeline/core`
-in the order the data flows: rows/framing, rows/mapping, rows/encoding, batches/chunker, batches/tracker,
-batches/placer, target/replies, batches/lifecycle, batches/retry_policy, target/pacing.
+Where to start reading: `pipeline/jobs/load.py` (`runner.py` decides which jobs run, and when), then `pipeline/core` in
+the order in which data flows: rows/framing, rows/mapping, rows/encoding, batches/tracker, batches/chunker,
+batches/placer, target/replies, batches/lifecycle, batches/book, batches/retry_policy, target/pacing.
 """
 
 __version__ = "0.2.0"

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-#: What ends a process by SIGTERM, as shells and containers count.
+#: The exit code of a process ended by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM
 
 
 @contextmanager
 def _unseen(package: str) -> Iterator[None]:
-    """Let what is imported meanwhile find no such package, as if it were not installed."""
+    """Hide a package from imports in the body, as if it were not installed."""
     imported = sys.modules.get(package)
     sys.modules[package] = None  # type: ignore[assignment]  # so says Python's import system
     try:
@@ -30,19 +30,19 @@ def main() -> NoReturn:
     """Run the command line."""
     match sys.argv[1:]:
         case ["health", "--config", config]:
-            # A probe, every few seconds: it does not wait for what all other commands need.
+            # A probe, every few seconds: it skips the imports that all other commands need.
             from pipeline.service.health import main as health
 
             health(Path(config))
     if os.getpid() == 1:
-        # The first process of a container: to it, a signal that nobody catches yet would mean nothing.
+        # The first process of a container ignores a signal that has no handler yet.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
-    # numpy would start a thread for each processor, for algebra that nobody here does.
+    # Otherwise numpy starts a thread for each processor, for algebra that nobody here does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What is imported stays: looking for garbage in it again and again took a quarter of the start-up.
+    # Imported modules stay: looking for garbage in them again and again took a quarter of the start-up.
     gc.disable()
     with _unseen("rich"):
-        # It would take it to draw tracebacks, which the log does not; a load that nobody watches draws nothing else.
+        # structlog imports rich to draw tracebacks, which our log does not; an unwatched load needs it for nothing.
         import structlog  # noqa: F401
     from pipeline.cli.app import main as command_line
 

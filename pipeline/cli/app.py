@@ -1,6 +1,6 @@
-"""The command line: arguments and environment end here, and every way to end has its exit code.
+"""The commands: arguments and environment end here, and every way to end has its exit code.
 
-What only one command needs is imported by it: a load is not to wait for the sandbox and the demo.
+A command imports what only it needs, so that a load does not wait for the sandbox and the demo.
 """
 
 import gc
@@ -47,7 +47,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration, a TOM
 
 
 def main() -> NoReturn:
-    """Run the command; always ends in SystemExit with one of the documented exit codes."""
+    """Run the command; always raises `SystemExit` with one of the documented exit codes."""
     try:
         app()
     except SystemExit as exit_:
@@ -186,7 +186,7 @@ def _print(report: Report, tenant: Tenant, *, as_json: bool) -> None:
 
 
 def _console() -> "Console":
-    """Where people read what is printed for them."""
+    """The console on which texts for people are printed."""
     from rich.console import Console
 
     return Console()
@@ -237,7 +237,7 @@ def retry(job: JobId, config: ConfigFile) -> None:
 
 
 def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
-    """Have the process that holds the state directory do it, or do it here where there is none."""
+    """Have a request carried out by the process that holds the state directory, or here if there is none."""
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
     configuration, host = load_configuration(config), Host()
@@ -274,7 +274,7 @@ def serve(
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
     from pipeline.service import process
 
-    # What is imported stays: not to be looked at for months.
+    # Imported modules stay: the garbage collector need not look at them for months.
     gc.freeze()
     on_terminal = sys.stderr.isatty()
     configure_logging(is_terminal=on_terminal)
@@ -288,7 +288,7 @@ def serve(
     except PipelineError as error:
         if on_terminal:
             raise
-        # Whoever collects the log finds one object a line, the last one too.
+        # Logged, since every line of the log is one JSON object, the last one too.
         structlog.get_logger().error("service_failed", exit_code=int(error.exit_code), why=str(error))
         raise typer.Exit(error.exit_code) from error
 

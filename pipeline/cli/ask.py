@@ -1,4 +1,4 @@
-"""Has a request carried out by the process that holds the tenant it is about, or here if none does."""
+"""Has a request carried out by the process that holds the tenant's state directory, or here if none does."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +16,7 @@ from pipeline.settings.tenants import Configuration, Tenant
 
 
 def tenants_about(configuration: Configuration, job: str | None) -> Sequence[Tenant]:
-    """The tenant that has this job; all where no job is named. Blocks. Raises `PipelineError` (64): unknown job."""
+    """The tenant that has this job; all if `job` is None. Blocks. Raises `PipelineError` (64) for an unknown job."""
     tenants = configuration.tenants
     if job is None or len(tenants) == 1:
         return tenants
@@ -35,7 +35,7 @@ def _has_job(tenant: Tenant, job: str) -> bool:
 
 
 async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> tuple[str, bool]:
-    """What was done, in words, and whether another process did it. Raises what `ask_holder` and `carry_out` raise."""
+    """Returns what was done, in words, and True if another process did it. Errors of `ask_holder` and `carry_out`."""
     if await run_sync(holder, tenant.directory) is not None:
         return await ask_holder(tenant.directory, command, job, host.clock), True
     async with open_tenant(tenant, host) as state:

@@ -1,4 +1,4 @@
-"""Looks at what a configuration needs to work: state directory, disk, token, and the way to Target.
+"""Checks what a configuration needs to work: state directory, disk, token, and the way to Target.
 
 Nothing is sent to Target: the connection is opened, secured and closed. Every check yields a finding,
 good ones too, so that silence never passes for success. No finding shows the token.
@@ -35,7 +35,7 @@ Verdict = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and in words what was found and what to do."""
+    """The result of a check: its subject, a verdict, and in words what was found and what to do."""
 
     subject: str
     verdict: Verdict
@@ -43,7 +43,7 @@ class Finding:
 
 
 async def check_all(configuration: Configuration) -> list[Finding]:
-    """All findings of all routes; what is a client code's is looked at once, and each names the route it is about."""
+    """All findings of all routes, each with the name of its route; settings of a client code are checked once."""
     if not configuration.has_routes:
         return await check(configuration.tenants[0].settings)
     findings: list[Finding] = []
@@ -55,7 +55,7 @@ async def check_all(configuration: Configuration) -> list[Finding]:
 
 
 async def check_route(settings: Settings) -> list[Finding]:
-    """The findings of what a route has for itself."""
+    """The findings about settings that each route has for itself."""
     return [*_check_combinations(settings), *await asyncio.to_thread(_check_drop, settings.drop.directory)]
 
 
@@ -125,7 +125,7 @@ def _check_token(file: Path | None) -> Finding:
         return Finding(subject, "problem", text)
     if problem := _token_problem(token):
         return Finding(subject, "problem", f"{file} {problem}")
-    # A file of somebody else's is read by its group: so Kubernetes gives secrets to those who are not root.
+    # A file of another owner may be readable by its group: Kubernetes gives secrets to non-root users in this way.
     too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
     if mode & too_open:
         text = f"{file} can be read by other users (mode {stat.S_IMODE(mode):04o}): chmod 600 {file}"
@@ -158,7 +158,7 @@ async def _check_connection(target: TargetSettings, context: ssl.SSLContext, lim
         text = f"{host}:{port}: {_connection_problem(error, limit_s)}, if [target] {key} is right"
         return Finding("[target] base_url", "problem", text)
     writer.close()
-    # The connection has served its purpose, however the other side ends it.
+    # The check is done, however the other side ends the connection.
     with suppress(OSError):
         await writer.wait_closed()
     text = "connected over TLS, its certificate is trusted" if secure else "connected, without TLS"
@@ -166,7 +166,7 @@ async def _check_connection(target: TargetSettings, context: ssl.SSLContext, lim
 
 
 def _connection_problem(error: OSError | UnicodeError, limit_s: float) -> str:
-    """What was found and where to look; the classes overlap, so the order matters."""
+    """The problem in words, and where to look. The classes overlap, so the order of the cases matters."""
     match error:
         case TimeoutError():
             return f"no answer within {limit_s:g} s; see whether a firewall lets this machine out"
@@ -209,7 +209,7 @@ def _check_state(state: StateSettings) -> list[Finding]:
 
 
 def _probe(directory: Path) -> None:
-    """Creates a directory with a file and removes both: what ledger and spool need to be able to do."""
+    """Create a directory with a file and remove both, as ledger and spool need to. Raises `OSError`."""
     with (
         TemporaryDirectory(prefix=".config-check-", dir=directory) as made,
         (Path(made) / "probe").open("wb") as file,

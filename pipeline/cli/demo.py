@@ -1,7 +1,7 @@
 """The demo: a realistic export with every kind of trouble in it, loaded into a sandbox that makes trouble too.
 
-What is shown is the real thing: a real file, a real HTTP server, the very load of the product. At the end the
-sandbox's profiles are compared with what the export says.
+The demo is real: a real file, a real HTTP server, the product's own load. At the end the sandbox's profiles are
+compared with the export.
 """
 
 import random
@@ -51,14 +51,14 @@ _UNCLOSED = b'c8,"unclosed@example.com,gold,10,shoes,Amsterdam,\n'
 
 @dataclass(slots=True)
 class DemoExport:
-    """An export and what must be in Target after it: attributes by parameter name for each id."""
+    """An export, and the profiles that Target must have after it: id -> parameter name -> value."""
 
     content: bytearray = field(default_factory=lambda: bytearray(_HEADER.encode()))
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def make_export(rows: int, seed: int) -> DemoExport:
-    """A CRM export of so many good rows, a third of them of customers seen before, and some bad ones."""
+    """A CRM export of `rows` good rows, three in ten of customers seen before, and some bad ones."""
     draw = random.Random(seed)  # noqa: S311 - must be repeatable, need not be secret
     export = DemoExport()
     for number in range(rows):
@@ -75,7 +75,7 @@ def make_export(rows: int, seed: int) -> DemoExport:
         if draw.random() < 0.005:
             cells = dict.fromkeys(cells, "")
         _write_row(export, f"customer-{customer:05d}", cells)
-    # Last, because what looks for its closing quote must not find one.
+    # Last, because no closing quote may follow it.
     export.content += _UNCLOSED
     return export
 
@@ -90,12 +90,12 @@ def _write_row(export: DemoExport, customer: str, cells: dict[str, str]) -> None
 
 
 def sandbox_options() -> SandboxOptions:
-    """A Target in a hurry: minutes become seconds, all else is as in reality."""
+    """A Target in a hurry: minutes become seconds, everything else is as in reality."""
     return SandboxOptions(client_code="demo", seed=7, apply_min_s=0.5, apply_max_s=4.0, override="replace")
 
 
 def fault_plan() -> FaultPlan:
-    """What goes wrong on the way; the numbers are those of the POSTs."""
+    """The faults of the sandbox, by number of the POST."""
     faults = {
         2: Fault.RESET_AFTER_BODY_TAKEN,
         3: Fault.FAIL_ROWS,
@@ -118,7 +118,7 @@ def demo_settings(base_url: str, state: Path) -> Settings:
 
 
 async def run(console: Console) -> ExitCode:
-    """Run the demo and explain it on the console; `DONE` where the sandbox ended as the export says."""
+    """Run the demo and explain it on the console; the load's exit code, or `OUR_BUG` if the sandbox differs."""
     folder = Path(tempfile.mkdtemp(prefix="profile-pipeline-demo-"))
     export = make_export(ROWS, seed=1)
     path = folder / "customers.csv"
@@ -152,7 +152,7 @@ def _introduce(console: Console, path: Path) -> None:
 
 
 def _compare(console: Console, export: DemoExport, sandbox: Sandbox) -> bool:
-    """Compare the sandbox's profiles with the export, and say how they compare."""
+    """Compare the sandbox's profiles with the export, and print the result. True if only rows that it failed differ."""
     found = sandbox.profiles()
     differing = {customer for customer, cells in export.profiles.items() if found.get(customer) != cells}
     mistakes = sandbox.mistakes

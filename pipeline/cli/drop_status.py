@@ -1,4 +1,4 @@
-"""What lies in the drop directory without going on: for `status`, looked at beside the service."""
+"""The files that lie in a drop directory and are not claimed: for `status`, which looks beside the service."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from pipeline.core.plain import written
 from pipeline.edges.drop.listing import look
 from pipeline.settings.settings import Settings
 
-#: So many names of a kind are told.
+#: The most names of a kind that are listed.
 _MOST = 20
 
 
@@ -34,7 +34,7 @@ class WaitingSignal:
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """A file that is left alone, and why."""
+    """A file that is left alone, and the reason."""
 
     name: str
     why: str | None
@@ -42,7 +42,7 @@ class RefusedFile:
 
 @dataclass(frozen=True, slots=True)
 class DropStatus:
-    """The files that lie in a drop directory without going on; with a `problem` it cannot be read."""
+    """The files that lie in a drop directory and are not claimed. With a `problem` it cannot be read."""
 
     directory: str
     problem: str | None
@@ -52,7 +52,7 @@ class DropStatus:
 
 
 def drop_status(settings: Settings, now: datetime) -> DropStatus | None:
-    """Exports that nobody signalled for a while, signals without exports, and what is refused; None without a drop."""
+    """Exports without a signal for `signal_wait_s`, signals without exports, refused files; None without `[drop]`."""
     directory = settings.drop.directory
     if directory is None:
         return None
@@ -90,7 +90,7 @@ def _shown(name: str | None) -> str | None:
 
 
 def drop_lines(told: DropStatus) -> list[str]:
-    """The same for people."""
+    """The lines that tell people the same."""
     if told.problem:
         return [f"The drop directory {told.directory} {told.problem}."]
     lines = []

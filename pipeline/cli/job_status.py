@@ -1,4 +1,4 @@
-"""How a job stands, and what it waits for until when: read from the ledger, beside the process that writes it."""
+"""The status of a job, and what it waits for until when: read from the ledger, beside the process that writes it."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -17,9 +17,9 @@ from pipeline.settings.time_windows import schedule_of
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job stands; its fields, in this order, are the keys of `status --json`.
+    """The status of a job; its fields, in this order, are the keys of `status --json`.
 
-    `rows` counts by class, `batches` by phase. `read_to_line` is None once the export was read to its end.
+    `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end.
     """
 
     job: str
@@ -39,20 +39,20 @@ class JobStatus:
 def job_status(
     ledger: Ledger, record: JobRecord, settings: Settings, now: datetime, at_it_since: datetime | None
 ) -> JobStatus:
-    """How a job stands: rows by class, batches by phase, and what it waits for until when.
+    """The status of a job: rows by class, batches by phase, and what it waits for until when.
 
-    `at_it_since` is when a process began it or went on with it, None where none is at it.
+    `at_it_since` is the time at which a process began it or went on with it; None if no process is at it.
     """
     lives = _lives(ledger, ledger.batches(job=record))
     progress = Progress(checkpoint=record.checkpoint)
     for batch, life in lives:
         progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
-        # The ledger knows of rows up to the last seal, the report of all that were read.
+        # The ledger counts rows up to the last seal, the report all that were read.
         rows, held = asdict(record.report.rows), 0
     else:
         rows, held = asdict(progress.rows()), len(ledger.held_rows(record))
-        # Which rows end unsent is known when the job has ended.
+        # The unsent rows are known when the job has ended.
         del rows["unsent"]
     phases = Counter(_phase(life) for _, life in lives)
     return JobStatus(
@@ -81,7 +81,7 @@ def _lives(ledger: Ledger, records: list[BatchRecord]) -> list[tuple[BatchRecord
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """What an unfinished job waits for. What ends after so long counts anew from when a process goes on with it."""
+    """The things an unfinished job waits for. Time limits count anew from when a process goes on with the job."""
 
     ledger: Ledger
     record: JobRecord
@@ -94,7 +94,7 @@ class _Waiting:
         """Each thing that the job waits for, in words."""
         unsent = [life for _, life in self.lives if life.phase in (Phase.READY, Phase.POSTING, Phase.REFUSED)]
         if self.record.is_abandoned:
-            # What Target may have is sent again, to learn what became of it; nothing else is, and no row waits for it.
+            # Only batches that Target may have are still to be settled; held rows are not sent.
             unsent = [life for life in unsent if life.may_be_applied]
             held = 0
         told = self._following()
@@ -134,7 +134,7 @@ class _Waiting:
         return [f"{_batches(len(times))} that Target may have twice, or may apply yet, at the latest {until}"]
 
     def _end(self, begun: datetime, after_s: float, *, is_unpaused: bool = False) -> str:
-        """When it ends what began then; with `is_unpaused` the time in which a window pauses does not count."""
+        """The time `after_s` after `begun`, in words; with `is_unpaused`, pauses of time windows do not count."""
         if self.at_it_since is None:
             return f"{roughly(after_s)} after a process goes on with the job"
         begun = max(begun, self.at_it_since)
@@ -151,7 +151,7 @@ def _batches(count: int) -> str:
 
 
 def _passed_by(at: datetime) -> str:
-    """The minute in which a time has passed for certain: times of jobs are whole seconds."""
+    """The first minute at which a time has certainly passed: times of jobs are whole seconds."""
     return utc_minute(at + timedelta(seconds=60))
 
 

@@ -1,4 +1,4 @@
-"""Loading into an embedded sandbox: to try a file without an account, or to rehearse a configuration."""
+"""Loading into an embedded sandbox: to try a file without an account, or to try a configuration."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from pipeline.sandbox import SandboxOptions, running
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.settings import Settings, load_settings
 
-#: The sandbox applies batches within a second, so asking sooner than of Target shows them sooner (seconds).
+#: Seconds. Shorter than for Target, since the sandbox applies batches within a second.
 _POLL_FIRST_S = 0.25
 _POLL_MAX_S = 1.0
 
@@ -24,15 +24,14 @@ async def on_sandbox(
 ) -> AsyncIterator[Settings]:
     """Settings to load an export into a sandbox that runs as long as the context lasts.
 
-    With a configuration all but the way to Target and the state directory are taken from it, or from one of its routes.
-    Without one every
-    column but `id_column` is sent, under a name that Target takes. The state directory is a new temporary one, so
-    that a rehearsal leaves no trace among the real jobs.
+    With `config`, its settings or those of one of its routes apply, except the address of Target, the time windows, the
+    polling of statuses and the state directory. Without it, every column but `id_column` is sent, under a name that
+    Target takes. The state directory is a new temporary one, so that nothing is left among the real jobs.
     """
     state = {"directory": tempfile.mkdtemp(prefix="profile-pipeline-"), "min_free_bytes": 0}
     overrides: dict[str, Any] = {
         "state": state,
-        # They are there for Target's sake.
+        # Time windows spare the real Target; a sandbox needs none.
         "windows": [],
         "settle": {"poll_first_s": _POLL_FIRST_S, "poll_max_s": _POLL_MAX_S},
     }
@@ -56,7 +55,7 @@ async def on_sandbox(
 
 
 async def _legal_names(export: Path, id_column: str | None) -> dict[str, str]:
-    """A mapping for the columns whose own names Target would not take."""
+    """Column name -> parameter name, for the columns whose own names Target would not take."""
     try:
         names = await read_columns(export)
     except InputError:

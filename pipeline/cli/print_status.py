@@ -1,4 +1,4 @@
-"""Prints for people how tenants stand."""
+"""Prints the status of tenants for people."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
 def print_statuses(told: Statuses, console: Console) -> None:
-    """Print how all tenants stand."""
+    """Print the status of all tenants."""
     for number, one in enumerate(told.tenants):
         if number:
             console.print()
@@ -27,7 +27,7 @@ def print_statuses(told: Statuses, console: Console) -> None:
 
 
 def print_status(told: Status, console: Console) -> None:
-    """Print how one tenant stands."""
+    """Print the status of one tenant."""
     lines = [f"[bold]{told.client_code}[/], {told.state_directory}"]
     if told.held_by:
         lines.append(f"Process {told.held_by} is at work.")

@@ -1,4 +1,4 @@
-"""What goes on in state directories: read from their ledgers, beside the processes that write them."""
+"""The status of tenants: read from their ledgers, beside the processes that write them."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,13 +22,13 @@ from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
 from pipeline.settings.time_windows import schedule_of
 
-#: `status` without a job tells of so many, the latest.
+#: `status` without a job shows the latest jobs, this many, and all unfinished ones.
 _SHOWN_JOBS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class StatusWindowStatus:
-    """How many batches may be under way; if that was learned; when a larger number did not hold (UTC in ISO 8601)."""
+    """The size of the status window, if it was learned, and when a larger one did not hold (UTC in ISO 8601)."""
 
     size: int
     is_learned: bool
@@ -37,7 +37,7 @@ class StatusWindowStatus:
 
 @dataclass(frozen=True, slots=True)
 class TimeWindowStatus:
-    """The limits that the time windows set now, until when (in their own time zone), and in words what comes `then`."""
+    """The limits that the time windows set now, until when (in their time zone), and in words what comes `then`."""
 
     pause: bool
     calls_per_minute: int | None
@@ -50,7 +50,7 @@ class TimeWindowStatus:
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
-    """A route of a tenant and its drop directory; None: it has none."""
+    """A route of a tenant, and its drop directory if it has one."""
 
     route: str
     drop: DropStatus | None
@@ -67,10 +67,10 @@ class LeftStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a tenant stands: the process that holds its state directory, what sending waits for, and its jobs in order.
+    """The status of a tenant: the process that holds its state directory, what sending waits for, and its jobs.
 
-    `held_by` is the id of that process, None without one. `paused_by_itself` is why the service waits. `routes` is None
-    where the configuration has no routes, and `drop` where it has.
+    `held_by`: the id of that process, None without one. `paused_by_itself`: the reason why the service waits. `routes`
+    is None if the configuration has no routes, and `drop` if it has.
     """
 
     client_code: str
@@ -92,13 +92,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """How all tenants stand, and the state directories that none of them has any more."""
+    """The status of all tenants, and the state directories with unfinished jobs that no tenant has any more."""
 
     tenants: tuple[Status, ...]
     without_route: tuple[LeftStatus, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; of one tenant alone, its status as it is."""
+        """Plain values; a single tenant's status stands by itself, not in a list."""
         told = [one.as_json() for one in self.tenants]
         whole = told[0] if len(told) == 1 else {"client_codes": told}
         if not self.without_route:
@@ -107,7 +107,7 @@ class Statuses:
 
 
 def statuses(configuration: Configuration, job_id: str | None, now: datetime) -> Statuses:
-    """How all tenants stand, or the one of a job with that job alone. Blocks."""
+    """The status of all tenants; with `job_id` of the tenant that has the job, and of that job alone. Blocks."""
     told = []
     for tenant in tenants_about(configuration, job_id):
         ledger = read_ledger(tenant.directory / "ledger.db")
@@ -124,7 +124,7 @@ def statuses(configuration: Configuration, job_id: str | None, now: datetime) ->
 
 
 def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None) -> Status:
-    """How the state directory stands: who holds it, whether sending is paused, and its jobs, the latest last."""
+    """The status of a tenant, its latest job last; with `job_id` that job alone. Raises `PipelineError` (64)."""
     every = records = [] if ledger is None else ledger.jobs()
     since = held_since(settings.state.directory) if held_by else None
     if job_id is not None:
@@ -149,9 +149,9 @@ def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: d
 
 
 def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | None) -> datetime | None:
-    """When the process that holds the directory since then began a job or went on with it.
+    """The time at which the process that holds the directory, since `since`, began a job or went on with it.
 
-    None where there is no such process, or the job waits for an earlier one to be read.
+    None if there is no such process, or the job waits for an earlier one to be read.
     """
     order = in_order([other for other in records if other.state is None])
     if since is None or record not in order:
@@ -164,7 +164,7 @@ def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | 
 
 
 def _status_window(ledger: Ledger | None, settings: Settings) -> StatusWindowStatus:
-    """How many batches may be under way, whether that was learned, and when more did not hold."""
+    """The status window that the settings fix, or that was learned."""
     fixed = settings.settle.status_window
     if fixed != "auto":
         return StatusWindowStatus(fixed, is_learned=False, more_failed_at=None)
@@ -177,7 +177,7 @@ def _status_window(ledger: Ledger | None, settings: Settings) -> StatusWindowSta
 
 
 def _window(settings: Settings, now: datetime) -> TimeWindowStatus | None:
-    """What the time windows allow now, and from `until` on; None where there are none."""
+    """The limits of the time windows now, and from `until` on; None without time windows."""
     if not settings.windows:
         return None
     schedule = schedule_of(settings.windows)

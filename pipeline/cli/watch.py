@@ -10,7 +10,7 @@ from pipeline.jobs.job import Job
 
 
 def what_it_waits_for(job: Job, calls: CallQueue) -> str:
-    """What the load is waiting for, or doing, in words."""
+    """The thing that a load waits for or does, in words; empty if there is nothing to say."""
     progress = job.progress
     held = calls.windows.held
     if held is not None and held.limits.is_paused:
@@ -31,7 +31,7 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
 
 
 def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, Any, None]]:
-    """What `load_export` runs beside a load."""
+    """The `watch` that `load_export` runs beside a load."""
 
     async def log(job: Job, calls: CallQueue) -> None:
         await log_progress(job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)

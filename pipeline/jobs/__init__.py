@@ -1,1 +1,1 @@
-"""Which job runs when, and one job on its way to Target; read `jobs/load.py` first."""
+"""The jobs: which of them runs when, and each on its way to Target; read `jobs/load.py` first."""

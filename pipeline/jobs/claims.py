@@ -1,7 +1,7 @@
-"""NeverSent exports on their way from the drop directory to the first POST.
+"""Dropped exports on their way from the drop directory to their first POST.
 
-`enter` puts a drop into the ledger and takes its files; `complete_claims` does the taking that a crash cut off;
-`next_job` says whose turn it is; `check_claim` looks, before anything is sent, whether a dropped export may be loaded.
+`enter` puts a drop into the ledger and takes its files. `complete_claims` takes files where a crash came in between.
+`next_job` finds the job whose turn it is. `check_claim` refuses, before anything is sent, what may not be loaded.
 """
 
 from collections.abc import Collection, Iterable
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A signal whose exports are to be taken by a route; with `error` they fail, each with its own `as_of`."""
+    """A signal whose exports a route is to take, with the `as_of` of each; with `error` all their jobs fail."""
 
     found: Found
     as_of: tuple[str | None, ...]
@@ -42,7 +42,7 @@ class Drop:
 
 
 async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
-    """Enter the jobs of a drop behind all others, one for each export, and take its files; a crash may be anywhere."""
+    """Enter one job for each export of a drop, behind all others, then take its files; a crash may come anywhere."""
     records = _records(drop, processing, state.host.clock, settings)
     entered = await state.in_turn(state.ledger.begin_jobs, records)
     return await _take(entered, state, processing)
@@ -50,7 +50,7 @@ async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSe
 
 def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
     found, now = drop.found, clock.utc_now()
-    # A drop without an export has a job too: somebody has to be told.
+    # A drop without an export gets a job too, so that its failure is reported.
     sources: list[Seen | None] = list(found.exports) or [None]
     job_ids: list[str] = []
     for source in sources:
@@ -83,12 +83,12 @@ def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSetti
 
 
 def _name(found: Found, source: Seen | None) -> str:
-    """What a job is about: an export, one that did not come, or only a signal."""
+    """The name a job goes by: its export, else the first missing export, else the signal."""
     return source.path if source else next(iter(found.missing), found.signal.path)
 
 
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
-    """Take what a process had entered and did not come to take; it holds the drop directories that are not held."""
+    """Take the files that an earlier process entered and did not take. Drop directories not in `held` are held here."""
     drops: dict[str, list[JobRecord]] = {}
     for record in await state.in_turn(state.ledger.jobs, unfinished_only=True):
         if record.claim and not record.claim.is_taken:
@@ -108,7 +108,7 @@ def drop_of(record: JobRecord) -> Path:
 
 
 async def _take(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:
-    """Take the files of a drop and write down that it is done; the records as they are then."""
+    """Take the files of a drop, write that down, and return the records as they are then."""
     claims = {record.job_id: record.claim for record in records if record.claim}
     first = claims[records[0].job_id]
     identity = Identity(first.signal_bytes, first.signal_mtime_ns)
@@ -150,17 +150,14 @@ def _not_taken(taking: TakeResult, claim: Claim) -> InputError | None:
 
 
 async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | None:
-    """The job whose turn it is: the first unfinished one, but for those that run.
-
-    None while its export is still being taken.
-    """
+    """The first unfinished job, in order, that does not run; None if there is none or its export is not taken yet."""
     records = in_order(await state.in_turn(state.ledger.jobs, unfinished_only=True))
     record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
 
 def in_order(records: list[JobRecord]) -> list[JobRecord]:
-    """Unfinished jobs in the order in which they began; then the others to come, dropped ones by their sequence."""
+    """Jobs that have begun, in the order they began; then the others, dropped ones by their sequence number."""
     begun = [record for record in records if record.has_begun]
     waiting = [record for record in records if not record.has_begun]
     return [*sorted(begun, key=lambda record: record.checkpoint.turn), *by_sequence(waiting, _sequence)]
@@ -171,7 +168,7 @@ def _sequence(record: JobRecord) -> int | None:
 
 
 async def check_claim(record: JobRecord, state: State) -> None:
-    """Look whether a dropped export may be loaded, before its job begins. Raises `InputError` with why it may not."""
+    """Raise `InputError` if a dropped export may not be loaded. Called when its job runs; one that has begun passes."""
     claim = record.claim
     if claim is None or record.has_begun:
         return
@@ -179,7 +176,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
         return
     if claim.failure is not None:
         raise claim.failure
-    # What is too old or given up is compared all the same: the manifest tells of all exports of a drop together.
+    # An export that is too old or abandoned is compared too: the manifest describes all exports of the drop together.
     if not claim.is_verified:
         await _verify(claim, state)
     if not claim.manifest.again and not record.is_abandoned:
@@ -187,7 +184,7 @@ async def check_claim(record: JobRecord, state: State) -> None:
 
 
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
-    # Names of other routes' exports are others, and so are their dates; numbers are in manifests to put all in order.
+    # Sequence numbers order the drops of all routes; dates are compared within a route only.
     for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
         latest = await state.in_turn(state.ledger.latest_claimed, key, route=of_route)
         if own is not None and latest is not None and own < latest:
@@ -198,7 +195,7 @@ async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
 
 
 async def _verify(claim: Claim, state: State) -> None:
-    """Compare the manifest with all exports of the drop; all of its jobs fail together, before any of them begins."""
+    """Compare the manifest with all exports of the drop. If they differ, all its jobs fail, before any begins."""
     siblings = [
         (record, record.claim)
         for record in await state.in_turn(state.ledger.jobs_of_drop, claim.drop)
@@ -222,7 +219,7 @@ async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecor
     if manifest.sha256 is not None and len(records) > 1:
         raise InputError(f"the manifest in {shown(claim.signal)} gives one sha256 for {len(records)} exports.")
     if manifest.size_bytes is not None:
-        # Looked at before anything is read.
+        # First, because it needs no reading.
         _check(claim, "bytes", manifest.size_bytes, sum(record.size_bytes for record in records))
     if manifest.rows is None and manifest.sha256 is None and not manifest.columns:
         return

@@ -1,8 +1,8 @@
-"""The exports of one `load` command: which of them have a job already, and which are entered anew.
+"""Finds the jobs for the exports of one `load` command, and enters those that are missing.
 
-A command is a unit, as a drop is. All of its exports that have no job yet are entered in one transaction, in the order
-of the command line, before anything of them is read. The ledger keeps which jobs are of a command that has not come to
-its end: so the same command, run again after whatever cut it off, goes on with those jobs, and enters none.
+A command is a unit, as a drop is. One transaction enters all of its exports that have no job yet, in the order of the
+command line, before any of them is read. The ledger marks the jobs of a command until the command ends. So the same
+command, run again after it was cut off, goes on with those jobs and enters none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What was asked for: these exports, by that route, with `again` also such as were loaded before."""
+    """A `load` command: its exports in order, and their route; `again` loads those that were loaded before too."""
 
     exports: tuple[Path, ...]
     route: str
@@ -35,13 +35,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """An export as it was named, with its absolute path; one that cannot be read has no size and no time."""
+    """An export of the command line, with its absolute path; if it cannot be read, its size and time are 0."""
 
     path: Path
     identity: Identity
 
     def is_that_of(self, job: JobRecord) -> bool:
-        """Whether this file is the one for which the job was entered, and was not changed since."""
+        """True if the job was entered for this file, and the file has not changed since."""
         return job.export == self.path and Identity(job.size_bytes, job.mtime_ns) == self.identity
 
 
@@ -49,9 +49,9 @@ class _Named:
 class _Known:
     """Jobs that may stand for an export, in their order.
 
-    `own` are those of `load` commands, unfinished or of a command that has not come to its end; `latest` is the last
-    job of the ledger, whichever way it came. `marks` says of which jobs the ledger keeps that they are of such
-    a command, and whether it said `--again`.
+    `own`: jobs of `load` commands that are unfinished, or whose command has not ended.
+    `latest`: the last job of the ledger, whichever way it came.
+    `marks`: id of each job whose command has not ended -> True if that command said `--again`.
     """
 
     own: tuple[JobRecord, ...]
@@ -60,16 +60,16 @@ class _Known:
 
 
 async def enter_command(command: Command, state: State, settings: ExportSettings, now: datetime) -> list[JobRecord]:
-    """The jobs of a command in the order of its exports; where none stands for an export yet, one is entered.
+    """The jobs of a command, in the order of its exports; an export that no job stands for gets a new one.
 
     A job stands for an export if it came by the same route, was not abandoned, and
 
     - is unfinished, or of a command that was cut off, and was entered for this file as it is now. If it has read the
-      file to its end, the same content will do; or
-    - is the latest of all, and has read the same content from whichever file. Not so with `again`.
+      file to its end, a file of that name with the same content will do; or
+    - is the latest of all, and has read the same content from any file. Not so with `again`.
 
-    The order of the command is kept, for later exports win: a job does not stand for an export if it comes before that
-    of an export named earlier. So what is named behind an export that is entered is entered too.
+    Later exports win, so order matters: a job that comes before the job of an export named earlier does not stand. So
+    all exports named after a new one are new too. Of neighbours with the same content one is loaded, unless `again`.
     """
     named = [await _name(path, state.host) for path in command.exports]
     contents = _Contents(state.host.open_export)
@@ -94,14 +94,14 @@ async def enter_command(command: Command, state: State, settings: ExportSettings
 
 
 class _Contents:
-    """What is in files, each read once only."""
+    """The digests of files, each file read once only."""
 
     def __init__(self, open_export: OpenExport) -> None:
         self._open_export = open_export
         self._digests: dict[_Named, str | None] = {}
 
     async def are_the_same(self, one: _Named, other: _Named) -> bool:
-        """Whether two exports have the same content."""
+        """True if two exports have the same content."""
         if one == other:
             return True
         if one.identity.size_bytes != other.identity.size_bytes:
@@ -110,7 +110,7 @@ class _Contents:
         return None not in digests and digests[0] == digests[1]
 
     async def are_those_of(self, export: _Named, job: JobRecord) -> bool:
-        """Whether a job that has read its export to the end has read the same."""
+        """True if the job has read its export to the end, and read the same content."""
         if export.identity.size_bytes != job.size_bytes or not (job.report or job.checkpoint.has_ended):
             return False
         return await self._digest(export) == (job.sha256 or job.checkpoint.digest)
@@ -135,7 +135,7 @@ async def _name(path: Path, host: Host) -> _Named:
 
 
 def _known(ledger: Ledger, command: Command) -> _Known:
-    """What of the ledger may stand for the exports of a command. Blocks."""
+    """The jobs of the ledger that may stand for the exports of a command. Blocks."""
     marks = ledger.marks_of_commands()
     unfinished = {job.job_id: job for job in ledger.jobs(unfinished_only=True)}
     ended = (ledger.job(job_id) for job_id, again in marks.items() if again or not command.again)
@@ -143,7 +143,7 @@ def _known(ledger: Ledger, command: Command) -> _Known:
     own = [
         job
         for job in {**marked, **unfinished}.values()
-        # Retries and drops are others, whatever they contain; but those may be marked as the latest job of a command.
+        # Retries and drops do not stand, unless marked: a command may have found one as the latest job.
         if _may_stand(job, command) and (job.job_id in marks or (job.claim is None and job.retry_of is None))
     ]
     latest = None if command.again else ledger.latest_job()
@@ -159,7 +159,7 @@ def _may_stand(job: JobRecord, command: Command) -> bool:
 
 
 async def _job_for(export: _Named, known: _Known, found: Sequence[JobRecord], contents: _Contents) -> JobRecord | None:
-    """The first job that stands for an export, behind those that were found for the exports before it."""
+    """The first job that stands for an export, among those that come after the jobs in `found`."""
     behind = found[-1].seq if found else 0
     for job in known.own:
         is_behind_of_that_name = job.seq > behind and job.export == export.path
@@ -182,6 +182,6 @@ def _records(exports: Iterable[_Named], route: str, settings: ExportSettings, no
 
 
 def _outdated(jobs: Iterable[JobRecord], named: Iterable[_Named]) -> list[str]:
-    """Jobs whose files are others by now, as this command shows: they will stand for nothing any more."""
+    """The ids of jobs whose file, named by this command, has changed since: they stand for no export any more."""
     paths = {export.path: export for export in named}
     return [job.job_id for job in jobs if job.export in paths and not paths[job.export].is_that_of(job)]

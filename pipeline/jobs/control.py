@@ -1,7 +1,7 @@
-"""What people may ask for while a process holds the state directory: pause, resume, abandon, retry.
+"""Requests to the process that holds the state directory: pause, resume, abandon, retry.
 
 The holder carries a request out and answers it in words. Where nobody holds the directory, the command that asks
-does it itself, with the very same functions.
+carries it out itself, with the same functions.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,10 +27,10 @@ log = structlog.get_logger()
 LOOK_EVERY_S = 0.5
 #: How long a command waits for its answer (seconds).
 ANSWER_WITHIN_S = 15.0
-#: An answer that lies about for so long is nobody's any more: who asked looks ten times a second (seconds).
+#: Age at which an answer that nobody fetched is removed (seconds). Who still waits for one looks ten times a second.
 ANSWERS_KEPT_S = 3_600.0
 
-#: Gives the jobs that run at the moment.
+#: Returns the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
 _NOT_KNOWN = (
@@ -40,9 +40,9 @@ _NOT_KNOWN = (
 
 
 async def ask_holder(directory: Path, command: str, job: str | None, clock: Clock) -> str:
-    """Ask the process that holds the state directory; what it did, in words.
+    """Ask the process that holds the state directory, and return what it did, in words.
 
-    Raises `PipelineError` with what it answers instead, or (75) if it does not take the request on within
+    Raises `PipelineError` if it answers with an error, or (75) if it does not take the request on within
     `ANSWER_WITHIN_S`, or ends before it answers.
     """
     mailbox = await run_sync(Mailbox, directory)
@@ -58,30 +58,27 @@ async def ask_holder(directory: Path, command: str, job: str | None, clock: Cloc
 
 
 def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None:
-    """Raise `PipelineError` (75) unless an answer is there, or a process lives that may give one."""
+    """Raise `PipelineError` (75) unless the request was taken on, and is answered or may still be."""
     if mailbox.withdraw(request_id):
         raise PipelineError(
             "the process that holds the state directory does not answer; nothing was changed.",
             exit_code=ExitCode.UNFINISHED,
         )
-    # In this order: whoever holds the directory may answer, and then end.
+    # The holder first: it may answer and then end.
     if holder(directory) is None and not mailbox.is_answered(request_id):
         mailbox.forget(request_id)
         raise PipelineError(_NOT_KNOWN, exit_code=ExitCode.UNFINISHED)
 
 
 async def answer_requests(state: State, running: Running, changed: Changed) -> None:
-    """Carry out what is asked for, until cancelled; `running` gives the jobs that run at the moment.
-
-    `changed` is told whenever something was carried out.
-    """
+    """Carry requests out until cancelled, and tell `changed` of each. `running` returns the jobs that run."""
     mailbox = await state.in_turn(Mailbox, state.directory)
-    # What a full disk kept from being answered is answered when there is room.
+    # Answers that a full disk kept from being written are written when there is room.
     unanswered: list[tuple[Request, Answer]] = [*await state.in_turn(_left_by_another, mailbox, state.host.clock)]
     late: set[Request] = set()
     while True:
         for request in await state.in_turn(mailbox.requests):
-            # What is taken on is answered, though the job may end meanwhile.
+            # A request that is taken on is answered, even if this task is cancelled meanwhile.
             with CancelScope(shield=True):
                 if await state.in_turn(mailbox.take_on, request):
                     unanswered.append((request, await _answer_to(request, state, running)))
@@ -94,7 +91,7 @@ async def answer_requests(state: State, running: Running, changed: Changed) -> N
 async def _answer_all(
     unanswered: list[tuple[Request, Answer]], late: set[Request], state: State, mailbox: Mailbox
 ) -> None:
-    """Answer what can be answered, and leave the rest in the list; that a request is `late` is said once."""
+    """Write answers in order, up to the first that fails; the rest stays listed. `late`: requests already logged."""
     for request, answer in [*unanswered]:
         try:
             await state.in_turn(mailbox.answer, request, answer)
@@ -107,7 +104,7 @@ async def _answer_all(
 
 
 async def _answer_to(request: Request, state: State, running: Running) -> Answer:
-    """Carry a request out; what is to be answered."""
+    """Carry a request out, and return the answer to it."""
     try:
         told = await carry_out(request, state, running=running)
         answer = Answer(told)
@@ -118,17 +115,17 @@ async def _answer_to(request: Request, state: State, running: Running) -> Answer
 
 
 def _left_by_another(mailbox: Mailbox, clock: Clock) -> list[tuple[Request, Answer]]:
-    """What a process took on that has ended since, with its answers; those that nobody fetched are removed."""
+    """Requests that an ended process took on, with the answers they get. Removes old answers that nobody fetched."""
     mailbox.remove_answers(before_s=clock.utc_now().timestamp() - ANSWERS_KEPT_S)
     answer = Answer(_NOT_KNOWN, ExitCode.UNFINISHED)
     return [(request, answer) for request in mailbox.taken()]
 
 
 async def carry_out(request: Request, state: State, *, running: Running | None) -> str:
-    """Do what is asked for; what was done, in words.
+    """Carry a request out, and return what was done, in words.
 
-    `running` gives the jobs that run at the moment; None where none can. Raises `PipelineError` (64) for an unknown
-    job, or what a retry raises.
+    `running` gives the jobs that run at the moment; None where none can. Raises `PipelineError` (64) for a request or
+    job that is unknown, and for one that the state of its job forbids.
     """
     if request.command in ("pause", "resume"):
         is_paused = request.command == "pause"
@@ -150,7 +147,7 @@ async def _abandon(request: Request, state: State, running: Running | None) -> s
     if record.state is not None:
         raise PipelineError(f"job {job_id} has ended already: {record.state}.", exit_code=ExitCode.USAGE)
     await state.in_turn(state.ledger.abandon_job, job_id)
-    # Looked at after it is written down: whichever job begins from now on reads it there.
+    # Only after the ledger has it: a job that begins from now on reads it there.
     for job in running() if running else ():
         if job.record.job_id == job_id:
             job.ending.raise_to(EndStage.NO_ATTEMPTS)

@@ -1,8 +1,7 @@
-"""Carries a sealed batch through its life: does what its life asks for next, and writes down what happened.
+"""Carries a sealed batch through its life: does its next step, and writes down what happened.
 
-What is to be done is decided in `core.batches.retry_policy` (`next_step`), what follows from what happened in
-`core.batches.lifecycle`; here it is done. Every fact is in the ledger before it has consequences, so a new process goes
-on where this one ended.
+`core.batches.retry_policy` decides the next step, `core.batches.lifecycle` what follows from a fact; here the step is
+done. Every fact is in the ledger before it has consequences, so a new process goes on where this one ended.
 """
 
 from dataclasses import replace
@@ -55,15 +54,15 @@ from pipeline.jobs.send_limits import SendLimits
 
 log = structlog.get_logger()
 
-#: POSTs that a job may make more than it has batches, to find the rows that Target refuses. Ours: finding one bad row
-#: in 500,000 takes 40, so this finds several, and a hopeless export does not use up Target's calls for hours.
+#: Extra POSTs that a job may make to find the rows that Target refuses. Ours: finding one bad row in 500,000 takes 40,
+#: so this finds several, and a hopeless export does not use up Target's calls for hours.
 MAX_EXTRA_POSTS = 400
 
 
 class Courier:
-    """Delivers the batches of one job: `deliver` is run once for each, many at a time.
+    """Delivers the batches of one job: `deliver` runs once for each, many at a time.
 
-    The parts of a batch that is split are delivered in `tasks`. `job.in_flight` is told what becomes of each batch.
+    The parts of a split batch are delivered in `tasks`. `job.in_flight` is told the outcome of each batch.
     """
 
     def __init__(self, job: Job, limits: SendLimits, refusals: Refusals, target: Target, tasks: TaskGroup) -> None:
@@ -76,12 +75,12 @@ class Courier:
         self._probing = Probing(refusals, job.progress, job.ending)
         self._gate = SendGate(job, limits, self._probing, target)
         self._never_begun: set[int] = set()
-        # Batches whose acceptance this process saw: how long ago it was is known of no other.
+        # Batches whose acceptance this process saw: of others it is not known how long ago that was.
         self._seen_accepted: set[int] = set()
         self._extra_posts = 0
 
     async def deliver_new(self, batch: Batch) -> None:
-        """Deliver a batch that takes one of `limits.unsent`."""
+        """Deliver a batch that was just sealed. It holds a permit of `limits.unsent` until its first POST."""
         self._never_begun.add(batch.batch_id)
         try:
             await self.deliver(batch)
@@ -89,16 +88,16 @@ class Courier:
             self._has_begun(batch)
 
     async def deliver(self, batch: Batch) -> None:
-        """Carry a batch on from where it stands to its outcome, or to where the end of the job leaves it.
+        """Carry a batch on from where it stands until it is settled, or until the end of the job leaves it as it is.
 
-        An error ends the job: Target refuses the token or everything (77), or stays away for too long (69).
+        An error ends the job: Target refuses the token or everything (77), or gives no answer for too long (69).
         """
         with self._job.ending.by_errors():
             if await self._carry_on(batch):
                 await self._look_again()
 
     async def _carry_on(self, batch: Batch) -> bool:
-        """Do one step after the other; True when the batch is settled."""
+        """Do one step after the other. True if the batch is settled, False if it is left as it is."""
         while True:
             match self._next_step(batch):
                 case Attempt():
@@ -110,7 +109,7 @@ class Courier:
                 case Record(fact):
                     await self._record(batch, fact)
                 case Leave() if self._job.ending.is_due:
-                    # Not at its end: all that the job still does ends together.
+                    # `end_when_due` cancels this task with all others of the job.
                     await anyio.sleep_forever()
                 case Leave():
                     return False
@@ -122,7 +121,7 @@ class Courier:
         return next_step(self._book.life(batch.batch_id), self._policy, self._job.ending.stage)
 
     async def _send(self, batch: Batch) -> None:
-        """Attempt to get the batch accepted, as long as that is its next step."""
+        """POST the batch, again and again with growing waits, as long as that is its next step."""
         failures, changed = 0, self._job.ending.changed
         async with self._gate.slot(batch):
             while isinstance(self._next_step(batch), Attempt):
@@ -134,7 +133,7 @@ class Courier:
                 await changed.until(lambda: not isinstance(self._next_step(batch), Attempt), within_s=wait_s)
 
     async def _attempt(self, batch: Batch, passage: Passage) -> None:
-        """Make one attempt, and note what came of it."""
+        """Make one attempt, and record its outcome."""
         life = await self._record(batch, Begun(passage.post_number))
         self._has_begun(batch)
         outcome = await passage.send()
@@ -164,7 +163,7 @@ class Courier:
         )
 
     def _check_outcome(self, outcome: PostOutcome, fact: Fact) -> None:
-        """Raise `FatalError` where Target refuses the token for good (77), or has been away for too long (69)."""
+        """Raise `FatalError` if Target refuses the token for good (77), or gave no answer for too long (69)."""
         if isinstance(outcome, Unauthorized) and outcome.is_final:
             raise _token_refused(outcome)
         if isinstance(fact, NotTaken):
@@ -203,15 +202,15 @@ class Courier:
                 fact = GivenUp(f"not complete {self._limits.poller.deadline_s:,.0f} s after it was accepted")
         await self._record(batch, fact)
         if life.post_number is not None:
-            # The status need not be kept for us any more.
+            # Target need not keep this status any more: it leaves the status window.
             window.forget(life.post_number)
 
     async def _redacted(self, batch: Batch, message: str) -> str:
-        """What Target says of a batch, so that it can be logged and reported."""
+        """Target's message without row content, fit for log and report."""
         return await self._job.host.run_blocking(self._job.spool.discreet, batch.batch_id, message)
 
     async def _look_again(self) -> None:
-        """Look at a batch that is settled, as long as others are to come, to learn how many statuses Target keeps."""
+        """Ask once more for the status of a settled batch while others are to come: learns how many Target keeps."""
         progress, learned = self._job.progress, None
 
         def no_other_comes() -> bool:
@@ -224,7 +223,7 @@ class Courier:
         await self._remember(learned)
 
     async def _accepted_at(self, batch: Batch) -> datetime:
-        """When an accepted batch was, whichever process saw it."""
+        """The time at which a batch was accepted, by the ledger; now, if it does not know."""
         record = await self._job.state.in_turn(self._job.state.ledger.batch, batch.batch_id)
         return (record.accepted_at if record else None) or self._job.clock.utc_now()
 
@@ -234,7 +233,7 @@ class Courier:
             await self._job.state.in_turn(self._job.state.ledger.remember_statuses, learned)
 
     async def _narrow(self, batch: Batch) -> None:
-        """A batch was refused: split it to find the rows that Target will not take, as long as that is sensible."""
+        """Find the rows for which a batch was refused: split it while `MAX_EXTRA_POSTS` allows, or judge it whole."""
         life = self._book.life(batch.batch_id)
         message = life.last.message if isinstance(life.last, RefusedAs) else ""
         is_over = self._job.ending.stage >= EndStage.NO_FIRST_ATTEMPTS
@@ -251,7 +250,7 @@ class Courier:
         await self._record(batch, await self._only_row(batch, message) if is_row else Failed(f"refused: {message}"))
 
     async def _only_row(self, batch: Batch, message: str) -> RowRejected:
-        """The fact that rejects the one row of a batch."""
+        """The fact that rejects the only row of a batch."""
         state, spool = self._job.state, self._job.spool
         lines = await state.in_turn(spool.lines, batch.batch_id)
         rows = await state.in_turn(lambda: [row for _, _, row in spool.rows(batch.batch_id)])
@@ -278,7 +277,7 @@ class Courier:
             self._tasks.start_soon(self.deliver, child)
 
     def _tell(self, batch: Batch) -> None:
-        """The batch is settled: name the rows that failed, and let its ids go as soon as they may."""
+        """Log the outcome of a settled batch, note its lost rows, and say when its ids may be released."""
         job, life, settled = self._job, self._book.life(batch.batch_id), self._book.outcome(batch.batch_id)
         if settled is None:
             raise FatalError(f"batch {batch.batch_id} is settled without an outcome: a bug, please report it.")
@@ -298,21 +297,21 @@ class Courier:
         job.ending.changed.tell()
 
     async def _record(self, batch: Batch, fact: Fact) -> Life:
-        """Write a fact down, and then let it count."""
+        """Write a fact to the ledger, then enter it in the book. Raises `IllegalFactError` before either."""
         job = self._job
         self._book.check(batch.batch_id, fact)
         await job.state.in_turn(job.state.ledger.add_fact, batch.batch_id, fact)
         return self._book.record(batch.batch_id, fact, now=job.clock.monotonic(), hold_s=self._limits.hold_s)
 
     def _has_begun(self, batch: Batch) -> None:
-        """The batch is not waiting unsent any more."""
+        """Give back the batch's permit of `limits.unsent`, once."""
         if batch.batch_id in self._never_begun:
             self._never_begun.discard(batch.batch_id)
             self._limits.unsent.release()
 
 
 def retry_policy_of(job: Job) -> RetryPolicy:
-    """How often and when batches of a job are sent again."""
+    """The retry policy in the [upload] section of a job's settings."""
     upload = job.settings.upload
     return RetryPolicy(
         attempts=upload.attempts,
@@ -323,7 +322,7 @@ def retry_policy_of(job: Job) -> RetryPolicy:
 
 
 def _told(fact: Fact) -> str:
-    """What came of an attempt, in words."""
+    """The outcome of an attempt, in words."""
     match fact:
         case InDoubt(why):
             return f"ambiguous: {why}"

@@ -1,4 +1,4 @@
-"""How far the end of a process, of a client code in it and of each of its jobs has come: one value that only rises.
+"""The end of a process, of each tenant in it and of each job: one stage that only rises.
 
     SIGTERM, SIGINT, --wait    process   LET_POSTS_END, at the second signal NOW
     a job cannot be finished   tenant    LET_POSTS_END: the jobs beside it stop too, the next run goes on with all
@@ -6,8 +6,8 @@
     abandoned                  job       NO_ATTEMPTS
     the export is unusable     job       NO_FIRST_ATTEMPTS
 
-What ends a process ends its tenants, and what ends a tenant ends its jobs. Tasks read the stage, or wait for it; nobody
-is called. The one task that carries an end out is `end_when_due`, which runs beside each job.
+The stage of a process holds for its tenants, and that of a tenant for its jobs. Tasks read the stage or wait for it;
+there are no callbacks. One task acts on it: `end_when_due`, which runs beside each job and cancels what is left of it.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from pipeline.edges.changed import Changed
 class Ending:
     """The end of a process, or with a `parent` of a part of it.
 
-    `changed` is told of each rise; all parts share it. POSTs under way get `grace_s` seconds to come to their end.
+    `changed` is told of each rise; all parts share it. POSTs under way get `grace_s` seconds to finish.
     """
 
     def __init__(self, *, grace_s: float = 0.0, parent: "Ending | None" = None) -> None:
@@ -32,12 +32,12 @@ class Ending:
         self._errors: list[tuple[EndStage, PipelineError]] = []
 
     def child(self) -> "Ending":
-        """The end of a part, which comes with this one at the latest."""
+        """The end of a part: its stage is never below this one's."""
         return Ending(parent=self)
 
     @property
     def grace_s(self) -> float:
-        """Seconds that POSTs under way get to come to their end: the process says so."""
+        """Seconds that POSTs under way get to finish; one value for the whole process."""
         return self._grace_s if self._parent is None else self._parent.grace_s
 
     @grace_s.setter
@@ -46,43 +46,43 @@ class Ending:
 
     @property
     def stage(self) -> EndStage:
-        """How far it has come."""
+        """The highest stage reached, here or in a parent."""
         above = self._parent.stage if self._parent else EndStage.NONE
         return max(self._stage, above)
 
     @property
     def is_due(self) -> bool:
-        """Does it end unfinished, as soon as no POST is under way?"""
+        """True if it ends unfinished as soon as no POST is under way."""
         return self.stage >= EndStage.LET_POSTS_END
 
     @property
     def error(self) -> PipelineError | None:
-        """The most telling of the errors with which it ends unfinished; else of those that ended it early."""
+        """The most telling error that leaves it unfinished; if none, that cuts it short. Parents' errors count too."""
         return _most_telling(self._all_errors())
 
     @property
     def own_error(self) -> PipelineError | None:
-        """The same, of its own errors: what is complete is not ended by what ends the process."""
+        """The same without the parents' errors: a job that is complete is not ended by what ends the process."""
         return _most_telling(self._errors)
 
     def raise_to(self, stage: EndStage, error: PipelineError | None = None) -> None:
-        """Let the end come at least so far, because of this error."""
+        """Raise the stage to at least this one, because of `error`."""
         self._stage = max(self._stage, stage)
         if error is not None:
             self._errors.append((stage, error))
         self.changed.tell()
 
     def hasten(self, error: PipelineError) -> None:
-        """Somebody wants it to end: POSTs under way come to their end first; asked for once more, they are cut off."""
+        """End it as somebody asked: at the first call POSTs under way may finish, at the next they are cut off."""
         self.raise_to(EndStage.NOW if self.is_due else EndStage.LET_POSTS_END, error)
 
     async def until(self, stage: EndStage) -> None:
-        """Return when it has come so far."""
+        """Wait until the stage is at least this one."""
         await self.changed.until(lambda: self.stage >= stage)
 
     @contextmanager
     def by_errors(self) -> Iterator[None]:
-        """An error from inside ends it: nothing else begins, and POSTs under way come to their end first."""
+        """Let an error in the body end it: nothing else begins, and POSTs under way may finish."""
         try:
             yield
         except* PipelineError as errors:

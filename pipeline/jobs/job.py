@@ -1,4 +1,4 @@
-"""One job: an export on its way through, and what the steps of it share."""
+"""One job: an export on its way through, and what its steps share."""
 
 import re
 import secrets
@@ -24,9 +24,8 @@ from pipeline.settings.settings import Settings
 class Job:
     """Everything that the steps of one job share.
 
-    `settings` are those of now. `export` is the [export] section with which the job began, and the only one it obeys.
-    `ending` says how far its end has come, and wakes all that wait in it. `in_flight` is shared with the other jobs
-    that are under way.
+    `settings` are the current ones. `export` is the [export] section with which the job began, the only one it obeys.
+    `ending` is the end of this job; `ending.changed` wakes its tasks. `in_flight` is shared by all running jobs.
     """
 
     record: JobRecord
@@ -40,12 +39,12 @@ class Job:
 
     @property
     def host(self) -> Host:
-        """The machine it runs on."""
+        """The machine the job runs on."""
         return self.state.host
 
     @property
     def clock(self) -> Clock:
-        """The clock of the machine it runs on."""
+        """The clock of that machine."""
         return self.host.clock
 
     @property
@@ -55,18 +54,18 @@ class Job:
 
 
 def export_settings(record: JobRecord) -> ExportSettings:
-    """The [export] section with which a job began; keys that came with later versions have their defaults."""
+    """The [export] section with which a job began; keys of later versions have their defaults."""
     return ExportSettings.model_validate(record.settings)
 
 
 def new_job_id(export: Path, now: datetime) -> str:
-    """Such as `20261123T021400Z-customers-3f2a`: sorts by time, says what it is about, and is not taken yet."""
+    """A new id, such as `20261123T021400Z-customers-3f2a`: sorts by time, names the export, ends in 16 random bits."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
     return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
 
 
 def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) -> InputError:
-    """The error for a job of which more rows are rejected than [export] max_rejects allows.
+    """The error for a job with more rejected rows than [export] max_rejects allows.
 
     `by_target` of them were refused by Target: then the export was read to its end, and all its other rows were sent.
     """

@@ -1,4 +1,4 @@
-"""Loads one export into Target: READ FIRST. The only file that starts the tasks of the pipeline.
+"""Loads one export into Target: READ FIRST.
 
     produce ----sealed batches----> deliver (one task a batch) --> settled
        ^                                                             |
@@ -6,12 +6,12 @@
 
 One task reads, maps and places rows (`producer`); each sealed batch gets a task that uploads it and follows it to its
 final outcome (`delivery`). Both are bounded: at most `[upload] concurrency` batches upload, as many more wait
-sealed, and the status window limits how many are unsettled. All facts are in the ledger before they have consequences:
-a job that was cut off is gone on with first, and a crash is only an untidy way to stop. Whatever ends a load, every
-row read is in exactly one class when it has ended, and the report says so.
+sealed, and the status window limits how many are unsettled. Every fact is in the ledger before it has consequences, so
+a crash is only an untidy way to stop: the next run finishes the job first. Whatever ends a load, every row read is in
+exactly one class then, and the report says so.
 
-Jobs overlap: `runner` says which of them run, and when. `one_shot` runs it for the exports of one command, `service`
-for what is dropped.
+Jobs overlap: `runner` decides which of them run, and when. `one_shot` uses it for the exports of one command, `service`
+for drops.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -35,16 +35,16 @@ from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.row_source import open_source
 from pipeline.jobs.send_limits import SendLimits
 
-#: What runs beside a job, to watch it or to end it by an error.
+#: Runs beside a job, to show its progress or to end it by raising an error.
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
 async def load_job(
     job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, watch: Watch
 ) -> PipelineError | None:
-    """Go on with a job from where its `stock` stands, up to its end; the error with which it ended, if there is one.
+    """Run a job from where its `stock` stands to its end, and return the error with which it ended, if any.
 
-    `run` is what this and earlier jobs have seen Target refuse. `watch` runs meanwhile, and is cancelled at the end.
+    `run` tells if this or an earlier job saw Target accept a batch. `watch` runs beside the job, and is cancelled then.
     """
     record, state, ending = job.record, job.state, job.ending
     recovered: Recovered | None = None
@@ -70,7 +70,7 @@ async def load_job(
 
 
 async def _send(job: Job, limits: SendLimits, run: SeenAccepting, recovered: Recovered) -> None:
-    """Read, send and settle, until every batch is settled or left as the end of the job says."""
+    """Read, send and settle until every batch is settled, or left unsettled because the job ends."""
     sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
     refusals = Refusals(run)
     refusals.prove(*recovered.proven)
@@ -93,9 +93,9 @@ async def _send(job: Job, limits: SendLimits, run: SeenAccepting, recovered: Rec
 
 
 async def _dry_run(job: Job) -> None:
-    """Read as a load does, and send nothing: a manifest asked for that. Rows that a load would send are unsent.
+    """Read the export as a load does, but send nothing, as its manifest asks. Rows that a load would send are unsent.
 
-    Raises `InputError` for an export that a load would give up, too many rejects among the reasons.
+    Raises `InputError` for an export that a load would give up, for example with too many rejects.
     """
     progress = job.progress
     progress.is_dry_run = True
@@ -111,7 +111,7 @@ async def _dry_run(job: Job) -> None:
 
 
 def _error_of_complete(job: Job) -> InputError | None:
-    """What is wrong with a job that came to its end: abandoned meanwhile, or Target refused too many of its rows."""
+    """The error of a job that came to its end: it was abandoned, or Target refused too many of its rows."""
     rows = job.progress.close()
     if job.ending.stage >= EndStage.NO_ATTEMPTS and rows.unsent:
         return abandoned()
@@ -123,7 +123,7 @@ def _error_of_complete(job: Job) -> InputError | None:
 
 @asynccontextmanager
 async def _until_its_end(job: Job, calls: CallQueue, watch: Watch) -> AsyncIterator[None]:
-    """Run the body to its end, or to the end of the job: then what still runs is cancelled."""
+    """Run the body until it is done or the job ends, then cancel what still runs."""
     async with anyio.create_task_group() as tasks:
 
         async def end_when_due() -> None:
@@ -141,10 +141,10 @@ async def _until_its_end(job: Job, calls: CallQueue, watch: Watch) -> AsyncItera
 
 
 async def let_posts_end(job: Job) -> None:
-    """Return when the job is to end: no POST of it is under way, or `[service] grace_s` has passed, or at once."""
+    """Wait until the job is to end, and then until no POST is under way, `grace_s` has passed, or its stage is NOW."""
     ending = job.ending
     await ending.until(EndStage.LET_POSTS_END)
-    # One that is cut off is in doubt: its rows wait for an hour.
+    # A POST that is cut off is in doubt: its ids are held for `ambiguous_hold_s`.
     await ending.changed.until(
         lambda: not job.progress.posts_under_way or ending.stage is EndStage.NOW,
         within_s=ending.grace_s,
@@ -153,7 +153,7 @@ async def let_posts_end(job: Job) -> None:
 
 @asynccontextmanager
 async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
-    """A client for where the job sends to. The number of its calls is in the job's progress at the end."""
+    """A client for the job's endpoint. At the end it leaves its number of calls in the job's progress."""
     to = job.settings.target
     endpoint = Endpoint(
         url=to.url,

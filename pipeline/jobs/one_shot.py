@@ -1,4 +1,4 @@
-"""Loads the exports of one command, in their order, and what is unfinished before them."""
+"""Loads the exports of one command, in their order, after finishing the jobs that are unfinished."""
 
 import asyncio
 import math
@@ -25,14 +25,14 @@ from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
 log = structlog.get_logger()
 
-#: After these, the remaining exports of a run are still tried.
+#: Exit codes of a job after which the exports that remain are still tried.
 GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING, ExitCode.ROWS_LOST)
 
 
 async def load_export(
     path: Path, settings: Settings, *, host: Host, watch: Watch | None = None, again: bool = False
 ) -> Report:
-    """Bring every row of an export into Target; the report of its job. Unfinished jobs are finished before.
+    """Finish unfinished jobs, then bring every row of an export into Target; returns the report of its job.
 
     The other arguments and errors are those of `load_exports`.
     """
@@ -51,18 +51,18 @@ async def load_exports(
     again: bool = False,
     wait_s: float | None = None,
 ) -> AsyncIterator[Report]:
-    """Finish what is unfinished, then bring every row of these exports into Target; reports in the order of the jobs.
+    """Finish unfinished jobs, then bring every row of these exports into Target; yields the jobs' reports in order.
 
-    The exports are loaded as `route` says. `watch` is run beside each load to show its progress, and cancelled at its
-    end. At SIGTERM or SIGINT, or after `wait_s` seconds, the loads end unfinished. An export whose content is that of
-    the latest job is not sent, unless `again`: that job's report is given once more. So is the report of an export that
-    the same command had loaded before it was cut off. Whatever goes wrong with an export, with Target or with the disk
-    is in its report, `exit_code` with it. Raises `FatalError` where the state directory is in use (73), cannot be used
-    (74) or belongs to another client code (78).
+    `route`: its settings apply to the exports. `watch`: runs beside each load to show its progress, and is cancelled at
+    its end. `wait_s`: after so many seconds the loads end unfinished, as at SIGTERM or SIGINT. `again`: send an export
+    whose content is that of the latest job; without it, that job's report is given once more. So is the report of an
+    export that the same command had loaded before it was cut off. An error of an export, of Target or of the disk is in
+    the report, `exit_code` with it. Raises `FatalError` if the state directory is in use (73), cannot be used (74) or
+    belongs to another client code (78).
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
     is_told = anyio.Event()
-    # In a task of its own: jobs go on while a report is looked at, and a generator cannot hold a task group meanwhile.
+    # In a task of its own: jobs go on while the caller has a report, and a generator cannot hold a task group then.
     command = Command(tuple(paths), route, again=again)
     loading = asyncio.ensure_future(_load_all(command, settings, host, watch, told, is_told, wait_s=wait_s))
     try:
@@ -105,13 +105,13 @@ async def _load_all(
                     unfinished = await runner.run_jobs(loads.next_job, loads.note_ended)
                     tasks.cancel_scope.cancel()
                 if unfinished is None and not loads.have_ended:
-                    # Stopped between two jobs.
+                    # The end came between two jobs, so no report tells of it.
                     error = ending.error
             except* PipelineError as errors:
                 error = most_telling(errors)
             if error is None and unfinished is None:
                 told.close()
-                # Not before: whoever is cut off without a report will run the same command again to get it.
+                # Only then: who is cut off without a report runs the same command again to get it.
                 await is_told.wait()
                 await loads.close()
         if error is not None:
@@ -119,14 +119,14 @@ async def _load_all(
 
 
 class Loads:
-    """The jobs of one run of `load`, whose turn it is next, and their reports: `tell` gets them in order."""
+    """The jobs of one run of `load`, in their order; `tell` gets their reports in that order."""
 
     def __init__(self, runner: Runner, command: Command, tell: Callable[[Report], None]) -> None:
         self._runner = runner
         self._state = runner.state
         self._command = command
         self._tell = tell
-        #: The jobs of the command, once they are known to be in the ledger; and those that had ended before this run.
+        #: The jobs of the command, once they are in the ledger; and those of them that ended before this run.
         self._jobs: list[JobRecord] | None = None
         self._ended_before: list[JobRecord] = []
         self._order: list[str] = []
@@ -134,7 +134,7 @@ class Loads:
         self._ended: set[str] = set()
 
     async def next_job(self, running: Collection[int]) -> JobRecord | None:
-        """The first unfinished job: what was cut off, then what is new of the command, then retries asked for since."""
+        """The next unfinished job: those cut off, then the new ones of the command, then retries asked for since."""
         if self._jobs is None:
             await self._enter()
         record = await next_job(self._state, running)
@@ -148,7 +148,7 @@ class Loads:
         return record
 
     async def note_ended(self, record: JobRecord, report: Report) -> None:
-        """A job has ended: tell of all that may be told of now."""
+        """Note that a job has ended, and tell the reports whose turn has come."""
         self._ended.add(record.job_id)
         self._reports[record.job_id] = report
         while self._order and self._order[0] in self._reports:
@@ -156,11 +156,11 @@ class Loads:
 
     @property
     def have_ended(self) -> bool:
-        """Has every job of the command ended?"""
+        """True if every job of the command has ended."""
         return self._jobs is not None and self._ended.issuperset(job.job_id for job in self._jobs)
 
     async def close(self) -> None:
-        """All that was to be told was told: the same command, given again, is another one."""
+        """End the command in the ledger, since all reports were told: given again, it is a new command."""
         if self._jobs and self.have_ended:
             await self._state.in_turn(self._state.ledger.end_command, [job.job_id for job in self._jobs])
 
@@ -172,7 +172,7 @@ class Loads:
 
 
 async def _end_by_signals(ending: Ending) -> None:
-    """Let SIGTERM and SIGINT end a load tidily, with `FatalError` (75)."""
+    """Let SIGTERM and SIGINT end the loads tidily, with `FatalError` (75)."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             name = signal.Signals(number).name

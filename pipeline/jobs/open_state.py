@@ -1,4 +1,4 @@
-"""Opens the state directory of a client code, where that is the only one in which its ledger can lie."""
+"""Opens the state directory of a tenant, and refuses where its ledger already lies in another directory."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from pipeline.settings.tenants import CLIENTS, Configuration, Tenant
 
 @asynccontextmanager
 async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
-    """Hold the state directory of a client code. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
+    """Hold the state directory of a tenant. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
     settings = tenant.settings
     await host.run_blocking(_check_place, tenant)
     async with open_state(
@@ -27,7 +27,7 @@ async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
 
 
 def _check_place(tenant: Tenant) -> None:
-    """A client code whose ledger lies elsewhere must not begin another, which knows nothing of what is in flight."""
+    """Raise `FatalError` (78) if the tenant's ledger lies elsewhere: a second one would not know what is in flight."""
     client_code, root = tenant.client_code, tenant.root
     if tenant.directory == root:
         elsewhere = root / CLIENTS / client_code
@@ -45,7 +45,7 @@ def _check_place(tenant: Tenant) -> None:
 
 
 def without_route(configuration: Configuration) -> dict[Path, Owner]:
-    """The state directories of client codes of which jobs are unfinished, and which have no route any more. Blocks."""
+    """State directories with unfinished jobs of client codes that the configuration does not have any more. Blocks."""
     root, known = configuration.root, {tenant.directory for tenant in configuration.tenants}
     directories = [directory for directory in (root, *sorted(root.glob(f"{CLIENTS}/*"))) if directory not in known]
     owners = {directory: owner_of(directory / "ledger.db") for directory in directories}

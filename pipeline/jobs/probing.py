@@ -1,6 +1,6 @@
-"""Sends batches one after the other while it is in doubt whether Target refuses rows or everything.
+"""Sends batches one after the other while Target may be refusing everything, not only certain rows.
 
-What is decided, and why, stands in `core.batches.refusals`; here tasks wait for it.
+`core.batches.refusals` decides, and says why; here tasks wait for its decisions.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ from pipeline.jobs.ending import Ending
 
 
 class Verdict(StrEnum):
-    """What a refusal that cannot be split any further says."""
+    """The meaning of a refusal of a batch that is not split any further."""
 
     GUILTY = "it is refused for what is in it"
     TRY_AGAIN = "something was accepted since: it is to be sent once more"
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Probing:
-    """The batches of a job on their way to Target; `refusals` are those of the job."""
+    """Gives each batch of a job its turn to be sent, and judges refused ones; `refusals` are those of the job."""
 
     def __init__(self, refusals: Refusals, progress: Progress, ending: Ending) -> None:
         self._refusals = refusals
@@ -39,16 +39,16 @@ class Probing:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether it may well be everything that is refused."""
+        """True if Target may well be refusing everything."""
         return self._refusals.is_in_doubt
 
     def needs_probe(self, batch: Batch) -> bool:
-        """Whether a single row of a refused batch is to show whether anything of it is accepted."""
+        """True if one row of a refused batch should be split off, to see if Target accepts anything at all."""
         return self.is_in_doubt and not self._is_proven(batch)
 
     @contextmanager
     def splitting(self) -> Iterator[None]:
-        """Let the body replace a refused batch by smaller ones, before any other is tried."""
+        """Try no batch while the body replaces a refused one by smaller ones."""
         self._splitting += 1
         try:
             yield
@@ -58,10 +58,7 @@ class Probing:
 
     @asynccontextmanager
     async def turn(self, batch: Batch) -> AsyncIterator[None]:
-        """Let the body send a batch: at once, but while in doubt one at a time.
-
-        First comes what was least tried, the smallest of it.
-        """
+        """Let the body send a batch: at once, but while in doubt one at a time, the least tried and smallest first."""
         self._waiting.add(batch)
         try:
             await self._changed.until(lambda: not self.is_in_doubt or self._is_next(batch))
@@ -77,22 +74,22 @@ class Probing:
             self._changed.tell()
 
     def note_accepted(self, batch: Batch) -> None:
-        """A batch was accepted."""
+        """Note that a batch was accepted."""
         self._refusals.note_accepted()
         if batch.parent is not None:
             self._refusals.prove(self._progress.book.whole_of(batch))
         self._changed.tell()
 
     def note_refused(self, batch: Batch, message: str) -> None:
-        """A batch was refused. Raises `FatalError` (77) where everything is."""
+        """Note that a batch was refused. Raises `FatalError` (77) if everything is."""
         self._refusals.note_refused(self._progress.book.whole_of(batch), on_trial=self._on_trial == batch.batch_id)
         if self._refusals.is_everything:
             raise _refuses_everything(message)
 
     async def verdict(self, batch: Batch, message: str) -> Verdict:
-        """What the refusal of a batch says that is not split any further, as soon as anything tells.
+        """Wait until other batches show why this one is refused, which is not split any further.
 
-        Raises `FatalError` (77) where nothing was ever accepted, and nothing is left to try.
+        Raises `FatalError` (77) if nothing was ever accepted, and nothing is left to try.
         """
         if batch.batch_id in self._tried_again or (self._is_proven(batch) and not self.is_in_doubt):
             return Verdict.GUILTY
@@ -117,12 +114,12 @@ class Probing:
 
     @property
     def _is_over(self) -> bool:
-        """Does the job go on to its end, and send nothing more that Target cannot have?"""
+        """True if no more first attempts are made, but the job goes on to its end."""
         return self._ending.stage >= EndStage.NO_FIRST_ATTEMPTS and not self._ending.is_due
 
     @property
     def _nothing_can_tell(self) -> bool:
-        """Do all unsettled batches wait for a verdict, and is no other to come before one of them is released?"""
+        """True if all unsettled batches wait for a verdict, and no other is sealed before one of them is released."""
         has_no_other = self._progress.is_all_sealed or self._progress.waiting is not None
         return self._progress.book.unsettled_count <= self._judged and has_no_other and not self._ending.is_due
 
@@ -137,7 +134,7 @@ class Probing:
 
     @property
     def _is_busy(self) -> bool:
-        """Whether a batch is on trial, or about to be replaced by smaller ones."""
+        """True if a batch is on trial, or about to be replaced by smaller ones."""
         return self._on_trial is not None or self._splitting > 0
 
 

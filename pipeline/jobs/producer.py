@@ -1,9 +1,9 @@
-"""Reads an export and seals batches: the one task that places rows, so their order is nobody else's business.
+"""Reads an export and seals batches. One task places all rows of a job, so it alone decides their order.
 
-Freed rows are placed before new ones. Whatever it waits for, it waits with a bounded amount of rows in memory. Each
-seal makes durable, in one step, the batch and everything that a new process needs to go on behind it. While it is
-written down, the first rows of the next batch are placed: its ids are in flight from the moment it is closed, and one
-seal is durable before the next begins.
+Freed rows are placed before new ones. However long it waits, the rows in memory are bounded. Each seal makes durable,
+in one transaction, the batch and everything that a new process needs to go on behind it. While a seal is written down,
+the first rows of the next batch are placed: the ids of a batch are in flight from the moment it is closed. One seal is
+durable before the next begins.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from pipeline.jobs.row_source import Block, RowSource, open_source
 
 log = structlog.get_logger()
 
-#: So much of the next batch is placed while the body of the one before is written: the memory of both is not needed at
-#: once.
+#: The share of the next batch that is placed while the body of the one before is written, so that memory holds little
+#: more than one batch.
 _AHEAD = 0.1
 
 
@@ -43,8 +43,8 @@ _AHEAD = 0.1
 class _Sealing:
     """A seal that is being written down: the batch it closed, if any, and that batch's rows and sorted id hashes.
 
-    `held` are the hashes of the ids that are still held, once the export is read to its end. `is_written` is set when
-    the body needs no memory any more, `done` when all is durable.
+    `held`: hashes of the ids still held; None until the export is read to its end. `is_written` is set when the body
+    is in the spool and needs no memory any more, `done` when all is durable.
     """
 
     batch_id: int | None
@@ -56,9 +56,9 @@ class _Sealing:
 
 
 async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
-    """Send every row of the export to `sealed`, in batches, from where the job stands; each takes one of `room`.
+    """Send every row of the export to `sealed`, in batches, from where the job stands; each takes a permit of `room`.
 
-    An export that cannot be used ends it early: nothing more is sent, and what was sent is still followed to its end.
+    An unusable export ends it early: no batch is sent for the first time then, and those sent are still followed.
     """
     async with sealed:
         try:
@@ -119,7 +119,7 @@ class Producer:
         self._sealed = sealed
         self._changed = job.ending.changed
         self._sealing: _Sealing | None = None
-        # In one go: from here on the tracker is told of everything.
+        # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
 
     @property
@@ -127,7 +127,7 @@ class Producer:
         return self._job.progress.checkpoint
 
     async def run(self, rest: tuple[Export, RowSource] | None) -> None:
-        """Place what was held when an earlier process ended, then the rest of the export, then what is held still."""
+        """Place the rows that an earlier process held, then the rest of the export, then the rows held still."""
         try:
             await self._begin()
             if rest is not None:
@@ -137,14 +137,14 @@ class Producer:
             await self._finish_sealing()
             raise
         finally:
-            # What is written down is written down to its end; whatever went wrong, the first error is told.
+            # A seal that has begun is written to its end. Its own error is dropped: the first one is raised.
             if self._sealing is not None:
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait([self._sealing.done])
                 self._sealing.done.exception()
 
     async def _begin(self) -> None:
-        """Place rows that were held when an earlier process ended and are free now."""
+        """Take up the rows that an earlier process held, and place those that are free now."""
         job, tracker = self._job, self._placer.tracker
         held = await job.state.in_turn(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
@@ -155,7 +155,7 @@ class Producer:
         await self._place_freed(tracker.free())
 
     async def _read(self, export: Export, source: RowSource) -> None:
-        """Place all rows that are not placed yet. Raises `InputError` for too many rejects."""
+        """Place all rows that are still to be read. Raises `InputError` for too many rejects."""
         progress = self._job.progress
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
@@ -172,13 +172,13 @@ class Producer:
                     "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
                     unless=lambda: not self._view.is_full,
                 )
-            # Nothing above need have waited: let the uploaders have their turn.
+            # Let other tasks run: nothing above need have waited.
             await anyio.lowlevel.checkpoint()
         self._judge_rejects(is_final=True)
         self._checkpoint.has_ended = True
 
     async def _end(self) -> None:
-        """Seal what is open, and go on until no row is held any more."""
+        """Seal the open batch, then the batches of freed rows, until no row is held."""
         self._job.progress.reading_is_done = True
         await self._seal(even_if_empty=True)
         while self._placer.tracker.held_rows:
@@ -187,7 +187,7 @@ class Producer:
         await self._finish_sealing()
 
     async def _place_block(self, source: RowSource, block: Block) -> None:
-        """Place the rows of a block, and count its records as far as their rows are placed."""
+        """Place the rows of a block; each record is counted when its row is placed."""
         await self._judge_rejects_of(block)
         rest: Block | None = block
         while rest is not None:
@@ -197,7 +197,7 @@ class Producer:
                 if not placed.stop and not self._placer.open_rows:
                     raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
                 block, rest = source.split(block, placed.stop)
-            # Counted in one go: whatever cancels this task finds every row in one place.
+            # No `await` between these counts: if this task is cancelled, each row is counted once.
             self._note(block)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
@@ -206,7 +206,7 @@ class Producer:
                 await self._seal()
 
     async def _place_freed(self, rows: Rows) -> None:
-        """Place rows that were held until now, and are counted already."""
+        """Place rows that were held until now; they were counted when they were read."""
         while len(rows):
             placed = self._placer.place_freed(rows)
             self._checkpoint.superseded += placed.superseded
@@ -223,7 +223,7 @@ class Producer:
             rows = self._placer.tracker.free()
 
     def _note(self, block: Block) -> None:
-        """Count the records of a block."""
+        """Count the records of a block, and move the position behind it."""
         self._checkpoint.note(block.mapped)
         self._checkpoint.position = block.end
 
@@ -234,11 +234,11 @@ class Producer:
             )
 
     async def _judge_rejects_of(self, block: Block) -> None:
-        """Stop before a block with which there are too many rejects: its rows are read, and unsent."""
+        """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
         rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
         if self._job.export.max_rejects.is_exceeded(rejected, read, final=False):
-            # What is being sealed is counted anew when it is durable: first.
+            # First, because it counts the unplaced rows anew.
             await self._finish_sealing()
             self._note(block)
             self._job.progress.unplaced_rows += len(mapped.rows)
@@ -251,7 +251,7 @@ class Producer:
             raise too_many_rejects(self._job, checkpoint.rejected, checkpoint.read)
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
-        """Close the open batch, and begin to make it durable; with `even_if_empty` also where no row is open."""
+        """Close the open batch and begin to make it durable; with `even_if_empty` also if it has no row."""
         if not self._placer.open_rows and not even_if_empty:
             return
         await self._finish_sealing()
@@ -274,7 +274,7 @@ class Producer:
             seal.content.hashes if seal.content else np.empty(0, dtype=np.uint64),
             held,
             is_written,
-            # The counts go on meanwhile.
+            # A copy of the checkpoint, since the counts go on meanwhile.
             asyncio.ensure_future(self._write_down(seal, batch_id, number, deepcopy(checkpoint), is_written)),
         )
 
@@ -286,19 +286,19 @@ class Producer:
         checkpoint: Checkpoint,
         is_written: asyncio.Event,
     ) -> Batch | None:
-        """Make durable, in one step, what a seal closed: the batch, by its `batch_id` and number, and all beside it."""
+        """Write the body of the sealed batch, then the whole seal in one transaction; None if it has no rows."""
         job = self._job
         batch, overtaken = None, {}
         try:
             if seal.content and batch_id and number:
-                # A full batch is the most that is in memory: what is free besides is not needed for it.
+                # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
                 overtaken = await job.state.in_turn(job.state.overtaken_by, seal.content.hashes)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
-        # The body is in the spool, and needs no memory any more.
+        # The body is in the spool: free its memory.
         del seal
         over = self._view.closing(released)
         await job.state.in_turn(
@@ -321,13 +321,13 @@ class Producer:
         """Wait until the latest seal is durable, and let its batch be delivered."""
         if self._sealing is None:
             return
-        # Cancelled or not, it goes on: `run` waits for it.
+        # The seal goes on even if this task is cancelled: `run` waits for it.
         batch = await asyncio.shield(self._sealing.done)
         sealing, self._sealing = self._sealing, None
         if batch:
             self._view.add(batch.batch_id, sealing.hashes, self._checkpoint.parameters)
         if sealing.held is not None:
-            # Only now: what is held no more is in that batch.
+            # After the batch: ids that are held no more are in it.
             self._view.hold(sealing.held, self._checkpoint.parameters)
         self._changed.tell()
         if batch:
@@ -337,18 +337,18 @@ class Producer:
             await self._sealed.send(batch)
 
     async def _release_what_is_due(self) -> None:
-        """Release the batches that have been settled for long enough, without waiting for any."""
+        """Release the batches that are due, without waiting for any."""
         while due := self._view.take_due(self._job.clock.monotonic()):
             await self._release(due)
 
     async def _wait_for_release(self, why: str, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until a batch is released; or until nothing need be waited for any more, as `unless` says."""
+        """Wait until a batch is due and release it, or until `unless()` holds. `why` is shown to people meanwhile."""
         await self._finish_sealing()
         if not self._placer.tracker.batches_in_flight:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         clock = self._job.clock
         self._job.progress.waiting = why
-        # Probing asks what the producer waits for.
+        # `Probing` looks at `waiting`.
         self._changed.tell()
         while self._view.next_release_at > clock.monotonic() and not self._is_abandoned and not unless():
             await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
@@ -357,7 +357,7 @@ class Producer:
         await self._release_what_is_due()
 
     async def _make_room(self) -> None:
-        """Wait until one more batch may be sealed; whoever delivers it gives the room back."""
+        """Wait until one more batch may be sealed; its delivery gives the permit back."""
         with self._changed.unless(lambda: self._is_abandoned):
             await self._room.acquire()
             return
@@ -375,7 +375,7 @@ class Producer:
         """Free the ids of a batch, and place the rows that were held for it."""
         earlier: dict[bytes, bytes] = {}
         if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
-            # Beside whatever is written down meanwhile: nobody changes a body.
+            # Bodies do not change, so this may run while a seal is written.
             earlier = await self._job.host.run_blocking(
                 self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
             )
@@ -383,12 +383,12 @@ class Producer:
         await self._job.host.run_blocking(give_back)
 
     def _hashes_of(self, number: int) -> Hashes:
-        """The sorted hashes of what is in flight under this number; those of a batch may not be in the spool yet."""
+        """The sorted hashes of the ids in flight under this number; a batch being sealed is not in the spool yet."""
         sealing = self._sealing
         return sealing.hashes if sealing and number == sealing.batch_id else self._view.in_flight.hashes(number)
 
     def _carried(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, bytes]:
-        """The rows of a batch, by encoded id, under the header of this job's batches."""
+        """The rows of these encoded ids in a batch, by id, with their cells in the order of this job's header."""
         spool = self._job.spool
         rows = spool.find_rows(batch_id, profile_ids, self._job.state.ledger.salt)
         theirs, ours = spool.parameters(batch_id), self._checkpoint.parameters

@@ -11,7 +11,7 @@ from pipeline.settings.tenants import Tenant
 
 
 def overdue(settings: Tenant, jobs: list[JobRecord], now: datetime) -> list[Path]:
-    """The files of these jobs that are to go; nothing of a job that has not ended, or that is not among them."""
+    """The files of these jobs whose time is over; none of a job that has not ended."""
     found: list[Path] = []
     for job in jobs:
         if job.state is None or job.report is None:
@@ -26,7 +26,7 @@ def overdue(settings: Tenant, jobs: list[JobRecord], now: datetime) -> list[Path
 
 
 def remove(settings: Settings, files: list[Path]) -> list[Path]:
-    """Remove files of jobs, and the folders that are empty then; those that could not be removed."""
+    """Remove files of jobs, and the folders that are empty then. Returns the files that could not be removed."""
     left = []
     for file in files:
         try:

@@ -1,4 +1,4 @@
-"""What a process takes up: the batches of a job that begins or goes on, and what is in flight from earlier ones."""
+"""Recovery: a new process takes up the batches of a job, and the batches in flight of jobs that have ended."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ from pipeline.jobs.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What of a job has to go on: its unsettled batches.
+    """The unsettled batches of a job, to be delivered.
 
-    `proven` are the refused batches of which a part was accepted; `has_accepted`: any batch was.
+    `proven`: refused batches of which a part was accepted. `has_accepted`: True if any batch of the job was.
     """
 
     to_deliver: tuple[Batch, ...]
@@ -26,14 +26,14 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """The number of the next POST, and those of which the status is waited for, whichever job they are of."""
+    """The number of the next POST, and the numbers of those whose status is waited for, in all unfinished jobs."""
 
     next_number: int
     open_numbers: tuple[int, ...]
 
 
 async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) -> Posts:
-    """Take up what is in flight from jobs that have ended; unfinished ones take up their own as they go on."""
+    """Take up the batches in flight of jobs that have ended; unfinished jobs take up their own as they go on."""
     clock = state.host.clock
     unfinished = {job.seq for job in await state.in_turn(state.ledger.jobs, unfinished_only=True)}
     open_numbers: list[int] = []
@@ -57,14 +57,14 @@ async def begun_jobs(state: State) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A batch of a job as a new process finds it; `fact` is to be written down before it goes on."""
+    """A batch of a job as a new process finds it; `fact`, if any, must be in the ledger before the batch goes on."""
 
     record: BatchRecord
     fact: Fact | None
 
 
 async def take_stock(job: Job) -> list[Standing]:
-    """Count the job's batches where the ledger says they stand: whatever goes wrong from here on, its report is right.
+    """Enter the job's batches in its book as the ledger has them: whatever fails from here on, the report is right.
 
     Attempts that a crash cut off are ambiguous from now on; holds begin anew.
     """
@@ -75,13 +75,13 @@ async def take_stock(job: Job) -> list[Standing]:
         life = await state.in_turn(life_of, state.ledger, record)
         stock.append(Standing(record, progress.book.adopt(record.batch, life, now=now, hold_s=hold_s)))
     progress.last_number = progress.book.last_number
-    # Until the producer has taken them up, and if it never does.
+    # The report needs these counts even if the producer never runs; it overwrites them when it does.
     progress.unplaced_rows = progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
     return stock
 
 
 async def recover(job: Job, stock: list[Standing]) -> Recovered:
-    """Take up the job's batches where they stand. What a crash cut off is written down, once."""
+    """Take up the job's batches where they stand. A cut-off attempt is recorded as ambiguous, once."""
     state, book, hold_s = job.state, job.progress.book, job.settings.settle.ambiguous_hold_s
     for each in stock:
         record, life = each.record, book.life(each.record.batch.batch_id)
@@ -106,7 +106,7 @@ async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: 
 
 
 def _due(record: BatchRecord, life: Life, now: float, hold_s: float) -> Due:
-    """When a settled batch is free. One that was released already is only waited for by rows that carry from it."""
+    """The time of release of a settled batch. One already released is due at once: only carrying rows await it."""
     at = release_at(after_restart(life, now)[0], settled_at=now, hold_s=hold_s)
     is_released = Released() in record.facts
     failed_ids = getattr(life.last, "failed_ids", ())

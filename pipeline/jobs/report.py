@@ -1,4 +1,4 @@
-"""The report of a job: what became of every row, and how the run ends; and putting away a job that has ended."""
+"""The report of a job: what became of every row, and its exit code. Also puts away a job that has ended."""
 
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 def build_report(
     job: Job, error: PipelineError | None, started_at: datetime, finished_at: datetime, seconds: float
 ) -> Report:
-    """The report of a job whose run has ended, with this error if any."""
+    """The report of a job whose run has ended, with `error` if any."""
     progress = job.progress
     rows = progress.close()
     code = exit_code(error, rows, job.settings)
@@ -63,7 +63,7 @@ def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -
 
 
 def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) -> ExitCode:
-    """How a run of this job alone ends."""
+    """The exit code of a run of this job alone."""
     if error is not None:
         return error.exit_code
     is_lossy = settings.settle.max_lost.is_exceeded(rows.lost, rows.read, final=True)
@@ -71,7 +71,7 @@ def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) 
 
 
 async def put_away(job: Job, report: Report) -> None:
-    """Write the report of a job that has ended, and let go of what nobody will ask for again.
+    """Write the report of a job that has ended, end it in the ledger, and remove bodies that nobody needs any more.
 
     An unfinished job keeps everything: the next run goes on with it.
     """
@@ -89,7 +89,7 @@ async def put_away(job: Job, report: Report) -> None:
 
 
 def _write(job: Job, report: Report) -> None:
-    """The report and the rows that Target rejected or failed, in files."""
+    """Write the report, its page, and the rows that Target rejected or failed, to files. Blocks."""
     facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
     job.folder.add_target_rejects(job.record.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
     failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
@@ -101,20 +101,20 @@ def _write(job: Job, report: Report) -> None:
 
 
 def page_of(report: Report, folder: Path) -> str | None:
-    """The report for people; None if it cannot be made, which must not keep a job from its end."""
-    # Not before a job has ended: it takes a while to import.
+    """The report as an HTML page; None if it cannot be made, which must not keep a job from its end."""
+    # Imported late: it takes a while, and is needed only when a job has ended.
     from pipeline.edges.views.page import render
 
     try:
         return render(report, folder)
     except Exception:
-        # Whatever it is, report.json tells the same.
+        # report.json has the same facts.
         log.exception("report_page_not_made")
         return None
 
 
 def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:
-    """The rows that Target named as failed, with the lines they came from."""
+    """The rows that Target named as failed, with their lines in the export."""
     if not settled.failed_ids:
         return []
     lines = job.spool.find_lines(settled.batch.batch_id, encoded_forms(settled.failed_ids))

@@ -1,8 +1,8 @@
-"""Sends again what failed or ended unconfirmed in a job, but never a value that a later row has overtaken.
+"""Sends the failed and unconfirmed rows of a job again, but never a value that a later row has overtaken.
 
-The rows are taken from the bodies that the spool keeps for this, and written as an export of their own, which is then
-an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report. It is written when it is
-asked for, and once more when the job begins to run: jobs before it may have overtaken more rows meanwhile.
+The rows come from the bodies that the spool keeps for this. They are written to an export `retry.csv`, which is loaded
+as an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report. The export is written on
+request, and once more when its job begins: jobs before it may have overtaken more rows meanwhile.
 """
 
 import csv
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 async def begin_retry(state: State, job_id: str) -> str:
-    """Enter a job that sends the lost rows of another again; what it will do, in words."""
+    """Enter a job that sends the lost rows of another again; returns what it will do, in words."""
     return await state.in_turn(_begin_retry, state, job_id)
 
 
@@ -58,7 +58,7 @@ def _begin_retry(state: State, job_id: str) -> str:
 
 
 def rows_left(state: State, retry: JobRecord) -> JobRecord:
-    """A retry that is about to begin, without the rows that were overtaken since it was asked for. Blocks."""
+    """Write the export of a retry that is about to begin anew, without rows overtaken since the request. Blocks."""
     original = state.ledger.job(retry.retry_of or "")
     is_begun = retry.checkpoint.read or retry.checkpoint.has_ended or state.ledger.batches(job=retry)
     if original is None or is_begun:
@@ -88,7 +88,7 @@ def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[st
 
 
 def _unnamed(record: BatchRecord) -> int:
-    """How many rows of a batch Target counted as failed or not consumed, without saying which."""
+    """The number of rows of a batch that Target counted as failed or not consumed, but did not name."""
     if not isinstance(record.latest, SeenComplete):
         return 0
     return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.failed_ids))
@@ -101,7 +101,7 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
     while source is not None and source.retry_of is not None:
         job, source = source, state.ledger.job(source.retry_of)
     source = source or job
-    # One that was dropped was brought to the folder of its job since, or removed.
+    # A dropped export was moved to the folder of its job since, or removed.
     places = (source.export, state.folder(source.job_id).dropped / source.export.name)
     there = next((place for place in places if place.exists()), None)
     how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
@@ -112,7 +112,7 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
 
 
 def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]:
-    """Encoded id and row of each lost row of a batch."""
+    """The encoded id and the row of each lost row of a batch."""
     match record.latest:
         case GivenUp() | Failed():
             wanted = None
@@ -126,7 +126,7 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
 
 
 def _settings_of_retry(settings: ExportSettings) -> ExportSettings:
-    """The [export] section under which `retry.csv` is read: its columns are parameters, and all of them are sent."""
+    """The [export] section for `retry.csv`: its columns are named as Target's parameters, and all of them are sent."""
     return settings.model_copy(
         update={
             "id_column": settings.id_kind,

@@ -17,20 +17,20 @@ from pipeline.edges.host import OpenExport
 from pipeline.jobs.job import Job
 from pipeline.settings.sections import ExportSettings
 
-#: Looked at first for the header line.
+#: The bytes in which the header line is looked for first.
 _SHORT_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What became of records that were read together, and where reading goes on behind them."""
+    """Records that were read together, mapped, and the position behind them."""
 
     mapped: Mapped
     end: Position
 
 
 class RowSource:
-    """Made by `open_rows`; `plan` says what is sent, and `behind` was read already."""
+    """The rows of an export; made by `open_rows`. `plan`: the columns sent. `behind`: bytes that are read already."""
 
     def __init__(self, export: Export, transform: Transform, plan: ColumnPlan, behind: bytes) -> None:
         self.plan = plan
@@ -49,7 +49,7 @@ class RowSource:
         return Block(mapped, self._transform.position)
 
     def split(self, block: Block, row: int) -> tuple[Block, Block]:
-        """The last block, just read or what a split left of it, in two: up to its row of that index, and from it on."""
+        """Split the last block, or what a split left of it, into two: the rows before index `row`, and the rest."""
         first, middle, rest = self._transform.split(int(block.mapped.rows.lines[row]))
         return Block(first, middle), Block(rest, block.end)
 
@@ -58,7 +58,7 @@ class RowSource:
 async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
     """The export of a job, and its rows from where the job stands; a dry run carries nothing.
 
-    Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was asked for.
+    Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was entered.
     """
     progress = job.progress
     async with job.host.open_export(job.record.export) as export:
@@ -90,11 +90,11 @@ async def open_rows(
 ) -> RowSource:
     """Read the header, plan the columns, and go to the checkpoint.
 
-    `carried` are the parameters of batches in flight that rows held for them may bring along. Raises `InputError`
-    (65) for an export that cannot be sent, or is not the one that the checkpoint was made of.
+    `carried`: parameters of batches in flight, from which held rows may carry cells. Raises `InputError` (65) for an
+    export that cannot be sent, or is not the one that the checkpoint was made of.
     """
     if checkpoint.digest_bytes:
-        # The header is read from a file of its own: this one is read from its start once more, for its digest.
+        # The header is read through a second handle: `export` is read from its start again, for its digest.
         async with open_export(export.path) as again:
             start = await _read_start(again, settings.delimiter)
     else:
@@ -105,7 +105,7 @@ async def open_rows(
         id_kind=settings.id_kind,
         columns=settings.columns,
         unlisted=settings.unlisted,
-        # What the header row of a job's batches says does not change while the job lasts.
+        # The header of a job's batches never changes.
     ).carrying(checkpoint.parameters or carried)
     mapper = RowMapper(
         plan,
@@ -132,7 +132,7 @@ async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """The beginning of an export: its header, where the first record behind it begins, and what of it was read."""
+    """The beginning of an export: its header, the position behind it, and the bytes already read behind that."""
 
     header: Record | BrokenLine
     delimiter: bytes
@@ -146,7 +146,7 @@ async def _read_start(export: Export, delimiter: str) -> _Start:
     found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
     start = Position(offset=len(block) - len(head))
     framer = Framer(found, start=start)
-    # Most headers are short, and the records behind this one are not needed.
+    # Most headers are short, and the records behind are not needed here.
     framed = framer.feed(head[:_SHORT_BYTES]) or framer.feed(head[_SHORT_BYTES:])
     while not framed and (block := await export.read_block()):
         head += block
@@ -160,7 +160,7 @@ async def _read_start(export: Export, delimiter: str) -> _Start:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a pass over an export shows; `rows` are those behind the header, broken ones too."""
+    """The measures of a whole export; `rows` counts the records behind the header, broken ones too."""
 
     size_bytes: int
     sha256: str
@@ -169,7 +169,7 @@ class Measured:
 
 
 async def measure(path: Path, open_export: OpenExport, *, delimiter: str) -> Measured:
-    """Read an export once and count what a load would read. Raises `InputError` (65, 66)."""
+    """Read an export once, and count the records that a load would read. Raises `InputError` (65, 66)."""
     async with open_export(path) as export:
         start = await _read_start(export, delimiter)
         columns = tuple(read_header(start.header))

@@ -1,9 +1,8 @@
-"""Runs the jobs of a client code, each as soon as the export of the one before is read to its end.
+"""Runs the jobs of a client code. A job begins as soon as the export of the one before is read to its end.
 
-What overlapping jobs have in common is kept in order by what they have in flight (`core.batches.in_flight` says how,
-and why that is safe). So all bounds are those of the client code, not of a job. A job that fails (65, 66) touches no
-other. When one cannot be finished (69, 70, 73, 74, 75, 77), all that run are stopped, unfinished: the next run goes on
-with them, in their order.
+`core.batches.in_flight` keeps the rows of overlapping jobs in order, and says why that is safe. All limits are those of
+the client code, not of a job. A job that fails (65, 66) touches no other. When one cannot be finished (69, 70, 73, 74,
+75, 77), all running jobs are stopped, unfinished: the next run goes on with them, in their order.
 """
 
 import gc
@@ -44,18 +43,18 @@ from pipeline.settings.time_windows import schedule_of
 
 log = structlog.get_logger()
 
-#: The next job to run, given those that do; None: there is none now.
+#: Returns the next job to run, given the `seq` of those that run; None if there is none now.
 Next = Callable[[Collection[int]], Awaitable[JobRecord | None]]
-#: What a job came to, as soon as it has ended.
+#: Takes a job and its report as soon as its run has ended.
 Told = Callable[[JobRecord, Report], Awaitable[None]]
 
-#: So many jobs read or hold rows at once. Ours: each has a table of the ids in flight, 16 MB for five million of them.
+#: The most jobs that read or hold rows at once. Ours: each has a table of the ids in flight, 16 MB for five million.
 #: The rows they hold are under one cap, and only the last one reads.
 MAX_PLACING = 4
-#: So many jobs run at once. Ours: one whose rows are all sealed costs next to nothing, and there is hardly more to gain
-#: than Target keeps statuses, ten by its own word.
+#: The most jobs that run at once. Ours: a job whose rows are all sealed costs next to nothing, and more jobs than
+#: statuses that Target keeps (ten by its own word) gain little.
 MAX_RUNNING = 16
-#: How often it is looked whether another job has come while some run (seconds).
+#: Time between two looks for another job while some run (seconds).
 _LOOK_AROUND_S = 1.0
 
 
@@ -70,7 +69,7 @@ async def open_runner(
 
 @dataclass(slots=True)
 class _Run:
-    """What the jobs have in common that `run_jobs` runs. `limits` are opened for the first of them."""
+    """Everything that the jobs of one call of `run_jobs` share. `limits` are opened for the first of them."""
 
     ending: Ending
     in_flight: InFlight
@@ -78,10 +77,10 @@ class _Run:
 
 
 class Runner:
-    """Runs the jobs of a client code in a state directory, in their order; `running` are those that do at the moment.
+    """Runs the jobs of a client code in a state directory, in their order; `running` are those that run now.
 
-    `ending` is that of the process. `watch` runs beside each job, and is cancelled at its end. `learned` is what the
-    ledger knows of statuses.
+    `ending` is that of the process. `watch` runs beside each job, and is cancelled at its end. `learned`: the number
+    of statuses that Target keeps, as the ledger has it.
     """
 
     def __init__(self, state: State, settings: Tenant, ending: Ending, learned: Learned, watch: Watch | None) -> None:
@@ -100,7 +99,7 @@ class Runner:
         self._run: _Run | None = None
 
     def take(self, settings: Tenant) -> None:
-        """Go on with other settings of the same client code: limits change at once, the rest with the jobs to come."""
+        """Change the settings of the client code: limits change at once, everything else with the jobs to come."""
         before, self.settings = self.settings.settings, settings
         self._calls.windows.take(schedule_of(settings.settings.windows))
         self._calls.allow(settings.settings.target.calls_per_minute)
@@ -117,10 +116,10 @@ class Runner:
         return [job for job in self._running.values() if job]
 
     async def run_jobs(self, next_job: Next, told: Told) -> Report | None:
-        """Run one job after the other, each as soon as the one before is read, until there is none any more.
+        """Run jobs until there is none any more; each begins as soon as the one before is read.
 
-        `told` is awaited with the report of each. When one cannot be finished, all that run are stopped, and its report
-        is returned: they are to be run again.
+        `told` is awaited with the report of each. When one cannot be finished, all running jobs are stopped, to be run
+        again, and its report is returned.
         """
         unfinished: list[Report] = []
 
@@ -155,12 +154,12 @@ class Runner:
         return InFlight(self.state.spool.hashes, await begun_jobs(self.state))
 
     def _may_begin(self, run: _Run) -> bool:
-        """May one more job run? All others are read, and there are not too many of them."""
+        """True if one more job may run: all others are read, and they are not too many."""
         is_room = run.in_flight.views < MAX_PLACING and len(self._running) < MAX_RUNNING
         return is_room and all(run.in_flight.is_read(seq) for seq in self._running)
 
     async def _until_another_may_begin(self, run: _Run) -> None:
-        """Return when a job has ended or is read, or when it is time to look if another one has come."""
+        """Wait until a job has ended or is read, or `_LOOK_AROUND_S` has passed."""
         before = len(self._running), self._may_begin(run)
         await self.ending.changed.until(
             lambda: run.ending.is_due or (len(self._running), self._may_begin(run)) != before,
@@ -168,10 +167,10 @@ class Runner:
         )
 
     async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report:
-        # All that is logged on the way, by whichever task, names the job.
+        # Every task of the job logs its id.
         with bound_contextvars(job=record.job_id):
             report = await self._run_job(run, record)
-        # A job leaves circles of tasks and callbacks behind, and in them arrays and mapped files, deleted by now. Left
+        # A job leaves reference cycles of tasks and callbacks behind, which keep arrays and deleted, mapped files. Left
         # to itself, the collector finds them many jobs later.
         gc.collect()
         del self._running[record.seq]
@@ -201,10 +200,10 @@ class Runner:
         try:
             await put_away(job, report)
         except FatalError as not_put_away:
-            # It has ended, but that cannot be written down: the next run ends it.
+            # It has ended, but that cannot be written down: the next run does that.
             report = tell(not_put_away)
         if report.exit_code is ExitCode.REFUSED_BY_TARGET:
-            # Whoever runs it again expects that something was mended: what was seen before tells nothing any more.
+            # Before the next run somebody has mended something: earlier acceptances prove nothing then.
             self._seen_accepting = SeenAccepting()
         rows = report.rows
         log.info(
@@ -225,7 +224,7 @@ class Runner:
         return report
 
     async def _begin(self, run: _Run, record: JobRecord, ending: Ending) -> Job:
-        """A job is about to run, behind all those that do."""
+        """Make the `Job` of a record that is about to run, behind all running jobs."""
         state = self.state
         progress = Progress(checkpoint=record.checkpoint)
         if not record.has_begun:
@@ -242,7 +241,7 @@ class Runner:
         )
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
-        # Before this it may have been abandoned without anybody to tell.
+        # An `abandon` before this line could reach no running job: look in the ledger.
         latest = await state.in_turn(state.ledger.job, record.job_id)
         if record.is_abandoned or (latest is not None and latest.is_abandoned):
             ending.raise_to(EndStage.NO_ATTEMPTS)
@@ -260,4 +259,4 @@ def _stopped_because_of(job_id: str) -> FatalError:
 
 
 async def _watch_nothing(job: Job, calls: CallQueue) -> None:
-    """Nobody looks on."""
+    """Do nothing: nobody watches."""

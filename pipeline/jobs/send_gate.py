@@ -7,8 +7,8 @@
 5. the status window (`StatusGate`): does Target still keep the statuses of all unsettled batches?
 6. the budget of calls (`CallQueue`)
 
-Slots 3 and 4 are kept over all attempts of a batch, the others are asked for at each. Waiting takes time, so 2 and 1
-are asked once more at the end. A job that comes to its end (`NO_ATTEMPTS` and beyond) waits nowhere: the gate lets go.
+A batch keeps 3 and 4 over all its attempts; the others are asked at each. Waiting takes time, so 2 and 1 are asked once
+more at the end. When the job is to end (`NO_ATTEMPTS` and beyond), nobody waits here any longer.
 """
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from pipeline.jobs.send_limits import SendLimits
 
 @dataclass(slots=True)
 class Passage:
-    """Leave to make one POST: `send` makes it. Without `is_accepted` nobody will ask for its status."""
+    """The permission to make one POST, by `send`. `is_accepted` is set if it is: then its status is waited for."""
 
     post_number: int
     send: SendBatch
@@ -44,10 +44,10 @@ class SendGate:
 
     @asynccontextmanager
     async def slot(self, batch: Batch) -> AsyncIterator[None]:
-        """Wait for what a batch keeps over its attempts (2 to 4); where the job ends meanwhile, it has nothing."""
+        """Wait for 2, 3 and 4, and keep 3 and 4 for the body; without them if the job ends meanwhile."""
         async with AsyncExitStack() as kept:
             with self._job.ending.changed.unless(self._is_over):
-                # What waits for a pause to end is in nobody's way.
+                # Before the rest: a batch that waits for a pause to end must not keep a slot.
                 await self._until_resumed()
                 await kept.enter_async_context(self._probing.turn(batch))
                 await kept.enter_async_context(self._limits.uploaders)
@@ -55,9 +55,9 @@ class SendGate:
 
     @asynccontextmanager
     async def passage(self, batch: Batch) -> AsyncIterator[Passage | None]:
-        """Wait until one POST may begin (5, 6, 2); None where the job ends meanwhile.
+        """Wait until one POST may begin (5 and 6, with 2 before and after 6); None if the job ends meanwhile.
 
-        As long as the passage lasts, a POST of the job is under way.
+        As long as the passage lasts, a POST of the job counts as under way.
         """
         async with AsyncExitStack() as kept:
             passage: Passage | None = None

@@ -19,10 +19,10 @@ from pipeline.settings.settings import Settings
 
 @dataclass(slots=True)
 class SendLimits:
-    """What a batch has to pass on its way, and for how long it is followed.
+    """The limits that all batches of a client code share.
 
-    `uploaders`: batches that may upload at once. `unsent`: batches that may be sealed and wait for that. `hold_s`:
-    seconds after which an open attempt can be applied no more.
+    `uploaders`: batches that upload at once. `unsent`: batches that are sealed and not yet posted. `hold_s`: seconds
+    after which an open attempt can be applied no more.
     """
 
     calls: CallQueue
@@ -34,14 +34,14 @@ class SendLimits:
 
 
 def plan_of(settle: SettleSettings) -> PollPlan:
-    """When statuses are asked for."""
+    """The intervals at which statuses are asked for."""
     return PollPlan(first_s=settle.poll_first_s, max_s=settle.poll_max_s)
 
 
 async def open_send_limits(
     in_flight: InFlight, state: State, settings: Settings, calls: CallQueue, poller: StatusPoller, memory: StatusMemory
 ) -> SendLimits:
-    """The limits for the jobs of a client code; what is in flight from earlier ones is taken up."""
+    """The limits for the jobs of a client code. Batches in flight of jobs that have ended are taken up."""
     upload, settle = settings.upload, settings.settle
     posts = await recover_in_flight(in_flight, state, settle.ambiguous_hold_s)
     fixed = settle.status_window

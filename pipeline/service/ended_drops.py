@@ -1,4 +1,4 @@
-"""Tells the log what became of a drop of several exports, once, when the last of its jobs has ended."""
+"""Logs the outcome of a drop, once, when the last of its jobs has ended."""
 
 import anyio
 import structlog
@@ -11,10 +11,10 @@ log = structlog.get_logger()
 
 
 class EndedDrops:
-    """The drops that have ended, and of which nobody has been told.
+    """The drops that have ended and are not logged yet.
 
-    The ledger keeps them from the step that ends their last job on, until the log has them. So a drop is told of once,
-    however many of its jobs end together; and once more only where a crash comes right behind the line of the log.
+    The transaction that ends the last job of a drop puts it into the ledger's list, and `tell` takes it out. So a drop
+    is logged once, however many of its jobs end together; twice only if a crash comes right after its line in the log.
     """
 
     def __init__(self, state: State) -> None:
@@ -22,7 +22,7 @@ class EndedDrops:
         self._turn = anyio.Lock()
 
     async def tell(self) -> None:
-        """Write a line of the log about each of them."""
+        """Write one line to the log about each of them."""
         state = self._state
         async with self._turn:
             for drop in await state.in_turn(state.ledger.ended_drops):

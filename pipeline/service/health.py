@@ -1,7 +1,7 @@
-"""Tells whether a process serves and its loop turns: `profile-pipeline health`, for probes of Docker and Kubernetes.
+"""`profile-pipeline health`: is there a process that serves, and does its loop turn? For Docker and Kubernetes probes.
 
-It is run every few seconds for months, so it imports next to nothing: no settings model, no command line library. That
-is why it looks up `[state] directory` by itself; the rest of the configuration is not its business.
+It runs every few seconds for months, so it imports next to nothing: no settings model, no command line library. That
+is why it looks up `[state] directory` by itself; it does not check the rest of the configuration.
 """
 
 import os
@@ -17,13 +17,13 @@ from pipeline.core.errors import FatalError
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.notice import read_pause
 
-#: A loop whose last beat is older does not turn (seconds): a dozen beats, as the machine may be busy.
+#: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
 _VARIABLE = "PROFILE_PIPELINE__STATE__DIRECTORY"
 
 
 def main(config: Path) -> NoReturn:
-    """Print one line; ends with 0 if it is well, else with 1."""
+    """Print one line, and exit with 0 if the process is well, else with 1."""
     try:
         is_well, told = look(state_directory(config, os.environ), time.monotonic())
     except FatalError as error:
@@ -33,7 +33,7 @@ def main(config: Path) -> NoReturn:
 
 
 def state_directory(config: Path, env: Mapping[str, str]) -> Path:
-    """`[state] directory`, as `load_settings` finds it. Raises `FatalError` where it is not told."""
+    """`[state] directory`, as `load_settings` finds it. Raises `FatalError` if there is none."""
     directory: object = env.get(_VARIABLE)
     if directory is None:
         try:
@@ -50,7 +50,7 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
 
 
 def look(state: Path, now_s: float) -> tuple[bool, str]:
-    """Whether a process serves the state directory and lives, and a line that says how it is or what is wrong."""
+    """True if a live process serves the state directory; and one line that describes it or says what is wrong."""
     beat = read_beat(state)
     if beat is None:
         return False, f"no process serves {state}: it has not begun yet, or it has ended"
@@ -70,7 +70,7 @@ def _described(beat: Beat, now_s: float) -> str:
 
 
 def _waiting(state: Path, beat: Beat) -> str:
-    # That of a client code of a route lies with its ledger.
+    # A client code that only routes have keeps its notice with its ledger, under `clients/`.
     for directory in (state, *sorted(state.glob("clients/*"))):
         if pause := read_pause(directory):
             return f"; waits since {pause.since}: {pause.why}"

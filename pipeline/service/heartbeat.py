@@ -1,7 +1,7 @@
-"""The heartbeat of `serve`: how it is doing, written every few seconds by a task of its event loop.
+"""The heartbeat of `serve`: its condition, written every few seconds by a task of its event loop.
 
-So it stops when the loop is blocked, and when no thread is left to write it. What it says of tasks, open files and
-memory is also how a leak is seen from outside.
+So it stops when the loop is blocked, or when no thread is left to write it. Its figures of tasks, open files and memory
+also show a leak from outside.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart
 
 log = structlog.get_logger()
 
-#: Of the process, as Linux tells it.
+#: Facts about this process, as Linux tells them.
 _OPEN_FILES = Path("/proc/self/fd")
 _MEMORY_PAGES = Path("/proc/self/statm")
 
@@ -29,9 +29,9 @@ _MEMORY_PAGES = Path("/proc/self/statm")
 async def heart_beating(
     directory: Path, clock: Clock, running: Callable[[], str | None], is_paused: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Let everybody see that this process serves the state directory, and how it is.
+    """Write heartbeats to the state directory while the body runs.
 
-    `running` names the job it is at, and `is_paused` says whether somebody asked it to send nothing.
+    `running` returns the id of the job that runs, if any; `is_paused` True if somebody asked to send nothing.
     """
     started_s = clock.monotonic()
 
@@ -68,7 +68,7 @@ async def _beat(heart: Heart, beat: Beat) -> None:
     try:
         await run_sync(heart.write, beat)
     except FatalError as error:
-        # The disk is full or away. What needs it says more; without a beat, `health` soon says so too.
+        # The disk is full or away. Other errors will say more; without a beat, `health` soon reports it too.
         log.warning("heartbeat_not_written", why=str(error))
 
 

@@ -1,8 +1,8 @@
-"""Looks for signals in the drop directories, and claims what they tell of, in the order in which it is to be loaded.
+"""Looks for signals in the drop directories, and claims their exports in the order in which they are to be loaded.
 
-Drops are claimed as soon as they are seen, also while others are loaded: what is claimed cannot be overwritten. A
-signal whose exports are not there yet holds up those behind it for `signal_wait_s`, so that none overtakes it. The drop
-directories of a client code are as one: what is in them is ordered together.
+Drops are claimed as soon as they are seen, even while others are loaded: a claimed export cannot be overwritten. A
+signal whose exports are not there yet holds up those behind it for `signal_wait_s`, so that none overtakes it. All drop
+directories of a client code share one order.
 """
 
 import math
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DropSource:
-    """A drop directory that is held, and the route by which what is dropped there comes."""
+    """A drop directory that this process holds, and its route."""
 
     route: str
     processing: Taking
@@ -41,22 +41,22 @@ class DropSource:
 
 @dataclass(frozen=True, slots=True)
 class _Signalled:
-    """A signal with its exports, and where it was found."""
+    """A signal with its exports, and the drop directory it was found in."""
 
     source: DropSource
     found: Found
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from other signals."""
+        """The identity of the signal: its route and path."""
         return (self.source.route, self.found.signal.path)
 
 
 class Intake:
-    """What was seen in the drop directories of a client code; `settings` are taken for each look and each claim.
+    """Finds and claims the drops of a client code; `settings` are read anew for each look and each claim.
 
-    `waiting` are signals without their exports, `refused` what is left alone. `claimed` counts the drops that were
-    claimed, and `ending.changed` is told of each. From `former` nothing is taken any more but what was entered before.
+    `waiting`: signals without their exports. `refused`: route and path of files left alone. `claimed`: the number of
+    drops claimed; `ending.changed` is told of each. `former`: drop directories of which only entered files are taken.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Intake:
         self.waiting: list[str] = []
         self.refused: set[tuple[str, str]] = set()
         self.claimed = 0
-        #: After so many seconds it is to be looked again, for a signal that has waited for long enough.
+        #: Seconds until the first waiting signal has waited for long enough: look again then.
         self.look_in_s = math.inf
         self._state = state
         self._ending = ending
@@ -79,19 +79,19 @@ class Intake:
         self._doors = sources
         self._held = [*(source.processing for source in sources), *former]
         self._looks = 0
-        #: Per signal the look that first saw it, and when that was, in seconds of the monotonic clock.
+        #: By signal: the number of the look that first saw it, and its time in seconds of the monotonic clock.
         self._first_seen: dict[tuple[str, str], tuple[int, float]] = {}
         self._turn = anyio.Lock()
 
     async def look(self) -> None:
-        """Look once, and claim what is complete.
+        """Look once, and claim the drops that are complete.
 
-        Raises `FatalError`: 66 where a drop directory cannot be read, after what is in the others was claimed; 74 where
-        ledger or disk refuse a claim, or one before it.
+        Raises `FatalError`: 66 if a drop directory cannot be read, after the drops in the others were claimed; 74 if
+        the ledger or the disk refuses this claim or an earlier one.
         """
         async with self._turn:
             self.look_in_s = math.inf
-            # First, and nothing behind it if that fails: what was entered and not taken would be found once more.
+            # First, and nothing else if it fails: files that are entered and not taken would be found once more.
             await complete_claims(self._state, self._held)
             self._looks += 1
             signalled: list[_Signalled] = []
@@ -111,7 +111,7 @@ class Intake:
                 refused |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
                 signalled += [_Signalled(source, found) for found in seen.found if found.signal.path not in obstacles]
             self._note_refused(refused)
-            # What was seen where nothing can be read now keeps its place.
+            # Signals in a directory that cannot be read now keep their place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
             now = self._clock.monotonic()
             self._first_seen = kept | {
@@ -123,9 +123,9 @@ class Intake:
                 raise away
 
     async def next_job(self, running: Collection[int] = ()) -> JobRecord | None:
-        """The job whose turn it is; never one whose files are just being taken, which would not find them.
+        """The job whose turn it is, if any; never one whose files are being taken, which would not find them.
 
-        What a disk kept from being taken is taken first, since the order of jobs is promised. Raises as `look` does.
+        Files that an error kept from being taken come first: the order of jobs is promised. Raises `FatalError` (74).
         """
         async with self._turn:
             await complete_claims(self._state, self._held)
@@ -178,7 +178,7 @@ class Intake:
             )
         drop = Drop(found, tuple(dates), error, each.source.route)
         settings = self.settings.of(each.source.route).export
-        # Not to be cancelled in between: nothing would be lost, but the next start would have to clear up.
+        # Shielded: a claim cut in two loses nothing, but the next start would have to complete it.
         with anyio.CancelScope(shield=True):
             await enter(drop, self._state, each.source.processing, settings)
         self._first_seen.pop(each.key, None)
@@ -207,7 +207,7 @@ class Intake:
 
 
 def _obstacles(processing: Taking, drops: Sequence[Found]) -> dict[str, str]:
-    """By signal why a drop cannot be taken, though it could be looked at. Blocks."""
+    """The reason, by signal, why a drop that could be listed cannot be taken. Blocks."""
     obstacles: dict[str, str] = {}
     for found in drops:
         for each in (found.signal, *found.exports):
@@ -218,7 +218,7 @@ def _obstacles(processing: Taking, drops: Sequence[Found]) -> dict[str, str]:
 
 
 def of_route(route: str) -> dict[str, Any]:
-    """What the log says of a route: nothing of that which is the file's top level."""
+    """The fields of a log event that name a route; none for the default route."""
     return {} if route == DEFAULT_ROUTE else {"route": route}
 
 

@@ -1,6 +1,6 @@
-"""The process that serves: opens every client code, lets their services run side by side, and ends with all of them.
+"""The process that serves: opens all tenants, runs their services side by side, and ends with all of them.
 
-What holds up one of them holds up no other; a ledger that cannot be used ends them all.
+A tenant that is held up holds up no other; a ledger that cannot be used ends them all.
 """
 
 import signal
@@ -40,10 +40,10 @@ async def serve(
     watch: Watch | None = None,
     read_again: ReadAgain | None = None,
 ) -> ExitCode:
-    """Load what is dropped until SIGTERM or SIGINT; with `drain` until nothing is left, and the worst job's code.
+    """Load drops until SIGTERM or SIGINT. With `drain` until none is left; returns the worst job's exit code then.
 
-    `read_again` gives the configuration as it is at SIGHUP. Raises `FatalError`: 73 where a state or drop directory is
-    in use, 78 where one of them cannot be served, and 74 where a ledger cannot be used.
+    `read_again` reads the configuration anew, at SIGHUP. Raises `FatalError`: 73 if a state or drop directory is in
+    use, 78 if one of them cannot be served, and 74 if a ledger cannot be used.
     """
     if not any(tenant.drops for tenant in configuration.tenants):
         raise FatalError(
@@ -60,7 +60,7 @@ async def serve(
         )
     ending = Ending(grace_s=configuration.tenants[0].settings.service.grace_s)
     all_drops = frozenset(drop.resolve() for tenant in configuration.tenants for drop in tenant.drops.values())
-    # From here on a signal is not lost, though it may have to wait until all is open.
+    # From here on no system signal is lost, though it may have to wait until all tenants are open.
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
             tenants = [
@@ -90,7 +90,7 @@ async def serve(
 
 
 async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]) -> None:
-    """SIGTERM or SIGINT: running POSTs come to their end, within `grace_s`; a second signal ends them at once."""
+    """At SIGTERM or SIGINT let running POSTs finish within `grace_s`; a second signal cuts them off."""
     async for number in signals:
         log.info("service_stopping", signal=signal.Signals(number).name, at_once=ending.is_due)
         ending.hasten(FatalError("stopped by a signal; the next start goes on.", exit_code=ExitCode.UNFINISHED))
@@ -100,12 +100,12 @@ async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]
 async def open_service(
     settings: Tenant, host: Host, ending: Ending, watch: Watch | None, all_drops: frozenset[Path]
 ) -> AsyncIterator[TenantService]:
-    """Hold the state directory and the drop directories of a client code; `all_drops` are those of all of them."""
+    """Hold the state directory and the drop directories of a tenant; `all_drops` are those of all tenants."""
     async with open_runner(settings, host, ending, watch) as runner:
         with ExitStack() as held:
             sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
             former = [
-                # Of another client code by now: this process holds it for that one.
+                # One in `all_drops` is another tenant's by now: this process holds it for that one.
                 Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
                 for drop in await _former_drops(runner.state, sources)
             ]
@@ -113,7 +113,7 @@ async def open_service(
 
 
 async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:
-    """The drop directories of unfinished jobs that no route has any more, as far as they are still there."""
+    """The drop directories of unfinished jobs that still exist, but that no route of the tenant has any more."""
     records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
     found = {drop_of(record) for record in records if record.claim is not None}
     return sorted(drop for drop in found - {source.processing.drop.resolve() for source in sources} if drop.is_dir())

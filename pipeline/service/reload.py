@@ -1,6 +1,6 @@
-"""Takes another configuration while the service runs: at SIGHUP it is read again, and taken whole or refused whole.
+"""Reloads the configuration of a running service: at SIGHUP it is read again, and taken or refused as a whole.
 
-Jobs that run go on as they began; those to come, and what is dropped, are treated as the new one says.
+Limits change at once (`Runner.take`). Everything else holds for later drops and jobs; running jobs keep what they have.
 """
 
 import signal
@@ -19,7 +19,7 @@ from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
 
 log = structlog.get_logger()
 
-#: What a running service holds open or has begun with: section and key.
+#: Section and key of the settings that a running service cannot change.
 FIXED = frozenset(
     {
         ("target", "client_code"),
@@ -33,18 +33,18 @@ ReadAgain = Callable[[], Configuration]
 
 
 class Takes(Protocol):
-    """A tenant, as far as it can be given other settings."""
+    """A tenant's service that can be given other settings."""
 
     @property
     def client_code(self) -> str:
-        """Whose it is."""
+        """The client code of the tenant."""
 
     def take(self, settings: Tenant) -> None:
-        """Go on with these."""
+        """Go on with these settings."""
 
 
 class Reloading:
-    """The configuration that is in force, and those to whom another one has to be told."""
+    """The configuration in force, and the tenants that are given another one."""
 
     def __init__(
         self, configuration: Configuration, read_again: ReadAgain | None, tenants: Sequence[Takes], ending: Ending
@@ -56,11 +56,11 @@ class Reloading:
 
     @staticmethod
     def signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
-        """The signals to `listen` to, from now on."""
+        """The SIGHUP signals from now on, for `listen`."""
         return anyio.open_signal_receiver(signal.SIGHUP)
 
     async def listen(self, signals: AsyncIterator[signal.Signals]) -> None:
-        """Wait for signals, until cancelled."""
+        """Reload at each signal, until cancelled."""
         async for _ in signals:
             await self._reload()
 
@@ -95,13 +95,13 @@ def _refuse(why: str) -> None:
 
 
 def _other_routes(old: Configuration, new: Configuration) -> list[str]:
-    """Routes that came or went."""
+    """The routes that were added or removed, in words."""
     added = [f"{_route(name)} is new" for name in new.routes if name not in old.routes]
     return added + [f"{_route(name)} is gone" for name in old.routes if name not in new.routes]
 
 
 def _changes(old: Configuration, new: Configuration) -> Iterator[tuple[str, str, str]]:
-    """Route, section and key of each value that differs."""
+    """The route, section and key of each value that differs."""
     for name, settings in new.routes.items():
         if name not in old.routes:
             continue

@@ -1,14 +1,13 @@
-"""The long-running process: looks for signals, claims exports, loads them in their order, for months.
+"""The service of one tenant: looks for signals, claims exports and loads them in their order, for months.
 
     drop directory --signal--> claim (intake) --> ledger --> the job whose turn it is (load) --> outcome directory
 
-That is the service of one client code; `process` lets those of all run side by side, each with a ledger and a budget of
-calls of its own.
+`process` runs the services of all tenants side by side, each with a ledger and a budget of calls of its own.
 
 A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
-behind it, as their order is what is promised: it is tried again when the reason may be gone (room on the disk, another
-token, or just time), and the log and `status` say what is waited for. Everything that matters is in the ledger, so
-stopping is a tidy crash: the next process goes on.
+behind it, because their order is promised. It is tried again when the reason may be gone (room on the disk, another
+token, or just time); the log and `status` say what it waits for. Everything that matters is in the ledger, so stopping
+is a tidy crash: the next process goes on.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -38,16 +37,17 @@ from pipeline.settings.tenants import Tenant
 
 log = structlog.get_logger()
 
-#: A refused token is tried again after so long even if its file did not change (seconds): it may be valid by then.
+#: Time after which a refused token is tried again, even if its file did not change (seconds): it may be valid by then.
 TOKEN_AGAIN_S = 600.0
-#: Old files are looked for so often (seconds).
+#: Time between two looks for old files (seconds).
 _PRUNE_EVERY_S = 86_400.0
 
 
 class TenantService:
-    """One client code: its drop directories, its state directory, its jobs.
+    """The service of one tenant: its drop directories, its state directory, its jobs.
 
-    From `former` nothing is taken any more; jobs that took from there are finished. `codes` are those of ended jobs.
+    `former`: drop directories without a route; jobs that took from there are finished, nothing else is taken.
+    `codes`: the exit codes of ended jobs, and with `drain` of what was left.
     """
 
     def __init__(self, runner: Runner, sources: Sequence[DropSource], former: Sequence[Taking]) -> None:
@@ -67,17 +67,17 @@ class TenantService:
 
     @property
     def client_code(self) -> str:
-        """The client code."""
+        """The client code of the tenant."""
         return self._runner.settings.client_code
 
     @property
     def job(self) -> str | None:
-        """The job that runs at the moment."""
+        """The id of the first running job, if any."""
         return next((job.record.job_id for job in self._runner.running), None)
 
     @property
     def is_paused(self) -> bool:
-        """Whether somebody asked to send nothing."""
+        """True if somebody asked to send nothing."""
         return self._state.is_paused
 
     @property
@@ -85,17 +85,17 @@ class TenantService:
         return self._runner.settings.settings
 
     def take(self, settings: Tenant) -> None:
-        """Go on with other settings of the same client code: for what is dropped, and for jobs to come."""
+        """Use other settings of the same tenant from now on: limits at once, the rest for drops and jobs to come."""
         self._runner.take(settings)
         self._intake.settings = settings
 
     async def run(self, *, drain: bool, is_only: bool) -> None:
-        """Until it is stopped, or with `drain` until nothing is left to do."""
+        """Serve until stopped, or with `drain` until nothing is left to do."""
         if not is_only:
-            # The log of all that is done from here on says whose it is.
+            # Every log event from here on names the tenant.
             structlog.contextvars.bind_contextvars(client_code=self.client_code)
         await complete_claims(self._state, self._held)
-        # A process that was cut off may have ended some, and a `load` too.
+        # Drops that an earlier process, or a `load`, ended without logging them.
         await self._ended_drops.tell()
         await run_sync(take_down, self._state.directory)
         async with anyio.create_task_group() as tasks:
@@ -130,11 +130,11 @@ class TenantService:
         return self._intake.claimed > count
 
     async def _sleep(self, seconds: float, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Sleep, but not beyond the end of the process, or of the reason to sleep."""
+        """Sleep until the seconds have passed, the process ends, or `unless()` holds."""
         await self._ending.changed.until(lambda: self._ending.is_due or unless(), within_s=seconds)
 
     async def _bear(self, error: FatalError) -> None:
-        """Go on after what may pass by itself: a full disk, a directory that is away. The ledger's failure ends it."""
+        """Raise an error unless it may pass by itself (a full disk, a missing directory) and the ledger can be read."""
         if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
             raise error
         await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
@@ -161,7 +161,7 @@ class TenantService:
         if self._has_files_to_move:
             self._has_files_to_move = False
             await self._move_out_ended()
-        # What a job is begun with: it may be another one when it is refused.
+        # The token that the next job begins with; the file may hold another one when this one is refused.
         self._token = await run_sync(self._token_identity)
         try:
             record = await self._intake.next_job(running)
@@ -188,14 +188,14 @@ class TenantService:
             )
 
     async def _is_drained(self) -> bool:
-        """Whether nothing is left, looking once more for signals."""
+        """Look for signals once more. True if nothing is left to do."""
         await self._intake.look()
         if self._intake.refused:
             self.codes.append(ExitCode.EXPORT_UNUSABLE)
         return not self._intake.waiting and await self._intake.next_job() is None
 
     async def _move_out_ended(self) -> None:
-        """Bring what ended jobs have taken to their folders, or remove it, as `keep_exports` says."""
+        """Move the files that ended jobs took to the jobs' folders, or remove them, as `keep_exports` says."""
         for processing in self._held:
             with _not_moved():
                 for job_id in await run_sync(processing.jobs):
@@ -215,7 +215,7 @@ class TenantService:
         return keep == "always" or (keep == "failed" and record.state in ("failed", "incomplete"))
 
     async def _pause(self, code: ExitCode, report: Report) -> None:
-        """Wait until the reason for which a job could not be finished may be gone."""
+        """Wait until the reason why a job could not be finished may be gone."""
         tried = self._token, await self._is_abandoned(report.job)
         self._failures += 1
         upload = self._settings.upload
@@ -248,7 +248,7 @@ class TenantService:
         return record is not None and record.is_abandoned
 
     def _token_identity(self) -> Any:
-        """What tells the token file from the one that comes after it."""
+        """The identity of the token file: it changes when the file does. None if there is no file."""
         try:
             info = self._settings.target.token_file and self._settings.target.token_file.stat()
         except OSError:
@@ -268,7 +268,7 @@ class TenantService:
 
 @contextmanager
 def _not_moved() -> Iterator[None]:
-    """What cannot be moved is tried again before the next job, and at the latest at the next start."""
+    """Log an error of moving files; moving is tried again after the next job ends, at the latest at the next start."""
     try:
         yield
     except FatalError as error:

@@ -1,8 +1,8 @@
-"""Where each batch of a job stands: the only place in which a fact counts.
+"""The book of a job: where each of its batches stands. A fact counts only here.
 
 Delivery, recovery and `status` all ask the book; nobody else keeps a list of batches that are posted, followed or
-settled. A fact comes here when it is durable in the ledger, never before. What follows from the facts is worked out
-when it is asked for, and stored nowhere.
+settled. A fact is entered when it is durable in the ledger, never before. Counts and lists are derived from the facts
+on request, and not stored.
 """
 
 from collections import Counter
@@ -34,24 +34,24 @@ class Book:
     def __init__(self) -> None:
         self._batches: dict[int, Batch] = {}
         self._lives: dict[int, Life] = {}
-        # The outcome of a settled batch does not change: it is worked out once.
+        # The outcome of a settled batch never changes.
         self._settled: dict[int, Settled] = {}
 
-    # Batches come and go on.
+    # Changes.
 
     def seal(self, batch: Batch) -> None:
-        """A batch was sealed: it waits to be sent."""
+        """Enter a new batch, which waits to be sent."""
         self._put(batch, Life())
 
     def adopt(self, batch: Batch, life: Life, *, now: float, hold_s: float) -> Fact | None:
-        """Take up a batch as a new process finds it; the fact returned is to be written down before it goes on."""
+        """Enter a batch of an earlier process. A returned fact must be in the ledger before the batch goes on."""
         life, fact = after_restart(life, now)
         self._put(batch, life)
         self._settle(batch.batch_id, now, hold_s)
         return fact
 
     def split(self, batch_id: int, children: tuple[Batch, Batch], *, now: float) -> None:
-        """A refused batch was replaced by two parts, which have its rows and its open attempts."""
+        """Replace a refused batch by two parts, which have its rows and its open attempts."""
         whole = self._lives[batch_id]
         split = fold(whole, SplitUp((children[0].batch_id, children[1].batch_id)), now)
         for child in children:
@@ -60,30 +60,30 @@ class Book:
         self._settle(batch_id, now, hold_s=0.0)
 
     def check(self, batch_id: int, fact: Fact) -> None:
-        """Raise `IllegalFactError` unless this fact may happen to the batch now: asked before it is written down."""
+        """Raise `IllegalFactError` unless this fact may happen to the batch now; asked before the ledger is written."""
         check_legal(self._lives[batch_id], fact)
 
     def record(self, batch_id: int, fact: Fact, *, now: float, hold_s: float) -> Life:
-        """Let a fact count that is durable; the life after it. Raises `IllegalFactError`, and changes nothing then."""
+        """Enter a durable fact, and return the life after it. An `IllegalFactError` changes nothing."""
         life = self._lives[batch_id] = fold(self._lives[batch_id], fact, now)
         self._settle(batch_id, now, hold_s)
         return life
 
     def try_again(self, batch_id: int) -> None:
-        """A refused batch is sent once more."""
+        """Let a refused batch be sent once more."""
         self._lives[batch_id] = try_again(self._lives[batch_id])
 
-    # What follows from it.
+    # Questions.
 
     def __iter__(self) -> Iterator[Batch]:
-        """All batches, split ones too, in the order in which they came."""
+        """Iterate over all batches, split ones too, in the order in which they were entered."""
         return iter(self._batches.values())
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def life(self, batch_id: int) -> Life:
-        """Where a batch is in its life."""
+        """The life of a batch, as its facts have it."""
         return self._lives[batch_id]
 
     @property
@@ -92,7 +92,7 @@ class Book:
         return sorted(self._settled.values(), key=lambda settled: settled.batch.number)
 
     def outcome(self, batch_id: int) -> Settled | None:
-        """The outcome of a batch; None where it is not settled, or was dropped before it was ever sent."""
+        """The outcome of a batch; None if it is not settled, or its job ended before it was sent (`NeverSent`)."""
         return self._settled.get(batch_id)
 
     @property
@@ -107,7 +107,7 @@ class Book:
 
     @property
     def is_all_settled(self) -> bool:
-        """Is every batch settled?"""
+        """True if every batch is settled."""
         return not self.unsettled_count
 
     def phases(self) -> Counter[Phase]:
@@ -116,12 +116,12 @@ class Book:
 
     @property
     def last_number(self) -> int:
-        """The highest number of a batch, 0 where there is none."""
+        """The highest number of a batch; 0 if there is none."""
         return max((batch.number for batch in self._batches.values()), default=0)
 
     @property
     def rows(self) -> int:
-        """Rows in sealed batches, counted once where a batch was split."""
+        """Rows in sealed batches; those of a split batch count once."""
         return sum(batch.rows for batch in self._batches.values() if batch.parent is None)
 
     @property
@@ -138,7 +138,7 @@ class Book:
             rows.unconfirmed += settled.unconfirmed
 
     def close(self, rows: RowCounts) -> None:
-        """Add the rows of unsettled batches as they stand when the job ends: unconfirmed where Target may have them."""
+        """Add the rows of unsettled batches when the job ends: unconfirmed if Target may have them, else unsent."""
         for batch in self.unsettled:
             if self._lives[batch.batch_id].may_be_applied:
                 rows.unconfirmed += batch.rows
@@ -146,7 +146,7 @@ class Book:
                 rows.unsent += batch.rows
 
     def whole_of(self, batch: Batch) -> int:
-        """The `batch_id` of the batch of which a batch is a part after splits; its own if it is none."""
+        """The `batch_id` of the batch that was split, once or more, into this one; its own if it is no part."""
         while batch.parent is not None:
             batch = self._batches[batch.parent]
         return batch.batch_id
@@ -200,6 +200,6 @@ def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None
 
 
 def seen_complete(rows: int, complete: Complete) -> SeenComplete:
-    """The fact that a status of a batch of so many rows tells."""
+    """The fact that follows from the `complete` status of a batch with this number of rows."""
     outcomes = count_rows(rows, complete)
     return SeenComplete(outcomes.failed, outcomes.unconfirmed, complete.failed_ids)

@@ -14,12 +14,12 @@
 A fact that is not drawn cannot happen: `fold` raises `IllegalFactError` and changes nothing. A refused batch is sent
 again (Begun) after `try_again`, which is no fact: when a doubt is over, and after each restart.
 
-Facts are what happened, as the ledger keeps them; nothing else is remembered. `Begun` is a fact before the first byte
-of a POST leaves, so that an attempt cut off by a crash is known; it becomes ambiguous once, when the ledger is opened.
-An attempt is *open* while Target may have it and its own `complete` was not seen; it counts from when that was last
-known: from the end of the attempt, or, where it was accepted, from the end of following it. When every open attempt is
-older than the hold, the batch is released: its ids are free. Times are seconds of the monotonic clock of this process;
-after a restart every open attempt counts from the restart, since nothing tells how long the process was away.
+The ledger keeps the facts of a batch and nothing else about it. `Begun` is recorded before the first byte of a POST
+leaves, so that an attempt cut off by a crash is known; it becomes ambiguous once, when its job goes on.
+An attempt is *open* while Target may have it and its own `complete` was not seen. Its age counts from the end of the
+attempt, or, if it was accepted, from the end of following it. When every open attempt is older than the hold, the
+batch may be released: its ids are free. Times are seconds of the monotonic clock of this process. After a restart all
+ages count from the restart, since nothing tells how long the process was away.
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The attempt was accepted; its status is asked for at `status_url`."""
+    """Target accepted the attempt; its status is asked for at `status_url`."""
 
     status_url: str
 
@@ -58,7 +58,7 @@ class InDoubt:
 
 @dataclass(frozen=True, slots=True)
 class RefusedAs:
-    """Target refused the batch for what is in it, and would again; `message` is Target's."""
+    """Target refused the batch for its content, and would again; `message` is Target's."""
 
     message: str
 
@@ -79,21 +79,21 @@ class SeenStuck:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Nothing more is done to learn of the batch: status lost, deadline passed, attempts used up."""
+    """The batch's outcome stays unknown: status lost, deadline passed, or all attempts used."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class SplitUp:
-    """The refused batch was replaced by two smaller ones, which have its rows, ids and open attempts."""
+    """Two smaller batches replace the refused one, and have its rows, ids and open attempts."""
 
     children: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RowRejected:
-    """The refused batch holds one row, and that row, of that line of the export, is rejected for Target's reason."""
+    """The only row of the refused batch, from `line` of the export, is rejected with Target's `message`."""
 
     message: str
     line: int
@@ -109,7 +109,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """The job ended before the batch was ever sent: its rows are unsent."""
+    """The job ended before Target took the batch: its rows are unsent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What the facts of a batch add up to.
+    """The state of a batch, folded from its facts.
 
-    `attempts` are POSTs that may have reached Target. `open_since` holds from when on each open attempt counts.
-    `last` is the latest fact that says how it stands.
+    `attempts`: POSTs that Target accepted, refused for their content, or may have. `open_since`: for each open attempt
+    the time from which its age counts. `last`: the latest fact but `Begun` and `Released`.
     """
 
     phase: Phase = Phase.READY
@@ -165,12 +165,12 @@ class Life:
 
     @property
     def is_never_sent(self) -> bool:
-        """Whether the job ended before the batch was ever sent."""
+        """True if the job ended before Target took the batch."""
         return isinstance(self.last, NeverSent)
 
     @property
     def may_be_applied(self) -> bool:
-        """Whether Target may have applied any copy, or may do so yet; not what it refused for what is in it."""
+        """True if Target may have applied a copy, or may do so yet, and did not refuse the rows for their content."""
         if isinstance(self.last, RowRejected | Failed | NeverSent):
             return False
         return (
@@ -189,7 +189,7 @@ LEGAL: dict[Phase, tuple[type[Fact], ...]] = {
     Phase.READY: (Begun, GivenUp, NeverSent),
     Phase.POSTING: (NotTaken, InDoubt, Taken, RefusedAs),
     Phase.FOLLOWING: (SeenStuck, SeenComplete, GivenUp),
-    # Sent again, split, judged, or left: after a restart, or when the doubt is over, it waits as a READY one does.
+    # Begun: after `try_again` it is READY. The others split it, judge it, or leave it.
     Phase.REFUSED: (Begun, SplitUp, RowRejected, Failed, GivenUp, NeverSent),
     Phase.SETTLED: (Released,),
 }
@@ -238,21 +238,21 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
 
 
 def born_of(parent: Life) -> Life:
-    """The life of a part of a batch that was split: Target may have its rows from each open attempt of the whole."""
+    """The life of a part of a split batch: its rows may be in each open attempt of the whole."""
     return Life(open_since=parent.open_since)
 
 
 def try_again(life: Life) -> Life:
-    """A refused batch is sent once more: it may not have been refused for what is in it."""
+    """Let a refused batch be sent once more: its content may not have been the reason. Others stay as they are."""
     return replace(life, phase=Phase.READY) if life.phase is Phase.REFUSED else life
 
 
 def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
-    """The life of a batch as a new process finds it: holds begin anew, and an attempt cut off is in doubt.
+    """The life of a batch in a new process: holds begin anew, and a cut-off attempt is in doubt.
 
-    One that stands refused is to be sent again: the reason may have been the configuration, which may have changed.
+    A refused batch is sent again: the reason may have been the configuration, which may have changed.
 
-    The fact returned is to be recorded, so that the same attempt is not counted again at the next restart.
+    The caller must record the returned fact, so that the next restart does not count the same attempt again.
     """
     life = try_again(replace(life, open_since=(now,) * len(life.open_since), posted_at=now))
     if life.phase is not Phase.POSTING:
@@ -262,5 +262,5 @@ def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
 
 
 def release_at(life: Life, *, settled_at: float, hold_s: float) -> float:
-    """When the ids of a settled batch are free: when no open copy can be applied any more."""
+    """The time at which the ids of a settled batch are free: no open copy can be applied after it."""
     return max([settled_at, *(since + hold_s for since in life.open_since)])

@@ -1,4 +1,4 @@
-"""What is known of a job while it runs: one mutable record, written by the steps, read by screen and report."""
+"""The progress of a running job: one mutable record, written by its steps, read by screen and report."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Phase
 from pipeline.core.model import RowCounts, Settled
 
-#: Why a row is rejected that Target refused; the message of Target goes with it.
+#: The reason of rejects that Target refused; Target's message goes with it.
 TARGET_REFUSED = "target.refused"
 
 
@@ -16,9 +16,9 @@ TARGET_REFUSED = "target.refused"
 class Progress:
     """The counts of a job so far; `book` has its batches.
 
-    `unplaced_rows` are those read that are in no sealed batch yet: open or held. `posts_under_way` counts POSTs that
-    may have begun and have not ended. `waiting` says in words what nothing goes on without. `is_all_sealed`: there will
-    be no other batches than these and their parts. A dry run sends nothing.
+    `unplaced_rows`: rows read that are in no sealed batch yet, but open or held. `posts_under_way`: POSTs that may have
+    begun and have not ended. `waiting`: in words, what the producer waits for. `is_all_sealed`: no batch will come but
+    parts of these. `is_dry_run`: nothing is sent.
     """
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -37,17 +37,17 @@ class Progress:
     is_dry_run: bool = False
 
     def allot_number(self) -> int:
-        """The number of the next batch of this job, from 1; given once only."""
+        """The number of the next batch of this job, from 1; each is returned once only."""
         self.last_number += 1
         return self.last_number
 
     @property
     def rejects_by_reason(self) -> Counter[str]:
-        """Rejected rows by reason, those that Target refused with them."""
+        """Rejected rows by reason, those that Target refused among them."""
         return self.checkpoint.by_reason + Counter({TARGET_REFUSED: self.book.refused_rows})
 
     def rows(self) -> RowCounts:
-        """What has become of the rows so far; all classes but `unsent` are final."""
+        """The classes of the rows so far. A count only grows; `unsent` is 0 until `close`."""
         checkpoint = self.checkpoint
         rows = RowCounts(
             read=checkpoint.read,
@@ -59,9 +59,9 @@ class Progress:
         return rows
 
     def close(self) -> RowCounts:
-        """The classes of all rows of a job that has ended; raises `FatalError` unless each row is in exactly one.
+        """The classes of all rows of a job that has ended. Raises `FatalError` unless each row is in exactly one.
 
-        Rows of a batch that Target may have are unconfirmed; all others that did not get that far are unsent.
+        Rows of an unsettled batch that Target may have are unconfirmed; all other rows left are unsent.
         """
         rows = self.rows()
         rows.unsent = self.unplaced_rows
@@ -80,5 +80,5 @@ class Progress:
 
     @property
     def sealed_rows(self) -> int:
-        """Rows in sealed batches, counted once where a batch was split."""
+        """Rows in sealed batches; those of a split batch count once."""
         return self.book.rows

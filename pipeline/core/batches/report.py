@@ -1,7 +1,7 @@
-"""The report of a job: what became of every row and every batch, as `report.json` and the ledger keep it.
+"""The report of a job: the fate of every row and every batch, as `report.json` and the ledger keep it.
 
-`as_json` gives the keys in the order in which they are written. `from_json` reads reports of this and of earlier
-versions: a key that is missing has a default, and one that is unknown is left out.
+`as_json` has the keys in the order in which they are written. `from_json` reads reports of this and earlier versions: a
+missing key gets a default, an unknown one is ignored.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class ReportedExport:
 
 @dataclass(frozen=True, slots=True)
 class ReportedRejects:
-    """The name of the file that has the rejected rows, and how many there are for each reason, the most first."""
+    """The name of the file with the rejected rows, and their number by reason, the most frequent first."""
 
     file: str = "rejects.jsonl"
     by_reason: dict[str, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class ReportedRejects:
 
 @dataclass(frozen=True, slots=True)
 class ReportedBatch:
-    """A settled batch. `rejected` counts its rows that Target refused, `why` says what kept it from being confirmed."""
+    """A settled batch. `rejected`: its rows that Target rejected. `why`: the reason if not all rows are confirmed."""
 
     number: int = 0
     rows: int = 0
@@ -59,8 +59,8 @@ class ReportedBatch:
 class Report:
     """The report of a job that has ended, or that a run left unfinished.
 
-    Times are UTC in ISO 8601, to the second. `warnings` are what `Warnings.as_dict` tells of the rows that were sent.
-    `seconds` is how long the last run of the job took, `calls` counts its calls to Target.
+    Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
+    the job's last run, `calls` the number of its calls to Target in that run.
     """
 
     job: str = ""

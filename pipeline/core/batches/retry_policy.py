@@ -108,7 +108,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Do nothing: the job ends, and the batch stays as it is."""
+    """Do nothing: the job ends or a task is posting the batch, which stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)

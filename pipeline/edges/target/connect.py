@@ -1,7 +1,7 @@
-"""A client for Target, made while the first rows are read.
+"""Connects to Target, and imports the HTTP library in a thread while the first rows are read.
 
-Importing the HTTP library takes as long as everything else that a load imports, and a load has nothing to send yet when
-it begins: a thread does it meanwhile. A process that serves has done it before.
+That import takes as long as all others of a load together, and a load has nothing to send when it begins. `serve` has
+the library imported before.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 
 @asynccontextmanager
 async def connect(endpoint: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
-    """A client for an endpoint, whose calls go through `calls`."""
+    """A client for an endpoint; its calls wait for their turn in `calls`."""
     await run_sync(import_module, "pipeline.edges.target.client")
     from pipeline.edges.target import client
 
