@@ -22,7 +22,7 @@ from pipeline.core.batches.lifecycle import (
 )
 from pipeline.core.errors import FatalError
 from pipeline.edges.store.records import BatchRecord, JobRecord
-from tests.simulation.client import POISON, Client
+from tests.simulation.client import POISON, Client, is_lost
 from tests.simulation.exports import Row
 from tests.simulation.process import Process
 from tests.simulation.target import Cells, Version
@@ -41,6 +41,7 @@ def check_at_the_end(world: World) -> None:
     """I4 from batches and exports alone, and I5 under both readings of "override"."""
     for client in world.clients:
         check_ids_in_flight(client)
+        check_bodies_of_lost_rows(client)
         rows = RowsOf(client)
         for job in client.ledger.jobs():
             rows.check_classes(job)
@@ -56,6 +57,15 @@ def check_ids_in_flight(client: Client) -> None:
         if Released() not in record.facts:
             ids.update(client.bodies[record.batch.batch_id].rows.keys())
     assert all(count == 1 for count in ids.values()), f"in flight in two batches: {ids}"
+
+
+def check_bodies_of_lost_rows(client: Client) -> None:
+    """What was lost can be sent again: the bodies are kept."""
+    for job in client.ledger.jobs():
+        for record in client.ledger.batches(job=job):
+            batch_id = record.batch.batch_id
+            if any(is_lost(record, profile_id) for profile_id in client.bodies[batch_id].rows):
+                assert (client.state / "spool" / f"{batch_id:08d}.body").exists(), f"lost, and gone: batch {batch_id}"
 
 
 def check_counts(process: Process) -> None:
@@ -195,7 +205,7 @@ class RowsOf:
     def _fits(self, each: Sent, carried: Cells) -> bool:
         """Whether a row would fit in a batch of its own with these cells."""
         parameters = self._client.bodies[each.batch_id].parameters
-        row = b",".join([each.profile_id, *(carried.get(name, b"") for name in parameters)]).rstrip(b",") + b"\n"
+        row = b",".join([each.profile_id, *(carried.get(name, b"") for name in parameters)]) + b"\n"
         header = f"batch={','.join(('thirdPartyId', *parameters))}\n"
         return len(header) + len(row) <= self._client.tenant.settings.batch.max_bytes
 

@@ -20,7 +20,7 @@ from pipeline.jobs.report import Report
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.exports import GrowingExport, Row, open_whole
-from tests.simulation.process import BEGAN_AT
+from tests.simulation.process import AT_ONCE_S, BEGAN_AT
 from tests.simulation.target import HOLD_S, Body, Copy, Target, Version
 
 #: Target refuses every batch that holds it; encoding leaves it as it is.
@@ -45,6 +45,8 @@ class Client:
         self.bodies: dict[int, Body] = {}
         #: When Target last said something that is news of a batch.
         self.answered_at: dict[int, float] = {}
+        #: Since when it is written down that nothing more is to be sent; None while it is not.
+        self.paused_since: float | None = None
         self.time = time
         self._directory = directory
         self._ledger: Ledger | None = None
@@ -98,6 +100,9 @@ class Client:
     def begin_post(self, batch_id: int, body: Path) -> None:
         """The first byte of a batch leaves."""
         assert body.read_bytes() == self.bodies[batch_id].text, "what is sent is what was sealed"
+        self.note_pause()
+        is_late = self.paused_since is not None and self.time() - self.paused_since > AT_ONCE_S
+        assert not is_late, "it is sent while sending is paused"
         self.leave_what_is_given_up()
         self.target.begin_post(batch_id, self.bodies[batch_id], self.versions(batch_id), self.time())
 
@@ -177,6 +182,11 @@ class Client:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+
+    def note_pause(self) -> None:
+        """Look whether sending is paused."""
+        is_paused = self.has_ledger and self.ledger.is_paused
+        self.paused_since = (self.paused_since or self.time()) if is_paused else None
 
     def ask(self, command: str, job: str | None) -> None:
         """Leave a request for the process that holds the directory."""

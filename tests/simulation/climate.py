@@ -16,9 +16,10 @@ ACTIONS = (
     *["answer"] * 12,
     *["grow"] * 8,
     *["crash"] * 4,
-    *["drop", "wait"] * 3,
+    *["drop"] * 3,
+    *["wait"] * 6,
     *["apply", "fail", "calm"] * 2,
-    *["ask", "terminate", "reload"],
+    *["ask", "ask", "terminate", "reload"],
 )
 
 
@@ -26,11 +27,12 @@ ACTIONS = (
 class Climate:
     """Of what a schedule is drawn.
 
-    `most` things happen, in which at most so many `exports` of so many `rows` come for each client code. `crash_before`
-    are durable steps by name, before which a process crashes or which fail; None: any.
+    `least` to `most` things happen, in which at most so many `exports` of so many `rows` come for each client code.
+    `crash_before` are durable steps by name, before which a process crashes or which fail; None: any.
     """
 
-    most: int = 60
+    least: int = 5
+    most: int = 70
     clients: tuple[int, ...] = (1, 1, 1, 2)
     exports: int = 3
     rows: int = 14
@@ -42,7 +44,7 @@ class Climate:
     actions: tuple[str, ...] = ACTIONS
     outcomes: tuple[str, ...] = OUTCOMES
     words: tuple[str, ...] = WORDS
-    waits: tuple[float, ...] = (0.2, 0.2, HOLD_S / 2, HOLD_S / 2, HOLD_S, 6.0)
+    waits: tuple[float, ...] = (*[0.2] * 4, *[0.6] * 2, *[HOLD_S / 2] * 2, HOLD_S, 8.0)
     commands: tuple[str, ...] = ("pause", "resume", "resume", "abandon", "retry")
     crash_before: frozenset[str] | None = None
 

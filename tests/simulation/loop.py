@@ -31,7 +31,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._until = 0.0
         self._turns = 0
-        self._is_idle = False
         super().__init__(_Still(self._idle))
 
     def time(self) -> float:

@@ -82,6 +82,8 @@ READING = frozenset(
 )
 #: The time of day when the world begins.
 BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+#: Nothing that is to be so at once takes longer, however slow the disk is (seconds).
+AT_ONCE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ class Process:
         self.clients = clients
         self.fuse: Fuse | None = None
         self.is_crashed = False
+        #: When SIGTERM was sent.
+        self.terminated_at: float | None = None
         self.calls: list[Call] = []
         self.runners: dict[str, Runner] = {}
         #: The jobs that are under way, and have taken up what there was of them.
@@ -144,13 +148,16 @@ class Process:
             open_export=self._open_export,
             connect=self._connect,
         )
-        self._stop = Stop(clock, grace_s=1.0)
+        for client in clients:
+            client.is_idle = False
+        self._stop = Stop(clock, grace_s=3.0)
         self.task = loop.create_task(self._main())
 
     # What a test does to it.
 
     def terminate(self) -> None:
         """Send SIGTERM; the second one ends it at once."""
+        self.terminated_at = self.terminated_at or self._loop.time()
         self._signals.put_nowait(SIGTERM)
 
     def vanish(self) -> None:
@@ -244,7 +251,7 @@ class Process:
         for _ in range(int(drawn * 3)):
             await asyncio.sleep(0)
         if drawn < 0.04 and not self._is_gone:
-            await asyncio.sleep(drawn * 10)
+            await asyncio.sleep(drawn * 5)
         await self._check_alive()
 
     async def _check_alive(self) -> None:
@@ -303,6 +310,8 @@ class _Answers:
     async def post(self, batch: Batch, body: Path) -> PostOutcome:
         process = self.process
         if not process.is_crashed:
+            is_late = process.terminated_at is not None and self.client.time() - process.terminated_at > AT_ONCE_S
+            assert not is_late, "it is sent though the process is to end"
             self.client.begin_post(batch.batch_id, body)
         answer: PostOutcome = await process.answer_to(Call(self.client, batch.batch_id, "", _future()))
         return answer

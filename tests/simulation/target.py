@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.core.target.replies import Complete
 
 #: For so long after its end an attempt whose outcome is not known may still be applied (seconds).
-HOLD_S = 2.0
+HOLD_S = 4.0
 
 #: The job by its place among all, then the line in its export.
 Version = tuple[int, int]

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from pipeline.core.errors import ExitCode
 from pipeline.core.target.replies import (
     Accepted,
     Ambiguous,
@@ -33,7 +34,7 @@ from tests.simulation.target import HOLD_S, Cells, Copy
 
 Item = TypeVar("Item")
 
-DEADLINE_S = 6.0
+DEADLINE_S = 8.0
 #: Rounds in which everything comes to its end, or never does.
 _ROUNDS = 400
 #: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
@@ -51,14 +52,14 @@ def _defaults() -> Settings:
             "export": {"id_column": "id", "unlisted": "send", "max_rejects": "100%"},
             "upload": {"concurrency": 2, "attempts": 3, "backoff_s": 0.01, "backoff_max_s": 0.02},
             "settle": {
-                "poll_first_s": 0.5,
-                "poll_max_s": 1.0,
+                "poll_first_s": 0.1,
+                "poll_max_s": 0.5,
                 "deadline_s": DEADLINE_S,
                 "ambiguous_hold_s": HOLD_S,
                 "max_lost": "100%",
             },
             "state": {"directory": "state", "min_free_bytes": 0},
-            "service": {"grace_s": 1.0},
+            "service": {"grace_s": 3.0},
         },
     )
 
@@ -118,6 +119,8 @@ class World:
         action = self.one(self.climate.actions)
         getattr(self, f"_{action}")()
         self._settle()
+        for client in self.clients:
+            client.note_pause()
 
     def drop_export(self, client: Client) -> None:
         """An export is there to be loaded."""
@@ -190,11 +193,14 @@ class World:
         client = self._client
         if not client.has_ledger:
             return
-        jobs = list(client.ledger.jobs())
         command = self.one(self.climate.commands)
-        job = self.one(jobs).job_id if jobs else None
-        if command in ("pause", "resume") or job:
-            client.ask(command, job if command in ("abandon", "retry") else None)
+        if command in ("pause", "resume"):
+            client.ask(command, None)
+        # Now and then of a job that can be neither.
+        is_any = self.random.random() < 0.1
+        jobs = [job for job in client.ledger.jobs() if is_any or (job.state is None) == (command == "abandon")]
+        if jobs and command in ("abandon", "retry"):
+            client.ask(command, self.one(jobs).job_id)
 
     def _reload(self) -> None:
         client = self._client
@@ -205,7 +211,7 @@ class World:
                 client.tenant.settings,
                 batch={"max_rows": self.one(self.climate.max_rows)},
                 upload={"concurrency": self.one([1, 2, 3])},
-                settle={"poll_first_s": self.one([0.5, 1.0])},
+                settle={"poll_first_s": self.one([0.1, 0.2])},
             )
         )
         self.process.runners[client.code].take(client.tenant)
@@ -333,6 +339,7 @@ class World:
         self.climate = self.climate.without_faults()
         self.process.fuse = None
         for client in self.clients:
+            client.paused_since = None
             client.ask("resume", None)
             for export in client.exports:
                 export.allow(len(export.rows))
@@ -340,20 +347,32 @@ class World:
             if all(client.is_over for client in self.clients):
                 break
             self._answer_kindly()
-            self._advance(self.one([0.5, HOLD_S]))
+            self._advance(self.one([0.5, 1.0]))
             if passed and passed % _PATIENCE == 0:
                 self._give_up()
         else:
             raise AssertionError("it never ends")
+        self._begin_anew()
         for client in self.clients:
             client.leave_what_is_given_up()
             for copy in client.target.pending(self.loop.time()):
                 client.target.apply(copy)
 
+    def _begin_anew(self) -> None:
+        """One more process begins, and finds nothing to do."""
+        self.process.terminate()
+        for _ in range(_PATIENCE):
+            self._advance(0.5)
+            if self.process.terminated_at is None and all(client.is_over for client in self.clients):
+                break
+        else:
+            raise AssertionError("another process finds something to do, or this one does not end")
+
     def _give_up(self) -> None:
         for client in self.clients:
-            for job in client.ledger.jobs(unfinished_only=True)[:1]:
-                client.ask("abandon", job.job_id)
+            for report in client.reports[-2:]:
+                if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
+                    client.ask("abandon", report["job"])
 
     def close(self) -> None:
         """End the process, and let go of what is open."""
