@@ -205,9 +205,12 @@ class RowsOf:
     def _fits(self, each: Sent, carried: Cells) -> bool:
         """Whether a row would fit in a batch of its own with these cells."""
         parameters = self._client.bodies[each.batch_id].parameters
-        row = b",".join([each.profile_id, *(carried.get(name, b"") for name in parameters)]) + b"\n"
+        # A row has a place for each of its own columns, and further ones up to the last that it carries.
+        own = len(self._jobs[each.version[0]].checkpoint.columns_sent)
+        places = max(own, *(parameters.index(name) + 1 for name in carried))
+        size = len(each.profile_id) + places + sum(map(len, carried.values())) + len("\n")
         header = f"batch={','.join(('thirdPartyId', *parameters))}\n"
-        return len(header) + len(row) <= self._client.tenant.settings.batch.max_bytes
+        return len(header) + size <= self._client.tenant.settings.batch.max_bytes
 
     def _is_cut_short(self, before: Sent, each: Sent) -> bool:
         """Whether a job from one to the other ended early: nothing is carried past what it held."""
