@@ -8,13 +8,13 @@ same bytes, is seen by the model of Target itself.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from csv import DictReader
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pipeline.core.batches.lifecycle import (
-    Dropped,
     Fact,
     Failed,
     GivenUp,
+    NeverSent,
     Released,
     RowRejected,
     SeenComplete,
@@ -119,7 +119,7 @@ class RowsOf:
     def check_classes(self, job: JobRecord) -> None:
         """Each row read is somewhere, and nowhere twice; the report says so."""
         assert job.report, "every job has ended"
-        rows, sent = job.report["rows"], self._sent[job.seq - 1]
+        rows, sent = asdict(job.report.rows), self._sent[job.seq - 1]
         assert rows["read"] == sum(count for name, count in rows.items() if name != "read"), rows
         lines = Counter(each.version for each in sent)
         assert all(count == 1 for count in lines.values()), f"rows in two batches: {lines}"
@@ -135,14 +135,14 @@ class RowsOf:
         assert rows["confirmed"] == counts["confirmed"]
         assert rows["failed"] + rows["unconfirmed"] == counts["lost"]
         assert rows["superseded"] + rows["unsent"] == len(rest)
-        if job.report["state"] in ("done", "incomplete"):
+        if job.report.state in ("done", "incomplete"):
             assert rows["read"] == len(everything)
             assert not rows["unsent"]
             by_id = {to_send[line].profile_id: line for line in sorted(in_batches)}
             unsent = [line for line in rest if line > by_id.get(to_send[line].profile_id, 0)]
             assert not unsent, f"lines {unsent} of job {job.seq} were never sent"
         else:
-            assert job.is_abandoned or job.report["exit_code"] in (65, 66), job.report["error"]
+            assert job.is_abandoned or job.report.exit_code in (65, 66), job.report.error
 
     def _rows(self, job: JobRecord) -> Sequence[Row]:
         export = self._exports.get(job.export)
@@ -192,7 +192,7 @@ class RowsOf:
         bodies, name = self._client.bodies, each.profile_id
         cells, carried = bodies[each.batch_id].cells(name), bodies[before.batch_id].cells(name) | own
         assert cells in (own, carried), f"{name!r}: {cells} is neither {own} nor {carried}"
-        if self._waited(before, each) and self._fits(each, carried) and not self._is_cut_short(before, each):
+        if self._waited(before, each) and self._fits(before, each) and not self._is_cut_short(before, each):
             assert cells == carried, f"{name!r}: {each.version} lost what {before.version} had: {carried}"
 
     def _waited(self, before: Sent, each: Sent) -> bool:
@@ -202,20 +202,20 @@ class RowsOf:
         answered_at = self._client.answered_at.get(before.batch_id, 0.0)
         return export.placed_at.get(first.line, float("inf")) < answered_at
 
-    def _fits(self, each: Sent, carried: Cells) -> bool:
-        """Whether a row would fit in a batch of its own with these cells."""
+    def _fits(self, before: Sent, each: Sent) -> bool:
+        """Whether all that was said in between, and each part of it, fits in a batch with what is to be carried."""
         parameters = self._client.bodies[each.batch_id].parameters
-        # A row has a place for each of its own columns, and further ones up to the last that it carries.
-        own = len(self._jobs[each.version[0]].checkpoint.columns_sent)
-        places = max(own, *(parameters.index(name) + 1 for name in carried))
-        size = len(each.profile_id) + places + sum(map(len, carried.values())) + len("\n")
+        said = [self._client.bodies[before.batch_id].cells(each.profile_id)]
+        said += [row.cells for row in self._between(before, each)]
+        longest = {name: max(len(cells.get(name, b"")) for cells in said) for name in parameters}
+        row = len(each.profile_id) + sum(1 + size for size in longest.values()) + len("\n")
         header = f"batch={','.join(('thirdPartyId', *parameters))}\n"
-        return len(header) + size <= self._client.tenant.settings.batch.max_bytes
+        return len(header) + row <= self._client.tenant.settings.batch.max_bytes
 
     def _is_cut_short(self, before: Sent, each: Sent) -> bool:
         """Whether a job from one to the other ended early: nothing is carried past what it held."""
         jobs = [self._jobs[seq] for seq in range(before.version[0], each.version[0] + 1)]
-        return any(job.report is None or job.report["rows"]["unsent"] for job in jobs)
+        return any(job.report is None or job.report.rows.unsent for job in jobs)
 
     def _check_poison(self, sent: list[Sent], parts: list[Cells]) -> None:
         """A row is not rejected for what it carries from a row that was rejected for the same."""
@@ -256,6 +256,6 @@ def _outcome(latest: Fact | None, profile_id: bytes, rows: Iterable[bytes]) -> s
             return "lost"
         case RowRejected():
             return "rejected"
-        case Dropped():
+        case NeverSent():
             return "dropped"
     raise AssertionError(f"a batch has no outcome: {latest}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from shutil import copytree, rmtree
 
 from pipeline.core.batches.lifecycle import Begun, Failed, GivenUp, SeenComplete, SeenStuck, Taken
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import Complete, PostOutcome, StatusOutcome
@@ -16,7 +17,6 @@ from pipeline.edges.store.ledger import Ledger, read_ledger
 from pipeline.edges.store.mailbox import Mailbox
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
-from pipeline.jobs.report import Report
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.exports import GrowingExport, Row, open_whole
@@ -79,7 +79,7 @@ class Client:
 
     def note_report(self, report: Report) -> None:
         """A job has ended, or could not be finished."""
-        assert report["exit_code"] != ExitCode.OUR_BUG and "a bug" not in (report["error"] or ""), report["error"]
+        assert report.exit_code is not ExitCode.OUR_BUG and "a bug" not in (report.error or ""), report.error
         self.reports.append(report)
 
     def take(self, settings: Settings) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from signal import SIGTERM, Signals
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.batches.report import Report
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
 from pipeline.edges.clock import Clock
@@ -32,11 +32,11 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint
 from pipeline.edges.target.endpoint import Target as TargetProtocol
 from pipeline.jobs.claims import next_job
+from pipeline.jobs.command import Command, enter_command
 from pipeline.jobs.control import answer_requests
+from pipeline.jobs.ending import Ending
 from pipeline.jobs.job import Job
-from pipeline.jobs.report import Report
 from pipeline.jobs.runner import Runner, open_runner
-from pipeline.service.stop import Stop
 from pipeline.settings.tenants import DEFAULT_ROUTE
 from tests.simulation.figures import Figures
 from tests.simulation.wire import Wire
@@ -77,6 +77,7 @@ READING = frozenset(
         "taken",
         "_carried",
         "_check_place",
+        "_known",
         "_left_by_another",
     ]
 )
@@ -84,6 +85,8 @@ READING = frozenset(
 BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Nothing that is to be so at once takes longer, however slow the disk is (seconds).
 AT_ONCE_S = 1.0
+#: What POSTs under way get to come to their end in when the process is to end (seconds).
+GRACE_S = 3.0
 
 
 @dataclass(slots=True)
@@ -135,7 +138,6 @@ class Process:
         self._loop = loop = asyncio.get_running_loop()
         self._is_gone = False
         self._hanging: list[asyncio.Future[None]] = []
-        self._signals: asyncio.Queue[Signals] = asyncio.Queue()
         clock = Clock(
             monotonic=lambda: loop.time() + offset_s,
             utc_now=lambda: BEGAN_AT + timedelta(seconds=loop.time()),
@@ -150,15 +152,16 @@ class Process:
         )
         for client in clients:
             client.is_idle = False
-        self._stop = Stop(clock, grace_s=3.0)
+        self._ending = Ending(grace_s=GRACE_S)
         self.task = loop.create_task(self._main())
 
     # What a test does to it.
 
     def terminate(self) -> None:
-        """Send SIGTERM; the second one ends it at once."""
+        """End it as SIGTERM does; asked for once more, it ends at once."""
         self.terminated_at = self.terminated_at or self._loop.time()
-        self._signals.put_nowait(SIGTERM)
+        stopped = FatalError("stopped by a signal.", exit_code=ExitCode.UNFINISHED)
+        self._loop.call_soon(self._ending.hasten, stopped)
 
     def vanish(self) -> None:
         """It is gone: nothing that it does from here on has any effect. Its tasks are cancelled."""
@@ -172,25 +175,25 @@ class Process:
         self.calls = [call for call in self.calls if call.is_open]
         return self.calls
 
+    def reload(self, client: "Client") -> None:
+        """Go on with the settings that a client code has by now."""
+        if client.code in self.runners:
+            self._loop.call_soon(self.runners[client.code].take, client.tenant)
+
     # Its course.
 
     async def _main(self) -> None:
-        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
-            tasks.start_soon(self._stop.listen, _received(self._signals))
+        async with AsyncExitStack() as stack:
             try:
                 for client in self.clients:
-                    runner = await stack.enter_async_context(
-                        open_runner(client.tenant, self._host, [self._stop.end_job, self._watch])
-                    )
-                    self.runners[client.code] = runner
-                    self._stop.states.append(runner.state)
+                    runner = open_runner(client.tenant, self._host, self._ending, self._watch)
+                    self.runners[client.code] = await stack.enter_async_context(runner)
                 async with anyio.create_task_group() as serving:
                     for client in self.clients:
                         serving.start_soon(self._serve, client, self.runners[client.code])
             except* PipelineError as errors:
                 # As `load` does: the next process goes on.
                 self._note_end(errors)
-            tasks.cancel_scope.cancel()
 
     def _note_end(self, errors: BaseExceptionGroup[PipelineError]) -> None:
         for client in self.clients:
@@ -199,25 +202,26 @@ class Process:
     async def _serve(self, client: "Client", runner: Runner) -> None:
         async def next_one(running: Collection[int]) -> JobRecord | None:
             client.is_idle = False
-            if self._stop.is_asked.is_set():
-                return None
             record = await next_job(runner.state, running)
-            if record is None and client.dropped:
-                record = await runner.enter(client.dropped[0].path, DEFAULT_ROUTE)
+            while record is None and client.dropped:
+                command = Command((client.dropped[0].path,), DEFAULT_ROUTE, again=True)
+                settings = runner.settings.of(DEFAULT_ROUTE).export
+                await enter_command(command, runner.state, settings, self._host.clock.utc_now())
                 client.note_entered()
+                record = await next_job(runner.state, running)
             return record
 
         async def told(_: JobRecord, report: Report) -> None:
             client.note_report(report)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, runner.state, lambda: runner.running)
-            while not self._stop.is_asked.is_set():
+            tasks.start_soon(answer_requests, runner.state, lambda: runner.running, self._ending.changed)
+            while not self._ending.is_due:
                 unfinished = await runner.run_jobs(next_one, told)
                 if unfinished and not self.goes_on:
                     self.terminate()
                 client.is_idle = unfinished is None
-                await self._stop.sleep(1.0)
+                await self._ending.changed.until(lambda: self._ending.is_due, within_s=1.0)
             tasks.cancel_scope.cancel()
 
     async def _watch(self, job: Job, _: CallQueue) -> None:
@@ -323,11 +327,6 @@ class _Answers:
 
 def _future() -> "asyncio.Future[Any]":
     return asyncio.get_running_loop().create_future()
-
-
-async def _received(signals: "asyncio.Queue[Signals]") -> AsyncIterator[Signals]:
-    while True:
-        yield await signals.get()
 
 
 def _unwrapped(function: Any) -> tuple[Any, str]:

@@ -204,8 +204,6 @@ class World:
 
     def _reload(self) -> None:
         client = self._client
-        if client.code not in self.process.runners:
-            return
         client.take(
             settings_with(
                 client.tenant.settings,
@@ -214,7 +212,7 @@ class World:
                 settle={"poll_first_s": self.one([0.1, 0.2])},
             )
         )
-        self.process.runners[client.code].take(client.tenant)
+        self.process.reload(client)
 
     def _vanish(self) -> None:
         """An export is removed, or replaced by another file."""
@@ -371,8 +369,8 @@ class World:
     def _give_up(self) -> None:
         for client in self.clients:
             for report in client.reports[-2:]:
-                if report["exit_code"] == ExitCode.REFUSED_BY_TARGET:
-                    client.ask("abandon", report["job"])
+                if report.exit_code is ExitCode.REFUSED_BY_TARGET:
+                    client.ask("abandon", report.job)
 
     def close(self) -> None:
         """End the process, and let go of what is open."""
