@@ -13,7 +13,7 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import Complete, PostOutcome, StatusOutcome
 from pipeline.edges.exports import Export
-from pipeline.edges.store.ledger import Ledger, read_ledger
+from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
 from pipeline.edges.store.mailbox import Mailbox
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
@@ -182,6 +182,12 @@ class Client:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+
+    def pause(self) -> None:
+        """Pause sending while no process is there."""
+        ledger = open_ledger(self.state / "ledger.db", self.code, lambda: "", is_new=not self.has_ledger)
+        ledger.pause(is_paused=True)
+        ledger.close()
 
     def note_pause(self) -> None:
         """Look whether sending is paused."""

@@ -1,5 +1,6 @@
 """Each guard is missed: with any of them taken out of the product, some schedule breaks the promise, and soon."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from subprocess import PIPE, Popen
@@ -36,6 +37,13 @@ def ask() -> Iterator[Callable[[str], dict[str, Any]]]:
 def test_without_this_guard_the_promise_breaks(mutant: Mutant, ask: Callable[[str], dict[str, Any]]) -> None:
     said = ask(mutant.name)
     assert said["found"], f"{said['why']} in {said['schedules']} schedules"
+
+
+def test_the_architecture_names_mutants_that_there_are() -> None:
+    rows = [line for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines() if re.match(r"\| I\d \|", line)]
+    named = [name for row in rows for name in re.findall(r'"([^"]+)"', row.rpartition(" | ")[2])]
+    assert len(rows) == 6
+    assert set(named) <= {mutant.name for mutant in MUTANTS}
 
 
 def test_no_two_mutants_have_one_name() -> None:

@@ -37,6 +37,8 @@ Item = TypeVar("Item")
 DEADLINE_S = 8.0
 #: Rounds in which everything comes to its end, or never does.
 _ROUNDS = 400
+#: After so long a process has come to rest if nobody answers it, and no hold is over that began with it (seconds).
+_REST_S = HOLD_S * 0.75
 #: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
 _PATIENCE = 40
 
@@ -103,14 +105,16 @@ class World:
         return Client(directory, settings, self.loop.time)
 
     def _start(self) -> Process:
+        self.process = self._new_process()
+        self._settle()
+        return self.process
+
+    def _new_process(self) -> Process:
         async def start() -> Process:
             offset_s = float(self.random.randint(-5_000, 5_000))
             return Process(self.clients, self.figures, self.random.random, offset_s=offset_s)
 
-        process = self.loop.run(start())
-        self.process = process
-        self._settle()
-        return process
+        return self.loop.run(start())
 
     # What happens.
 
@@ -301,9 +305,34 @@ class World:
             self.process.task.result()
             self._start()
 
+    def recover(self, fuse: Fuse | None) -> None:
+        """Let the process crash, and another one come to rest, in which nothing is sent.
+
+        With a `fuse` that one crashes too, there or when it has come to rest, and one more follows.
+        """
+        self._crash_and_bury()
+        for client in self.clients:
+            client.pause()
+        if fuse is not None:
+            self.process = self._new_process()
+            self.process.fuse = fuse
+            self.loop.advance(_REST_S)
+            self._crash_and_bury()
+        self.process = self._new_process()
+        self.loop.advance(_REST_S)
+
     def _restart_after_crash(self) -> None:
+        self._crash_and_bury()
+        self._start()
+        if self.random.random() < 0.3:
+            # Another one comes while it recovers.
+            self._crash()
+
+    def _crash_and_bury(self) -> None:
+        """The process is gone where it stands; the next one finds its state directories as they are now."""
         self.figures.crashes += 1
         process = self.process
+        process.is_crashed = True
         for call in process.open_calls():
             if call.batch_id is not None:
                 call.client.note_cut_off(call.batch_id, is_taken=self.random.random() < 0.5)
@@ -313,12 +342,6 @@ class World:
         self._bury(process)
         for client in begun:
             client.restore()
-        if self.random.random() < 0.3:
-            # Another one comes while it recovers.
-            self._start()
-            self._crash()
-            return
-        self._start()
 
     def _bury(self, process: Process) -> None:
         """Let the tasks of a crashed process come to their end, without effect."""
