@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-pacing kill-test service-kill-test step-test fault-test soak image lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-pacing simulate kill-test service-kill-test step-test fault-test soak image lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -51,10 +51,16 @@ bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million ro
 bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
 	@$(BIN)/python -m tests.tools.bench.pacing
 
+simulate: dev ## N seeded schedules of the real product under crashes, failures and a Target of the worst kind; all mutants
+	@$(BIN)/python -m tests.simulation --schedules $(N)
+
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
 	@$(BIN)/python -m tests.tools.faults.kills --kills $(N)
 
-service-kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
+service-simulate: dev ## N seeded schedules of the real product under crashes, failures and a Target of the worst kind; all mutants
+	@$(BIN)/python -m tests.simulation --schedules $(N)
+
+kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
 	@$(BIN)/python -m tests.tools.faults.service_kills --kills $(N)
 
 step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)

@@ -1,12 +1,19 @@
 """Exports that are read without a thread: whole files, and files that are read only as far as a test allows."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.exports import BLOCK_BYTES, Identity, changed, identify
+
+#: Rows that are read of a growing export at a time.
+_ROWS_OF_A_BLOCK = 4
 
 
 class TextExport:
@@ -24,6 +31,8 @@ class TextExport:
         self._text = text
         self._digest = hashlib.sha256()
         self.sha256 = self._digest.hexdigest()
+        #: What lies before was read by an earlier process.
+        self.skipped_to = 0
         self._end_of = end_of
 
     async def read_block(self) -> bytes:
@@ -36,7 +45,7 @@ class TextExport:
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was, see `Export`."""
-        start = self.bytes_read
+        start, self.skipped_to = self.bytes_read, offset
         read = self._take(digest_bytes)
         if self.sha256 != digest or self.bytes_read != digest_bytes:
             raise changed(self.path)
@@ -73,3 +82,70 @@ def text_of(path: Path) -> bytes:
         raise InputError(
             f"cannot read the export {path}: {error.strerror}.", exit_code=ExitCode.EXPORT_MISSING
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of an export: its id, and its cells that are not empty."""
+
+    line: int
+    profile_id: bytes
+    cells: dict[str, bytes]
+
+
+class GrowingExport:
+    """A file that lies there whole, and of which no more is read than a test allows: as if its disk were slow.
+
+    `placed_at` has for each line when its row was certainly placed: its reader came back for more. `time` is the time.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], rows: Sequence[Row], time: Callable[[], float]) -> None:
+        self.path = path
+        self.columns = tuple(columns)
+        self.rows = tuple(rows)
+        self.placed_at: dict[int, float] = {}
+        self._time = time
+        self._allowed = 0
+        self._grown: list[asyncio.Future[None]] = []
+        lines = [",".join(["id", *columns]).encode(), *map(self.text_of, rows)]
+        #: By line the offset behind it.
+        self._ends = [0, *accumulate(len(line) + 1 for line in lines)]
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    def text_of(self, row: Row) -> bytes:
+        """A row as it stands in the file."""
+        return b",".join([row.profile_id, *(row.cells.get(name, b"") for name in self.columns)])
+
+    def allow(self, rows: int) -> None:
+        """Let so many more rows be read."""
+        self._allowed = min(len(self.rows), self._allowed + rows)
+        for future in self._grown:
+            if not future.done():
+                future.set_result(None)
+        self._grown.clear()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it may be read."""
+        return self._allowed == len(self.rows)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[TextExport]:
+        """Open it for reading."""
+        seen: set[int] = set()
+
+        async def end_of(start: int) -> int:
+            given, lines = bisect_left(self._ends, start), len(self._ends) - 1
+            first = bisect_left(self._ends, export.skipped_to) + 1
+            placed = set(range(max(2, first), given + 1)) - seen
+            self.placed_at |= dict.fromkeys(placed, self._time())
+            seen.update(placed)
+            while 0 < given < lines and given > self._allowed:
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._grown.append(future)
+                await future
+            # The header may always be read.
+            return self._ends[min(given + _ROWS_OF_A_BLOCK, 1 + self._allowed, lines) if given else 1]
+
+        export = TextExport(self.path, await identify(self.path), text_of(self.path), end_of)
+        yield export

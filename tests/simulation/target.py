@@ -1,0 +1,123 @@
+"""Target at its worst within the contract: copies applied late, or never, under both readings of "override"."""
+
+import math
+from dataclasses import dataclass, field
+
+from pipeline.core.target.replies import Complete
+
+#: For so long after its end an attempt whose outcome is not known may still be applied (seconds).
+HOLD_S = 4.0
+
+#: The job by its place among all, then the line in its export.
+Version = tuple[int, int]
+Cells = dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """The body of a batch; of each id the row, and the line of the export that it came from."""
+
+    text: bytes
+    parameters: tuple[str, ...]
+    rows: dict[bytes, bytes]
+    lines: dict[bytes, int]
+
+    @classmethod
+    def of(cls, text: bytes, lines: list[int]) -> "Body":
+        """The body with that text. `lines` are those of its rows, in their order."""
+        header, *rows = text.splitlines(keepends=True)
+        ids = [row.rstrip(b"\n").partition(b",")[0] for row in rows]
+        assert len(set(ids)) == len(rows) == len(lines), "an id stands in a batch at most once"
+        parameters = tuple(header.decode().rstrip("\n").split(",")[1:])
+        return cls(text, parameters, dict(zip(ids, rows, strict=True)), dict(zip(ids, lines, strict=True)))
+
+    def cells(self, profile_id: bytes) -> Cells:
+        """The non-empty cells of an id."""
+        cells = self.rows[profile_id].rstrip(b"\n").split(b",")[1:]
+        assert len(cells) <= len(self.parameters)
+        return {name: cell for name, cell in zip(self.parameters, cells, strict=False) if cell}
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """One accepted attempt at a batch. Target may apply it `until` then, unless it has.
+
+    `was_complete`: its status said so. `failed` are ids that Target fails when it applies the copy, and names.
+    Those `not_consumed` it does not name.
+    """
+
+    batch_id: int
+    body: Body
+    versions: dict[bytes, Version]
+    ended_at: float
+    until: float = math.inf
+    is_applied: bool = False
+    was_complete: bool = False
+    failed: frozenset[bytes] = frozenset()
+    not_consumed: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Target:
+    """What Target has of one client code. Raises `AssertionError` as soon as an older value could win over a newer one.
+
+    `merged` are the profiles if a batch updates the attributes that it names, and `replaced` if it replaces them all.
+    """
+
+    copies: list[Copy] = field(default_factory=list)
+    merged: dict[bytes, Cells] = field(default_factory=dict)
+    replaced: dict[bytes, Cells] = field(default_factory=dict)
+    _newest: dict[bytes, Version] = field(default_factory=dict)
+    _sent: dict[int, bytes] = field(default_factory=dict)
+
+    def begin_post(self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float) -> None:
+        """The first byte of an attempt leaves."""
+        assert self._sent.setdefault(batch_id, body.text) == body.text, "every attempt sends the same bytes"
+        for profile_id, version in versions.items():
+            assert version >= self._newest.get(profile_id, version), f"{profile_id!r}: an older version is sent"
+            self._newest[profile_id] = version
+            for copy in self.pending(now):
+                other = copy.versions.get(profile_id, version)
+                assert other == version, f"{profile_id!r}: {version} is sent while {other} may yet be applied"
+
+    def accept(
+        self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float, *, is_followed: bool
+    ) -> Copy:
+        """Queue a copy of a batch; the attempt ends now. It `is_followed` if its sender comes to know of it."""
+        copy = Copy(batch_id, body, versions, now, math.inf if is_followed else now + HOLD_S)
+        self.copies.append(copy)
+        return copy
+
+    def url_of(self, copy: Copy) -> str:
+        """Where the status of a copy is asked for."""
+        return str(self.copies.index(copy))
+
+    def copy_at(self, status_url: str) -> Copy:
+        """The copy whose status is asked for there."""
+        return self.copies[int(status_url)]
+
+    def pending(self, now: float) -> list[Copy]:
+        """The copies that may yet be applied."""
+        return [copy for copy in self.copies if not copy.is_applied and now < copy.until]
+
+    def apply(self, copy: Copy) -> None:
+        """Apply all rows of a copy but those that Target fails."""
+        copy.is_applied = True
+        for profile_id, version in copy.versions.items():
+            assert version >= self._newest[profile_id], f"{profile_id!r}: {version} is applied over a newer version"
+            if profile_id not in copy.failed | copy.not_consumed:
+                cells = copy.body.cells(profile_id)
+                self.merged.setdefault(profile_id, {}).update(cells)
+                self.replaced[profile_id] = cells
+
+    def complete(self, copy: Copy) -> Complete:
+        """The status `complete`, which is shown only after this very copy was applied."""
+        if not copy.is_applied:
+            self.apply(copy)
+        rows = len(copy.body.rows)
+        return Complete(
+            batch_size=rows,
+            consumed=rows - len(copy.not_consumed),
+            failed=len(copy.failed),
+            failed_ids=tuple(sorted(profile_id.decode() for profile_id in copy.failed)),
+        )

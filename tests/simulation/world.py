@@ -1,0 +1,403 @@
+"""The world around one process after another: what happens to them, drawn from a seed, and how it all ends.
+
+`World.act` lets one thing happen, `World.finish` takes all faults away and lets everything come to its end.
+"""
+
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from pipeline.core.errors import ExitCode
+from pipeline.core.target.replies import (
+    Accepted,
+    Ambiguous,
+    Incomplete,
+    PostOutcome,
+    Refused,
+    StatusLost,
+    StatusOutcome,
+    StatusUnavailable,
+    Stuck,
+    Throttled,
+    Unauthorized,
+    Unreachable,
+)
+from pipeline.settings.settings import Settings, load_settings
+from tests.simulation.client import Client
+from tests.simulation.climate import Climate
+from tests.simulation.exports import Row
+from tests.simulation.figures import Figures
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.process import Call, Fuse, Process
+from tests.simulation.target import HOLD_S, Cells, Copy
+
+Item = TypeVar("Item")
+
+DEADLINE_S = 8.0
+#: Rounds in which everything comes to its end, or never does.
+_ROUNDS = 400
+#: After so long a process has come to rest if nobody answers it, and no hold is over that began with it (seconds).
+_REST_S = HOLD_S * 0.75
+#: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
+_PATIENCE = 40
+
+
+@cache
+def _defaults() -> Settings:
+    """Settings as they are validated; those of a world are made of them without being so, for they may be tiny."""
+    return load_settings(
+        None,
+        env={},
+        overrides={
+            "target": {"client_code": "demo", "base_url": "http://127.0.0.1:1", "calls_per_minute": 50},
+            "export": {"id_column": "id", "unlisted": "send", "max_rejects": "100%"},
+            "upload": {"concurrency": 2, "attempts": 3, "backoff_s": 0.01, "backoff_max_s": 0.02},
+            "settle": {
+                "poll_first_s": 0.1,
+                "poll_max_s": 0.5,
+                "deadline_s": DEADLINE_S,
+                "ambiguous_hold_s": HOLD_S,
+                "max_lost": "100%",
+            },
+            "state": {"directory": "state", "min_free_bytes": 0},
+            "service": {"grace_s": 3.0},
+        },
+    )
+
+
+def settings_with(settings: Settings, **sections: dict[str, Any]) -> Settings:
+    """These settings with other values in some sections, whatever is allowed."""
+    changed = {name: getattr(settings, name).model_copy(update=values) for name, values in sections.items()}
+    return settings.model_copy(update=changed)
+
+
+class World:
+    """One or two client codes and a process, on a loop of their own in `directory`; `seed` decides what happens."""
+
+    def __init__(self, directory: Path, seed: int, climate: Climate) -> None:
+        self.random = Random(seed)
+        self.climate = climate
+        self.figures = Figures(schedules=1)
+        self.loop = VirtualLoop()
+        self._values = 0
+        self._directory = directory
+        self.clients = [self._new_client(f"client{number}") for number in range(self.one(climate.clients))]
+        for client in self.clients:
+            self.drop_export(client)
+        self.process = self._start()
+
+    def one(self, items: "tuple[Item, ...] | list[Item]") -> Item:
+        """One of these, drawn."""
+        return self.random.choice(items)
+
+    def _new_client(self, code: str) -> Client:
+        directory = self._directory / code
+        directory.mkdir()
+        settings = settings_with(
+            _defaults(),
+            target={"client_code": code, "calls_per_minute": 10_000},
+            batch={"max_rows": self.one(self.climate.max_rows), "max_bytes": self.one(self.climate.max_bytes)},
+            tracker={"held_max_rows": self.one([2, 100])},
+            settle={"status_window": self.one([2, 10, "auto"])},
+            state={"directory": directory / "state"},
+        )
+        return Client(directory, settings, self.loop.time)
+
+    def _start(self) -> Process:
+        self.process = self._new_process()
+        self._settle()
+        return self.process
+
+    def _new_process(self) -> Process:
+        async def start() -> Process:
+            offset_s = float(self.random.randint(-5_000, 5_000))
+            return Process(self.clients, self.figures, self.random.random, offset_s=offset_s)
+
+        return self.loop.run(start())
+
+    # What happens.
+
+    def act(self) -> None:
+        """Let one thing happen."""
+        action = self.one(self.climate.actions)
+        getattr(self, f"_{action}")()
+        self._settle()
+        for client in self.clients:
+            client.note_pause()
+
+    def drop_export(self, client: Client) -> None:
+        """An export is there to be loaded."""
+        columns = self.one(self.climate.columns)
+        count = self.random.randint(2, self.climate.rows)
+        client.drop(columns, [self._row(line, columns) for line in range(2, 2 + count)])
+
+    def _row(self, line: int, columns: tuple[str, ...]) -> Row:
+        profile_id, kinds = self.one(self.climate.ids), self.one(self.climate.kinds)
+        cells: Cells = {}
+        for name, kind in zip(columns, kinds, strict=False):
+            self._values += 1
+            value = f"{name}{self._values}".encode()
+            cells |= {"v": {name: value}, "l": {name: value.ljust(40, b".")}, "p": {name: b"POISON" + value}}.get(
+                kind, {}
+            )
+        return Row(line, profile_id + b"/" * (kinds == "bad"), cells)
+
+    @property
+    def _client(self) -> Client:
+        return self.one(self.clients)
+
+    def _drop(self) -> None:
+        client = self._client
+        if len(client.exports) < self.climate.exports:
+            self.drop_export(client)
+
+    def _grow(self) -> None:
+        growing = [export for export in self._client.exports if not export.is_whole]
+        if growing:
+            growing[0].allow(self.random.randint(1, 6))
+
+    def _answer(self) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            calls = self.process.open_calls()
+            if not calls or self.process.is_crashed:
+                return
+            call = self.one(calls)
+            if call.batch_id is not None:
+                self._answer_post(call, self.one(self.climate.outcomes))
+            else:
+                self._answer_status(call, self.one(self.climate.words))
+            self._settle()
+
+    def _calm(self) -> None:
+        for _ in range(self.random.randint(1, 3)):
+            self._answer_kindly()
+
+    def _apply(self) -> None:
+        client = self._client
+        client.leave_what_is_given_up()
+        if pending := client.target.pending(self.loop.time()):
+            client.target.apply(self.one(pending))
+
+    def _wait(self) -> None:
+        self._advance(self.one(self.climate.waits))
+
+    def _crash(self) -> None:
+        self.process.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before)
+        if self.random.random() < 0.2:
+            self.process.is_crashed = True
+
+    def _fail(self) -> None:
+        self.process.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, fails=True)
+
+    def _terminate(self) -> None:
+        self.process.terminate()
+
+    def _ask(self) -> None:
+        client = self._client
+        if not client.has_ledger:
+            return
+        command = self.one(self.climate.commands)
+        if command in ("pause", "resume"):
+            client.ask(command, None)
+        # Now and then of a job that can be neither.
+        is_any = self.random.random() < 0.1
+        jobs = [job for job in client.ledger.jobs() if is_any or (job.state is None) == (command == "abandon")]
+        if jobs and command in ("abandon", "retry"):
+            client.ask(command, self.one(jobs).job_id)
+
+    def _reload(self) -> None:
+        client = self._client
+        client.take(
+            settings_with(
+                client.tenant.settings,
+                batch={"max_rows": self.one(self.climate.max_rows)},
+                upload={"concurrency": self.one([1, 2, 3])},
+                settle={"poll_first_s": self.one([0.1, 0.2])},
+            )
+        )
+        self.process.reload(client)
+
+    def _vanish(self) -> None:
+        """An export is removed, or replaced by another file."""
+        path = self.one(self._client.exports).path
+        if self.random.random() < 0.5:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.write_bytes(path.read_bytes() + b"u9,late\n")
+
+    # How Target answers.
+
+    def _answer_post(self, call: Call, word: str) -> None:
+        assert call.batch_id is not None
+        outcome = self._post_outcome(call.client, call.batch_id, word)
+        call.client.note_answer(call.batch_id, "", outcome)
+        call.answer.set_result(outcome)
+
+    def _post_outcome(self, client: Client, batch_id: int, word: str) -> PostOutcome:
+        match word:
+            case "throttled":
+                return Throttled(self.one([None, 1.0]))
+            case "unreachable":
+                return Unreachable("no route")
+            case "token":
+                return Unauthorized(401, is_final=False)
+            case "token for good":
+                return Unauthorized(403)
+            case "lost":
+                return Ambiguous("lost before it was taken")
+            case "lost after":
+                client.note_cut_off(batch_id, is_taken=True)
+                return Ambiguous("lost after it was taken")
+        # One row is refused for its poison only: a row rejected for nothing would say nothing about its id.
+        rows = client.bodies[batch_id].rows
+        if client.is_refused(batch_id) or (word == "refused" and len(rows) > 1):
+            return Refused("no")
+        copy = client.accept(batch_id, is_followed=True)
+        first = frozenset([min(rows)])
+        copy.failed = first if word == "failed" else frozenset()
+        copy.not_consumed = first if word == "not consumed" else frozenset()
+        return Accepted(client.target.url_of(copy))
+
+    def _answer_status(self, call: Call, word: str) -> None:
+        copy = call.client.target.copy_at(call.status_url)
+        outcome = self._status_outcome(call.client, copy, word)
+        call.client.note_answer(None, call.status_url, outcome)
+        call.answer.set_result(outcome)
+
+    def _status_outcome(self, client: Client, copy: Copy, word: str) -> StatusOutcome:
+        match word:
+            case "complete":
+                return client.target.complete(copy)
+            case "stuck":
+                return Stuck()
+            case "lost":
+                return StatusLost("forgotten")
+            case "unavailable":
+                return StatusUnavailable("HTTP 500")
+            case "throttled":
+                return Throttled()
+            case "token for good":
+                return Unauthorized(403)
+        return Incomplete()
+
+    def _answer_kindly(self) -> None:
+        """Answer everything that waits as if nothing were ever wrong."""
+        for call in [*self.process.open_calls()]:
+            if call.is_open and not self.process.is_crashed:
+                if call.batch_id is not None:
+                    self._answer_post(call, "taken")
+                else:
+                    self._answer_status(call, "complete")
+                self._settle()
+
+    # How time passes, and processes end.
+
+    def _settle(self) -> None:
+        self._advance(0.0)
+
+    def _advance(self, seconds: float) -> None:
+        """Let time pass; a process that has ended is followed by another one."""
+        self.loop.advance(seconds)
+        if self.process.is_crashed:
+            self._restart_after_crash()
+        elif self.process.task.done():
+            self.process.task.result()
+            self._start()
+
+    def recover(self, fuse: Fuse | None) -> None:
+        """Let the process crash, and another one come to rest, in which nothing is sent.
+
+        With a `fuse` that one crashes too, there or when it has come to rest, and one more follows.
+        """
+        self._crash_and_bury()
+        for client in self.clients:
+            client.pause()
+        if fuse is not None:
+            self.process = self._new_process()
+            self.process.fuse = fuse
+            self.loop.advance(_REST_S)
+            self._crash_and_bury()
+        self.process = self._new_process()
+        self.loop.advance(_REST_S)
+
+    def _restart_after_crash(self) -> None:
+        self._crash_and_bury()
+        self._start()
+        if self.random.random() < 0.3:
+            # Another one comes while it recovers.
+            self._crash()
+
+    def _crash_and_bury(self) -> None:
+        """The process is gone where it stands; the next one finds its state directories as they are now."""
+        self.figures.crashes += 1
+        process = self.process
+        process.is_crashed = True
+        for call in process.open_calls():
+            if call.batch_id is not None:
+                call.client.note_cut_off(call.batch_id, is_taken=self.random.random() < 0.5)
+        begun = [client for client in self.clients if client.has_ledger]
+        for client in begun:
+            client.save()
+        self._bury(process)
+        for client in begun:
+            client.restore()
+
+    def _bury(self, process: Process) -> None:
+        """Let the tasks of a crashed process come to their end, without effect."""
+        process.vanish()
+        self.loop.advance(0.0)
+        for _ in range(10):
+            if process.task.done():
+                break
+            self.loop.advance(1.0)
+        assert process.task.done(), "a process that is cancelled does not end"
+        if not process.task.cancelled():
+            process.task.exception()
+
+    def finish(self) -> None:
+        """Take all faults away, and let everything come to its end."""
+        self.climate = self.climate.without_faults()
+        self.process.fuse = None
+        for client in self.clients:
+            client.paused_since = None
+            client.ask("resume", None)
+            for export in client.exports:
+                export.allow(len(export.rows))
+        for passed in range(_ROUNDS):
+            if all(client.is_over for client in self.clients):
+                break
+            self._answer_kindly()
+            self._advance(self.one([0.5, 1.0]))
+            if passed and passed % _PATIENCE == 0:
+                self._give_up()
+        else:
+            raise AssertionError("it never ends")
+        self._begin_anew()
+        for client in self.clients:
+            client.leave_what_is_given_up()
+            for copy in client.target.pending(self.loop.time()):
+                client.target.apply(copy)
+
+    def _begin_anew(self) -> None:
+        """One more process begins, and finds nothing to do."""
+        self.process.terminate()
+        for _ in range(_PATIENCE):
+            self._advance(0.5)
+            if self.process.terminated_at is None and all(client.is_over for client in self.clients):
+                break
+        else:
+            raise AssertionError("another process finds something to do, or this one does not end")
+
+    def _give_up(self) -> None:
+        for client in self.clients:
+            for report in client.reports[-2:]:
+                if report.exit_code is ExitCode.REFUSED_BY_TARGET:
+                    client.ask("abandon", report.job)
+
+    def close(self) -> None:
+        """End the process, and let go of what is open."""
+        self._bury(self.process)
+        for client in self.clients:
+            client.close()
+        self.loop.close()
