@@ -76,7 +76,7 @@ class Intake:
         self._state = state
         self._ending = ending
         self._clock = state.host.clock
-        self._doors = sources
+        self._sources = sources
         self._held = [*(source.processing for source in sources), *former]
         self._looks = 0
         #: By signal: the number of the look that first saw it, and its time in seconds of the monotonic clock.
@@ -97,7 +97,7 @@ class Intake:
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
             unread: dict[str, FatalError] = {}
-            for source in self._doors:
+            for source in self._sources:
                 try:
                     seen = await run_sync(look, source.processing.drop, self._drop(source).signal_suffixes)
                 except OSError as error:
