@@ -20,7 +20,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.rows.mapping import is_utf8
-from pipeline.edges.durable import disk_error, make_directory, sync_directory, write_durably
+from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
 
 
 class JobFolder:
@@ -78,16 +78,14 @@ class JobFolder:
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
         if self.rejects_bytes > length:
-            try:
+            with disk_errors(f"cannot cut {self.rejects}"):
                 os.truncate(self.rejects, length)
-            except OSError as error:
-                raise disk_error(error, f"cannot cut {self.rejects}") from error
 
     def sync_rejects(self) -> int:
         """Make the rejects written so far durable; return the length of the file in bytes."""
         if not self.rejects.exists():
             return 0
-        try:
+        with disk_errors(f"cannot write {self.rejects}"):
             descriptor = os.open(self.rejects, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -95,8 +93,6 @@ class JobFolder:
                 os.close(descriptor)
             # The file's name must be durable too: these may be the first rejects.
             sync_directory(self.directory)
-        except OSError as error:
-            raise disk_error(error, f"cannot write {self.rejects}") from error
         return self.rejects_bytes
 
     def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
@@ -150,12 +146,10 @@ class JobFolder:
 
 def _append(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     lines = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in objects)
-    try:
+    with disk_errors(f"cannot write {path}"):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(lines)
-    except OSError as error:
-        raise disk_error(error, f"cannot write {path}") from error
 
 
 def _reject_line(export_name: str, reject: Reject) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pipeline.core.batches.splitting import split
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
+from pipeline.edges.durable import disk_error, disk_errors, free_bytes, make_directory, write_durably
 
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
@@ -165,10 +165,8 @@ class Spool:
     def remove(self, batch_id: int) -> None:
         """Remove a batch that nothing will need again."""
         for kind in _KINDS:
-            try:
+            with disk_errors(f"cannot remove batch {batch_id} from the spool {self._directory}"):
                 self._file(batch_id, kind).unlink(missing_ok=True)
-            except OSError as error:
-                raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
 
     def batch_ids(self) -> set[int]:
         """The ids of the batches that have any file here."""

@@ -37,7 +37,7 @@ from pipeline.core.target.replies import (
 )
 from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
-from pipeline.edges.durable import disk_error
+from pipeline.edges.durable import disk_errors
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
 
@@ -72,12 +72,10 @@ class TargetClient:
     @asynccontextmanager
     async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
         """Wait for the turn of a POST; see `Target`. Errors of this machine are raised before the attempt begins."""
-        try:
+        with disk_errors(f"cannot read the batch {body}"):
             # Shielded: if this were cancelled after the file was opened, nothing would close it.
             with anyio.CancelScope(shield=True):
                 file = await aiofiles.open(body, "rb")
-        except OSError as error:
-            raise disk_error(error, f"cannot read the batch {body}") from error
         try:
             async with self._calls.call():
                 # A token that cannot be read raises here, before the attempt counts.
