@@ -28,34 +28,20 @@ class JobFolder:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        #: One JSON object for each rejected row. Rows rejected here are in the order of the export; rows that Target
+        #: refused are appended when it does.
+        self.rejects = directory / "rejects.jsonl"
+        #: One JSON object for each row that Target named as failed.
+        self.failed = directory / "failed.jsonl"
+        #: The report, which is written once, at the end; and the same as a page for people.
+        self.report, self.page = directory / "report.json", directory / "report.html"
+        #: The directory for the dropped files of the job, if they are kept.
+        self.dropped = directory / "drop"
 
     def make(self) -> "JobFolder":
         """Make the folder if it does not exist. Raises `FatalError` (74) if the disk refuses."""
         make_directory(self.directory)
         return self
-
-    @property
-    def rejects(self) -> Path:
-        """The file with one JSON object for each rejected row.
-
-        Rows rejected here are in the order of the export; rows that Target refused are appended when it does.
-        """
-        return self.directory / "rejects.jsonl"
-
-    @property
-    def failed(self) -> Path:
-        """The file with one JSON object for each row that Target named as failed."""
-        return self.directory / "failed.jsonl"
-
-    @property
-    def report(self) -> Path:
-        """The report, which is written once, at the end."""
-        return self.directory / "report.json"
-
-    @property
-    def dropped(self) -> Path:
-        """The directory for the dropped files of the job, if they are kept."""
-        return self.directory / "drop"
 
     def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
         """Append rejected rows to the rejects file."""
@@ -126,11 +112,6 @@ class JobFolder:
             for row in rows
         ]
         write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
-
-    @property
-    def page(self) -> Path:
-        """The report as a page for people."""
-        return self.directory / "report.html"
 
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""
