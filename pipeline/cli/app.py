@@ -20,7 +20,7 @@ from pipeline import __version__
 from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
@@ -334,9 +334,7 @@ def sandbox_command(
         try:
             await serve_forever(options, host="127.0.0.1", port=port, faults=FaultPlan(), announce=_announce)
         except OSError as error:
-            raise FatalError(
-                f"cannot listen on port {port}: {error.strerror}.", exit_code=ExitCode.CONFIGURATION
-            ) from error
+            raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
 
     async def serve_until_stopped() -> ExitCode:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

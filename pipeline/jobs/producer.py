@@ -23,7 +23,7 @@ from pipeline.core.batches.in_flight import Due
 from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
-from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.errors import ConfigurationError, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.mapping import pack_rows
@@ -214,10 +214,9 @@ class Producer:
             if not placed.must_seal:
                 return
             if not placed.stop and not self._placer.open_rows:
-                raise FatalError(
+                raise ConfigurationError(
                     f"[batch] max_bytes = {self._job.settings.batch.max_bytes:,} was lowered below a row that waits "
-                    "to be sent since an earlier run: set it back, and run again.",
-                    exit_code=ExitCode.CONFIGURATION,
+                    "to be sent since an earlier run: set it back, and run again."
                 )
             await self._seal()
             rows = self._placer.tracker.free()

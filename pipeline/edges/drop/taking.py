@@ -25,7 +25,7 @@ from enum import Enum
 from pathlib import Path
 from stat import S_ISREG, S_ISVTX
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.edges.drop.listing import opened, problem_of
 from pipeline.edges.durable import disk_error, disk_errors, make_directory, sync_directory
 from pipeline.edges.exports import Identity
@@ -130,9 +130,8 @@ def hold_drop(drop: Path) -> Iterator[Taking]:
         _probe(drop, directory)
     except OSError as error:
         advice = ": the two must be one file system" if error.errno == errno.EXDEV else ""
-        raise FatalError(
-            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}.",
-            exit_code=ExitCode.CONFIGURATION,
+        raise ConfigurationError(
+            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}."
         ) from error
     with lock(directory, f"the drop directory {drop}"):
         yield Taking(drop)

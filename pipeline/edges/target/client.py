@@ -19,7 +19,7 @@ import yarl
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from pipeline import __version__
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
@@ -194,14 +194,9 @@ def read_token(file: Path) -> str:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it holds other characters than ASCII"
-        raise FatalError(
-            f"cannot read [target] token_file {file}: {reason}.", exit_code=ExitCode.CONFIGURATION
-        ) from error
+        raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
     if not token or any(character.isspace() for character in token):
-        raise FatalError(
-            f"[target] token_file {file} must hold one token and nothing else.",
-            exit_code=ExitCode.CONFIGURATION,
-        )
+        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else.")
     return token
 
 
