@@ -14,12 +14,13 @@ import anyio
 import orjson
 import structlog
 import typer
+from typer import Argument, Option
 
 from pipeline import __version__
 from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.watch import watcher
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
@@ -43,7 +44,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration, a TOML file.", metavar="FILE")]
+ConfigFile = Annotated[Path, Option("--config", help="Configuration, a TOML file.", metavar="FILE")]
 
 
 def main() -> NoReturn:
@@ -91,9 +92,8 @@ def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library
 
 @app.callback()
 def root(
-    version: Annotated[  # noqa: FBT002
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    *,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
     """Gets CRM exports into Adobe Target without losing a row silently."""
 
@@ -109,32 +109,29 @@ def demo_command() -> None:
 
 @app.command()
 def load(
-    exports: Annotated[list[Path], typer.Argument(help="CRM exports: CSV with a header line.", metavar="EXPORT...")],
-    config: Annotated[Path | None, typer.Option("--config", help="Configuration, a TOML file.", metavar="FILE")] = None,
-    as_json: Annotated[  # noqa: FBT002
-        bool, typer.Option("--json", help="Print each report as one line of JSON, and nothing else.")
-    ] = False,
-    sandbox: Annotated[  # noqa: FBT002
-        bool, typer.Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")
-    ] = False,
+    exports: Annotated[list[Path], Argument(help="CRM exports: CSV with a header line.", metavar="EXPORT...")],
+    *,
+    config: Annotated[Path | None, Option("--config", help="Configuration, a TOML file.", metavar="FILE")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
+    sandbox: Annotated[bool, Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")] = False,
     id_column: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--id-column",
             metavar="NAME",
             help="With --sandbox, instead of a configuration: the column that holds the profile id. "
             "All other columns are sent.",
         ),
     ] = None,
-    again: Annotated[  # noqa: FBT002
-        bool, typer.Option("--again", help="Send an export even if its content is that of the latest job.")
+    again: Annotated[
+        bool, Option("--again", help="Send an export even if its content is that of the latest job.")
     ] = False,
     route: Annotated[
-        str | None, typer.Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
+        str | None, Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
     ] = None,
     wait_s: Annotated[
         float | None,
-        typer.Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
+        Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
     ] = None,
 ) -> None:
     """Load exports into Target, follow every batch to its end, and report what became of every row."""
@@ -192,14 +189,15 @@ def _console() -> "Console":
     return Console()
 
 
-JobId = Annotated[str, typer.Argument(help="The job, as `status` names it.", metavar="JOB")]
+JobId = Annotated[str, Argument(help="The job, as `status` names it.", metavar="JOB")]
 
 
 @app.command()
 def status(
     config: ConfigFile,
-    job: Annotated[str | None, typer.Argument(help="One job only.", metavar="JOB")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")] = False,  # noqa: FBT002
+    job: Annotated[str | None, Argument(help="One job only.", metavar="JOB")] = None,
+    *,
+    as_json: Annotated[bool, Option("--json", help="Print it as one line of JSON.")] = False,
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
     from pipeline.cli.print_status import print_statuses
@@ -267,8 +265,9 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
 @app.command()
 def serve(
     config: ConfigFile,
-    drain: Annotated[  # noqa: FBT002
-        bool, typer.Option("--drain", help="Load all that is signalled, then exit with the worst job's code.")
+    *,
+    drain: Annotated[
+        bool, Option("--drain", help="Load all that is signalled, then exit with the worst job's code.")
     ] = False,
 ) -> None:
     """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
@@ -304,7 +303,8 @@ def health(config: ConfigFile) -> None:
 @app.command()
 def prune(
     config: ConfigFile,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,  # noqa: FBT002
+    *,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
     """Remove files of ended jobs that are older than [drop] keep_exports_days, keep_rejects_days, keep_reports_days."""
     from pipeline.jobs.prune import overdue, remove
@@ -322,8 +322,8 @@ def prune(
 
 @app.command("sandbox")
 def sandbox_command(
-    port: Annotated[int, typer.Option(help="Where to listen on loopback; 0 takes any free port.")] = 8181,
-    client_code: Annotated[str, typer.Option(help="The client code it answers for.")] = "demo",
+    port: Annotated[int, Option(help="Where to listen on loopback; 0 takes any free port.")] = 8181,
+    client_code: Annotated[str, Option(help="The client code it answers for.")] = "demo",
 ) -> None:
     """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
     from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
@@ -334,9 +334,7 @@ def sandbox_command(
         try:
             await serve_forever(options, host="127.0.0.1", port=port, faults=FaultPlan(), announce=_announce)
         except OSError as error:
-            raise FatalError(
-                f"cannot listen on port {port}: {error.strerror}.", exit_code=ExitCode.CONFIGURATION
-            ) from error
+            raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
 
     async def serve_until_stopped() -> ExitCode:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -72,6 +72,12 @@ class FatalError(PipelineError):
     """The run stops: credentials, configuration, disk or a broken invariant."""
 
 
+class ConfigurationError(FatalError):
+    """The run stops until the configuration is mended."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
 class InputError(PipelineError):
     """This export cannot be used; other exports can. `line` counts from 1, as an editor shows it."""
 

@@ -6,8 +6,8 @@ and only then, it survives a loss of power.
 
 import errno
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
@@ -22,6 +22,15 @@ def disk_error(error: OSError, what: str) -> FatalError:
     else:
         advice = f"{error.strerror or error}: check the directory's file system and permissions, then run again."
     return FatalError(f"{what}: {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Raise `FatalError` (74) where the disk refuses what the body does. `what` says what could not be done then."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, what) from error
 
 
 def write_durably(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o600) -> None:
@@ -61,21 +70,17 @@ def make_directory(directory: Path) -> None:
 
     Raises `FatalError` if the disk refuses.
     """
-    try:
+    with disk_errors(f"cannot make the directory {directory}"):
         missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o700, exist_ok=True)
             sync_directory(parent.parent)
         if not directory.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
-    except OSError as error:
-        raise disk_error(error, f"cannot make the directory {directory}") from error
 
 
 def free_bytes(directory: Path) -> int:
     """The bytes that an unprivileged process may still write below this directory."""
-    try:
+    with disk_errors(f"cannot look at the disk of {directory}"):
         info = os.statvfs(directory)
-    except OSError as error:
-        raise disk_error(error, f"cannot look at the disk of {directory}") from error
     return info.f_bavail * info.f_frsize

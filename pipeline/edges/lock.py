@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.durable import disk_error, make_directory
+from pipeline.edges.durable import disk_error, disk_errors, make_directory
 
 #: Attempts to take the lock, and seconds between them. A process that only asks whether the lock is held holds it for a
 #: moment itself.
@@ -30,21 +30,17 @@ def lock(directory: Path, what: str) -> Iterator[None]:
     """
     make_directory(directory)
     path = directory / "lock"
-    try:
+    with disk_errors(f"cannot open {path}"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise disk_error(error, f"cannot open {path}") from error
     try:
         if not take(descriptor):
             raise FatalError(
                 f"{what} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
                 exit_code=ExitCode.ALREADY_RUNNING,
             )
-        try:
+        with disk_errors(f"cannot write {path}"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            raise disk_error(error, f"cannot write {path}") from error
         yield
     finally:
         # Closing the file releases the lock. The end of the process does so too, however it ends.

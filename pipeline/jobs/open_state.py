@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.edges.host import Host
 from pipeline.edges.store.ledger_file import Owner, owner_of
 from pipeline.edges.store.state import State, open_state
@@ -37,10 +37,9 @@ def _check_place(tenant: Tenant) -> None:
         advice = f'set [target] client_code = "{client_code}" at the file\'s top level too'
     owner = owner_of(elsewhere / "ledger.db")
     if owner is not None and owner.client_code == client_code:
-        raise FatalError(
+        raise ConfigurationError(
             f"the ledger of client code {client_code!r} is in {elsewhere}, and would be begun anew in "
-            f"{tenant.directory}: {advice}, so that it is found.",
-            exit_code=ExitCode.CONFIGURATION,
+            f"{tenant.directory}: {advice}, so that it is found."
         )
 
 

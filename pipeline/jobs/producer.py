@@ -23,7 +23,7 @@ from pipeline.core.batches.in_flight import Due
 from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
-from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.errors import ConfigurationError, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.mapping import pack_rows
@@ -151,7 +151,7 @@ class Producer:
         lengths = [len(profile_id) for profile_id, _, _ in held]
         tracker.restore(pack_rows(texts, lengths, lines, job.state.ledger.salt))
         if self._checkpoint.has_ended:
-            self._view.hold(tracker.held_ids(), self._checkpoint.parameters)
+            job.in_flight.hold(job.record.seq, tracker.held_ids(), self._checkpoint.parameters)
         await self._place_freed(tracker.free())
 
     async def _read(self, export: Export, source: RowSource) -> None:
@@ -214,10 +214,9 @@ class Producer:
             if not placed.must_seal:
                 return
             if not placed.stop and not self._placer.open_rows:
-                raise FatalError(
+                raise ConfigurationError(
                     f"[batch] max_bytes = {self._job.settings.batch.max_bytes:,} was lowered below a row that waits "
-                    "to be sent since an earlier run: set it back, and run again.",
-                    exit_code=ExitCode.CONFIGURATION,
+                    "to be sent since an earlier run: set it back, and run again."
                 )
             await self._seal()
             rows = self._placer.tracker.free()
@@ -324,11 +323,12 @@ class Producer:
         # The seal goes on even if this task is cancelled: `run` waits for it.
         batch = await asyncio.shield(self._sealing.done)
         sealing, self._sealing = self._sealing, None
+        in_flight, seq, parameters = self._job.in_flight, self._job.record.seq, self._checkpoint.parameters
         if batch:
-            self._view.add(batch.batch_id, sealing.hashes, self._checkpoint.parameters)
+            in_flight.add(seq, batch.batch_id, sealing.hashes, parameters)
         if sealing.held is not None:
-            # After the batch: ids that are held no more are in it.
-            self._view.hold(sealing.held, self._checkpoint.parameters)
+            # Only now: what is held no more is in that batch.
+            in_flight.hold(seq, sealing.held, parameters)
         self._changed.tell()
         if batch:
             self._job.progress.book.seal(batch)

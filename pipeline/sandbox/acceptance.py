@@ -24,7 +24,7 @@ from pipeline.sandbox.batch import Batch
 from pipeline.sandbox.faults import TAKEN_UNKNOWN, Fault
 from pipeline.sandbox.mistakes import Mistake, MistakeKind, Mistakes, examples
 from pipeline.sandbox.options import SandboxOptions
-from pipeline.sandbox.profiles import Application, Applied, Profiles
+from pipeline.sandbox.profiles import Applied, Profiles
 
 ApiVersion = Literal["v1", "v2"]
 
@@ -190,13 +190,11 @@ class AcceptedBatches:
         accepted.waiting = None
         if submission.applies:
             accepted.applied = self.profiles.apply(
-                Application(
-                    batch=submission.batch,
-                    order=accepted.order,
-                    at_ms=self._ms(at_s),
-                    creates=accepted.api_version == "v2",
-                    failing=submission.failing,
-                )
+                submission.batch,
+                order=accepted.order,
+                at_ms=self._ms(at_s),
+                creates=accepted.api_version == "v2",
+                failing=submission.failing,
             )
             accepted.applied_s = at_s
             self._note_stale(accepted, accepted.applied.stale)

@@ -3,7 +3,7 @@
 No I/O and no clock: times are passed in, in milliseconds since 1970.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 from pipeline.sandbox.batch import ID_KINDS, Batch, updates
@@ -56,22 +56,6 @@ class Applied:
     stale: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
-    """One batch to apply.
-
-    `order`: its place in the order of sending.
-    `creates`: it creates missing profiles.
-    `failing`: ids that fail on Target's side.
-    """
-
-    batch: Batch
-    order: int
-    at_ms: int
-    creates: bool
-    failing: Set[str] = frozenset()
-
-
 class Profiles:
     """All profiles, by kind of id. A batch is applied as a whole, row by row in its own order."""
 
@@ -87,31 +71,32 @@ class Profiles:
         """A copy of all attributes of one kind of id."""
         return {i: dict(profile.attributes) for i, profile in self.by_kind[id_kind].items()}
 
-    def apply(self, application: Application) -> Applied:
-        """Apply the batch's rows to the profiles, and count the outcomes."""
-        batch = application.batch
+    def apply(self, batch: Batch, *, order: int, at_ms: int, creates: bool, failing: Set[str] = frozenset()) -> Applied:
+        """Apply the batch's rows to the profiles, and count the outcomes.
+
+        `order`: its place in the order of sending.
+        `creates`: it creates missing profiles.
+        `failing`: ids that fail on Target's side.
+        """
         if not self._keep:
-            ours = len(application.failing)
-            return Applied(successful=batch.rows - batch.empty - len(batch.failed_ids) - ours, not_found=0)
+            successful = batch.rows - batch.empty - len(batch.failed_ids) - len(failing)
+            return Applied(successful=successful, not_found=0)
         successful = not_found = 0
         stale: list[str] = []
         known = self.by_kind[batch.id_kind]
-        for profile_id, values in self._wanted(application):
+        for profile_id, values in updates(batch):
+            if profile_id in failing:
+                continue
             profile = known.get(profile_id)
-            if profile is None and not application.creates:
+            if profile is None and not creates:
                 not_found += 1
                 continue
             successful += 1
             if profile is None:
-                known[profile_id] = Profile(values, application.at_ms, application.order)
+                known[profile_id] = Profile(values, at_ms, order)
                 continue
-            if application.order < profile.written_by:
+            if order < profile.written_by:
                 stale.append(profile_id)
-            profile.written_by = max(profile.written_by, application.order)
-            (profile.merge if self._override == "merge" else profile.replace)(values, application.at_ms)
+            profile.written_by = max(profile.written_by, order)
+            (profile.merge if self._override == "merge" else profile.replace)(values, at_ms)
         return Applied(successful=successful, not_found=not_found, stale=tuple(stale))
-
-    def _wanted(self, application: Application) -> Iterator[tuple[str, dict[str, str]]]:
-        failing = application.failing
-        rows = updates(application.batch)
-        return (row for row in rows if row[0] not in failing) if failing else rows

@@ -14,7 +14,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
-from pipeline.core.errors import ExitCode, FatalError, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, worst
 from pipeline.edges.drop.taking import Taking, hold_drop
 from pipeline.edges.host import Host
 from pipeline.edges.store.state import State
@@ -46,9 +46,8 @@ async def serve(
     use, 78 if one of them cannot be served, and 74 if a ledger cannot be used.
     """
     if not any(tenant.drops for tenant in configuration.tenants):
-        raise FatalError(
-            "[drop] directory is required to serve: the directory into which exports and their signals are dropped.",
-            exit_code=ExitCode.CONFIGURATION,
+        raise ConfigurationError(
+            "[drop] directory is required to serve: the directory into which exports and their signals are dropped."
         )
     for directory, owner in (await run_sync(without_route, configuration)).items():
         log.warning(

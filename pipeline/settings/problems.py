@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError, FatalError
 
 #: The key of the file's top level that is a list of tables; all others are tables of keys.
 WINDOWS = "windows"
@@ -123,7 +123,7 @@ class Problems:
     def as_error(self) -> FatalError:
         """All problems as one error, in the order in which they were found."""
         text = "\n".join(["the configuration cannot be used:", *(f"  {line}" for line in self.lines)])
-        return FatalError(text, exit_code=ExitCode.CONFIGURATION)
+        return ConfigurationError(text)
 
     def _variable(self, section: str, key: str) -> str:
         return f"{self._env_prefix}{section.upper()}__{key.upper()}"

@@ -89,6 +89,15 @@ class Section(BaseModel):
         return value
 
 
+def _not_below(first: str) -> AfterValidator:
+    def check(longest: float, info: ValidationInfo) -> float:
+        if longest < info.data.get(first, 0):
+            raise ValueError(f"must not be less than {first}")
+        return longest
+
+    return AfterValidator(check)
+
+
 class TargetSettings(Section):
     """Where batches go, and how often Target may be called."""
 
@@ -242,7 +251,7 @@ class UploadSettings(Section):
         le=3_600,
         description="Seconds; longest wait before the first repeat, then doubling; drawn at random below.",
     )
-    backoff_max_s: float = Field(
+    backoff_max_s: Annotated[float, _not_below("backoff_s")] = Field(
         120.0, gt=0, le=DAY_S, description="Seconds; the longest wait between repeats, at least backoff_s."
     )
     min_rate_bytes_s: int = Field(
@@ -259,13 +268,6 @@ class UploadSettings(Section):
         "serve goes on waiting.",
     )
 
-    @field_validator("backoff_max_s")
-    @classmethod
-    def _not_below_first(cls, longest: float, info: ValidationInfo) -> float:
-        if longest < info.data.get("backoff_s", 0):
-            raise ValueError("must not be less than backoff_s")
-        return longest
-
 
 class SettleSettings(Section):
     """How the outcome of accepted batches is learnt."""
@@ -277,7 +279,7 @@ class SettleSettings(Section):
         description="Seconds to a batch's first status GET while it is not known how long batches take; each costs "
         "a call of the budget, so later ones are planned by how long the last batches took.",
     )
-    poll_max_s: float = Field(
+    poll_max_s: Annotated[float, _not_below("poll_first_s")] = Field(
         300.0,
         gt=0,
         le=DAY_S,
@@ -310,13 +312,6 @@ class SettleSettings(Section):
         description="Failed and unconfirmed rows tolerated before a job ends with exit code 76: a percentage "
         "or a count of rows. Adobe does not promise the last 0.1 % of a large batch.",
     )
-
-    @field_validator("poll_max_s")
-    @classmethod
-    def _not_below_first(cls, longest: float, info: ValidationInfo) -> float:
-        if longest < info.data.get("poll_first_s", 0):
-            raise ValueError("must not be less than poll_first_s")
-        return longest
 
 
 class StateSettings(Section):

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.settings.problems import WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
@@ -136,18 +136,15 @@ def _schema_by_section() -> dict[str, dict[str, Any]]:
 def _from_file(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():
-            raise FatalError(
-                f"there is no configuration file {file}; name one with --config",
-                exit_code=ExitCode.CONFIGURATION,
-            )
+            raise ConfigurationError(f"there is no configuration file {file}; name one with --config")
         with file.open("rb") as opened:
             said = tomllib.load(opened)
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
-        raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
+        raise ConfigurationError(text) from error
     except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8 below it
         text = f"the configuration file {file} is not valid TOML: {error}"
-        raise FatalError(text, exit_code=ExitCode.CONFIGURATION) from error
+        raise ConfigurationError(text) from error
     sections: dict[str, Any] = {}
     for name, keys in said.items():
         # A section's name may be in capitals; if it is there in two spellings, the first counts.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.settings.settings import Settings
 
 #: The name of the route that is the file's top level.
@@ -98,12 +98,8 @@ class Configuration:
                 return tenant, name
         there_are = f"there are {', '.join(self.routes)}"
         if route is None:
-            raise FatalError(
+            raise ConfigurationError(
                 "the configuration's top level has no [target] client_code and [export] id_column of its own: name a "
-                f"--route; {there_are}.",
-                exit_code=ExitCode.CONFIGURATION,
+                f"--route; {there_are}."
             )
-        raise FatalError(
-            f"the configuration has no route {route!r}; {there_are}.",
-            exit_code=ExitCode.CONFIGURATION,
-        )
+        raise ConfigurationError(f"the configuration has no route {route!r}; {there_are}.")

@@ -9,7 +9,7 @@ from pipeline.sandbox import Fault, FaultPlan, running
 from pipeline.sandbox import MistakeKind as M
 from pipeline.sandbox.batch import Batch, read_body
 from pipeline.sandbox.mistakes import MISTAKES_KEPT, Mistake, Mistakes
-from pipeline.sandbox.profiles import Application, Profiles
+from pipeline.sandbox.profiles import Profiles
 from tests.contract.talk import Talk, rows, talking
 
 
@@ -107,7 +107,7 @@ def test_a_stale_overwrite_does_not_hide_the_next_one() -> None:
     for order in (3, 1, 2):
         batch = read_body(rows(f"u1,{order}").encode(), 1)
         assert isinstance(batch, Batch)
-        applied = profiles.apply(Application(batch=batch, order=order, at_ms=0, creates=True))
+        applied = profiles.apply(batch, order=order, at_ms=0, creates=True)
         stale.append(applied.stale)
     assert stale == [(), ("u1",), ("u1",)]
 

@@ -250,10 +250,6 @@ class JobView:
         """Remove and return a batch that is to be released now, if any."""
         return heapq.heappop(self._due) if self.next_release_at <= now else None
 
-    def add(self, batch_id: int, hashes: Hashes, parameters: tuple[str, ...]) -> None:
-        """Add a batch that the job has sealed."""
-        self.in_flight.add(self.job, batch_id, hashes, parameters)
-
     def closing(self, released: Iterable[int]) -> list[int]:
         """Remove and return the batches, of those released here, that the next seal makes over."""
         return self.in_flight.closing(self.job, released)
@@ -261,10 +257,6 @@ class JobView:
     def closed(self, released: Iterable[int]) -> None:
         """Note that the seal which records these releases is durable."""
         self.in_flight.closed(self.job, released)
-
-    def hold(self, hashes: Hashes, parameters: tuple[str, ...]) -> None:
-        """Note the ids that the job holds now that it is read, as sorted hashes of shape (n,)."""
-        self.in_flight.hold(self.job, hashes, parameters)
 
     def put(self, number: int, hashes: Hashes, due: Due | None) -> None:
         """Tell the tracker the ids in flight under a number. For a job's held ids, these replace those before."""

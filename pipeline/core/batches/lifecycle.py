@@ -173,15 +173,8 @@ class Life:
         """True if Target may have applied a copy, or may do so yet, and did not refuse the rows for their content."""
         if isinstance(self.last, RowRejected | Failed | NeverSent):
             return False
-        return (
-            bool(self.open_since)
-            or isinstance(self.last, SeenComplete)
-            or self.phase
-            in (
-                Phase.POSTING,
-                Phase.FOLLOWING,
-            )
-        )
+        is_under_way = self.phase in (Phase.POSTING, Phase.FOLLOWING)
+        return is_under_way or bool(self.open_since) or isinstance(self.last, SeenComplete)
 
 
 #: The facts that may happen in each phase.

@@ -34,9 +34,5 @@ class Retention:
 
     def is_over(self, path: str, age_s: float) -> bool:
         """True if a file must go whose job ended `age_s` seconds ago."""
-        days = {
-            Kind.EXPORT: self.exports_days,
-            Kind.REJECTS: self.rejects_days,
-            Kind.REPORT: self.reports_days,
-        }[kind_of(path)]
-        return age_s > days * _DAY_S
+        days = {Kind.EXPORT: self.exports_days, Kind.REJECTS: self.rejects_days, Kind.REPORT: self.reports_days}
+        return age_s > days[kind_of(path)] * _DAY_S

@@ -25,9 +25,9 @@ from enum import Enum
 from pathlib import Path
 from stat import S_ISREG, S_ISVTX
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.edges.drop.listing import opened, problem_of
-from pipeline.edges.durable import disk_error, make_directory, sync_directory
+from pipeline.edges.durable import disk_error, disk_errors, make_directory, sync_directory
 from pipeline.edges.exports import Identity
 from pipeline.edges.lock import lock
 
@@ -94,15 +94,13 @@ class Taking:
 
     def jobs(self) -> list[str]:
         """The ids of the jobs that have taken something."""
-        try:
+        with disk_errors(f"cannot look into {self.directory}"):
             return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
-        except OSError as error:
-            raise disk_error(error, f"cannot look into {self.directory}") from error
 
     def move_out(self, job_id: str, keep_in: Path | None) -> None:
         """Move the files that a job has taken into the directory `keep_in`, or remove them if that is None."""
         folder = self.directory / job_id
-        try:
+        with disk_errors(f"cannot clear {folder}"):
             for file in sorted(folder.iterdir()):
                 if keep_in is not None and S_ISREG(file.lstat().st_mode):
                     make_directory(keep_in)
@@ -111,8 +109,6 @@ class Taking:
                     file.unlink()
             folder.rmdir()
             sync_directory(self.directory)
-        except OSError as error:
-            raise disk_error(error, f"cannot clear {folder}") from error
 
     def remove_emptied(self, source: str) -> None:
         """Remove the subdirectory from which the last file was taken, unless it holds something else."""
@@ -134,9 +130,8 @@ def hold_drop(drop: Path) -> Iterator[Taking]:
         _probe(drop, directory)
     except OSError as error:
         advice = ": the two must be one file system" if error.errno == errno.EXDEV else ""
-        raise FatalError(
-            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}.",
-            exit_code=ExitCode.CONFIGURATION,
+        raise ConfigurationError(
+            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}."
         ) from error
     with lock(directory, f"the drop directory {drop}"):
         yield Taking(drop)

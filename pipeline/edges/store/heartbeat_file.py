@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.durable import disk_error
+from pipeline.edges.durable import disk_error, disk_errors
 from pipeline.edges.lock import is_free, take
 
 #: Seconds between two beats.
@@ -59,12 +59,10 @@ class Heart:
     def write(self, beat: Beat) -> None:
         """Write a beat. Raises `FatalError` if the disk refuses even that; a later beat may succeed."""
         line = json.dumps(asdict(beat), separators=(",", ":")).encode()
-        try:
+        with disk_errors(f"cannot write {self._path}"):
             if self._descriptor is None:
                 self._descriptor = self._open()
             os.pwrite(self._descriptor, line.ljust(_SIZE_BYTES - 1) + b"\n", 0)
-        except OSError as error:
-            raise disk_error(error, f"cannot write {self._path}") from error
 
     def _open(self) -> int:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

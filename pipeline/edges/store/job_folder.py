@@ -20,7 +20,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.rows.mapping import is_utf8
-from pipeline.edges.durable import disk_error, make_directory, sync_directory, write_durably
+from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
 
 
 class JobFolder:
@@ -28,34 +28,20 @@ class JobFolder:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        #: One JSON object for each rejected row. Rows rejected here are in the order of the export; rows that Target
+        #: refused are appended when it does.
+        self.rejects = directory / "rejects.jsonl"
+        #: One JSON object for each row that Target named as failed.
+        self.failed = directory / "failed.jsonl"
+        #: The report, which is written once, at the end; and the same as a page for people.
+        self.report, self.page = directory / "report.json", directory / "report.html"
+        #: The directory for the dropped files of the job, if they are kept.
+        self.dropped = directory / "drop"
 
     def make(self) -> "JobFolder":
         """Make the folder if it does not exist. Raises `FatalError` (74) if the disk refuses."""
         make_directory(self.directory)
         return self
-
-    @property
-    def rejects(self) -> Path:
-        """The file with one JSON object for each rejected row.
-
-        Rows rejected here are in the order of the export; rows that Target refused are appended when it does.
-        """
-        return self.directory / "rejects.jsonl"
-
-    @property
-    def failed(self) -> Path:
-        """The file with one JSON object for each row that Target named as failed."""
-        return self.directory / "failed.jsonl"
-
-    @property
-    def report(self) -> Path:
-        """The report, which is written once, at the end."""
-        return self.directory / "report.json"
-
-    @property
-    def dropped(self) -> Path:
-        """The directory for the dropped files of the job, if they are kept."""
-        return self.directory / "drop"
 
     def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
         """Append rejected rows to the rejects file."""
@@ -78,16 +64,14 @@ class JobFolder:
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
         if self.rejects_bytes > length:
-            try:
+            with disk_errors(f"cannot cut {self.rejects}"):
                 os.truncate(self.rejects, length)
-            except OSError as error:
-                raise disk_error(error, f"cannot cut {self.rejects}") from error
 
     def sync_rejects(self) -> int:
         """Make the rejects written so far durable; return the length of the file in bytes."""
         if not self.rejects.exists():
             return 0
-        try:
+        with disk_errors(f"cannot write {self.rejects}"):
             descriptor = os.open(self.rejects, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -95,8 +79,6 @@ class JobFolder:
                 os.close(descriptor)
             # The file's name must be durable too: these may be the first rejects.
             sync_directory(self.directory)
-        except OSError as error:
-            raise disk_error(error, f"cannot write {self.rejects}") from error
         return self.rejects_bytes
 
     def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
@@ -131,11 +113,6 @@ class JobFolder:
         ]
         write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
 
-    @property
-    def page(self) -> Path:
-        """The report as a page for people."""
-        return self.directory / "report.html"
-
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""
         write_durably(self.page, [page.encode(errors="backslashreplace")])
@@ -150,12 +127,10 @@ class JobFolder:
 
 def _append(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     lines = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in objects)
-    try:
+    with disk_errors(f"cannot write {path}"):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(lines)
-    except OSError as error:
-        raise disk_error(error, f"cannot write {path}") from error
 
 
 def _reject_line(export_name: str, reject: Reject) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.batches.tracker import HeldChanges
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.store.held_log import blobs_of
 
@@ -102,10 +102,9 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
     kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
     if kept != client_code:
-        raise FatalError(
+        raise ConfigurationError(
             f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
-            "give each client code its own [state] directory.",
-            exit_code=ExitCode.CONFIGURATION,
+            "give each client code its own [state] directory."
         )
 
 

@@ -13,7 +13,7 @@ All are durable before the batch counts as sealed. All methods block: call them 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipeline.core.batches.splitting import split
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import disk_error, free_bytes, make_directory, write_durably
+from pipeline.edges.durable import disk_errors, free_bytes, make_directory, write_durably
 
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
@@ -91,37 +91,28 @@ class Spool:
 
     def _ids(self, batch_id: int) -> tuple[Hashes, Starts]:
         """The sorted hashes of a batch's ids, and the offset of each row in the body; both mapped from the file."""
-        try:
+        with self._reading(batch_id):
             octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")
             rows, rest = divmod(len(octets), _ID_BYTES)
             if rest:
                 raise ValueError(f"{len(octets)} bytes are no whole number of ids")
             return octets[: 8 * rows].view("<u8"), octets[8 * rows :].view("<u4")
-        except (OSError, ValueError) as error:
-            raise self._missing(batch_id, error) from error
 
     def lines(self, batch_id: int) -> Offsets:
         """The lines of the export from which the rows of a batch came."""
-        try:
+        with self._reading(batch_id):
             return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
-        except OSError as error:
-            raise self._missing(batch_id, error) from error
 
     def split(self, batch_id: int, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
         """The contents of the two batches into which a refused batch is split: its rows `taken`, and the rest."""
-        try:
+        with self._reading(batch_id):
             body = self.body(batch_id).read_bytes()
-        except OSError as error:
-            raise self._missing(batch_id, error) from error
         return split(body, self.lines(batch_id), salt, taken)
 
     def parameters(self, batch_id: int) -> tuple[str, ...]:
         """The parameter names in the header row of a batch."""
-        try:
-            with self.body(batch_id).open("rb") as body:
-                return tuple(next(body).decode().rstrip("\n").split(",")[1:])
-        except OSError as error:
-            raise self._missing(batch_id, error) from error
+        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+            return tuple(next(body).decode().rstrip("\n").split(",")[1:])
 
     def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
         """The encoded rows, with line feed, of those encoded ids that the batch holds. `salt`: of the ids' hashes."""
@@ -134,15 +125,12 @@ class Spool:
         begins = starts[places[known]]
         in_order = np.argsort(begins)
         found = {}
-        try:
-            with self.body(batch_id).open("rb") as body:
-                rows = _rows_at(body.fileno(), begins[in_order].tolist())
-                for place, row in zip(known[in_order].tolist(), rows, strict=True):
-                    # A different id may have the same hash.
-                    if row.partition(b",")[0] == ids[place]:
-                        found[ids[place]] = row
-        except OSError as error:
-            raise self._missing(batch_id, error) from error
+        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+            rows = _rows_at(body.fileno(), begins[in_order].tolist())
+            for place, row in zip(known[in_order].tolist(), rows, strict=True):
+                # A different id may have the same hash.
+                if row.partition(b",")[0] == ids[place]:
+                    found[ids[place]] = row
         return found
 
     def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
@@ -154,21 +142,16 @@ class Spool:
 
     def rows(self, batch_id: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, encoded id and encoded row of each row of a batch."""
-        try:
-            with self.body(batch_id).open("rb", buffering=1 << 20) as body:
-                next(body)
-                for index, row in enumerate(body):
-                    yield index, row.partition(b",")[0], row
-        except OSError as error:
-            raise self._missing(batch_id, error) from error
+        with self._reading(batch_id), self.body(batch_id).open("rb", buffering=1 << 20) as body:
+            next(body)
+            for index, row in enumerate(body):
+                yield index, row.partition(b",")[0], row
 
     def remove(self, batch_id: int) -> None:
         """Remove a batch that nothing will need again."""
         for kind in _KINDS:
-            try:
+            with disk_errors(f"cannot remove batch {batch_id} from the spool {self._directory}"):
                 self._file(batch_id, kind).unlink(missing_ok=True)
-            except OSError as error:
-                raise disk_error(error, f"cannot remove batch {batch_id} from the spool {self._directory}") from error
 
     def batch_ids(self) -> set[int]:
         """The ids of the batches that have any file here."""
@@ -185,24 +168,26 @@ class Spool:
 
     def discreet(self, batch_id: int, message: str) -> str:
         """A message of Target's about a batch, without any content of the batch's rows."""
-        try:
-            with self.body(batch_id).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
-                # Search from the header's line feed on: the header may be quoted, and each row must follow a line feed.
-                rows_at = body.find(b"\n")
-                return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
-        except (OSError, ValueError) as error:
-            raise self._missing(batch_id, error) from error
+        opened = self.body(batch_id).open
+        with self._reading(batch_id), opened("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
+            # Search from the header's line feed on: the header may be quoted, and each row must follow a line feed.
+            rows_at = body.find(b"\n")
+            return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
 
     def _file(self, batch_id: int, kind: str) -> Path:
         return self._directory / f"{batch_id:08d}.{kind}"
 
-    def _missing(self, batch_id: int, error: Exception) -> FatalError:
-        if isinstance(error, OSError):
-            return disk_error(error, f"cannot read batch {batch_id} in the spool {self._directory}")
-        return FatalError(
-            f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
-            exit_code=ExitCode.DISK_OR_LEDGER,
-        )
+    @contextmanager
+    def _reading(self, batch_id: int) -> Iterator[None]:
+        """Raise `FatalError` (74) where the body cannot read a file of the batch, or finds it damaged."""
+        try:
+            with disk_errors(f"cannot read batch {batch_id} in the spool {self._directory}"):
+                yield
+        except ValueError as error:
+            raise FatalError(
+                f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            ) from error
 
 
 def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:

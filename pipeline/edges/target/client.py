@@ -19,7 +19,7 @@ import yarl
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from pipeline import __version__
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
@@ -37,7 +37,7 @@ from pipeline.core.target.replies import (
 )
 from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
-from pipeline.edges.durable import disk_error
+from pipeline.edges.durable import disk_errors
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
 
@@ -72,12 +72,10 @@ class TargetClient:
     @asynccontextmanager
     async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
         """Wait for the turn of a POST; see `Target`. Errors of this machine are raised before the attempt begins."""
-        try:
+        with disk_errors(f"cannot read the batch {body}"):
             # Shielded: if this were cancelled after the file was opened, nothing would close it.
             with anyio.CancelScope(shield=True):
                 file = await aiofiles.open(body, "rb")
-        except OSError as error:
-            raise disk_error(error, f"cannot read the batch {body}") from error
         try:
             async with self._calls.call():
                 # A token that cannot be read raises here, before the attempt counts.
@@ -196,14 +194,9 @@ def read_token(file: Path) -> str:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it holds other characters than ASCII"
-        raise FatalError(
-            f"cannot read [target] token_file {file}: {reason}.", exit_code=ExitCode.CONFIGURATION
-        ) from error
+        raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
     if not token or any(character.isspace() for character in token):
-        raise FatalError(
-            f"[target] token_file {file} must hold one token and nothing else.",
-            exit_code=ExitCode.CONFIGURATION,
-        )
+        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else.")
     return token
 
 

@@ -41,8 +41,8 @@ def due(batch_id: int, at: float = 5.0) -> Due:
 def test_a_job_sees_what_it_and_earlier_ones_have_in_flight_and_not_what_later_ones_have() -> None:
     in_flight = InFlight(spooled)
     first, second = entered(in_flight, 1, 2)
-    first.add(10, ids(1), NAMES)
-    second.add(20, ids(2), NAMES)
+    in_flight.add(1, 10, ids(1), NAMES)
+    in_flight.add(2, 20, ids(2), NAMES)
     assert (flags_of(first, 1, 2), flags_of(second, 1, 2)) == ([True, False], [True, True])
     in_flight.split(10, {11: ids(1), 12: ids(3)})
     assert (flags_of(first, 1, 2, 3), flags_of(second, 1, 2, 3)) == ([True, False, True], [True] * 3)
@@ -58,7 +58,7 @@ def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_
     third = in_flight.join(3, tracker())
     assert flags_of(third, 1, 2) == [True, True]
     assert in_flight.hashes(-1).tolist() == [1, 2]
-    first.add(10, ids(1), NAMES)
+    in_flight.add(1, 10, ids(1), NAMES)
     in_flight.hold(1, ids(2), NAMES)
     assert flags_of(second, 1, 2) == [True, True]
     in_flight.finish(1, [])
@@ -71,7 +71,7 @@ def test_what_a_job_holds_is_in_flight_for_later_ones_until_it_is_in_a_batch_or_
 def test_a_batch_is_over_when_the_last_job_that_awaits_it_has_sealed() -> None:
     in_flight = InFlight(spooled)
     first, second = entered(in_flight, 1, 2)
-    first.add(10, ids(1), NAMES)
+    in_flight.add(1, 10, ids(1), NAMES)
     in_flight.settle(due(10))
     assert [view.next_release_at for view in (first, second)] == [5.0, 5.0]
     assert (first.take_due(4.9), first.take_due(5.0), second.take_due(5.0)) == (None, due(10), due(10))
@@ -97,11 +97,11 @@ def test_a_job_that_is_to_go_on_awaits_what_is_in_flight_before_it_runs() -> Non
 
 def test_what_is_over_at_the_end_of_a_job() -> None:
     in_flight = InFlight(spooled)
-    first, second = entered(in_flight, 1, 2)
+    _, second = entered(in_flight, 1, 2)
     for batch_id, at in ((10, 5.0), (11, 50.0)):
-        first.add(batch_id, ids(batch_id), NAMES)
+        in_flight.add(1, batch_id, ids(batch_id), NAMES)
         in_flight.settle(due(batch_id, at))
-    first.add(12, ids(12), NAMES)
+    in_flight.add(1, 12, ids(12), NAMES)
     assert in_flight.take_over(1, 6.0) == []
     in_flight.finish(1, [12])
     assert in_flight.hashes(12).tolist() == []
@@ -113,7 +113,7 @@ def test_what_is_over_at_the_end_of_a_job() -> None:
 
 def test_rows_that_a_new_job_may_have_to_carry_bring_their_parameters() -> None:
     in_flight = InFlight(spooled)
-    first, *_ = entered(in_flight, 1, 2)
-    first.add(10, ids(1), ("tier", "ltv"))
+    entered(in_flight, 1, 2)
+    in_flight.add(1, 10, ids(1), ("tier", "ltv"))
     in_flight.hold(1, ids(), ("tier", "city"))
     assert in_flight.parameters(2) == ("tier", "ltv", "city")
