@@ -57,10 +57,7 @@ simulate: dev ## N seeded schedules of the real product under crashes, failures 
 kill-test: dev ## kill a load N times at random moments, and check that nothing is lost or out of order
 	@$(BIN)/python -m tests.tools.faults.kills --kills $(N)
 
-service-simulate: dev ## N seeded schedules of the real product under crashes, failures and a Target of the worst kind; all mutants
-	@$(BIN)/python -m tests.simulation --schedules $(N)
-
-kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
+service-kill-test: dev ## kill the service N times at random moments, and check that every export is loaded once and in order
 	@$(BIN)/python -m tests.tools.faults.service_kills --kills $(N)
 
 step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)
