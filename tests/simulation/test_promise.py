@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.schedule import run_schedule, run_schedules
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "150"))
 #: So many schedules are one test, so that several processes can share them.
 AT_ONCE = 25
 

@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 DEADLINE_S = 8.0
 #: Rounds in which everything comes to its end, or never does.
-_ROUNDS = 400
+_ROUNDS = 250
 #: After so long a process has come to rest if nobody answers it, and no hold is over that began with it (seconds).
 _REST_S = HOLD_S * 0.75
 #: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
