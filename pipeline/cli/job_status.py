@@ -4,13 +4,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from pipeline.core.batches.lifecycle import Life, Phase, SplitUp
+from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, after_restart
 from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.retry_policy import Attempt, EndStage, next_step
 from pipeline.core.duration import roughly
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
 from pipeline.jobs.claims import in_order
+from pipeline.jobs.job import retry_policy_of
 from pipeline.settings.settings import Settings
 from pipeline.settings.time_windows import schedule_of
 
@@ -92,18 +94,20 @@ class _Waiting:
 
     def reasons(self, held: int) -> list[str]:
         """Each thing that the job waits for, in words."""
-        unsent = [life for _, life in self.lives if life.phase in (Phase.READY, Phase.POSTING, Phase.REFUSED)]
-        if self.record.is_abandoned:
-            # Only batches that Target may have are still to be settled; held rows are not sent.
-            unsent = [life for life in unsent if life.may_be_applied]
-            held = 0
         told = self._following()
-        if unsent:
-            told.append(f"{_batches(len(unsent))} to be sent")
-        if held:
+        if unsent := sum(self._is_to_be_sent(life) for _, life in self.lives):
+            told.append(f"{_batches(unsent)} to be sent")
+        # The rows that an abandoned job holds are not sent.
+        if held and not self.record.is_abandoned:
             told.append(f"ids in earlier batches, for which {held:,} rows are held")
             told += self._holding()
         return told
+
+    def _is_to_be_sent(self, life: Life) -> bool:
+        """True if the process that goes on with the job sends the batch, which it may be doing now."""
+        ending = EndStage.NO_ATTEMPTS if self.record.is_abandoned else EndStage.NONE
+        next_life, _ = after_restart(life, 0.0)
+        return isinstance(next_step(next_life, retry_policy_of(self.settings.upload), ending), Attempt)
 
     def _following(self) -> list[str]:
         times = [_latest(record) for record, life in self.lives if life.phase is Phase.FOLLOWING]

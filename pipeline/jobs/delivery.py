@@ -36,7 +36,6 @@ from pipeline.core.batches.retry_policy import (
     Narrow,
     Next,
     Record,
-    RetryPolicy,
     attempt_fact,
     next_step,
 )
@@ -47,7 +46,7 @@ from pipeline.core.target.replies import Complete, PostOutcome, StatusLost, Stat
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.target.endpoint import Target
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, retry_policy_of
 from pipeline.jobs.probing import Probing, Verdict
 from pipeline.jobs.send_gate import Passage, SendGate
 from pipeline.jobs.send_limits import SendLimits
@@ -71,7 +70,7 @@ class Courier:
         self._limits = limits
         self._target = target
         self._tasks = tasks
-        self._policy = retry_policy_of(job)
+        self._policy = retry_policy_of(job.settings.upload)
         self._probing = Probing(refusals, job.progress, job.ending)
         self._gate = SendGate(job, limits, self._probing, target)
         self._never_begun: set[int] = set()
@@ -303,17 +302,6 @@ class Courier:
         if batch.batch_id in self._never_begun:
             self._never_begun.discard(batch.batch_id)
             self._limits.unsent.release()
-
-
-def retry_policy_of(job: Job) -> RetryPolicy:
-    """The retry policy in the [upload] section of a job's settings."""
-    upload = job.settings.upload
-    return RetryPolicy(
-        attempts=upload.attempts,
-        backoff_s=upload.backoff_s,
-        backoff_max_s=upload.backoff_max_s,
-        give_up_after_s=upload.give_up_after_s,
-    )
 
 
 def _told(fact: Fact) -> str:

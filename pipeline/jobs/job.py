@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
+from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
@@ -16,7 +17,7 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.sections import ExportSettings, UploadSettings
 from pipeline.settings.settings import Settings
 
 
@@ -56,6 +57,16 @@ class Job:
 def export_settings(record: JobRecord) -> ExportSettings:
     """The [export] section with which a job began; keys of later versions have their defaults."""
     return ExportSettings.model_validate(record.settings)
+
+
+def retry_policy_of(upload: UploadSettings) -> RetryPolicy:
+    """The retry policy that the [upload] section asks for."""
+    return RetryPolicy(
+        attempts=upload.attempts,
+        backoff_s=upload.backoff_s,
+        backoff_max_s=upload.backoff_max_s,
+        give_up_after_s=upload.give_up_after_s,
+    )
 
 
 def new_job_id(export: Path, now: datetime) -> str:

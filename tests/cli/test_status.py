@@ -157,7 +157,7 @@ def test_the_parts_of_a_split_batch_have_its_open_attempts(told: Told) -> None:
 
 
 def test_an_abandoned_job(told: Told) -> None:
-    """Only what Target may have is followed to its end."""
+    """Nothing is sent any more, not even what Target may have: it is given up when a process goes on with the job."""
     job = told.begin("j1", held=1)
     told.seal(job)
     told.seal(job)
@@ -166,5 +166,5 @@ def test_an_abandoned_job(told: Told) -> None:
     assert "will not be sent" not in told.printed
     told.ledger.abandon_job("j1")
     of_job = told.of(job)
-    assert (of_job["is_abandoned"], of_job["waits_for"]) == (True, ["1 batch to be sent"])
+    assert (of_job["is_abandoned"], of_job["waits_for"]) == (True, [])
     assert "what Target may have is followed to its end, the rest will not be sent" in told.printed
