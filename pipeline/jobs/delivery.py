@@ -12,6 +12,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from pipeline.core.batches.book import seen_complete
+from pipeline.core.batches.fact_codec import fact_kind
 from pipeline.core.batches.in_flight import Due
 from pipeline.core.batches.lifecycle import (
     Begun,
@@ -313,7 +314,7 @@ def _told(fact: Fact) -> str:
             return f"not taken: {why}"
         case RefusedAs(message):
             return f"refused: {message}"
-    return type(fact).__name__
+    return fact_kind(fact)
 
 
 def _token_refused(outcome: Unauthorized) -> FatalError:
