@@ -32,7 +32,7 @@ from tests.simulation.world import World
 def check_while_it_runs(world: World) -> None:
     """I1 as far as is durable, and I4 should the process end now."""
     for client in world.clients:
-        if client.has_ledger and not world.process.is_crashed:
+        if client.has_ledger and not world.process.disk.is_crashed:
             check_ids_in_flight(client)
     check_counts(world.process)
 
@@ -70,7 +70,7 @@ def check_bodies_of_lost_rows(client: Client) -> None:
 
 def check_counts(process: Process) -> None:
     """I4, at any moment: every row read is in exactly one class, should the run end here."""
-    for job in [] if process.is_crashed else process.jobs:
+    for job in [] if process.disk.is_crashed else process.jobs:
         try:
             job.progress.close()
         except FatalError as error:

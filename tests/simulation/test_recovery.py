@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.simulation.climate import Climate
-from tests.simulation.process import Fuse
+from tests.simulation.disk import Fuse
 from tests.simulation.world import World
 
 #: Processes that crash, and attempts of which nobody knows what became of them, but no other faults.

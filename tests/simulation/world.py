@@ -3,73 +3,31 @@
 `World.act` lets one thing happen, `World.finish` takes all faults away and lets everything come to its end.
 """
 
-from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.core.errors import ExitCode
-from pipeline.core.target.replies import (
-    Accepted,
-    Ambiguous,
-    Incomplete,
-    PostOutcome,
-    Refused,
-    StatusLost,
-    StatusOutcome,
-    StatusUnavailable,
-    Stuck,
-    Throttled,
-    Unauthorized,
-    Unreachable,
-)
-from pipeline.settings.settings import Settings, load_settings
+from pipeline.core.target.replies import PostOutcome, StatusOutcome
+from tests.simulation.answers import post_outcome, status_outcome
 from tests.simulation.client import Client
 from tests.simulation.climate import Climate
+from tests.simulation.disk import Fuse
 from tests.simulation.exports import Row
 from tests.simulation.figures import Figures
+from tests.simulation.limits import defaults, settings_with
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.process import Call, Fuse, Process
-from tests.simulation.target import HOLD_S, Cells, Copy
+from tests.simulation.process import Call, Process
+from tests.simulation.target import HOLD_S, Cells
 
 Item = TypeVar("Item")
 
-DEADLINE_S = 8.0
 #: Rounds in which everything comes to its end, or never does.
 _ROUNDS = 250
 #: After so long a process has come to rest if nobody answers it, and no hold is over that began with it (seconds).
 _REST_S = HOLD_S * 0.75
 #: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
 _PATIENCE = 40
-
-
-@cache
-def _defaults() -> Settings:
-    """Settings as they are validated; those of a world are made of them without being so, for they may be tiny."""
-    return load_settings(
-        None,
-        env={},
-        overrides={
-            "target": {"client_code": "demo", "base_url": "http://127.0.0.1:1", "calls_per_minute": 50},
-            "export": {"id_column": "id", "unlisted": "send", "max_rejects": "100%"},
-            "upload": {"concurrency": 2, "attempts": 3, "backoff_s": 0.01, "backoff_max_s": 0.02},
-            "settle": {
-                "poll_first_s": 0.1,
-                "poll_max_s": 0.5,
-                "deadline_s": DEADLINE_S,
-                "ambiguous_hold_s": HOLD_S,
-                "max_lost": "100%",
-            },
-            "state": {"directory": "state", "min_free_bytes": 0},
-            "service": {"grace_s": 3.0},
-        },
-    )
-
-
-def settings_with(settings: Settings, **sections: dict[str, Any]) -> Settings:
-    """These settings with other values in some sections, whatever is allowed."""
-    changed = {name: getattr(settings, name).model_copy(update=values) for name, values in sections.items()}
-    return settings.model_copy(update=changed)
 
 
 class World:
@@ -95,7 +53,7 @@ class World:
         directory = self._directory / code
         directory.mkdir()
         settings = settings_with(
-            _defaults(),
+            defaults(),
             target={"client_code": code, "calls_per_minute": 10_000},
             batch={"max_rows": self.one(self.climate.max_rows), "max_bytes": self.one(self.climate.max_bytes)},
             tracker={"held_max_rows": self.one([2, 100])},
@@ -160,13 +118,9 @@ class World:
     def _answer(self) -> None:
         for _ in range(self.random.randint(1, 4)):
             calls = self.process.open_calls()
-            if not calls or self.process.is_crashed:
+            if not calls or self.process.disk.is_crashed:
                 return
-            call = self.one(calls)
-            if call.batch_id is not None:
-                self._answer_post(call, self.one(self.climate.outcomes))
-            else:
-                self._answer_status(call, self.one(self.climate.words))
+            self._answer_call(self.one(calls), self.one(self.climate.outcomes), self.one(self.climate.words))
             self._settle()
 
     def _calm(self) -> None:
@@ -183,12 +137,12 @@ class World:
         self._advance(self.one(self.climate.waits))
 
     def _crash(self) -> None:
-        self.process.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before)
+        self.process.disk.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before)
         if self.random.random() < 0.2:
-            self.process.is_crashed = True
+            self.process.disk.is_crashed = True
 
     def _fail(self) -> None:
-        self.process.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, fails=True)
+        self.process.disk.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, fails=True)
 
     def _terminate(self) -> None:
         self.process.terminate()
@@ -228,67 +182,19 @@ class World:
 
     # How Target answers.
 
-    def _answer_post(self, call: Call, word: str) -> None:
-        assert call.batch_id is not None
-        outcome = self._post_outcome(call.client, call.batch_id, word)
-        call.client.note_answer(call.batch_id, "", outcome)
-        call.answer.set_result(outcome)
-
-    def _post_outcome(self, client: Client, batch_id: int, word: str) -> PostOutcome:
-        match word:
-            case "throttled":
-                return Throttled(self.one([None, 1.0]))
-            case "unreachable":
-                return Unreachable("no route")
-            case "token":
-                return Unauthorized(401, is_final=False)
-            case "token for good":
-                return Unauthorized(403)
-            case "lost":
-                return Ambiguous("lost before it was taken")
-            case "lost after":
-                client.note_cut_off(batch_id, is_taken=True)
-                return Ambiguous("lost after it was taken")
-        # One row is refused for its poison only: a row rejected for nothing would say nothing about its id.
-        rows = client.bodies[batch_id].rows
-        if client.is_refused(batch_id) or (word == "refused" and len(rows) > 1):
-            return Refused("no")
-        copy = client.accept(batch_id, is_followed=True)
-        first = frozenset([min(rows)])
-        copy.failed = first if word == "failed" else frozenset()
-        copy.not_consumed = first if word == "not consumed" else frozenset()
-        return Accepted(client.target.url_of(copy))
-
-    def _answer_status(self, call: Call, word: str) -> None:
-        copy = call.client.target.copy_at(call.status_url)
-        outcome = self._status_outcome(call.client, copy, word)
-        call.client.note_answer(None, call.status_url, outcome)
-        call.answer.set_result(outcome)
-
-    def _status_outcome(self, client: Client, copy: Copy, word: str) -> StatusOutcome:
-        match word:
-            case "complete":
-                return client.target.complete(copy)
-            case "stuck":
-                return Stuck()
-            case "lost":
-                return StatusLost("forgotten")
-            case "unavailable":
-                return StatusUnavailable("HTTP 500")
-            case "throttled":
-                return Throttled()
-            case "token for good":
-                return Unauthorized(403)
-        return Incomplete()
+    def _answer_call(self, call: Call, outcome: str, word: str) -> None:
+        if call.batch_id is not None:
+            answer: PostOutcome | StatusOutcome = post_outcome(call.client, call.batch_id, outcome)
+        else:
+            answer = status_outcome(call.client, call.status_url, word)
+        call.client.note_answer(call.batch_id, call.status_url, answer)
+        call.answer.set_result(answer)
 
     def _answer_kindly(self) -> None:
         """Answer everything that waits as if nothing were ever wrong."""
         for call in [*self.process.open_calls()]:
-            if call.is_open and not self.process.is_crashed:
-                if call.batch_id is not None:
-                    self._answer_post(call, "taken")
-                else:
-                    self._answer_status(call, "complete")
+            if call.is_open and not self.process.disk.is_crashed:
+                self._answer_call(call, "taken", "complete")
                 self._settle()
 
     # How time passes, and processes end.
@@ -299,7 +205,7 @@ class World:
     def _advance(self, seconds: float) -> None:
         """Let time pass; a process that has ended is followed by another one."""
         self.loop.advance(seconds)
-        if self.process.is_crashed:
+        if self.process.disk.is_crashed:
             self._restart_after_crash()
         elif self.process.task.done():
             self.process.task.result()
@@ -315,7 +221,7 @@ class World:
             client.pause()
         if fuse is not None:
             self.process = self._new_process()
-            self.process.fuse = fuse
+            self.process.disk.fuse = fuse
             self.loop.advance(_REST_S)
             self._crash_and_bury()
         self.process = self._new_process()
@@ -332,7 +238,7 @@ class World:
         """The process is gone where it stands; the next one finds its state directories as they are now."""
         self.figures.crashes += 1
         process = self.process
-        process.is_crashed = True
+        process.disk.is_crashed = True
         for call in process.open_calls():
             if call.batch_id is not None:
                 call.client.note_cut_off(call.batch_id, is_taken=self.random.random() < 0.5)
@@ -358,7 +264,7 @@ class World:
     def finish(self) -> None:
         """Take all faults away, and let everything come to its end."""
         self.climate = self.climate.without_faults()
-        self.process.fuse = None
+        self.process.disk.fuse = None
         for client in self.clients:
             client.paused_since = None
             client.ask("resume", None)

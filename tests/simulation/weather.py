@@ -1,0 +1,108 @@
+"""Climates in which something that is seldom happens often."""
+
+from dataclasses import replace
+
+from tests.simulation.climate import KINDS, Climate
+
+_BUSY = (*["answer"] * 12, *["grow"] * 8, *["wait"] * 6)
+_FEW_IDS = (b"u1", b"u1", b"u2", b"u3")
+
+#: Attempts of which nobody knows what became of them, and rows that wait for those.
+DOUBTFUL = Climate(
+    actions=_BUSY,
+    outcomes=("taken", "taken", "lost after"),
+    words=("complete",),
+    waits=(0.2, 0.2, 0.6),
+    ids=_FEW_IDS,
+    clients=(1,),
+    least=40,
+    most=80,
+)
+STUCK = replace(DOUBTFUL, outcomes=("taken",), words=("complete", "complete", "stuck"))
+FORGOTTEN = replace(DOUBTFUL, outcomes=("taken",), words=("complete", "complete", "lost"))
+#: Processes that crash before something is written down of a batch.
+CRASHING = replace(DOUBTFUL, actions=(*_BUSY, *["crash"] * 5), crash_before=frozenset(["add_fact"]))
+SPLITTING = replace(DOUBTFUL, outcomes=("taken", "lost after", "refused", "refused"))
+SPLITTING_AND_CRASHING = replace(
+    SPLITTING,
+    actions=(*_BUSY, *["crash"] * 3, *["calm"] * 4),
+    outcomes=("taken", "lost after", "lost after", "refused", "refused"),
+    ids=(b"u1", b"u1", b"u2"),
+    max_rows=(2,),
+)
+#: Exports of few ids, one behind the other.
+OVERLAPPING = Climate(
+    actions=(*_BUSY, *["grow"] * 4, *["drop"] * 5, "crash", "calm"),
+    outcomes=("taken", "taken", "taken", "refused"),
+    clients=(1,),
+    least=40,
+    most=80,
+)
+OVERLAPPING_AND_CRASHING = Climate(
+    actions=(*_BUSY, *["grow"] * 4, *["drop"] * 3, *["crash"] * 5),
+    crash_before=frozenset(["seal", "remove"]),
+    outcomes=("taken",),
+    words=("complete",),
+    columns=(("a", "b"),),
+    kinds=("v-", "-v"),
+    clients=(1,),
+    least=40,
+    most=80,
+)
+FORGOTTEN_AND_OVERLAPPING = replace(
+    FORGOTTEN, actions=(*_BUSY, *["drop"] * 4, *["crash"] * 3, *["calm"] * 2), rows=5, exports=4
+)
+#: Rows that do not fit beside what is held of their ids.
+LONG = replace(
+    DOUBTFUL,
+    actions=(*_BUSY, *["calm"] * 2),
+    outcomes=("taken",),
+    ids=(b"u1", b"u1", b"u1", b"u2"),
+    kinds=("l-", "-l", "l-", "-l", "v-"),
+    columns=(("a", "b"),),
+    max_bytes=(100,),
+    max_rows=(3,),
+    rows=30,
+)
+ABANDONING = Climate(
+    actions=(*["answer"] * 8, *["grow"] * 12, *["wait"] * 8, *["drop"] * 6, "ask", "crash", "crash"),
+    commands=("abandon",),
+    outcomes=("taken", "lost after", "lost after"),
+    words=("complete",),
+    waits=(0.6,),
+    ids=_FEW_IDS,
+    rows=6,
+    clients=(1,),
+    least=40,
+    most=100,
+)
+#: Jobs that are given up while they hold rows for which those of the next one wait.
+GIVEN_UP = replace(
+    ABANDONING,
+    actions=(*["answer"] * 8, *["grow"] * 16, *["wait"] * 3, *["drop"] * 8, "ask"),
+    outcomes=("taken", *["lost after"] * 4),
+    ids=(b"u1", b"u1", b"u2"),
+    max_rows=(2,),
+    rows=5,
+    least=30,
+    most=60,
+)
+#: Rows that are lost, and sent again, among others of their ids.
+AGAIN = Climate(
+    actions=(*_BUSY, *["drop"] * 4, *["ask"] * 4, *["calm"] * 2),
+    commands=("retry",),
+    outcomes=("taken",),
+    words=("complete", "lost"),
+    waits=(0.6, 0.6, 4.0),
+    ids=_FEW_IDS,
+    rows=5,
+    exports=5,
+    clients=(1,),
+    least=60,
+    most=120,
+)
+POISONED = Climate(
+    kinds=(*KINDS, *["vpv", "pvv"] * 6), outcomes=("taken", "taken", "lost", "lost after"), clients=(1,), least=30
+)
+PAUSING = Climate(actions=(*_BUSY, *["ask"] * 3), commands=("pause",))
+ENDING = Climate(actions=(*_BUSY, "terminate", "terminate"))
