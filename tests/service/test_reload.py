@@ -53,13 +53,15 @@ class Service:
 
     directory: Path
     ending: Ending = field(default_factory=lambda: Ending(grace_s=25.0))
+    changes: list[list[str]] = field(default_factory=list)
     takers: list[Taker] = field(default_factory=lambda: [Taker("other"), Taker("acme")])
 
     async def reload(self, read_again: Callable[[], Configuration] | None, *, times: int = 1) -> list[str]:
-        """Be told so; the events of the log."""
+        """Be told so; the events of the log. `changes` are those that it names of each time."""
         reloading = Reloading(configuration(self.directory), read_again, self.takers, self.ending)
         with capture_logs() as logs:
             await reloading.listen(hangups(times))
+        self.changes = [line["changed"] for line in logs if "changed" in line]
         return [line["event"] for line in logs]
 
     @property
@@ -79,11 +81,14 @@ async def test_every_tenant_takes_its_own_and_the_process_its_grace(tmp_path: Pa
 
 async def test_the_next_one_is_compared_with_the_one_in_force(tmp_path: Path) -> None:
     service = Service(tmp_path)
-    coming = [configuration(tmp_path, grace_s=grace_s) for grace_s in (3.0, 7.0)]
+    coming = [configuration(tmp_path, grace_s=3.0, deadline_s=50.0), configuration(tmp_path, deadline_s=50.0)]
     expected = [coming[0].tenants[0], coming[1].tenants[0]]
     assert await service.reload(lambda: coming.pop(0), times=2) == ["configuration_taken"] * 2
     assert service.taken["acme"] == expected
-    assert service.ending.grace_s == 7.0
+    assert service.ending.grace_s == 25.0
+    deadlines = [f"[settle] deadline_s of route {code}" for code in ("acme", "other")]
+    first, second = map(sorted, service.changes)
+    assert (first, second) == (sorted(["[service] grace_s", *deadlines]), ["[service] grace_s"])
 
 
 def cannot_be_read() -> Configuration:
