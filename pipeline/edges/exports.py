@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -135,12 +135,11 @@ class ExportFile:
         reading, self._ahead = self._ahead or self._begin_reading(limit), None
         try:
             # A thread that reads cannot be stopped, and the file must not be closed meanwhile.
-            piece = await asyncio.shield(reading)
+            with _readable(self.path):
+                piece = await asyncio.shield(reading)
         except asyncio.CancelledError:
             self._ahead = reading
             raise
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
         self.bytes_read, self.sha256 = piece.bytes_read, piece.sha256
         return piece
 
@@ -157,10 +156,8 @@ class ExportFile:
         return _Piece(blocks, self._bytes_digested, self._digest.hexdigest())
 
     async def _check_unchanged(self) -> None:
-        try:
+        with _readable(self.path):
             info = await aiofiles.os.stat(self._file.fileno())
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
         if Identity.of(info) != self.identity or self.bytes_read != self.identity.size_bytes:
             raise changed(self.path)
 
@@ -169,12 +166,10 @@ class ExportFile:
 async def open_export(path: Path) -> AsyncIterator[ExportFile]:
     """Open an export for reading from its start. Raises `InputError` (66) if it cannot be read."""
     identity = await identify(path)
-    try:
+    with _readable(path):
         # Unbuffered: a buffer would only copy every block once more.
         with anyio.CancelScope(shield=True):
             file = await run_sync(partial(FileIO, path))
-    except OSError as error:
-        raise _unreadable(path, error) from error
     with file:
         export = ExportFile(path, identity, file)
         try:
@@ -186,10 +181,8 @@ async def open_export(path: Path) -> AsyncIterator[ExportFile]:
 
 async def identify(path: Path) -> Identity:
     """The identity of this file. Raises `InputError` (66) if there is no regular file."""
-    try:
+    with _readable(path):
         info = await aiofiles.os.stat(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
     if not S_ISREG(info.st_mode):
         kind = "a directory" if S_ISDIR(info.st_mode) else "not a regular file"
         raise InputError(f"{path} is {kind}; name an export file.", exit_code=ExitCode.EXPORT_MISSING)
@@ -212,5 +205,11 @@ def changed(path: Path) -> InputError:
     )
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"cannot read the export {path}: {error.strerror or error}.", exit_code=ExitCode.EXPORT_MISSING)
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise `InputError` (66) where the body cannot read this export."""
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot read the export {path}: {error.strerror or error}."
+        raise InputError(text, exit_code=ExitCode.EXPORT_MISSING) from error

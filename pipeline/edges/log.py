@@ -64,7 +64,7 @@ async def log_progress(
             bytes_read=progress.bytes_read,
             bytes=progress.export_bytes,
             sealed=len(progress.book),
-            settled=len(progress.batches()),
+            settled=len(progress.book.settled),
             waits_for=waits_for(),
         )
 

@@ -299,7 +299,7 @@ class Producer:
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
         # The body is in the spool: free its memory.
         del seal
-        over = self._view.closing(released)
+        over = job.in_flight.closing(job.record.seq, released)
         await job.state.in_turn(
             job.state.ledger.seal,
             job.record,
@@ -310,7 +310,7 @@ class Producer:
             overtaken=overtaken,
             awaited=[batch_id for batch_id in released if batch_id not in over],
         )
-        self._view.closed(released)
+        job.in_flight.closed(job.record.seq, released)
         for batch_id in over:
             if batch_id not in job.state.lost:
                 await job.state.in_turn(job.spool.remove, batch_id)

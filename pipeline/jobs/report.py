@@ -46,7 +46,7 @@ def build_report(
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
         warnings=progress.checkpoint.warnings.as_dict(),
-        batches=tuple(map(ReportedBatch.of, progress.batches())),
+        batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
 
@@ -92,7 +92,7 @@ def _write(job: Job, report: Report) -> None:
     """Write the report, its page, and the rows that Target rejected or failed, to files. Blocks."""
     facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
     job.folder.add_target_rejects(job.record.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
-    failed = [row for settled in job.progress.batches() for row in _failed_rows(job, settled)]
+    failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(job.record.export.name, failed)
     if page := page_of(report, job.folder.directory):

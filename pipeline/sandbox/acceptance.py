@@ -57,25 +57,24 @@ class Submission:
 
 @dataclass(slots=True, kw_only=True)
 class Accepted:
-    """One accepted batch; only `AcceptedBatches` changes it. `waiting` holds its rows until they are applied."""
+    """One accepted batch; only `AcceptedBatches` changes it. `submission` holds its rows until they are applied."""
 
     batch_id: str
     sequence: int
     order: int
     due_s: float
     accepted_s: float
-    waiting: Submission | None
-    api_version: ApiVersion
-    sha256: str
-    size_bytes: int
-    rows: int
-    empty: int
-    fault: Fault | None
+    submission: Submission
     failed_ids: tuple[str, ...]
     state: BatchState = BatchState.WAITING
     applied: Applied | None = None
     applied_s: float | None = None
     lost: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Its data rows."""
+        return self.submission.batch.rows
 
     @property
     def node(self) -> str:
@@ -86,20 +85,20 @@ class Accepted:
     def failed(self) -> int:
         """Rows that failed, once applied."""
         done = self.applied
-        return self.rows - self.empty - done.successful - done.not_found if done else 0
+        return self.rows - self.submission.batch.empty - done.successful - done.not_found if done else 0
 
     def to_json(self) -> dict[str, object]:
         return {
             "id": self.batch_id,
-            "api_version": self.api_version,
+            "api_version": self.submission.api_version,
             "rows": self.rows,
-            "bytes": self.size_bytes,
-            "sha256": self.sha256,
+            "bytes": self.submission.size_bytes,
+            "sha256": self.submission.sha256,
             "state": self.state,
             "accepted_s": self.accepted_s,
             "due_s": self.due_s,
             "applied_s": self.applied_s,
-            "fault": self.fault,
+            "fault": self.submission.fault,
         }
 
 
@@ -139,13 +138,7 @@ class AcceptedBatches:
             order=self.order_of(submission.sha256),
             accepted_s=now_s,
             due_s=now_s + self._delays.uniform(self._options.apply_min_s, self._options.apply_max_s),
-            waiting=submission if self._options.keep_profiles else _counts_only(submission),
-            api_version=submission.api_version,
-            sha256=submission.sha256,
-            size_bytes=submission.size_bytes,
-            rows=batch.rows,
-            empty=batch.empty,
-            fault=submission.fault,
+            submission=submission if self._options.keep_profiles else _counts_only(submission),
             failed_ids=(*batch.failed_ids, *sorted(submission.failing))[: self._options.failed_rows_listed],
             lost=submission.fault is Fault.STATUS_LOST,
         )
@@ -185,28 +178,26 @@ class AcceptedBatches:
             self._by_id[batch_id].lost = True
 
     def _apply(self, accepted: Accepted, at_s: float) -> None:
-        submission = accepted.waiting
-        assert submission is not None  # noqa: S101 - a batch leaves the heap once
-        accepted.waiting = None
+        submission, accepted.submission = accepted.submission, _counts_only(accepted.submission)
         if submission.applies:
             accepted.applied = self.profiles.apply(
                 submission.batch,
                 order=accepted.order,
                 at_ms=self._ms(at_s),
-                creates=accepted.api_version == "v2",
+                creates=submission.api_version == "v2",
                 failing=submission.failing,
             )
             accepted.applied_s = at_s
             self._note_stale(accepted, accepted.applied.stale)
-        accepted.state = BatchState.STUCK if accepted.fault is Fault.STUCK else BatchState.APPLIED
-        answered = accepted.fault not in TAKEN_UNKNOWN
+        accepted.state = BatchState.STUCK if submission.fault is Fault.STUCK else BatchState.APPLIED
+        answered = submission.fault not in TAKEN_UNKNOWN
         if answered and accepted.state is BatchState.APPLIED:
-            self._orders_in_doubt.pop(accepted.sha256, None)
+            self._orders_in_doubt.pop(submission.sha256, None)
 
     def _note_arrival(self, accepted: Accepted, batch: Batch) -> None:
         for mistake in batch.mistakes:
             self._mistakes.note(mistake.of(accepted.batch_id))
-        first = self._first_of.setdefault(accepted.sha256, accepted.batch_id)
+        first = self._first_of.setdefault(accepted.submission.sha256, accepted.batch_id)
         if first != accepted.batch_id:
             self.repeats.append((accepted.batch_id, first))
         for other, shared in self._shared(accepted, batch):
@@ -216,10 +207,8 @@ class AcceptedBatches:
     def _shared(self, accepted: Accepted, batch: Batch) -> Iterator[tuple[Accepted, frozenset[str]]]:
         """The waiting batches of other bytes that share ids with this one, and those ids."""
         for _, _, other in sorted(self._due, key=lambda entry: entry[1]):
-            theirs = other.waiting.batch if other.waiting else None
-            if theirs is None or other.sha256 == accepted.sha256 or theirs.id_kind != batch.id_kind:
-                continue
-            if not theirs.ids.isdisjoint(batch.ids):
+            theirs, is_repeated = other.submission.batch, other.submission.sha256 == accepted.submission.sha256
+            if not is_repeated and theirs.id_kind == batch.id_kind and not theirs.ids.isdisjoint(batch.ids):
                 yield other, theirs.ids & batch.ids
 
     def _note_stale(self, accepted: Accepted, ids: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ def refused(message: str) -> str:
 
 def status_path_and_query(batch: Accepted, options: SandboxOptions) -> tuple[str, dict[str, str]]:
     """The path and query at which the status of a batch can be asked for, on whatever host."""
-    version = "/v2" if options.status_with_v2 and batch.api_version == "v2" else ""
+    version = "/v2" if options.status_with_v2 and batch.submission.api_version == "v2" else ""
     path = f"/m2/{options.client_code}{version}/profile/batchStatus"
     return path, {"batchId": batch.batch_id, "m2Node": batch.node}
 

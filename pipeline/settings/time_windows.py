@@ -20,16 +20,13 @@ def _days(days: tuple[str, ...]) -> tuple[str, ...]:
     return days
 
 
-def _time(text: str) -> str:
-    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
-        raise ValueError('must be a time from "00:00" to "23:59"')
-    return text
+def _up_to(latest: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if text != latest and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+            raise ValueError(f'must be a time from "00:00" to "{latest}"')
+        return text
 
-
-def _end_time(text: str) -> str:
-    if text != "24:00" and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
-        raise ValueError('must be a time from "00:00" to "24:00"')
-    return text
+    return AfterValidator(check)
 
 
 def _zone_name(name: str) -> str:
@@ -54,10 +51,10 @@ class WindowSettings(Section):
     days: Annotated[tuple[str, ...], AfterValidator(_days)] = Field(
         description="Required. The days on which it begins: mon, tue, wed, thu, fri, sat, sun."
     )
-    begins: Annotated[str, AfterValidator(_time)] = Field(
+    begins: Annotated[str, _up_to("23:59")] = Field(
         alias="from", description="Required. When it begins, by the clocks of its time zone: 09:00."
     )
-    to: Annotated[str, AfterValidator(_end_time)] = Field(
+    to: Annotated[str, _up_to("24:00")] = Field(
         description="Required. When it ends: 18:00, at the latest 24:00; on the next day if not after `from`."
     )
     time_zone: Annotated[str, AfterValidator(_zone_name)] = Field(

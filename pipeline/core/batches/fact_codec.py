@@ -1,48 +1,20 @@
 """The facts of a batch as the ledger writes and reads them."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
-from pipeline.core.batches.lifecycle import (
-    Begun,
-    Fact,
-    Failed,
-    GivenUp,
-    InDoubt,
-    NeverSent,
-    NotTaken,
-    RefusedAs,
-    Released,
-    RowRejected,
-    SeenComplete,
-    SeenStuck,
-    SplitUp,
-    Taken,
-)
+from pipeline.core.batches.lifecycle import Fact, NeverSent
 from pipeline.core.plain import of_plain
 
-#: Kind of fact -> its name in ledgers. A name never changes once any ledger may hold it; a class may be renamed.
-_NAMES: dict[type[Fact], str] = {
-    Begun: "Begun",
-    Taken: "Taken",
-    NotTaken: "NotTaken",
-    InDoubt: "InDoubt",
-    RefusedAs: "RefusedAs",
-    SeenComplete: "SeenComplete",
-    SeenStuck: "SeenStuck",
-    GivenUp: "GivenUp",
-    SplitUp: "SplitUp",
-    RowRejected: "RowRejected",
-    Failed: "Failed",
-    NeverSent: "Dropped",
-    Released: "Released",
-}
-_KINDS: dict[str, type[Any]] = {name: kind for kind, name in _NAMES.items()}
+#: Kind of fact -> its name in ledgers, where that is not the name of the class. A name never changes once any ledger
+#: may hold it: a class that is renamed comes here.
+_OTHER_NAMES: dict[type[Fact], str] = {NeverSent: "Dropped"}
+_KINDS: dict[str, type[Any]] = {_OTHER_NAMES.get(kind, kind.__name__): kind for kind in get_args(Fact)}
 
 
 def fact_kind(fact: Fact) -> str:
     """The name of a fact's kind in ledgers."""
-    return _NAMES[type(fact)]
+    return _OTHER_NAMES.get(type(fact), type(fact).__name__)
 
 
 def fact_detail(fact: Fact) -> dict[str, Any]:

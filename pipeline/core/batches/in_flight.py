@@ -250,14 +250,6 @@ class JobView:
         """Remove and return a batch that is to be released now, if any."""
         return heapq.heappop(self._due) if self.next_release_at <= now else None
 
-    def closing(self, released: Iterable[int]) -> list[int]:
-        """Remove and return the batches, of those released here, that the next seal makes over."""
-        return self.in_flight.closing(self.job, released)
-
-    def closed(self, released: Iterable[int]) -> None:
-        """Note that the seal which records these releases is durable."""
-        self.in_flight.closed(self.job, released)
-
     def put(self, number: int, hashes: Hashes, due: Due | None) -> None:
         """Tell the tracker the ids in flight under a number. For a job's held ids, these replace those before."""
         if number < 0 and not len(hashes):

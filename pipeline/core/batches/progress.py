@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.core.batches.book import Book
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Phase
-from pipeline.core.model import RowCounts, Settled
+from pipeline.core.model import RowCounts
 
 #: The reason of rejects that Target refused; Target's message goes with it.
 TARGET_REFUSED = "target.refused"
@@ -69,16 +69,7 @@ class Progress:
         rows.check()
         return rows
 
-    def batches(self) -> list[Settled]:
-        """The settled batches in the order of their numbers."""
-        return self.book.settled
-
     @property
     def batches_under_way(self) -> int:
-        """Batches that Target accepted and that are not settled."""
+        """The number of batches that Target accepted and that are not settled."""
         return self.book.phases()[Phase.FOLLOWING]
-
-    @property
-    def sealed_rows(self) -> int:
-        """Rows in sealed batches; those of a split batch count once."""
-        return self.book.rows

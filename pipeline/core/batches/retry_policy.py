@@ -7,16 +7,7 @@ throttled, not reaching Target, or being refused for the token costs no attempt:
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pipeline.core.batches.lifecycle import (
-    Fact,
-    GivenUp,
-    InDoubt,
-    Life,
-    NotTaken,
-    Phase,
-    RefusedAs,
-    Taken,
-)
+from pipeline.core.batches.lifecycle import Fact, GivenUp, InDoubt, Life, NotTaken, Phase, RefusedAs, Taken
 from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
 
 #: Times stuck at which a batch is unconfirmed. Stuck once, it is sent once more.

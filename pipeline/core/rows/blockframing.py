@@ -20,15 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.model import Flags, Octets, Offsets
-from pipeline.core.rows.framing import (
-    MAX_RECORD_BYTES,
-    START,
-    BrokenLine,
-    Framer,
-    Position,
-    Record,
-    start_of_line,
-)
+from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, start_of_line
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
 

@@ -19,13 +19,7 @@ from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
 from pipeline.core.rows.blockframing import Framed, steps, without
 from pipeline.core.rows.encoding import STAND_INS, encode_table, escaped_places
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.core.rows.mapping import (
-    MAX_ATTRIBUTES_BYTES,
-    SAFE_VALUE_CHARACTERS,
-    Mapped,
-    RowMapper,
-    is_utf8,
-)
+from pipeline.core.rows.mapping import MAX_ATTRIBUTES_BYTES, SAFE_VALUE_CHARACTERS, Mapped, RowMapper, is_utf8
 from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS, SAFE_ID_CHARACTERS
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'

@@ -50,7 +50,7 @@ class Bars:
                     )
                     display.update(
                         settling,
-                        total=(progress.sealed_rows + progress.unplaced_rows) or None,
+                        total=(progress.book.rows + progress.unplaced_rows) or None,
                         completed=rows.confirmed + rows.failed + rows.unconfirmed,
                         told=f"{rows.confirmed:,} rows; {waits_for()}",
                     )

@@ -75,9 +75,9 @@ def test_a_batch_is_over_when_the_last_job_that_awaits_it_has_sealed() -> None:
     in_flight.settle(due(10))
     assert [view.next_release_at for view in (first, second)] == [5.0, 5.0]
     assert (first.take_due(4.9), first.take_due(5.0), second.take_due(5.0)) == (None, due(10), due(10))
-    assert first.closing([10]) == []
-    first.closed([10])
-    assert second.closing([10]) == [10]
+    assert in_flight.closing(1, [10]) == []
+    in_flight.closed(1, [10])
+    assert in_flight.closing(2, [10]) == [10]
     # A job that begins before that seal is durable awaits it no more: its body goes.
     (third,) = entered(in_flight, 3)
     assert flags_of(third, 1) == [False]
@@ -86,9 +86,9 @@ def test_a_batch_is_over_when_the_last_job_that_awaits_it_has_sealed() -> None:
 def test_a_job_that_is_to_go_on_awaits_what_is_in_flight_before_it_runs() -> None:
     in_flight = InFlight(spooled, begun=[1, 2])
     in_flight.add(0, 5, ids(9), NAMES, due(5))
-    (first,) = entered(in_flight, 1)
-    assert first.closing([5]) == []
-    first.closed([5])
+    entered(in_flight, 1)
+    assert in_flight.closing(1, [5]) == []
+    in_flight.closed(1, [5])
     (second,) = entered(in_flight, 2)
     assert flags_of(second, 9) == [True]
     assert in_flight.hashes(5).tolist() == [9]

@@ -81,12 +81,12 @@ def test_a_settled_batch_puts_its_rows_in_their_classes() -> None:
 def test_rows_of_a_split_batch_are_counted_once() -> None:
     parent, child, grandchild = batch(1, 10), batch(2, 4, parent=1), batch(4, 1, parent=3)
     progress = progress_of((parent, (Begun(1), RefusedAs("bad"))), checkpoint=Checkpoint(read=10))
-    assert progress.sealed_rows == 10
+    assert progress.book.rows == 10
     progress.book.split(1, (child, batch(3, 6, parent=1)), now=0.0)
     record(progress, 3, Begun(2), RefusedAs("bad"))
     progress.book.split(3, (grandchild, batch(5, 5, parent=3)), now=0.0)
     record(progress, 2, *complete())
-    assert progress.sealed_rows == 10
+    assert progress.book.rows == 10
     record(progress, 4, *rejected())
     record(progress, 5, *DOUBT)
     assert progress.close() == RowCounts(read=10, confirmed=4, rejected=1, unconfirmed=5)
@@ -95,7 +95,7 @@ def test_rows_of_a_split_batch_are_counted_once() -> None:
 def test_batches_are_named_in_the_order_of_their_numbers() -> None:
     numbers = {7: 3, 9: 1, 8: 2}
     progress = progress_of(*((batch(each, 1, number=number), complete()) for each, number in numbers.items()))
-    assert [each.batch.number for each in progress.batches()] == [1, 2, 3]
+    assert [each.batch.number for each in progress.book.settled] == [1, 2, 3]
 
 
 def test_batches_under_way_are_accepted_and_not_settled() -> None:
