@@ -1,0 +1,27 @@
+"""Loads that are asked to end, in virtual time: POSTs under way get their grace, and what is complete stays so."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from pipeline.sandbox import Fault, FaultPlan
+from tests.simulation.staged import staged
+from tests.simulation.virtually import virtually
+from tests.tools.support import profiles_after
+
+
+@virtually
+async def test_rows_that_are_held_when_the_process_ends_are_sent_by_the_next_run(tmp_path: Path) -> None:
+    """All batches are settled, and nothing but the hold of the first one is waited for."""
+    lines = ("u1,gold,1", "u2,gold,2", "u3,gold,3", "u1,silver,4")
+    one_by_one = {"max_rows": 1}
+    async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.HTTP_500_TAKEN})) as stage:
+        export = stage.export("export.csv", *lines)
+        holding = {"ambiguous_hold_s": 3_600.0}
+        asyncio.get_running_loop().call_later(1_000.0, signal.raise_signal, signal.SIGTERM)
+        (stopped,) = await stage.load_all(export, batch=one_by_one, settle=holding)
+        assert (stopped["state"], stopped["error"]) == ("unfinished", "stopped by SIGTERM.")
+        (done,) = await stage.load_all(export, batch=one_by_one, settle=holding)
+        assert (done["job"], done["state"], done["rows"]["confirmed"]) == (stopped["job"], "done", 4)
+        stage.sandbox.apply_all()
+        assert stage.sandbox.profiles() == profiles_after(*lines)
