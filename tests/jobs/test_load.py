@@ -25,3 +25,19 @@ async def test_rows_that_are_held_when_the_process_ends_are_sent_by_the_next_run
         assert (done["job"], done["state"], done["rows"]["confirmed"]) == (stopped["job"], "done", 4)
         stage.sandbox.apply_all()
         assert stage.sandbox.profiles() == profiles_after(*lines)
+
+
+@virtually
+async def test_a_time_limit_that_passes_in_the_grace_of_a_signal_cuts_off_no_post(tmp_path: Path) -> None:
+    """A second signal does; but nobody asks for anything when `--wait` is over."""
+    slow = FaultPlan(posts={1: Fault.SLOW}, slow_bytes_s=2.0)
+    async with staged(tmp_path, faults=slow, apply_min_s=1_000.0, apply_max_s=1_000.0) as stage:
+        asyncio.get_running_loop().call_later(5.0, signal.raise_signal, signal.SIGTERM)
+        export = stage.export("export.csv", "u1,gold,1")
+        (report,) = await stage.load_all(export, wait_s=10.0, service={"grace_s": 25.0})
+        assert (report["state"], report["exit_code"]) == ("unfinished", 75)
+        assert len(stage.posts) == 1
+        with stage.ledger() as ledger:
+            (record,) = ledger.batches()
+        assert record.accepted_at is not None
+        assert 15.0 < report["seconds"] < 25.0
