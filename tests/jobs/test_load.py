@@ -2,9 +2,25 @@
 
 import asyncio
 import signal
+from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
+
+from pipeline.core.batches.report import Report
+from pipeline.core.batches.retry_policy import EndStage
+from pipeline.core.drop.claim import Claim
+from pipeline.core.drop.manifest import Manifest
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.exports import identify
+from pipeline.edges.store.records import JobRecord
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.jobs.ending import Ending
+from pipeline.jobs.job import Job
+from pipeline.jobs.runner import open_runner
 from pipeline.sandbox import Fault, FaultPlan
+from pipeline.settings.tenants import Tenant
 from tests.simulation.staged import staged
 from tests.simulation.virtually import virtually
 from tests.tools.support import profiles_after
@@ -41,3 +57,33 @@ async def test_a_time_limit_that_passes_in_the_grace_of_a_signal_cuts_off_no_pos
             (record,) = ledger.batches()
         assert record.accepted_at is not None
         assert 15.0 < report["seconds"] < 25.0
+
+
+@virtually
+async def test_a_dry_run_that_is_complete_when_the_process_ends_was_not_abandoned(tmp_path: Path) -> None:
+    ending, reports = Ending(), []
+
+    async def stop_at_the_end(job: Job, calls: CallQueue) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ending.raise_to(EndStage.LET_POSTS_END, FatalError("stopped", exit_code=ExitCode.UNFINISHED))
+
+    async with staged(tmp_path) as stage:
+        export = stage.export("export.csv", "u1,gold,1")
+        claim = Claim("drop", "export.csv", "export.ready", 0, 0, Manifest(dry_run=True), is_taken=True)
+        settings = stage.settings()
+        values = settings.export.model_dump(mode="json")
+        now = datetime(2026, 11, 23, tzinfo=UTC)
+        left = [JobRecord.new("job", export, await identify(export), values, now, claim=claim)]
+
+        async with open_runner(Tenant.of_one(settings), stage.host, ending, stop_at_the_end) as runner:
+
+            async def next_job(_: Collection[int]) -> JobRecord | None:
+                return await runner.state.in_turn(runner.state.ledger.begin_job, left.pop()) if left else None
+
+            async def note_ended(_: JobRecord, report: Report) -> None:
+                reports.append(report)
+
+            assert await runner.run_jobs(next_job, note_ended) is None
+        assert [(report.state, report.error, report.rows.unsent) for report in reports] == [("skipped", None, 1)]
