@@ -51,6 +51,11 @@ class Ending:
         return max(self._stage, above)
 
     @property
+    def own_stage(self) -> EndStage:
+        """The same without the parents' stages: a job that is complete is not ended by what ends the process."""
+        return self._stage
+
+    @property
     def is_due(self) -> bool:
         """True if it ends unfinished as soon as no POST is under way."""
         return self.stage >= EndStage.LET_POSTS_END

@@ -50,7 +50,7 @@ async def load_job(
     recovered: Recovered | None = None
     with ending.by_errors():
         await state.in_turn(job.folder.make)
-        is_abandoned = ending.stage >= EndStage.NO_ATTEMPTS
+        is_abandoned = ending.own_stage >= EndStage.NO_ATTEMPTS
         await state.in_turn(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
         recovered = await recover(job, stock)
     if recovered is None:
@@ -113,7 +113,7 @@ async def _dry_run(job: Job) -> None:
 def _error_of_complete(job: Job) -> InputError | None:
     """The error of a job that came to its end: it was abandoned, or Target refused too many of its rows."""
     rows = job.progress.close()
-    if job.ending.stage >= EndStage.NO_ATTEMPTS and rows.unsent:
+    if job.ending.own_stage >= EndStage.NO_ATTEMPTS and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
     if refused and job.export.max_rejects.is_exceeded(rows.rejected, rows.read, final=True):

@@ -11,6 +11,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from pipeline.core.batches.report import Report
+from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
@@ -182,4 +183,5 @@ async def _end_by_signals(ending: Ending) -> None:
 async def _end_after(ending: Ending, wait_s: float) -> None:
     await anyio.sleep(wait_s)
     message = f"stopped after {wait_s:g} s, as --wait says: run the same command again to go on."
-    ending.hasten(FatalError(message, exit_code=ExitCode.UNFINISHED))
+    # Nobody asks once more: what a signal lets come to its end before is not cut off.
+    ending.raise_to(EndStage.LET_POSTS_END, FatalError(message, exit_code=ExitCode.UNFINISHED))

@@ -365,7 +365,8 @@ class Producer:
 
     @property
     def _is_abandoned(self) -> bool:
-        return self._job.ending.stage >= EndStage.NO_ATTEMPTS
+        # What goes on with the next run, because the process ends, is not given up.
+        return self._job.ending.stage is EndStage.NO_ATTEMPTS
 
     def _check_abandoned(self) -> None:
         if self._is_abandoned:

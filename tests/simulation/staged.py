@@ -90,13 +90,19 @@ class Stage:
         return reports[-1]
 
     async def load_all(
-        self, *exports: Path, watch: Watch | None = None, again: bool = False, **sections: Any
+        self,
+        *exports: Path,
+        watch: Watch | None = None,
+        again: bool = False,
+        wait_s: float | None = None,
+        **sections: Any,
     ) -> list[dict[str, Any]]:
         """Load these exports as one command does; the reports in the order of the jobs."""
         reports = []
         tenant = Tenant.of_one(self.settings(**sections))
         async with asyncio.timeout(_HANGS_AFTER_S):
-            async for report in load_exports(list(exports), tenant, host=self.host, watch=watch, again=again):
+            loading = load_exports(list(exports), tenant, host=self.host, watch=watch, again=again, wait_s=wait_s)
+            async for report in loading:
                 reports.append(report.as_json())
                 assert_every_row_is_in_one_class(reports[-1])
         return reports
