@@ -21,7 +21,7 @@ help: ## this list
 
 install: .venv/installed ## make .venv with the profile-pipeline command
 
-dev: .venv/installed-dev
+dev: .venv/installed-dev ## make .venv with what tests and checks need too
 
 demo: install ## run the whole product on the embedded sandbox
 	@$(BIN)/profile-pipeline demo
