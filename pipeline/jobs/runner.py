@@ -243,7 +243,10 @@ class Runner:
 
     async def _open_send_limits(self, run: _Run) -> SendLimits:
         settings = self.settings.settings
-        return await open_send_limits(run.in_flight, self.state, settings, self._calls, self._poller, self._memory)
+        limits = await open_send_limits(run.in_flight, self.state, settings, self._calls, self._poller, self._memory)
+        # Other settings may have been taken meanwhile.
+        limits.hold_s = self.settings.settings.settle.ambiguous_hold_s
+        return limits
 
 
 def _stopped_because_of(job_id: str) -> FatalError:

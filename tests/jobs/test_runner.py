@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
@@ -17,6 +18,9 @@ from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 #: Longer than any of these jobs takes (seconds).
 LONG_S = 50_000.0
@@ -103,6 +107,31 @@ async def test_a_hold_that_is_taken_before_a_job_counts_for_it(tmp_path: Path) -
         then = tenant(stage, deadline_s=300.0, ambiguous_hold_s=1_000.0)
         _, seconds = await load_and_take(stage, *HELD, when=None, then=then)
         assert 1_600.0 <= seconds < 1_800.0
+
+
+@virtually
+async def test_a_hold_that_is_taken_while_a_job_takes_up_what_is_in_flight_counts_for_it(tmp_path: Path) -> None:
+    then: list[Tenant] = []
+    runners: list[Runner] = []
+
+    async with staged(tmp_path, **NEVER) as stage:
+
+        async def run_blocking(function: Callable[[Unpack[Arguments]], T], /, *args: *Arguments) -> T:
+            if then and getattr(getattr(function, "func", None), "__name__", "") == "next_post_number":
+                runners[0].take(then.pop())
+            return await stage.host.run_blocking(function, *args)
+
+        then.append(tenant(stage, deadline_s=300.0, ambiguous_hold_s=1_000.0))
+        reports: list[Report] = []
+        began = asyncio.get_running_loop().time()
+        host = replace(stage.host, run_blocking=run_blocking)
+        async with open_runner(tenant(stage), host, Ending()) as runner:
+            runners.append(runner)
+            command = Command((stage.export("export.csv", *HELD),), DEFAULT_ROUTE, again=False)
+            loads = Loads(runner, command, reports.append)
+            assert await runner.run_jobs(loads.next_job, loads.note_ended) is None
+        assert not then
+        assert 1_600.0 <= asyncio.get_running_loop().time() - began < 1_800.0
 
 
 @virtually
