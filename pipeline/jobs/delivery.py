@@ -154,8 +154,7 @@ class Courier:
         self._probing.note_accepted(batch)
         self._limits.window.note_accepted(post_number, self._job.clock.utc_now())
         self._seen_accepted.add(batch.batch_id)
-        told = {"batch": batch.number, "attempt": life.attempts, "rows": batch.rows, "bytes": batch.size_bytes}
-        log.info("batch_accepted", **told)
+        log.info("batch_accepted", batch=batch.number, attempt=life.attempts, rows=batch.rows, bytes=batch.size_bytes)
 
     def _check_outcome(self, outcome: PostOutcome, fact: Fact) -> None:
         """Raise `FatalError` if Target refuses the token for good (77), or gave no answer for too long (69)."""

@@ -8,7 +8,7 @@ the client code, not of a job. A job that fails (65, 66) touches no other. When 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 import anyio
@@ -205,12 +205,20 @@ class Runner:
         if report.exit_code is ExitCode.REFUSED_BY_TARGET:
             # Before the next run somebody has mended something: earlier acceptances prove nothing then.
             self._seen_accepting = SeenAccepting()
+        rows = report.rows
         log.info(
             "load_finished",
             state=report.state,
             exit_code=int(report.exit_code),
             error=report.error,
-            **asdict(report.rows),
+            read=rows.read,
+            confirmed=rows.confirmed,
+            superseded=rows.superseded,
+            rejected=rows.rejected,
+            empty=rows.empty,
+            failed=rows.failed,
+            unconfirmed=rows.unconfirmed,
+            unsent=rows.unsent,
             seconds=report.seconds,
         )
         return report

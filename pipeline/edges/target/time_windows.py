@@ -77,7 +77,14 @@ class Windows:
                 if latest == _NOTHING:
                     log.info("window_ended", until=ends["until"], time_zone=ends["time_zone"])
                 else:
-                    log.info("window_began", **ends)
+                    log.info(
+                        "window_began",
+                        pause=latest.is_paused,
+                        calls_per_minute=latest.calls_per_minute,
+                        concurrency=latest.concurrency,
+                        until=ends["until"],
+                        time_zone=ends["time_zone"],
+                    )
                 on_change()
             await self._clock.sleep(self._look_in_s(held))
 
