@@ -109,12 +109,12 @@ class Courier:
                 case Record(fact):
                     await self._record(batch, fact)
                 case Leave() if self._job.ending.is_due:
-                    # `end_when_due` cancels this task with all others of the job.
+                    # This task is cancelled with all others of the job, see `load`.
                     await anyio.sleep_forever()
                 case Leave():
                     return False
                 case Done():
-                    self._tell(batch)
+                    self._note_settled(batch)
                     return True
 
     def _next_step(self, batch: Batch) -> Next:
@@ -270,7 +270,7 @@ class Courier:
         for child in children:
             self._tasks.start_soon(self.deliver, child)
 
-    def _tell(self, batch: Batch) -> None:
+    def _note_settled(self, batch: Batch) -> None:
         """Log the outcome of a settled batch, note its lost rows, and say when its ids may be released."""
         job, life, settled = self._job, self._book.life(batch.batch_id), self._book.outcome(batch.batch_id)
         if settled is None:

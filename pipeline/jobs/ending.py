@@ -7,7 +7,7 @@
     the export is unusable     job       NO_FIRST_ATTEMPTS
 
 The stage of a process holds for its tenants, and that of a tenant for its jobs. Tasks read the stage or wait for it;
-there are no callbacks. One task acts on it: `end_when_due`, which runs beside each job and cancels what is left of it.
+there are no callbacks. One task beside each job acts on it: `load` cancels what is left of the job when it is due.
 """
 
 from collections.abc import Iterator

@@ -40,11 +40,11 @@ Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
 
 
 async def load_job(
-    job: Job, stock: list[Standing], limits: SendLimits, run: SeenAccepting, watch: Watch
+    job: Job, stock: list[Standing], limits: SendLimits, seen: SeenAccepting, watch: Watch
 ) -> PipelineError | None:
     """Run a job from where its `stock` stands to its end, and return the error with which it ended, if any.
 
-    `run` tells if this or an earlier job saw Target accept a batch. `watch` runs beside the job, and is cancelled then.
+    `seen` tells if this or an earlier job saw Target accept a batch. `watch` runs beside the job, and is cancelled then.
     """
     record, state, ending = job.record, job.state, job.ending
     recovered: Recovered | None = None
@@ -62,19 +62,19 @@ async def load_job(
             if record.claim is not None and record.claim.manifest.dry_run:
                 await _dry_run(job)
             else:
-                await _send(job, limits, run, recovered)
+                await _send(job, limits, seen, recovered)
             is_complete = True
     if not is_complete:
         return ending.error
     return ending.own_error or _error_of_complete(job)
 
 
-async def _send(job: Job, limits: SendLimits, run: SeenAccepting, recovered: Recovered) -> None:
+async def _send(job: Job, limits: SendLimits, seen: SeenAccepting, recovered: Recovered) -> None:
     """Read, send and settle until every batch is settled, or left unsettled because the job ends."""
     sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
-    refusals = Refusals(run)
+    refusals = Refusals(seen)
     refusals.prove(*recovered.proven)
-    run.has_accepted |= recovered.has_accepted
+    seen.has_accepted |= recovered.has_accepted
 
     async def produce_all() -> None:
         with job.ending.by_errors():

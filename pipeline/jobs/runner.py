@@ -2,7 +2,7 @@
 
 `core.batches.in_flight` keeps the rows of overlapping jobs in order, and says why that is safe. All limits are those of
 the client code, not of a job. A job that fails (65, 66) touches no other. When one cannot be finished (69, 70, 73, 74,
-75, 77), all running jobs are stopped, unfinished: the next run goes on with them, in their order.
+75, 77, 78), all running jobs are stopped, unfinished: the next run goes on with them, in their order.
 """
 
 import gc
