@@ -44,7 +44,7 @@ async def load_job(
 ) -> PipelineError | None:
     """Run a job from where its `stock` stands to its end, and return the error with which it ended, if any.
 
-    `seen` tells if this or an earlier job saw Target accept a batch. `watch` runs beside the job, and is cancelled then.
+    `seen` tells if this or an earlier job saw Target accept a batch. `watch` runs beside the job and is cancelled then.
     """
     record, state, ending = job.record, job.state, job.ending
     recovered: Recovered | None = None
