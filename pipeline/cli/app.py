@@ -326,30 +326,20 @@ def sandbox_command(
     client_code: Annotated[str, Option(help="The client code it answers for.")] = "demo",
 ) -> None:
     """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
-    from pipeline.sandbox import FaultPlan, SandboxOptions, serve_forever
-
-    options = SandboxOptions(client_code=client_code)
-
-    async def serve() -> None:
-        try:
-            await serve_forever(options, host="127.0.0.1", port=port, faults=FaultPlan(), announce=_announce)
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
+    from pipeline.sandbox import SandboxOptions, running
 
     async def serve_until_stopped() -> ExitCode:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(serve)
-                async for _ in signals:
-                    tasks.cancel_scope.cancel()
-                    break
+            try:
+                async with running(SandboxOptions(client_code=client_code), port=port) as run:
+                    url = run.base_url
+                    print(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it", flush=True)  # noqa: T201
+                    await anext(signals)
+            except OSError as error:
+                raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
         return ExitCode.DONE
 
     _run(serve_until_stopped())
-
-
-def _announce(base_url: str) -> None:
-    print(f"sandbox for Target at {base_url} (look at {base_url}/sandbox/), Ctrl-C ends it", flush=True)  # noqa: T201
 
 
 @config_app.command("check")

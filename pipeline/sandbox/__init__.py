@@ -12,7 +12,7 @@ may hold, and the 0.1 % of rows that Adobe does not promise to keep.
 from pipeline.sandbox.faults import Fault, FaultPlan
 from pipeline.sandbox.mistakes import Mistake, MistakeKind
 from pipeline.sandbox.options import SandboxOptions
-from pipeline.sandbox.runner import Running, running, serve_forever, serving
+from pipeline.sandbox.runner import Running, running, serving
 from pipeline.sandbox.sandbox import Sandbox
 
 __all__ = [
@@ -24,6 +24,5 @@ __all__ = [
     "Sandbox",
     "SandboxOptions",
     "running",
-    "serve_forever",
     "serving",
 ]

@@ -1,7 +1,6 @@
 """Runs a sandbox on a port."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -54,17 +53,3 @@ async def serving(sandbox: Sandbox, *, host: str = "127.0.0.1", port: int = 0) -
         yield Running(f"http://{shown}:{bound}", sandbox)
     finally:
         await runner.cleanup()
-
-
-async def serve_forever(
-    options: SandboxOptions,
-    *,
-    host: str,
-    port: int,
-    faults: FaultPlan,
-    announce: Callable[[str], None],
-) -> None:
-    """Run a sandbox until cancelled. `announce` is called once with the URL, as soon as it takes connections."""
-    async with running(options, faults=faults, host=host, port=port) as run:
-        announce(run.base_url)
-        await asyncio.Event().wait()

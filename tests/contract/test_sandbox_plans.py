@@ -6,7 +6,7 @@ import aiohttp
 import orjson
 import pytest
 
-from pipeline.sandbox import Fault, FaultPlan, SandboxOptions, serve_forever
+from pipeline.sandbox import Fault, FaultPlan, SandboxOptions, running
 from pipeline.sandbox import MistakeKind as M
 from tests.contract.talk import FORM, rows, talking
 
@@ -88,9 +88,13 @@ async def test_serving_for_good_announces_its_url_and_ends_when_cancelled() -> N
     announced: asyncio.Queue[str] = asyncio.Queue()
     plan = FaultPlan(posts={1: Fault.HTTP_502})
     options = SandboxOptions(client_code="acme")
-    serving = asyncio.create_task(
-        serve_forever(options, host="127.0.0.1", port=0, faults=plan, announce=announced.put_nowait)
-    )
+
+    async def serve() -> None:
+        async with running(options, faults=plan) as run:
+            announced.put_nowait(run.base_url)
+            await asyncio.Event().wait()
+
+    serving = asyncio.create_task(serve())
     base_url = await announced.get()
     async with aiohttp.ClientSession() as session:
         url = f"{base_url}/m2/acme/v2/profile/batchUpdate"
