@@ -77,8 +77,10 @@ async def _send(job: Job, limits: SendLimits, seen: SeenAccepting, recovered: Re
     seen.has_accepted |= recovered.has_accepted
 
     async def produce_all() -> None:
-        with job.ending.by_errors():
-            await produce(job, limits.unsent, sealed_in)
+        # The stream ends behind an error: nobody takes what was cut short for the end of the file.
+        async with sealed_in:
+            with job.ending.by_errors():
+                await produce(job, limits.unsent, sealed_in)
 
     async with sealed_out, AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         tasks.start_soon(produce_all)

@@ -60,17 +60,16 @@ async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStrea
 
     An unusable export ends it early: no batch is sent for the first time then, and those sent are still followed.
     """
-    async with sealed:
-        try:
-            if job.record.checkpoint.has_ended:
-                producer = _make_producer(job, job.record.checkpoint.parameters, room, sealed)
-                await producer.run(None)
-            else:
-                await _read_and_place(job, room, sealed)
-        except InputError as error:
-            job.ending.raise_to(EndStage.NO_FIRST_ATTEMPTS, error)
-        job.in_flight.leave(job.record.seq)
-        job.ending.changed.tell()
+    try:
+        if job.record.checkpoint.has_ended:
+            producer = _make_producer(job, job.record.checkpoint.parameters, room, sealed)
+            await producer.run(None)
+        else:
+            await _read_and_place(job, room, sealed)
+    except InputError as error:
+        job.ending.raise_to(EndStage.NO_FIRST_ATTEMPTS, error)
+    job.in_flight.leave(job.record.seq)
+    job.ending.changed.tell()
 
 
 def abandoned() -> InputError:
