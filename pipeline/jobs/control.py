@@ -19,7 +19,7 @@ from pipeline.edges.lock import holder
 from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import Job, unknown_job
-from pipeline.jobs.resend import begin_retry
+from pipeline.jobs.retry_job import begin_retry
 
 log = structlog.get_logger()
 

@@ -36,7 +36,7 @@ from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
 from pipeline.jobs.report import build_report, put_away
-from pipeline.jobs.resend import rows_left
+from pipeline.jobs.retry_job import rows_left
 from pipeline.jobs.send_limits import SendLimits, open_send_limits, plan_of
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.time_windows import schedule_of

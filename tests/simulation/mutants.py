@@ -404,7 +404,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was lost and overtaken is sent again",
-        "pipeline/jobs/resend.py",
+        "pipeline/jobs/retry_job.py",
         "            if hash_ in later:\n",
         "            if False:\n",
         AGAIN,
