@@ -1,6 +1,8 @@
 """The sections of a configuration: every key with its default, its bounds, its unit and its reason."""
 
+import codecs
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +42,10 @@ def _path(value: object) -> object:
     text = str(value)
     if "\0" in text or "\n" in text or text.startswith("Bearer ") or (len(text) > 100 and "/" not in text):
         raise ValueError("must be the path of a file or directory, not what is in it")
+    return value or None
+
+
+def _expiry(value: object) -> object:
     return value or None
 
 
@@ -89,6 +95,31 @@ class Section(BaseModel):
         return value
 
 
+def _encoding(name: str) -> str:
+    """Refuse a name that is no text encoding of Python."""
+    if name == "auto":
+        return name
+    try:
+        is_text = codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError, UnicodeError):
+        is_text = False
+    if not is_text:
+        raise ValueError("must be auto or the name of an encoding, such as utf-8, utf-16, windows-1252 or iso-8859-15")
+    return name
+
+
+def _quoting(character: str) -> str:
+    if character and (not character.isascii() or character.isalnum() or character in "\r\n\0"):
+        raise ValueError("must be one ASCII character that is no letter, digit, line break or NUL; or empty")
+    return character
+
+
+def _one_line(text: str) -> str:
+    if set(text) & set("\r\n\0"):
+        raise ValueError("must hold no line break or NUL")
+    return text
+
+
 def _not_below(first: str) -> AfterValidator:
     def check(longest: float, info: ValidationInfo) -> float:
         if longest < info.data.get(first, 0):
@@ -125,6 +156,11 @@ class TargetSettings(Section):
         description="Path of the file with the bearer token, needed if Target requires "
         "authentication; empty: no token. It is read again when refused, so a new token needs no restart.",
     )
+    token_expires: Annotated[date | None, BeforeValidator(_expiry)] = Field(
+        None,
+        description="Date on which the token expires, as 2027-02-28; empty: not known. Days left are shown by config "
+        "check, status and health, and warned of from 10 days before. Adobe publishes a lifetime of 90 days.",
+    )
     calls_per_minute: int = Field(
         45,
         ge=1,
@@ -158,8 +194,50 @@ class ExportSettings(Section):
         description="A column that is not in `columns`: stop (nobody decided that it may leave the house), "
         "ignore, or send under its own name.",
     )
+    format: Literal["auto", "csv", "jsonl"] = Field(
+        "auto",
+        description="What the export is: csv, or jsonl (one JSON object a line); auto tells it by its first bytes.",
+    )
     delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
         "auto", description="Character between cells; auto finds it in the header line."
+    )
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        "auto",
+        max_length=64,
+        description="Encoding of the text, such as windows-1252; auto: UTF-8, or UTF-16 where the first bytes say so.",
+    )
+    quote: Annotated[str, AfterValidator(_quoting)] = Field(
+        '"', max_length=1, description="Character around cells that hold delimiters or line breaks; empty: none."
+    )
+    escape: Annotated[str, AfterValidator(_quoting)] = Field(
+        "",
+        max_length=1,
+        description="Character before a quote, delimiter or itself that takes it literally, such as a backslash; "
+        "empty: only a doubled quote stands for one.",
+    )
+    header: bool = Field(
+        default=True,
+        description="False for an export without header: id_column and columns name positions then, 1 the first.",
+    )
+    skip_first: int = Field(0, ge=0, le=1_000, description="Lines before the header that are not read.")
+    skip_last: int = Field(0, ge=0, le=1_000, description="Lines at the end that are no rows, such as a trailer.")
+    trim: Literal["ids", "all", "none"] = Field(
+        "ids",
+        description="White space, no-break spaces, byte order marks, zero-width and control characters around: taken "
+        "off ids, off ids and values (all), or off nothing. What was trimmed is counted in the report.",
+    )
+    null_values: tuple[Annotated[str, AfterValidator(_one_line)], ...] = Field(
+        ("\\N",), description="Cells, exactly so, that mean no value, as databases write them."
+    )
+    id_placeholders: tuple[Annotated[str, AfterValidator(_one_line)], ...] = Field(
+        ("null", "none", "nil", "nan", "n/a", "#n/a", "#ref!", "#value!", "undefined", "(none)"),
+        description="Ids, in any case, that are nobody's: their rows are rejected, as are those whose id holds nothing "
+        "but punctuation. One profile would else collect the values of many people.",
+    )
+    number_ids: Literal["reject", "send"] = Field(
+        "reject",
+        description="Ids such as 3.91E16, which a spreadsheet made of longer ones, so that many are the same: reject "
+        "their rows, or send them.",
     )
     on_delimiter: Literal["encode", "replace", "reject"] = Field(
         "encode",
@@ -175,6 +253,13 @@ class ExportSettings(Section):
         description="Rejected rows tolerated before the export is given up: a percentage, judged from "
         "10,000 rows on and at the end, or a count of rows, judged at once.",
     )
+
+    @field_validator("escape")
+    @classmethod
+    def _check_escape(cls, escape: str, info: ValidationInfo) -> str:
+        if escape and escape == info.data.get("quote"):
+            raise ValueError("must differ from quote: a doubled quote stands for one without it")
+        return escape
 
     @field_validator("columns")
     @classmethod
@@ -351,6 +436,12 @@ def _signal_suffixes(suffixes: tuple[str, ...]) -> tuple[str, ...]:
     return suffixes
 
 
+def _ignored_names(pattern: str) -> str:
+    if not pattern or "/" in pattern or "\0" in pattern or not pattern.strip("*"):
+        raise ValueError("must be a pattern of names such as *.bak, without / and not of * alone")
+    return pattern
+
+
 class DropSettings(Section):
     """Where exports are dropped, how their signals look, and what is kept of them."""
 
@@ -377,6 +468,17 @@ class DropSettings(Section):
         le=WEEK_S,
         description="Seconds a signal may be there without its export before the drop fails. Later signals wait as "
         "long, so that no newer export gets ahead of an older one.",
+    )
+    ignore: tuple[Annotated[str, AfterValidator(_ignored_names)], ...] = Field(
+        (),
+        description="More patterns of names that are never exports (* and ? as in a shell, in any case), besides "
+        "dotfiles and names such as x.tmp, x.part, x.partial, x.filepart, x.crdownload, x.swp and x~.",
+    )
+    settle_s: float = Field(
+        2.0,
+        ge=0,
+        le=3_600,
+        description="Seconds without a change after which an export that is newer than its signal is taken for whole.",
     )
     as_of: Annotated[str, AfterValidator(_as_of_pattern)] = Field(
         "",

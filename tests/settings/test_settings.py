@@ -576,7 +576,7 @@ class TestConfigurationFiles:
                 continue
             required = [key for key, field in type(content).model_fields.items() if field.is_required()]
             values[section].update(dict.fromkeys(required, ""))
-        values["target"]["token_file"] = ""
+        values["target"].update(token_file="", token_expires="")
         values["drop"].update(directory="", outcome_directory="")
         return values
 
