@@ -7,6 +7,7 @@
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,8 @@ def _name(found: Found, source: Seen | None) -> str:
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
     """Take the files that an earlier process entered and did not take. Drop directories not in `held` are held here."""
     drops: dict[str, list[JobRecord]] = {}
-    for record in await state.in_turn(state.ledger.jobs, unfinished_only=True):
-        if record.claim and not record.claim.is_taken:
+    for record in await state.in_turn(state.ledger.untaken_jobs):
+        if record.claim:
             drops.setdefault(record.claim.drop, []).append(record)
     processings = {processing.drop.resolve(): processing for processing in held}
     with ExitStack() as stack:
@@ -151,7 +152,8 @@ def _not_taken(taking: TakeResult, claim: Claim) -> InputError | None:
 
 async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | None:
     """The first unfinished job, in order, that does not run; None if there is none or its export is not taken yet."""
-    records = in_order(await state.in_turn(state.ledger.jobs, unfinished_only=True))
+    # Of the first jobs in order, one more than run: one of them does not run.
+    records = await state.in_turn(state.ledger.jobs_in_order, len(running) + 1)
     record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
 
@@ -160,11 +162,10 @@ def in_order(records: list[JobRecord]) -> list[JobRecord]:
     """Jobs that have begun, in the order they began; then the others, dropped ones by their sequence number."""
     begun = [record for record in records if record.has_begun]
     waiting = [record for record in records if not record.has_begun]
-    return [*sorted(begun, key=lambda record: record.checkpoint.turn), *by_sequence(waiting, _sequence)]
-
-
-def _sequence(record: JobRecord) -> int | None:
-    return record.claim.manifest.sequence if record.claim else None
+    return [
+        *sorted(begun, key=lambda record: record.checkpoint.turn),
+        *by_sequence(waiting, lambda record: record.sequence),
+    ]
 
 
 async def check_claim(record: JobRecord, state: State) -> None:
@@ -185,9 +186,14 @@ async def check_claim(record: JobRecord, state: State) -> None:
 
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
     # Sequence numbers order the drops of all routes; dates are compared within a route only.
-    for key, own, of_route in (("sequence", claim.manifest.sequence, None), ("as_of", claim.as_of, record.route)):
-        latest = await state.in_turn(state.ledger.latest_claimed, key, route=of_route)
-        if own is not None and latest is not None and own < latest:
+    own: int | str | None
+    latest: Any
+    for key, own, find in (
+        ("sequence", claim.manifest.sequence, state.ledger.latest_sequence),
+        ("as_of", claim.as_of, partial(state.ledger.latest_as_of, record.route)),
+    ):
+        latest = None if own is None else await state.in_turn(find)
+        if latest is not None and own < latest:
             raise InputError(
                 f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "
                 f"{latest}. If it is meant, write again=true into its signal."

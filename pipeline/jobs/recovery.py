@@ -8,7 +8,6 @@ from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import State, life_of
-from pipeline.jobs.claims import in_order
 from pipeline.jobs.job import Job
 
 
@@ -35,7 +34,7 @@ class Posts:
 async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) -> Posts:
     """Take up the batches in flight of jobs that have ended; unfinished jobs take up their own as they go on."""
     clock = state.host.clock
-    unfinished = {job.seq for job in await state.in_turn(state.ledger.jobs, unfinished_only=True)}
+    unfinished = await state.in_turn(state.ledger.unfinished_with_open_batches)
     open_numbers: list[int] = []
     for record in await state.in_turn(state.ledger.batches):
         life = await state.in_turn(life_of, state.ledger, record)
@@ -50,9 +49,8 @@ async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) ->
 
 
 async def begun_jobs(state: State) -> list[int]:
-    """The unfinished jobs that have begun, in their order."""
-    records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
-    return [record.seq for record in in_order(records) if record.has_begun]
+    """The `seq` of each unfinished job that has begun, in their order."""
+    return [record.seq for record in await state.in_turn(state.ledger.begun_jobs)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class TenantService:
         """Raise an error unless it may pass by itself (a full disk, a missing directory) and the ledger can be read."""
         if error.exit_code not in (ExitCode.DISK_OR_LEDGER, ExitCode.EXPORT_MISSING):
             raise error
-        await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
+        await self._state.in_turn(self._state.ledger.check)
 
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._ending.is_due:
@@ -238,7 +238,7 @@ class TenantService:
                 return paused_s >= TOKEN_AGAIN_S or (await run_sync(self._token_identity), is_abandoned) != tried
             case ExitCode.DISK_OR_LEDGER:
                 # Raises where the ledger cannot even be read: that ends the service.
-                await self._state.in_turn(self._state.ledger.jobs, unfinished_only=True)
+                await self._state.in_turn(self._state.ledger.check)
                 directory = self._settings.state.directory
                 return await run_sync(free_bytes, directory) >= self._settings.state.min_free_bytes
         return True

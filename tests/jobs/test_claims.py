@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,9 +216,8 @@ async def test_what_is_too_old_counts_in_what_the_manifest_says(drop: Path) -> N
         put(drop, "new.csv", "new.csv.ready")
         loaded = await claim(drop, state, as_of=("2026-02-01",))
         held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
-        await state.in_turn(
-            state.ledger.seal, loaded[0], loaded[0].checkpoint, None, held=held, released=[], overtaken={}
-        )
+        sealed = replace(loaded[0].checkpoint, digest_bytes=1)
+        await state.in_turn(state.ledger.seal, loaded[0], sealed, None, held=held, released=[], overtaken={})
         put(drop, *FILES)
         (drop / "day" / "_SUCCESS").write_text("rows=2")
         too_old, newer = await claim(drop, state, as_of=("2026-01-01", "2026-03-01"))
@@ -292,6 +292,7 @@ async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> 
             jobs += await claim(drop, state)
         await check_claim(jobs[1], state)
         held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
-        await state.in_turn(state.ledger.seal, jobs[0], jobs[0].checkpoint, None, held=held, released=[], overtaken={})
+        sealed = replace(jobs[0].checkpoint, digest_bytes=1)
+        await state.in_turn(state.ledger.seal, jobs[0], sealed, None, held=held, released=[], overtaken={})
         with pytest.raises(InputError, match="older than what was loaded"):
             await check_claim(jobs[1], state)

@@ -20,3 +20,13 @@ def by_sequence(waiting: Iterable[T], sequence: Callable[[T], int | None]) -> li
     for place, each in zip(places, numbered, strict=True):
         order[place] = each
     return order
+
+
+def first_by_sequence(first: Iterable[T], numbered: Iterable[T], sequence: Callable[[T], int | None]) -> list[T]:
+    """The first places of `by_sequence`, for many waiting items of which only a few are needed.
+
+    `first`: the items that arrived first.
+    `numbered`: the items with the lowest sequence numbers, in their order; as many as `first` has, or all there are.
+    """
+    lowest = iter(numbered)
+    return [each if sequence(each) is None else next(lowest) for each in first]

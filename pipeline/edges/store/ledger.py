@@ -28,6 +28,7 @@ from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
+from pipeline.core.drop.ordering import first_by_sequence
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.target.status_memory import Learned
@@ -43,8 +44,27 @@ _COMMANDS = "commands"
 _ENDED_DROPS = "ended_drops"
 #: The key in `meta` for what was learned of statuses.
 _LEARNED = "learned_statuses"
+#: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
+_SENT_IN_PART = (
+    "FROM jobs INDEXED BY begun_drops WHERE drop_id IS NOT NULL AND NOT is_waiting"
+    " AND (state IS NULL OR state NOT IN ('done', 'incomplete'))"
+    " AND (EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
+    # All of its rows may wait for earlier jobs.
+    " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))"
+)
+_LATEST_SEQUENCE = (
+    "SELECT max(latest) FROM (SELECT max(sequence) AS latest FROM jobs INDEXED BY loaded_numbers"  # noqa: S608 - constants
+    f" WHERE state IN ('done', 'incomplete') AND sequence IS NOT NULL UNION ALL SELECT max(sequence) {_SENT_IN_PART})"
+)
+_LATEST_AS_OF = (
+    "SELECT max(latest) FROM (SELECT max(as_of) AS latest FROM jobs INDEXED BY loaded_dates"  # noqa: S608 - constants
+    " WHERE state IN ('done', 'incomplete') AND as_of IS NOT NULL AND route = ?1"
+    f" UNION ALL SELECT max(as_of) {_SENT_IN_PART} AND route = ?1)"
+)
 #: The columns of `jobs` that get their values after a job was entered.
 _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report")
+#: The columns of `jobs` that are not worked out of others.
+_COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What makes of a value in a column of `jobs` that of the record, where they differ.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "export": Path,
@@ -127,20 +147,21 @@ class Ledger:
                 [(_json(claim.as_dict()), job_id) for job_id, claim in claims.items()],
             )
 
-    def latest_claimed(self, key: str, *, route: str | None = None) -> Any:
-        """The highest `as_of` or `sequence` (`key`) of the dropped exports that are done, or that were sent in part.
+    def latest_sequence(self) -> int | None:
+        """The highest sequence number of the dropped exports that are done, or that were sent in part.
 
-        An export with rows that wait to be sent counts too. `route`: only exports of this route. None if there is none.
+        An export with rows that wait to be sent counts too.
         """
-        path = {"as_of": "$.as_of", "sequence": "$.manifest.sequence"}[key]
-        return self._one(
-            "SELECT max(json_extract(claim, ?)) FROM jobs WHERE claim IS NOT NULL AND route = coalesce(?, route)"
-            " AND (state IN ('done', 'incomplete') OR EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
-            # All of its rows may wait for earlier jobs.
-            " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))",
-            path,
+        found: int | None = self._one(_LATEST_SEQUENCE)
+        return found
+
+    def latest_as_of(self, route: str) -> str | None:
+        """The latest date (`as_of`) of the exports of a route that are done, or sent in part as `latest_sequence`."""
+        found: str | None = self._one(
+            _LATEST_AS_OF,
             route,
         )
+        return found
 
     def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
         """End a job for good; its held rows, if any are left, are unsent.
@@ -187,11 +208,49 @@ class Ledger:
 
     def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
         """All jobs, or the unfinished ones, in their order."""
-        return [*self._jobs("WHERE state IS NULL ORDER BY seq" if unfinished_only else "ORDER BY seq")]
+        unfinished = "INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY seq"
+        return [*self._jobs(unfinished if unfinished_only else "ORDER BY seq")]
+
+    def jobs_in_order(self, count: int) -> list[JobRecord]:
+        """The first unfinished jobs, at most `count`, in the order in which they are to be loaded.
+
+        Jobs that have begun come first, in the order they began; then the others, dropped ones by sequence number.
+        """
+        first = [
+            *self._jobs("INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY is_waiting, turn, seq LIMIT ?", count)
+        ]
+        begun = [job for job in first if job.has_begun]
+        waiting = first[len(begun) :]
+        if not any(job.sequence is not None for job in waiting):
+            return first
+        numbered = self._jobs(
+            "INDEXED BY numbered_jobs WHERE state IS NULL AND is_waiting AND sequence IS NOT NULL"
+            " ORDER BY sequence, seq LIMIT ?",
+            len(waiting),
+        )
+        return [*begun, *first_by_sequence(waiting, numbered, lambda job: job.sequence)]
+
+    def begun_jobs(self) -> list[JobRecord]:
+        """The unfinished jobs that have begun, in the order in which they began."""
+        begun = "INDEXED BY unfinished_jobs WHERE state IS NULL AND NOT is_waiting ORDER BY turn, seq"
+        return [*self._jobs(begun)]
+
+    def untaken_jobs(self) -> list[JobRecord]:
+        """The unfinished jobs whose dropped files are entered and not yet taken, in their order."""
+        return [*self._jobs("INDEXED BY untaken_jobs WHERE state IS NULL AND NOT is_taken ORDER BY seq")]
+
+    def unfinished_with_open_batches(self) -> set[int]:
+        """The `seq` of each unfinished job that has an open batch."""
+        query = "SELECT DISTINCT job FROM batches CROSS JOIN jobs ON seq = job WHERE is_open = 1 AND state IS NULL"
+        return {row["job"] for row in self._rows(query)}
+
+    def check(self) -> None:
+        """Raise `FatalError` (74) if the ledger cannot be read."""
+        self._one("SELECT count(*) FROM meta")
 
     def jobs_of_drop(self, drop: str) -> list[JobRecord]:
         """The jobs of a drop, in their order. `drop`: the id of its first job."""
-        return [*self._jobs("WHERE json_extract(claim, '$.drop') = ? ORDER BY seq", drop)]
+        return [*self._jobs("WHERE drop_id = ? ORDER BY seq", drop)]
 
     def job(self, job_id: str) -> JobRecord | None:
         """The job of this id, or None."""
@@ -270,7 +329,10 @@ class Ledger:
 
     def next_post_number(self) -> int:
         """One more than the highest number of a POST so far; 0 if there is none."""
-        query = "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts WHERE kind = 'Begun'"
+        query = (
+            "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts INDEXED BY post_numbers"
+            " WHERE kind = 'Begun'"
+        )
         return int(self._one(query))
 
     def overtaken(self, batch_id: int) -> set[int]:
@@ -316,7 +378,7 @@ class Ledger:
 
     def _note_if_ended(self, drop: str) -> None:
         """Note the end of a drop of several jobs, if all of them have ended."""
-        query = "SELECT count(*), count(state) FROM jobs WHERE json_extract(claim, '$.drop') = ?"
+        query = "SELECT count(*), count(state) FROM jobs WHERE drop_id = ?"
         jobs, ended = next(self._rows(query, drop))
         if 1 < jobs == ended:
             self._keep(_ENDED_DROPS, [*self.ended_drops(), drop])
@@ -406,7 +468,7 @@ class Ledger:
 
 
 def _read_job(row: sqlite3.Row) -> JobRecord:
-    values: dict[str, Any] = dict(row)
+    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
     for column, read in _READERS.items():
         if values[column] is not None:
             values[column] = read(values[column])

@@ -14,12 +14,36 @@ from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.store.held_log import blobs_of
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
     PRIMARY KEY (job, seal, piece)
 ) STRICT
+"""
+#: Columns of `jobs` that are worked out of its others, as expressions, so that indexes can find them.
+_WORKED_OUT = {
+    "is_waiting": "INTEGER AS (coalesce(json_extract(checkpoint, '$.digest_bytes'), 0) = 0)",
+    "turn": "INTEGER AS (json_extract(checkpoint, '$.turn'))",
+    "drop_id": "TEXT AS (json_extract(claim, '$.drop'))",
+    "is_taken": "INTEGER AS (json_extract(claim, '$.is_taken'))",
+    "sequence": "INTEGER AS (json_extract(claim, '$.manifest.sequence'))",
+    "as_of": "TEXT AS (json_extract(claim, '$.as_of'))",
+    "finished_at": "TEXT AS (json_extract(report, '$.finished_at'))",
+}
+#: What a job costs must not grow with the number of those that wait or have ended: for each question that is asked for
+#: every job, there is an index.
+_INDEXES = """
+CREATE INDEX unfinished_jobs ON jobs (is_waiting, turn) WHERE state IS NULL;
+CREATE INDEX numbered_jobs ON jobs (sequence) WHERE state IS NULL AND is_waiting AND sequence IS NOT NULL;
+CREATE INDEX untaken_jobs ON jobs (drop_id) WHERE state IS NULL AND NOT is_taken;
+CREATE INDEX jobs_of_drop ON jobs (drop_id) WHERE drop_id IS NOT NULL;
+CREATE INDEX loaded_numbers ON jobs (sequence) WHERE state IN ('done', 'incomplete') AND sequence IS NOT NULL;
+CREATE INDEX loaded_dates ON jobs (route, as_of) WHERE state IN ('done', 'incomplete') AND as_of IS NOT NULL;
+CREATE INDEX begun_drops ON jobs (route) WHERE drop_id IS NOT NULL AND NOT is_waiting
+    AND (state IS NULL OR state NOT IN ('done', 'incomplete'));
+CREATE INDEX ended_jobs ON jobs (finished_at) WHERE state IS NOT NULL;
+CREATE INDEX post_numbers ON facts (json_extract(detail, '$.post_number')) WHERE kind = 'Begun';
 """
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -51,8 +75,10 @@ CREATE TABLE overtaken (
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
-#: before there were routes, 3 lacks no column. Up to format 3, `held` had a row for each held row.
-_ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: ()}
+#: before there were routes, 3 and 4 lack no column. Up to format 3, `held` had a row for each held row. Up to format 4,
+#: there were no columns that are worked out, and no indexes of jobs.
+_ADDED_SINCE: dict[int, tuple[str, ...]] = {1: ("claim TEXT", _ROUTE), 2: (_ROUTE,), 3: (), 4: ()}
+_FIRST_WITH_HELD_LOG = 4
 
 _DAMAGED = (
     "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
@@ -87,8 +113,8 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
         meta = [("client_code", client_code), ("salt", str(secrets.randbits(64))), ("is_paused", "0")]
         with database:
             database.execute("BEGIN EXCLUSIVE")
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                database.execute(statement)
+            _execute_all(database, _SCHEMA)
+            _add_worked_out(database)
             database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version in _ADDED_SINCE:
@@ -96,7 +122,9 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             database.execute("BEGIN EXCLUSIVE")
             for column in _ADDED_SINCE[version]:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
-            _take_over_held(database)
+            if version < _FIRST_WITH_HELD_LOG:
+                _take_over_held(database)
+            _add_worked_out(database)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
@@ -106,6 +134,18 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
             "give each client code its own [state] directory."
         )
+
+
+def _execute_all(database: sqlite3.Connection, statements: str) -> None:
+    for statement in filter(str.strip, statements.split(";")):
+        database.execute(statement)
+
+
+def _add_worked_out(database: sqlite3.Connection) -> None:
+    """Add the columns that are worked out, and the indexes."""
+    for name, expression in _WORKED_OUT.items():
+        database.execute(f"ALTER TABLE jobs ADD COLUMN {name} {expression} VIRTUAL")
+    _execute_all(database, _INDEXES)
 
 
 def _take_over_held(database: sqlite3.Connection) -> None:

@@ -76,6 +76,11 @@ class JobRecord:
         return Identity(self.size_bytes, self.mtime_ns)
 
     @property
+    def sequence(self) -> int | None:
+        """The sequence number of the drop that it came with, or None."""
+        return self.claim.manifest.sequence if self.claim else None
+
+    @property
     def has_begun(self) -> bool:
         """True if part of the job is durable, besides the job itself."""
         return self.checkpoint.digest_bytes > 0

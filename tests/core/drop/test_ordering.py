@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.drop.ordering import by_sequence
+from pipeline.core.drop.ordering import by_sequence, first_by_sequence
 
 Waiting = list[tuple[str, int | None]]
 #: In the order of their arrival, each with a sequence number or none.
@@ -31,6 +31,12 @@ def test_nothing_is_lost_and_all_are_in_order(drops: Waiting) -> None:
         place for place, drop in enumerate(drops) if drop[1] is None
     ]
     assert [drop for drop in order if drop[1] is None] == [drop for drop in drops if drop[1] is None]
+
+
+@given(waiting, st.integers(0, 12))
+def test_the_first_of_them_need_only_a_few(drops: Waiting, count: int) -> None:
+    numbered = [drop for drop in turns(drops) if drop[1] is not None]
+    assert first_by_sequence(drops[:count], numbered[:count], lambda drop: drop[1]) == turns(drops)[:count]
 
 
 @given(waiting)

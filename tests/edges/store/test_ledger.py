@@ -1,10 +1,12 @@
 """The ledger, in real SQLite files: a write is there whole or not at all, and a damaged file is never replaced."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import (
@@ -43,8 +47,9 @@ from pipeline.core.model import Batch, Hashes, Rows, Warnings
 from pipeline.core.rows.framing import Position
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
-from pipeline.edges.store.ledger_file import SCHEMA_VERSION, Owner, damaged, owner_of
+from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of
 from pipeline.edges.store.records import BatchRecord, JobRecord
+from pipeline.jobs.claims import in_order
 from tests.core.builders import changes_to
 from tests.tools.support import read_only, small_disk
 
@@ -574,10 +579,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 4
-        database.execute("PRAGMA user_version = 5")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 5
+        database.execute("PRAGMA user_version = 6")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 5, this program knows format 4") as caught:
+    with pytest.raises(FatalError, match="it has format 6, this program knows format 5") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -719,11 +724,11 @@ def test_damage_that_sqlite_cannot_see_is_told_of_too(
     file.write_bytes(file.read_bytes().replace(text, b"x" * len(text)))
     # Kept out of the way of the block: what is raised refers to rows that are still being read.
     told: list[tuple[type[Exception], object]] = []
-    with opened(tmp_path) as ledger:
-        try:
+    try:
+        with opened(tmp_path) as ledger:
             look(ledger)
-        except Exception as error:  # noqa: BLE001 - of which kind it is, is the question
-            told.append((type(error), getattr(error, "exit_code", None)))
+    except Exception as error:  # noqa: BLE001 - of which kind it is, is the question
+        told.append((type(error), getattr(error, "exit_code", None)))
     assert told == [(FatalError, ExitCode.DISK_OR_LEDGER)]
 
 
@@ -853,6 +858,25 @@ def test_what_becomes_of_claims(tmp_path: Path) -> None:
         assert [job.claim for job in ledger.jobs()] == [claim_of(), claim_of(is_taken=True)]
 
 
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 4), st.none() | st.integers(1, 4), st.booleans()), max_size=12),
+    st.integers(1, 13),
+)
+def test_the_first_jobs_in_order_are_those_of_all(jobs: list[tuple[int | None, int | None, bool]], count: int) -> None:
+    """Each has a sequence number or none, a turn if it has begun, and has ended or not."""
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as ledger:
+        for place, (sequence, turn, has_ended) in enumerate(jobs):
+            claim = None if sequence is None else claim_of(f"d{place}", manifest=Manifest(sequence=sequence))
+            job = ledger.begin_job(job_of(f"j{place}", claim=claim))
+            if turn is not None:
+                seal(ledger, job, checkpoint=Checkpoint(digest_bytes=9, turn=turn))
+            if has_ended:
+                ledger.finish_job(job, REPORT, never_sent=[], released=[])
+        unfinished = ledger.jobs(unfinished_only=True)
+        assert ledger.jobs_in_order(count) == in_order(unfinished)[:count]
+        assert ledger.begun_jobs() == in_order([job for job in unfinished if job.has_begun])
+
+
 def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
     """What only waits, or failed before anything was sent, makes nothing old."""
 
@@ -861,10 +885,8 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         return job_of(job_id, claim=claim_of(job_id, manifest=manifest, as_of=as_of))
 
     def latest(ledger: Ledger) -> tuple[Any, Any]:
-        for key in ("sequence", "as_of"):
-            assert ledger.latest_claimed(key, route="default") == ledger.latest_claimed(key)
-            assert ledger.latest_claimed(key, route="other") is None
-        return ledger.latest_claimed("sequence"), ledger.latest_claimed("as_of")
+        assert ledger.latest_as_of("other") is None
+        return ledger.latest_sequence(), ledger.latest_as_of("default")
 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of("loaded"))
@@ -878,9 +900,9 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
             report = Report.from_json({"state": state})
             ledger.finish_job(job, report, never_sent=[], released=[])
         assert latest(ledger) == (4, "20261101")
-        seal(ledger, running, batch_of(1))
+        seal(ledger, running, batch_of(1), checkpoint=CHECKPOINT)
         assert latest(ledger) == (5, "20261105")
-        seal(ledger, failed, batch_of(2))
+        seal(ledger, failed, batch_of(2), checkpoint=CHECKPOINT)
         assert latest(ledger) == (9, "20261109")
 
 
@@ -892,6 +914,30 @@ CREATE TABLE held (
 """
 
 
+def without_worked_out(database: sqlite3.Connection) -> None:
+    """Make the table of jobs as it was up to format 4."""
+    for index in re.findall(r"CREATE INDEX (\w+)", _INDEXES):
+        database.execute(f"DROP INDEX {index}")
+    for column in _WORKED_OUT:
+        database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+
+
+def test_a_ledger_of_format_4_is_taken_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        waiting = ledger.begin_job(job_of("waiting", claim=claim_of("waiting")))
+        begun = ledger.begin_job(job_of("begun"))
+        seal(ledger, begun, batch_of(1), checkpoint=CHECKPOINT, held={b"a": [(b"a,1\n", 4)]})
+    before = dump(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        without_worked_out(database)
+        database.execute("PRAGMA user_version = 4")
+    with opened(tmp_path) as ledger:
+        assert [job.job_id for job in ledger.jobs_in_order(9)] == ["begun", "waiting"]
+        assert ledger.untaken_jobs() == [waiting]
+        assert ledger.held_rows(begun) == [(b"a", b"a,1\n", 4)]
+    assert dump(tmp_path) == before
+
+
 @pytest.mark.parametrize(("version", "lacking"), [(1, ("claim", "route")), (2, ("route",)), (3, ())])
 def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: int, lacking: tuple[str, ...]) -> None:
     with opened(tmp_path) as ledger:
@@ -901,6 +947,7 @@ def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: in
         database.execute(HELD_UP_TO_FORMAT_3)
         held = [(1, b"b", 1, b"b,2\n", 9), (1, b"b", 0, b"b,1\n", 7), (1, b"a%2C", 0, b"a%2C,3\n", 2**33)]
         database.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", held)
+        without_worked_out(database)
         for column in lacking:
             database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {version}")
