@@ -10,8 +10,7 @@ token, or just time); the log and `status` say what it waits for. Everything tha
 is a tidy crash: the next process goes on.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,7 +61,10 @@ class TenantService:
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._failures = 0
         self._token: Any = None
-        self._has_files_to_move = True
+        #: Ids of ended jobs whose files are to be moved; None: of all jobs, as an earlier process may have left some.
+        #: And of those whose files could not be moved, which is tried again when another job has ended.
+        self._to_move: set[str] | None = None
+        self._not_moved: set[str] | None = set()
         self._has_pruned = anyio.Event()
 
     @property
@@ -158,9 +160,7 @@ class TenantService:
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
         if self._ending.is_due:
             return None
-        if self._has_files_to_move:
-            self._has_files_to_move = False
-            await self._move_out_ended()
+        await self._move_out_ended()
         # The token that the next job begins with; the file may hold another one when this one is refused.
         self._token = await run_sync(self._token_identity)
         try:
@@ -173,10 +173,12 @@ class TenantService:
             self._warn_of_removed_route(record)
         return record
 
-    async def _note_ended(self, _: JobRecord, report: Report) -> None:
+    async def _note_ended(self, record: JobRecord, report: Report) -> None:
         if report.state != "unfinished":
             self._failures = 0
-            self._has_files_to_move = True
+            again, self._not_moved = self._not_moved, set()
+            is_all = self._to_move is None or again is None
+            self._to_move = None if is_all else {*(self._to_move or ()), *(again or ()), record.job_id}
             self.codes.append(report.exit_code)
             await self._ended_drops.tell()
 
@@ -196,11 +198,20 @@ class TenantService:
 
     async def _move_out_ended(self) -> None:
         """Move the files that ended jobs took to the jobs' folders, or remove them, as `keep_exports` says."""
-        for processing in self._held:
-            with _not_moved():
-                for job_id in await run_sync(processing.jobs):
-                    with _not_moved():
-                        await self._move_out(processing, job_id)
+        to_move, self._to_move = self._to_move, set()
+        for processing in self._held if to_move is None or to_move else ():
+            try:
+                job_ids = await run_sync(processing.jobs, to_move)
+            except FatalError as error:
+                _tell_not_moved(error)
+                self._not_moved = to_move
+                continue
+            for job_id in job_ids:
+                try:
+                    await self._move_out(processing, job_id)
+                except FatalError as error:
+                    _tell_not_moved(error)
+                    self._not_moved = None if self._not_moved is None else {*self._not_moved, job_id}
 
     async def _move_out(self, processing: Taking, job_id: str) -> None:
         record = await self._state.in_turn(self._state.ledger.job, job_id)
@@ -266,10 +277,6 @@ class TenantService:
             await self._clock.sleep(_PRUNE_EVERY_S)
 
 
-@contextmanager
-def _not_moved() -> Iterator[None]:
+def _tell_not_moved(error: FatalError) -> None:
     """Log an error of moving files; moving is tried again after the next job ends, at the latest at the next start."""
-    try:
-        yield
-    except FatalError as error:
-        log.warning("taken_files_not_moved", why=str(error))
+    log.warning("taken_files_not_moved", why=str(error))

@@ -19,7 +19,7 @@ So a drop has exactly one set of jobs, and a file that a writer puts under a nam
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -92,9 +92,11 @@ class Taking:
             pass
         return None
 
-    def jobs(self) -> list[str]:
-        """The ids of the jobs that have taken something."""
+    def jobs(self, among: Collection[str] | None = None) -> list[str]:
+        """The ids of the jobs that have taken something: of all jobs, or of those in `among`."""
         with disk_errors(f"cannot look into {self.directory}"):
+            if among is not None:
+                return sorted(job_id for job_id in among if (self.directory / job_id).is_dir())
             return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
 
     def move_out(self, job_id: str, keep_in: Path | None) -> None:
