@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-pacing simulate kill-test service-kill-test step-test fault-test soak image lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fault-test soak image lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -47,6 +47,9 @@ bench: dev ## measure speed and memory against what people use today, in one run
 
 bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million rows
 	@$(BIN)/python -m tests.tools.bench.memory
+
+bench-queue: dev ## what a tiny job of the service costs with 10,000 drops waiting and 100,000 jobs ended
+	@$(BIN)/python -m tests.tools.bench.queue
 
 bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
 	@$(BIN)/python -m tests.tools.bench.pacing

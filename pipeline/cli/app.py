@@ -307,16 +307,17 @@ def prune(
     dry_run: Annotated[bool, Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
     """Remove files of ended jobs that are older than [drop] keep_exports_days, keep_rejects_days, keep_reports_days."""
-    from pipeline.jobs.prune import overdue, remove
+    from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
 
     left: list[Path] = []
     for tenant in load_configuration(config).tenants:
-        ledger = read_ledger(tenant.directory / "ledger.db")
-        old = [] if ledger is None else overdue(tenant, ledger.jobs(), Clock().utc_now())
-        kept = [] if dry_run else remove(tenant.settings, old)
-        for file in old:
-            print(f"{'cannot be removed: ' if file in kept else ''}{file}")  # noqa: T201
-        left += kept
+        ledger, now, last = read_ledger(tenant.directory / "ledger.db"), Clock().utc_now(), None
+        while ledger and (jobs := jobs_to_look_at(tenant, ledger, now, last)):
+            old, last = overdue(tenant, jobs, now), jobs[-1]
+            kept = [] if dry_run else remove(tenant.settings, old)
+            for file in old:
+                print(f"{'cannot be removed: ' if file in kept else ''}{file}")  # noqa: T201
+            left += kept
     raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
 
 

@@ -27,7 +27,7 @@ from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
-from pipeline.jobs.prune import overdue, remove
+from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
@@ -268,11 +268,14 @@ class TenantService:
 
     async def _prune_daily(self) -> None:
         while True:
-            jobs = await self._state.in_turn(self._state.ledger.jobs)
-            old = await run_sync(overdue, self._runner.settings, jobs, self._clock.utc_now())
-            left = await run_sync(remove, self._settings, old)
-            if old:
-                log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))
+            settings, now, last = self._runner.settings, self._clock.utc_now(), None
+            files = not_removed = 0
+            while jobs := await self._state.in_turn(jobs_to_look_at, settings, self._state.ledger, now, last):
+                old, last = await run_sync(overdue, settings, jobs, now), jobs[-1]
+                left = await run_sync(remove, self._settings, old)
+                files, not_removed = files + len(old) - len(left), not_removed + len(left)
+            if files or not_removed:
+                log.info("old_files_removed", files=files, not_removed=not_removed)
             self._has_pruned.set()
             await self._clock.sleep(_PRUNE_EVERY_S)
 

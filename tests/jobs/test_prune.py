@@ -2,11 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.batches.report import Report
-from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.records import EndedJob
 from pipeline.jobs.prune import overdue, remove
 from pipeline.settings.tenants import Tenant
 from tests.tools.support import CLOSED, names_in, settings_for
@@ -15,20 +12,15 @@ NOW = datetime(2026, 11, 23, 2, 14, tzinfo=UTC)
 FILES = ("report.json", "rejects.jsonl", "failed.jsonl", "drop/a.csv", "drop/a.ready")
 
 
-def job(directory: Path, job_id: str, **values: Any) -> JobRecord:
+def ended(directory: Path, job_id: str, days_ago: float) -> EndedJob:
     folder = directory / "jobs" / job_id
     (folder / "drop").mkdir(parents=True)
     for name in FILES:
         (folder / name).write_text("")
-    return JobRecord(0, job_id, Path("a.csv"), 0, 0, {}, NOW.isoformat(), None, Checkpoint(), **values)
+    return EndedJob(0, job_id, "default", (NOW - timedelta(days=days_ago)).isoformat(timespec="seconds"))
 
 
-def ended(directory: Path, job_id: str, days_ago: float) -> JobRecord:
-    report = Report.from_json({"finished_at": (NOW - timedelta(days=days_ago)).isoformat(timespec="seconds")})
-    return job(directory, job_id, state="done", report=report)
-
-
-def gone(directory: Path, *jobs: JobRecord) -> list[str]:
+def gone(directory: Path, *jobs: EndedJob) -> list[str]:
     settings = settings_for(CLOSED, directory)
     return [
         file.relative_to(directory / "jobs").as_posix() for file in overdue(Tenant.of_one(settings), list(jobs), NOW)
@@ -42,12 +34,6 @@ def test_by_age_and_kind(tmp_path: Path) -> None:
         *("15/drop/a.csv", "15/drop/a.ready", "15/failed.jsonl", "15/rejects.jsonl"),
         *("401/drop/a.csv", "401/drop/a.ready", "401/failed.jsonl", "401/rejects.jsonl", "401/report.json"),
     ]
-
-
-def test_nothing_of_a_job_that_has_not_ended(tmp_path: Path) -> None:
-    old = (NOW - timedelta(days=1_000)).isoformat()
-    assert gone(tmp_path, job(tmp_path, "running", report=Report.from_json({"finished_at": old}))) == []
-    assert gone(tmp_path, job(tmp_path, "begun")) == []
 
 
 def test_folders_go_with_the_last_of_their_files(tmp_path: Path) -> None:

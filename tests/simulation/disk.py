@@ -28,6 +28,7 @@ READING = frozenset(
         "check",
         "close",
         "discreet",
+        "ended_before",
         "find_lines",
         "find_rows",
         "give_back",

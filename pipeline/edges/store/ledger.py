@@ -36,7 +36,7 @@ from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
-from pipeline.edges.store.records import BatchRecord, JobRecord
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
 
 #: The key in `meta` for the marks of `load` commands.
 _COMMANDS = "commands"
@@ -232,7 +232,7 @@ class Ledger:
 
     def begun_jobs(self) -> list[JobRecord]:
         """The unfinished jobs that have begun, in the order in which they began."""
-        begun = "INDEXED BY unfinished_jobs WHERE state IS NULL AND NOT is_waiting ORDER BY turn, seq"
+        begun = "INDEXED BY unfinished_jobs WHERE state IS NULL AND is_waiting = 0 ORDER BY turn, seq"
         return [*self._jobs(begun)]
 
     def untaken_jobs(self) -> list[JobRecord]:
@@ -243,6 +243,18 @@ class Ledger:
         """The `seq` of each unfinished job that has an open batch."""
         query = "SELECT DISTINCT job FROM batches CROSS JOIN jobs ON seq = job WHERE is_open = 1 AND state IS NULL"
         return {row["job"] for row in self._rows(query)}
+
+    def ended_before(self, time: str, *, behind: EndedJob | None, count: int) -> list[EndedJob]:
+        """The jobs that ended before a time (UTC in ISO 8601), in the order of their ends, at most `count`.
+
+        `behind`: the last job of the call before; None begins with the first.
+        """
+        start = ("", 0) if behind is None else (behind.finished_at, behind.seq)
+        query = (
+            "SELECT seq, job_id, route, finished_at FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL"
+            " AND finished_at < ? AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
+        )
+        return [EndedJob(*row) for row in self._rows(query, time, *start, count)]
 
     def check(self) -> None:
         """Raise `FatalError` (74) if the ledger cannot be read."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
@@ -84,6 +84,15 @@ class JobRecord:
     def has_begun(self) -> bool:
         """True if part of the job is durable, besides the job itself."""
         return self.checkpoint.digest_bytes > 0
+
+
+class EndedJob(NamedTuple):
+    """A job that has ended: its place among all jobs, its id, its route, and the time of its end (UTC in ISO 8601)."""
+
+    seq: int
+    job_id: str
+    route: str
+    finished_at: str
 
 
 @dataclass(frozen=True, slots=True)

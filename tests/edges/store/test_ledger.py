@@ -48,7 +48,7 @@ from pipeline.core.rows.framing import Position
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
 from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of
-from pipeline.edges.store.records import BatchRecord, JobRecord
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
 from pipeline.jobs.claims import in_order
 from tests.core.builders import changes_to
 from tests.tools.support import read_only, small_disk
@@ -904,6 +904,20 @@ def test_the_latest_that_was_claimed(tmp_path: Path) -> None:
         assert latest(ledger) == (5, "20261105")
         seal(ledger, failed, batch_of(2), checkpoint=CHECKPOINT)
         assert latest(ledger) == (9, "20261109")
+
+
+def test_jobs_that_ended_before_a_time(tmp_path: Path) -> None:
+    """A few at a time, none twice, and none that goes on."""
+    with opened(tmp_path) as ledger:
+        for number, day in enumerate((3, 1, 1, 2, 5, 1)):
+            report = Report.from_json({"state": "done", "finished_at": f"2026-11-0{day}T00:00:00+00:00"})
+            ledger.finish_job(ledger.begin_job(job_of(f"j{number}")), report, never_sent=[], released=[])
+        ledger.begin_job(job_of("waiting"))
+        found: list[EndedJob] = []
+        while some := ledger.ended_before("2026-11-04", behind=found[-1] if found else None, count=2):
+            found += some
+        assert [job.job_id for job in found] == ["j1", "j2", "j5", "j3", "j0"]
+        assert found[0] == EndedJob(2, "j1", "default", "2026-11-01T00:00:00+00:00")
 
 
 HELD_UP_TO_FORMAT_3 = """
