@@ -8,6 +8,8 @@ from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, after_restart
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import Attempt, EndStage, next_step
 from pipeline.core.duration import roughly
+from pipeline.core.model import RowCounts
+from pipeline.core.plain import plain
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
@@ -51,11 +53,10 @@ def job_status(
         progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger counts rows up to the last seal, the report all that were read.
-        rows, held = asdict(record.report.rows), 0
+        rows, held = plain(record.report.rows), 0
     else:
-        rows, held = asdict(progress.rows()), len(ledger.held_rows(record))
-        # The unsent rows are known when the job has ended.
-        del rows["unsent"]
+        held = len(ledger.held_rows(record))
+        rows = _rows_so_far(record, progress.rows())
     phases = Counter(_phase(life) for _, life in lives)
     return JobStatus(
         job=record.job_id,
@@ -71,6 +72,26 @@ def job_status(
         retry_of=record.retry_of,
         route=record.route,
     )
+
+
+def _rows_so_far(record: JobRecord, rows: RowCounts) -> dict[str, int]:
+    """The rows of an unfinished job by class, as its report had them when its latest run ended, if that was since.
+
+    The ledger counts rows up to the last seal, the report all that were read.
+    """
+    # Batches are read after their job: one may have been sealed or settled since.
+    rows.pending = max(0, rows.read - rows.accounted)
+    told = record.last_run.rows if record.last_run else None
+    is_as_told = told is not None and rows.read <= told.read and _settled(rows) == _settled(told)
+    latest = told if told is not None and is_as_told else rows
+    counts = asdict(latest)
+    # Unsent rows are known when the job has ended.
+    del counts["unsent"]
+    return counts
+
+
+def _settled(rows: RowCounts) -> tuple[int, int, int]:
+    return rows.confirmed, rows.failed, rows.unconfirmed
 
 
 def _phase(life: Life) -> str:

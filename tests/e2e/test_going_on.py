@@ -58,11 +58,16 @@ class TestAfter:
             assert_reported(done, at.state)
             assert_all_is_there(at, done, *AGAIN)
             assert len(at.sandbox.state()["batches"]) == len(done.report["batches"])  # type: ignore[arg-type]
+            calls = at.sandbox.calls["posts"] + at.sandbox.calls["statuses"]
         if number is signal.SIGTERM:
             assert first.code == 75
             assert first.report["job"] == done.report["job"]
+            assert done.report["calls"] == calls > first.report["calls"] >= 2, "of both runs"
+            assert done.report["seconds"] > first.report["seconds"] > 0.0
         else:
             assert first.code == -number
+            # What came behind its last seal is not known.
+            assert done.report["calls"] <= calls
 
     async def test_its_rejects_were_lost(self, tmp_path: Path) -> None:
         """What is wrong is said, and not covered up by counts that were not taken up yet."""

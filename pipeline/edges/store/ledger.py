@@ -25,12 +25,13 @@ import orjson
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
-from pipeline.core.batches.report import Report
+from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import first_by_sequence
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
+from pipeline.core.plain import of_plain, plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
@@ -62,7 +63,7 @@ _LATEST_AS_OF = (
     f" UNION ALL SELECT max(as_of) {_SENT_IN_PART} AND route = ?1)"
 )
 #: The columns of `jobs` that get their values after a job was entered.
-_LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report")
+_LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
 #: The columns of `jobs` that are not worked out of others.
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What makes of a value in a column of `jobs` that of the record, where they differ.
@@ -72,6 +73,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "settings": orjson.loads,
     "checkpoint": lambda text: Checkpoint.from_dict(orjson.loads(text)),
     "report": lambda text: Report.from_json(orjson.loads(text)),
+    "last_run": lambda text: of_plain(LastRun, orjson.loads(text)),
     "claim": lambda text: Claim.from_dict(orjson.loads(text)),
 }
 
@@ -176,12 +178,23 @@ class Ledger:
                 self._release(batch_id)
                 self._close(batch_id)
             database.execute(
-                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
-                (report.state, int(report.exit_code), report.export.sha256, _json(report.as_json()), job.seq),
+                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ?, last_run = NULL WHERE seq = ?",
+                (
+                    report.state,
+                    int(report.exit_code),
+                    report.export.sha256,
+                    _json(report.as_json()),
+                    job.seq,
+                ),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
             if job.claim is not None:
                 self._note_if_ended(job.claim.drop)
+
+    def note_run(self, job: JobRecord, run: LastRun) -> None:
+        """Note the end of a run that left a job unfinished, in place of that of an earlier run."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET last_run = ? WHERE seq = ?", (_json(plain(run)), job.seq))
 
     def ended_drops(self) -> list[str]:
         """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""
