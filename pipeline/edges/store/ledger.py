@@ -224,6 +224,29 @@ class Ledger:
         unfinished = "INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY seq"
         return [*self._jobs(unfinished if unfinished_only else "ORDER BY seq")]
 
+    def ended_jobs(self, *, since: str = "", latest: int | None = None) -> list[JobRecord]:
+        """The jobs that ended at the time `since` (UTC in ISO 8601) or later, in the order in which they were entered.
+
+        `latest`: only so many, those that ended last.
+        """
+        found = self._jobs(
+            "INDEXED BY ended_jobs WHERE state IS NOT NULL AND finished_at >= ? ORDER BY finished_at DESC, seq DESC"
+            " LIMIT ?",
+            since,
+            -1 if latest is None else latest,
+        )
+        return sorted(found, key=lambda job: job.seq)
+
+    def latest_end(self) -> str | None:
+        """The time at which the last job ended, UTC in ISO 8601; None if none has."""
+        found: str | None = self._one("SELECT max(finished_at) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return found or None
+
+    def count_jobs(self) -> tuple[int, int]:
+        """The number of jobs that have ended, and of those that have not."""
+        ended = self._one("SELECT count(*) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return ended, self._one("SELECT count(*) FROM jobs INDEXED BY unfinished_jobs WHERE state IS NULL")
+
     def jobs_in_order(self, count: int) -> list[JobRecord]:
         """The first unfinished jobs, at most `count`, in the order in which they are to be loaded.
 
@@ -500,7 +523,14 @@ def read_ledger(path: Path) -> Ledger | None:
         database = sqlite3.connect(path, isolation_level=None)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA query_only = ON")
-        if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if 0 < version < SCHEMA_VERSION:
+            raise FatalError(
+                f"the ledger {path} is of an earlier version of profile-pipeline (format {version}, this one has "
+                f"{SCHEMA_VERSION}): the next `load` or `serve` of this version takes it over.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
+        if version != SCHEMA_VERSION:
             raise damaged(path, "it has another format than this program knows")
         return Ledger(database, path, lambda: "")
     except sqlite3.Error as error:

@@ -955,6 +955,8 @@ def test_a_ledger_of_format_4_is_taken_over(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
         without_worked_out(database)
         database.execute("PRAGMA user_version = 4")
+    with pytest.raises(FatalError, match="the next `load` or `serve` of this version takes it over"):
+        read_ledger(tmp_path / FILE)
     with opened(tmp_path) as ledger:
         assert [job.job_id for job in ledger.jobs_in_order(9)] == ["begun", "waiting"]
         assert ledger.untaken_jobs() == [waiting]
