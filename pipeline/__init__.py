@@ -21,6 +21,7 @@ job           one export on its way through; everything about it lies in one fol
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
 row class     confirmed, superseded, rejected, empty, failed, unconfirmed or unsent: each row ends in exactly one
+pending       of a row: in none of them yet, since its job is unfinished; the next run follows it to its end
 batch         rows of one job for one POST: number, body, count, size, digest, id set
 sealed        the batch's body is in the spool and its record in the ledger
 spool         the directory of batch bodies

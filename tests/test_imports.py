@@ -38,6 +38,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": (),
         "errors": (),
         "duration": (),
+        "plural": (),
     },
     "edges": {
         "store": ("host", "exports", "durable", "lock", "memory", "clock"),

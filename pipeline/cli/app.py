@@ -197,13 +197,20 @@ def status(
     config: ConfigFile,
     job: Annotated[str | None, Argument(help="One job only.", metavar="JOB")] = None,
     *,
+    is_all: Annotated[bool, Option("--all", help="All jobs, not only the latest.")] = False,
+    since: Annotated[
+        str | None,
+        Option("--since", metavar="WHEN", help="Jobs that ended since then: 2026-11-01, 90min, 12h or 3d."),
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print it as one line of JSON.")] = False,
 ) -> None:
     """Show what goes on: jobs, rows by class, batches, and what is waited for."""
     from pipeline.cli.print_status import print_statuses
-    from pipeline.cli.status import statuses
+    from pipeline.cli.status import since_of, statuses
 
-    told = statuses(load_configuration(config), job, Clock().utc_now())
+    now = Clock().utc_now()
+    begun = since_of(since, now) if since else None
+    told = statuses(load_configuration(config), job, now, since=begun, is_all=is_all)
     if as_json:
         print(orjson.dumps(told.as_json()).decode())  # noqa: T201
     else:

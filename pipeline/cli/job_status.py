@@ -8,20 +8,54 @@ from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, after_restart
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import Attempt, EndStage, next_step
 from pipeline.core.duration import roughly
+from pipeline.core.errors import ExitCode
+from pipeline.core.model import RowCounts
+from pipeline.core.plain import plain
+from pipeline.core.plural import counted
 from pipeline.edges.store.ledger import Ledger
+from pipeline.edges.store.notice import Pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
-from pipeline.jobs.claims import in_order
 from pipeline.jobs.job import retry_policy_of
 from pipeline.settings.settings import Settings
 from pipeline.settings.time_windows import schedule_of
+
+#: Jobs that are looked at before one; more than run at once.
+MOST_BEFORE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The end of a run that left its job unfinished: when (UTC in ISO 8601), its exit code, the reason in words."""
+
+    finished_at: str
+    exit_code: ExitCode
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The facts on which the status of a job hangs besides the job.
+
+    `at_it_since`: the time since which a process is at the job; None if none is.
+    `before`: the `seq` of the unfinished jobs that come before it, at most `MOST_BEFORE`.
+    `pause`: the reason why the service waits, if it does.
+    """
+
+    now: datetime
+    settings: Settings
+    at_it_since: datetime | None = None
+    before: tuple[int, ...] = ()
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
     """The status of a job; its fields, in this order, are the keys of `status --json`.
 
-    `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end.
+    `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end. Times are
+    UTC in ISO 8601; `finished_at` is None while the job is unfinished. `seconds`: the duration of its runs so far, as
+    far as it is durable. `last_run`: the end of its latest run, if that left it unfinished.
     """
 
     job: str
@@ -29,6 +63,9 @@ class JobStatus:
     error: str | None
     export: str
     started_at: str
+    finished_at: str | None
+    seconds: float
+    last_run: RunStatus | None
     read_to_line: int | None
     rows: dict[str, int]
     batches: dict[str, int]
@@ -38,24 +75,18 @@ class JobStatus:
     route: str
 
 
-def job_status(
-    ledger: Ledger, record: JobRecord, settings: Settings, now: datetime, at_it_since: datetime | None
-) -> JobStatus:
-    """The status of a job: rows by class, batches by phase, and what it waits for until when.
-
-    `at_it_since` is the time at which a process began it or went on with it; None if no process is at it.
-    """
+def job_status(ledger: Ledger, record: JobRecord, around: Surroundings) -> JobStatus:
+    """The status of a job: rows by class, batches by phase, and what it waits for until when."""
     lives = _lives(ledger, ledger.batches(job=record))
     progress = Progress(checkpoint=record.checkpoint)
     for batch, life in lives:
         progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger counts rows up to the last seal, the report all that were read.
-        rows, held = asdict(record.report.rows), 0
+        rows, held = plain(record.report.rows), 0
     else:
-        rows, held = asdict(progress.rows()), len(ledger.held_rows(record))
-        # The unsent rows are known when the job has ended.
-        del rows["unsent"]
+        held = len(ledger.held_rows(record))
+        rows = _rows_so_far(record, progress.rows())
     phases = Counter(_phase(life) for _, life in lives)
     return JobStatus(
         job=record.job_id,
@@ -63,14 +94,46 @@ def job_status(
         error=record.report.error if record.report else None,
         export=str(record.export),
         started_at=record.started_at,
+        finished_at=record.report.finished_at if record.report else None,
+        seconds=round(record.report.seconds if record.report else record.seconds, 3),
+        last_run=_last_run(record),
         read_to_line=None if record.checkpoint.has_ended else record.checkpoint.position.line,
         rows=rows | {"held": held},
         batches=dict(phases),
         is_abandoned=record.is_abandoned,
-        waits_for=[] if record.state else _Waiting(ledger, record, lives, settings, now, at_it_since).reasons(held),
+        waits_for=[] if record.state else _Waiting(ledger, record, lives, around).reasons(held),
         retry_of=record.retry_of,
         route=record.route,
     )
+
+
+def _last_run(record: JobRecord) -> RunStatus | None:
+    last = record.last_run
+    return None if last is None else RunStatus(last.finished_at, last.exit_code, last.why)
+
+
+def _rows_so_far(record: JobRecord, rows: RowCounts) -> dict[str, int]:
+    """The rows of an unfinished job by class, as its report had them when its latest run ended, if that was since.
+
+    The ledger counts rows up to the last seal, the report all that were read.
+    """
+    # Batches are read after their job: one may have been sealed or settled since.
+    rows.pending = max(0, rows.read - rows.accounted)
+    told = record.last_run.rows if record.last_run else None
+    is_as_told = told is not None and rows.read <= told.read and _settled(rows) == _settled(told)
+    latest = told if told is not None and is_as_told else rows
+    counts = asdict(latest)
+    # Unsent rows are known when the job has ended.
+    del counts["unsent"]
+    return counts
+
+
+def _settled(rows: RowCounts) -> tuple[int, int, int]:
+    return rows.confirmed, rows.failed, rows.unconfirmed
+
+
+#: The phase of batches whose statuses are awaited, as `JobStatus.batches` names it.
+FOLLOWED = Phase.FOLLOWING.value.removeprefix("is ")
 
 
 def _phase(life: Life) -> str:
@@ -88,9 +151,7 @@ class _Waiting:
     ledger: Ledger
     record: JobRecord
     lives: list[tuple[BatchRecord, Life]]
-    settings: Settings
-    now: datetime
-    at_it_since: datetime | None
+    around: Surroundings
 
     def reasons(self, held: int) -> list[str]:
         """Each thing that the job waits for, in words."""
@@ -99,31 +160,36 @@ class _Waiting:
             told.append(f"{_batches(unsent)} to be sent")
         # The rows that an abandoned job holds are not sent.
         if held and not self.record.is_abandoned:
-            told.append(f"ids in earlier batches, for which {held:,} rows are held")
+            told.append(f"ids in earlier batches, for which {counted(held, 'row')} {'is' if held == 1 else 'are'} held")
             told += self._holding()
+        if not self.record.has_begun and self.around.before and self.around.at_it_since is None:
+            count = len(self.around.before)
+            told.append(f"its turn, behind {counted(count, 'job')}{' or more' if count >= MOST_BEFORE else ''}")
+        if self.record.is_abandoned and self.around.pause:
+            told.append(f"the service, which itself waits since {self.around.pause.since}: it ends then")
         return told
 
     def _is_to_be_sent(self, life: Life) -> bool:
         """True if the process that goes on with the job sends the batch, which it may be doing now."""
         ending = EndStage.NO_ATTEMPTS if self.record.is_abandoned else EndStage.NONE
         next_life, _ = after_restart(life, 0.0)
-        return isinstance(next_step(next_life, retry_policy_of(self.settings.upload), ending), Attempt)
+        policy = retry_policy_of(self.around.settings.upload)
+        return isinstance(next_step(next_life, policy, ending), Attempt)
 
     def _following(self) -> list[str]:
         times = [_latest(record) for record, life in self.lives if life.phase is Phase.FOLLOWING]
         if not times:
             return []
         oldest = min(times)
-        age_s = (self.now - oldest).total_seconds()
-        given_up = self._end(oldest, self.settings.settle.deadline_s, is_unpaused=True)
+        age_s = (self.around.now - oldest).total_seconds()
+        given_up = self._end(oldest, self.around.settings.settle.deadline_s, is_unpaused=True)
         return [
             f"Target to apply {_batches(len(times))}, the oldest accepted {roughly(age_s)} ago (given up {given_up})"
         ]
 
     def _holding(self) -> list[str]:
-        order = [job.seq for job in in_order(self.ledger.jobs(unfinished_only=True))]
-        behind = order[order.index(self.record.seq) :]
-        others = [record for record in self.ledger.batches() if record.job not in behind]
+        unfinished = self.ledger.unfinished_with_open_batches() - {*self.around.before}
+        others = [record for record in self.ledger.batches() if record.job not in {*unfinished, self.record.seq}]
         times = [
             _latest(record)
             for record, life in [*self.lives, *_lives(self.ledger, others)]
@@ -134,15 +200,15 @@ class _Waiting:
         ]
         if not times:
             return []
-        until = self._end(max(times), self.settings.settle.ambiguous_hold_s)
+        until = self._end(max(times), self.around.settings.settle.ambiguous_hold_s)
         return [f"{_batches(len(times))} that Target may have twice, or may apply yet, at the latest {until}"]
 
     def _end(self, begun: datetime, after_s: float, *, is_unpaused: bool = False) -> str:
         """The time `after_s` after `begun`, in words; with `is_unpaused`, pauses of time windows do not count."""
-        if self.at_it_since is None:
+        if self.around.at_it_since is None:
             return f"{roughly(after_s)} after a process goes on with the job"
-        begun = max(begun, self.at_it_since)
-        schedule = schedule_of(self.settings.windows if is_unpaused else ())
+        begun = max(begun, self.around.at_it_since)
+        schedule = schedule_of(self.around.settings.windows if is_unpaused else ())
         return f"at {_passed_by(schedule.after(begun, after_s))}"
 
 
@@ -151,7 +217,7 @@ def _latest(record: BatchRecord) -> datetime:
 
 
 def _batches(count: int) -> str:
-    return f"{count} batch{'es' if count != 1 else ''}"
+    return counted(count, "batch", "batches")
 
 
 def _passed_by(at: datetime) -> str:

@@ -8,6 +8,8 @@ from rich.markup import escape
 from pipeline.cli.drop_status import drop_lines
 from pipeline.cli.job_status import JobStatus, utc_minute
 from pipeline.cli.status import Status, Statuses
+from pipeline.core.duration import roughly
+from pipeline.core.plural import counted
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
@@ -18,8 +20,9 @@ def print_statuses(told: Statuses, console: Console) -> None:
             console.print()
         print_status(one, console)
     for left in told.without_route:
+        jobs = counted(left.unfinished, "unfinished job")
         console.print(
-            f"\n[yellow]{left.unfinished} unfinished jobs of client code {left.client_code}[/], which has no "
+            f"\n[yellow]{jobs} of client code {left.client_code}[/], which has no "
             f"route any more, in {escape(left.state_directory)}: give it a route again until they have ended.",
             soft_wrap=True,
             highlight=False,
@@ -31,6 +34,20 @@ def print_status(told: Status, console: Console) -> None:
     lines = [f"[bold]{told.client_code}[/], {told.state_directory}"]
     if told.held_by:
         lines.append(f"Process {told.held_by} is at work.")
+    lines += _hold_ups(told)
+    if told.drop:
+        lines += [escape(line) for line in drop_lines(told.drop)]
+    for route in told.routes or ():
+        lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
+        lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
+    lines += _about_statuses(told)
+    lines += _jobs(told)
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)
+
+
+def _hold_ups(told: Status) -> list[str]:
+    """The things that sending waits for, one a line."""
+    lines = []
     if told.is_paused:
         lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
     if told.window:
@@ -39,40 +56,77 @@ def print_status(told: Status, console: Console) -> None:
         lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if pause := told.paused_by_itself:
         lines.append(f"[yellow]Waiting since {pause.since}[/]: {escape(str(pause.why))}")
-    if told.drop:
-        lines += [escape(line) for line in drop_lines(told.drop)]
-    for route in told.routes or ():
-        lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
-        lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
-    window = told.status_window
+    return lines
+
+
+def _about_statuses(told: Status) -> list[str]:
+    window, lines = told.status_window, []
+    if told.statuses_under_way:
+        lines.append(f"{counted(told.statuses_under_way, 'batch is', 'batches are')} being applied by Target.")
     if window.is_learned:
         lines.append(f"Target keeps at least {window.size} statuses: so many batches may be under way.")
     if window.more_failed_at:
         failed_at = datetime.fromisoformat(window.more_failed_at)
         lines.append(f"More than {window.size} did not hold on {utc_minute(failed_at)}; they are tried a day later.")
-    if not told.jobs:
+    return lines
+
+
+def _jobs(told: Status) -> list[str]:
+    lines = []
+    if told.older_jobs:
+        lines.append(f"\n{counted(told.older_jobs, 'older job')}: --all shows all, --since 3d those of three days.")
+    elif not told.jobs:
         lines.append("No job yet.")
     for job in told.jobs:
-        lines += _job_lines(job, is_running=bool(told.held_by))
-    console.print("\n".join(lines), soft_wrap=True, highlight=False)
-
-
-def _job_lines(job: JobStatus, *, is_running: bool) -> list[str]:
-    color = {"done": "green", "unfinished": "cyan"}.get(job.state, "yellow")
-    rows = job.rows
-    counts = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count or name == "read")
-    by = "" if job.route == DEFAULT_ROUTE else f"  route {job.route}"
-    lines = [f"\n[bold]{job.job}[/]  [{color}]{job.state}[/]{by}", f"  rows: {counts}"]
-    if job.batches:
-        lines.append("  batches: " + ", ".join(f"{count} {phase}" for phase, count in job.batches.items()))
-    if job.error:
-        lines.append(f"  {escape(job.error)}")
-    if job.state == "unfinished":
-        if job.read_to_line is not None:
-            lines.append(f"  read up to line {job.read_to_line:,} of {job.export}")
-        lines += [f"  waits for {reason}" for reason in job.waits_for]
-        if job.is_abandoned:
-            lines.append("  abandoned: what Target may have is followed to its end, the rest will not be sent")
-        if not is_running:
-            lines.append("  No process is at work: the next `load` or `serve` goes on with it.")
+        lines += ["", *_job_lines(job)]
+    if told.waiting_jobs:
+        more = counted(told.waiting_jobs, "more job waits", "more jobs wait")
+        lines.append(f"\n{more} behind these: --all shows all.")
+    if not told.held_by and any(job.state == "unfinished" for job in told.jobs):
+        lines.append("\nNo process is at work: the next `load` or `serve` goes on with what is unfinished.")
     return lines
+
+
+def _job_lines(job: JobStatus) -> list[str]:
+    color = {"done": "green", "unfinished": "cyan"}.get(job.state, "yellow")
+    by = "" if job.route == DEFAULT_ROUTE else f"  route {job.route}"
+    lines = [f"[bold]{job.job}[/]  [{color}]{job.state}[/]{by}", f"  {_times(job)}"]
+    # There is nothing to be told of the rows of a job that has not begun.
+    if job.rows["read"] or job.state != "unfinished":
+        counts = ", ".join(f"{count:,} {name}" for name, count in job.rows.items() if count or name == "read")
+        lines.append(f"  rows: {counts}")
+    if job.batches:
+        lines.append("  batches: " + ", ".join(f"{count:,} {phase}" for phase, count in job.batches.items()))
+    if job.error:
+        lines.append(f"  [yellow]{escape(job.error)}[/]")
+    return lines + (_unfinished(job) if job.state == "unfinished" else [])
+
+
+def _unfinished(job: JobStatus) -> list[str]:
+    lines = []
+    if job.read_to_line is not None and job.rows["read"]:
+        lines.append(f"  read up to line {job.read_to_line:,} of {escape(job.export)}")
+    lines += [f"  waits for {reason}" for reason in job.waits_for]
+    if last := job.last_run:
+        why = escape(str(last.why))
+        lines.append(
+            f"  [yellow]its run ended unfinished at {_minute(last.finished_at)} ({last.exit_code:d})[/]: {why}"
+        )
+    if job.is_abandoned:
+        lines.append("  abandoned: what Target may have is followed to its end, the rest will not be sent")
+    return lines
+
+
+def _times(job: JobStatus) -> str:
+    """The times of a job, in words."""
+    worked = f"worked on for {roughly(job.seconds)}" if job.seconds else "not worked on yet"
+    if job.finished_at:
+        return (
+            f"entered {_minute(job.started_at)}, ended {_minute(job.finished_at)}, worked on for {roughly(job.seconds)}"
+        )
+    return f"entered {_minute(job.started_at)}, {worked}"
+
+
+def _minute(text: str) -> str:
+    """A time in ISO 8601 to the minute, for people; empty if it is not known, as in reports of long ago."""
+    return utc_minute(datetime.fromisoformat(text)) if text else ""

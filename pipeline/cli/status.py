@@ -1,12 +1,15 @@
 """The status of tenants: read from their ledgers, beside the processes that write them."""
 
+import re
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import DropStatus, drop_status
-from pipeline.cli.job_status import JobStatus, job_status
+from pipeline.cli.job_status import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
+from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.edges.lock import held_since, holder
@@ -15,15 +18,16 @@ from pipeline.edges.store.notice import Pause, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.time_windows import in_words
 from pipeline.edges.target.time_windows import told as told_of_window
-from pipeline.jobs.claims import in_order
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import without_route
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
 from pipeline.settings.time_windows import schedule_of
 
-#: `status` without a job shows the latest jobs, this many, and all unfinished ones.
-_SHOWN_JOBS = 10
+#: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
+_SHOWN_ENDED = 10
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN_UNFINISHED = MOST_BEFORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +73,26 @@ class LeftStatus:
 class Status:
     """The status of a tenant: the process that holds its state directory, what sending waits for, and its jobs.
 
-    `held_by`: the id of that process, None without one. `paused_by_itself`: the reason why the service waits. `routes`
-    is None if the configuration has no routes, and `drop` if it has.
+    `held_by`: the id of that process, None without one.
+    `statuses_under_way`: the number of batches that Target has accepted and is applying, in the jobs told of.
+    `paused_by_itself`: the reason why the service waits.
+    `routes`: None if the configuration has no routes; `drop` is None if it has.
+    `older_jobs`: the number of jobs that have ended and are not told of.
+    `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
     """
 
     client_code: str
     state_directory: str
-    held_by: str | None
+    held_by: int | None
     is_paused: bool
+    statuses_under_way: int
     status_window: StatusWindowStatus
     window: TimeWindowStatus | None
     paused_by_itself: Pause | None
     drop: DropStatus | None
     jobs: tuple[JobStatus, ...]
+    older_jobs: int
+    waiting_jobs: int
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -106,12 +117,43 @@ class Statuses:
         return {**whole, "without_route": plain(self.without_route)}
 
 
-def statuses(configuration: Configuration, job_id: str | None, now: datetime) -> Statuses:
-    """The status of all tenants; with `job_id` of the tenant that has the job, and of that job alone. Blocks."""
+def since_of(text: str, now: datetime) -> datetime:
+    """The time that `--since` names: a date or a time (UTC, unless it says otherwise), or so long ago, such as 3d.
+
+    Raises `PipelineError` (64) for anything else.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text.strip()):
+        unit = {"min": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        # Longer ago than there are dates is all the same: before the first job.
+        return max(now, _LONG_AGO + timedelta(**{unit: int(ago[1])})) - timedelta(**{unit: int(ago[1])})
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise PipelineError(
+            f"--since {text!r} is no time: write a date (2026-11-01), a time (2026-11-01T06:30), or how long ago "
+            "(90min, 12h, 3d).",
+            exit_code=ExitCode.USAGE,
+        ) from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def statuses(
+    configuration: Configuration,
+    job_id: str | None,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+    is_all: bool = False,
+) -> Statuses:
+    """The status of all tenants; with `job_id` of the tenant that has the job, and of that job alone. Blocks.
+
+    `since`: jobs that ended then or later. `is_all`: all jobs. By default the latest.
+    """
     told = []
     for tenant in tenants_about(configuration, job_id):
         ledger = read_ledger(tenant.directory / "ledger.db")
-        one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory))
+        with closing(ledger) if ledger else nullcontext():
+            one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
         if configuration.has_routes and job_id is None:
             routes = tuple(RouteStatus(name, drop_status(of, now)) for name, of in tenant.routes.items())
             one = replace(one, drop=None, routes=routes)
@@ -123,44 +165,84 @@ def statuses(configuration: Configuration, job_id: str | None, now: datetime) ->
     )
 
 
-def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None) -> Status:
-    """The status of a tenant, its latest job last; with `job_id` that job alone. Raises `PipelineError` (64)."""
-    every = records = [] if ledger is None else ledger.jobs()
-    since = held_since(settings.state.directory) if held_by else None
-    if job_id is not None:
-        records = [record for record in records if record.job_id == job_id]
-        if not records:
-            raise unknown_job(job_id)
-    latest = records[-_SHOWN_JOBS:]
-    jobs = [record for record in records if record in latest or record.state is None]
+def status(
+    ledger: Ledger | None,
+    job_id: str | None,
+    settings: Settings,
+    now: datetime,
+    held_by: str | None,
+    *,
+    since: datetime | None = None,
+    is_all: bool = False,
+) -> Status:
+    """The status of a tenant, its latest job last; see `statuses`. Raises `PipelineError` (64) for an unknown job."""
+    pause = read_pause(settings.state.directory) if held_by else None
+    around = Surroundings(now, settings, pause=pause)
+    ended, unfinished, older, waiting = _found(ledger, job_id, since, is_all=is_all)
+    jobs = [] if ledger is None else [job_status(ledger, record, around) for record in ended]
+    if ledger is not None and unfinished:
+        held = held_since(settings.state.directory) if held_by else None
+        at = _At(ledger, held, ledger.jobs_in_order(_SHOWN_UNFINISHED))
+        jobs += [job_status(ledger, record, at.around(around, record)) for record in unfinished]
     return Status(
         client_code=settings.target.client_code,
         state_directory=str(settings.state.directory),
-        held_by=held_by,
+        held_by=int(held_by) if held_by else None,
         is_paused=ledger is not None and ledger.is_paused,
+        statuses_under_way=sum(job.batches.get(FOLLOWED, 0) for job in jobs),
         status_window=_status_window(ledger, settings),
         window=_window(settings, now),
-        paused_by_itself=read_pause(settings.state.directory) if held_by else None,
+        paused_by_itself=pause,
         drop=None if job_id else drop_status(settings, now),
-        jobs=()
-        if ledger is None
-        else tuple(job_status(ledger, record, settings, now, _at_it_since(record, every, since)) for record in jobs),
+        jobs=tuple(jobs),
+        older_jobs=older,
+        waiting_jobs=waiting,
     )
 
 
-def _at_it_since(record: JobRecord, records: list[JobRecord], since: datetime | None) -> datetime | None:
-    """The time at which the process that holds the directory, since `since`, began a job or went on with it.
+def _found(
+    ledger: Ledger | None, job_id: str | None, since: datetime | None, *, is_all: bool
+) -> tuple[list[JobRecord], list[JobRecord], int, int]:
+    """The ended and the unfinished jobs that are asked for, and how many there are besides of each."""
+    if job_id is not None:
+        record = ledger.job(job_id) if ledger else None
+        if record is None:
+            raise unknown_job(job_id)
+        return ([record], [], 0, 0) if record.state else ([], [record], 0, 0)
+    if ledger is None:
+        return [], [], 0, 0
+    all_ended, all_unfinished = ledger.count_jobs()
+    shown = None if is_all or since else _SHOWN_ENDED
+    begun = since.astimezone(UTC).isoformat(timespec="seconds") if since else ""
+    ended = ledger.ended_jobs(since=begun, latest=shown)
+    unfinished = ledger.jobs_in_order(all_unfinished if is_all else _SHOWN_UNFINISHED)
+    # Both may have changed since they were counted.
+    return ended, unfinished, max(0, all_ended - len(ended)), max(0, all_unfinished - len(unfinished))
 
-    None if there is no such process, or the job waits for an earlier one to be read.
-    """
-    order = in_order([other for other in records if other.state is None])
-    if since is None or record not in order:
-        return None
-    before = order[: order.index(record)]
-    if not all(other.checkpoint.has_ended for other in before):
-        return None
-    ended = [datetime.fromisoformat(other.report.finished_at) for other in records if other.report]
-    return max([since, datetime.fromisoformat(record.started_at), *ended])
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """The process at the jobs: since when it holds the directory, and the unfinished jobs that it comes to first."""
+
+    ledger: Ledger
+    since: datetime | None
+    order: list[JobRecord]
+
+    def around(self, around: Surroundings, record: JobRecord) -> Surroundings:
+        """The surroundings of an unfinished job."""
+        places = [job.seq for job in self.order]
+        place = places.index(record.seq) if record.seq in places else len(places)
+        is_next = place < len(places) and all(job.checkpoint.has_ended for job in self.order[:place])
+        at_it_since = self._at_it_since(record) if is_next else None
+        return replace(around, before=(*places[:place],), at_it_since=at_it_since)
+
+    def _at_it_since(self, record: JobRecord) -> datetime | None:
+        """The time at which the process began a job or went on with it; None if there is no process."""
+        if self.since is None:
+            return None
+        ended = self.ledger.latest_end()
+        times = [datetime.fromisoformat(ended)] if ended else []
+        return max([self.since, datetime.fromisoformat(record.started_at), *times])
 
 
 def _status_window(ledger: Ledger | None, settings: Settings) -> StatusWindowStatus:

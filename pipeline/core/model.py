@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import FatalError
-from pipeline.core.plain import of_plain, plain
+from pipeline.core.plain import of_plain, plain, written
 
 Octets = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
@@ -119,7 +119,11 @@ class Warnings:
 
 @dataclass(slots=True)
 class RowCounts:
-    """The number of rows in each class. Once the job has ended, each row read is in exactly one class."""
+    """The number of rows in each class; each row read is in exactly one.
+
+    `pending`: the rows that an unfinished job has sent or is about to send, which its next run follows. A job that has
+    ended has none, and it is written only where there are any.
+    """
 
     read: int = 0
     confirmed: int = 0
@@ -129,12 +133,14 @@ class RowCounts:
     failed: int = 0
     unconfirmed: int = 0
     unsent: int = 0
+    pending: int = written(default=0, if_default=False)
 
     @property
     def accounted(self) -> int:
         """The number of rows that are in a class."""
+        unsettled = self.unsent + self.pending
         return (
-            self.confirmed + self.superseded + self.rejected + self.empty + self.failed + self.unconfirmed + self.unsent
+            self.confirmed + self.superseded + self.rejected + self.empty + self.failed + self.unconfirmed + unsettled
         )
 
     @property

@@ -295,6 +295,8 @@ class Courier:
         job = self._job
         self._book.check(batch.batch_id, fact)
         await job.state.in_turn(job.state.ledger.add_fact, batch.batch_id, fact)
+        # For the next seal, which keeps it.
+        job.progress.calls_of_run = self._target.calls_made
         return self._book.record(batch.batch_id, fact, now=job.clock.monotonic(), hold_s=self._limits.hold_s)
 
     def _has_begun(self, batch: Batch) -> None:

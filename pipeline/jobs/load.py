@@ -169,4 +169,4 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
         try:
             yield target
         finally:
-            job.progress.calls = target.calls_made
+            job.progress.calls_of_run = target.calls_made

@@ -266,6 +266,7 @@ class Producer:
         checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
         if progress.bytes_read:
             checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
+        checkpoint.seconds, checkpoint.calls = progress.seconds(job.clock.monotonic()), progress.calls
         self._sealing = _Sealing(
             batch_id,
             seal.content.rows if seal.content else 0,

@@ -8,8 +8,8 @@ import structlog
 from pipeline import __version__
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
-from pipeline.core.batches.report import JobState, Report, ReportedBatch, ReportedExport, ReportedRejects
-from pipeline.core.errors import ExitCode, InputError, PipelineError
+from pipeline.core.batches.report import JobState, LastRun, Report, ReportedBatch, ReportedExport, ReportedRejects
+from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.jobs.job import Job
@@ -23,7 +23,7 @@ def build_report(
 ) -> Report:
     """The report of a job whose run has ended, with `error` if any."""
     progress = job.progress
-    rows = progress.close()
+    rows = progress.close(goes_on=_goes_on(error))
     code = exit_code(error, rows, job.settings)
     return Report(
         job=job.record.job_id,
@@ -55,11 +55,16 @@ def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -
     """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
     if isinstance(error, InputError):
         return "failed"
-    if error is not None:
+    if _goes_on(error):
         return "unfinished"
     if progress.is_dry_run:
         return "skipped"
     return "incomplete" if code is ExitCode.ROWS_LOST else "done"
+
+
+def _goes_on(error: PipelineError | None) -> bool:
+    """True if the next run goes on with a job whose run ended with this error."""
+    return error is not None and not isinstance(error, InputError)
 
 
 def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) -> ExitCode:
@@ -73,11 +78,16 @@ def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) 
 async def put_away(job: Job, report: Report) -> None:
     """Write the report of a job that has ended, end it in the ledger, and remove bodies that nobody needs any more.
 
-    An unfinished job keeps everything: the next run goes on with it.
+    An unfinished job keeps everything: the next run goes on with it. Why, and what it took so far, is noted.
     """
-    if report.state == "unfinished":
-        return
     state = job.state
+    if report.state == "unfinished":
+        try:
+            await state.in_turn(state.ledger.note_run, job.record, LastRun.of(report))
+        except FatalError as error:
+            # The report says why the run ended; that it could not be noted matters less.
+            log.warning("run_not_noted", why=str(error))
+        return
     never_sent = [batch.batch_id for batch in job.progress.book.unsettled]
     await state.in_turn(_write, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]

@@ -179,12 +179,12 @@ class Runner:
     async def _run_job(self, run: _Run, record: JobRecord) -> Report:
         """Run a job from where it stands to its end."""
         state, clock = self.state, self._clock
-        started = clock.monotonic()
+        began_at = clock.monotonic()
         ending = run.ending.child()
         with ending.by_errors():
             if record.retry_of:
                 record = await state.in_turn(rows_left, state, record)
-        job = await self._begin(run, record, ending)
+        job = await self._begin(run, record, ending, began_at)
         stock = await take_stock(job)
         with ending.by_errors():
             run.limits = run.limits or await self._open_send_limits(run)
@@ -193,7 +193,7 @@ class Runner:
             error = await load_job(job, stock, run.limits, self._seen_accepting, self._watch)
 
         def tell(error: PipelineError | None) -> Report:
-            seconds = clock.monotonic() - started
+            seconds = job.progress.seconds(clock.monotonic())
             return build_report(job, error, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
 
         report = tell(error)
@@ -219,14 +219,20 @@ class Runner:
             failed=rows.failed,
             unconfirmed=rows.unconfirmed,
             unsent=rows.unsent,
+            pending=rows.pending,
             seconds=report.seconds,
         )
         return report
 
-    async def _begin(self, run: _Run, record: JobRecord, ending: Ending) -> Job:
+    async def _begin(self, run: _Run, record: JobRecord, ending: Ending, began_at: float) -> Job:
         """Make the `Job` of a record that is about to run, behind all running jobs."""
         state = self.state
-        progress = Progress(checkpoint=record.checkpoint)
+        progress = Progress(
+            checkpoint=record.checkpoint,
+            began_at=began_at,
+            seconds_before=record.seconds,
+            calls_before=record.calls,
+        )
         if not record.has_begun:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)
         job = Job(

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.print_status import print_status
-from pipeline.cli.status import status
+from pipeline.cli.status import Status, since_of, status
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
-from pipeline.core.batches.report import Report
+from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import NO_CHANGES
-from pipeline.core.model import Batch
+from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.model import Batch, RowCounts
 from pipeline.edges.store.ledger import Ledger, open_ledger
+from pipeline.edges.store.notice import Pause, put_up
 from pipeline.edges.store.records import JobRecord
+from pipeline.settings.settings import Settings
 from tests.core.builders import changes_to
 from tests.tools.support import CLOSED, settings_for
 
@@ -61,8 +65,9 @@ class Told:
             self.ledger.add_fact(batch.batch_id, fact)
         return batch
 
-    def end(self, job: JobRecord) -> None:
-        report = Report.from_json({"state": "done", "finished_at": self.now.isoformat(timespec="seconds")})
+    def end(self, job: JobRecord, **values: Any) -> None:
+        finished_at = self.now.isoformat(timespec="seconds")
+        report = Report.from_json({"state": "done", "finished_at": finished_at, **values})
         self.ledger.finish_job(job, report, never_sent=(), released=())
 
     def of(self, job: JobRecord, *, taken_at: datetime | None = None) -> dict[str, Any]:
@@ -71,15 +76,26 @@ class Told:
             lock = self.directory / "lock"
             lock.touch()
             os.utime(lock, (taken_at.timestamp(), taken_at.timestamp()))
-        settings = settings_for(
-            CLOSED, self.directory, settle={"ambiguous_hold_s": HOLD_H * 3_600.0, "deadline_s": 3_600.0}
-        )
-        told = status(self.ledger, job.job_id, settings, self.now, "7" if taken_at else None)
+        told = status(self.ledger, job.job_id, self.settings, self.now, "7" if taken_at else None)
         (only,) = told.as_json()["jobs"]
+        self.show(told)
+        return dict(only)
+
+    def of_all(self, **asked: Any) -> dict[str, Any]:
+        """What is told of all jobs."""
+        told = status(self.ledger, None, self.settings, self.now, None, **asked)
+        self.show(told)
+        return told.as_json()
+
+    def show(self, told: Status) -> None:
         text = io.StringIO()
         print_status(told, Console(file=text, width=200))
         self.printed = text.getvalue()
-        return dict(only)
+
+    @property
+    def settings(self) -> Settings:
+        settle = {"ambiguous_hold_s": HOLD_H * 3_600.0, "deadline_s": 3_600.0}
+        return settings_for(CLOSED, self.directory, settle=settle)
 
 
 @pytest.fixture
@@ -168,3 +184,155 @@ def test_an_abandoned_job(told: Told) -> None:
     of_job = told.of(job)
     assert (of_job["is_abandoned"], of_job["waits_for"]) == (True, [])
     assert "what Target may have is followed to its end, the rest will not be sent" in told.printed
+
+
+def test_when_a_job_was_entered_and_ended_and_how_long_it_was_worked_on(told: Told) -> None:
+    job = told.begin("j1")
+    assert (told.of(job)["finished_at"], told.of(job)["seconds"]) == (None, 0.0)
+    assert "entered 2026-11-23 09:00 UTC, not worked on yet" in told.printed
+    told.ledger.seal(job, Checkpoint(seconds=90.0), None, held=NO_CHANGES, released=(), overtaken={})
+    assert told.of(job)["seconds"] == 90.0
+    assert "entered 2026-11-23 09:00 UTC, worked on for 90 s" in told.printed
+    told.now = TEN
+    told.end(job, seconds=720.0)
+    of_job = told.of(job)
+    assert (of_job["started_at"], of_job["finished_at"], of_job["seconds"]) == (
+        "2026-11-23T09:00:00+00:00",
+        "2026-11-23T10:00:00+00:00",
+        720.0,
+    )
+    assert "entered 2026-11-23 09:00 UTC, ended 2026-11-23 10:00 UTC, worked on for 12 min" in told.printed
+
+
+class TestARunThatEndedUnfinished:
+    RUN = LastRun(
+        finished_at="2026-11-23T09:30:00+00:00",
+        exit_code=ExitCode.REFUSED_BY_TARGET,
+        why="Target refuses the token (HTTP 401). Check [target] token_file.",
+        rows=RowCounts(read=9, rejected=2, pending=7),
+    )
+
+    def test_its_reason_is_told_with_its_time(self, told: Told) -> None:
+        job = told.begin("j1")
+        told.ledger.note_run(job, self.RUN)
+        assert told.of(job)["last_run"] == {
+            "finished_at": "2026-11-23T09:30:00+00:00",
+            "exit_code": 77,
+            "why": self.RUN.why,
+        }
+        assert f"its run ended unfinished at 2026-11-23 09:30 UTC (77): {self.RUN.why}" in told.printed
+        told.end(job)
+        assert told.of(job)["last_run"] is None
+        assert "unfinished" not in told.printed
+
+    def test_its_rows_are_told_until_the_ledger_knows_more(self, told: Told) -> None:
+        """The report counts all rows that were read, the ledger those up to the last seal."""
+        job = told.begin("j1")
+        told.ledger.note_run(job, self.RUN)
+        rows = told.of(job)["rows"]
+        assert (rows["read"], rows["rejected"], rows["pending"]) == (9, 2, 7)
+        assert "rows: 9 read, 2 rejected, 7 pending" in told.printed
+        told.ledger.seal(job, Checkpoint(read=10, rejected=2), None, held=NO_CHANGES, released=(), overtaken={})
+        rows = told.of(job)["rows"]
+        assert (rows["read"], rows["rejected"], rows["pending"]) == (10, 2, 8)
+
+    def test_its_rows_are_told_until_a_batch_has_an_outcome(self, told: Told) -> None:
+        job = told.begin("j1")
+        batch = Batch(told.ledger.allot_batch_id(), 1, 4, 100, "")
+        told.ledger.seal(job, Checkpoint(read=4), batch, held=NO_CHANGES, released=(), overtaken={})
+        told.ledger.note_run(job, self.RUN)
+        assert told.of(job)["rows"]["read"] == 9
+        told.add(batch, Begun(0), Taken("/0"), SeenComplete(0, 0))
+        rows = told.of(job)["rows"]
+        assert (rows["read"], rows["confirmed"], rows["pending"]) == (4, 4, 0)
+
+
+class TestManyJobs:
+    def test_the_latest_are_told_and_the_others_counted(self, told: Told) -> None:
+        for number in range(12):
+            told.now = NINE + timedelta(hours=number)
+            told.end(told.begin(f"e{number:02}"))
+        for number in range(22):
+            told.begin(f"w{number:02}")
+        of_all = told.of_all()
+        names = [job["job"] for job in of_all["jobs"]]
+        assert names == [f"e{number:02}" for number in range(2, 12)] + [f"w{number:02}" for number in range(20)]
+        assert (of_all["older_jobs"], of_all["waiting_jobs"]) == (2, 2)
+        assert "\n2 older jobs: --all shows all" in told.printed
+        assert "\n2 more jobs wait behind these: --all shows all." in told.printed
+        of_all = told.of_all(is_all=True)
+        assert (len(of_all["jobs"]), of_all["older_jobs"], of_all["waiting_jobs"]) == (34, 0, 0)
+        of_all = told.of_all(since=NINE + timedelta(hours=10))
+        assert [job["job"] for job in of_all["jobs"]][:2] == ["e10", "e11"]
+        assert (len(of_all["jobs"]), of_all["older_jobs"]) == (22, 10)
+
+    def test_one_older_job(self, told: Told) -> None:
+        for number in range(11):
+            told.end(told.begin(f"e{number:02}"))
+        told.of_all()
+        assert "\n1 older job: --all" in told.printed
+
+    def test_a_job_that_waits_for_its_turn(self, told: Told) -> None:
+        jobs = [told.begin(f"j{number:02}") for number in range(23)]
+        assert told.of(jobs[0])["waits_for"] == []
+        assert told.of(jobs[1])["waits_for"] == ["its turn, behind 1 job"]
+        assert told.of(jobs[22])["waits_for"] == ["its turn, behind 20 jobs or more"]
+
+    def test_what_it_costs_does_not_grow_with_their_number(self, told: Told) -> None:
+        """No report is read but those that are shown: another one may be damaged."""
+        told.end(told.begin("shown"))
+        with closing(sqlite3.connect(told.directory / "ledger.db")) as database, database:
+            database.executemany(
+                "INSERT INTO jobs (job_id, export, size_bytes, mtime_ns, settings, started_at, checkpoint, state,"
+                " exit_code, sha256, report) SELECT ?, export, 1, 1, settings, started_at, checkpoint, state, 0, '',"
+                """ '{"finished_at": "2026-11-22T09:00:00+00:00", "rows": 7}' FROM jobs WHERE job_id = 'shown'""",
+                [(f"old{number}",) for number in range(2_000)],
+            )
+            database.execute("UPDATE jobs SET checkpoint = '{}' WHERE job_id != 'shown'")
+        told.now = TEN
+        for number in range(9):
+            told.end(told.begin(f"e{number}"))
+        of_all = told.of_all()
+        assert (len(of_all["jobs"]), of_all["older_jobs"]) == (10, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T06:30", datetime(2026, 11, 20, 6, 30, tzinfo=UTC)),
+        ("2026-11-20T06:30+01:00", datetime(2026, 11, 20, 5, 30, tzinfo=UTC)),
+        ("3d", NINE - timedelta(days=3)),
+        ("12h", NINE - timedelta(hours=12)),
+        ("90 min", NINE - timedelta(minutes=90)),
+        ("999999d", datetime(1970, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_since_when(text: str, at: datetime) -> None:
+    assert since_of(text, NINE) == at
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "3 weeks", "-3d", "2026-13-01"])
+def test_since_no_time(text: str) -> None:
+    with pytest.raises(PipelineError, match="is no time: write a date") as caught:
+        since_of(text, NINE)
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_an_abandoned_job_behind_a_pause_of_the_service(told: Told) -> None:
+    job = told.begin("j1")
+    told.ledger.abandon_job("j1")
+    put_up(told.directory, Pause(74, "the disk is full", "2026-11-23T08:00:00+00:00", "j0"))
+    assert told.of(job, taken_at=NINE)["waits_for"] == [
+        "the service, which itself waits since 2026-11-23T08:00:00+00:00: it ends then"
+    ]
+    assert told.of(job)["waits_for"] == [], "nobody serves"
+
+
+def test_batches_under_way_are_counted(told: Told) -> None:
+    job = told.begin("j1")
+    told.seal(job, Begun(0), Taken("/0"))
+    told.seal(job, Begun(1), Taken("/1"))
+    told.seal(job, *IN_DOUBT)
+    assert told.of_all()["statuses_under_way"] == 2
+    assert "2 batches are being applied by Target." in told.printed

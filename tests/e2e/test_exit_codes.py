@@ -214,7 +214,7 @@ async def test_unreachable(tmp_path: Path) -> None:
     done = await unheard(tmp_path).load(*SIX_ROWS, upload={"give_up_after_s": 0.3})
     assert done.code == 69
     assert done.report["state"] == "unfinished"
-    assert done.report["rows"]["unsent"] == 6
+    assert done.report["rows"]["pending"] == 6
     assert "give_up_after_s" in done.report["error"]
     assert "127.0.0.1" in done.report["error"]
     assert "then run again" in done.report["error"]
@@ -225,7 +225,8 @@ async def test_unreachable_while_statuses_are_asked_for(tmp_path: Path) -> None:
     async with bench(tmp_path, faults=faults) as at:
         done = await at.load(*SIX_ROWS, **{**ONE_BY_ONE, "upload": {"give_up_after_s": 0.5}})
     assert done.code == 69
-    assert (done.report["rows"]["unconfirmed"], done.report["rows"]["unsent"]) == (2, 4)
+    rows = done.report["rows"]
+    assert (rows["pending"], rows["unconfirmed"], rows["unsent"]) == (6, 0, 0)
 
 
 class TestDisk:
@@ -234,7 +235,7 @@ class TestDisk:
         assert done.code == 74
         assert "min_free_bytes" in done.report["error"]
         assert "make room and run again" in done.report["error"]
-        assert done.report["rows"]["unsent"] == 6
+        assert done.report["rows"]["pending"] == 6
 
     async def test_full(self, tmp_path: Path) -> None:
         """The batch is smaller than what is free, but not together with its lines and hashes."""
@@ -247,7 +248,7 @@ class TestDisk:
             assert_reported(done, disk / "state")
         assert "min_free_bytes = 0 must stay free" in done.report["error"]
         assert "make room and run again" in done.report["error"]
-        assert done.report["rows"]["unsent"] == 30_000
+        assert done.report["rows"]["pending"] == 30_000
 
     async def test_so_full_that_there_is_no_report(self, tmp_path: Path) -> None:
         with small_disk(65_536) as disk:
@@ -281,7 +282,8 @@ async def test_stopped(tmp_path: Path, number: signal.Signals) -> None:
     assert_reported(done, tmp_path / "state")
     assert done.report["error"] == f"stopped by {number.name}."
     assert done.report["state"] == "unfinished"
-    assert (done.report["rows"]["unconfirmed"], done.report["rows"]["unsent"]) == (2, 4)
+    rows = done.report["rows"]
+    assert (rows["pending"], rows["unconfirmed"], rows["unsent"]) == (6, 0, 0)
 
 
 async def test_stopped_while_all_calls_wait(tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ async def test_stopped_while_all_calls_wait(tmp_path: Path) -> None:
     assert done.code == 75
     # How far it was read, and whether the answer was seen before the signal, is up to chance; all of it is honest.
     rows = done.report["rows"]
-    assert rows["unsent"] + rows["unconfirmed"] == rows["read"] >= 2
+    assert rows["pending"] == rows["read"] >= 2
 
 
 class TestLostRows:
@@ -333,7 +335,7 @@ class TestToken:
             assert at.sandbox.calls["posts"] == 1, "its file holds no other one"
         assert done.code == 77
         # How much of the export was read before the refusal came is up to chance.
-        assert done.report["rows"]["unsent"] == done.report["rows"]["read"] >= 2
+        assert done.report["rows"]["pending"] == done.report["rows"]["read"] >= 2
         assert "Target refuses the token" in done.report["error"]
         assert "token_file" in done.report["error"]
         assert "wrong" not in done.said.replace("wrong client", "")

@@ -58,11 +58,35 @@ class TestAfter:
             assert_reported(done, at.state)
             assert_all_is_there(at, done, *AGAIN)
             assert len(at.sandbox.state()["batches"]) == len(done.report["batches"])  # type: ignore[arg-type]
+            calls = at.sandbox.calls["posts"] + at.sandbox.calls["statuses"]
         if number is signal.SIGTERM:
             assert first.code == 75
             assert first.report["job"] == done.report["job"]
+            # A call that the signal cut off may not have come through.
+            assert calls <= done.report["calls"] <= calls + 1, "of both runs"
+            assert done.report["calls"] > first.report["calls"] >= 2
+            assert done.report["seconds"] > first.report["seconds"] > 0.0
         else:
             assert first.code == -number
+            # What came behind its last seal is not known.
+            assert done.report["calls"] <= calls
+
+    async def test_a_signal_status_says_what_the_report_said(self, tmp_path: Path) -> None:
+        async with bench(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as at:
+            export, config = at.export(*AGAIN), at.config(**ONE_BY_ONE)
+            async with started("load", export, "--config", config, "--json") as process:
+                await until(lambda: at.sandbox.calls["statuses"])
+                process.send_signal(signal.SIGTERM)
+                first = await ended(process)
+            (job,) = (await told_by(at))["jobs"]
+            people = await run_program("status", "--config", config)
+        told, rows = job["rows"], first.report["rows"]
+        assert [told[name] for name in rows if name != "unsent"] == [rows[name] for name in rows if name != "unsent"]
+        assert (told["pending"], told["unconfirmed"]) == (rows["read"] - rows["superseded"], 0)
+        assert (job["state"], job["last_run"]["exit_code"]) == ("unfinished", 75)
+        assert (job["last_run"]["why"], job["seconds"]) == ("stopped by SIGTERM.", first.report["seconds"])
+        assert "(75): stopped by SIGTERM." in people.out
+        assert "the next `load` or `serve` goes on with what is unfinished" in people.out
 
     async def test_its_rejects_were_lost(self, tmp_path: Path) -> None:
         """What is wrong is said, and not covered up by counts that were not taken up yet."""
@@ -288,7 +312,7 @@ class TestCommandsBesideALoad:
     async def test_status_pause_and_resume(self, tmp_path: Path) -> None:
         async with at_work(tmp_path) as (at, process, job):
             told = await told_by(at)
-            assert (told["held_by"], told["is_paused"]) == (str(process.pid), False)
+            assert (told["held_by"], told["is_paused"]) == (process.pid, False)
             (state,) = told["jobs"]
             assert (state["job"], state["state"], state["rows"]["confirmed"]) == (job, "unfinished", 0)
             assert "Target to apply 1 batch" in state["waits_for"][0]

@@ -311,7 +311,7 @@ class TestGoingOn:
             done = await at.run("serve", "--drain")
             (told,) = events(done, "client_code_without_route")
             assert (done.code, told["client_code"], told["unfinished_jobs"]) == (0, "other", 1), done.said
-            assert "1 unfinished jobs of client code other" in (await at.run("status")).out
+            assert "1 unfinished job of client code other" in (await at.run("status")).out
             (left,) = (await at.status())["without_route"]
             assert (left["client_code"], left["unfinished"]) == ("other", 1)
             at.routes["us"] = us

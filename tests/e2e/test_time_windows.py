@@ -155,7 +155,7 @@ async def test_as_a_process(tmp_path: Path) -> None:
         assert "Time windows: sending pauses." in said.out
         process.send_signal(signal.SIGTERM)
         done = await ended(process)
-        assert (done.code, done.report["state"], done.report["rows"]["unsent"]) == (75, "unfinished", 6), done.said
+        assert (done.code, done.report["state"], done.report["rows"]["pending"]) == (75, "unfinished", 6), done.said
         (began,) = [line for line in map(orjson.loads, done.err.splitlines()) if line["event"] == "window_began"]
         assert began["pause"] is True
         assert at.sandbox.calls["posts"] == 0

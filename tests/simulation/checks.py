@@ -73,6 +73,7 @@ def check_counts(process: Process) -> None:
     for job in [] if process.disk.is_crashed else process.jobs:
         try:
             job.progress.close()
+            job.progress.close(goes_on=True)
         except FatalError as error:
             raise AssertionError(f"{job.record.job_id}: {error}") from error
 

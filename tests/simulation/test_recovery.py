@@ -1,6 +1,7 @@
 """I6: to recover, having crashed in a recovery, is to recover."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ def facts_of(world: World) -> list[Any]:
     (client,) = world.clients
     ledger = client.ledger
     return [
-        (job.seq, job.state, job.checkpoint, ledger.held_rows(job), [(each.batch, each.facts) for each in batches])
+        (
+            job.seq,
+            job.state,
+            replace(job.checkpoint, seconds=0.0),
+            ledger.held_rows(job),
+            [(each.batch, each.facts) for each in batches],
+        )
         for job in ledger.jobs()
         for batches in [ledger.batches(job=job)]
     ]

@@ -137,10 +137,15 @@ class Book:
             rows.failed += settled.failed
             rows.unconfirmed += settled.unconfirmed
 
-    def close(self, rows: RowCounts) -> None:
-        """Add the rows of unsettled batches when the job ends: unconfirmed if Target may have them, else unsent."""
+    def close(self, rows: RowCounts, *, goes_on: bool) -> None:
+        """Add the rows of unsettled batches: pending if the job goes on with the next run.
+
+        If it has ended, they are unconfirmed where Target may have them, else unsent.
+        """
         for batch in self.unsettled:
-            if self._lives[batch.batch_id].may_be_applied:
+            if goes_on:
+                rows.pending += batch.rows
+            elif self._lives[batch.batch_id].may_be_applied:
                 rows.unconfirmed += batch.rows
             else:
                 rows.unsent += batch.rows

@@ -29,6 +29,7 @@ class Checkpoint:
     `turn`: the place of the job among unfinished ones, in the order in which they began.
     `parameters`: those of the header row.
     `first_rejects`: line and reason of the first rejects.
+    `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
     """
 
     position: Position = START
@@ -46,6 +47,8 @@ class Checkpoint:
     warnings: Warnings = field(default_factory=Warnings)
     by_reason: Counter[str] = field(default_factory=Counter)
     first_rejects: list[tuple[int, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    calls: int = 0
 
     def note(self, mapped: Mapped) -> None:
         """Count rows that were read and placed."""

@@ -19,6 +19,9 @@ class Progress:
     `unplaced_rows`: rows read that are in no sealed batch yet, but open or held. `posts_under_way`: POSTs that may have
     begun and have not ended. `waiting`: in words, what the producer waits for. `is_all_sealed`: no batch will come but
     parts of these. `is_dry_run`: nothing is sent.
+
+    `began_at`: the monotonic time at which this run began, in seconds. `calls_of_run`: calls to Target in it.
+    `seconds_before`, `calls_before`: the same of the runs before, as far as they are known.
     """
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -30,7 +33,10 @@ class Progress:
     held_rows: int = 0
     last_number: int = 0
     posts_under_way: int = 0
-    calls: int = 0
+    began_at: float = 0.0
+    seconds_before: float = 0.0
+    calls_before: int = 0
+    calls_of_run: int = 0
     waiting: str | None = None
     reading_is_done: bool = False
     is_all_sealed: bool = False
@@ -47,7 +53,7 @@ class Progress:
         return self.checkpoint.by_reason + Counter({TARGET_REFUSED: self.book.refused_rows})
 
     def rows(self) -> RowCounts:
-        """The classes of the rows so far. A count only grows; `unsent` is 0 until `close`."""
+        """The classes of the rows so far. A count only grows; `unsent` and `pending` are 0 until `close`."""
         checkpoint = self.checkpoint
         rows = RowCounts(
             read=checkpoint.read,
@@ -58,16 +64,29 @@ class Progress:
         self.book.count(rows)
         return rows
 
-    def close(self) -> RowCounts:
-        """The classes of all rows of a job that has ended. Raises `FatalError` unless each row is in exactly one.
+    def close(self, *, goes_on: bool = False) -> RowCounts:
+        """The classes of all rows at the end of a run. Raises `FatalError` unless each row is in exactly one.
 
-        Rows of an unsettled batch that Target may have are unconfirmed; all other rows left are unsent.
+        If the job `goes_on` with the next run, all rows without an outcome are pending. If it has ended, rows of an
+        unsettled batch that Target may have are unconfirmed; all other rows left are unsent.
         """
         rows = self.rows()
-        rows.unsent = self.unplaced_rows
-        self.book.close(rows)
+        if goes_on:
+            rows.pending = self.unplaced_rows
+        else:
+            rows.unsent = self.unplaced_rows
+        self.book.close(rows, goes_on=goes_on)
         rows.check()
         return rows
+
+    @property
+    def calls(self) -> int:
+        """Calls to Target in all runs of the job."""
+        return self.calls_before + self.calls_of_run
+
+    def seconds(self, now: float) -> float:
+        """The duration of all runs of the job, up to the monotonic time `now`."""
+        return self.seconds_before + now - self.began_at
 
     @property
     def batches_under_way(self) -> int:

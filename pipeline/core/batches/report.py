@@ -60,7 +60,9 @@ class Report:
     """The report of a job that has ended, or that a run left unfinished.
 
     Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
-    the job's last run, `calls` the number of its calls to Target in that run.
+    all runs of the job, `calls` the number of calls to Target in them; of a run that was killed, what was not sealed
+    is not known. `same_as`: the job that loaded the same
+    before, None if this one was run. `target`: "sandbox", or the URL that batches are sent to.
     """
 
     job: str = ""
@@ -70,6 +72,8 @@ class Report:
     export: ReportedExport = ReportedExport()
     client_code: str = ""
     columns_sent: tuple[str, ...] = ()
+    same_as: str | None = None
+    target: str = ""
     version: str = ""
     config_sha256: str = ""
     started_at: str = ""
@@ -90,3 +94,25 @@ class Report:
         """Plain values, as `report.json` and `--json` have them."""
         written: dict[str, Any] = plain(self)
         return written
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The end of a run that left its job unfinished: `status` tells it, and the next run counts on from it.
+
+    `finished_at`: UTC in ISO 8601. `why`: the reason, and what there is to do, in words. `seconds`, `calls`: of all
+    runs of the job up to then. `rows`: all that were read, of which the next run reads those again that are in no
+    sealed batch.
+    """
+
+    finished_at: str = ""
+    exit_code: ExitCode = ExitCode.UNFINISHED
+    why: str | None = None
+    seconds: float = 0.0
+    calls: int = 0
+    rows: RowCounts = field(default_factory=RowCounts)
+
+    @classmethod
+    def of(cls, report: Report) -> "LastRun":
+        """The end of the run that made this report."""
+        return cls(report.finished_at, report.exit_code, report.error, report.seconds, report.calls, report.rows)

@@ -25,12 +25,13 @@ import orjson
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
-from pipeline.core.batches.report import Report
+from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import first_by_sequence
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
+from pipeline.core.plain import of_plain, plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
@@ -62,7 +63,7 @@ _LATEST_AS_OF = (
     f" UNION ALL SELECT max(as_of) {_SENT_IN_PART} AND route = ?1)"
 )
 #: The columns of `jobs` that get their values after a job was entered.
-_LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report")
+_LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
 #: The columns of `jobs` that are not worked out of others.
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What makes of a value in a column of `jobs` that of the record, where they differ.
@@ -72,6 +73,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "settings": orjson.loads,
     "checkpoint": lambda text: Checkpoint.from_dict(orjson.loads(text)),
     "report": lambda text: Report.from_json(orjson.loads(text)),
+    "last_run": lambda text: of_plain(LastRun, orjson.loads(text)),
     "claim": lambda text: Claim.from_dict(orjson.loads(text)),
 }
 
@@ -176,12 +178,23 @@ class Ledger:
                 self._release(batch_id)
                 self._close(batch_id)
             database.execute(
-                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ? WHERE seq = ?",
-                (report.state, int(report.exit_code), report.export.sha256, _json(report.as_json()), job.seq),
+                "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ?, last_run = NULL WHERE seq = ?",
+                (
+                    report.state,
+                    int(report.exit_code),
+                    report.export.sha256,
+                    _json(report.as_json()),
+                    job.seq,
+                ),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
             if job.claim is not None:
                 self._note_if_ended(job.claim.drop)
+
+    def note_run(self, job: JobRecord, run: LastRun) -> None:
+        """Note the end of a run that left a job unfinished, in place of that of an earlier run."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET last_run = ? WHERE seq = ?", (_json(plain(run)), job.seq))
 
     def ended_drops(self) -> list[str]:
         """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""
@@ -210,6 +223,29 @@ class Ledger:
         """All jobs, or the unfinished ones, in their order."""
         unfinished = "INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY seq"
         return [*self._jobs(unfinished if unfinished_only else "ORDER BY seq")]
+
+    def ended_jobs(self, *, since: str = "", latest: int | None = None) -> list[JobRecord]:
+        """The jobs that ended at the time `since` (UTC in ISO 8601) or later, in the order in which they were entered.
+
+        `latest`: only so many, those that ended last.
+        """
+        found = self._jobs(
+            "INDEXED BY ended_jobs WHERE state IS NOT NULL AND finished_at >= ? ORDER BY finished_at DESC, seq DESC"
+            " LIMIT ?",
+            since,
+            -1 if latest is None else latest,
+        )
+        return sorted(found, key=lambda job: job.seq)
+
+    def latest_end(self) -> str | None:
+        """The time at which the last job ended, UTC in ISO 8601; None if none has."""
+        found: str | None = self._one("SELECT max(finished_at) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return found or None
+
+    def count_jobs(self) -> tuple[int, int]:
+        """The number of jobs that have ended, and of those that have not."""
+        ended = self._one("SELECT count(*) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return ended, self._one("SELECT count(*) FROM jobs INDEXED BY unfinished_jobs WHERE state IS NULL")
 
     def jobs_in_order(self, count: int) -> list[JobRecord]:
         """The first unfinished jobs, at most `count`, in the order in which they are to be loaded.
@@ -499,7 +535,14 @@ def read_ledger(path: Path) -> Ledger | None:
         database = sqlite3.connect(path, isolation_level=None)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA query_only = ON")
-        if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if 0 < version < SCHEMA_VERSION:
+            raise FatalError(
+                f"the ledger {path} is of an earlier version of profile-pipeline (format {version}, this one has "
+                f"{SCHEMA_VERSION}): the next `load` or `serve` of this version takes it over.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
+        if version != SCHEMA_VERSION:
             raise damaged(path, "it has another format than this program knows")
         return Ledger(database, path, lambda: "")
     except sqlite3.Error as error:

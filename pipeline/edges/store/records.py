@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
-from pipeline.core.batches.report import Report
+from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
 from pipeline.edges.exports import Identity
@@ -23,6 +23,7 @@ class JobRecord:
     `state`: None while the job is unfinished.
     `claim`: None if the export was not dropped.
     `route`: the name of the route by which the export came.
+    `last_run`: the end of its latest run, if that left it unfinished and could be noted.
     """
 
     seq: int
@@ -41,6 +42,7 @@ class JobRecord:
     report: Report | None = None
     claim: Claim | None = None
     route: str = "default"
+    last_run: LastRun | None = None
 
     @classmethod
     def new(
@@ -79,6 +81,16 @@ class JobRecord:
     def sequence(self) -> int | None:
         """The sequence number of the drop that it came with, or None."""
         return self.claim.manifest.sequence if self.claim else None
+
+    @property
+    def seconds(self) -> float:
+        """The duration of its runs so far, as far as it is durable."""
+        return max(self.checkpoint.seconds, self.last_run.seconds if self.last_run else 0.0)
+
+    @property
+    def calls(self) -> int:
+        """The calls to Target in its runs so far, as far as they are durable."""
+        return max(self.checkpoint.calls, self.last_run.calls if self.last_run else 0)
 
     @property
     def has_begun(self) -> bool:

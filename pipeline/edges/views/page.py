@@ -38,6 +38,8 @@ def render(report: Report, folder: Path) -> str:
         classes=[
             (name, counts[name], _share(counts[name], report.rows.read), meaning, name in GOOD)
             for name, meaning in MEANINGS.items()
+            # Only a job that has not ended has rows that are pending.
+            if counts[name] or name != "pending"
         ],
         reasons=[(REASONS.get(reason, ""), reason, count) for reason, count in report.rejects.by_reason.items()],
         has_failed_file=(folder / "failed.jsonl").exists(),
@@ -88,6 +90,7 @@ def happened(report: Report) -> str:
             (needless, "needed no sending", "needed no sending"),
             (rows.rejected, "has a mistake and was not sent", "have a mistake and were not sent"),
             (rows.unsent, "was not sent", "were not sent"),
+            (rows.pending, "is on its way", "are on their way"),
             (rows.failed + rows.unconfirmed, "may not have arrived", "may not have arrived"),
         )
         if count

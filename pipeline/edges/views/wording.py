@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.core.batches.report import Report, ReportedBatch
+from pipeline.core.errors import ExitCode
 
 #: Class of rows -> its meaning.
 MEANINGS = {
@@ -13,6 +14,7 @@ MEANINGS = {
     "failed": "refused or failed by Target",
     "unconfirmed": "Target may have applied them, nobody can tell",
     "unsent": "not sent, the job ended before",
+    "pending": "sent or about to be: the next run follows them to their end",
 }
 #: Warning about rows that are sent all the same -> its meaning.
 WARNINGS = {
@@ -38,7 +40,7 @@ REASONS = {
     "target.refused": "refused by Target",
 }
 #: Classes of rows that need nobody's attention.
-GOOD = ("confirmed", "superseded", "empty")
+GOOD = ("confirmed", "superseded", "empty", "pending")
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",
@@ -122,5 +124,6 @@ def to_do(report: Report, folder: Path) -> list[str]:
     if state == "failed":
         lines.append("To do: remove the cause, then load or drop the export anew.")
     if state == "unfinished":
-        lines.append("To do: remove the cause and run the same command again; it goes on where it was.")
+        first = "" if report.exit_code is ExitCode.UNFINISHED else "remove the cause, then "
+        lines.append(f"To do: {first}run the same command again: it goes on where it was, and nothing is lost.")
     return lines

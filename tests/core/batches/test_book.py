@@ -98,7 +98,7 @@ def counted(book: Book) -> RowCounts:
 
 def closed(book: Book) -> RowCounts:
     rows = RowCounts()
-    book.close(rows)
+    book.close(rows, goes_on=False)
     return rows
 
 

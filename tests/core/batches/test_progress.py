@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -152,6 +153,9 @@ def assert_is_closed_right(fates: tuple[str, ...]) -> None:
     )
     assert progress.close() == expected, fates
     assert progress.close() == expected, "closing counts, and changes nothing"
+    left = expected.unconfirmed + expected.unsent
+    pending = replace(expected, unconfirmed=0, unsent=0, pending=left)
+    assert progress.close(goes_on=True) == pending, "nobody is frightened by what the next run follows"
 
 
 @given(

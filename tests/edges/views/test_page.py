@@ -85,7 +85,7 @@ def test_numbers_add_up() -> None:
     classes, *_ = seen(rows=LOSSY).tables
     counted = {row[0]: int(row[1].replace(",", "")) for row in classes if row}
     total = counted.pop("read")
-    assert counted == {name: LOSSY.get(name, 0) for name in MEANINGS}
+    assert counted == {name: LOSSY.get(name, 0) for name in MEANINGS if name != "pending"}
     assert total == sum(counted.values()) == 1_033
 
 

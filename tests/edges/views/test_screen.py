@@ -130,11 +130,15 @@ def test_failed_export() -> None:
 
 
 def test_unfinished() -> None:
-    text = shown(state="unfinished", error="stopped by SIGTERM.", rows={"unsent": 9})
+    text = shown(state="unfinished", exit_code=75, error="stopped by SIGTERM.", rows={"pending": 9})
     assert "not finished" in text
     assert "stopped by SIGTERM." in text
+    assert "9  pending" in text
+    assert "unconfirmed" not in text, "it is frightened by nothing"
     (line,) = to_do(text)
-    assert "run the same command again" in line
+    assert line == "To do: run the same command again: it goes on where it was, and nothing is lost."
+    (line,) = to_do(shown(state="unfinished", exit_code=77, error="the token is refused", rows={"pending": 9}))
+    assert line.startswith("To do: remove the cause, then run the same command again")
 
 
 def test_nothing_is_taken_for_markup() -> None:
