@@ -10,12 +10,13 @@ import shutil
 import socket
 import ssl
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pipeline.core.target.hosts import is_loopback
@@ -24,6 +25,9 @@ from pipeline.settings.sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSett
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
 from pipeline.settings.time_windows import schedule_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0
@@ -40,6 +44,18 @@ class Finding:
     subject: str
     verdict: Verdict
     text: str
+
+
+def print_findings(findings: Sequence[Finding], console: "Console") -> None:
+    """Print findings for people, one a line."""
+    from rich.text import Text
+
+    colors = {"ok": "green", "warning": "yellow", "problem": "red"}
+    for each in findings:
+        line = Text.assemble(
+            (f"{each.verdict:>8}", colors[each.verdict]), "  ", (each.subject, "bold"), f": {each.text}"
+        )
+        console.print(line, soft_wrap=True)
 
 
 async def check_all(configuration: Configuration) -> list[Finding]:

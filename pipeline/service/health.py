@@ -4,6 +4,7 @@ It runs every few seconds for months, so it imports next to nothing: no settings
 is why it looks up `[state] directory` by itself; it does not check the rest of the configuration.
 """
 
+import json
 import os
 import sys
 import time
@@ -22,13 +23,13 @@ STALE_AFTER_S = 60.0
 _VARIABLE = "PROFILE_PIPELINE__STATE__DIRECTORY"
 
 
-def main(config: Path) -> NoReturn:
+def main(config: Path, *, as_json: bool = False) -> NoReturn:
     """Print one line, and exit with 0 if the process is well, else with 1."""
     try:
         is_well, told = look(state_directory(config, os.environ), time.monotonic())
     except FatalError as error:
         is_well, told = False, str(error)
-    print(told)  # noqa: T201
+    print(json.dumps({"is_well": is_well, "told": told}) if as_json else told)  # noqa: T201
     sys.exit(not is_well)
 
 

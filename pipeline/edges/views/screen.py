@@ -17,6 +17,7 @@ from rich.text import Text
 from pipeline.core.batches.progress import Progress as JobProgress
 from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
+from pipeline.edges.terminal import console
 from pipeline.edges.views.wording import GOOD, MEANINGS, STATES, details, to_do
 
 #: Seconds between two refreshes of a terminal.
@@ -70,7 +71,7 @@ class Bars:
                 TaskProgressColumn(),
                 TextColumn("{task.fields[told]}"),
             )
-            self._display = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._display = Progress(*columns, console=console(stderr=True), transient=True)
             self._display.start()
         self._shown += 1
         try:
@@ -82,7 +83,7 @@ class Bars:
                 self._display = None
 
 
-def print_report(report: Report, folder: Path, console: Console) -> None:
+def print_report(report: Report, folder: Path, to: Console) -> None:
     """Print a report for people: the outcome, the number of rows in each class, and the things to do."""
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
@@ -99,7 +100,7 @@ def print_report(report: Report, folder: Path, console: Console) -> None:
         parts.append(Text(f"  {report.error}", style="red"))
     parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
     parts.append(Text(f"  Folder of this job: {folder}"))
-    console.print(Group(*parts), soft_wrap=True)
+    to.print(Group(*parts), soft_wrap=True)
 
 
 def _rows_table(rows: RowCounts) -> Table:
