@@ -60,7 +60,8 @@ class Report:
     """The report of a job that has ended, or that a run left unfinished.
 
     Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
-    the job's last run, `calls` the number of its calls to Target in that run.
+    the job's last run, `calls` the number of its calls to Target in that run. `same_as`: the job that loaded the same
+    before, None if this one was run. `target`: "sandbox", or the URL that batches are sent to.
     """
 
     job: str = ""
@@ -70,6 +71,8 @@ class Report:
     export: ReportedExport = ReportedExport()
     client_code: str = ""
     columns_sent: tuple[str, ...] = ()
+    same_as: str | None = None
+    target: str = ""
     version: str = ""
     config_sha256: str = ""
     started_at: str = ""

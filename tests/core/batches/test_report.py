@@ -18,6 +18,8 @@ REPORT = Report(
     export=ReportedExport("customers.csv", 1_234, "ab" * 32, 9),
     client_code="acme",
     columns_sent=("tier", "ltv"),
+    same_as="20261122T021400Z-customers-77aa",
+    target="https://acme.tt.omtrdc.net",
     version="0.1.0",
     config_sha256="cd" * 32,
     started_at="2026-11-23T02:14:00+00:00",
@@ -36,7 +38,8 @@ REPORT = Report(
 WRITTEN = (
     '{"job":"20261123T021400Z-customers-3f2a","state":"incomplete","error":null,"exit_code":76,'
     f'"export":{{"name":"customers.csv","bytes":1234,"sha256":"{"ab" * 32}","rows":9}},'
-    '"client_code":"acme","columns_sent":["tier","ltv"],"version":"0.1.0",'
+    '"client_code":"acme","columns_sent":["tier","ltv"],"same_as":"20261122T021400Z-customers-77aa",'
+    '"target":"https://acme.tt.omtrdc.net","version":"0.1.0",'
     f'"config_sha256":"{"cd" * 32}","started_at":"2026-11-23T02:14:00+00:00",'
     '"finished_at":"2026-11-23T03:35:12+00:00","seconds":4872.125,'
     '"rows":{"read":9,"confirmed":4,"superseded":0,"rejected":3,"empty":0,"failed":2,"unconfirmed":0,"unsent":0},'
