@@ -37,7 +37,7 @@ from pipeline.cli.ask import ask, tenants_about
 from pipeline.cli.output import bear_all_output, write_json, write_line, writing
 from pipeline.cli.watch import watcher
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError, most_telling, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, InputError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
@@ -47,7 +47,7 @@ from pipeline.edges.terminal import console
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.shown import configuration_schema, show_configuration
-from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
+from pipeline.settings.tenants import Configuration, Tenant
 
 app = typer.Typer(
     name="profile-pipeline",
@@ -184,27 +184,40 @@ def load(
     _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_to(paths: list[Path], tenant: Tenant, name: str) -> list[ExitCode]:
-        codes: list[ExitCode] = []
-        loading = load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
-        async for report in loading:
-            _print(report, tenant, as_json=as_json)
-            codes.append(report.exit_code)
-        return codes
-
     async def load_to_sandboxes() -> ExitCode:
-        from pipeline.cli.on_sandbox import on_sandbox
+        from pipeline.cli.on_sandbox import drop_folder, is_needed, on_sandbox, refused
 
         codes: list[ExitCode] = []
+        host = Host(is_with_sandbox=True)
         for export in exports:
-            async with on_sandbox(export, config, route, id_column) as settings:
-                codes += await load_to([export], Tenant.of_one(settings), DEFAULT_ROUTE)
+            try:
+                async with on_sandbox(export, config, route, id_column) as settings:
+                    tenant = Tenant.of_one(settings)
+                    async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
+                        _print(report, tenant, as_json=as_json, is_kept=is_needed(report))
+                        codes.append(report.exit_code)
+                        if not is_needed(report):
+                            drop_folder(report, settings)
+                        elif as_json:
+                            folder = settings.outcome_directory / report.job
+                            structlog.get_logger().info("sandbox_folder_kept", folder=str(folder))
+            except InputError as error:
+                codes.append(error.exit_code)
+                if as_json:
+                    write_json(refused(export, error).as_json())
+                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
 
     async def load_to_target() -> ExitCode:
-        return worst(await load_to(exports, *load_configuration(config).tenant_of(route)))
+        codes: list[ExitCode] = []
+        tenant, name = load_configuration(config).tenant_of(route)
+        loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
+        async for report in loading:
+            _print(report, tenant, as_json=as_json)
+            codes.append(report.exit_code)
+        return worst(codes)
 
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
@@ -232,14 +245,16 @@ def _check_load(
             raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
 
 
-def _print(report: Report, tenant: Tenant, *, as_json: bool) -> None:
+def _print(report: Report, tenant: Tenant, *, as_json: bool, is_kept: bool = True) -> None:
+    """Print a report, and for people the job's folder if it `is_kept`."""
+    folder = tenant.settings.outcome_directory / report.job
     if as_json:
         write_json(report.as_json())
     else:
         from pipeline.edges.views.screen import print_report
 
         with writing():
-            print_report(report, tenant.settings.outcome_directory / report.job, console())
+            print_report(report, folder, console(), is_kept=is_kept)
 
 
 @app.command(cls=Command)

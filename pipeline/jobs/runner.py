@@ -220,7 +220,10 @@ class Runner:
             unconfirmed=rows.unconfirmed,
             unsent=rows.unsent,
             seconds=report.seconds,
+            target=report.target,
         )
+        if report.is_of_sandbox and report.batches:
+            log.info("sent_to_sandbox_not_to_target", batches=len(report.batches))
         return report
 
     async def _begin(self, run: _Run, record: JobRecord, ending: Ending) -> Job:

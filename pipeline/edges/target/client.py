@@ -21,6 +21,7 @@ from aiofiles.threadpool.binary import AsyncBufferedReader
 from pipeline import __version__
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
+from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
     Ambiguous,
@@ -48,11 +49,16 @@ ANSWER_S = 30.0
 #: Seconds that making a connection may take.
 CONNECT_S = 20.0
 Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
+#: The name that the embedded sandbox gives itself in `Server`; it is believed on loopback only.
+SANDBOX_NAME = "profile-pipeline-sandbox"
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
 class TargetClient:
-    """Adobe Target, or the sandbox in its place. `calls_made`: the number of calls through this client."""
+    """Adobe Target, or the sandbox in its place.
+
+    `calls_made`: the number of calls through this client. `is_sandbox`: an answer said that it is the sandbox's.
+    """
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -62,6 +68,7 @@ class TargetClient:
         self._token: str | None = None
         self._silent_since: float | None = None
         self.calls_made = 0
+        self.is_sandbox = False
 
     @property
     def silent_s(self) -> float:
@@ -115,6 +122,7 @@ class TargetClient:
             return self._heard(await self._post_outcome(response))
 
     async def _post_outcome(self, response: aiohttp.ClientResponse) -> PostOutcome:
+        self._note_server(response)
         status = response.status
         if status in (401, 403):
             return self._unauthorized(response)
@@ -148,6 +156,7 @@ class TargetClient:
             return self._heard(StatusUnavailable(_in_words(error)))
 
     async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
+        self._note_server(response)
         status = response.status
         if status in (401, 403):
             return self._unauthorized(response)
@@ -158,6 +167,10 @@ class TargetClient:
         if status == 200:
             return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
         return StatusUnavailable(f"HTTP {status}")
+
+    def _note_server(self, response: aiohttp.ClientResponse) -> None:
+        if response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or ""):
+            self.is_sandbox = True
 
     def _heard(self, outcome: Outcome) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome."""
