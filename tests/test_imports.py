@@ -32,10 +32,11 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "batches": ("rows", "target", "model", "errors", "plain"),
         "rows": ("model", "errors"),
-        "target": ("model", "errors"),
+        "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain"),
         "model": ("errors", "plain"),
         "plain": (),
+        "plural": (),
         "errors": (),
         "duration": (),
     },

@@ -1,6 +1,6 @@
 """Prints the status of tenants for people."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,6 +8,7 @@ from rich.markup import escape
 from pipeline.cli.drop_status import drop_lines
 from pipeline.cli.job_status import JobStatus, utc_minute
 from pipeline.cli.status import Status, Statuses
+from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
@@ -44,6 +45,10 @@ def print_status(told: Status, console: Console) -> None:
     for route in told.routes or ():
         lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
         lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
+    if told.token_expires and told.token_days_left is not None:
+        color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"
+        ends = date.fromisoformat(told.token_expires)
+        lines.append(f"[{color}]The token {in_words(ends, ends - timedelta(days=told.token_days_left))}.[/]")
     window = told.status_window
     if window.is_learned:
         lines.append(f"Target keeps at least {window.size} statuses: so many batches may be under way.")

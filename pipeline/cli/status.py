@@ -9,6 +9,7 @@ from pipeline.cli.drop_status import DropStatus, drop_status
 from pipeline.cli.job_status import JobStatus, job_status
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
+from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
 from pipeline.edges.store.notice import Pause, read_pause
@@ -69,19 +70,22 @@ class LeftStatus:
 class Status:
     """The status of a tenant: the process that holds its state directory, what sending waits for, and its jobs.
 
-    `held_by`: the id of that process, None without one. `paused_by_itself`: the reason why the service waits. `routes`
-    is None if the configuration has no routes, and `drop` if it has.
+    `held_by`: the number of that process, None without one. `token_expires`, `token_days_left`: the end of the token, a
+    date, and the days until then, None if it is not known. `paused_by_itself`: the reason why the service waits.
+    `routes` is None if the configuration has no routes, and `drop` if it has.
     """
 
     client_code: str
     state_directory: str
-    held_by: str | None
+    held_by: int | str | None
     is_paused: bool
     status_window: StatusWindowStatus
     window: TimeWindowStatus | None
     paused_by_itself: Pause | None
     drop: DropStatus | None
     jobs: tuple[JobStatus, ...]
+    token_expires: str | None = None
+    token_days_left: int | None = None
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -111,7 +115,9 @@ def statuses(configuration: Configuration, job_id: str | None, now: datetime) ->
     told = []
     for tenant in tenants_about(configuration, job_id):
         ledger = read_ledger(tenant.directory / "ledger.db")
-        one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory))
+        pid = holder(tenant.directory)
+        held_by = int(pid) if pid is not None and pid.isdecimal() else pid
+        one = status(ledger, job_id, tenant.settings, now, held_by)
         if configuration.has_routes and job_id is None:
             routes = tuple(RouteStatus(name, drop_status(of, now)) for name, of in tenant.routes.items())
             one = replace(one, drop=None, routes=routes)
@@ -123,7 +129,9 @@ def statuses(configuration: Configuration, job_id: str | None, now: datetime) ->
     )
 
 
-def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: str | None) -> Status:
+def status(
+    ledger: Ledger | None, job_id: str | None, settings: Settings, now: datetime, held_by: int | str | None
+) -> Status:
     """The status of a tenant, its latest job last; with `job_id` that job alone. Raises `PipelineError` (64)."""
     every = records = [] if ledger is None else ledger.jobs()
     since = held_since(settings.state.directory) if held_by else None
@@ -131,6 +139,7 @@ def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: d
         records = [record for record in records if record.job_id == job_id]
         if not records:
             raise unknown_job(job_id)
+    expires = settings.target.token_expires
     latest = records[-_SHOWN_JOBS:]
     jobs = [record for record in records if record in latest or record.state is None]
     return Status(
@@ -140,6 +149,8 @@ def status(ledger: Ledger | None, job_id: str | None, settings: Settings, now: d
         is_paused=ledger is not None and ledger.is_paused,
         status_window=_status_window(ledger, settings),
         window=_window(settings, now),
+        token_expires=expires.isoformat() if expires else None,
+        token_days_left=days_left(expires, now.date()) if expires else None,
         paused_by_itself=read_pause(settings.state.directory) if held_by else None,
         drop=None if job_id else drop_status(settings, now),
         jobs=()

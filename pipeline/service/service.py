@@ -26,6 +26,7 @@ from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
+from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.prune import overdue, remove
@@ -39,8 +40,8 @@ log = structlog.get_logger()
 
 #: Time after which a refused token is tried again, even if its file did not change (seconds): it may be valid by then.
 TOKEN_AGAIN_S = 600.0
-#: Time between two looks for old files (seconds).
-_PRUNE_EVERY_S = 86_400.0
+#: Time between two looks for old files, and between two warnings of a token that ends (seconds).
+_DAY_S = 86_400.0
 
 
 class TenantService:
@@ -103,6 +104,7 @@ class TenantService:
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
+            tasks.start_soon(self._warn_of_token_daily)
             await self._run_jobs(drain=drain)
             await self._move_out_ended()
             if drain:
@@ -263,7 +265,12 @@ class TenantService:
             if old:
                 log.info("old_files_removed", files=len(old) - len(left), not_removed=len(left))
             self._has_pruned.set()
-            await self._clock.sleep(_PRUNE_EVERY_S)
+            await self._clock.sleep(_DAY_S)
+
+    async def _warn_of_token_daily(self) -> None:
+        while True:
+            warn_of_token(self._settings.target.token_expires, self._clock.utc_now().date())
+            await self._clock.sleep(_DAY_S)
 
 
 @contextmanager

@@ -288,7 +288,7 @@ class TestCommandsBesideALoad:
     async def test_status_pause_and_resume(self, tmp_path: Path) -> None:
         async with at_work(tmp_path) as (at, process, job):
             told = await told_by(at)
-            assert (told["held_by"], told["is_paused"]) == (str(process.pid), False)
+            assert (told["held_by"], told["is_paused"]) == (process.pid, False)
             (state,) = told["jobs"]
             assert (state["job"], state["state"], state["rows"]["confirmed"]) == (job, "unfinished", 0)
             assert "Target to apply 1 batch" in state["waits_for"][0]

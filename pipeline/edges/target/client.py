@@ -184,7 +184,8 @@ class TargetClient:
         """Note that the token was refused, and read its file again, once: another token there is a reason to go on."""
         used = response.request_info.headers.get("Authorization")
         self._token = None
-        return Unauthorized(response.status, is_final=self._headers().get("Authorization") == used)
+        is_final = self._headers().get("Authorization") == used
+        return Unauthorized(response.status, is_final=is_final, had_token=used is not None)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
         """Note that there were too many calls: at least a whole minute is used up, whatever the answer says."""
@@ -217,17 +218,29 @@ def read_token(file: Path) -> str:
 async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[TargetClient]:
-    """A client for an endpoint. It uses the proxies of the environment, but not on the way to loopback."""
-    is_plain = endpoint.url.startswith("http:")
+    """A client for an endpoint; see `open_session` for its connections."""
+    async with open_session(endpoint.url, tls=tls) as session:
+        yield TargetClient(endpoint, session, calls, clock)
+
+
+@asynccontextmanager
+async def open_session(
+    url: str, *, tls: ssl.SSLContext | None = None, request_class: type[aiohttp.ClientRequest] = aiohttp.ClientRequest
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """The connections to Target at `url`: through the proxy that the environment names, but to loopback by plain http.
+
+    `tls`: the certificates to trust, by default those of the system.
+    """
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"profile-pipeline/{__version__}"},
-        trust_env=not is_plain,
+        trust_env=not url.startswith("http:"),
+        request_class=request_class,
     ) as session:
         # Else the library would repeat a GET whose connection is reset, and the budget would not count it.
         session._retry_connection = False
-        yield TargetClient(endpoint, session, calls, clock)
+        yield session
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -244,4 +257,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"no connection to the proxy {error.host}:{error.port}"
     return str(error) or type(error).__name__
