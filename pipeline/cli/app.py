@@ -70,7 +70,8 @@ def main() -> NoReturn:
         # The command line library ends usage errors with 2.
         sys.exit(ExitCode.USAGE if exit_.code == 2 else exit_.code)
     except PipelineError as error:
-        _fail(str(error), error.exit_code)
+        example = error.example if isinstance(error, ConfigurationError) else ""
+        _fail(f"{error}\n  For example:\n{example}" if example else str(error), error.exit_code)
     except Exception:  # noqa: BLE001 - the last resort: say so and end with the code of a bug
         configure_logging(is_terminal=sys.stderr.isatty())
         structlog.get_logger().exception("internal_error")
