@@ -28,8 +28,8 @@ def _unseen(package: str) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the command line."""
-    match sys.argv[1:]:
-        case ["health", "--config", config]:
+    match [*sys.argv[1:], os.environ.get("PROFILE_PIPELINE_CONFIG")]:
+        case ["health", "--config", config, _] | ["health", str(config)] if config and config[0] != "-":
             # A probe, every few seconds: it skips the imports that all other commands need.
             from pipeline.service.health import main as health
 

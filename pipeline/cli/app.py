@@ -6,56 +6,72 @@ A command imports what only it needs, so that a load does not wait for the sandb
 import gc
 import signal
 import sys
+import tomllib
 from collections.abc import Coroutine
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import anyio
 import orjson
 import structlog
 import typer
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 from pipeline import __version__
+from pipeline.cli.arguments import (
+    CONFIG_VARIABLE,
+    NAMES_OF_HELP,
+    AsJson,
+    Command,
+    ConfigFile,
+    Group,
+    JobId,
+    Quiet,
+    UsageError,
+    Verbose,
+    is_from_variable,
+    log_level,
+)
 from pipeline.cli.ask import ask, tenants_about
+from pipeline.cli.output import bear_all_output, write_json, write_line, writing
 from pipeline.cli.watch import watcher
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError, most_telling, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, InputError, PipelineError, most_telling, worst
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
 from pipeline.edges.memory import share_heap
 from pipeline.edges.store.ledger import read_ledger
+from pipeline.edges.terminal import console
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.shown import configuration_schema, show_configuration
-from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.settings.tenants import Configuration, Tenant
 
 app = typer.Typer(
     name="profile-pipeline",
-    help="Gets CRM exports into Adobe Target without losing a row silently.",
+    cls=Group,
+    context_settings=NAMES_OF_HELP,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
+config_app = typer.Typer(cls=Group, help="Look at a configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[Path, Option("--config", help="Configuration, a TOML file.", metavar="FILE")]
 
 
 def main() -> NoReturn:
     """Run the command; always raises `SystemExit` with one of the documented exit codes."""
+    bear_all_output()
     try:
         app()
     except SystemExit as exit_:
         # The command line library ends usage errors with 2.
         sys.exit(ExitCode.USAGE if exit_.code == 2 else exit_.code)
     except PipelineError as error:
-        _fail(str(error), error.exit_code)
+        example = error.example if isinstance(error, ConfigurationError) else ""
+        _fail(f"{error}\n  For example:\n{example}" if example else str(error), error.exit_code)
     except Exception:  # noqa: BLE001 - the last resort: say so and end with the code of a bug
         configure_logging(is_terminal=sys.stderr.isatty())
         structlog.get_logger().exception("internal_error")
@@ -84,9 +100,20 @@ def _run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
     raise typer.Exit(anyio.run(awaited))
 
 
+def _begin_log(context: Context, *, is_watched: bool = True) -> bool:
+    """Set up the log as `-q` and `-v` ask; True if a person at a terminal is to see how far a load is.
+
+    `is_watched`: the command shows that on a terminal, so that its log need not.
+    """
+    on_terminal = sys.stderr.isatty()
+    asked = log_level(context)
+    configure_logging(is_terminal=on_terminal, min_level=asked or ("warning" if on_terminal and is_watched else "info"))
+    return on_terminal and asked != "warning"
+
+
 def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library calls it so
     if is_asked:
-        print(f"profile-pipeline {__version__}")  # noqa: T201
+        write_line(f"profile-pipeline {__version__}")
         raise typer.Exit
 
 
@@ -94,24 +121,38 @@ def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library
 def root(
     *,
     version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Gets CRM exports into Adobe Target without losing a row silently."""
 
 
-@app.command("demo")
+@app.command("demo", cls=Command)
 def demo_command() -> None:
-    """Run the whole product on the embedded sandbox, in under a minute."""
+    """Run the whole product on the embedded sandbox.
+
+    It takes less than a minute, needs no account, and leaves nothing but a folder in the temporary directory.
+    """
     from pipeline.cli import demo
 
     configure_logging(is_terminal=True, min_level="warning")
-    _run(demo.run(_console()))
+    _run(demo.run(console()))
 
 
-@app.command()
+@app.command(cls=Command)
 def load(
-    exports: Annotated[list[Path], Argument(help="CRM exports: CSV with a header line.", metavar="EXPORT...")],
+    context: Context,
+    exports: Annotated[
+        list[Path],
+        Argument(help="CRM exports, in the order in which they are loaded: what comes later wins.", metavar="EXPORT"),
+    ],
     *,
-    config: Annotated[Path | None, Option("--config", help="Configuration, a TOML file.", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None,
+        Option(
+            "--config", help="Configuration, a TOML file.", metavar="FILE", envvar=CONFIG_VARIABLE, show_envvar=True
+        ),
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
     sandbox: Annotated[bool, Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")] = False,
     id_column: Annotated[
@@ -123,9 +164,7 @@ def load(
             "All other columns are sent.",
         ),
     ] = None,
-    again: Annotated[
-        bool, Option("--again", help="Send an export even if its content is that of the latest job.")
-    ] = False,
+    again: Annotated[bool, Option("--again", help="Send an export even if it was loaded before.")] = False,
     route: Annotated[
         str | None, Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
     ] = None,
@@ -133,66 +172,93 @@ def load(
         float | None,
         Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Load exports into Target, follow every batch to its end, and report what became of every row."""
-    on_terminal = sys.stderr.isatty()
-    configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
-    if id_column and not sandbox:
-        raise typer.BadParameter("--id-column goes with --sandbox; with a real Target, use --config FILE.")
-    if config is None and not (sandbox and id_column):
-        raise typer.BadParameter("name a --config FILE; or, to try a file: --sandbox --id-column NAME.")
-    if config is None and route:
-        raise typer.BadParameter("--route goes with a --config FILE, which has the routes.")
-    if config is not None and id_column:
-        raise typer.BadParameter("--id-column is instead of a --config, which names the column itself.")
+    """Load exports into Target and report on every row.
+
+    Every batch is followed to its end. If the load is cut off, the same command goes on where it was.
+    """
+    if id_column and is_from_variable(context, "config"):
+        config = None
+    on_terminal = _begin_log(context)
+    _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_to(paths: list[Path], tenant: Tenant, name: str) -> list[ExitCode]:
-        codes: list[ExitCode] = []
-        loading = load_exports(paths, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
-        async for report in loading:
-            _print(report, tenant, as_json=as_json)
-            codes.append(report.exit_code)
-        return codes
-
     async def load_to_sandboxes() -> ExitCode:
-        from pipeline.cli.on_sandbox import on_sandbox
+        from pipeline.cli.on_sandbox import drop_folder, is_needed, on_sandbox, refused
 
         codes: list[ExitCode] = []
+        host = Host(is_with_sandbox=True)
         for export in exports:
-            async with on_sandbox(export, config, route, id_column) as settings:
-                codes += await load_to([export], Tenant.of_one(settings), DEFAULT_ROUTE)
+            try:
+                async with on_sandbox(export, config, route, id_column) as settings:
+                    tenant = Tenant.of_one(settings)
+                    async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
+                        _print(report, tenant, as_json=as_json, is_kept=is_needed(report))
+                        codes.append(report.exit_code)
+                        if not is_needed(report):
+                            drop_folder(report, settings)
+                        elif as_json:
+                            folder = settings.outcome_directory / report.job
+                            structlog.get_logger().info("sandbox_folder_kept", folder=str(folder))
+            except InputError as error:
+                codes.append(error.exit_code)
+                if as_json:
+                    write_json(refused(export, error).as_json())
+                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
 
     async def load_to_target() -> ExitCode:
-        return worst(await load_to(exports, *load_configuration(config).tenant_of(route)))
+        codes: list[ExitCode] = []
+        tenant, name = load_configuration(config).tenant_of(route)
+        loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
+        async for report in loading:
+            _print(report, tenant, as_json=as_json)
+            codes.append(report.exit_code)
+        return worst(codes)
 
     _run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _print(report: Report, tenant: Tenant, *, as_json: bool) -> None:
+def _check_load(
+    context: Context,
+    exports: list[Path],
+    config: Path | None,
+    *,
+    sandbox: bool,
+    id_column: str | None,
+    route: str | None,
+) -> None:
+    """Raise a usage error for arguments that do not go together."""
+    if id_column and not sandbox:
+        raise UsageError("--id-column goes with --sandbox; with a real Target, use --config FILE.", context)
+    if config is None and not (sandbox and id_column):
+        raise UsageError("name a --config FILE; or, to try a file: --sandbox --id-column NAME.", context)
+    if config is None and route:
+        raise UsageError("--route goes with a --config FILE, which has the routes.", context)
+    if config is not None and id_column:
+        raise UsageError("--id-column is instead of a --config, which names the column itself.", context)
+    for export in exports:
+        if export.suffix == ".toml":
+            raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
+
+
+def _print(report: Report, tenant: Tenant, *, as_json: bool, is_kept: bool = True) -> None:
+    """Print a report, and for people the job's folder if it `is_kept`."""
+    folder = tenant.settings.outcome_directory / report.job
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE))
-        sys.stdout.flush()
+        write_json(report.as_json())
     else:
         from pipeline.edges.views.screen import print_report
 
-        print_report(report, tenant.settings.outcome_directory / report.job, _console())
+        with writing():
+            print_report(report, folder, console(), is_kept=is_kept)
 
 
-def _console() -> "Console":
-    """The console on which texts for people are printed."""
-    from rich.console import Console
-
-    return Console()
-
-
-JobId = Annotated[str, Argument(help="The job, as `status` names it.", metavar="JOB")]
-
-
-@app.command()
+@app.command(cls=Command)
 def status(
     config: ConfigFile,
     job: Annotated[str | None, Argument(help="One job only.", metavar="JOB")] = None,
@@ -202,9 +268,12 @@ def status(
         str | None,
         Option("--since", metavar="WHEN", help="Jobs that ended since then: 2026-11-01, 90min, 12h or 3d."),
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print it as one line of JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what goes on: jobs, rows by class, batches, and what is waited for."""
+    """Show what goes on, and what is waited for.
+
+    That is: jobs, rows by class, batches, and what each waits for until when.
+    """
     from pipeline.cli.print_status import print_statuses
     from pipeline.cli.status import since_of, statuses
 
@@ -212,39 +281,56 @@ def status(
     begun = since_of(since, now) if since else None
     told = statuses(load_configuration(config), job, now, since=begun, is_all=is_all)
     if as_json:
-        print(orjson.dumps(told.as_json()).decode())  # noqa: T201
+        write_json(told.as_json())
     else:
-        print_statuses(told, _console())
+        with writing():
+            print_statuses(told, console())
 
 
-@app.command()
-def pause(config: ConfigFile) -> None:
-    """Send nothing more until `resume`; what was sent is still followed."""
-    _request(config, "pause")
+@app.command(cls=Command)
+def pause(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Send nothing more until `resume`.
+
+    What was sent is still followed.
+    """
+    _request(context, config, "pause", as_json=as_json)
 
 
-@app.command()
-def resume(config: ConfigFile) -> None:
+@app.command(cls=Command)
+def resume(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
     """Go on sending after `pause`."""
-    _request(config, "resume")
+    _request(context, config, "resume", as_json=as_json)
 
 
-@app.command()
-def abandon(job: JobId, config: ConfigFile) -> None:
-    """End an unfinished job: what it sent is followed to its end, the rest is not sent."""
-    _request(config, "abandon", job)
+@app.command(cls=Command)
+def abandon(context: Context, job: JobId, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """End an unfinished job.
+
+    What it sent is followed to its end, the rest is not sent.
+    """
+    _request(context, config, "abandon", job, as_json=as_json)
 
 
-@app.command()
-def retry(job: JobId, config: ConfigFile) -> None:
-    """Send again what failed or ended unconfirmed in a job, but no value that a later row has overtaken."""
-    _request(config, "retry", job)
+@app.command(cls=Command)
+def retry(
+    context: Context,
+    job: JobId,
+    config: ConfigFile,
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send again what failed or ended unconfirmed in a job.
+
+    It never sends a value that a later row has overtaken.
+    """
+    _request(context, config, "retry", job, as_json=as_json)
 
 
-def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
+def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:
     """Have a request carried out by the process that holds the state directory, or here if there is none."""
-    on_terminal = sys.stderr.isatty()
-    configure_logging(is_terminal=on_terminal, min_level="warning" if on_terminal else "info")
+    on_terminal = _begin_log(context)
     configuration, host = load_configuration(config), Host()
 
     async def ask_all() -> ExitCode:
@@ -257,10 +343,13 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
             except PipelineError as error:
                 refused.append(error)
                 continue
-            print(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)  # noqa: T201
+            if as_json:
+                write_json({"client_code": tenant.client_code, "request": command, "job": job, "told": told})
+            else:
+                write_line(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)
             if command == "retry" and not is_holders:
                 async for report in load_exports([], tenant, host=host, watch=watcher(on_terminal=on_terminal)):
-                    _print(report, tenant, as_json=False)
+                    _print(report, tenant, as_json=as_json)
                     codes.append(report.exit_code)
         for first in refused:
             raise first
@@ -269,21 +358,26 @@ def _request(config: Path, command: str, job: str | None = None) -> NoReturn:
     _run(ask_all())
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
+    context: Context,
     config: ConfigFile,
     *,
     drain: Annotated[
         bool, Option("--drain", help="Load all that is signalled, then exit with the worst job's code.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Load what is dropped into the drop directory and signalled, until stopped: the container's process."""
+    """Load what is dropped and signalled, until stopped.
+
+    This is the container's process; it looks into [drop] directory.
+    """
     from pipeline.service import process
 
     # Imported modules stay: the garbage collector need not look at them for months.
     gc.freeze()
-    on_terminal = sys.stderr.isatty()
-    configure_logging(is_terminal=on_terminal)
+    _begin_log(context, is_watched=False)
 
     def read() -> Configuration:
         return load_configuration(config)
@@ -292,48 +386,65 @@ def serve(
     try:
         _run(process.serve(read(), host=Host(), drain=drain, watch=watch, read_again=read))
     except PipelineError as error:
-        if on_terminal:
+        if sys.stderr.isatty():
             raise
         # Logged, since every line of the log is one JSON object, the last one too.
         structlog.get_logger().error("service_failed", exit_code=int(error.exit_code), why=str(error))
         raise typer.Exit(error.exit_code) from error
 
 
-@app.command()
-def health(config: ConfigFile) -> None:
-    """For probes: exit 0 if a process serves and its loop turns, else 1; one line says how it is."""
+@app.command(cls=Command)
+def health(config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """For probes: exit 0 if a process serves, else 1.
+
+    One line says how it is: if its loop turns, and what it waits for.
+    """
     from pipeline.service.health import main as look
 
-    look(config)
+    look(config, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     config: ConfigFile,
     *,
     dry_run: Annotated[bool, Option("--dry-run", help="Only print what would be removed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Remove files of ended jobs that are older than [drop] keep_exports_days, keep_rejects_days, keep_reports_days."""
+    """Remove files of ended jobs when their time is over.
+
+    [drop] keep_exports_days, keep_rejects_days and keep_reports_days say when. `serve` does so once a day.
+    """
     from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
 
+    found: list[Path] = []
     left: list[Path] = []
     for tenant in load_configuration(config).tenants:
         ledger, now, last = read_ledger(tenant.directory / "ledger.db"), Clock().utc_now(), None
         while ledger and (jobs := jobs_to_look_at(tenant, ledger, now, last)):
             old, last = overdue(tenant, jobs, now), jobs[-1]
-            kept = [] if dry_run else remove(tenant.settings, old)
-            for file in old:
-                print(f"{'cannot be removed: ' if file in kept else ''}{file}")  # noqa: T201
-            left += kept
+            left += [] if dry_run else remove(tenant.settings, old)
+            found += old
+    if as_json:
+        removed = [str(file) for file in found if file not in left]
+        write_json({"dry_run": dry_run, "removed": removed, "not_removed": list(map(str, left))})
+    else:
+        for file in found:
+            write_line(f"{'cannot be removed: ' if file in left else ''}{file}")
     raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
 
 
-@app.command("sandbox")
+@app.command("sandbox", cls=Command)
 def sandbox_command(
-    port: Annotated[int, Option(help="Where to listen on loopback; 0 takes any free port.")] = 8181,
-    client_code: Annotated[str, Option(help="The client code it answers for.")] = "demo",
+    port: Annotated[
+        int, Option(help="Where to listen on loopback; 0 takes any free port.", metavar="PORT", min=0, max=65_535)
+    ] = 8181,
+    client_code: Annotated[str, Option(help="The client code it answers for.", metavar="CODE")] = "demo",
 ) -> None:
-    """Run the stand-in for Target: its state, and what a sender did wrong, at /sandbox/."""
+    """Run the stand-in for Target.
+
+    Its state, and what a sender did wrong, are at /sandbox/.
+    """
     from pipeline.sandbox import SandboxOptions, running
 
     async def serve_until_stopped() -> ExitCode:
@@ -341,7 +452,7 @@ def sandbox_command(
             try:
                 async with running(SandboxOptions(client_code=client_code), port=port) as run:
                     url = run.base_url
-                    print(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it", flush=True)  # noqa: T201
+                    write_line(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it")
                     await anext(signals)
             except OSError as error:
                 raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
@@ -350,35 +461,43 @@ def sandbox_command(
     _run(serve_until_stopped())
 
 
-@config_app.command("check")
-def config_check(config: ConfigFile) -> None:
-    """Check a configuration, its directories, disk, token and TLS; sends nothing to Target."""
-    from rich.markup import escape
+@config_app.command("check", cls=Command)
+def config_check(config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Check a configuration and what it needs.
 
-    from pipeline.cli.config_check import check_all
+    That is: directories, disk, token, and the way to Target. Nothing is sent.
+    """
+    from pipeline.cli.config_check import check_all, print_findings
 
     configuration = load_configuration(config)
 
     async def check() -> ExitCode:
-        console = _console()
         findings = await check_all(configuration)
-        for finding in findings:
-            color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.verdict]
-            console.print(f"[{color}]{finding.verdict:>8}[/]  [bold]{escape(finding.subject)}[/]: ", end="")
-            console.print(finding.text, markup=False, highlight=False, soft_wrap=True)
+        if as_json:
+            write_json({"findings": [asdict(finding) for finding in findings]})
+        else:
+            with writing():
+                print_findings(findings, console())
         has_problem = any(finding.verdict == "problem" for finding in findings)
         return ExitCode.CONFIGURATION if has_problem else ExitCode.DONE
 
     _run(check())
 
 
-@config_app.command("show")
-def config_show(config: ConfigFile) -> None:
-    """Print the effective configuration, environment included, secrets masked."""
-    print(show_configuration(load_configuration(config)), end="")  # noqa: T201
+@config_app.command("show", cls=Command)
+def config_show(config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Print the effective configuration.
+
+    The environment is included; secrets are masked.
+    """
+    shown = show_configuration(load_configuration(config))
+    if as_json:
+        write_json(tomllib.loads(shown))
+    else:
+        write_line(shown.removesuffix("\n"))
 
 
-@config_app.command("schema")
+@config_app.command("schema", cls=Command)
 def config_schema() -> None:
     """Print the JSON schema of the configuration."""
-    print(orjson.dumps(configuration_schema(), option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+    write_line(orjson.dumps(configuration_schema(), option=orjson.OPT_INDENT_2).decode())

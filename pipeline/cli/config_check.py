@@ -10,20 +10,25 @@ import shutil
 import socket
 import ssl
 import stat
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pipeline.core.target.hosts import is_loopback
+from pipeline.core.target.token_life import days_left, is_ending
+from pipeline.core.target.token_life import in_words as in_words_of_token
 from pipeline.edges.target.time_windows import in_words
 from pipeline.settings.sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
 from pipeline.settings.time_windows import schedule_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0
@@ -40,6 +45,18 @@ class Finding:
     subject: str
     verdict: Verdict
     text: str
+
+
+def print_findings(findings: Sequence[Finding], console: "Console") -> None:
+    """Print findings for people, one a line."""
+    from rich.text import Text
+
+    colors = {"ok": "green", "warning": "yellow", "problem": "red"}
+    for each in findings:
+        line = Text.assemble(
+            (f"{each.verdict:>8}", colors[each.verdict]), "  ", (each.subject, "bold"), f": {each.text}"
+        )
+        console.print(line, soft_wrap=True)
 
 
 async def check_all(configuration: Configuration) -> list[Finding]:
@@ -62,13 +79,15 @@ async def check_route(settings: Settings) -> list[Finding]:
 async def check(
     settings: Settings, *, ssl_context: ssl.SSLContext | None = None, connect_limit_s: float = CONNECT_LIMIT_S
 ) -> list[Finding]:
-    """All findings, in the order of the configuration; `ssl_context` says which certificates to trust."""
-    target = settings.target
+    """All findings, in the order of the configuration; `ssl_context`: the certificates to trust."""
+    target, now = settings.target, datetime.now(UTC)
+    host = urlsplit(target.url).hostname or ""
     return [
         *_check_combinations(settings),
-        *_check_windows(settings, datetime.now(UTC)),
-        await asyncio.to_thread(_check_token, target.token_file),
-        await _check_connection(target, ssl_context or ssl.create_default_context(), connect_limit_s),
+        *_check_windows(settings, now),
+        await asyncio.to_thread(_check_token, target.token_file, is_local=is_loopback(host)),
+        *_check_expiry(target, now.date()),
+        await _check_connection(target, ssl_context, connect_limit_s),
         *await asyncio.to_thread(_check_drop, settings.drop.directory),
         *await asyncio.to_thread(_check_state, settings.state),
     ]
@@ -108,11 +127,28 @@ def _check_windows(settings: Settings, now: datetime) -> list[Finding]:
     return [Finding("[[windows]]", "ok", f"now: {in_words(schedule.at(now))}")]
 
 
-def _check_token(file: Path | None) -> Finding:
+def _check_expiry(target: TargetSettings, today: date) -> list[Finding]:
+    subject, expires = "[target] token_expires", target.token_expires
+    if expires is None:
+        return []
+    if target.token_file is None:
+        return [Finding(subject, "warning", f"{expires}, but there is no token: set [target] token_file too")]
+    text = f"the token {in_words_of_token(expires, today)}"
+    if not is_ending(expires, today):
+        return [Finding(subject, "ok", text)]
+    verdict: Verdict = "problem" if days_left(expires, today) < 0 else "warning"
+    return [Finding(subject, verdict, f"{text}: make a new one in Target, put it into token_file, and set this anew")]
+
+
+def _check_token(file: Path | None, *, is_local: bool) -> Finding:
     subject = "[target] token_file"
     if file is None:
-        text = 'none: calls carry no token; set it if "Require Authentication" is on in Target'
-        return Finding(subject, "ok", text)
+        text = (
+            'none: calls carry no token, which works only while "Require Authentication" is off in Target '
+            "(Administration > Implementation > Profile API); then everybody who knows the client code can send"
+        )
+        # On loopback is the sandbox.
+        return Finding(subject, "ok" if is_local else "warning", text)
     try:
         info = file.stat()
         mode = info.st_mode
@@ -146,28 +182,45 @@ def _token_problem(content: bytes) -> str | None:
     return None
 
 
-async def _check_connection(target: TargetSettings, context: ssl.SSLContext, limit_s: float) -> Finding:
+async def _check_connection(target: TargetSettings, context: ssl.SSLContext | None, limit_s: float) -> Finding:
+    # Imported late: this is the library that calls Target.
+    from aiohttp import ClientError
+
+    from pipeline.edges.target.reach import proxy_to, reach
+
     parts = urlsplit(target.url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
+    secure = parts.scheme == "https"
+    where = f"{parts.hostname}:{parts.port or (443 if secure else 80)}"
+    proxy = proxy_to(target.url)
+    through = f" through the proxy {proxy}" if proxy else ""
     try:
-        async with asyncio.timeout(limit_s):
-            _, writer = await asyncio.open_connection(host, port, ssl=context if secure else None)
-    except (OSError, UnicodeError) as error:
+        await reach(target.url, tls=context, limit_s=limit_s)
+    except (OSError, ClientError, ValueError) as error:
         key = "base_url" if target.base_url else "client_code"
-        text = f"{host}:{port}: {_connection_problem(error, limit_s)}, if [target] {key} is right"
+        text = f"{where}{through}: {_connection_problem(error, limit_s)}, if [target] {key} is right"
         return Finding("[target] base_url", "problem", text)
-    writer.close()
-    # The check is done, however the other side ends the connection.
-    with suppress(OSError):
-        await writer.wait_closed()
     text = "connected over TLS, its certificate is trusted" if secure else "connected, without TLS"
-    return Finding("[target] base_url", "ok", f"{host}:{port}: {text}")
+    return Finding("[target] base_url", "ok", f"{where}: {text}{through}")
 
 
-def _connection_problem(error: OSError | UnicodeError, limit_s: float) -> str:
+def _connection_problem(error: Exception, limit_s: float) -> str:
     """The problem in words, and where to look. The classes overlap, so the order of the cases matters."""
+    import aiohttp
+
     match error:
+        case aiohttp.ClientHttpProxyError():
+            hint = (
+                "give its user and password in HTTPS_PROXY"
+                if error.status == 407
+                else "see whether it lets Target through"
+            )
+            return f"the proxy answers HTTP {error.status}; {hint}"
+        case aiohttp.ClientProxyConnectionError():
+            return f"no connection to the proxy ({error.os_error}); see HTTPS_PROXY and NO_PROXY"
+        case aiohttp.ClientConnectorCertificateError():
+            return _connection_problem(error.certificate_error, limit_s)
+        case aiohttp.ClientConnectorError():
+            return _connection_problem(error.os_error, limit_s)
         case TimeoutError():
             return f"no answer within {limit_s:g} s; see whether a firewall lets this machine out"
         case socket.gaierror() | UnicodeError():

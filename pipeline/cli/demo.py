@@ -127,10 +127,14 @@ async def run(console: Console) -> ExitCode:
         _introduce(console, path)
         settings = demo_settings(sandbox.base_url, folder / "state")
         watch = watcher(on_terminal=sys.stderr.isatty())
-        report = await load_export(path, settings, host=Host(), watch=watch)
+        report = await load_export(path, settings, host=Host(is_with_sandbox=True), watch=watch)
         print_report(report, settings.state.directory / "jobs" / report.job, console)
         sandbox.sandbox.apply_all()
-        return report.exit_code if _compare(console, export, sandbox.sandbox) else ExitCode.OUR_BUG
+        is_right = _compare(console, export, sandbox.sandbox)
+    console.print(
+        f"\nThe export, its rejects and its report stay in {folder}: remove it.", highlight=False, soft_wrap=True
+    )
+    return report.exit_code if is_right else ExitCode.OUR_BUG
 
 
 def _introduce(console: Console, path: Path) -> None:

@@ -1,17 +1,25 @@
 """Loading into an embedded sandbox: to try a file without an account, or to try a configuration."""
 
+import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError
+import structlog
+
+from pipeline.core.batches.report import SANDBOX, Report, ReportedExport
+from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.rows.mapping import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.settings import Settings, load_settings
+
+log = structlog.get_logger()
 
 #: Seconds. Shorter than for Target, since the sandbox applies batches within a second.
 _POLL_FIRST_S = 0.25
@@ -24,52 +32,119 @@ async def on_sandbox(
 ) -> AsyncIterator[Settings]:
     """Settings to load an export into a sandbox that runs as long as the context lasts.
 
-    With `config`, its settings or those of one of its routes apply, except the address of Target, the time windows, the
-    polling of statuses and the state directory. Without it, every column but `id_column` is sent, under a name that
-    Target takes. The state directory is a new temporary one, so that nothing is left among the real jobs.
+    With `config`, its settings or those of one of its routes apply, except the address and the token of Target, the
+    time windows, the polling of statuses and the directories of state and outcomes. Without it, every column but
+    `id_column` is sent, under a name that Target takes; all else is judged as a configuration would by default.
+
+    State and outcomes are in a new temporary directory, so that nothing is left among the real jobs. At the end it is
+    removed, but for the folders of jobs of which something is needed yet (see `is_needed`). Raises `InputError` (65) if
+    the export has no such `id_column`.
     """
-    state = {"directory": tempfile.mkdtemp(prefix="profile-pipeline-"), "min_free_bytes": 0}
+    state = Path(tempfile.mkdtemp(prefix="profile-pipeline-sandbox-"))
+    try:
+        settings = await _settings(export, config, route, id_column, state)
+        options = SandboxOptions(client_code=settings.target.client_code, apply_min_s=0.1, apply_max_s=1.0)
+        async with running(options) as sandbox:
+            target = settings.target.model_copy(update={"base_url": sandbox.base_url})
+            yield settings.model_copy(update={"target": target})
+    finally:
+        _tidy(state)
+
+
+def is_needed(report: Report) -> bool:
+    """True if something in the folder of a job is worth a look: rejects, failed rows, or the reason of a failure."""
+    rows = report.rows
+    return report.state in ("failed", "incomplete") or bool(rows.rejected or rows.failed or rows.unconfirmed)
+
+
+def drop_folder(report: Report, settings: Settings) -> None:
+    """Remove the folder of a job that has ended in the sandbox, of which nothing is needed. Blocks."""
+    shutil.rmtree(settings.outcome_directory / report.job, ignore_errors=True)
+
+
+def refused(export: Path, error: InputError) -> Report:
+    """The report of an export that could not be tried."""
+    return Report(
+        state="failed",
+        error=str(error),
+        exit_code=ExitCode(error.exit_code),
+        export=ReportedExport(export.name),
+        target=SANDBOX,
+    )
+
+
+def _tidy(state: Path) -> None:
+    """Remove all but the folders of jobs, and the directory itself if there are none."""
+    jobs = state / "jobs"
+    for path in state.iterdir():
+        if path.is_dir() and path != jobs:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != jobs:
+            path.unlink(missing_ok=True)
+    if not jobs.is_dir() or not any(jobs.iterdir()):
+        shutil.rmtree(state, ignore_errors=True)
+
+
+async def _settings(
+    export: Path, config: Path | None, route: str | None, id_column: str | None, state: Path
+) -> Settings:
     overrides: dict[str, Any] = {
-        "state": state,
+        "state": {"directory": state, "min_free_bytes": 0},
+        "drop": {"outcome_directory": ""},
         # Time windows spare the real Target; a sandbox needs none.
         "windows": [],
         "settle": {"poll_first_s": _POLL_FIRST_S, "poll_max_s": _POLL_MAX_S},
+        # No token has to leave its file for a trial.
+        "target": {"token_file": ""},
     }
-    if config is None:
-        columns = await _legal_names(export, id_column)
-        overrides["export"] = {
-            "id_column": id_column,
-            "columns": columns,
-            "unlisted": "send",
-            "max_rejects": "100%",
-        }
-        overrides["target"] = {"client_code": "demo"}
-        settings = load_settings(None, overrides=overrides)
-    else:
+    if config is not None:
         tenant, name = load_configuration(config, overrides=overrides).tenant_of(route)
-        settings = tenant.of(name)
-    options = SandboxOptions(client_code=settings.target.client_code, apply_min_s=0.1, apply_max_s=1.0)
-    async with running(options) as sandbox:
-        target = settings.target.model_copy(update={"base_url": sandbox.base_url})
-        yield settings.model_copy(update={"target": target})
+        return tenant.of(name)
+    columns = await _columns(export, str(id_column))
+    # Every column is listed; what cannot be listed cannot be sent.
+    overrides["export"] = {"id_column": id_column, "columns": columns, "unlisted": "ignore"}
+    overrides["target"]["client_code"] = "demo"
+    return load_settings(None, overrides=overrides)
 
 
-async def _legal_names(export: Path, id_column: str | None) -> dict[str, str]:
-    """Column name -> parameter name, for the columns whose own names Target would not take."""
+async def _columns(export: Path, id_column: str) -> dict[str, str]:
+    """Column -> the name under which it is sent, for all that can be sent. Logs where others are.
+
+    Raises `InputError` (65) if there is no column `id_column`.
+    """
     try:
-        names = await read_columns(export)
+        header = await read_columns(export)
     except InputError:
         # The load itself will meet the same error, and report it.
         return {}
-    taken = {name for name in names if parameter_name_problem(name) is None}
+    if id_column not in header:
+        # No other name is shown: of a file without header they would be cells.
+        folded = {name.strip().casefold(): name for name in header}
+        meant = get_close_matches(id_column.strip().casefold(), folded, 1, 0.75)
+        hint = f" Did you mean {folded[meant[0]]!r}?" if meant else " Is the first line of the file its header?"
+        text = (
+            f"--id-column {id_column!r} is not one of the {len(header)} columns in the header of {export.name}.{hint}"
+        )
+        raise InputError(text, line=1)
+    counted = Counter(header)
+    # A column without a name, or with a name that another has too, cannot be listed.
+    left = [number for number, name in enumerate(header, 1) if not name.strip() or counted[name] > 1]
+    if left:
+        log.warning("columns_not_sent", export=export.name, fields=left, why="no name, or one that is there twice")
+    taken: set[str] = {name for name in header if parameter_name_problem(name) is None}
     columns: dict[str, str] = {}
-    for name in names:
-        if name == id_column or parameter_name_problem(name) is None:
+    for name in dict.fromkeys(header):
+        if name == id_column or not name.strip() or counted[name] > 1:
             continue
-        suggestion = base = suggest_parameter_name(name)
-        number = 2
-        while suggestion in taken:
-            suggestion, number = f"{base}_{number}", number + 1
-        taken.add(suggestion)
-        columns[name] = suggestion
+        columns[name] = name if parameter_name_problem(name) is None else _new_name(name, taken)
     return columns
+
+
+def _new_name(column: str, taken: set[str]) -> str:
+    """A name that Target takes and no other column has; it is `taken` from then on."""
+    suggestion = base = suggest_parameter_name(column)
+    number = 2
+    while suggestion in taken:
+        suggestion, number = f"{base}_{number}", number + 1
+    taken.add(suggestion)
+    return suggestion

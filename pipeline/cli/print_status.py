@@ -1,6 +1,6 @@
 """Prints the status of tenants for people."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +10,7 @@ from pipeline.cli.job_status import JobStatus, utc_minute
 from pipeline.cli.status import Status, Statuses
 from pipeline.core.duration import roughly
 from pipeline.core.plural import counted
+from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
@@ -56,6 +57,10 @@ def _hold_ups(told: Status) -> list[str]:
         lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if pause := told.paused_by_itself:
         lines.append(f"[yellow]Waiting since {pause.since}[/]: {escape(str(pause.why))}")
+    if told.token_expires and told.token_days_left is not None:
+        color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"
+        ends = date.fromisoformat(told.token_expires)
+        lines.append(f"[{color}]The token {in_words(ends, ends - timedelta(days=told.token_days_left))}.[/]")
     return lines
 
 

@@ -12,6 +12,7 @@ from pipeline.cli.job_status import FOLLOWED, MOST_BEFORE, JobStatus, Surroundin
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
+from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.ledger import Ledger, read_ledger
 from pipeline.edges.store.notice import Pause, read_pause
@@ -79,6 +80,7 @@ class Status:
     `routes`: None if the configuration has no routes; `drop` is None if it has.
     `older_jobs`: the number of jobs that have ended and are not told of.
     `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
+    `token_expires`, `token_days_left`: the end of the token, a date, and the days until then; None if it is not known.
     """
 
     client_code: str
@@ -93,6 +95,8 @@ class Status:
     jobs: tuple[JobStatus, ...]
     older_jobs: int
     waiting_jobs: int
+    token_expires: str | None = None
+    token_days_left: int | None = None
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -184,6 +188,7 @@ def status(
         held = held_since(settings.state.directory) if held_by else None
         at = _At(ledger, held, ledger.jobs_in_order(_SHOWN_UNFINISHED))
         jobs += [job_status(ledger, record, at.around(around, record)) for record in unfinished]
+    expires = settings.target.token_expires
     return Status(
         client_code=settings.target.client_code,
         state_directory=str(settings.state.directory),
@@ -192,6 +197,8 @@ def status(
         statuses_under_way=sum(job.batches.get(FOLLOWED, 0) for job in jobs),
         status_window=_status_window(ledger, settings),
         window=_window(settings, now),
+        token_expires=expires.isoformat() if expires else None,
+        token_days_left=days_left(expires, now.date()) if expires else None,
         paused_by_itself=pause,
         drop=None if job_id else drop_status(settings, now),
         jobs=tuple(jobs),

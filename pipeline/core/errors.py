@@ -73,9 +73,13 @@ class FatalError(PipelineError):
 
 
 class ConfigurationError(FatalError):
-    """The run stops until the configuration is mended."""
+    """The run stops until the configuration is mended. `example`: lines to put into it, or an empty text."""
 
     exit_code = ExitCode.CONFIGURATION
+
+    def __init__(self, message: str, *, example: str = "") -> None:
+        super().__init__(message)
+        self.example = example
 
 
 class InputError(PipelineError):

@@ -36,6 +36,7 @@ class Host:
     `in_loop`: within such a call, runs a function in the event loop and waits for it.
     `open_export`: opens an export.
     `connect`: makes a client for Target.
+    `is_with_sandbox`: what it connects to is known to be a sandbox.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -43,3 +44,4 @@ class Host:
     in_loop: Callable[[Callable[[], None]], None] = from_thread.run_sync
     open_export: OpenExport = open_export
     connect: Connect = connect
+    is_with_sandbox: bool = False

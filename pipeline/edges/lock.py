@@ -15,6 +15,8 @@ from pipeline.edges.durable import disk_error, disk_errors, make_directory
 #: moment itself.
 _TRIES = 4
 _BETWEEN_S = 0.05
+#: Commands that hold a directory, as a process's command line names them.
+_COMMANDS = ("load", "serve", "retry", "abandon", "pause", "resume")
 
 
 def state_lock(state: Path) -> AbstractContextManager[None]:
@@ -34,10 +36,8 @@ def lock(directory: Path, what: str) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not take(descriptor):
-            raise FatalError(
-                f"{what} is in use by process {_read_pid(descriptor)}: wait for it, or end it.",
-                exit_code=ExitCode.ALREADY_RUNNING,
-            )
+            message = _in_use(what, _read_pid(descriptor))
+            raise FatalError(message, exit_code=ExitCode.ALREADY_RUNNING)
         with disk_errors(f"cannot write {path}"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -104,3 +104,13 @@ def _try(descriptor: int, kind: int) -> bool:
 
 def _read_pid(descriptor: int) -> str:
     return os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+
+
+def _in_use(what: str, pid: str) -> str:
+    """The message that a directory is held, with who holds it and, where the system tells it, by which command."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="backslashreplace").split("\0")
+    except OSError:
+        words = []
+    command = next((word for word in words if word in _COMMANDS), "")
+    return f"{what} is in use by process {pid}: wait for it, or end it{f' (it is a `{command}`)' if command else ''}."

@@ -14,6 +14,7 @@ import structlog
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
+from pipeline.edges.terminal import is_colored
 
 #: Seconds between lines about a load, in a log that is no terminal.
 LOG_EVERY_S = 10.0
@@ -36,8 +37,8 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
         structlog.processors.ExceptionRenderer(_without_values),
-        # Colours only where stderr is a terminal: somebody may have asked for readable lines in a file.
-        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=sys.stderr.isatty()) if is_terminal else _as_json,
+        # Somebody may have asked for readable lines in a file.
+        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr)) if is_terminal else _as_json,
     ]
     stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
     structlog.configure(

@@ -319,6 +319,12 @@ def _told(fact: Fact) -> str:
 
 
 def _token_refused(outcome: Unauthorized) -> FatalError:
+    if not outcome.had_token:
+        return FatalError(
+            f"Target requires authentication (HTTP {outcome.http_status}), and no token is set. Put one "
+            "(Administration > Implementation > Profile API) into a file, set [target] token_file to it, run again.",
+            exit_code=ExitCode.REFUSED_BY_TARGET,
+        )
     return FatalError(
         f"Target refuses the token (HTTP {outcome.http_status}). Check that the token in [target] token_file is valid "
         "(Administration > Implementation > Profile API) and run again.",

@@ -170,3 +170,4 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
             yield target
         finally:
             job.progress.calls_of_run = target.calls_made
+            job.progress.is_in_sandbox |= target.is_sandbox

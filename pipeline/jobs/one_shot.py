@@ -15,6 +15,7 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
+from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.command import Command, enter_command
 from pipeline.jobs.control import answer_requests
@@ -96,6 +97,7 @@ async def _load_all(
         async with open_runner(settings, host, ending, watch) as runner:
             state = runner.state
             loads = Loads(runner, command, told.send_nowait)
+            warn_of_token(settings.settings.target.token_expires, host.clock.utc_now().date())
             await complete_claims(state)
             try:
                 async with anyio.create_task_group() as tasks:

@@ -8,7 +8,15 @@ import structlog
 from pipeline import __version__
 from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import Progress
-from pipeline.core.batches.report import JobState, LastRun, Report, ReportedBatch, ReportedExport, ReportedRejects
+from pipeline.core.batches.report import (
+    SANDBOX,
+    JobState,
+    LastRun,
+    Report,
+    ReportedBatch,
+    ReportedExport,
+    ReportedRejects,
+)
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
@@ -38,6 +46,7 @@ def build_report(
         ),
         client_code=job.settings.target.client_code,
         columns_sent=tuple(progress.checkpoint.columns_sent),
+        target=SANDBOX if job.host.is_with_sandbox or progress.is_in_sandbox else job.settings.target.url,
         version=__version__,
         config_sha256=config_digest(job.settings),
         started_at=started_at.isoformat(timespec="seconds"),

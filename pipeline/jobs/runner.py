@@ -221,7 +221,10 @@ class Runner:
             unsent=rows.unsent,
             pending=rows.pending,
             seconds=report.seconds,
+            target=report.target,
         )
+        if report.is_of_sandbox and report.batches:
+            log.info("sent_to_sandbox_not_to_target", batches=len(report.batches))
         return report
 
     async def _begin(self, run: _Run, record: JobRecord, ending: Ending, began_at: float) -> Job:

@@ -16,6 +16,8 @@ from pipeline.sandbox.faults import THROTTLING, Fault
 from pipeline.sandbox.mistakes import MistakeKind
 from pipeline.sandbox.sandbox import Sandbox
 
+#: The name of the server in its answers; a sender knows by it that this is not Target.
+NAME = "profile-pipeline-sandbox"
 #: Seconds between checks of a hanging answer for a client that has left.
 HANG_POLL_S = 0.02
 _OVERSIZED_CHUNK = b" " * 65_536
@@ -56,7 +58,13 @@ def application(sandbox: Sandbox) -> web.Application:
         app.router.add_get(f"/m2/{{client}}{version}/profile/batchStatus", calls.batch_status)
     views.add_routes(app, sandbox)
     app.on_shutdown.append(calls.stop)
+    app.on_response_prepare.append(_name_itself)
     return app
+
+
+async def _name_itself(_request: web.Request, response: web.StreamResponse) -> None:
+    """Have each answer say that it is not Target's, so that a sender's report can say so too."""
+    response.headers["Server"] = NAME
 
 
 class TargetCalls:

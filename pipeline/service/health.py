@@ -4,31 +4,41 @@ It runs every few seconds for months, so it imports next to nothing: no settings
 is why it looks up `[state] directory` by itself; it does not check the rest of the configuration.
 """
 
+import json
 import os
 import sys
 import time
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NoReturn
 
 from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
+from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.notice import read_pause
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
+_EXPIRY_VARIABLE = "PROFILE_PIPELINE__TARGET__TOKEN_EXPIRES"
 _VARIABLE = "PROFILE_PIPELINE__STATE__DIRECTORY"
 
 
-def main(config: Path) -> NoReturn:
+def main(config: Path, *, as_json: bool = False) -> NoReturn:
     """Print one line, and exit with 0 if the process is well, else with 1."""
     try:
         is_well, told = look(state_directory(config, os.environ), time.monotonic())
     except FatalError as error:
         is_well, told = False, str(error)
-    print(told)  # noqa: T201
+    expires = token_expires(config, os.environ)
+    today = datetime.now(UTC).date()
+    if as_json:
+        days = None if expires is None else days_left(expires, today)
+        print(json.dumps({"is_well": is_well, "told": told, "token_days_left": days}))  # noqa: T201
+    else:
+        print(told + (f"; the token {in_words(expires, today)}" if expires else ""))  # noqa: T201
     sys.exit(not is_well)
 
 
@@ -47,6 +57,15 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
     if not directory or not isinstance(directory, str):
         raise FatalError(f"the configuration file {config} names no [state] directory")
     return Path(directory)
+
+
+def token_expires(config: Path, env: Mapping[str, str]) -> date | None:
+    """`[target] token_expires`, as `load_settings` finds it; None if it is not known, or cannot be read."""
+    try:
+        said: object = env.get(_EXPIRY_VARIABLE) or tomllib.loads(config.read_text("utf-8"))["target"]["token_expires"]
+        return said if isinstance(said, date) else date.fromisoformat(str(said))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def look(state: Path, now_s: float) -> tuple[bool, str]:

@@ -25,6 +25,7 @@ from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
+from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
@@ -38,8 +39,8 @@ log = structlog.get_logger()
 
 #: Time after which a refused token is tried again, even if its file did not change (seconds): it may be valid by then.
 TOKEN_AGAIN_S = 600.0
-#: Time between two looks for old files (seconds).
-_PRUNE_EVERY_S = 86_400.0
+#: Time between two looks for old files, and between two warnings of a token that ends (seconds).
+_DAY_S = 86_400.0
 
 
 class TenantService:
@@ -105,6 +106,7 @@ class TenantService:
             tasks.start_soon(self._look_for_signals)
             tasks.start_soon(self._arrivals.watch)
             tasks.start_soon(self._prune_daily)
+            tasks.start_soon(self._warn_of_token_daily)
             await self._run_jobs(drain=drain)
             await self._move_out_ended()
             if drain:
@@ -277,7 +279,12 @@ class TenantService:
             if files or not_removed:
                 log.info("old_files_removed", files=files, not_removed=not_removed)
             self._has_pruned.set()
-            await self._clock.sleep(_PRUNE_EVERY_S)
+            await self._clock.sleep(_DAY_S)
+
+    async def _warn_of_token_daily(self) -> None:
+        while True:
+            warn_of_token(self._settings.target.token_expires, self._clock.utc_now().date())
+            await self._clock.sleep(_DAY_S)
 
 
 def _tell_not_moved(error: FatalError) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import ConfigurationError, FatalError
+from pipeline.settings.file_advice import lines_to_paste
 
 #: The key of the file's top level that is a list of tables; all others are tables of keys.
 WINDOWS = "windows"
@@ -34,6 +35,9 @@ class Problems:
         self.lines: list[str] = []
         self._describe = describe
         self._env_prefix = env_prefix
+        #: Required keys without a value, and the sections that a source has.
+        self._missing: dict[tuple[str, str], None] = {}
+        self._present: set[str] = set()
 
     @cached_property
     def variables(self) -> dict[str, str]:
@@ -95,11 +99,14 @@ class Problems:
         elif key in content.get("required", []) and (detail["type"] == "missing" or not detail["input"]):
             what = content["properties"][key]["description"].removeprefix("Required. ")
             self.add(where, origin, f"is required, also as {self._variable(section, key)}. {what}")
+            self._missing[section, key] = None
+            self._present.update(section for section, _ in origins)
         else:
             shown = _shown(section, key, detail["input"])
+            meant = _choice_meant(content["properties"][key], detail["input"])
             own_text = detail.get("ctx", {}).get("error") if detail["type"] == "value_error" else None
             allowed = str(own_text or f"must be {_allowed(content['properties'][key])}")
-            self.add(f"{where} = {shown}", origin or "the default", allowed)
+            self.add(f"{where} = {shown}", origin or "the default", allowed + meant)
 
     def _add_refused_window(self, detail: ErrorDetails, origin: str | None) -> None:
         _, *where = detail["loc"]
@@ -123,7 +130,7 @@ class Problems:
     def as_error(self) -> FatalError:
         """All problems as one error, in the order in which they were found."""
         text = "\n".join(["the configuration cannot be used:", *(f"  {line}" for line in self.lines)])
-        return ConfigurationError(text)
+        return ConfigurationError(text, example="\n".join(lines_to_paste(list(self._missing), self._present)))
 
     def _variable(self, section: str, key: str) -> str:
         return f"{self._env_prefix}{section.upper()}__{key.upper()}"
@@ -141,6 +148,13 @@ class Problems:
             for name in content["properties"]
         }
         return _quoted([names[name] for name in get_close_matches(key, names, 1, ALIKE_ELSEWHERE)], "{}")
+
+
+def _choice_meant(key: Mapping[str, Any], value: object) -> str:
+    """The hint at the likeliest of the values that a key allows; empty if none is alike."""
+    choices = [str(choice) for choice in key.get("enum", ())]
+    meant = get_close_matches(value.lower(), choices, 1) if isinstance(value, str) else []
+    return f"; did you mean {json.dumps(meant[0])}?" if meant else ""
 
 
 def _quoted(matches: list[str], form: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.problems import WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
@@ -136,14 +137,14 @@ def _schema_by_section() -> dict[str, dict[str, Any]]:
 def _from_file(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():
-            raise ConfigurationError(f"there is no configuration file {file}; name one with --config")
+            raise ConfigurationError(f"there is no configuration file {file}; {of_missing(file)}")
         with file.open("rb") as opened:
             said = tomllib.load(opened)
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
         raise ConfigurationError(text) from error
     except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8 below it
-        text = f"the configuration file {file} is not valid TOML: {error}"
+        text = f"the configuration file {file} is not valid TOML: {error}{of_no_toml(file)}"
         raise ConfigurationError(text) from error
     sections: dict[str, Any] = {}
     for name, keys in said.items():

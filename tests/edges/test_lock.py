@@ -161,3 +161,16 @@ def test_a_directory_that_may_not_be_looked_into(tmp_path: Path) -> None:
         with pytest.raises(FatalError) as caught:
             holder(closed)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+def test_a_command_is_named(tmp_path: Path) -> None:
+    """As a process's command line has it, where the system tells it."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path), "serve"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(FatalError) as caught, state_lock(tmp_path):
+            pass
+        process.kill()
+    named = " (it is a `serve`)" if Path("/proc/self/cmdline").exists() else ""
+    assert str(caught.value).endswith(f"process {process.pid}: wait for it, or end it{named}.")

@@ -160,6 +160,9 @@ class _Run:
         os.environ.update(self.env)
         time.tzset()
         os.chdir(self.directory)
+        # Those of the server were made for /dev/null.
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
         sys.argv = ["profile-pipeline", *self.arguments]
 
 

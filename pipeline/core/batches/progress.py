@@ -18,7 +18,7 @@ class Progress:
 
     `unplaced_rows`: rows read that are in no sealed batch yet, but open or held. `posts_under_way`: POSTs that may have
     begun and have not ended. `waiting`: in words, what the producer waits for. `is_all_sealed`: no batch will come but
-    parts of these. `is_dry_run`: nothing is sent.
+    parts of these. `is_dry_run`: nothing is sent. `is_in_sandbox`: a sandbox answers in Target's place.
 
     `began_at`: the monotonic time at which this run began, in seconds. `calls_of_run`: calls to Target in it.
     `seconds_before`, `calls_before`: the same of the runs before, as far as they are known.
@@ -41,6 +41,7 @@ class Progress:
     reading_is_done: bool = False
     is_all_sealed: bool = False
     is_dry_run: bool = False
+    is_in_sandbox: bool = False
 
     def allot_number(self) -> int:
         """The number of the next batch of this job, from 1; each is returned once only."""

@@ -12,6 +12,8 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts, Settled
 from pipeline.core.plain import of_plain, plain, written
 
+#: `target` of a report whose batches went to the sandbox.
+SANDBOX = "sandbox"
 #: `done`; `incomplete` (rows lost); `failed` (the export); `unfinished` (run again); `skipped` (nothing was sent).
 JobState = Literal["done", "incomplete", "failed", "unfinished", "skipped"]
 
@@ -89,6 +91,11 @@ class Report:
     def from_json(cls, values: Mapping[str, Any]) -> "Report":
         """A report as `as_json` of this or an earlier version wrote it."""
         return of_plain(cls, values)
+
+    @property
+    def is_of_sandbox(self) -> bool:
+        """True if the batches went to the sandbox, not to Target."""
+        return self.target == SANDBOX
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `report.json` and `--json` have them."""

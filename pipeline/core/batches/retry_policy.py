@@ -56,8 +56,9 @@ def attempt_fact(outcome: PostOutcome) -> Fact:
             return NotTaken("too many calls")
         case Unreachable(why):
             return NotTaken(why)
-        case Unauthorized(http_status):
-            return NotTaken(f"HTTP {http_status}: the token was refused")
+        case Unauthorized(http_status, had_token=had_token):
+            why = "the token was refused" if had_token else "authentication is required, and no token is set"
+            return NotTaken(f"HTTP {http_status}: {why}")
 
 
 class EndStage(IntEnum):

@@ -49,11 +49,12 @@ class Unreachable:
 class Unauthorized:
     """Target refuses the token (HTTP 401 or 403) and took nothing.
 
-    `is_final`: the token file holds no other token.
+    `is_final`: the token file holds no other token. `had_token`: False if the call carried none.
     """
 
     http_status: int
     is_final: bool = True
+    had_token: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from aiofiles.threadpool.binary import AsyncBufferedReader
 from pipeline import __version__
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
+from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
     Ambiguous,
@@ -48,11 +49,16 @@ ANSWER_S = 30.0
 #: Seconds that making a connection may take.
 CONNECT_S = 20.0
 Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
+#: The name that the embedded sandbox gives itself in `Server`; it is believed on loopback only.
+SANDBOX_NAME = "profile-pipeline-sandbox"
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
 class TargetClient:
-    """Adobe Target, or the sandbox in its place. `calls_made`: the number of calls through this client."""
+    """Adobe Target, or the sandbox in its place.
+
+    `calls_made`: the number of calls through this client. `is_sandbox`: an answer said that it is the sandbox's.
+    """
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -62,6 +68,7 @@ class TargetClient:
         self._token: str | None = None
         self._silent_since: float | None = None
         self.calls_made = 0
+        self.is_sandbox = False
 
     @property
     def silent_s(self) -> float:
@@ -115,6 +122,7 @@ class TargetClient:
             return self._heard(await self._post_outcome(response))
 
     async def _post_outcome(self, response: aiohttp.ClientResponse) -> PostOutcome:
+        self._note_server(response)
         status = response.status
         if status in (401, 403):
             return self._unauthorized(response)
@@ -148,6 +156,7 @@ class TargetClient:
             return self._heard(StatusUnavailable(_in_words(error)))
 
     async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
+        self._note_server(response)
         status = response.status
         if status in (401, 403):
             return self._unauthorized(response)
@@ -158,6 +167,10 @@ class TargetClient:
         if status == 200:
             return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
         return StatusUnavailable(f"HTTP {status}")
+
+    def _note_server(self, response: aiohttp.ClientResponse) -> None:
+        if response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or ""):
+            self.is_sandbox = True
 
     def _heard(self, outcome: Outcome) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome."""
@@ -171,7 +184,8 @@ class TargetClient:
         """Note that the token was refused, and read its file again, once: another token there is a reason to go on."""
         used = response.request_info.headers.get("Authorization")
         self._token = None
-        return Unauthorized(response.status, is_final=self._headers().get("Authorization") == used)
+        is_final = self._headers().get("Authorization") == used
+        return Unauthorized(response.status, is_final=is_final, had_token=used is not None)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
         """Note that there were too many calls: at least a whole minute is used up, whatever the answer says."""
@@ -204,17 +218,29 @@ def read_token(file: Path) -> str:
 async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[TargetClient]:
-    """A client for an endpoint. It uses the proxies of the environment, but not on the way to loopback."""
-    is_plain = endpoint.url.startswith("http:")
+    """A client for an endpoint; see `open_session` for its connections."""
+    async with open_session(endpoint.url, tls=tls) as session:
+        yield TargetClient(endpoint, session, calls, clock)
+
+
+@asynccontextmanager
+async def open_session(
+    url: str, *, tls: ssl.SSLContext | None = None, request_class: type[aiohttp.ClientRequest] = aiohttp.ClientRequest
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """The connections to Target at `url`: through the proxy that the environment names, but to loopback by plain http.
+
+    `tls`: the certificates to trust, by default those of the system.
+    """
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"profile-pipeline/{__version__}"},
-        trust_env=not is_plain,
+        trust_env=not url.startswith("http:"),
+        request_class=request_class,
     ) as session:
         # Else the library would repeat a GET whose connection is reset, and the budget would not count it.
         session._retry_connection = False
-        yield TargetClient(endpoint, session, calls, clock)
+        yield session
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -231,4 +257,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"no connection to the proxy {error.host}:{error.port}"
     return str(error) or type(error).__name__

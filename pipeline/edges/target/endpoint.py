@@ -45,6 +45,10 @@ class Target(Protocol):
         """The number of calls made so far."""
 
     @property
+    def is_sandbox(self) -> bool:
+        """True if an answer said that the sandbox stands in Target's place."""
+
+    @property
     def silent_s(self) -> float:
         """Seconds since calls have had no usable answer, pauses not counted; 0 if the last call had one."""
 

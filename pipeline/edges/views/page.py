@@ -11,6 +11,7 @@ from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
 from pipeline.edges.views.wording import (
     GOOD,
+    IN_SANDBOX,
     MEANINGS,
     REASONS,
     STATES,
@@ -32,6 +33,7 @@ def render(report: Report, folder: Path) -> str:
         report=report,
         name=shown(report.export.name),
         told=STATES[report.state],
+        in_sandbox=IN_SANDBOX if report.is_of_sandbox else "",
         happened=happened(report),
         error=report.error,
         tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder)],

@@ -17,7 +17,8 @@ from rich.text import Text
 from pipeline.core.batches.progress import Progress as JobProgress
 from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
-from pipeline.edges.views.wording import GOOD, MEANINGS, STATES, details, to_do
+from pipeline.edges.terminal import console
+from pipeline.edges.views.wording import GOOD, IN_SANDBOX, MEANINGS, STATES, details, to_do
 
 #: Seconds between two refreshes of a terminal.
 REFRESH_S = 0.25
@@ -70,7 +71,7 @@ class Bars:
                 TaskProgressColumn(),
                 TextColumn("{task.fields[told]}"),
             )
-            self._display = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._display = Progress(*columns, console=console(stderr=True), transient=True)
             self._display.start()
         self._shown += 1
         try:
@@ -82,8 +83,11 @@ class Bars:
                 self._display = None
 
 
-def print_report(report: Report, folder: Path, console: Console) -> None:
-    """Print a report for people: the outcome, the number of rows in each class, and the things to do."""
+def print_report(report: Report, folder: Path, to: Console, *, is_kept: bool = True) -> None:
+    """Print a report for people: the outcome, the number of rows in each class, and the things to do.
+
+    A `folder` that is not kept is not named, and there is nothing to do about the job.
+    """
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
         (report.export.name, "bold"),
@@ -93,13 +97,15 @@ def print_report(report: Report, folder: Path, console: Console) -> None:
         (told, f"bold {color}"),
         f" after {report.seconds:,.1f} s",
     )
-    parts: list[RenderableType] = [title, Padding(_rows_table(report.rows), (0, 0, 0, 2))]
+    where: list[RenderableType] = [Text(f"  {IN_SANDBOX}", style="bold magenta")] if report.is_of_sandbox else []
+    parts: list[RenderableType] = [title, *where, Padding(_rows_table(report.rows), (0, 0, 0, 2))]
     parts += [Text(f"  {line}") for line in details(report)]
     if report.error:
         parts.append(Text(f"  {report.error}", style="red"))
-    parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
-    parts.append(Text(f"  Folder of this job: {folder}"))
-    console.print(Group(*parts), soft_wrap=True)
+    if is_kept:
+        parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
+        parts.append(Text(f"  Folder of this job: {folder}"))
+    to.print(Group(*parts), soft_wrap=True)
 
 
 def _rows_table(rows: RowCounts) -> Table:

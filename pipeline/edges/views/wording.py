@@ -39,6 +39,8 @@ REASONS = {
     "local.row_too_large": "fits in no batch",
     "target.refused": "refused by Target",
 }
+#: Said of whatever did not go to Target.
+IN_SANDBOX = "Sent to the sandbox, not to Target."
 #: Classes of rows that need nobody's attention.
 GOOD = ("confirmed", "superseded", "empty", "pending")
 #: State of a job -> the same in words.

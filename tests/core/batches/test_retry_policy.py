@@ -50,6 +50,7 @@ OUTCOMES: list[tuple[PostOutcome, Fact]] = [
     (Unreachable("no address"), NotTaken("no address")),
     (Unauthorized(401), NotTaken("HTTP 401: the token was refused")),
     (Unauthorized(403), NotTaken("HTTP 403: the token was refused")),
+    (Unauthorized(403, had_token=False), NotTaken("HTTP 403: authentication is required, and no token is set")),
 ]
 
 

@@ -518,7 +518,7 @@ class TestToken:
 
     async def test_none_is_wanted_where_none_is_given(self, tmp_path: Path) -> None:
         async with talking(tmp_path, options={"token": "right"}) as (client, _):
-            assert await client.post() == Unauthorized(401, is_final=True)
+            assert await client.post() == Unauthorized(401, is_final=True, had_token=False)
 
     async def test_a_file_that_is_gone_when_it_is_read_again(self, tmp_path: Path) -> None:
         token = tmp_path / "token"

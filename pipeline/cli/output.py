@@ -1,0 +1,61 @@
+"""Writes what a command has to say to stdout, whoever reads it: a terminal, a pipe that was closed, a full disk."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from pipeline.core.errors import ExitCode, FatalError
+
+
+def bear_all_output() -> None:
+    """Have characters escaped that a terminal cannot show, and nothing written where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # It was closed by whoever started us.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Write to stdout in the body, whole when it is left.
+
+    If nobody reads stdout any more (`| head`), what is written to it goes nowhere from then on: what the command does
+    matters more than who listens. Raises `FatalError` (74) if it cannot be written for another reason.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_to_nobody()
+    except SystemExit:
+        # So says rich where a pipe is closed.
+        _write_to_nobody()
+    except OSError as error:
+        _write_to_nobody()
+        text = f"cannot write to stdout: {error.strerror}. What jobs came to is in their folders; see `status`."
+        raise FatalError(text, exit_code=ExitCode.DISK_OR_LEDGER) from error
+
+
+def write_line(text: str) -> None:
+    """Write a line. Raises the errors of `writing`."""
+    with writing():
+        print(text)  # noqa: T201
+
+
+def write_json(value: Any) -> None:
+    """Write a value as one line of JSON. Raises the errors of `writing`."""
+    # Ids of jobs and names of files may hold anything that file systems allow.
+    write_line(orjson.dumps(value).decode())
+
+
+def _write_to_nobody() -> None:
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nobody, sys.stdout.fileno())
+    os.close(nobody)
