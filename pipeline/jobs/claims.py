@@ -68,6 +68,7 @@ def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSetti
             signal_mtime_ns=found.signal.identity.mtime_ns,
             manifest=found.manifest,
             as_of=as_of,
+            signal_inode=found.signal.identity.inode,
         )
         records.append(
             JobRecord.new(
@@ -112,7 +113,7 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     """Take the files of a drop, write that down, and return the records as they are then."""
     claims = {record.job_id: record.claim for record in records if record.claim}
     first = claims[records[0].job_id]
-    identity = Identity(first.signal_bytes, first.signal_mtime_ns)
+    identity = Identity(first.signal_bytes, first.signal_mtime_ns, first.signal_inode)
     signal = await state.host.run_blocking(processing.take, first.drop, first.signal, identity)
     error: InputError | None = None
     if signal is not TakeResult.TAKEN:

@@ -42,7 +42,7 @@ class _Named:
 
     def is_that_of(self, job: JobRecord) -> bool:
         """True if the job was entered for this file, and the file has not changed since."""
-        return job.export == self.path and Identity(job.size_bytes, job.mtime_ns) == self.identity
+        return job.export == self.path and job.identity.agrees_with(self.identity)
 
 
 @dataclass(frozen=True, slots=True)

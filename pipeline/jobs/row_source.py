@@ -62,7 +62,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
     """
     progress = job.progress
     async with job.host.open_export(job.record.export) as export:
-        if export.identity != job.record.identity:
+        if not export.identity.agrees_with(job.record.identity):
             raise changed(job.record.export)
         progress.export_bytes = export.identity.size_bytes
         source = await open_rows(

@@ -36,7 +36,7 @@ async def test_blocks_and_digest(tmp_path: Path, size: int) -> None:
     read = b""
     async with open_export(path) as export:
         assert (export.path, export.bytes_read) == (path, 0)
-        assert export.identity == await identify(path) == Identity(size, path.stat().st_mtime_ns)
+        assert export.identity == await identify(path) == Identity.of(path.stat())
         while block := await export.read_block():
             assert len(block) <= BLOCK_BYTES
             read += block
@@ -243,3 +243,41 @@ async def test_an_error_while_reading() -> None:
         with pytest.raises(InputError, match="Input/output error") as caught:
             await export.read_block()
     assert caught.value.exit_code is ExitCode.EXPORT_MISSING
+
+
+class TestIdentity:
+    """A file is told from another one by all that is known of both."""
+
+    ONE = Identity(5, 6, 7, 8)
+
+    @pytest.mark.parametrize(
+        ("other", "agrees"),
+        [
+            (Identity(5, 6, 7, 8), True),
+            (Identity(5, 6), True),
+            (Identity(5, 6, 7), True),
+            (Identity(4, 6, 7, 8), False),
+            (Identity(5, 5, 7, 8), False),
+            (Identity(5, 6, 9, 8), False),
+            (Identity(5, 6, 9), False),
+            (Identity(5, 6, 7, 9), False),
+        ],
+    )
+    def test_what_is_not_known_of_one_tells_nothing(self, other: Identity, agrees: bool) -> None:
+        assert self.ONE.agrees_with(other) == other.agrees_with(self.ONE) == agrees
+
+    def test_numbers_of_a_file_that_no_ledger_can_hold(self) -> None:
+        fields = (0o100600, 2**64 - 1, 3, 1, 0, 0, 5, 0, 0, 0)
+        numbers = os.stat_result(fields, {"st_mtime_ns": 2**70})
+        assert Identity.of(numbers).mtime_ns == 2**63 - 1
+        assert Identity.of(numbers).inode == -1
+        assert Identity.of(numbers).device == 3
+
+    async def test_a_file_that_took_the_place_of_another(self, tmp_path: Path) -> None:
+        path, other = tmp_path / "e.csv", tmp_path / "other.csv"
+        for each in (path, other):
+            each.write_bytes(b"id\na\n")
+            os.utime(each, ns=(5, 5))
+        seen = await identify(path)
+        other.replace(path)
+        assert not (await identify(path)).agrees_with(seen)

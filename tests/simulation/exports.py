@@ -61,7 +61,7 @@ class TextExport:
 
 def _is_still(path: Path, identity: Identity) -> bool:
     try:
-        return Identity.of(path.stat()) == identity
+        return Identity.of(path.stat()).agrees_with(identity)
     except FileNotFoundError:
         # An open file is read to its end, whatever becomes of its name.
         return True

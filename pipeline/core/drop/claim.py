@@ -15,7 +15,8 @@ class Claim:
     `drop`: the id of the drop's first job; all jobs of a drop share it.
     `source`: the path of the export in the drop directory; empty if there is none to take.
     `signal`: the path of the signal, which the drop's first job takes.
-    `signal_bytes`, `signal_mtime_ns`: the signal's size and its time of last change, in nanoseconds.
+    `signal_bytes`, `signal_mtime_ns`, `signal_inode`: the signal's size, its time of last change in nanoseconds, and
+    its inode, which earlier versions did not note.
     `is_taken`: export and signal are where the job finds them.
     `is_verified`: the export was checked against the manifest and agrees with it.
     `error`: the reason why the drop fails, or None.
@@ -32,6 +33,7 @@ class Claim:
     is_verified: bool = False
     error: str | None = None
     error_code: int = int(ExitCode.EXPORT_UNUSABLE)
+    signal_inode: int | None = None
 
     def failed(self, error: InputError) -> "Claim":
         """This claim, as one of a drop that fails. The first reason stays."""

@@ -164,7 +164,7 @@ def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
 
 
 def _is_the_one(info: os.stat_result, identity: Identity) -> bool:
-    return problem_of(info) is None and Identity.of(info) == identity
+    return problem_of(info) is None and Identity.of(info).agrees_with(identity)
 
 
 def _is_there(file: Path, identity: Identity) -> bool:

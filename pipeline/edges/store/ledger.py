@@ -209,10 +209,10 @@ class Ledger:
         """Note that the export of a job that has not begun was written anew; return the job with its new identity."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET size_bytes = ?, mtime_ns = ? WHERE seq = ?",
-                (identity.size_bytes, identity.mtime_ns, job.seq),
+                "UPDATE jobs SET size_bytes = ?, mtime_ns = ?, inode = ? WHERE seq = ?",
+                (identity.size_bytes, identity.mtime_ns, identity.inode, job.seq),
             )
-        return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns)
+        return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns, inode=identity.inode)
 
     def abandon_job(self, job_id: str) -> None:
         """Mark an unfinished job as abandoned: it ends without sending the rest."""

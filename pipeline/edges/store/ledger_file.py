@@ -51,7 +51,7 @@ CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
-    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT
+    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT, inode INTEGER
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -74,15 +74,16 @@ CREATE TABLE overtaken (
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
-_LAST_RUN = "last_run TEXT"
+_FROM_5 = ("last_run TEXT", "inode INTEGER")
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
-#: before there were routes, 3 and 4 are from before the end of a run was noted. Up to format 3, `held` had a row for
-#: each held row. Up to format 4, there were no columns that are worked out, and no indexes of jobs.
+#: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
+#: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
+#: and no indexes of jobs.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
-    1: ("claim TEXT", _ROUTE, _LAST_RUN),
-    2: (_ROUTE, _LAST_RUN),
-    3: (_LAST_RUN,),
-    4: (_LAST_RUN,),
+    1: ("claim TEXT", _ROUTE, *_FROM_5),
+    2: (_ROUTE, *_FROM_5),
+    3: _FROM_5,
+    4: _FROM_5,
 }
 _FIRST_WITH_HELD_LOG = 4
 

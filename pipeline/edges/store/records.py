@@ -18,7 +18,7 @@ class JobRecord:
     """A job as the ledger knows it.
 
     `seq`: the place of the job among all jobs of the ledger.
-    `size_bytes`, `mtime_ns`: the identity of its export.
+    `size_bytes`, `mtime_ns`, `inode`: the identity of its export; `inode` is None if an earlier version entered it.
     `settings`: those of the export with which the job began.
     `state`: None while the job is unfinished.
     `claim`: None if the export was not dropped.
@@ -43,6 +43,7 @@ class JobRecord:
     claim: Claim | None = None
     route: str = "default"
     last_run: LastRun | None = None
+    inode: int | None = None
 
     @classmethod
     def new(
@@ -64,6 +65,7 @@ class JobRecord:
             export=export,
             size_bytes=identity.size_bytes,
             mtime_ns=identity.mtime_ns,
+            inode=identity.inode,
             settings=settings,
             started_at=at.isoformat(timespec="seconds"),
             retry_of=retry_of,
@@ -74,8 +76,8 @@ class JobRecord:
 
     @property
     def identity(self) -> Identity:
-        """The export's size and time of last change when the job was asked for."""
-        return Identity(self.size_bytes, self.mtime_ns)
+        """The export's size, time of last change and inode when the job was asked for."""
+        return Identity(self.size_bytes, self.mtime_ns, self.inode)
 
     @property
     def sequence(self) -> int | None:

@@ -29,7 +29,7 @@ def put(processing: Taking, path: str, content: str = "id\n") -> Identity:
 
 def identity_of(file: Path) -> Identity:
     info = file.stat()
-    return Identity(info.st_size, info.st_mtime_ns)
+    return Identity.of(info)
 
 
 @pytest.mark.parametrize("source", ["a.csv", "day/a.csv"])

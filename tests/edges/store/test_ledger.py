@@ -46,6 +46,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes, RowCounts, Rows, Warnings
 from pipeline.core.rows.framing import Position
 from pipeline.core.target.status_memory import Learned
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
 from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
@@ -991,7 +992,7 @@ def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: in
         held = [(1, b"b", 1, b"b,2\n", 9), (1, b"b", 0, b"b,1\n", 7), (1, b"a%2C", 0, b"a%2C,3\n", 2**33)]
         database.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", held)
         without_worked_out(database)
-        for column in lacking:
+        for column in (*lacking, "inode"):
             database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {version}")
         database.commit()
@@ -1012,6 +1013,25 @@ def test_a_ledger_of_an_earlier_format_is_taken_over(tmp_path: Path, version: in
         assert job.route == "default"
         entered = ledger.begin_job(job_of("j2", claim=claim_of(), route="crm-eu"))
         assert (entered.claim, entered.route) == (claim_of(), "crm-eu")
+
+
+def test_a_ledger_of_the_format_before_inodes_is_taken_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, held={b"b": [(b"b,1\n", 7)]})
+        held = ledger.held_rows(job)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        without_worked_out(database)
+        database.execute("ALTER TABLE jobs DROP COLUMN inode")
+        database.execute("PRAGMA user_version = 4")
+        database.commit()
+    with opened(tmp_path) as ledger:
+        (found,) = ledger.jobs()
+        assert (found.job_id, found.inode, ledger.held_rows(job)) == (job.job_id, None, held)
+        assert found.identity.agrees_with(Identity(2**40, 2**60, inode=7, device=8)), "what was not noted tells nothing"
+        entered = ledger.begin_job(job_of("j2", inode=-(2**63)))
+        assert ledger.jobs() == [found, entered]
+        assert ledger.set_source(entered, Identity(5, 6, 7, 8)).identity == Identity(5, 6, 7)
 
 
 def test_whose_a_ledger_is(tmp_path: Path) -> None:
