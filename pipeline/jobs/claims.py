@@ -16,10 +16,10 @@ import structlog
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
-from pipeline.edges.drop.taking import TakeResult, Taking, hold_drop
+from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import OpenExport
 from pipeline.edges.store.records import JobRecord
@@ -43,7 +43,10 @@ class Drop:
 
 
 async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
-    """Enter one job for each export of a drop, behind all others, then take its files; a crash may come anywhere."""
+    """Enter one job for each export of a drop, behind all others, then take its files; a crash may come anywhere.
+
+    Raises `CannotTakeError` if a file may not be taken: then all is as before.
+    """
     records = _records(drop, processing, state.host.clock, settings)
     entered = await state.in_turn(state.ledger.begin_jobs, records)
     return await _take(entered, state, processing)
@@ -101,7 +104,11 @@ async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
             directory = drop_of(records[0])
             if directory not in processings:
                 processings[directory] = stack.enter_context(hold_drop(directory))
-            await _take(records, state, processings[directory])
+            try:
+                await _take(records, state, processings[directory])
+            except CannotTakeError as error:
+                # Its signal is found anew.
+                log.warning("claim_withdrawn", drop=records[0].job_id, why=str(error))
 
 
 def drop_of(record: JobRecord) -> Path:
@@ -110,7 +117,29 @@ def drop_of(record: JobRecord) -> Path:
 
 
 async def _take(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:
-    """Take the files of a drop, write that down, and return the records as they are then."""
+    """Take the files of a drop, write that down, and return the records as they are then.
+
+    Raises `CannotTakeError` if one of them may not be taken: all are in their places then, and the jobs are withdrawn.
+    """
+    try:
+        return await _take_all(records, state, processing)
+    except CannotTakeError:
+        taken = [(record.job_id, record.claim.source) for record in records if record.claim and record.claim.source]
+        first = records[0].claim
+        if first is not None:
+            taken.append((first.drop, first.signal))
+        back = [await state.host.run_blocking(processing.give_back, *each) for each in taken]
+        if not all(back):
+            raise FatalError(
+                f"{processing.directory} holds files of {taken[-1][1]} that have no place to go back to: other files "
+                "have their names. Move these away.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            ) from None
+        await state.in_turn(state.ledger.withdraw_jobs, [record.job_id for record in records])
+        raise
+
+
+async def _take_all(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:
     claims = {record.job_id: record.claim for record in records if record.claim}
     first = claims[records[0].job_id]
     identity = Identity(first.signal_bytes, first.signal_mtime_ns, first.signal_inode)
@@ -185,6 +214,25 @@ async def check_claim(record: JobRecord, state: State) -> None:
         await _check_age(record, claim, state)
 
 
+async def is_empty_part(record: JobRecord, state: State) -> bool:
+    """True if an export has not a single byte, and is one of several in its drop: then there is nothing to load."""
+    claim = record.claim
+    if claim is None or record.size_bytes or claim.error is not None or record.is_abandoned:
+        return False
+    return len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) > 1
+
+
+def changed_at_the_end(record: JobRecord, change: str) -> InputError:
+    """The error for an export that changed, in the way that `change` says, after it was read to its end."""
+    kept = "It is kept in the folder of this job" if record.claim else "It was left where it is"
+    again = "drop it again" if record.claim else "load it again"
+    return InputError(
+        f"{shown(record.export.name)} was read to its end and sent, and then {change}: what came later was not sent. "
+        f"{kept}: when nothing writes it any more, {again}. Write exports under another name, and rename them when "
+        "they are complete."
+    )
+
+
 async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
     # Sequence numbers order the drops of all routes; dates are compared within a route only.
     own: int | str | None
@@ -232,6 +280,9 @@ async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecor
         return
     found: list[Measured] = []
     for record in records:
+        if not record.size_bytes and len(records) > 1:
+            # A part without a header has no columns either.
+            continue
         delimiter = export_settings(record).delimiter
         found.append(await measure(record.export, open_export, delimiter=delimiter))
         if manifest.columns:

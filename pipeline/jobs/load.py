@@ -19,21 +19,26 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
+import structlog
 
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.refusals import Refusals, SeenAccepting
 from pipeline.core.batches.retry_policy import EndStage
+from pipeline.core.drop.signals import shown
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.model import Batch
+from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
-from pipeline.jobs.claims import check_claim
+from pipeline.jobs.claims import changed_at_the_end, check_claim, is_empty_part
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.row_source import open_source
 from pipeline.jobs.send_limits import SendLimits
+
+log = structlog.get_logger()
 
 #: Runs beside a job, to show its progress or to end it by raising an error.
 Watch = Callable[[Job, CallQueue], Coroutine[Any, Any, None]]
@@ -59,14 +64,20 @@ async def load_job(
     async with _until_its_end(job, limits.calls, watch):
         with ending.by_errors():
             await check_claim(record, state)
-            if record.claim is not None and record.claim.manifest.dry_run:
+            if await is_empty_part(record, state):
+                log.info("part_is_empty", export=shown(record.export.name))
+            elif record.claim is not None and record.claim.manifest.dry_run:
                 await _dry_run(job)
             else:
                 await _send(job, limits, seen, recovered)
             is_complete = True
     if not is_complete:
         return ending.error
-    return ending.own_error or _error_of_complete(job)
+    error = ending.own_error or _error_of_complete(job)
+    if error is None:
+        with ending.by_errors():
+            error = await job.host.run_blocking(_error_of_source, job)
+    return error or ending.own_error
 
 
 async def _send(job: Job, limits: SendLimits, seen: SeenAccepting, recovered: Recovered) -> None:
@@ -121,6 +132,21 @@ def _error_of_complete(job: Job) -> InputError | None:
     if refused and job.export.max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
         return too_many_rejects(job, rows.rejected, rows.read, by_target=refused)
     return None
+
+
+def _error_of_source(job: Job) -> InputError | None:
+    """The error of a job whose export changed after it was read, or may still change. Blocks."""
+    record, progress = job.record, job.progress
+    if record.retry_of is not None:
+        # Nobody else writes it.
+        return None
+    size_bytes, sha256 = progress.bytes_read, progress.sha256
+    if not size_bytes:
+        size_bytes, sha256 = progress.checkpoint.digest_bytes, progress.checkpoint.digest
+    change = change_since(AsRead(record.export, record.identity, size_bytes, sha256))
+    if change is None and record.claim is not None and has_writer(record.export):
+        change = "another process still has it open for writing"
+    return None if change is None else changed_at_the_end(record, change)
 
 
 @asynccontextmanager

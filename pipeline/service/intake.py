@@ -1,8 +1,9 @@
 """Looks for signals in the drop directories, and claims their exports in the order in which they are to be loaded.
 
 Drops are claimed as soon as they are seen, even while others are loaded: a claimed export cannot be overwritten. A
-signal whose exports are not there yet holds up those behind it for `signal_wait_s`, so that none overtakes it. All drop
-directories of a client code share one order.
+signal whose exports are not there yet, or not whole, holds up those behind it, so that none overtakes it: for
+`signal_wait_s`, or as long as an export grows. A drop that cannot be taken holds up none. All drop directories of a
+client code share one order.
 """
 
 import math
@@ -17,14 +18,17 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.drop.ordering import by_sequence
-from pipeline.core.drop.signals import shown
+from pipeline.core.drop.signals import GROUP_SIGNAL, shown
 from pipeline.core.errors import ExitCode, FatalError, InputError
-from pipeline.edges.drop.listing import Found, look
-from pipeline.edges.drop.taking import Taking
+from pipeline.edges.drop.listing import Found, Listing, look
+from pipeline.edges.drop.taking import CannotTakeError, Taking
+from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import Drop, complete_claims, enter, next_job
 from pipeline.jobs.ending import Ending
+from pipeline.service.settling import Settling, Wait
+from pipeline.service.untaken_drops import UntakenDrops
 from pipeline.settings.sections import DropSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
@@ -51,12 +55,18 @@ class _Signalled:
         """The identity of the signal: its route and path."""
         return (self.source.route, self.found.signal.path)
 
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """What tells its files from others of their names."""
+        return (self.found.signal.identity, *(export.identity for export in self.found.exports))
+
 
 class Intake:
     """Finds and claims the drops of a client code; `settings` are read anew for each look and each claim.
 
-    `waiting`: signals without their exports. `refused`: route and path of files left alone. `claimed`: the number of
-    drops claimed; `ending.changed` is told of each. `former`: drop directories of which only entered files are taken.
+    `waiting`: signals whose exports are awaited. `refused`: route and path of files left alone. `claimed`: the number
+    of drops claimed; `ending.changed` is told of each. `former`: drop directories of which only entered files are
+    taken.
     """
 
     def __init__(
@@ -81,6 +91,9 @@ class Intake:
         self._looks = 0
         #: By signal: the number of the look that first saw it, and its time in seconds of the monotonic clock.
         self._first_seen: dict[tuple[str, str], tuple[int, float]] = {}
+        self._settling = Settling()
+        self._not_whole: tuple[tuple[str, str], str] | None = None
+        self._untaken = UntakenDrops(state.directory, state.host.clock)
         self._turn = anyio.Lock()
 
     async def look(self) -> None:
@@ -91,34 +104,46 @@ class Intake:
         """
         async with self._turn:
             self.look_in_s = math.inf
+            self._untaken.waiting = None
             # First, and nothing else if it fails: files that are entered and not taken would be found once more.
             await complete_claims(self._state, self._held)
             self._looks += 1
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
+            not_taken: dict[tuple[str, str], str] = {}
             unread: dict[str, FatalError] = {}
+            listings: dict[str, Listing] = {}
             for source in self._sources:
+                drop = self._drop(source)
                 try:
-                    seen = await run_sync(look, source.processing.drop, self._drop(source).signal_suffixes)
+                    seen = await run_sync(look, source.processing.drop, drop.signal_suffixes, drop.ignore)
                 except OSError as error:
                     unread[source.route] = FatalError(
                         f"cannot look into the drop directory {source.processing.drop}: {error.strerror}.",
                         exit_code=ExitCode.EXPORT_MISSING,
                     )
                     continue
+                listings[source.route] = seen
                 refused |= {(source.route, each.path): str(each.problem) for each in seen.refused}
                 obstacles = await run_sync(_obstacles, source.processing, seen.found)
-                refused |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
+                not_taken |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
                 signalled += [_Signalled(source, found) for found in seen.found if found.signal.path not in obstacles]
-            self._note_refused(refused)
+            not_taken |= self._untaken.still_failing((each.key, each.identities) for each in signalled)
+            signalled = [each for each in signalled if each.key not in not_taken]
+            self._untaken.note(not_taken)
+            self._note_refused(refused | not_taken)
             # Signals in a directory that cannot be read now keep their place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
             now = self._clock.monotonic()
             self._first_seen = kept | {
                 each.key: self._first_seen.get(each.key, (self._looks, now)) for each in signalled
             }
+            self._settling.note(listings, unread, now)
             self.waiting = []
-            await self._claim_in_order(signalled)
+            try:
+                await self._claim_in_order(signalled)
+            finally:
+                await self._untaken.tell()
             for away in unread.values():
                 raise away
 
@@ -141,8 +166,14 @@ class Intake:
             )
         )
         for each in by_sequence(signalled, lambda one: one.found.manifest.sequence):
-            error = InputError(each.found.problem) if each.found.problem else None
-            if each.found.missing and error is None:
+            verdict = await self._judge(each)
+            error = verdict if isinstance(verdict, InputError) else None
+            if isinstance(verdict, Wait):
+                self._note_not_whole(each, verdict, len(signalled) - 1)
+                return
+            if each.found.problem:
+                error = InputError(each.found.problem)
+            elif each.found.missing and error is None:
                 if not self._has_waited(each):
                     self._note_waiting(each, len(signalled) - 1)
                     return
@@ -150,6 +181,13 @@ class Intake:
             if self._ending.is_due:
                 return
             await self._claim(each, error)
+
+    async def _judge(self, each: _Signalled) -> Wait | InputError | None:
+        """The reason to wait for a drop, because it is not whole, or an error; see `Settling.judge`."""
+        found = each.found
+        paths = [found.signal.path, *(export.path for export in found.exports)]
+        writers = await run_sync(each.source.processing.writers, paths)
+        return self._settling.judge(each.source.route, found, writers, self._drop(each.source), self._clock.monotonic())
 
     def _drop(self, source: DropSource) -> DropSettings:
         return self.settings.of(source.route).drop
@@ -160,6 +198,12 @@ class Intake:
 
     def _missing(self, each: _Signalled) -> InputError:
         found = each.found
+        if found.signal.path.endswith(f"/{GROUP_SIGNAL}") and not found.manifest.files:
+            return InputError(
+                f"{shown(found.signal.path)} says that all files beside it are complete, and there was none within "
+                f"{self._drop(each.source).signal_wait_s:,.0f} s. If nothing was to be exported, this is all right.",
+                exit_code=ExitCode.EXPORT_MISSING,
+            )
         named = ", ".join(map(shown, found.missing[:3])) + (", ..." if len(found.missing) > 3 else "")
         return InputError(
             f"{named} did not come within {self._drop(each.source).signal_wait_s:,.0f} s after the signal "
@@ -180,7 +224,20 @@ class Intake:
         settings = self.settings.of(each.source.route).export
         # Shielded: a claim cut in two loses nothing, but the next start would have to complete it.
         with anyio.CancelScope(shield=True):
-            await enter(drop, self._state, each.source.processing, settings)
+            try:
+                await enter(drop, self._state, each.source.processing, settings)
+            except CannotTakeError as failure:
+                self._untaken.fail(each.key, each.identities, failure.why)
+                self._note_refused({**dict.fromkeys(self.refused, ""), each.key: failure.why})
+                return
+        if found.left_out:
+            log.warning(
+                "temporary_files_left",
+                signal=shown(found.signal.path),
+                files=len(found.left_out),
+                first=shown(found.left_out[0]),
+                route=each.source.route,
+            )
         self._first_seen.pop(each.key, None)
         self.claimed += 1
         self._ending.changed.tell()
@@ -190,16 +247,34 @@ class Intake:
             log.warning("drop_refused", name=shown(key[1]), why=refused[key], route=key[0])
         self.refused = set(refused)
 
+    def _note_not_whole(self, each: _Signalled, wait: Wait, behind: int) -> None:
+        self.waiting.append(each.found.signal.path)
+        self.look_in_s = wait.look_in_s
+        wait_s = wait.until_s - self._clock.monotonic()
+        self._untaken.wait(each.key, wait.why, since_s=self._first_seen[each.key][1], wait_s=wait_s)
+        if self._not_whole != (each.key, wait.why):
+            self._not_whole = (each.key, wait.why)
+            log.warning(
+                "export_not_whole",
+                signal=shown(each.found.signal.path),
+                why=wait.why,
+                wait_s=round(wait_s, 1),
+                others_in_the_drop_directory=behind,
+                route=each.source.route,
+            )
+
     def _note_waiting(self, each: _Signalled, behind: int) -> None:
         found = each.found
         self.waiting.append(found.signal.path)
         first_look, first_seen_at = self._first_seen[each.key]
         self.look_in_s = first_seen_at + self._drop(each.source).signal_wait_s - self._clock.monotonic()
+        missing = [shown(name) for name in found.missing[:3]]
+        self._untaken.wait(each.key, f"without {', '.join(missing)}", since_s=first_seen_at, wait_s=self.look_in_s)
         if first_look == self._looks:
             log.warning(
                 "signal_without_export",
                 signal=shown(found.signal.path),
-                missing=[shown(name) for name in found.missing[:3]],
+                missing=missing,
                 wait_s=self._drop(each.source).signal_wait_s,
                 others_in_the_drop_directory=behind,
                 route=each.source.route,

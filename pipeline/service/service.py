@@ -19,11 +19,13 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.batches.report import Report
+from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
+from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.store.notice import Pause, put_up, take_down
+from pipeline.edges.store.notice import DropNotice, Pause, put_up, put_up_drops, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
@@ -101,6 +103,7 @@ class TenantService:
         # Drops that an earlier process, or a `load`, ended without logging them.
         await self._ended_drops.tell()
         await run_sync(take_down, self._state.directory)
+        await run_sync(put_up_drops, self._state.directory, DropNotice())
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_requests, self._state, lambda: self._runner.running, self._ending.changed)
             tasks.start_soon(self._look_for_signals)
@@ -113,6 +116,7 @@ class TenantService:
                 await self._has_pruned.wait()
             tasks.cancel_scope.cancel()
         await run_sync(take_down, self._state.directory)
+        await run_sync(put_up_drops, self._state.directory, DropNotice())
 
     async def _look_for_signals(self) -> None:
         while not self._ending.is_due:
@@ -220,8 +224,11 @@ class TenantService:
         if record is None:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
-            folder = self._state.folder(job_id)
-            await run_sync(processing.move_out, job_id, folder.dropped if self._is_kept(record) else None)
+            is_kept = self._is_kept(record)
+            if not is_kept and (why := await run_sync(_reason_to_keep, record)):
+                log.error("export_kept", job=job_id, export=shown(record.export.name), why=why)
+                is_kept = True
+            await run_sync(processing.move_out, job_id, self._state.folder(job_id).dropped if is_kept else None)
 
     def _is_kept(self, record: JobRecord) -> bool:
         keep = self._runner.settings.of(record.route).drop.keep_exports
@@ -285,6 +292,17 @@ class TenantService:
         while True:
             warn_of_token(self._settings.target.token_expires, self._clock.utc_now().date())
             await self._clock.sleep(_DAY_S)
+
+
+def _reason_to_keep(record: JobRecord) -> str | None:
+    """The reason why the export of an ended job must not be removed: it is not what its job has read. Blocks."""
+    if record.report is None or record.state not in ("done", "incomplete"):
+        # The job has not read all of it, or it failed because of a change.
+        change = change_since(AsRead(record.export, record.identity, record.size_bytes, ""))
+    else:
+        read = record.report.export
+        change = change_since(AsRead(record.export, record.identity, read.size_bytes, read.sha256))
+    return change or ("a process has it open for writing" if has_writer(record.export) else None)
 
 
 def _tell_not_moved(error: FatalError) -> None:

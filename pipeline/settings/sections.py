@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from pipeline.core.drop.signals import is_temporary
 from pipeline.core.rows.allowance import ALLOWANCE_PATTERN, Allowance
 from pipeline.core.rows.mapping import parameter_name_problem
 from pipeline.core.target.hosts import checked_base_url, checked_status_host
@@ -426,10 +427,10 @@ def _as_of_pattern(text: str) -> str:
 
 def _signal_suffixes(suffixes: tuple[str, ...]) -> tuple[str, ...]:
     for suffix in suffixes:
-        if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,32}", suffix) or suffix.lower() in (".tmp", ".part"):
+        if not re.fullmatch(r"\.[A-Za-z0-9_-]{1,32}", suffix) or is_temporary(suffix):
             raise ValueError(
                 f"{suffix!r} cannot end a signal's name: a suffix is a dot, then 1 to 32 letters, digits, _ and -, and "
-                "not .tmp or .part"
+                "none of temporary names, such as .tmp or .part"
             )
     if not suffixes:
         raise ValueError("must name one suffix at least, as without signals no export is ever taken")

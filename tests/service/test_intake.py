@@ -78,7 +78,7 @@ async def test_what_was_seen_first_is_first_whatever_its_time_says(tmp_path: Pat
 
 async def test_of_those_seen_at_once_the_older_signal_is_first_and_then_the_name(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
-        at.put("a.csv", "b.csv", "c.csv")
+        at.put("a.csv", "b.csv", "c.csv", age_s=3.0)
         at.put("c.csv.ready", age_s=2.0)
         at.put("b.csv.ready", "a.csv.ready", age_s=1.0)
         assert await at.look() == ["c.csv", "a.csv", "b.csv"]
@@ -87,7 +87,7 @@ async def test_of_those_seen_at_once_the_older_signal_is_first_and_then_the_name
 async def test_a_sequence_changes_the_order_of_those_that_have_one(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         for age_s, (name, manifest) in enumerate({"c": "sequence=1", "b": "", "a": "sequence=2"}.items()):
-            at.put(f"{name}.csv")
+            at.put(f"{name}.csv", age_s=10**9)
             (at.drop / f"{name}.csv.ready").write_text(manifest)
             os.utime(at.drop / f"{name}.csv.ready", (1_000 - age_s, 1_000 - age_s))
         assert await at.look() == ["c.csv", "b.csv", "a.csv"]
@@ -122,7 +122,7 @@ async def test_a_signal_that_was_withdrawn_is_forgotten(tmp_path: Path) -> None:
 
 
 async def test_dates_are_found_in_the_whole_path(tmp_path: Path) -> None:
-    async with place(tmp_path, as_of=r"(\d{8})") as at:
+    async with place(tmp_path, as_of=r"(\d{8})", settle_s=0.0) as at:
         at.put("day-20261123/part-0", "day-20261123/_SUCCESS")
         at.put("undated.csv", "undated.csv.ready")
         at.put("meant.csv")

@@ -55,6 +55,7 @@ READING = frozenset(
         "untaken_jobs",
         "_carried",
         "_check_place",
+        "_error_of_source",
         "_known",
         "_left_by_another",
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline.jobs.claims import in_order
 from tests.simulation.climate import Climate
 from tests.simulation.disk import Fuse
 from tests.simulation.world import World
@@ -22,18 +23,18 @@ CRASHING = Climate(
 
 
 def facts_of(world: World) -> list[Any]:
-    """What is in the ledger, but for times."""
+    """What is in the ledger, but for times, in the order in which the jobs go on.
+
+    The turn of a job depends on whether the one before has ended or only been read: their order does not.
+    """
     (client,) = world.clients
     ledger = client.ledger
     return [
         (
-            job.seq,
-            job.state,
-            replace(job.checkpoint, seconds=0.0),
-            ledger.held_rows(job),
+            *(job.seq, job.state, replace(job.checkpoint, turn=0, seconds=0.0), ledger.held_rows(job)),
             [(each.batch, each.facts) for each in batches],
         )
-        for job in ledger.jobs()
+        for job in in_order(ledger.jobs())
         for batches in [ledger.batches(job=job)]
     ]
 

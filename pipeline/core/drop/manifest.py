@@ -55,6 +55,11 @@ def parse_manifest(content: bytes) -> Manifest:
     return Manifest(**values)
 
 
+def is_whole(content: bytes) -> bool:
+    """True if a manifest that could be parsed cannot be the beginning of a longer one: JSON ends, lines do not."""
+    return content.decode("utf-8-sig", errors="replace").lstrip().startswith("{")
+
+
 def _from_json(text: str) -> list[tuple[str, Any]]:
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)
@@ -130,7 +135,7 @@ def _files(key: str, value: object) -> tuple[str, ...]:
         if problem := name_problem(name):
             raise InputError(f"files: {shown(name)!r} {problem}.")
         if is_ignored(name):
-            raise InputError(f"files: {shown(name)!r} is one that is never touched.")
+            raise InputError(f"files: {shown(name)!r} is hidden or a temporary name, and never taken.")
     if len(set(names)) < len(names):
         raise InputError("files: one of them is named twice.")
     return names

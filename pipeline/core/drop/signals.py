@@ -1,16 +1,24 @@
 """The names in a drop directory: signals, the exports they stand for, and names that are ignored.
 
 `customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete. `_SUCCESS` in a subdirectory says
-it of all files in there. A hidden file (`.name`), or one still being written (`.tmp`, `.part`), is never touched.
+it of all files in there. A hidden file (`.name`), or one with a name under which programs write (`.tmp`, `.part`), is
+never touched.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from fnmatch import translate
+from functools import cache
 
 #: The signal for all files of a subdirectory, as Hadoop and Spark write it.
 GROUP_SIGNAL = "_SUCCESS"
-#: Endings of files that are still being written.
-_UNFINISHED = (".tmp", ".part")
+#: Endings of names, in small letters, under which programs write or download what they rename when it is whole: curl
+#: and wget, browsers, WinSCP and FileZilla, aria2, gsutil, Spark and Flink; and what editors leave beside a file.
+TEMPORARY_ENDINGS = (
+    *(".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".aria2", ".!ut"),
+    *(".gstmp", ".inprogress", ".uploading", ".lock", ".swp", ".swx", ".swo", "~"),
+)
 #: Endings that a signal may leave out: `customers.ready` stands for `customers.csv`.
 _EXPORT_ENDINGS = (".csv", ".tsv", ".psv", ".txt", ".dat")
 #: The least likeness (0 to 1) of names for a signal to be named as perhaps meant for an export.
@@ -19,9 +27,23 @@ _ALIKE = 0.5
 _MAX_SHOWN = 200
 
 
-def is_ignored(name: str) -> bool:
-    """True if a file of this name is never touched."""
-    return name.startswith(".") or name.lower().endswith(_UNFINISHED)
+def is_ignored(name: str, ignore: tuple[str, ...] = ()) -> bool:
+    """True if a file of this name is never touched: it is hidden, temporary, or fits a pattern of `ignore`.
+
+    `ignore`: patterns with * and ? as in a shell; upper and lower case are alike.
+    """
+    return name.startswith(".") or is_temporary(name) or any(_matcher(each).match(name) for each in ignore)
+
+
+def is_temporary(name: str) -> bool:
+    """True if a file of this name is still being written, or a companion of one that is open in an office program."""
+    return name.lower().endswith(TEMPORARY_ENDINGS) or name.startswith("~$") or (name[0] == name[-1] == "#")
+
+
+@cache
+def _matcher(pattern: str) -> re.Pattern[str]:
+    # Without `fnmatch`, which makes lower case of names on some systems only.
+    return re.compile(translate(pattern), re.IGNORECASE)
 
 
 def name_problem(name: str) -> str | None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from pipeline.core.drop.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
-from pipeline.core.drop.signals import GROUP_SIGNAL, exports_for, is_ignored, name_problem, shown, stem_of
+from pipeline.core.drop.manifest import MAX_MANIFEST_BYTES, Manifest, is_whole, parse_manifest
+from pipeline.core.drop.signals import GROUP_SIGNAL, exports_for, is_ignored, is_temporary, name_problem, shown, stem_of
 from pipeline.core.errors import InputError
 from pipeline.edges.exports import Identity
 
+_NEVER_TAKEN = "it is hidden, temporary, or named by [drop] ignore, and never taken"
+_NO_SIGNAL = "is a directory with the name of a signal; a signal is a file"
 _KINDS = (
     (S_ISLNK, "is a symbolic link"),
     (S_ISDIR, "is a directory"),
@@ -46,6 +48,9 @@ class Found:
     """A signal with the exports that it stands for, in their order.
 
     `missing`: the names of exports that are not there, perhaps not yet.
+    `may_be_cut`: True if the content of the signal may be the beginning of a longer one.
+    `changed_ns`: the time of the last change of the subdirectory that it stands for, in nanoseconds since 1970.
+    `left_out`: temporary files in that subdirectory.
     `problem`: the reason why the drop fails however long one waits, or None.
     """
 
@@ -53,6 +58,9 @@ class Found:
     exports: tuple[Seen, ...] = ()
     missing: tuple[str, ...] = ()
     manifest: Manifest = field(default_factory=Manifest)
+    may_be_cut: bool = False
+    changed_ns: int | None = None
+    left_out: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -70,10 +78,13 @@ class Listing:
     unsignalled: tuple[Seen, ...]
 
 
-def look(directory: Path, suffixes: tuple[str, ...]) -> Listing:
-    """The present content of a drop directory. Blocks; raises `OSError` if it cannot be read."""
+def look(directory: Path, suffixes: tuple[str, ...], ignore: tuple[str, ...] = ()) -> Listing:
+    """The present content of a drop directory. Blocks; raises `OSError` if it cannot be read.
+
+    `suffixes`: how names of signals end. `ignore`: patterns of names that are never exports.
+    """
     with opened(directory) as root:
-        entries = _entries(root)
+        entries = _entries(root, ignore)
         signals = {
             name: stem
             for name, seen in entries.items()
@@ -82,11 +93,16 @@ def look(directory: Path, suffixes: tuple[str, ...]) -> Listing:
         found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
         exports = {name: seen for name, seen in entries.items() if name not in signals}
         for name, stem in signals.items():
-            if not entries[name].problem and (one := _of_signal(root, entries[name], stem, exports)) is not None:
+            if (
+                not entries[name].problem
+                and (one := _of_signal(root, entries[name], stem, exports, ignore)) is not None
+            ):
                 found.append(one)
         loose = [seen for seen in exports.values() if not seen.is_directory]
         for name in [name for name, seen in entries.items() if seen.is_directory and not name_problem(name)]:
-            group, others = _of_subdirectory(root, name)
+            group, others = _of_subdirectory(root, name, ignore)
+            if not group and (name == GROUP_SIGNAL or stem_of(name, suffixes) is not None):
+                refused.append(replace(entries[name], problem=_NO_SIGNAL))
             found += group
             loose += others
     meant = {export.path for each in found for export in each.exports}
@@ -105,11 +121,11 @@ def opened(directory: str | Path, *, within: int | None = None) -> Iterator[int]
         os.close(descriptor)
 
 
-def _entries(directory: int, prefix: str = "") -> dict[str, Seen]:
+def _entries(directory: int, ignore: tuple[str, ...], prefix: str = "") -> dict[str, Seen]:
     """The entries of a directory that are not ignored, by name, in name order. An entry that vanishes is left out."""
     entries = {}
     for name in sorted(os.listdir(directory)):
-        if is_ignored(name):
+        if is_ignored(name, ignore):
             continue
         try:
             info = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -131,11 +147,15 @@ def problem_of(info: os.stat_result) -> str | None:
     return next((problem for test, problem in _KINDS if test(info.st_mode)), "is no plain file")
 
 
-def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) -> Found | None:
+def _of_signal(
+    root: int, signal: Seen, stem: str, exports: Mapping[str, Seen], ignore: tuple[str, ...]
+) -> Found | None:
     """The drop of a signal that lies in the drop directory itself; None if the signal is gone."""
-    said = _read_signal(root, signal.path, signal)
+    said = _read_signal(root, signal.path, signal, ignore)
     if said is None or said.problem:
         return said
+    if not said.manifest.files and is_ignored(stem, ignore):
+        return replace(said, problem=f"it stands for {shown(stem)}: {_NEVER_TAKEN}.")
     if said.manifest.files:
         return _with_exports(said, list(said.manifest.files), exports)
     # A signal stands for a directory only if it can stand for no file.
@@ -147,22 +167,27 @@ def _of_signal(root: int, signal: Seen, stem: str, exports: Mapping[str, Seen]) 
     return _with_exports(said, names or [stem], exports)
 
 
-def _of_subdirectory(root: int, name: str) -> tuple[list[Found], list[Seen]]:
+def _of_subdirectory(root: int, name: str, ignore: tuple[str, ...]) -> tuple[list[Found], list[Seen]]:
     """The drop of `_SUCCESS` in a subdirectory, if there is one, and the files of that subdirectory."""
     try:
         with opened(name, within=root) as directory:
-            entries = _entries(directory, f"{name}/")
+            # Before the files in it: what comes in between has changed it.
+            changed_ns = os.fstat(directory).st_mtime_ns
+            entries = _entries(directory, ignore, f"{name}/")
+            names = sorted(os.listdir(directory))  # noqa: PTH208 - of a descriptor
+            left_out = tuple(f"{name}/{each}" for each in names if is_temporary(each))
             signal = entries.get(GROUP_SIGNAL)
             parts = {part: seen for part, seen in entries.items() if not part.startswith("_") and not seen.is_directory}
             if signal is None:
                 return [], list(parts.values())
             if signal.problem:
                 return [Found(signal, problem=f"{signal.path} {signal.problem}.")], list(parts.values())
-            said = _read_signal(directory, GROUP_SIGNAL, signal)
+            said = _read_signal(directory, GROUP_SIGNAL, signal, ignore)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return [], []
     if said is None or said.problem:
         return [said] if said else [], list(parts.values())
+    said = replace(said, changed_ns=changed_ns, left_out=left_out)
     unnamed = sorted(parts.keys() - set(said.manifest.files)) if said.manifest.files else []
     if unnamed:
         return [replace(said, problem=f"its manifest does not name {shown(unnamed[0])}, which is there.")], []
@@ -178,7 +203,7 @@ def _with_exports(said: Found, names: list[str], entries: Mapping[str, Seen], pr
     return replace(said, exports=() if bad else exports, missing=missing, problem=bad)
 
 
-def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
+def _read_signal(directory: int, name: str, signal: Seen, ignore: tuple[str, ...]) -> Found | None:
     """Read a signal: its manifest, and its identity as it was then. None if it is gone."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -191,9 +216,14 @@ def _read_signal(directory: int, name: str, signal: Seen) -> Found | None:
         signal = replace(signal, identity=Identity.of(info))
         if problem := problem_of(info):
             return Found(signal, problem=f"{shown(signal.path)} {problem}.")
-        return Found(signal, manifest=parse_manifest(os.read(descriptor, MAX_MANIFEST_BYTES + 1)))
+        content = os.read(descriptor, MAX_MANIFEST_BYTES + 1)
+        manifest = parse_manifest(content)
+        if unusable := next((each for each in manifest.files if is_ignored(each, ignore)), None):
+            return Found(signal, problem=f"its manifest names {shown(unusable)}: {_NEVER_TAKEN}.")
+        return Found(signal, manifest=manifest, may_be_cut=bool(content.strip()) and not is_whole(content))
     except InputError as error:
-        return Found(signal, problem=f"the manifest in {shown(signal.path)} cannot be used: {error}")
+        problem = f"the manifest in {shown(signal.path)} cannot be used: {error}"
+        return Found(signal, may_be_cut=True, problem=problem)
     except OSError as error:
         return Found(signal, problem=f"it cannot be read: {error.strerror}.")
     finally:

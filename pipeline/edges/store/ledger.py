@@ -149,6 +149,11 @@ class Ledger:
                 [(_json(claim.as_dict()), job_id) for job_id, claim in claims.items()],
             )
 
+    def withdraw_jobs(self, job_ids: Collection[str]) -> None:
+        """Remove jobs that have not begun, all or none: nothing was taken for them."""
+        with self._transaction() as database:
+            database.executemany("DELETE FROM jobs WHERE job_id = ? AND state IS NULL", [(each,) for each in job_ids])
+
     def latest_sequence(self) -> int | None:
         """The highest sequence number of the dropped exports that are done, or that were sent in part.
 

@@ -85,8 +85,9 @@ def test_lines() -> None:
         (b"files=../secret.csv", "'../secret.csv' is not the plain name of a file"),
         (b"files=/etc/passwd", "is not the plain name"),
         (b'{"files": ["a\\nb"]}', "holds a line break"),
-        (b"files=.processing", "never touched"),
-        (b"files=a.tmp", "never touched"),
+        (b"files=.processing", "hidden or a temporary name"),
+        (b"files=a.tmp", "hidden or a temporary name"),
+        (b"files=a.csv,b.csv.filepart", "hidden or a temporary name"),
     ],
 )
 def test_nonsense(content: bytes, told: str) -> None:

@@ -9,14 +9,34 @@ from pipeline.core.drop.signals import exports_for, is_ignored, name_problem, ne
 SUFFIXES = (".ready", ".fin", ".csv.done")
 
 
-@pytest.mark.parametrize("name", [".a.csv", ".processing", "a.csv.tmp", "a.TMP", "a.csv.part", ".ready", ".", ".."])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".a.csv", ".processing", "a.csv.tmp", "a.TMP", "a.csv.part", ".ready", ".", "..", ".nfs0000001", ".#a.csv"),
+        *("a.csv.filepart", "a.csv.FilePart", "a.csv.partial", "a.csv.temp", "a.crdownload", "a.csv.download"),
+        *("a.opdownload", "a.csv.aria2", "a.csv.!ut", "a.csv_.gstmp", "a.csv.inprogress", "a.csv.uploading"),
+        *("a.csv.lock", ".a.csv.swp", "a.csv.swp", "a.csv.swx", "a.csv.swo", "a.csv~", "~$a.xlsx", "#a.csv#"),
+        *("a.csv.ready.tmp", "a.csv.ready.filepart", "~", "#"),
+    ],
+)
 def test_what_is_never_touched(name: str) -> None:
     assert is_ignored(name)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tmp.csv", "apart", "a.csv.ready", "_SUCCESS"])
+@pytest.mark.parametrize(
+    "name",
+    ["a.csv", "a.tmp.csv", "apart", "a.csv.ready", "_SUCCESS", "part-0", "lock", "a~b.csv", "#a.csv", "a.csv.parts"],
+)
 def test_what_is_looked_at(name: str) -> None:
     assert not is_ignored(name)
+    assert not is_ignored(name, ("*.bak", "readme*", "b?", "[ab]"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a.bak", "A.BAK", "a.csv.Bak", "ReadMe.csv", "b1", "B\u00e9", "a\n.bak", ".x", "a.tmp", "x.y"]
+)
+def test_patterns_of_names_that_are_never_touched(name: str) -> None:
+    assert is_ignored(name, ("*.bak", "README*", "b?", "x.y"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Judges if what was signalled is whole, by what several looks saw of it and by what the system tells of its writers.
+
+A writer that signals too early, or pauses, must not have half an export loaded. But a drop that is as it should be is
+taken at once: an export that is older than its signal, and that no process has open for writing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline.core.drop.signals import shown
+from pipeline.core.errors import InputError
+from pipeline.edges.drop.listing import Found, Listing, Seen
+from pipeline.edges.exports import Identity
+from pipeline.settings.sections import DropSettings
+
+#: The time by which a subdirectory may be younger than its `_SUCCESS` (nanoseconds). Ours: that file may have been made
+#: under another name and renamed, or have a checksum beside it.
+_YOUNGER_NS = 1_000_000_000
+#: The time between two looks at a file that a process has open for writing (seconds).
+_LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The reason why a drop is not taken yet, and until when at most, in seconds of the monotonic clock.
+
+    `look_in_s`: seconds until the next look at it.
+    """
+
+    why: str
+    until_s: float
+    look_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """A file as it was seen last, the time at which it was first seen so, and if it was another before."""
+
+    identity: Identity
+    since_s: float
+    has_changed: bool
+
+
+class Settling:
+    """Since when the files in the drop directories are as they are. Times are seconds of the monotonic clock."""
+
+    def __init__(self) -> None:
+        #: By route and path.
+        self._files: dict[tuple[str, str], _Still] = {}
+
+    def note(self, seen: Mapping[str, Listing], unread: Iterable[str], now_s: float) -> None:
+        """Take in what one look saw. `seen`: by route. `unread`: routes of which it saw nothing."""
+        away = set(unread)
+        files = {key: still for key, still in self._files.items() if key[0] in away}
+        for route, listing in seen.items():
+            for path, identity in _identities(listing):
+                still = self._files.get((route, path))
+                if still is None or still.identity != identity:
+                    still = _Still(identity, now_s, still is not None)
+                files[route, path] = still
+        self._files = files
+
+    def judge(
+        self, route: str, found: Found, writers: Mapping[str, bool | None], drop: DropSettings, now_s: float
+    ) -> Wait | InputError | None:
+        """None if a drop is whole as far as one can tell; else the reason to wait, or an error after the longest wait.
+
+        `writers`: by path, if a process has the file open for writing; None where nobody can tell.
+        """
+        for seen in (found.signal, *found.exports):
+            if writers.get(seen.path):
+                return self._judge_open(route, seen, drop, now_s)
+        for path, why in self._unsettled(route, found, writers):
+            left_s = self._files[route, path].since_s + drop.settle_s - now_s
+            if left_s > 0:
+                return Wait(why, now_s + left_s, left_s)
+        return None
+
+    def _judge_open(self, route: str, seen: Seen, drop: DropSettings, now_s: float) -> Wait | InputError:
+        until_s = self._files[route, seen.path].since_s + drop.signal_wait_s
+        if now_s < until_s:
+            why = f"{shown(seen.path)} is open for writing in another process"
+            return Wait(why, until_s, max(drop.settle_s, _LOOK_AGAIN_S))
+        return InputError(
+            f"{shown(seen.path)} is still open for writing in another process, and has not changed for "
+            f"{drop.signal_wait_s:,.0f} s: nothing was sent. Close a file before its signal comes, and drop it again."
+        )
+
+    def _unsettled(self, route: str, found: Found, writers: Mapping[str, bool | None]) -> Iterable[tuple[str, str]]:
+        """What must not have changed for a while, and why."""
+        signal = found.signal
+        if found.may_be_cut and (found.problem or writers.get(signal.path) is None):
+            yield signal.path, f"the signal {shown(signal.path)} may not be written to its end"
+        for export in found.exports:
+            if export.identity.mtime_ns > signal.identity.mtime_ns:
+                yield export.path, f"{shown(export.path)} is newer than its signal"
+            elif self._files[route, export.path].has_changed and writers.get(export.path) is None:
+                yield export.path, f"{shown(export.path)} has changed since it was seen first"
+        if found.changed_ns is not None and found.changed_ns > signal.identity.mtime_ns + _YOUNGER_NS:
+            yield _group(found), f"files came into {shown(_group(found))} after its {shown(signal.path)}"
+
+
+def _group(found: Found) -> str:
+    return found.signal.path.rpartition("/")[0] + "/"
+
+
+def _identities(listing: Listing) -> Iterable[tuple[str, Identity]]:
+    for found in listing.found:
+        yield found.signal.path, found.signal.identity
+        if found.changed_ns is not None:
+            yield _group(found), Identity(len(found.exports), found.changed_ns)
+        for export in found.exports:
+            yield export.path, export.identity
+    for seen in listing.unsignalled:
+        yield seen.path, seen.identity
