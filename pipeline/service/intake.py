@@ -129,7 +129,9 @@ class Intake:
                 not_taken |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
                 signalled += [_Signalled(source, found) for found in seen.found if found.signal.path not in obstacles]
             not_taken |= self._untaken.still_failing((each.key, each.identities) for each in signalled)
-            signalled = [each for each in signalled if each.key not in not_taken]
+            signalled = [
+                each for each in signalled if each.key not in not_taken or self._untaken.is_to_be_tried(each.key)
+            ]
             self._untaken.note(not_taken)
             self._note_refused(refused | not_taken)
             # Signals in a directory that cannot be read now keep their place.
@@ -230,6 +232,8 @@ class Intake:
                 self._untaken.fail(each.key, each.identities, failure.why)
                 self._note_refused({**dict.fromkeys(self.refused, ""), each.key: failure.why})
                 return
+        self._untaken.forget(each.key)
+        self.refused.discard(each.key)
         if found.left_out:
             log.warning(
                 "temporary_files_left",

@@ -50,13 +50,23 @@ class UntakenDrops:
         self._not_taken[key] = self._named(key, why)
 
     def still_failing(self, signalled: Iterable[tuple[_Key, tuple[Identity, ...]]]) -> dict[_Key, str]:
-        """The reasons of drops that could not be taken a moment ago, and are as they were: that is not tried yet."""
-        now, failing = self._clock.monotonic(), {}
+        """The reasons of drops that could not be taken, and are as they were."""
+        failing = {}
         for key, identities in signalled:
             failure = self._failures.get(key)
-            if failure is not None and failure.identities == identities and now < failure.again_at_s:
+            if failure is not None and failure.identities == identities:
                 failing[key] = failure.why
         return failing
+
+    def is_to_be_tried(self, key: _Key) -> bool:
+        """True if it is time to try again to take a drop that could not be taken."""
+        failure = self._failures.get(key)
+        return failure is not None and self._clock.monotonic() >= failure.again_at_s
+
+    def forget(self, key: _Key) -> None:
+        """A drop has been taken."""
+        self._failures.pop(key, None)
+        self._not_taken.pop(key, None)
 
     def note(self, not_taken: Mapping[_Key, str]) -> None:
         """Note all drops that cannot be taken, with the reasons; those that were noted before keep their times."""

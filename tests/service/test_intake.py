@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError
@@ -18,10 +19,12 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
+from pipeline.edges.store.notice import read_drops
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.ending import Ending
 from pipeline.service.intake import DropSource, Intake
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
+from tests.tools.fixed import fixed
 from tests.tools.support import CLOSED, settings_for, until
 
 
@@ -302,3 +305,83 @@ async def test_what_may_not_be_taken_is_left_alone_and_holds_nothing_up(tmp_path
             assert await at.look() == ["b.csv"]
         assert at.intake.refused == {(DEFAULT_ROUTE, "day/_SUCCESS")}
         assert (at.drop / "day" / "_SUCCESS").exists()
+
+
+class Unforeseen(Taking):
+    """Nothing seems to be in the way of anything."""
+
+    def obstacle(self, source: str) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize("stuck", ["a.csv", "a.csv.ready", "b/part-1"])
+async def test_what_cannot_be_taken_though_nothing_seemed_in_the_way_holds_nothing_up(
+    tmp_path: Path, stuck: str
+) -> None:
+    async with place(tmp_path, Unforeseen) as at:
+        at.put("a.csv", "a.csv.ready", "b/part-0", "b/part-1", "b/_SUCCESS", age_s=9.0)
+        os.utime(at.drop / "b", (1, 1))
+        at.put("c.csv", "c.csv.ready")
+        left = "b/_SUCCESS" if stuck.startswith("b/") else "a.csv.ready"
+        with fixed(at.drop / stuck), capture_logs() as logs:
+            others = ["a.csv", "c.csv"] if stuck.startswith("b/") else ["c.csv", "part-0", "part-1"]
+            for second in (0.0, 1.0, 61.0):
+                at.seconds[0] = second
+                assert sorted(await at.look()) == others, "neither the others wait, nor is it entered for good"
+            assert sorted(path.name for path in (at.drop / ".processing").iterdir()) == sorted(
+                job.job_id for job in at.state.ledger.jobs()
+            )
+            assert (at.drop / stuck).exists()
+            assert (at.drop / left).exists()
+            assert at.intake.refused == {(DEFAULT_ROUTE, left)}
+            (told,) = read_drops(at.state.directory).not_taken
+            assert told.name == left
+            assert "cannot be taken: Operation not permitted" in told.why
+            (refused,) = [event for event in logs if event["event"] == "drop_refused"]
+            assert (refused["name"], refused["why"]) == (left, told.why)
+        # What was given back has changed its directory: it has to settle.
+        for second in (122.0, 124.0):
+            at.seconds[0] = second
+            found = await at.look()
+        assert len(found) == 4
+        assert read_drops(at.state.directory).not_taken == ()
+        assert at.intake.refused == set()
+
+
+async def test_a_drop_that_cannot_be_taken_is_noted_with_its_time(tmp_path: Path) -> None:
+    async with place(tmp_path, Forbidden) as at:
+        at.put("day/part-0", "day/_SUCCESS", age_s=9.0)
+        await at.look()
+        (told,) = read_drops(at.state.directory).not_taken
+        assert (told.name, told.why) == ("day/_SUCCESS", "day/part-0 cannot be taken")
+        await at.look()
+        assert read_drops(at.state.directory).not_taken == (told,)
+
+
+async def test_temporary_files_beside_a_signal_are_named(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("day/part-0", "day/part-1.filepart", "day/_SUCCESS", age_s=9.0)
+        os.utime(at.drop / "day", (1, 1))
+        with capture_logs() as logs:
+            assert await at.look() == ["part-0"]
+        (said,) = [event for event in logs if event["event"] == "temporary_files_left"]
+        assert (said["signal"], said["files"], said["first"]) == ("day/_SUCCESS", 1, "day/part-1.filepart")
+        assert (at.drop / "day" / "part-1.filepart").exists()
+
+
+async def test_names_that_the_configuration_ignores(tmp_path: Path) -> None:
+    async with place(tmp_path, ignore=["*.bak"]) as at:
+        at.put("day/part-0", "day/part-1.BAK", "day/_SUCCESS", age_s=9.0)
+        os.utime(at.drop / "day", (1, 1))
+        assert await at.look() == ["part-0"]
+
+
+async def test_an_empty_directory_fails_with_its_reason(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("day/_SUCCESS")
+        assert await at.look() == []
+        at.seconds[0] = 60.0
+        assert await at.look() == ["(*)"]
+        (job,) = at.state.ledger.jobs()
+        assert job.claim is not None
+        assert "and there was none within 60 s" in str(job.claim.error)

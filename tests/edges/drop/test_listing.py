@@ -220,3 +220,82 @@ class TestHostile:
         with (tmp_path / "a.csv.ready").open("wb") as file:
             file.truncate(2**40)
         assert "more than 65,536 bytes" in str(only(tmp_path).problem)
+
+
+class TestTemporaryNames:
+    """Names under which programs write are never exports, wherever they turn up."""
+
+    def test_none_of_them_is_seen(self, tmp_path: Path) -> None:
+        put(
+            tmp_path,
+            "a.csv.filepart",
+            "a.csv~",
+            "~$a.xlsx",
+            "#a.csv#",
+            "a.csv.lock",
+            "b.bak",
+            "day/c.csv.part",
+            "c.BAK",
+        )
+        listing = look(tmp_path, SUFFIXES, ("*.bak",))
+        assert (listing.found, listing.unsignalled) == ((), ())
+
+    def test_a_signal_for_one_fails_at_once(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.part", "b.bak")
+        put(tmp_path, "a.part.ready", "b.bak.ready", content="")
+        problems = [found.problem for found in look(tmp_path, SUFFIXES, ("*.bak",)).found]
+        assert problems == [
+            f"it stands for {name}: it is hidden, temporary, or named by [drop] ignore, and never taken."
+            for name in ("a.part", "b.bak")
+        ]
+
+    def test_a_manifest_that_names_one_fails_at_once(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.csv", "b.bak")
+        put(tmp_path, "x.ready", content="files=a.csv,b.bak")
+        put(tmp_path, "y.ready", content="files=a.csv,b.csv.part")
+        first, second = (found.problem for found in look(tmp_path, SUFFIXES, ("*.bak",)).found)
+        assert "its manifest names b.bak: it is hidden, temporary" in (first or "")
+        assert "'b.csv.part' is hidden or a temporary name" in (second or "")
+
+    def test_those_in_a_subdirectory_are_named(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/b.csv.part", "day/a.csv", "day/.a.csv.crc", "day/a.csv.filepart")
+        put(tmp_path, "day/_SUCCESS", content="")
+        found = only(tmp_path)
+        assert (exports(found), found.left_out) == (["day/a.csv"], ("day/a.csv.filepart", "day/b.csv.part"))
+
+
+class TestDirectoriesNamedAsSignals:
+    """Somebody made a directory where a signal was meant."""
+
+    def test_they_are_refused(self, tmp_path: Path) -> None:
+        for name in ("a.csv.ready", "b.fin", "_SUCCESS", "day", ".c.ready"):
+            (tmp_path / name).mkdir()
+        listing = seen(tmp_path)
+        problem = "is a directory with the name of a signal; a signal is a file"
+        assert [(each.path, each.problem) for each in listing.refused] == [
+            (name, problem) for name in ("_SUCCESS", "a.csv.ready", "b.fin")
+        ]
+
+    def test_but_one_with_a_signal_in_it_is_a_drop(self, tmp_path: Path) -> None:
+        put(tmp_path, "day.ready/a.csv", "day.ready/_SUCCESS", content="")
+        assert exports(only(tmp_path)) == ["day.ready/a.csv"]
+        assert seen(tmp_path).refused == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "may_be_cut"),
+    [
+        ("", False),
+        (" \n", False),
+        ("rows=1", True),
+        ("rows=1\n", True),
+        ('{"rows": 1}', False),
+        ('\ufeff {"rows": 1}\n', False),
+        ('{"rows": 1', True),
+        ("rows", True),
+    ],
+)
+def test_a_signal_that_may_be_the_beginning_of_a_longer_one(tmp_path: Path, content: str, may_be_cut: bool) -> None:
+    put(tmp_path, "a.csv")
+    put(tmp_path, "a.csv.ready", content=content)
+    assert only(tmp_path).may_be_cut == may_be_cut

@@ -1,6 +1,8 @@
 """Taking files from a drop directory, and bringing them to where they stay."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.drop.taking import TakeResult, Taking, hold_drop, move
+from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop, move
+from pipeline.edges.drop.writers import is_local
 from pipeline.edges.exports import Identity
-from tests.tools.support import as_nobody, names_in, small_disk
+from tests.tools.fixed import APPEND_ONLY, IMMUTABLE, fixed
+from tests.tools.support import NOBODY, as_nobody, names_in, small_disk
+from tests.tools.writing import writing
 
 
 @pytest.fixture
@@ -259,3 +264,84 @@ class TestHolding:
                 subprocess.run(["umount", str(tmp_path / ".processing")], check=True)
         assert caught.value.exit_code is ExitCode.CONFIGURATION
         assert names_in(tmp_path) == [".processing"]
+
+
+@pytest.mark.parametrize("attribute", [IMMUTABLE, APPEND_ONLY])
+@pytest.mark.parametrize("what", ["day/a.csv", "day"])
+def test_what_is_immutable_may_not_be_taken(processing: Taking, what: str, attribute: int) -> None:
+    identity = put(processing, "day/a.csv")
+    with fixed(processing.drop / what, attribute):
+        said = processing.obstacle("day/a.csv") or ""
+        # An immutable directory may not even be written to.
+        assert "is immutable or append-only" in said or "may not be written to" in said
+        with pytest.raises(CannotTakeError, match="Operation not permitted") as caught:
+            processing.take("j1", "day/a.csv", identity)
+        assert caught.value.why.startswith("cannot be taken: Operation not permitted (look at")
+        assert processing.jobs() == [], "nothing is left behind"
+    assert processing.obstacle("day/a.csv") is None
+    assert processing.take("j1", "day/a.csv", identity) is TakeResult.TAKEN
+
+
+_OBSTACLE = """
+import sys
+from pathlib import Path
+from pipeline.edges.drop.taking import Taking
+print(Taking(Path(sys.argv[1])).obstacle("a.csv"))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("capsh"), reason="needs root, and capsh to lose its powers")
+@pytest.mark.parametrize(("lost", "said"), [("cap_fowner", "with the sticky bit"), ("cap_chown", "None")])
+def test_root_without_its_powers_is_bound_by_the_sticky_bit(lost: str, said: str) -> None:
+    with TemporaryDirectory() as place:
+        processing = Taking(Path(place))
+        processing.directory.mkdir()
+        put(processing, "a.csv")
+        os.chown(processing.drop / "a.csv", NOBODY, -1)
+        os.chown(processing.drop, NOBODY, -1)
+        processing.drop.chmod(0o1777)
+        program = shlex.join([sys.executable, "-c", _OBSTACLE, place])
+        told = subprocess.run(
+            ["capsh", f"--drop={lost}", "--", "-c", program], capture_output=True, text=True, check=True
+        )
+        assert said in told.stdout
+
+
+def test_what_was_taken_is_given_back(processing: Taking) -> None:
+    identity = put(processing, "day/a.csv")
+    assert processing.take("j1", "day/a.csv", identity) is TakeResult.TAKEN
+    for _ in range(2):
+        assert processing.give_back("j1", "day/a.csv")
+        assert identity_of(processing.drop / "day" / "a.csv") == identity
+        assert processing.jobs() == []
+
+
+def test_nothing_is_given_back_over_another_file(processing: Taking) -> None:
+    identity = put(processing, "a.csv")
+    processing.take("j1", "a.csv", identity)
+    put(processing, "a.csv", "newer\n")
+    assert not processing.give_back("j1", "a.csv")
+    assert (processing.drop / "a.csv").read_text() == "newer\n"
+    assert identity_of(processing.taken("j1", "a.csv")) == identity
+
+
+def test_a_file_of_the_same_size_and_time_that_took_the_place_is_not_taken(processing: Taking) -> None:
+    identity = put(processing, "a.csv", "one\n")
+    put(processing, "b.csv", "two\n")
+    os.utime(processing.drop / "b.csv", ns=(identity.mtime_ns, identity.mtime_ns))
+    (processing.drop / "b.csv").replace(processing.drop / "a.csv")
+    assert processing.take("j1", "a.csv", identity) is TakeResult.REPLACED
+    assert (processing.drop / "a.csv").read_text() == "two\n"
+
+
+def test_writers_of_dropped_files(processing: Taking) -> None:
+    put(processing, "day/a.csv")
+    put(processing, "b.csv")
+    told = is_local(processing.drop) or None
+    with writing(processing.drop / "day" / "a.csv"):
+        assert processing.writers(["day/a.csv", "b.csv", "no.csv", "no/no.csv"]) == {
+            "day/a.csv": told,
+            "b.csv": told and False,
+            "no.csv": None,
+            "no/no.csv": None,
+        }

@@ -1,0 +1,99 @@
+"""What became of an export between its reading and its removal."""
+
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.drop.writers import is_local
+from pipeline.edges.exports import Identity
+from tests.tools.writing import writing
+
+CONTENT = b"id,tier\na,gold\n"
+
+
+def read(path: Path) -> AsRead:
+    path.write_bytes(CONTENT)
+    os.utime(path, ns=(7, 7))
+    return AsRead(path, Identity.of(path.stat()), len(CONTENT), sha256(CONTENT).hexdigest())
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"b,tin\n")
+
+
+def append_and_keep_the_time(path: Path) -> None:
+    append(path)
+    os.utime(path, ns=(7, 7))
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 3)
+
+
+def rewrite_in_place(path: Path) -> None:
+    path.write_bytes(CONTENT.upper())
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(CONTENT.upper())
+    os.utime(other, ns=(7, 7))
+    other.replace(path)
+
+
+def touch(path: Path) -> None:
+    path.touch()
+
+
+def rewrite_the_same(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(CONTENT)
+    other.replace(path)
+
+
+def link(path: Path) -> None:
+    path.with_name("second-name").hardlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (append, "6 bytes were added to it"),
+        (append_and_keep_the_time, "6 bytes were added to it"),
+        (truncate, f"it has {len(CONTENT) - 3} bytes less"),
+        (rewrite_in_place, "it was written anew"),
+        (replace, "it was written anew"),
+        (touch, None),
+        (rewrite_the_same, None),
+        (link, None),
+        (Path.unlink, None),
+    ],
+)
+def test_what_is_a_change(tmp_path: Path, change: Callable[[Path], None], told: str | None) -> None:
+    as_read = read(tmp_path / "e.csv")
+    assert change_since(as_read) is None
+    change(as_read.path)
+    assert change_since(as_read) == told
+
+
+def test_an_identity_of_an_earlier_version_knows_no_inode(tmp_path: Path) -> None:
+    as_read = read(tmp_path / "e.csv")
+    known = Identity(as_read.identity.size_bytes, as_read.identity.mtime_ns)
+    assert change_since(AsRead(as_read.path, known, 1, "")) is None
+
+
+def test_a_writer(tmp_path: Path) -> None:
+    if not is_local(tmp_path):
+        pytest.skip("the file system of the tests tells nothing of writers")
+    path = tmp_path / "e.csv"
+    with writing(path) as writer:
+        assert has_writer(path)
+        writer.close()
+        assert not has_writer(path)
+    path.unlink()
+    assert not has_writer(path)
