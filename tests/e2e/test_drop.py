@@ -1,7 +1,9 @@
 """What is dropped, with the real process that drains the drop directory: signals, manifests, order, leftovers."""
 
 import os
+import signal
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -10,9 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
+from pipeline.edges.drop.writers import is_local
+from pipeline.edges.store.notice import read_drops
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events, text_of
-from tests.tools.support import bench, names_in, profiles_after, run_program, unheard, until
+from tests.tools.fixed import fixed
+from tests.tools.support import bench, ended, names_in, profiles_after, run_program, started, unheard, until
+from tests.tools.writing import writing
 
 ZEROS = "0" * 64
 
@@ -318,3 +324,178 @@ class TestWhereThingsEndUp:
             assert told.code == 0
             assert not folder.exists()
             assert stranger.exists()
+
+
+def append(file: Path) -> None:
+    with file.open("a") as writing:
+        writing.write("z,tin,9\n")
+
+
+def replace(file: Path) -> None:
+    other = file.with_name("other")
+    other.write_text(file.read_text().replace("gold", "tin1"))
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    other.replace(file)
+
+
+def rewrite(file: Path) -> None:
+    file.write_text(file.read_text().replace("gold", "tin1"))
+
+
+#: Target takes its time: an export is read long before its job ends.
+SLOW = {"poll_first_s": 2.0, "poll_max_s": 2.0}
+
+
+class TestChangesAfterReading:
+    """A rename does not close a file: who has it open may go on writing."""
+
+    @staticmethod
+    def taken(drop: Drop) -> Path | None:
+        return next((path for path in drop.directory.glob(".processing/*/a.csv")), None)
+
+    @staticmethod
+    async def until_read(drop: Drop) -> None:
+        """Until the only batch is sealed: then the export was read to its end."""
+        await until(lambda: drop.at.sandbox.calls)
+
+    @pytest.mark.parametrize("keep", ["failed", "never"])
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (append, "8 bytes were added to it"),
+            (rewrite, "it was written anew"),
+            (replace, "it was written anew"),
+        ],
+    )
+    async def test_what_changed_fails_the_job_and_is_kept(
+        self, tmp_path: Path, change: Callable[[Path], None], told: str, keep: str
+    ) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            config = drop.config(settle=SLOW, drop={"keep_exports": keep})
+            async with started("serve", "--drain", "--config", config) as process:
+                await self.until_read(drop)
+                taken = self.taken(drop)
+                assert taken is not None
+                change(taken)
+                content = taken.read_bytes()
+                done = await ended(process)
+            assert done.code == 65, done.said
+            (report,) = drop.reports()
+            assert (report["state"], report["rows"]["confirmed"]) == ("failed", 1)
+            assert (
+                f"a.csv was read to its end and sent, and then {told}: what came later was not sent" in report["error"]
+            )
+            assert "It is kept in the folder of this job" in report["error"]
+            kept = drop.at.state / "jobs" / report["job"] / "drop" / "a.csv"
+            assert kept.read_bytes() == content
+            assert drop.left() == []
+
+    async def test_a_writer_that_never_closed_it_is_noticed(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            if not is_local(drop.directory):
+                pytest.skip("the file system of the tests tells nothing of writers")
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            config = drop.config(settle=SLOW, drop={"keep_exports": "never"})
+            async with started("serve", "--drain", "--config", config) as process:
+                await self.until_read(drop)
+                taken = self.taken(drop)
+                assert taken is not None
+                with writing(taken, "a"):
+                    done = await ended(process)
+            assert done.code == 65, done.said
+            assert "and then another process still has it open for writing" in drop.error_of("a.csv")
+            assert [path.name for path in drop.at.state.glob("jobs/*/drop/a.csv")] == ["a.csv"]
+
+    async def test_to_touch_it_changes_nothing(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            async with started("serve", "--drain", "--config", drop.config(settle=SLOW)) as process:
+                await self.until_read(drop)
+                taken = self.taken(drop)
+                assert taken is not None
+                taken.touch()
+                done = await ended(process)
+            assert (done.code, drop.ends()) == (0, {"a.csv": "done"}), done.said
+            assert drop.left() == []
+            assert not [*drop.at.state.glob("jobs/*/drop/*")]
+
+    async def test_what_changed_behind_its_report_is_kept(self, tmp_path: Path) -> None:
+        """The process is killed between the end of a job and the removal of its export."""
+        async with dropping(tmp_path) as drop:
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            assert (await drop.drain()).code == 0
+            (report,) = drop.reports()
+            taken = drop.directory / ".processing" / report["job"] / "a.csv"
+            taken.parent.mkdir()
+            taken.write_text(text_of("a,gold,1", "b,gold,1"))
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            (said,) = events(done, "export_kept")
+            assert (said["job"], said["export"], said["why"]) == (report["job"], "a.csv", "9 bytes were added to it")
+            kept = drop.at.state / "jobs" / report["job"] / "drop" / "a.csv"
+            assert kept.read_text() == text_of("a,gold,1", "b,gold,1")
+
+    @pytest.mark.parametrize(("change", "told"), [(append, "8 bytes were added"), (replace, "it was written anew")])
+    async def test_of_a_load_too(self, tmp_path: Path, change: Callable[[Path], None], told: str) -> None:
+        async with bench(tmp_path) as at:
+            export = at.export("a,gold,1")
+            async with started("load", export, "--config", at.config(settle=SLOW), "--json") as process:
+                await until(lambda: at.sandbox.calls)
+                change(export)
+                done = await ended(process)
+            assert (done.code, done.report["state"]) == (65, "failed"), done.said
+            assert told in done.report["error"]
+            assert "It was left where it is" in done.report["error"]
+            assert export.exists()
+
+    async def test_a_load_whose_export_is_gone_has_read_all_of_it(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            export = at.export("a,gold,1")
+            async with started("load", export, "--config", at.config(settle=SLOW), "--json") as process:
+                await until(lambda: at.sandbox.calls)
+                export.unlink()
+                done = await ended(process)
+            assert (done.code, done.report["state"]) == (0, "done"), done.said
+
+
+class TestEmptyParts:
+    """A part without a row is no failure; a drop that is one empty file is."""
+
+    @pytest.mark.parametrize("manifest", ["", "rows=1", '{"rows": 1, "columns": ["id", "tier", "ltv"]}'])
+    async def test_of_several_exports(self, tmp_path: Path, manifest: str) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("day/part-1.csv", "a,gold,1")
+            drop.put("day/part-2.csv")
+            (drop.directory / "day" / "part-0.csv").touch()
+            (drop.directory / "day" / "part-3.csv").touch()
+            (drop.directory / "day" / "_SUCCESS").write_text(manifest)
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            assert drop.ends() == {f"part-{number}.csv": "done" for number in range(4)}
+            assert sum(report["rows"]["read"] for report in drop.reports()) == 1
+            assert sorted(event["export"] for event in events(done, "part_is_empty")) == ["part-0.csv", "part-3.csv"]
+            assert drop.left() == []
+
+    async def test_of_one_export(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            (drop.directory / "a.csv").touch()
+            (drop.directory / "a.csv.ready").touch()
+            assert (await drop.drain()).code == 65
+            assert "is empty: it has not even a header line" in drop.error_of("a.csv")
+
+
+async def test_a_drop_that_cannot_be_taken_holds_nothing_up_and_is_named(tmp_path: Path) -> None:
+    async with dropping(tmp_path) as drop:
+        stuck = drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+        with fixed(stuck):
+            async with drop.serving() as process:
+                drop.put("b.csv", "b,gold,1", signal_as="b.csv.ready")
+                await until(lambda: drop.ends() == {"b.csv": "done"})
+                (told,) = read_drops(drop.at.state).not_taken
+                assert told.name == "a.csv.ready"
+                assert told.why.startswith("a.csv cannot be taken: it or its directory is immutable")
+                process.send_signal(signal.SIGTERM)
+                await ended(process)
+        assert (await drop.drain()).code == 0
+        assert drop.ends() == {"a.csv": "done", "b.csv": "done"}
