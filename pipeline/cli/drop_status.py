@@ -8,6 +8,7 @@ from pipeline.core.drop.signals import nearest_signal, shown
 from pipeline.core.duration import roughly
 from pipeline.core.plain import written
 from pipeline.edges.drop.listing import look
+from pipeline.edges.store.drop_notice import DropNotice, NotTaken, read_drops
 from pipeline.settings.settings import Settings
 
 #: The most names of a kind that are listed.
@@ -25,11 +26,16 @@ class LyingExport:
 
 @dataclass(frozen=True, slots=True)
 class WaitingSignal:
-    """A signal, and the exports it names that are not there."""
+    """A signal, and the exports it names that are not there.
+
+    `why`, `until`: of the drop for which the service waits, the reason in words, and until when at most (UTC).
+    """
 
     signal: str
     age_s: float
     missing: list[str]
+    why: str | None = written(default=None, if_default=False)
+    until: str | None = written(default=None, if_default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,20 @@ class DropStatus:
     unsignalled: tuple[LyingExport, ...] | None = written(default=None, if_default=False)
     waiting: tuple[WaitingSignal, ...] | None = written(default=None, if_default=False)
     refused: tuple[RefusedFile, ...] | None = written(default=None, if_default=False)
+    not_taken: tuple[NotTaken, ...] = written(key="drops_not_taken", default=(), if_default=False)
 
 
-def drop_status(settings: Settings, now: datetime) -> DropStatus | None:
-    """Exports without a signal for `signal_wait_s`, signals without exports, refused files; None without `[drop]`."""
+def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropStatus | None:
+    """Exports without a signal for `signal_wait_s`, signals without exports, refused files; None without `[drop]`.
+
+    `state`: the state directory of its client code, where the service says what it waits for and what it cannot take;
+    None if no process serves it.
+    """
     directory = settings.drop.directory
     if directory is None:
         return None
     try:
-        seen = look(directory, settings.drop.signal_suffixes)
+        seen = look(directory, settings.drop.signal_suffixes, settings.drop.ignore)
     except OSError as error:
         return DropStatus(str(directory), f"cannot be read: {error.strerror}")
     signals = [found.signal for found in seen.found if found.missing or found.problem]
@@ -68,17 +79,31 @@ def drop_status(settings: Settings, now: datetime) -> DropStatus | None:
         for path, age_s in lying
         if age_s >= settings.drop.signal_wait_s
     ]
+    told = DropNotice() if state is None else read_drops(state)
+    by_name = {each.name: each for each in told.drops_waiting}
     waiting = [
         WaitingSignal(
-            shown(found.signal.path),
+            name,
             _age_s(found.signal.identity.mtime_ns, now),
             [shown(name) for name in found.missing[:_MOST]],
+            by_name[name].why if name in by_name else None,
+            by_name[name].until if name in by_name else None,
         )
         for found in seen.found
-        if found.missing and not found.problem
+        for name in [shown(found.signal.path)]
+        if (found.missing and not found.problem) or name in by_name
     ]
+    signals_here = {shown(found.signal.path) for found in seen.found}
+    not_taken = tuple(each for each in told.drops_not_taken if each.name in signals_here)
     refused = [RefusedFile(shown(each.path), each.problem) for each in seen.refused]
-    return DropStatus(str(directory), None, tuple(unsignalled[:_MOST]), tuple(waiting[:_MOST]), tuple(refused[:_MOST]))
+    return DropStatus(
+        str(directory),
+        None,
+        tuple(unsignalled[:_MOST]),
+        tuple(waiting[:_MOST]),
+        tuple(refused[:_MOST]),
+        not_taken,
+    )
 
 
 def _age_s(mtime_ns: int, now: datetime) -> float:
@@ -98,6 +123,9 @@ def drop_lines(told: DropStatus) -> list[str]:
         near = f", nearest signal {each.nearest_signal}" if each.nearest_signal else ""
         lines.append(f"Not signalled: {each.export}, {roughly(each.age_s)}{near}")
     for signal in told.waiting or ():
-        lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, without {', '.join(signal.missing)}")
+        why = signal.why or f"without {', '.join(signal.missing)}"
+        until = f"; waits until {signal.until} at most, or as long as it grows" if signal.until else ""
+        lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, {why}{until}")
+    lines += [f"Not taken: {drop.name} {drop.why}, since {drop.since}" for drop in told.not_taken]
     lines += [f"Refused: {file.name} {file.why}" for file in told.refused or ()]
     return lines

@@ -159,7 +159,10 @@ def statuses(
         with closing(ledger) if ledger else nullcontext():
             one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
         if configuration.has_routes and job_id is None:
-            routes = tuple(RouteStatus(name, drop_status(of, now)) for name, of in tenant.routes.items())
+            routes = tuple(
+                RouteStatus(name, drop_status(of, tenant.directory if one.held_by else None, now))
+                for name, of in tenant.routes.items()
+            )
             one = replace(one, drop=None, routes=routes)
         told.append(one)
     left = {} if job_id is not None else without_route(configuration)
@@ -200,7 +203,7 @@ def status(
         token_expires=expires.isoformat() if expires else None,
         token_days_left=days_left(expires, now.date()) if expires else None,
         paused_by_itself=pause,
-        drop=None if job_id else drop_status(settings, now),
+        drop=None if job_id else drop_status(settings, settings.state.directory if held_by else None, now),
         jobs=tuple(jobs),
         older_jobs=older,
         waiting_jobs=waiting,

@@ -30,7 +30,7 @@ _LATEST_NS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a file, as it was seen once, from a changed one and from another one of the same name.
+    """The facts that tell a file, as it was seen once, from a changed one and from another one of the same name.
 
     `size_bytes`: its size.
     `mtime_ns`: the time of its last change, in nanoseconds since 1970.

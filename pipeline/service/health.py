@@ -17,6 +17,7 @@ from typing import NoReturn
 from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
 from pipeline.core.target.token_life import days_left, in_words
+from pipeline.edges.store.drop_notice import read_drops
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.notice import read_pause
 
@@ -76,7 +77,7 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
     age_s = now_s - beat.at_s
     if age_s > STALE_AFTER_S:
         return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
-    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}"
+    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state)}"
 
 
 def _described(beat: Beat, now_s: float) -> str:
@@ -94,3 +95,12 @@ def _waiting(state: Path, beat: Beat) -> str:
         if pause := read_pause(directory):
             return f"; waits since {pause.since}: {pause.why}"
     return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
+
+
+def _not_taken(state: Path) -> str:
+    drops = [each for place in (state, *sorted(state.glob("clients/*"))) for each in read_drops(place).drops_not_taken]
+    if not drops:
+        return ""
+    first = f"{drops[0].name} {drops[0].why}, since {drops[0].since}"
+    more = f", and {len(drops) - 1:,} more" if len(drops) > 1 else ""
+    return f"; not taken: {first}{more}"

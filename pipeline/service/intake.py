@@ -57,7 +57,7 @@ class _Signalled:
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """What tells its files from others of their names."""
+        """The identities of its files, the signal first."""
         return (self.found.signal.identity, *(export.identity for export in self.found.exports))
 
 

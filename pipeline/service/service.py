@@ -25,7 +25,8 @@ from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.store.notice import DropNotice, Pause, put_up, put_up_drops, take_down
+from pipeline.edges.store.drop_notice import DropNotice, put_up_drops
+from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims

@@ -87,7 +87,7 @@ class Settling:
         )
 
     def _unsettled(self, route: str, found: Found, writers: Mapping[str, bool | None]) -> Iterable[tuple[str, str]]:
-        """What must not have changed for a while, and why."""
+        """The files that must not have changed for a while, and the reasons."""
         signal = found.signal
         if found.may_be_cut and (found.problem or writers.get(signal.path) is None):
             yield signal.path, f"the signal {shown(signal.path)} may not be written to its end"

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.drop.signals import shown
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.notice import DropNotice, NotTaken, WaitingDrop, put_up_drops
+from pipeline.edges.store.drop_notice import DropNotice, NotTaken, WaitingDrop, put_up_drops
 
 #: Time after which it is tried again to take a drop that could not be taken (seconds).
 _TAKE_AGAIN_S = 60.0
@@ -31,7 +31,7 @@ class _Failure:
 
 
 class UntakenDrops:
-    """What is known of drops that are not taken.
+    """The drops that are not taken, with the reasons.
 
     `waiting`: the drop that is awaited, if any; all others wait behind it.
     """
@@ -79,7 +79,7 @@ class UntakenDrops:
         `since_s`: the time since which it is, in seconds of the monotonic clock. `wait_s`: seconds until it is taken or
         fails, unless it changes.
         """
-        before = self._told.waiting[0] if self._told and self._told.waiting else None
+        before = self._told.drops_waiting[0] if self._told and self._told.drops_waiting else None
         name = shown(key[1])
         if before and (before.name, before.why) == (name, why) and self._utc_in(0.0) < before.until:
             # An export that grows puts the end off at each look: that is told when the time that was told is over.

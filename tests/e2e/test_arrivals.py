@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.notice import read_drops
+from pipeline.edges.store.drop_notice import read_drops
 from tests.tools.dropping import HEADER, dropping, events
 from tests.tools.support import ended, program, until
 from tests.tools.writing import writing
@@ -74,8 +74,8 @@ async def test_a_writer_that_pauses_behind_its_signal_is_waited_for(tmp_path: Pa
                 writer.write(f"{HEADER}\n{rows_of(0, 1_000)}")
                 (drop.directory / "big.csv.ready").touch()
                 drop.put("later.csv", "u0,tin,1", signal_as="later.csv.ready")
-                await until(lambda: read_drops(drop.at.state).waiting)
-                (told,) = read_drops(drop.at.state).waiting
+                await until(lambda: read_drops(drop.at.state).drops_waiting)
+                (told,) = read_drops(drop.at.state).drops_waiting
                 assert told.why == "big.csv is open for writing in another process"
                 for start in (1_000, 2_000):
                     await asyncio.sleep(0.6)

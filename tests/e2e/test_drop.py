@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.notice import read_drops
+from pipeline.edges.store.drop_notice import read_drops
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events, text_of
 from tests.tools.fixed import fixed
@@ -492,7 +492,7 @@ async def test_a_drop_that_cannot_be_taken_holds_nothing_up_and_is_named(tmp_pat
             async with drop.serving() as process:
                 drop.put("b.csv", "b,gold,1", signal_as="b.csv.ready")
                 await until(lambda: drop.ends() == {"b.csv": "done"})
-                (told,) = read_drops(drop.at.state).not_taken
+                (told,) = read_drops(drop.at.state).drops_not_taken
                 assert told.name == "a.csv.ready"
                 assert told.why.startswith("a.csv cannot be taken: it or its directory is immutable")
                 process.send_signal(signal.SIGTERM)

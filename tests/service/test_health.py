@@ -13,6 +13,7 @@ import pytest
 from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
+from pipeline.edges.store.drop_notice import DropNotice, NotTaken, put_up_drops
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.state import open_state
@@ -59,6 +60,21 @@ class TestLooking:
         assert told.endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
         take_down(tmp_path)
         assert "waits" not in look(tmp_path, 1_000.0)[1]
+        heart.stop()
+
+    def test_drops_that_cannot_be_taken_are_named(self, tmp_path: Path) -> None:
+        heart = Heart(tmp_path)
+        heart.write(BEAT)
+        since = "2026-11-24T10:00:00+00:00"
+        drops = [NotTaken(f"{name}.ready", "cannot be taken: it is immutable", since) for name in "ab"]
+        put_up_drops(tmp_path, DropNotice((), tuple(drops[:1])))
+        is_well, told = look(tmp_path, 1_000.0)
+        assert is_well, "to start it again would change nothing"
+        said = f"; not taken: a.ready cannot be taken: it is immutable, since {since}"
+        assert told.endswith(said)
+        (tmp_path / "clients" / "other").mkdir(parents=True)
+        put_up_drops(tmp_path / "clients" / "other", DropNotice((), tuple(drops[1:])))
+        assert look(tmp_path, 1_000.0)[1].endswith(f"{said}, and 1 more")
         heart.stop()
 
 

@@ -19,7 +19,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
-from pipeline.edges.store.notice import read_drops
+from pipeline.edges.store.drop_notice import read_drops
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.ending import Ending
 from pipeline.service.intake import DropSource, Intake
@@ -334,7 +334,7 @@ async def test_what_cannot_be_taken_though_nothing_seemed_in_the_way_holds_nothi
             assert (at.drop / stuck).exists()
             assert (at.drop / left).exists()
             assert at.intake.refused == {(DEFAULT_ROUTE, left)}
-            (told,) = read_drops(at.state.directory).not_taken
+            (told,) = read_drops(at.state.directory).drops_not_taken
             assert told.name == left
             assert "cannot be taken: Operation not permitted" in told.why
             (refused,) = [event for event in logs if event["event"] == "drop_refused"]
@@ -344,7 +344,7 @@ async def test_what_cannot_be_taken_though_nothing_seemed_in_the_way_holds_nothi
             at.seconds[0] = second
             found = await at.look()
         assert len(found) == 4
-        assert read_drops(at.state.directory).not_taken == ()
+        assert read_drops(at.state.directory).drops_not_taken == ()
         assert at.intake.refused == set()
 
 
@@ -352,10 +352,10 @@ async def test_a_drop_that_cannot_be_taken_is_noted_with_its_time(tmp_path: Path
     async with place(tmp_path, Forbidden) as at:
         at.put("day/part-0", "day/_SUCCESS", age_s=9.0)
         await at.look()
-        (told,) = read_drops(at.state.directory).not_taken
+        (told,) = read_drops(at.state.directory).drops_not_taken
         assert (told.name, told.why) == ("day/_SUCCESS", "day/part-0 cannot be taken")
         await at.look()
-        assert read_drops(at.state.directory).not_taken == (told,)
+        assert read_drops(at.state.directory).drops_not_taken == (told,)
 
 
 async def test_temporary_files_beside_a_signal_are_named(tmp_path: Path) -> None:

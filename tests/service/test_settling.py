@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.notice import read_drops
+from pipeline.edges.store.drop_notice import read_drops
 from tests.service.test_intake import Place, place
 from tests.tools.writing import writing
 
@@ -51,7 +51,7 @@ async def test_an_export_that_is_older_than_its_signal_is_taken_at_the_first_loo
         os.utime(at.drop / "day", (now, now + 0.5))
         assert len(await at.look()) == 4
         assert (at.intake.waiting, at.intake.look_in_s) == ([], math.inf)
-        assert read_drops(at.state.directory).waiting == ()
+        assert read_drops(at.state.directory).drops_waiting == ()
 
 
 @pytest.mark.parametrize("kind", [Taking, Silent])
@@ -74,7 +74,7 @@ async def test_an_export_that_is_newer_than_its_signal_waits_until_it_is_still(
         assert await at.look() == []
         at.seconds[0] = 4.0
         assert await at.look() == ["a.csv"]
-        assert read_drops(at.state.directory).waiting == ()
+        assert read_drops(at.state.directory).drops_waiting == ()
 
 
 async def test_an_export_that_grows_and_keeps_its_time_waits_where_nobody_tells_of_writers(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_a_writer_that_pauses_is_waited_for_and_keeps_its_place(tmp_path: 
             (said,) = [event for event in logs if event["event"] == "export_not_whole"]
             assert said["why"] == "a.csv is open for writing in another process"
             assert (said["wait_s"], said["others_in_the_drop_directory"]) == (60.0, 1)
-            (told,) = read_drops(at.state.directory).waiting
+            (told,) = read_drops(at.state.directory).drops_waiting
             assert (told.name, told.why) == ("a.csv.ready", said["why"])
             assert told.since < told.until
             writer.write("2\n")
@@ -132,7 +132,7 @@ async def test_a_writer_that_pauses_is_waited_for_and_keeps_its_place(tmp_path: 
             os.utime(at.drop / "a.csv", (999_999_990.0, 999_999_990.0))
             assert await at.look() == ["a.csv", "b.csv"]
             assert (tmp_path / "drop" / ".processing").exists()
-        assert read_drops(at.state.directory).waiting == ()
+        assert read_drops(at.state.directory).drops_waiting == ()
 
 
 @pytest.mark.usefixtures("tells")
@@ -244,7 +244,7 @@ async def test_the_part_of_a_drop_that_is_not_whole_holds_all_of_them(tmp_path: 
         (at.drop / "both.ready").write_text('{"files": ["a.csv", "b.csv"]}')
         os.utime(at.drop / "both.ready", (1_000_000_000, 1_000_000_000))
         assert await at.look() == []
-        (told,) = read_drops(at.state.directory).waiting
+        (told,) = read_drops(at.state.directory).drops_waiting
         assert told.why == "b.csv is newer than its signal"
         at.seconds[0] = 2.0
         assert await at.look() == ["a.csv", "b.csv"]
@@ -275,8 +275,8 @@ async def test_what_waits_is_told_with_its_time(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.put("a.csv.ready")
         await at.look()
-        (told,) = read_drops(at.state.directory).waiting
+        (told,) = read_drops(at.state.directory).drops_waiting
         assert (told.name, told.why) == ("a.csv.ready", "without a.csv")
         (at.drop / "a.csv.ready").unlink()
         await at.look()
-        assert read_drops(at.state.directory).waiting == ()
+        assert read_drops(at.state.directory).drops_waiting == ()

@@ -25,7 +25,7 @@ class AsRead:
 
 
 def change_since(read: AsRead) -> str | None:
-    """What became of an export after it was read, in words; None if nothing did, or if it is there no more. Blocks.
+    """The change of an export since it was read, in words; None without one, or if it is there no more. Blocks.
 
     Where only its time or its inode changed, its content decides: to touch an export changes nothing.
     """
