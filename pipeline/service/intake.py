@@ -110,7 +110,6 @@ class Intake:
             self._looks += 1
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
-            not_taken: dict[tuple[str, str], str] = {}
             unread: dict[str, FatalError] = {}
             listings: dict[str, Listing] = {}
             for source in self._sources:
@@ -125,15 +124,7 @@ class Intake:
                     continue
                 listings[source.route] = seen
                 refused |= {(source.route, each.path): str(each.problem) for each in seen.refused}
-                obstacles = await run_sync(_obstacles, source.processing, seen.found)
-                not_taken |= {(source.route, signal): obstacle for signal, obstacle in obstacles.items()}
-                signalled += [_Signalled(source, found) for found in seen.found if found.signal.path not in obstacles]
-            not_taken |= self._untaken.still_failing((each.key, each.identities) for each in signalled)
-            signalled = [
-                each for each in signalled if each.key not in not_taken or self._untaken.is_to_be_tried(each.key)
-            ]
-            self._untaken.note(not_taken)
-            self._note_refused(refused | not_taken)
+                signalled += [_Signalled(source, found) for found in seen.found]
             # Signals in a directory that cannot be read now keep their place.
             kept = {key: seen for key, seen in self._first_seen.items() if key[0] in unread}
             now = self._clock.monotonic()
@@ -142,10 +133,14 @@ class Intake:
             }
             self._settling.note(listings, unread, now)
             self.waiting = []
+            reasons = self._untaken.reasons
+            # Those behind a drop that waits are not looked at closely: what is known of them stays.
+            not_taken = {each.key: why for each in signalled if (why := reasons.get(each.key))}
             try:
-                await self._claim_in_order(signalled)
+                await self._claim_in_order(signalled, not_taken)
             finally:
-                await self._untaken.tell()
+                self._note_refused(refused | not_taken)
+                await self._untaken.tell(not_taken)
             for away in unread.values():
                 raise away
 
@@ -158,7 +153,8 @@ class Intake:
             await complete_claims(self._state, self._held)
             return await next_job(self._state, running)
 
-    async def _claim_in_order(self, signalled: list[_Signalled]) -> None:
+    async def _claim_in_order(self, signalled: list[_Signalled], not_taken: dict[tuple[str, str], str]) -> None:
+        """Claim drops up to the first that waits. In `not_taken` come the reasons of those that cannot be taken."""
         signalled.sort(
             key=lambda each: (
                 self._first_seen[each.key][0],
@@ -168,6 +164,10 @@ class Intake:
             )
         )
         for each in by_sequence(signalled, lambda one: one.found.manifest.sequence):
+            not_taken.pop(each.key, None)
+            if obstacle := await self._obstacle(each):
+                not_taken[each.key] = obstacle
+                continue
             verdict = await self._judge(each)
             error = verdict if isinstance(verdict, InputError) else None
             if isinstance(verdict, Wait):
@@ -182,7 +182,13 @@ class Intake:
                 error = self._missing(each)
             if self._ending.is_due:
                 return
-            await self._claim(each, error)
+            if failure := await self._claim(each, error):
+                not_taken[each.key] = failure
+
+    async def _obstacle(self, each: _Signalled) -> str | None:
+        """The reason why a drop cannot be taken: as it is seen, or as it was met a moment ago. None without one."""
+        obstacle = await run_sync(_obstacle, each.source.processing, each.found)
+        return obstacle or self._untaken.failure_of(each.key, each.identities)
 
     async def _judge(self, each: _Signalled) -> Wait | InputError | None:
         """The reason to wait for a drop, because it is not whole, or an error; see `Settling.judge`."""
@@ -213,7 +219,8 @@ class Intake:
             exit_code=ExitCode.EXPORT_MISSING,
         )
 
-    async def _claim(self, each: _Signalled, error: InputError | None) -> None:
+    async def _claim(self, each: _Signalled, error: InputError | None) -> str | None:
+        """Claim a drop, with `error` as one that fails. Returns the reason if it cannot be taken."""
         found, as_of = each.found, self._drop(each.source).as_of
         dates = [_date_in(export.path, as_of) for export in found.exports]
         undated = next((seen.path for seen, date in zip(found.exports, dates, strict=True) if date is None), None)
@@ -230,10 +237,7 @@ class Intake:
                 await enter(drop, self._state, each.source.processing, settings)
             except CannotTakeError as failure:
                 self._untaken.fail(each.key, each.identities, failure.why)
-                self._note_refused({**dict.fromkeys(self.refused, ""), each.key: failure.why})
-                return
-        self._untaken.forget(each.key)
-        self.refused.discard(each.key)
+                return failure.why
         if found.left_out:
             log.warning(
                 "temporary_files_left",
@@ -245,6 +249,7 @@ class Intake:
         self._first_seen.pop(each.key, None)
         self.claimed += 1
         self._ending.changed.tell()
+        return None
 
     def _note_refused(self, refused: dict[tuple[str, str], str]) -> None:
         for key in refused.keys() - self.refused:
@@ -285,15 +290,12 @@ class Intake:
             )
 
 
-def _obstacles(processing: Taking, drops: Sequence[Found]) -> dict[str, str]:
-    """The reason, by signal, why a drop that could be listed cannot be taken. Blocks."""
-    obstacles: dict[str, str] = {}
-    for found in drops:
-        for each in (found.signal, *found.exports):
-            if obstacle := processing.obstacle(each.path):
-                named = "" if each is found.signal else f"{shown(each.path)} "
-                obstacles.setdefault(found.signal.path, named + obstacle)
-    return obstacles
+def _obstacle(processing: Taking, found: Found) -> str | None:
+    """The reason why a drop that could be listed cannot be taken, or None. Blocks."""
+    for each in (found.signal, *found.exports):
+        if obstacle := processing.obstacle(each.path):
+            return obstacle if each is found.signal else f"{shown(each.path)} {obstacle}"
+    return None
 
 
 def of_route(route: str) -> dict[str, Any]:

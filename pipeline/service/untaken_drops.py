@@ -1,6 +1,6 @@
 """The drops that wait, and those that cannot be taken: what `status` and `health` are told, and the next try."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -44,34 +44,20 @@ class UntakenDrops:
         self._not_taken: dict[_Key, NotTaken] = {}
         self._told: DropNotice | None = None
 
+    @property
+    def reasons(self) -> dict[_Key, str]:
+        """The reasons of drops that cannot be taken, as they were told last."""
+        return {key: each.why for key, each in self._not_taken.items()}
+
     def fail(self, key: _Key, identities: tuple[Identity, ...], why: str) -> None:
         """Note that a drop could not be taken."""
         self._failures[key] = _Failure(why, identities, self._clock.monotonic() + _TAKE_AGAIN_S)
-        self._not_taken[key] = self._named(key, why)
 
-    def still_failing(self, signalled: Iterable[tuple[_Key, tuple[Identity, ...]]]) -> dict[_Key, str]:
-        """The reasons of drops that could not be taken, and are as they were."""
-        failing = {}
-        for key, identities in signalled:
-            failure = self._failures.get(key)
-            if failure is not None and failure.identities == identities:
-                failing[key] = failure.why
-        return failing
-
-    def is_to_be_tried(self, key: _Key) -> bool:
-        """True if it is time to try again to take a drop that could not be taken."""
+    def failure_of(self, key: _Key, identities: tuple[Identity, ...]) -> str | None:
+        """The reason of a drop that could not be taken a moment ago, and is as it was: it is not tried again yet."""
         failure = self._failures.get(key)
-        return failure is not None and self._clock.monotonic() >= failure.again_at_s
-
-    def forget(self, key: _Key) -> None:
-        """A drop has been taken."""
-        self._failures.pop(key, None)
-        self._not_taken.pop(key, None)
-
-    def note(self, not_taken: Mapping[_Key, str]) -> None:
-        """Note all drops that cannot be taken, with the reasons; those that were noted before keep their times."""
-        self._not_taken = {key: self._named(key, why) for key, why in not_taken.items()}
-        self._failures = {key: failure for key, failure in self._failures.items() if key in not_taken}
+        is_still_so = failure is not None and failure.identities == identities
+        return failure.why if failure and is_still_so and self._clock.monotonic() < failure.again_at_s else None
 
     def wait(self, key: _Key, why: str, *, since_s: float, wait_s: float) -> None:
         """Note the drop that is awaited.
@@ -88,8 +74,13 @@ class UntakenDrops:
             since = self._utc_in(since_s - self._clock.monotonic())
             self.waiting = WaitingDrop(name, why, since, self._utc_in(wait_s))
 
-    async def tell(self) -> None:
-        """Renew the notice in the state directory if it is to say something else."""
+    async def tell(self, not_taken: Mapping[_Key, str]) -> None:
+        """Renew the notice in the state directory if it is to say something else.
+
+        `not_taken`: all drops that cannot be taken, with the reasons; those that were told before keep their times.
+        """
+        self._not_taken = {key: self._named(key, why) for key, why in not_taken.items()}
+        self._failures = {key: failure for key, failure in self._failures.items() if key in not_taken}
         waiting = () if self.waiting is None else (self.waiting,)
         told = DropNotice(waiting, tuple(self._not_taken.values())[:_MOST_NOTED])
         if told != self._told:

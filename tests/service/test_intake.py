@@ -385,3 +385,17 @@ async def test_an_empty_directory_fails_with_its_reason(tmp_path: Path) -> None:
         (job,) = at.state.ledger.jobs()
         assert job.claim is not None
         assert "and there was none within 60 s" in str(job.claim.error)
+
+
+async def test_what_cannot_be_taken_behind_a_drop_that_waits_stays_noted(tmp_path: Path) -> None:
+    async with place(tmp_path, Forbidden) as at:
+        at.put("day/part-0", "day/_SUCCESS", age_s=9.0)
+        with capture_logs() as logs:
+            await at.look()
+            (told,) = read_drops(at.state.directory).drops_not_taken
+            (at.drop / "a.csv.ready").write_text("sequence=1")
+            (at.drop / "day" / "_SUCCESS").write_text("sequence=2")
+            await at.look()
+            assert at.intake.waiting == ["a.csv.ready"]
+            assert read_drops(at.state.directory).drops_not_taken == (told,)
+        assert [event["event"] for event in logs] == ["drop_refused", "signal_without_export"]
