@@ -18,7 +18,8 @@ from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.notice import read_pause
+from pipeline.edges.store.hold_ups import PAUSED, HoldUps, read_hold_ups
+from pipeline.edges.store.notice import pause_of, read_pause
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -89,8 +90,16 @@ def _described(beat: Beat, now_s: float) -> str:
 
 
 def _waiting(state: Path, beat: Beat) -> str:
-    # A client code that only routes have keeps its notice with its ledger, under `clients/`.
-    for directory in (state, *sorted(state.glob("clients/*"))):
-        if pause := read_pause(directory):
+    # A client code that only routes have keeps its notices with its ledger, under `clients/`.
+    directories = (state, *sorted(state.glob("clients/*")))
+    pauses = [read_pause(each) for each in directories] + [
+        pause_of(each.get("pause")) for each in beat.notices.values()
+    ]
+    for pause in pauses:
+        if pause:
             return f"; waits since {pause.since}: {pause.why}"
-    return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
+    if beat.is_paused:
+        return f"; {PAUSED}"
+    held_up = [read_hold_ups(each) for each in directories]
+    held_up += [HoldUps.of(each.get("sending")) for each in beat.notices.values()]
+    return "".join(f"; {words}" for each in held_up for words in each.words)
