@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
+from pipeline.core.plural import counted
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.hold_ups import PAUSED, HoldUps, read_hold_ups
@@ -81,9 +82,9 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
 
 
 def _described(beat: Beat, now_s: float) -> str:
-    told = [f"process {beat.pid} since {roughly(now_s - beat.started_s)}", f"{beat.tasks} tasks"]
+    told = [f"process {beat.pid} since {roughly(now_s - beat.started_s)}", counted(beat.tasks, "task")]
     if beat.open_files is not None:
-        told.append(f"{beat.open_files} open files")
+        told.append(counted(beat.open_files, "open file"))
     if beat.memory_bytes is not None:
         told.append(f"{beat.memory_bytes / 1e6:.0f} MB")
     return ", ".join([*told, f"at job {beat.job}" if beat.job else "no job"])
