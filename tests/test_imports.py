@@ -30,7 +30,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 #: The same inside the core and the edges, for their folders and for the modules that lie beside them.
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
-        "batches": ("rows", "target", "model", "errors", "plain"),
+        "batches": ("rows", "target", "model", "errors", "plain", "plural"),
         "rows": ("model", "errors"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain"),

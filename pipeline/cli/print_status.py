@@ -11,6 +11,7 @@ from pipeline.cli.status import Status, Statuses
 from pipeline.core.duration import roughly
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
+from pipeline.edges.store.hold_ups import PAUSED
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
@@ -50,13 +51,15 @@ def _hold_ups(told: Status) -> list[str]:
     """The things that sending waits for, one a line."""
     lines = []
     if told.is_paused:
-        lines.append("[yellow]Sending is paused[/]: `profile-pipeline resume` goes on.")
+        paused, _, goes_on = PAUSED.partition(":")
+        lines.append(f"[yellow]{paused.capitalize()}[/]:{goes_on}.")
     if told.window:
         now, then = told.window.in_words, told.window.then
         color = "yellow" if told.window.pause else "cyan"
         lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if pause := told.paused_by_itself:
         lines.append(f"[yellow]Waiting since {pause.since}[/]: {escape(str(pause.why))}")
+    lines += [f"[yellow]{escape(words[0].upper() + words[1:])}.[/]" for words in told.held_up.words]
     if told.token_expires and told.token_days_left is not None:
         color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"
         ends = date.fromisoformat(told.token_expires)

@@ -4,18 +4,21 @@ import re
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import DropStatus, drop_status
 from pipeline.cli.job_status import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
-from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
+from pipeline.edges.store.heartbeat_file import read_beat
+from pipeline.edges.store.hold_ups import HoldUps, read_hold_ups
 from pipeline.edges.store.ledger import Ledger, read_ledger
-from pipeline.edges.store.notice import Pause, read_pause
+from pipeline.edges.store.notice import Pause, pause_of, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.time_windows import in_words
 from pipeline.edges.target.time_windows import told as told_of_window
@@ -77,6 +80,7 @@ class Status:
     `held_by`: the id of that process, None without one.
     `statuses_under_way`: the number of batches that Target has accepted and is applying, in the jobs told of.
     `paused_by_itself`: the reason why the service waits.
+    `held_up`: the things that hold up sending besides: Target is away, or the budget of calls is used up.
     `routes`: None if the configuration has no routes; `drop` is None if it has.
     `older_jobs`: the number of jobs that have ended and are not told of.
     `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
@@ -85,12 +89,13 @@ class Status:
 
     client_code: str
     state_directory: str
-    held_by: int | None
+    held_by: int | str | None
     is_paused: bool
     statuses_under_way: int
     status_window: StatusWindowStatus
     window: TimeWindowStatus | None
     paused_by_itself: Pause | None
+    held_up: HoldUps
     drop: DropStatus | None
     jobs: tuple[JobStatus, ...]
     older_jobs: int
@@ -158,6 +163,7 @@ def statuses(
         ledger = read_ledger(tenant.directory / "ledger.db")
         with closing(ledger) if ledger else nullcontext():
             one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
+        one = _with_untold(one, configuration.root)
         if configuration.has_routes and job_id is None:
             routes = tuple(
                 RouteStatus(name, drop_status(of, tenant.directory if one.held_by else None, now))
@@ -169,6 +175,19 @@ def statuses(
     return Statuses(
         tuple(told),
         tuple(LeftStatus(owner.client_code, str(directory), owner.unfinished) for directory, owner in left.items()),
+    )
+
+
+def _with_untold(one: Status, root: Path) -> Status:
+    """A status with the notices that the disk did not take: the heartbeat of the service has them."""
+    try:
+        beat = read_beat(root) if one.held_by else None
+    except FatalError:
+        return one
+    notices = beat.notices.get(one.client_code, {}) if beat else {}
+    pause, held_up = pause_of(notices.get("pause")), HoldUps.of(notices.get("sending"))
+    return replace(
+        one, paused_by_itself=pause or one.paused_by_itself, held_up=one.held_up if held_up == HoldUps() else held_up
     )
 
 
@@ -195,7 +214,7 @@ def status(
     return Status(
         client_code=settings.target.client_code,
         state_directory=str(settings.state.directory),
-        held_by=int(held_by) if held_by else None,
+        held_by=int(held_by) if held_by and held_by.isdecimal() else held_by,
         is_paused=ledger is not None and ledger.is_paused,
         statuses_under_way=sum(job.batches.get(FOLLOWED, 0) for job in jobs),
         status_window=_status_window(ledger, settings),
@@ -203,6 +222,7 @@ def status(
         token_expires=expires.isoformat() if expires else None,
         token_days_left=days_left(expires, now.date()) if expires else None,
         paused_by_itself=pause,
+        held_up=read_hold_ups(settings.state.directory) if held_by else HoldUps(),
         drop=None if job_id else drop_status(settings, settings.state.directory if held_by else None, now),
         jobs=tuple(jobs),
         older_jobs=older,

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from pipeline.core.plural import counted
 from pipeline.edges.log import log_progress
+from pipeline.edges.store.hold_ups import PAUSED
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.time_windows import in_words
 from pipeline.jobs.job import Job
+from pipeline.jobs.send_limits import hold_ups
 
 
 def what_it_waits_for(job: Job, calls: CallQueue) -> str:
@@ -15,16 +18,15 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
     held = calls.windows.held
     if held is not None and held.limits.is_paused:
         return in_words(held)
-    if calls.resumes_at is not None:
-        wait_s = max(0.0, calls.resumes_at - job.clock.monotonic())
-        return f"the calls of this minute are used up, next in {wait_s:.0f} s"
     if job.state.is_paused:
-        return "sending is paused: `profile-pipeline resume` goes on"
+        return PAUSED
+    if words := hold_ups(calls, job.clock).words:
+        return "; ".join(words)
     under_way = progress.batches_under_way
     if progress.waiting:
         return f"waiting: {progress.waiting}"
     if under_way:
-        return f"Target is applying {under_way} batch{'es' if under_way > 1 else ''}"
+        return f"Target is applying {counted(under_way, 'batch', 'batches')}"
     if not progress.book.is_all_settled:
         return "uploading"
     return "reading" if not progress.reading_is_done else ""

@@ -7,7 +7,7 @@ the client code, not of a job. A job that fails (65, 66) touches no other. When 
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,6 +25,7 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.status_memory import Learned, StatusMemory
 from pipeline.edges.host import Host
+from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
@@ -37,7 +38,7 @@ from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import begun_jobs, take_stock
 from pipeline.jobs.report import build_report, put_away
 from pipeline.jobs.retry_job import rows_left
-from pipeline.jobs.send_limits import SendLimits, open_send_limits, plan_of
+from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.time_windows import schedule_of
 
@@ -96,6 +97,9 @@ class Runner:
         self._seen_accepting = SeenAccepting()
         self._memory = StatusMemory(learned)
         self._running: dict[int, Job | None] = {}
+        #: The things that hold up sending, as they were told last; and if that is on the disk.
+        self.hold_ups = HoldUps()
+        self.is_told = False
         self._run: _Run | None = None
 
     def take(self, settings: Tenant) -> None:
@@ -142,13 +146,29 @@ class Runner:
                             self._running[record.seq] = None
                             tasks.start_soon(run_and_tell, run, record)
                         elif self._running:
+                            await self._tell_hold_ups()
                             await self._until_another_may_begin(run)
                         else:
                             break
                         record = await next_job(self._running.keys()) if self._may_begin(run) else None
                 self._run = None
             watching.cancel_scope.cancel()
+        await self._tell_hold_ups(HoldUps())
         return unfinished[0] if unfinished else None
+
+    async def _tell_hold_ups(self, told: HoldUps | None = None) -> None:
+        """Tell `status` and the log what holds up sending, if that has changed."""
+        before = self.hold_ups
+        told = hold_ups(self._calls, self._clock) if told is None else told
+        if told == before and self.is_told:
+            return
+        self.hold_ups = told
+        with suppress(FatalError):
+            self.is_told = await self.state.host.run_blocking(write_hold_ups, self.state.directory, told)
+        if told.away_since and not before.away_since:
+            log.warning("target_away", since=told.away_since, last_answer=told.last_answer)
+        elif before.away_since and not told.away_since:
+            log.info("target_back", away_since=before.away_since)
 
     async def _new_in_flight(self) -> InFlight:
         return InFlight(self.state.spool.hashes, await begun_jobs(self.state))

@@ -1,6 +1,7 @@
 """The limits that all jobs of a client code share on the way to Target, because Target limits them together."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import anyio
 
@@ -8,6 +9,8 @@ from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.target.pacing import StatusWindow
 from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import StatusMemory
+from pipeline.edges.clock import Clock
+from pipeline.edges.store.hold_ups import HoldUps
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate
@@ -15,6 +18,9 @@ from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.jobs.recovery import recover_in_flight
 from pipeline.settings.sections import SettleSettings
 from pipeline.settings.settings import Settings
+
+#: Seconds from which on a wait for the budget of calls is told. Ours: shorter ones come and go all the time.
+TOLD_FROM_S = 5.0
 
 
 @dataclass(slots=True)
@@ -59,3 +65,16 @@ async def open_send_limits(
         unsent=anyio.Semaphore(upload.concurrency),
         hold_s=settle.ambiguous_hold_s,
     )
+
+
+def hold_ups(calls: CallQueue, clock: Clock) -> HoldUps:
+    """The things that hold up sending now, besides pauses and time windows."""
+    now, utc_now = clock.monotonic(), clock.utc_now()
+
+    def time_of(at: float | None) -> str | None:
+        return None if at is None else (utc_now + timedelta(seconds=at - now)).isoformat(timespec="seconds")
+
+    since, calls_from = calls.silence.since(now), calls.resumes_at
+    is_long = calls_from is not None and calls_from - now >= TOLD_FROM_S
+    last = calls.silence.last if since is not None else None
+    return HoldUps(time_of(since), last, time_of(calls_from) if is_long else None)

@@ -16,10 +16,12 @@ from typing import NoReturn
 
 from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
+from pipeline.core.plural import counted
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.drop_notice import read_drops
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.notice import read_pause
+from pipeline.edges.store.hold_ups import PAUSED, HoldUps, read_hold_ups
+from pipeline.edges.store.notice import pause_of, read_pause
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -81,20 +83,28 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
 
 
 def _described(beat: Beat, now_s: float) -> str:
-    told = [f"process {beat.pid} since {roughly(now_s - beat.started_s)}", f"{beat.tasks} tasks"]
+    told = [f"process {beat.pid} since {roughly(now_s - beat.started_s)}", counted(beat.tasks, "task")]
     if beat.open_files is not None:
-        told.append(f"{beat.open_files} open files")
+        told.append(counted(beat.open_files, "open file"))
     if beat.memory_bytes is not None:
         told.append(f"{beat.memory_bytes / 1e6:.0f} MB")
     return ", ".join([*told, f"at job {beat.job}" if beat.job else "no job"])
 
 
 def _waiting(state: Path, beat: Beat) -> str:
-    # A client code that only routes have keeps its notice with its ledger, under `clients/`.
-    for directory in (state, *sorted(state.glob("clients/*"))):
-        if pause := read_pause(directory):
+    # A client code that only routes have keeps its notices with its ledger, under `clients/`.
+    directories = (state, *sorted(state.glob("clients/*")))
+    pauses = [read_pause(each) for each in directories] + [
+        pause_of(each.get("pause")) for each in beat.notices.values()
+    ]
+    for pause in pauses:
+        if pause:
             return f"; waits since {pause.since}: {pause.why}"
-    return "; sending is paused: `profile-pipeline resume` goes on" if beat.is_paused else ""
+    if beat.is_paused:
+        return f"; {PAUSED}"
+    held_up = [read_hold_ups(each) for each in directories]
+    held_up += [HoldUps.of(each.get("sending")) for each in beat.notices.values()]
+    return "".join(f"; {words}" for each in held_up for words in each.words)
 
 
 def _not_taken(state: Path) -> str:

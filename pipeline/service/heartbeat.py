@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import structlog
@@ -20,6 +21,8 @@ from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart
 
 log = structlog.get_logger()
 
+#: Seconds between two beats while one has notices.
+_SOON_S = 1.0
 #: Facts about this process, as Linux tells them.
 _OPEN_FILES = Path("/proc/self/fd")
 _MEMORY_PAGES = Path("/proc/self/statm")
@@ -27,11 +30,16 @@ _MEMORY_PAGES = Path("/proc/self/statm")
 
 @asynccontextmanager
 async def heart_beating(
-    directory: Path, clock: Clock, running: Callable[[], str | None], is_paused: Callable[[], bool]
+    directory: Path,
+    clock: Clock,
+    running: Callable[[], str | None],
+    is_paused: Callable[[], bool],
+    notices: Callable[[], dict[str, dict[str, Any]]] = dict,
 ) -> AsyncIterator[None]:
     """Write heartbeats to the state directory while the body runs.
 
-    `running` returns the id of the job that runs, if any; `is_paused` True if somebody asked to send nothing.
+    `running` returns the id of the job that runs, if any; `is_paused` True if somebody asked to send nothing; `notices`
+    what the disk does not take, see `Beat`.
     """
     started_s = clock.monotonic()
 
@@ -45,6 +53,7 @@ async def heart_beating(
             memory_bytes=_memory_bytes(),
             job=running(),
             is_paused=is_paused(),
+            notices=notices(),
         )
 
     heart = Heart(directory)
@@ -59,9 +68,12 @@ async def heart_beating(
 
 
 async def _beat_on(heart: Heart, beat: Callable[[], Beat], clock: Clock) -> None:
+    latest = beat()
     while True:
-        await clock.sleep(BEAT_EVERY_S)
-        await _beat(heart, beat())
+        # While it has notices, nobody should read them for long after they have ended.
+        await clock.sleep(_SOON_S if latest.notices else BEAT_EVERY_S)
+        latest = beat()
+        await _beat(heart, latest)
 
 
 async def _beat(heart: Heart, beat: Beat) -> None:

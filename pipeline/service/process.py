@@ -74,6 +74,7 @@ async def serve(
                     host.clock,
                     lambda: next((tenant.job for tenant in tenants if tenant.job), None),
                     lambda: any(tenant.is_paused for tenant in tenants),
+                    lambda: {tenant.client_code: tenant.untold for tenant in tenants if tenant.untold},
                 ),
                 anyio.create_task_group() as listening,
             ):

@@ -11,6 +11,7 @@ is a tidy crash: the next process goes on.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.drop_notice import DropNotice, put_up_drops
+from pipeline.edges.store.hold_ups import HoldUps
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
@@ -44,6 +46,8 @@ log = structlog.get_logger()
 TOKEN_AGAIN_S = 600.0
 #: Time between two looks for old files, and between two warnings of a token that ends (seconds).
 _DAY_S = 86_400.0
+#: Characters of the reason of a pause that a heartbeat has room for.
+_MOST_OF_WHY = 400
 
 
 class TenantService:
@@ -64,6 +68,7 @@ class TenantService:
         self._ended_drops = EndedDrops(runner.state)
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._failures = 0
+        self._untold_pause: Pause | None = None
         self._token: Any = None
         #: Ids of ended jobs whose files are to be moved; None: of all jobs, as an earlier process may have left some.
         #: And of those whose files could not be moved, which is tried again when another job has ended.
@@ -85,6 +90,16 @@ class TenantService:
     def is_paused(self) -> bool:
         """True if somebody asked to send nothing."""
         return self._state.is_paused
+
+    @property
+    def untold(self) -> dict[str, Any]:
+        """The notices that the disk does not take: the heartbeat has room for them."""
+        pause = self._untold_pause
+        untold = {"pause": asdict(replace(pause, why=shortened(pause.why)))} if pause else {}
+        runner = self._runner
+        if not runner.is_told and runner.hold_ups != HoldUps():
+            untold["sending"] = asdict(runner.hold_ups)
+        return untold
 
     @property
     def _settings(self) -> Settings:
@@ -242,13 +257,15 @@ class TenantService:
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
         since = self._clock.utc_now().isoformat(timespec="seconds")
-        await run_sync(put_up, self._state.directory, Pause(int(code), report.error, since, report.job))
+        pause = Pause(int(code), report.error, since, report.job)
+        self._untold_pause = None if await run_sync(put_up, self._state.directory, pause) else pause
         log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._ending.is_due:
             await self._sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
             if await self._may_go_on(code, self._clock.monotonic() - paused_at, report.job, tried):
                 break
+        self._untold_pause = None
         await run_sync(take_down, self._state.directory)
         log.info("service_goes_on", job=report.job)
 
@@ -304,6 +321,11 @@ def _reason_to_keep(record: JobRecord) -> str | None:
         read = record.report.export
         change = change_since(AsRead(record.export, record.identity, read.size_bytes, read.sha256))
     return change or ("a process has it open for writing" if has_writer(record.export) else None)
+
+
+def shortened(why: str | None) -> str | None:
+    """A reason that fits into a heartbeat."""
+    return why if why is None or len(why) <= _MOST_OF_WHY else f"{why[:_MOST_OF_WHY]}..."
 
 
 def _tell_not_moved(error: FatalError) -> None:

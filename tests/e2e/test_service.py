@@ -199,6 +199,57 @@ class TestWaiting:
             assert drop.at.sandbox.profiles() == profiles_after(*SIX_ROWS)
             assert {mistake.kind for mistake in drop.at.sandbox.mistakes} <= {MistakeKind.WRONG_TOKEN}
 
+    async def test_what_it_waits_for_is_told_where_the_disk_takes_no_notice(self, tmp_path: Path) -> None:
+        token = tmp_path / "token"
+        token.write_text("wrong")
+        async with (
+            dropping(tmp_path, token="right") as drop,
+            drop.serving(target={"token_file": str(token)}) as process,
+        ):
+            await until(lambda: (drop.at.state / "heartbeat").exists())
+            notice = drop.at.state / "service.json"
+            # Nothing can be written over it.
+            notice.mkdir()
+            drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+            told = await until_told(drop, "paused_by_itself")
+            config = tmp_path / "config.toml"
+            assert (told["paused_by_itself"]["exit_code"], told["jobs"][0]["last_run"]["exit_code"]) == (77, 77)
+            why = told["paused_by_itself"]["why"]
+            assert why in (await run_program("status", "--config", config)).out
+            assert why in (await run_program("health", "--config", config)).out
+            notice.rmdir()
+            token.write_text("right")
+            await until(lambda: drop.ends() == {"a.csv": "done"})
+            async with asyncio.timeout(20):
+                while (await told_by(drop))["paused_by_itself"]:
+                    pass
+            assert (await stopped(process)).code == 0
+
+    async def test_for_target_that_is_away(self, tmp_path: Path) -> None:
+        """Status, health, progress line and log say so in the same words, and none of them once it is back."""
+        async with bench(tmp_path, faults=FaultPlan(post_chances={Fault.HTTP_500: 1.0})) as at:
+            drop = Drop(at)
+            config = tmp_path / "config.toml"
+            drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+            upload = {"attempts": 100, "backoff_s": 0.5, "backoff_max_s": 0.5}
+            async with drop.serving(upload=upload) as process:
+                away = await first_line(process, ("target_away",))
+                assert away["last_answer"] == "HTTP 500"
+                told = await told_by(drop)
+                assert (told["held_up"]["away_since"], told["held_up"]["last_answer"]) == (away["since"], "HTTP 500")
+                words = "no usable answer since"
+                assert words in (await run_program("status", "--config", config)).out
+                assert words in (await run_program("health", "--config", config)).out
+                while words not in (await first_line(process, ("load_progress",)))["waits_for"]:
+                    pass
+                at.sandbox.faults = FaultPlan()
+                back = await first_line(process, ("target_back",))
+                assert back["away_since"] == away["since"]
+                assert (await told_by(drop))["held_up"] == dict.fromkeys(told["held_up"])
+                assert words not in (await run_program("health", "--config", config)).out
+                assert (await stopped(process)).code == 0
+            assert not (at.state / "sending.json").exists()
+
     async def test_for_target_to_accept_anything(self, tmp_path: Path) -> None:
         """Whether it is mended on Target's side or by giving the job up, what comes next is tried without prejudice."""
         async with refusing() as target:
@@ -282,7 +333,7 @@ class TestWaiting:
 async def first_line(process: Process, wanted: tuple[str, ...]) -> dict[str, Any]:
     """The first line of the log that tells of one of these events."""
     assert process.stderr
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while True:
             line: dict[str, Any] = orjson.loads(await process.stderr.readline())
             if line["event"] in wanted:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.drop_notice import DropNotice, NotTaken, put_up_drops
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
+from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.state import open_state
 from pipeline.service.health import STALE_AFTER_S, look, state_directory
@@ -75,6 +77,33 @@ class TestLooking:
         (tmp_path / "clients" / "other").mkdir(parents=True)
         put_up_drops(tmp_path / "clients" / "other", DropNotice((), tuple(drops[1:])))
         assert look(tmp_path, 1_000.0)[1].endswith(f"{said}, and 1 more")
+        heart.stop()
+
+    def test_what_holds_up_sending_is_said_in_the_words_of_status(self, tmp_path: Path) -> None:
+        heart = Heart(tmp_path)
+        heart.write(BEAT)
+        away = HoldUps("2026-11-24T10:00:00+00:00", "HTTP 500", "2026-11-24T10:07:00+00:00")
+        assert write_hold_ups(tmp_path, away)
+        assert look(tmp_path, 1_000.0)[1].endswith(f"; {away.words[0]}; {away.words[1]}")
+        assert away.words == [
+            "Target gives no usable answer since 2026-11-24 10:00:00 UTC, the last was: HTTP 500",
+            "the budget of calls is used up, the next call begins at 2026-11-24 10:07:00 UTC",
+        ]
+        assert write_hold_ups(tmp_path, HoldUps())
+        assert look(tmp_path, 1_000.0)[1].endswith("no job")
+        heart.stop()
+
+    def test_what_a_full_disk_does_not_take_is_in_the_heartbeat(self, tmp_path: Path) -> None:
+        heart = Heart(tmp_path)
+        pause = Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job")
+        away = HoldUps("2026-11-24T10:00:00+00:00", "HTTP 500")
+        heart.write(replace(BEAT, notices={"demo": {"sending": asdict(away)}}))
+        assert look(tmp_path, 1_000.0)[1].endswith(f"; {away.words[0]}")
+        heart.write(replace(BEAT, notices={"demo": {"pause": asdict(pause), "sending": asdict(away)}}))
+        assert look(tmp_path, 1_000.0)[1].endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
+        many = {f"client{number}": {"pause": asdict(pause)} for number in range(100)}
+        heart.write(replace(BEAT, notices=many))
+        assert look(tmp_path, 1_000.0) == (True, look(tmp_path, 1_000.0)[1]), "it lives all the same"
         heart.stop()
 
 

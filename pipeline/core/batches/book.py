@@ -25,6 +25,7 @@ from pipeline.core.batches.lifecycle import (
     try_again,
 )
 from pipeline.core.model import Batch, BatchState, RowCounts, Settled
+from pipeline.core.plural import counted
 from pipeline.core.target.replies import Complete, RowOutcomes, count_rows
 
 
@@ -189,8 +190,7 @@ def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None
     match life.last:
         case SeenComplete(failed, unconfirmed, failed_ids):
             outcomes = RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
-            why = f"Target failed {failed} rows and did not consume {unconfirmed}" if failed or unconfirmed else None
-            return BatchState.COMPLETE, outcomes, why, failed_ids
+            return BatchState.COMPLETE, outcomes, _why_not_all(failed, unconfirmed), failed_ids
         case GivenUp(why):
             return BatchState.UNCONFIRMED, RowOutcomes(0, 0, rows), why, ()
         case Failed(why) if not is_open:
@@ -202,6 +202,13 @@ def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None
         case RowRejected(message=message):
             return BatchState.FAILED, RowOutcomes(0, 0, 0), f"its row was rejected: {message}", ()
     raise ValueError(f"a batch that {life.phase} has no outcome")
+
+
+def _why_not_all(failed: int, unconfirmed: int) -> str | None:
+    """The reason why not all rows of a completed batch are confirmed; None if all are."""
+    told = [f"failed {counted(failed, 'row')}"] if failed else []
+    told += [f"did not consume {counted(unconfirmed, 'row')}"] if unconfirmed else []
+    return f"Target {' and '.join(told)}" if told else None
 
 
 def seen_complete(rows: int, complete: Complete) -> SeenComplete:

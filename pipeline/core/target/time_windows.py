@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+from pipeline.core.plural import counted
+
 #: The time ahead in which the next change is sought. Ours: a clock change may skip a weekly window once, never twice.
 _HORIZON = timedelta(days=15)
 _DAY = timedelta(days=1)
@@ -39,9 +41,9 @@ class Limits:
             return "sending pauses"
         told = []
         if self.calls_per_minute is not None:
-            told.append(f"{self.calls_per_minute} calls per minute")
+            told.append(f"{counted(self.calls_per_minute, 'call')} per minute")
         if self.concurrency is not None:
-            told.append(f"{self.concurrency} POSTs at once")
+            told.append(f"{counted(self.concurrency, 'POST')} at once")
         return f"at most {' and '.join(told)}" if told else "nothing is held back"
 
 

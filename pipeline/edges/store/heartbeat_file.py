@@ -14,8 +14,9 @@ padded with blanks.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.durable import disk_error, disk_errors
@@ -23,8 +24,8 @@ from pipeline.edges.lock import is_free, take
 
 #: Seconds between two beats.
 BEAT_EVERY_S = 5.0
-#: Bytes of the file; the longest beat takes half of them.
-_SIZE_BYTES = 512
+#: Bytes of the file. A beat without notices takes at most 256 of them.
+_SIZE_BYTES = 4_096
 _READ_TRIES = 3
 
 
@@ -37,6 +38,7 @@ class Beat:
     `tasks`: the number of its tasks.
     `open_files`, `memory_bytes` (resident): None if the system does not say.
     `job`: the id of the job that runs, or None.
+    `notices`: by client code, what the disk did not take: the `pause` of its service, and what holds up its `sending`.
     """
 
     pid: int
@@ -47,6 +49,7 @@ class Beat:
     memory_bytes: int | None
     job: str | None = None
     is_paused: bool = False
+    notices: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Heart:
@@ -58,7 +61,10 @@ class Heart:
 
     def write(self, beat: Beat) -> None:
         """Write a beat. Raises `FatalError` if the disk refuses even that; a later beat may succeed."""
-        line = json.dumps(asdict(beat), separators=(",", ":")).encode()
+        line = _line(beat)
+        if len(line) >= _SIZE_BYTES:
+            # Of many client codes at once: that it lives matters more than why each of them waits.
+            line = _line(replace(beat, notices={}))
         with disk_errors(f"cannot write {self._path}"):
             if self._descriptor is None:
                 self._descriptor = self._open()
@@ -76,6 +82,10 @@ class Heart:
         """Release the file: nobody serves any more. The end of the process does so too, however it ends."""
         if self._descriptor is not None:
             os.close(self._descriptor)
+
+
+def _line(beat: Beat) -> bytes:
+    return json.dumps(asdict(beat), separators=(",", ":")).encode()
 
 
 def read_beat(state: Path) -> Beat | None:

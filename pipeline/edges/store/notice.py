@@ -1,6 +1,5 @@
 """The service's notice for `status` and `health`: the reason why it waits, in `service.json` in the state directory."""
 
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,13 @@ class Pause:
     job: str
 
 
-def put_up(state: Path, pause: Pause) -> None:
-    """Put this pause into the notice, in place of any other. On a full disk, the old notice stays."""
-    with suppress(FatalError):
+def put_up(state: Path, pause: Pause) -> bool:
+    """Put this pause into the notice, in place of any other. False on a full disk: the old notice stays."""
+    try:
         write_durably(state / _NAME, [orjson.dumps({"paused": asdict(pause)})])
+    except FatalError:
+        return False
+    return True
 
 
 def take_down(state: Path) -> None:
@@ -43,7 +45,14 @@ def take_down(state: Path) -> None:
 def read_pause(state: Path) -> Pause | None:
     """The pause in the service's notice; None if there is none, or none that can be read."""
     try:
-        told: dict[str, Any] = orjson.loads((state / _NAME).read_bytes())["paused"]
-        return Pause(told.get("exit_code", 0), told.get("why"), told["since"], told.get("job", ""))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return pause_of(orjson.loads((state / _NAME).read_bytes())["paused"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def pause_of(values: Any) -> Pause | None:
+    """The pause that `asdict` made plain; None for anything else."""
+    try:
+        return Pause(values.get("exit_code", 0), values.get("why"), values["since"], values.get("job", ""))
+    except (LookupError, TypeError, AttributeError):
         return None

@@ -9,6 +9,7 @@ from itertools import count
 import anyio
 
 from pipeline.core.target.pacing import CallBudget
+from pipeline.core.target.silence import Silence
 from pipeline.core.target.time_windows import Schedule
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.time_windows import Windows
@@ -33,10 +34,12 @@ class CallQueue:
 
     `made`: the number of calls so far.
     `windows`: the time windows, in which fewer calls or POSTs, or none, may begin.
+    `silence`: since when no call has had a usable answer.
     """
 
     def __init__(self, budget: CallBudget, clock: Clock, windows: Windows | None = None) -> None:
         self.made = 0
+        self.silence = Silence()
         self.windows = windows or Windows(Schedule(), clock)
         self._budget = budget
         self._calls_per_minute = budget.calls_per_minute

@@ -107,7 +107,7 @@ class TargetClient:
             return await self._post(batch, slices())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = _in_words(error)
-            return self._heard(Ambiguous(why) if has_begun else Unreachable(why))
+            return self._heard(Ambiguous(why) if has_begun else Unreachable(why), _kind(error))
 
     async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
         headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}
@@ -153,7 +153,7 @@ class TargetClient:
                 ) as response:
                     return self._heard(await self._status_outcome(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return self._heard(StatusUnavailable(_in_words(error)))
+            return self._heard(StatusUnavailable(_in_words(error)), _kind(error))
 
     async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
         self._note_server(response)
@@ -172,8 +172,9 @@ class TargetClient:
         if response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or ""):
             self.is_sandbox = True
 
-    def _heard(self, outcome: Outcome) -> Outcome:
-        """Note the start or the end of Target's silence; return the outcome."""
+    def _heard(self, outcome: Outcome, kind: str | None = None) -> Outcome:
+        """Note the start or the end of Target's silence; return the outcome. `kind`: that of an error, in our words."""
+        self._calls.silence.note(kind or _unusable(outcome), self._clock.monotonic())
         if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
             self._silent_since = None
         elif self._silent_since is None:
@@ -252,6 +253,34 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             break
         body += piece
     return bytes(body)
+
+
+def _unusable(outcome: PostOutcome | StatusOutcome) -> str | None:
+    """An answer that is of no use, in our words; None for one that is of use."""
+    match outcome:
+        case Throttled():
+            return "too many calls (HTTP 429 or 503)"
+        case Ambiguous(why) | Unreachable(why) | StatusUnavailable(why):
+            return why
+    return None
+
+
+def _kind(error: BaseException) -> str:
+    """The kind of an error, in our words: its own may quote anything."""
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return "no connection, because of TLS"
+        case aiohttp.ClientConnectorDNSError():
+            return "no address for its name"
+        case aiohttp.ClientConnectorError():
+            return "no connection"
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+            return "the connection broke off"
+        case aiohttp.ClientResponseError():
+            return "an answer that is no HTTP"
+    return "an error of the network"
 
 
 def _in_words(error: BaseException) -> str:

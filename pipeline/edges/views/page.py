@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
+from pipeline.core.plural import counted
 from pipeline.edges.views.wording import (
     GOOD,
     IN_SANDBOX,
@@ -74,12 +75,15 @@ def _template() -> Template:
 def happened(report: Report) -> str:
     """The fate of an export, in a sentence."""
     rows = report.rows
-    read = _rows(rows.read)
+    read = counted(rows.read, "row")
     match report.state:
         case "failed":
-            return f"This export could not be used: of {read} read, Target applied {rows.confirmed:,}."
+            applied = f"of {read} read, Target applied {rows.confirmed:,}" if rows.read else "not a row of it was read"
+            return f"This export could not be used: {applied}."
         case "skipped":
             return f"This was a trial: {read} were read and checked, and nothing was sent to Target."
+        case "unfinished" if not rows.read:
+            return "This load was stopped before a row was read. The next run goes on with it."
     if not rows.read:
         return "This export has a header and no rows, so there was nothing to send."
     needless = rows.superseded + rows.empty
@@ -97,11 +101,8 @@ def happened(report: Report) -> str:
         )
         if count
     ]
-    return ("All is well: " if is_well else "") + ", ".join(told) + "."
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
+    more = " The next run goes on with it." if report.state == "unfinished" else ""
+    return ("All is well: " if is_well else "") + ", ".join(told) + f".{more}"
 
 
 def _share(count: int, read: int) -> str:

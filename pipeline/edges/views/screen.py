@@ -9,14 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.batches.progress import Progress as JobProgress
 from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
+from pipeline.core.plural import counted
 from pipeline.edges.terminal import console
 from pipeline.edges.views.wording import GOOD, IN_SANDBOX, MEANINGS, STATES, details, to_do
 
@@ -47,13 +46,13 @@ class Bars:
                         reading,
                         total=progress.export_bytes or None,
                         completed=progress.bytes_read,
-                        told=f"{rows.read:,} rows" + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
+                        told=counted(rows.read, "row") + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
                     )
                     display.update(
                         settling,
                         total=(progress.book.rows + progress.unplaced_rows) or None,
                         completed=rows.confirmed + rows.failed + rows.unconfirmed,
-                        told=f"{rows.confirmed:,} rows; {waits_for()}",
+                        told=f"{counted(rows.confirmed, 'row')}; {waits_for()}",
                     )
                     await sleep(REFRESH_S)
             finally:
@@ -98,25 +97,29 @@ def print_report(report: Report, folder: Path, to: Console, *, is_kept: bool = T
         f" after {report.seconds:,.1f} s",
     )
     where: list[RenderableType] = [Text(f"  {IN_SANDBOX}", style="bold magenta")] if report.is_of_sandbox else []
-    parts: list[RenderableType] = [title, *where, Padding(_rows_table(report.rows), (0, 0, 0, 2))]
-    parts += [Text(f"  {line}") for line in details(report)]
+    parts: list[RenderableType] = [title, *where]
     if report.error:
         parts.append(Text(f"  {report.error}", style="red"))
+    # Where not even a row was read, a table of zeros says nothing.
+    if report.rows.read or not report.error:
+        parts += _rows(report.rows)
+    parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
         parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
 
 
-def _rows_table(rows: RowCounts) -> Table:
+def _rows(rows: RowCounts) -> list[Text]:
+    """The number of rows in each class, one a line, in columns: without blanks at the ends, which a file would keep."""
     counts = asdict(rows)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column(style="dim")
-    table.add_row(f"{rows.read:,}", "rows read", "")
-    for name, meaning in MEANINGS.items():
-        if counts[name] or name == "confirmed":
-            style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
-            table.add_row(f"{counts[name]:,}", name, meaning, style=style)
-    return table
+    names = [name for name in MEANINGS if counts[name] or name == "confirmed"]
+    read = "row read" if rows.read == 1 else "rows read"
+    number_width = max(len(f"{counts[name]:,}") for name in ("read", *names))
+    name_width = max(map(len, (read, *names)))
+    lines = [Text(f"  {rows.read:>{number_width},}  {read}")]
+    for name in names:
+        style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
+        count = Text(f"  {counts[name]:>{number_width},}  {name:<{name_width}}  ", style=style)
+        lines.append(count.append(MEANINGS[name], style="dim"))
+    return lines

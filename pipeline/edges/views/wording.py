@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.errors import ExitCode
+from pipeline.core.plural import counted
 
 #: Class of rows -> its meaning.
 MEANINGS = {
@@ -59,6 +60,7 @@ def details(report: Report) -> list[str]:
     by_reason = report.rejects.by_reason
     if by_reason:
         lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
+        lines += [f"  {reason}: {REASONS[reason]}" for reason in by_reason if reason in REASONS]
     lines += [f"Note: {note}" for note in notes(report)]
     batches = report.batches
     if batches:
@@ -86,10 +88,12 @@ def batches_in_words(report: Report) -> str:
     """The number of batches in each state, and the number of calls."""
     batches = report.batches
     states = [batch_state(batch) for batch in batches]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    by_state = ", ".join(f"{states.count(state):,} {state}" for state in dict.fromkeys(states))
     again = sum(batch.attempts - 1 for batch in batches)
-    return f"{counted}; {report.calls} calls to Target" + (
-        f", {again} of them attempts after the first of a batch" if again > 0 else ""
+    return f"{by_state}; {counted(report.calls, 'call')} to Target" + (
+        f", {again:,} of them {'an attempt' if again == 1 else 'attempts'} after the first of a batch"
+        if again > 0
+        else ""
     )
 
 

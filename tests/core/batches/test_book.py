@@ -287,13 +287,13 @@ def settle(rows: int, life: Life) -> Settled:
             [Taken("url"), SeenComplete(2, 3, ("u",))],
             BatchState.COMPLETE,
             (5, 2, 3, 0),
-            "Target failed 2 rows and did not consume 3",
+            "Target failed 2 rows and did not consume 3 rows",
         ),
         (
             [Taken("url"), SeenComplete(10, 0)],
             BatchState.COMPLETE,
             (0, 10, 0, 0),
-            "Target failed 10 rows and did not consume 0",
+            "Target failed 10 rows",
         ),
         ([InDoubt("cut"), Begun(2), Taken("url"), SeenComplete(0, 0)], BatchState.COMPLETE, (10, 0, 0, 0), None),
         ([Taken("url"), GivenUp("lost")], BatchState.UNCONFIRMED, (0, 0, 10, 0), "lost"),
@@ -312,7 +312,7 @@ def settle(rows: int, life: Life) -> Settled:
             (0, 0, 0, 10),
             "its row was rejected: no such",
         ),
-        ([Taken("url"), SeenComplete(1, 0), Released()], BatchState.COMPLETE, (9, 1, 0, 0), "Target failed 1 rows"),
+        ([Taken("url"), SeenComplete(1, 0), Released()], BatchState.COMPLETE, (9, 1, 0, 0), "Target failed 1 row"),
     ],
 )
 def test_settlements(facts: list[Fact], state: BatchState, classes: tuple[int, int, int, int], why: str | None) -> None:

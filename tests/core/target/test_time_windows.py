@@ -150,7 +150,7 @@ class TestWhatHolds:
         assert Limits(calls_per_minute=20, concurrency=2).in_words() == (
             "at most 20 calls per minute and 2 POSTs at once"
         )
-        assert Limits(concurrency=1).in_words() == "at most 1 POSTs at once"
+        assert Limits(concurrency=1).in_words() == "at most 1 POST at once"
         assert Limits(is_paused=True, concurrency=1).in_words() == "sending pauses"
         assert Limits().in_words() == "nothing is held back"
 

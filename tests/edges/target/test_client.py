@@ -107,6 +107,39 @@ async def follow(client: Client, posted: PostOutcome) -> object:
     return await client.target.status(posted.status_url)
 
 
+class TestSilence:
+    """Since when calls have had no usable answer, and the last one in our words: an error's own may quote anything."""
+
+    @pytest.mark.parametrize(
+        ("fault", "last"),
+        [
+            (Fault.HTTP_500, "HTTP 500"),
+            (Fault.THROTTLE_503, "too many calls (HTTP 429 or 503)"),
+            (Fault.RESET_BEFORE_BODY, "the connection broke off"),
+            (Fault.GARBAGE_LOST, "HTTP 200 with an answer that cannot be read"),
+        ],
+    )
+    async def test_it_begins_with_an_answer_of_no_use(self, tmp_path: Path, fault: Fault, last: str) -> None:
+        async with talking(tmp_path, faults=FaultPlan(posts={1: fault})) as (client, _):
+            await client.post()
+            silence, now = client.target._calls.silence, loop_clock().monotonic()
+            assert silence.last == last
+            assert silence.since(now + 60.0) is not None
+            assert silence.since(now) is None, "one failed call is no absence"
+
+    async def test_it_ends_with_one_of_use(self, tmp_path: Path) -> None:
+        async with talking(tmp_path, faults=FaultPlan(posts={1: Fault.HTTP_500, 2: Fault.REFUSE})) as (client, _):
+            for is_silent in (True, False):
+                await client.post()
+                since = client.target._calls.silence.since(loop_clock().monotonic() + 60.0)
+                assert (since is not None) is is_silent
+
+    async def test_nobody_listens(self, tmp_path: Path) -> None:
+        async with client_of(CLOSED, tmp_path) as client:
+            await client.post()
+            assert client.target._calls.silence.last == "no connection"
+
+
 class TestPostFaults:
     OUTCOMES: ClassVar[dict[Fault, type]] = {
         Fault.REFUSE: Refused,

@@ -106,6 +106,15 @@ def test_numbers_add_up() -> None:
             {"state": "failed", "rows": {"confirmed": 5, "unsent": 5}},
             "This export could not be used: of 10 rows read, Target applied 5.",
         ),
+        ({"state": "failed", "rows": {}}, "This export could not be used: not a row of it was read."),
+        (
+            {"state": "unfinished", "rows": {}},
+            "This load was stopped before a row was read. The next run goes on with it.",
+        ),
+        (
+            {"state": "unfinished", "rows": {"confirmed": 2, "pending": 1}},
+            "Target applied 2 of 3 rows, 1 is on its way. The next run goes on with it.",
+        ),
         (
             {"state": "skipped", "rows": {"unsent": 4}},
             "This was a trial: 4 rows were read and checked, and nothing was sent to Target.",

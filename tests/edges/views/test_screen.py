@@ -243,3 +243,47 @@ async def test_progress_in_the_log() -> None:
     with pytest.raises(EnoughError):
         await log_progress(Progress(), lambda: "reading", sleep)
     assert waits == [LOG_EVERY_S] * 3
+
+
+@pytest.mark.parametrize("rows", [{}, {"read": 1, "confirmed": 1}, {"rejected": 12, "unconfirmed": 3, "pending": 5}])
+def test_no_line_ends_in_blanks(rows: dict[str, int]) -> None:
+    """They would be kept in a file."""
+    text = shown(rows=rows, width=200)
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+def test_an_export_of_which_no_row_was_read_has_no_table_of_zeros() -> None:
+    error = "cannot read the export a.csv: No such file or directory."
+    text = shown(state="failed", error=error, rows={"read": 0, "confirmed": 0}, batches=[], calls=0)
+    assert text.splitlines()[1] == f"  {error}"
+    assert "rows read" not in text
+    assert "confirmed" not in text
+    # An export that has only a header is not in error.
+    assert "0  rows read" in shown(rows={"read": 0, "confirmed": 0})
+
+
+def test_the_error_comes_first() -> None:
+    lines = shown(state="failed", error="too many rejects").splitlines()
+    assert lines[1] == "  too many rejects"
+
+
+def test_reasons_of_rejects_in_words() -> None:
+    text = shown(rows={"rejected": 3}, rejects={"by_reason": {"local.empty_id": 2, "local.unheard_of": 1}})
+    assert "  local.empty_id: no id\n" in text
+    assert "Rejected: 2 local.empty_id, 1 local.unheard_of" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rows": {"read": 1, "confirmed": 1}}, "1  row read"),
+        ({"calls": 1}, "1 complete; 1 call to Target"),
+        (
+            {"calls": 2, "batches": [{"number": 1, "state": "complete", "attempts": 2}]},
+            "2 calls to Target, 1 of them an attempt after the first",
+        ),
+        ({"calls": 1_234}, "1,234 calls to Target"),
+    ],
+)
+def test_one_and_more(changes: dict[str, Any], told: str) -> None:
+    assert told in shown(**changes)

@@ -1,0 +1,80 @@
+"""The things that hold up sending, for `status`, `health`, the progress line and the log: one source of their words.
+
+The process that sends keeps them in `sending.json` in the state directory, which is there only while there are any.
+`health` reads it every few seconds, so this module imports next to nothing.
+"""
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.core.errors import FatalError
+from pipeline.edges.durable import write_durably
+
+_NAME = "sending.json"
+#: Said where sending was paused by request.
+PAUSED = "sending is paused: `profile-pipeline resume` goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldUps:
+    """The things that hold up sending. Times are UTC in ISO 8601, or None where there is nothing to tell.
+
+    `away_since`: Target gives no usable answer since then. `last_answer`: the last answer, in our words.
+    `calls_from`: no call may begin before, because the budget of calls is used up.
+    """
+
+    away_since: str | None = None
+    last_answer: str | None = None
+    calls_from: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """Each of them in words, for people."""
+        told = []
+        if self.away_since:
+            told.append(
+                f"Target gives no usable answer since {_time(self.away_since)}, the last was: {self.last_answer}"
+            )
+        if self.calls_from:
+            told.append(f"the budget of calls is used up, the next call begins at {_time(self.calls_from)}")
+        return told
+
+    @classmethod
+    def of(cls, values: Any) -> "HoldUps":
+        """Those that `asdict` made plain; none for anything else."""
+        if not isinstance(values, dict):
+            return cls()
+        return cls(*(values.get(name) or None for name in ("away_since", "last_answer", "calls_from")))
+
+
+def write_hold_ups(state: Path, told: HoldUps) -> bool:
+    """Keep the things that hold up sending, in place of earlier ones. False if the disk refuses it. Blocks."""
+    file = state / _NAME
+    try:
+        if told == HoldUps():
+            file.unlink(missing_ok=True)
+        else:
+            write_durably(file, [orjson.dumps(asdict(told))])
+    except (FatalError, OSError):
+        # What was true before is not true any more.
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def read_hold_ups(state: Path) -> HoldUps:
+    """The things that hold up sending, as the process that sends last told them; none where it told none."""
+    try:
+        return HoldUps.of(orjson.loads((state / _NAME).read_bytes()))
+    except (OSError, ValueError):
+        return HoldUps()
+
+
+def _time(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
