@@ -128,7 +128,7 @@ async def run(console: Console) -> ExitCode:
         settings = demo_settings(sandbox.base_url, folder / "state")
         watch = watcher(on_terminal=sys.stderr.isatty())
         report = await load_export(path, settings, host=Host(is_with_sandbox=True), watch=watch)
-        print_report(report, settings.state.directory / "jobs" / report.job, console)
+        print_report(report, settings.state.directory / "jobs" / report.job, console, is_trial=True)
         sandbox.sandbox.apply_all()
         is_right = _compare(console, export, sandbox.sandbox)
     console.print(

@@ -103,8 +103,11 @@ def is_no_reject(batch: ReportedBatch) -> bool:
     return not batch.rejected
 
 
-def to_do(report: Report, folder: Path) -> list[str]:
-    """The things that the reader should do, one a line; empty if there is nothing to do."""
+def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
+    """The things that the reader should do, one a line; empty if there is nothing to do.
+
+    `is_trial`: the state directory ends with the command, so that no later one can go on with the job.
+    """
     rows, state = report.rows, report.state
     lines = []
     if rows.rejected:
@@ -118,7 +121,7 @@ def to_do(report: Report, folder: Path) -> list[str]:
     # A job that has not ended cannot be retried. Of a completed batch, only rows that Target named can be sent again.
     named = (folder / "failed.jsonl").exists()
     whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
-    if state != "unfinished" and (named or whole):
+    if state != "unfinished" and (named or whole) and not is_trial:
         lines.append(
             f"To do: `profile-pipeline retry {report.job} --config FILE` sends failed and unconfirmed rows again, "
             "but no value that a later row has overtaken."
