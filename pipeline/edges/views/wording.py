@@ -128,7 +128,7 @@ def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
         )
     if state == "failed":
         lines.append("To do: remove the cause, then load or drop the export anew.")
-    if state == "unfinished":
+    if state == "unfinished" and not is_trial:
         first = "" if report.exit_code is ExitCode.UNFINISHED else "remove the cause, then "
         lines.append(f"To do: {first}run the same command again: it goes on where it was, and nothing is lost.")
     return lines
