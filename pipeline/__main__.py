@@ -28,6 +28,8 @@ def _unseen(package: str) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the command line."""
+    # Ctrl-C while modules are imported ends the process, without a traceback of whatever is imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     match [*sys.argv[1:], os.environ.get("PROFILE_PIPELINE_CONFIG")]:
         case ["health", "--config", config, _] | ["health", str(config)] if config and config[0] != "-":
             # A probe, every few seconds: it skips the imports that all other commands need.
@@ -48,6 +50,7 @@ def main() -> NoReturn:
 
     gc.freeze()
     gc.enable()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command_line()
 
 

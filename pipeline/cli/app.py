@@ -3,6 +3,7 @@
 A command imports what only it needs, so that a load does not wait for the sandbox and the demo.
 """
 
+import errno
 import gc
 import signal
 import sys
@@ -144,13 +145,23 @@ def load(
     context: Context,
     exports: Annotated[
         list[Path],
-        Argument(help="CRM exports, in the order in which they are loaded: what comes later wins.", metavar="EXPORT"),
+        Argument(
+            help="CRM exports, in the order in which they are loaded: what comes later wins.",
+            metavar="EXPORT",
+            # One that cannot be read gets a report, as others do.
+            readable=False,
+        ),
     ],
     *,
     config: Annotated[
         Path | None,
         Option(
-            "--config", help="Configuration, a TOML file.", metavar="FILE", envvar=CONFIG_VARIABLE, show_envvar=True
+            "--config",
+            help="Configuration, a TOML file.",
+            metavar="FILE",
+            envvar=CONFIG_VARIABLE,
+            show_envvar=True,
+            readable=False,
         ),
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
@@ -195,7 +206,7 @@ def load(
                 async with on_sandbox(export, config, route, id_column) as settings:
                     tenant = Tenant.of_one(settings)
                     async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
-                        _print(report, tenant, as_json=as_json, is_kept=is_needed(report))
+                        _print(report, tenant, as_json=as_json, is_trial=True, is_kept=is_needed(report))
                         codes.append(report.exit_code)
                         if not is_needed(report):
                             drop_folder(report, settings)
@@ -246,7 +257,7 @@ def _check_load(
             raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
 
 
-def _print(report: Report, tenant: Tenant, *, as_json: bool, is_kept: bool = True) -> None:
+def _print(report: Report, tenant: Tenant, *, as_json: bool, is_trial: bool = False, is_kept: bool = True) -> None:
     """Print a report, and for people the job's folder if it `is_kept`."""
     folder = tenant.settings.outcome_directory / report.job
     if as_json:
@@ -255,7 +266,7 @@ def _print(report: Report, tenant: Tenant, *, as_json: bool, is_kept: bool = Tru
         from pipeline.edges.views.screen import print_report
 
         with writing():
-            print_report(report, folder, console(), is_kept=is_kept)
+            print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)
 
 
 @app.command(cls=Command)
@@ -455,7 +466,8 @@ def sandbox_command(
                     write_line(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it")
                     await anext(signals)
             except OSError as error:
-                raise ConfigurationError(f"cannot listen on port {port}: {error.strerror}.") from error
+                why = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+                raise ConfigurationError(f"cannot listen on port {port}: {why}; name another with --port.") from error
         return ExitCode.DONE
 
     _run(serve_until_stopped())

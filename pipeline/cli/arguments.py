@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "PROFILE_PIPELINE_CONFIG"
 #: `-h` is for those who type it, `--help` for those who read it in a script.
 NAMES_OF_HELP = {"help_option_names": ["-h", "--help"]}
+#: What some type for a command -> the option that does it.
+_OPTIONS_MEANT = {"help": "-h", "version": "--version"}
 #: The key of the log's least level among what commands of one call share.
 _LEVEL = "pipeline.log_level"
 
@@ -46,7 +48,15 @@ def log_level(context: typer.Context) -> str | None:
 
 ConfigFile = Annotated[
     Path,
-    Option("--config", help="Configuration, a TOML file.", metavar="FILE", envvar=CONFIG_VARIABLE, show_envvar=True),
+    # Readable or not: who reads it says so, with the exit code of a configuration.
+    Option(
+        "--config",
+        help="Configuration, a TOML file.",
+        metavar="FILE",
+        envvar=CONFIG_VARIABLE,
+        show_envvar=True,
+        readable=False,
+    ),
 ]
 JobId = Annotated[str, Argument(help="The job, as `status` names it.", metavar="JOB")]
 AsJson = Annotated[bool, Option("--json", help="Print it as one line of JSON, and nothing else.")]
@@ -101,6 +111,8 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: "Context", args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command. Raises `UsageError`, which says what to do with a file in its place."""
         name = args[0]
+        if name in _OPTIONS_MEANT and name not in self.commands:
+            raise UsageError(f"No such command {name!r}. Did you mean {ctx.command_path} {_OPTIONS_MEANT[name]}?", ctx)
         if "load" in self.commands and name not in self.commands and Path(name).is_file():
             text = f"{name} is a file, not a command. To load it: {ctx.command_path} load {name} --config FILE"
             raise UsageError(text, ctx)

@@ -5,6 +5,7 @@ compared with the export.
 """
 
 import random
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -128,7 +129,11 @@ async def run(console: Console) -> ExitCode:
         settings = demo_settings(sandbox.base_url, folder / "state")
         watch = watcher(on_terminal=sys.stderr.isatty())
         report = await load_export(path, settings, host=Host(is_with_sandbox=True), watch=watch)
-        print_report(report, settings.state.directory / "jobs" / report.job, console)
+        is_kept = report.state != "unfinished"
+        print_report(report, settings.outcome_directory / report.job, console, is_trial=True, is_kept=is_kept)
+        if not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            return report.exit_code
         sandbox.sandbox.apply_all()
         is_right = _compare(console, export, sandbox.sandbox)
     console.print(

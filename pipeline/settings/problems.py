@@ -20,6 +20,8 @@ from pipeline.settings.file_advice import lines_to_paste
 WINDOWS = "windows"
 #: Characters of a value that a message shows.
 MAX_SHOWN = 80
+#: The least likeness (0 to 1) for a variable to be suggested: the names of sections are alike already.
+ALIKE_VARIABLE = 0.75
 #: The least likeness (0 to 1) for a key of another section to be suggested.
 ALIKE_ELSEWHERE = 0.85
 
@@ -78,7 +80,10 @@ class Problems:
 
     def add_unknown_variable(self, name: str) -> None:
         """Add the problem of an environment variable that has the prefix and names no key."""
-        meant = _quoted(get_close_matches(name.upper(), self.variables, 1), "{}")
+        # Without the prefix, which is alike in all.
+        short = {variable.removeprefix(self._env_prefix): variable for variable in self.variables}
+        alike = get_close_matches(name.upper().removeprefix(self._env_prefix), short, 1, ALIKE_VARIABLE)
+        meant = _quoted([short[each] for each in alike], "{}")
         self.add(
             name,
             "the environment",

@@ -11,6 +11,7 @@ on their order.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
@@ -96,10 +97,13 @@ class Configuration:
         for tenant in self.tenants:
             if name in tenant.routes:
                 return tenant, name
-        there_are = f"there are {', '.join(self.routes)}"
+        names = ", ".join(self.routes)
+        there_are = f"there are {names}" if self.has_routes else "it has no [[routes]]: leave out --route"
         if route is None:
             raise ConfigurationError(
                 "the configuration's top level has no [target] client_code and [export] id_column of its own: name a "
                 f"--route; {there_are}."
             )
-        raise ConfigurationError(f"the configuration has no route {route!r}; {there_are}.")
+        alike = get_close_matches(route, self.routes, 1)
+        meant = f" Did you mean {alike[0]}?" if alike else ""
+        raise ConfigurationError(f"the configuration has no route {route!r}; {there_are}.{meant}")

@@ -85,6 +85,8 @@ class TestMeant:
         (("--config=c.toml", "load", "a.csv"), "--config stands behind the command"),
         (("load", "c.toml", "--config", "a.csv"), "c.toml is a configuration, not an export: name it with --config"),
         (("load", "a.csv", "--frobnicate"), "No such option: --frobnicate.\n"),
+        (("help",), "Did you mean profile-pipeline -h?"),
+        (("version",), "Did you mean profile-pipeline --version?"),
         (("load",), "Missing argument 'EXPORT'"),
         (("load", "a.csv", "--wait", "soon"), "'--wait'"),
         (("load", "a.csv", "--wait", "-1"), "'--wait'"),

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import pty
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,22 @@ class TestNobodyReads:
         )
         assert "Traceback" not in done.err
         assert done.code == 0
+
+
+async def test_an_end_while_it_starts_shows_no_traceback() -> None:
+    """Ctrl-C is often pressed right behind the Enter that was too much."""
+    script = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pipeline.cli.app':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['profile-pipeline', '--version']\n"
+        "runpy.run_module('pipeline', run_name='__main__', alter_sys=True)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == -signal.SIGINT

@@ -495,6 +495,7 @@ class TestMessages:
             ("PROFILE_PIPELINE__UPLOAD__CONCURENCY", "did you mean PROFILE_PIPELINE__UPLOAD__CONCURRENCY?"),
             ("profile_pipeline__upload__concurrency", "did you mean PROFILE_PIPELINE__UPLOAD__CONCURRENCY?"),
             ("PROFILE_PIPELINE__EXPORT__COLUMNS__TIER", "did you mean PROFILE_PIPELINE__EXPORT__COLUMNS?"),
+            ("PROFILE_PIPELINE__TARGET__CALS", "names are PROFILE_PIPELINE__SECTION__KEY"),
             (f"PROFILE_PIPELINE__{'9' * 40}", "names are PROFILE_PIPELINE__SECTION__KEY"),
         ],
     )

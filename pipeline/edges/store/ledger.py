@@ -36,7 +36,7 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
-from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, prepare, write_held
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, is_there, prepare, write_held
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
 
 #: The key in `meta` for the marks of `load` commands.
@@ -534,7 +534,7 @@ def _json(value: object) -> str:
 
 def read_ledger(path: Path) -> Ledger | None:
     """Open the ledger for reading, beside the process that holds it; None if there is no ledger."""
-    if not path.exists():
+    if not is_there(path):
         return None
     try:
         database = sqlite3.connect(path, isolation_level=None)

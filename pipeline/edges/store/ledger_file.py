@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
 from pipeline.core.rows.mapping import pack_rows
+from pipeline.edges.durable import disk_errors
 from pipeline.edges.store.held_log import blobs_of
 
 SCHEMA_VERSION = 5
@@ -186,9 +187,15 @@ class Owner:
     unfinished: int
 
 
+def is_there(path: Path) -> bool:
+    """True if there is a file. Raises `FatalError` (74) where this user may not look."""
+    with disk_errors(f"cannot look at {path}"):
+        return path.exists()
+
+
 def owner_of(path: Path) -> Owner | None:
     """The owner of the ledger at this path, whatever its format; None if there is none yet. Writes nothing."""
-    if not path.exists():
+    if not is_there(path):
         return None
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as database:

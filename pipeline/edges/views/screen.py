@@ -82,10 +82,10 @@ class Bars:
                 self._display = None
 
 
-def print_report(report: Report, folder: Path, to: Console, *, is_kept: bool = True) -> None:
+def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = False, is_kept: bool = True) -> None:
     """Print a report for people: the outcome, the number of rows in each class, and the things to do.
 
-    A `folder` that is not kept is not named, and there is nothing to do about the job.
+    A `folder` that is not kept is not named, and there is nothing to do about the job. `is_trial`: see `to_do`.
     """
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
@@ -105,7 +105,7 @@ def print_report(report: Report, folder: Path, to: Console, *, is_kept: bool = T
         parts += _rows(report.rows)
     parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
-        parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder)]
+        parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder, is_trial=is_trial)]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
 

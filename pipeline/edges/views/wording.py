@@ -107,8 +107,11 @@ def is_no_reject(batch: ReportedBatch) -> bool:
     return not batch.rejected
 
 
-def to_do(report: Report, folder: Path) -> list[str]:
-    """The things that the reader should do, one a line; empty if there is nothing to do."""
+def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
+    """The things that the reader should do, one a line; empty if there is nothing to do.
+
+    `is_trial`: the state directory ends with the command, so that no later one can go on with the job.
+    """
     rows, state = report.rows, report.state
     lines = []
     if rows.rejected:
@@ -122,14 +125,14 @@ def to_do(report: Report, folder: Path) -> list[str]:
     # A job that has not ended cannot be retried. Of a completed batch, only rows that Target named can be sent again.
     named = (folder / "failed.jsonl").exists()
     whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
-    if state != "unfinished" and (named or whole):
+    if state != "unfinished" and (named or whole) and not is_trial:
         lines.append(
             f"To do: `profile-pipeline retry {report.job} --config FILE` sends failed and unconfirmed rows again, "
             "but no value that a later row has overtaken."
         )
     if state == "failed":
         lines.append("To do: remove the cause, then load or drop the export anew.")
-    if state == "unfinished":
+    if state == "unfinished" and not is_trial:
         first = "" if report.exit_code is ExitCode.UNFINISHED else "remove the cause, then "
         lines.append(f"To do: {first}run the same command again: it goes on where it was, and nothing is lost.")
     return lines
