@@ -110,6 +110,7 @@ class Sandbox:
             return {
                 "client_code": self.options.client_code,
                 "override": self.options.override,
+                "decode": self.options.decode,
                 "now_s": now_s,
                 "calls": {name: self.calls[name] for name in COUNTED},
                 "profiles": len(self._batches.profiles),
@@ -167,7 +168,8 @@ class Sandbox:
                     self._batches.order_of(digest)
             return Refusal("Batch could not be queued")
         with self._reading:
-            read = self._wrong_headers(post) or read_body(post.body, self.options.max_rows)
+            options = self.options
+            read = self._wrong_headers(post) or read_body(post.body, options.max_rows, options.decode)
         with self._lock:
             if isinstance(read, Refusal):
                 for mistake in read.mistakes:
