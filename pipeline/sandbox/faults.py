@@ -15,6 +15,7 @@ class Fault(StrEnum):
     """A fault. For those of a POST, `_taken` and `_lost` tell if the batch was accepted; its sender cannot know."""
 
     REFUSE = "refuse"
+    REFUSE_EMPTY = "refuse_empty"
     HTTP_500 = "http_500"
     HTTP_500_TAKEN = "http_500_taken"
     HTTP_502 = "http_502"

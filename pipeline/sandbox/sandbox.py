@@ -162,6 +162,8 @@ class Sandbox:
     def submit(self, post: Post) -> Accepted | Refusal:
         """Take a batch, or refuse it. Takes about a second for the largest batch."""
         digest = sha256(post.body).hexdigest()
+        if post.fault is Fault.REFUSE_EMPTY:
+            return Refusal("Batch is empty")
         if post.fault in LOST_UNKNOWN or post.fault is Fault.REFUSE:
             with self._lock:
                 if post.fault in LOST_UNKNOWN:

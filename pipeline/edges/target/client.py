@@ -33,6 +33,7 @@ from pipeline.core.target.replies import (
     Throttled,
     Unauthorized,
     Unreachable,
+    WrongAddress,
     parse_status,
     parse_submitted,
 )
@@ -128,6 +129,8 @@ class TargetClient:
             return self._unauthorized(response)
         if status in (429, 503):
             return self._throttled(response)
+        if status in (404, 405, 410):
+            return WrongAddress(status)
         if 200 <= status < 300:
             return parse_submitted(await _read(response)) or Ambiguous(
                 f"HTTP {status} with an answer that cannot be read"
@@ -174,7 +177,7 @@ class TargetClient:
 
     def _heard(self, outcome: Outcome) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome."""
-        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
+        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | WrongAddress | StatusUnavailable):
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = self._clock.monotonic()

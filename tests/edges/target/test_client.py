@@ -32,6 +32,7 @@ from pipeline.core.target.replies import (
     Throttled,
     Unauthorized,
     Unreachable,
+    WrongAddress,
 )
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
@@ -110,6 +111,7 @@ async def follow(client: Client, posted: PostOutcome) -> object:
 class TestPostFaults:
     OUTCOMES: ClassVar[dict[Fault, type]] = {
         Fault.REFUSE: Refused,
+        Fault.REFUSE_EMPTY: Refused,
         Fault.HTTP_500: Ambiguous,
         Fault.HTTP_500_TAKEN: Ambiguous,
         Fault.HTTP_502: Ambiguous,
@@ -201,7 +203,7 @@ class TestStatusFaults:
         async with talking(tmp_path, faults=plan) as (client, _):
             complete = await follow(client, await client.post())
             stuck = await follow(client, await client.post())
-        assert complete == Complete(batch_size=2, consumed=2, not_found=0, failed=1, failed_ids=("u2",))
+        assert complete == Complete(batch_size=2, consumed=2, not_found=0, failed=1, failed_ids=("u2",), updated=1)
         assert stuck == Stuck()
         async with talking(tmp_path, options={"apply_min_s": 99.0, "apply_max_s": 99.0}) as (client, _):
             assert await follow(client, await client.post()) == Incomplete()
@@ -373,7 +375,9 @@ class TestAnswers:
             (400, Refused),
             (401, Unauthorized),
             (403, Unauthorized),
-            (404, Refused),
+            (404, WrongAddress),
+            (405, WrongAddress),
+            (410, WrongAddress),
             (408, Ambiguous),
             (413, Refused),
             (429, Throttled),
@@ -466,8 +470,9 @@ class TestAnswers:
             ("post", useless, 1.0),
             ("post", (401, ""), 0.0),
             ("post", useless, 1.0),
-            ("post", (404, ""), 0.0),
-            ("status", useless, 1.0),
+            ("post", (400, ""), 0.0),
+            ("post", (404, ""), 1.0),
+            ("status", useless, 2.0),
             ("status", (200, COMPLETE), 0.0),
             ("post", useless, 1.0),
             ("status", (404, ""), 0.0),
