@@ -17,7 +17,8 @@ def what_it_waits_for(job: Job, calls: CallQueue) -> str:
         return in_words(held)
     if calls.resumes_at is not None:
         wait_s = max(0.0, calls.resumes_at - job.clock.monotonic())
-        return f"the calls of this minute are used up, next in {wait_s:.0f} s"
+        others = " (somebody else uses the budget of the account too)" if calls.is_shared else ""
+        return f"the calls of this minute are used up{others}, next in {wait_s:.0f} s"
     if job.state.is_paused:
         return "sending is paused: `profile-pipeline resume` goes on"
     under_way = progress.batches_under_way

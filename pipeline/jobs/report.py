@@ -65,6 +65,7 @@ def _about_target(progress: Progress) -> dict[str, int]:
     counts = {
         "batch_size_differs": progress.book.misread,
         "batch_refused_as_empty": progress.book.refused_as_empty,
+        "budget_shared": progress.calls_refused_below_share,
     }
     return {name: count for name, count in counts.items() if count}
 

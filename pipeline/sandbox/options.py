@@ -44,6 +44,8 @@ class SandboxOptions:
     #: None: any number of calls.
     calls_per_minute: int | None = CALLS_PER_MINUTE
     minute_s: float = 60.0
+    #: Calls a minute that another sender of the account makes: so many fewer are left.
+    neighbour_calls: int = 0
     #: None: no authentication.
     token: str | None = None
     #: Scheme, host and port of status URLs; None: those of the POST. `{port}` stands for the POST's port.

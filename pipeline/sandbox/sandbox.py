@@ -48,7 +48,9 @@ class Sandbox:
         #: Reading several batches at once would not be faster, and take more memory.
         self._reading = threading.Lock()
         self._log = Mistakes()
-        self._budget = CallBudget(self.options.calls_per_minute, self.options.minute_s)
+        calls = self.options.calls_per_minute
+        left = None if calls is None else max(0, calls - self.options.neighbour_calls)
+        self._budget = CallBudget(left, self.options.minute_s)
         delays = random.Random(self.options.seed)  # noqa: S311 - must be repeatable
         self._batches = AcceptedBatches(self.options, self._log, delays, round(wall() * 1000))
         self._faults_met: list[dict[str, object]] = []
@@ -138,7 +140,9 @@ class Sandbox:
             if costs and not self._budget.take(self._now_s()):
                 self.calls["throttled"] += 1
                 detail = f"more than {self.options.calls_per_minute} calls in {self.options.minute_s:g} s"
-                self.note(MistakeKind.THROTTLED, detail)
+                # Nobody can know how many calls others make.
+                if not self.options.neighbour_calls:
+                    self.note(MistakeKind.THROTTLED, detail)
                 return Denial.THROTTLED
             wanted = self.token
             if wanted is None or hmac.compare_digest((authorization or "").encode(), f"Bearer {wanted}".encode()):

@@ -182,6 +182,35 @@ def test_an_empty_batch_is_split_once_and_fails_with_the_reason(tmp_path: Path) 
     assert [batch["rows"] for batch in failed] == [3, 3]
 
 
+def test_somebody_else_uses_the_budget(tmp_path: Path) -> None:
+    """Our share shrinks to what is left, and log and report say so."""
+    with capture_logs() as logged:
+        delivery = deliver(
+            tmp_path,
+            *(f"u{n},gold,{n}" for n in range(120)),
+            options={"calls_per_minute": 50, "neighbour_calls": 40},
+            target={"calls_per_minute": 45},
+            batch={"max_rows": 2},
+        )
+    assert delivery.report["rows"]["confirmed"] == 120
+    told = events(list(logged), "budget_shared")
+    assert [(line["log_level"], line["share"]) for line in told[:2]] == [("warning", 22), ("warning", 11)]
+    assert delivery.report["warnings"] == {"budget_shared": len(told)}
+    assert delivery.sandbox.calls["throttled"] < 20
+    assert delivery.sandbox.mistakes == []
+
+
+@pytest.mark.parametrize("call", ["posts", "statuses"])
+def test_a_503_that_says_when_to_come_again(tmp_path: Path, call: str) -> None:
+    quick = {call: {1: Fault.THROTTLE_503}}
+    for name in ("told", "untold"):
+        (tmp_path / name).mkdir()
+    told = deliver(tmp_path / "told", *SIX_ROWS, faults=FaultPlan(**quick, retry_after_503="5"))  # type: ignore[arg-type]
+    untold = deliver(tmp_path / "untold", *SIX_ROWS, faults=FaultPlan(**quick))  # type: ignore[arg-type]
+    assert told.report["seconds"] < 30 < 60 < untold.report["seconds"]
+    assert "budget_shared" not in told.report["warnings"]
+
+
 def test_an_empty_batch_that_was_too_large_goes_in_halves(tmp_path: Path) -> None:
     delivery = deliver(tmp_path, *SIX_ROWS, faults=FaultPlan(posts={1: Fault.REFUSE_EMPTY}))
     assert delivery.report["rows"]["confirmed"] == 6

@@ -22,6 +22,7 @@ from pipeline import __version__
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
 from pipeline.core.target.hosts import is_loopback
+from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
     Ambiguous,
@@ -191,11 +192,12 @@ class TargetClient:
         return Unauthorized(response.status, is_final=is_final, had_token=used is not None)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
-        """Note that there were too many calls: at least a whole minute is used up, whatever the answer says."""
-        text = response.headers.get("Retry-After", "")
-        retry_after_s = float(text) if text.isdecimal() and len(text) < 6 else None
-        self._calls.exhaust(retry_after_s)
-        return Throttled(retry_after_s)
+        """Note that there were too many calls, and for how long Target asks to wait, if it does."""
+        # A date means what the answer's own clock shows, which may differ from ours.
+        now = http_date(response.headers.get("Date", "")) or self._clock.utc_now()
+        wait_s = retry_after_s(response.headers.get("Retry-After", ""), now)
+        self._calls.exhaust(wait_s)
+        return Throttled(wait_s)
 
     def _headers(self) -> dict[str, str]:
         if self._endpoint.token_file is None:

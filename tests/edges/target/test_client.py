@@ -632,6 +632,30 @@ class TestTime:
             assert clock.monotonic() - began == (60.0 if fault is Fault.THROTTLE_503 else 90.0)
             assert sandbox.calls["posts"] == 2
 
+    @pytest.mark.parametrize("kind", ["post", "status"])
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize(
+        ("headers", "wait_s"),
+        [
+            ({"Retry-After": "7"}, 7.0),
+            ({"Retry-After": "7200"}, 3_600.0),
+            ({"Retry-After": "soon"}, 60.0),
+            # Its clock differs from ours.
+            ({"Retry-After": "Tue, 01 Jan 2030 00:00:20 GMT", "Date": "Tue, 01 Jan 2030 00:00:00 GMT"}, 20.0),
+            ({}, 60.0),
+        ],
+    )
+    async def test_what_the_server_asks_for(
+        self, tmp_path: Path, headers: dict[str, str], wait_s: float, status: int, kind: str
+    ) -> None:
+        notes, clock = Notes(status=status, text="Sorry", headers=headers), skipping()
+        async with answering(notes.answer) as url, client_of(url, tmp_path, clock=clock) as client:
+            began = clock.monotonic()
+            for _ in range(2):
+                asked = client.post() if kind == "post" else client.target.status(f"{url}/status?batchId=1")
+                assert isinstance(await asked, Throttled)
+            assert clock.monotonic() - began == wait_s
+
 
 def skipping() -> Clock:
     """A clock on which only sleeping takes time."""
