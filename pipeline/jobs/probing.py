@@ -97,7 +97,8 @@ class Probing:
             self._progress.book.whole_of(batch),
             on_trial=self._on_trial == batch.batch_id,
             message=message,
-            is_single_row=batch.rows == 1,
+            # A batch that was sealed with one row is no sample.
+            is_single_row=batch.rows == 1 and batch.parent is not None,
         )
         names_client = _CLIENT.search(message) is not None and not self._refusals.has_accepted
         if self._refusals.is_everything or names_client:

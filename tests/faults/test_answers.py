@@ -112,6 +112,20 @@ def test_an_answer_that_names_every_row_and_has_no_status_of_the_batch(tmp_path:
     assert (report["rows"]["confirmed"], report["rows"]["failed"], report["calls"]) == (5, 1, 4)
 
 
+def test_a_status_that_is_not_known_yet(tmp_path: Path) -> None:
+    def status(number: int) -> web.Response:
+        return web.Response(status=404) if number < 3 else web.Response(text=COMPLETE.format(counts=counts(6, 6)))
+
+    report, _, _ = load(tmp_path, status=status)
+    assert (report["rows"]["confirmed"], report["calls"]) == (6, 4)
+
+
+def test_a_status_that_is_never_known(tmp_path: Path) -> None:
+    report, _, posts = load(tmp_path, status=says("", 404))
+    assert (report["rows"]["unconfirmed"], posts) == (6, 1)
+    assert "Target does not know the batch (HTTP 404)" in report["batches"][0]["why"]
+
+
 WRONG_ADDRESSES = {
     "not found": says("", 404),
     "method not allowed": says("", 405),

@@ -100,7 +100,7 @@ class Refusals:
     def note_refused(self, whole: int, *, on_trial: bool, message: str = "", is_single_row: bool = False) -> None:
         """Note that a batch or a part of it was refused, with Target's message.
 
-        `on_trial`: it was sent in doubt, and alone.
+        `on_trial`: it was sent in doubt, and alone. `is_single_row`: it is one row that was split off.
         """
         self._messages.add(message)
         self._single_rows += is_single_row

@@ -117,9 +117,13 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class StatusLost:
-    """The status cannot be had any more: Target forgot the batch, or its URL must not be asked. `why` says which."""
+    """The status cannot be had: Target does not know the batch, or its URL must not be asked. `why` says which.
+
+    `is_unknown`: Target does not know the batch. It may have forgotten it, or the host asked may not know of it yet.
+    """
 
     why: str
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def parse_status(body: bytes) -> Incomplete | Stuck | Complete | StatusLost | No
     if status:
         return Incomplete()
     if _text(root, "success").lower() == "false":
-        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}")
+        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}", is_unknown=True)
     # A list that is cut off does not tell if a row is pending in the part that is missing.
     return None if len(body) >= MAX_REPLY_BYTES else _parse_rows_only(root)
 

@@ -167,7 +167,7 @@ class TargetClient:
         if status in (429, 503):
             return self._throttled(response)
         if status in (404, 410):
-            return StatusLost(f"Target does not know the batch (HTTP {status})")
+            return StatusLost(f"Target does not know the batch (HTTP {status})", is_unknown=status == 404)
         if status == 200:
             return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
         return StatusUnavailable(f"HTTP {status}")

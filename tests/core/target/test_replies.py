@@ -189,7 +189,7 @@ def test_no_bytes_make_it_fail(body: bytes) -> None:
 )
 def test_status(body: bytes, outcome: Incomplete | Stuck | Complete | str | None) -> None:
     if isinstance(outcome, str):
-        assert parse_status(body) == StatusLost(f"Target does not know the batch: {outcome}")
+        assert parse_status(body) == StatusLost(f"Target does not know the batch: {outcome}", is_unknown=True)
     else:
         assert parse_status(body) == outcome
 
