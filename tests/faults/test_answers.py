@@ -139,7 +139,7 @@ def test_a_wrong_client_code_is_told_by_the_first_answer(tmp_path: Path, answer:
     report, _, posts = load(tmp_path, post=answer)
     assert (report["exit_code"], report["state"], posts) == (77, "unfinished", 1)
     assert "is [target] client_code right?" in report["error"]
-    assert report["rows"]["unsent"] == 6
+    assert report["rows"]["pending"] == 6
 
 
 def test_everything_refused_alike_is_told_by_a_few_tiny_posts(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_answer_that_is_not_targets(tmp_path: Path, answer: Callable[[int], w
     if kind == "InDoubt":
         assert (outcomes, posts, report["rows"]["unconfirmed"]) == ({"ambiguous"}, 2, 6)
     else:
-        assert (outcomes, report["exit_code"], report["rows"]["unsent"]) == ({"refused"}, 77, 6)
+        assert (outcomes, report["exit_code"], report["rows"]["pending"]) == ({"refused"}, 77, 6)
 
 
 def test_an_empty_batch_is_split_once_and_fails_with_the_reason(tmp_path: Path) -> None:
