@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import anyio
 import orjson
@@ -451,6 +451,10 @@ def sandbox_command(
         int, Option(help="Where to listen on loopback; 0 takes any free port.", metavar="PORT", min=0, max=65_535)
     ] = 8181,
     client_code: Annotated[str, Option(help="The client code it answers for.", metavar="CODE")] = "demo",
+    decode: Annotated[
+        Literal["before", "after"],
+        Option(help="Decode a batch before its rows and cells are split, or each cell after it. No page says which."),
+    ] = "before",
 ) -> None:
     """Run the stand-in for Target.
 
@@ -461,7 +465,7 @@ def sandbox_command(
     async def serve_until_stopped() -> ExitCode:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             try:
-                async with running(SandboxOptions(client_code=client_code), port=port) as run:
+                async with running(SandboxOptions(client_code=client_code, decode=decode), port=port) as run:
                     url = run.base_url
                     write_line(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it")
                     await anext(signals)

@@ -1,8 +1,8 @@
 """The errors, sorted by what happens next.
 
-`PipelineError` is the base. After a `TransientError`, the step may be tried again. A `FatalError` stops the run
-(credentials, configuration, disk). An `InputError` stops only this export. Messages say what was wrong, where, and what
-to do. Library exceptions are mapped to these once, at the edge that meets them.
+`PipelineError` is the base. A `FatalError` stops the run (credentials, configuration, disk). An `InputError` stops only
+this export. What is tried again is a value, not an exception. Messages say what was wrong, where, and what to do.
+Library exceptions are mapped to these once, at the edge that meets them.
 """
 
 from enum import IntEnum
@@ -60,12 +60,6 @@ class PipelineError(Exception):
         super().__init__(message)
         if exit_code is not None:
             self.exit_code = exit_code
-
-
-class TransientError(PipelineError):
-    """A later attempt may succeed: the same step is tried again."""
-
-    exit_code = ExitCode.TARGET_UNAVAILABLE
 
 
 class FatalError(PipelineError):

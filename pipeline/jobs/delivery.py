@@ -40,10 +40,20 @@ from pipeline.core.batches.retry_policy import (
     attempt_fact,
     next_step,
 )
-from pipeline.core.batches.splitting import any_row, first_half
+from pipeline.core.batches.splitting import first_half
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchState
-from pipeline.core.target.replies import Complete, PostOutcome, StatusLost, StatusOutcome, Stuck, Unauthorized
+from pipeline.core.target.replies import (
+    Complete,
+    PostOutcome,
+    StatusLost,
+    StatusOutcome,
+    Stuck,
+    Unauthorized,
+    WrongAddress,
+    is_about_the_body,
+    is_empty_batch,
+)
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.target.endpoint import Target
@@ -57,6 +67,7 @@ log = structlog.get_logger()
 #: Extra POSTs that a job may make to find the rows that Target refuses. Ours: finding one bad row in 500,000 takes 40,
 #: so this finds several, and a hopeless export does not use up Target's calls for hours.
 MAX_EXTRA_POSTS = 400
+_NOT_READ = "its body did not arrive as one parameter, which is an error of this program or of a proxy on the way"
 
 
 class Courier:
@@ -138,7 +149,7 @@ class Courier:
         self._has_begun(batch)
         outcome = await passage.send()
         fact = attempt_fact(outcome)
-        if isinstance(fact, RefusedAs):
+        if isinstance(fact, RefusedAs) and not is_about_the_body(fact.message):
             fact = replace(fact, message=await self._redacted(batch, fact.message))
         life = await self._record(batch, fact)
         if isinstance(fact, Taken):
@@ -147,7 +158,9 @@ class Courier:
             return
         log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
         self._check_outcome(outcome, fact)
-        if isinstance(fact, RefusedAs):
+        if isinstance(fact, RefusedAs) and is_empty_batch(fact.message):
+            log.error("batch_refused_as_empty", batch=batch.number, rows=batch.rows, bytes=batch.size_bytes)
+        elif isinstance(fact, RefusedAs):
             self._probing.note_refused(batch, fact.message)
 
     def _note_accepted(self, batch: Batch, life: Life, post_number: int) -> None:
@@ -160,6 +173,8 @@ class Courier:
         """Raise `FatalError` if Target refuses the token for good (77), or gave no answer for too long (69)."""
         if isinstance(outcome, Unauthorized) and outcome.is_final:
             raise _token_refused(outcome)
+        if isinstance(outcome, WrongAddress):
+            self._probing.check_address(outcome.http_status)
         if isinstance(fact, NotTaken):
             self._check_availability(fact.why)
 
@@ -182,7 +197,7 @@ class Courier:
             case Complete():
                 if life.post_number is not None:
                     window.note_complete(life.post_number, life.status_url)
-                fact: Fact = seen_complete(batch.rows, outcome)
+                fact: Fact = self._judged(batch, outcome)
             case Stuck():
                 log.warning("batch_stuck", batch=batch.number, attempt=life.attempts)
                 fact = SeenStuck()
@@ -198,6 +213,13 @@ class Courier:
         if life.post_number is not None:
             # Target need not keep this status any more: it leaves the status window.
             window.forget(life.post_number)
+
+    def _judged(self, batch: Batch, complete: Complete) -> Fact:
+        """The fact that follows from a batch's `complete`; logs an error if other rows were read than were sent."""
+        fact = seen_complete(batch.rows, complete)
+        if fact.batch_size is not None:
+            log.error("batch_size_differs", batch=batch.number, rows=batch.rows, batch_size=fact.batch_size)
+        return fact
 
     async def _redacted(self, batch: Batch, message: str) -> str:
         """Target's message without row content, fit for log and report."""
@@ -231,6 +253,9 @@ class Courier:
         life = self._book.life(batch.batch_id)
         message = life.last.message if isinstance(life.last, RefusedAs) else ""
         is_over = self._job.ending.stage >= EndStage.NO_FIRST_ATTEMPTS
+        if life.is_refused_as_empty and (batch.rows == 1 or batch.parent is not None):
+            await self._record(batch, Failed(f"refused: {message}; {_NOT_READ}"))
+            return
         if batch.rows > 1 and self._extra_posts + 2 <= MAX_EXTRA_POSTS and not is_over:
             self._extra_posts += 2
             with self._probing.splitting():
@@ -252,7 +277,8 @@ class Courier:
 
     async def _split(self, batch: Batch) -> None:
         job, ledger, spool = self._job, self._job.state.ledger, self._job.spool
-        taken = any_row(batch.rows, batch.number) if self._probing.needs_probe(batch) else first_half(batch.rows)
+        is_empty = self._book.life(batch.batch_id).is_refused_as_empty
+        taken = first_half(batch.rows) if is_empty else self._probing.probed_rows(batch)
         contents = await job.state.in_turn(spool.split, batch.batch_id, ledger.salt, taken)
         written = []
         for content in contents:

@@ -191,9 +191,11 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
         token_file=to.token_file,
         min_rate_bytes_s=job.settings.upload.min_rate_bytes_s,
     )
+    refused_before = calls.refused_below_share
     async with job.host.connect(endpoint, calls, job.clock) as target:
         try:
             yield target
         finally:
             job.progress.calls_of_run = target.calls_made
             job.progress.is_in_sandbox |= target.is_sandbox
+            job.progress.calls_refused_below_share = calls.refused_below_share - refused_before

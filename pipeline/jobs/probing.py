@@ -3,16 +3,21 @@
 `core.batches.refusals` decides, and says why; here tasks wait for its decisions.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 
 from pipeline.core.batches.progress import Progress
-from pipeline.core.batches.refusals import Refusals
+from pipeline.core.batches.refusals import MAX_ROWS_REFUSED_ALIKE, Refusals
 from pipeline.core.batches.retry_policy import EndStage
+from pipeline.core.batches.splitting import any_row, first_half, spread_rows
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch
 from pipeline.jobs.ending import Ending
+
+#: A message about the client, and not about rows.
+_CLIENT = re.compile(r"\bclient\b", re.IGNORECASE)
 
 
 class Verdict(StrEnum):
@@ -42,9 +47,15 @@ class Probing:
         """True if Target may well be refusing everything."""
         return self._refusals.is_in_doubt
 
-    def needs_probe(self, batch: Batch) -> bool:
-        """True if one row of a refused batch should be split off, to see if Target accepts anything at all."""
-        return self.is_in_doubt and not self._is_proven(batch)
+    def probed_rows(self, batch: Batch) -> range | tuple[range, ...]:
+        """The rows of a refused batch to split off: a few, to see if Target accepts anything at all, or half of it."""
+        if not self.is_in_doubt or self._is_proven(batch):
+            return first_half(batch.rows)
+        if self._refusals.has_accepted:
+            return any_row(batch.rows, batch.number)
+        # So small a batch is a sample itself, and half of it a smaller one.
+        is_sample = batch.rows <= 2 * MAX_ROWS_REFUSED_ALIKE
+        return first_half(batch.rows) if is_sample else spread_rows(batch.rows, batch.number, MAX_ROWS_REFUSED_ALIKE)
 
     @contextmanager
     def splitting(self) -> Iterator[None]:
@@ -81,10 +92,22 @@ class Probing:
         self._changed.tell()
 
     def note_refused(self, batch: Batch, message: str) -> None:
-        """Note that a batch was refused. Raises `FatalError` (77) if everything is."""
-        self._refusals.note_refused(self._progress.book.whole_of(batch), on_trial=self._on_trial == batch.batch_id)
-        if self._refusals.is_everything:
+        """Note that a batch was refused. Raises `FatalError` (77) if everything is, or the client code."""
+        self._refusals.note_refused(
+            self._progress.book.whole_of(batch),
+            on_trial=self._on_trial == batch.batch_id,
+            message=message,
+            # A batch that was sealed with one row is no sample.
+            is_single_row=batch.rows == 1 and batch.parent is not None,
+        )
+        names_client = _CLIENT.search(message) is not None and not self._refusals.has_accepted
+        if self._refusals.is_everything or names_client:
             raise _refuses_everything(message)
+
+    def check_address(self, http_status: int) -> None:
+        """Raise `FatalError` (77) for an answer that is about the address, unless Target took batches there before."""
+        if not self._refusals.has_accepted:
+            raise _refuses_everything(f"HTTP {http_status}")
 
     async def verdict(self, batch: Batch, message: str) -> Verdict:
         """Wait until other batches show why this one is refused, which is not split any further.
@@ -130,7 +153,8 @@ class Probing:
         return self._refusals.is_proven(self._progress.book.whole_of(batch))
 
     def _rank(self, batch: Batch) -> tuple[int, int, int]:
-        return self._refusals.tried(self._progress.book.whole_of(batch)), batch.rows, batch.batch_id
+        tried = self._refusals.tried(self._progress.book.whole_of(batch)) if self._refusals.has_accepted else 0
+        return tried, batch.rows, batch.batch_id
 
     @property
     def _is_busy(self) -> bool:
@@ -140,8 +164,9 @@ class Probing:
 
 def _refuses_everything(message: str) -> FatalError:
     return FatalError(
-        f"Target refuses everything ({message}), so it is not the rows: check [target] api_version, and that the "
-        "client code takes profile updates; then run again. A job keeps the [export] settings that it began with, so "
-        "mend a wrong id_kind by giving the job up with `abandon` and loading the export anew.",
+        f"Target refuses everything ({message}), so it is not the rows: is [target] client_code right? Check it, "
+        "api_version and base_url, and that the client code takes profile updates; then run again. A job keeps the "
+        "[export] settings that it began with, so mend a wrong id_kind by giving the job up with `abandon` and loading "
+        "the export anew.",
         exit_code=ExitCode.REFUSED_BY_TARGET,
     )

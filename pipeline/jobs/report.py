@@ -54,10 +54,20 @@ def build_report(
         seconds=round(seconds, 3),
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
-        warnings=progress.checkpoint.warnings.as_dict(),
+        warnings=progress.checkpoint.warnings.as_dict() | _about_target(progress),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
+
+
+def _about_target(progress: Progress) -> dict[str, int]:
+    """The warnings about Target's answers, counted; only what occurred."""
+    counts = {
+        "batch_size_differs": progress.book.misread,
+        "batch_refused_as_empty": progress.book.refused_as_empty,
+        "budget_shared": progress.calls_refused_below_share,
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> JobState:

@@ -88,10 +88,10 @@ def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[st
 
 
 def _unnamed(record: BatchRecord) -> int:
-    """The number of rows of a batch that Target counted as failed or not consumed, but did not name."""
+    """The number of rows of a batch that Target failed, or did not count as applied, and did not name."""
     if not isinstance(record.latest, SeenComplete):
         return 0
-    return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.failed_ids))
+    return max(0, record.latest.failed + record.latest.unconfirmed - len(record.latest.lost_ids))
 
 
 def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
@@ -106,7 +106,7 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
     there = next((place for place in places if place.exists()), None)
     how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
     return (
-        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not consumed and "
+        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not at all, and "
         f"did not name them: {how} sends all rows again"
     )
 
@@ -116,8 +116,8 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
     match record.latest:
         case GivenUp() | Failed():
             wanted = None
-        case SeenComplete(failed_ids=failed_ids):
-            wanted = encoded_forms(failed_ids)
+        case SeenComplete(lost_ids=lost_ids):
+            wanted = encoded_forms(lost_ids)
         case _:
             wanted = set()
     for _, profile_id, row in state.spool.rows(record.batch.batch_id):

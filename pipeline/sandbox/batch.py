@@ -1,14 +1,18 @@
 """Reads the body of a batch as Target does, with the documented consequences of wrong encoding.
 
-A body is `batch=`, a header row and data rows. Line feeds separate rows (CRLF counts as one), commas separate cells,
-and there is no quoting. It is read in this order, each step on the result of the last:
+A body is `batch=`, a header row and data rows. Line breaks separate rows, commas separate cells, and there is no
+quoting. It is read in this order, each step on the result of the last:
 
 1. a `%` that two hexadecimal digits do not follow refuses the whole batch (anywhere in the body: assumed);
-2. everything from the first raw `&` on is lost, silently;
-3. rows and cells are split;
-4. in each cell `+` becomes a space and percent-encoded bytes become UTF-8, so `%2C` and `%0A` are values.
+2. everything from the first raw `&` on is lost, silently; if no row is left, the answer is "Batch is empty";
+3. `+` becomes a space and percent-encoded bytes become UTF-8, once, as in any form;
+4. rows and cells are split. So an encoded comma shifts all later cells of its row, and those beyond the header are
+   dropped; an encoded line break begins a new row, whose id is the rest of the value.
 
-Blank lines are not rows. Reading needs no I/O and no clock; 500,000 rows or 50 MB take about a second of CPU, so it is
+With `decode="after"` rows and cells are split first (only line feeds separate rows, CRLF counts as one), and each cell
+is decoded alone: `%2C` and `%0A` are values then, and a row longer than the header fails.
+
+Blank lines are not rows. Reading needs no I/O and no clock; 500,000 rows or 50 MB take a second or two of CPU, so it is
 called off the event loop.
 """
 
@@ -20,7 +24,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from pipeline.sandbox.mistakes import Mistake, MistakeKind, examples
-from pipeline.sandbox.options import MAX_ID_CHARS, MAX_NAME_CHARS
+from pipeline.sandbox.options import MAX_ID_CHARS, MAX_NAME_CHARS, Decode
 
 PREFIX = b"batch="
 #: Different encoded cells whose values are remembered: values repeat, and each is decoded and held in memory once.
@@ -28,6 +32,8 @@ _CELLS_REMEMBERED = 65_536
 ID_KINDS = ("thirdPartyId", "pcId")
 
 _BARE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+#: A comma or a line break that is a separator once the batch is decoded.
+_ENCODED_DELIMITER = re.compile(rb"%(?:2[Cc]|0[ADad])")
 _NAME = re.compile(rf"(?!mbox)[A-Za-z][A-Za-z0-9_]{{0,{MAX_NAME_CHARS - 1}}}")
 #: Bytes that need no encoding, the separators, `%` (looked at apart) and everything that can be UTF-8.
 _PLAIN = (
@@ -52,8 +58,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A readable batch. Its rows are decoded only when it is applied, so a waiting batch takes little memory.
+    """A readable batch. Its rows become values only when it is applied, so a waiting batch takes little memory.
 
+    `text`: its data rows, decoded or not, as `is_decoded` says.
     `rows`: the number of data rows.
     `empty`: the number of rows without a value.
     `failed_ids`: the ids of the rows that cannot be applied, one for each row.
@@ -70,10 +77,11 @@ class Batch:
     ids: frozenset[str]
     illegal: frozenset[str]
     mistakes: tuple[Mistake, ...]
+    is_decoded: bool
 
 
-def read_body(body: bytes | bytearray, max_rows: int) -> Batch | Refusal:
-    """The batch in a body, or Target's refusal."""
+def read_body(body: bytes | bytearray, max_rows: int, decode: Decode = "before") -> Batch | Refusal:
+    """The batch in a body, or Target's refusal. `decode`: when it is decoded, see above."""
     if not body.startswith(PREFIX):
         return _bad_start(body)
     mistakes = _encoding_mistakes(body)
@@ -82,29 +90,56 @@ def read_body(body: bytes | bytearray, max_rows: int) -> Batch | Refusal:
         seen = bytes(body[bare.start() : bare.start() + 3])
         bare_percent = Mistake(MistakeKind.BARE_PERCENT, f"{seen!r} at byte {bare.start()}")
         return Refusal("Unexpected error", (*mistakes, bare_percent))
-    cut = body.find(b"&")
-    end = len(body) if cut < 0 else cut
-    header_end = body.find(b"\n", 0, end) + 1 or end
-    with memoryview(body) as view:
-        header = str(view[len(PREFIX) : header_end], "utf-8", "replace")
-        text = str(view[header_end:end], "utf-8", "replace")
-    names = [_decode(name) for name in header.rstrip("\r\n").split(",")]
-    wrong = _header_mistake(names)
+    header, text = _decoded(body, mistakes) if decode == "before" else _as_sent(body)
+    names = header.rstrip("\r\n").split(",")
+    if decode == "after":
+        names = [_decode(name) for name in names]
+    wrong = _header_mistake(names) if header else None
+    if not wrong and not text.strip("\r\n"):
+        return Refusal("Batch is empty", (*mistakes, Mistake(MistakeKind.NO_ROWS, "a header and nothing after it")))
     if wrong:
         return Refusal(wrong, (*mistakes, Mistake(MistakeKind.HEADER, wrong)))
-    return _read_rows(names, text, max_rows, mistakes)
+    return _read_rows(names, text, max_rows, mistakes, is_decoded=decode == "before")
+
+
+def _as_sent(body: bytes | bytearray) -> tuple[str, str]:
+    """The header and the rows of a body up to a raw `&`, still encoded; the header with its line break."""
+    end = _end(body)
+    header_end = body.find(b"\n", 0, end) + 1 or end
+    with memoryview(body) as view:
+        return str(view[len(PREFIX) : header_end], "utf-8", "replace"), str(view[header_end:end], "utf-8", "replace")
+
+
+def _decoded(body: bytes | bytearray, mistakes: list[Mistake]) -> tuple[str, str]:
+    """The header and the rows of a body up to a raw `&`, decoded as a form is; line breaks are line feeds then."""
+    whole = body[len(PREFIX) : _end(body)]
+    if count := len(_ENCODED_DELIMITER.findall(whole)):
+        mistakes.append(Mistake(MistakeKind.ENCODED_DELIMITER, f"{count} encoded commas and line breaks", count=count))
+    if b"+" in whole:
+        whole = whole.replace(b"+", b" ")
+    text = (unquote_to_bytes(bytes(whole)) if b"%" in whole else whole).decode(errors="replace")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    header, _, rows = text.partition("\n")
+    return header, rows
+
+
+def _end(body: bytes | bytearray) -> int:
+    """The offset at which the first parameter of a body ends."""
+    cut = body.find(b"&")
+    return len(body) if cut < 0 else cut
 
 
 def updates(batch: Batch) -> Iterator[tuple[str, dict[str, str]]]:
     """(id, its non-empty values by name) of each row that can be applied and has a value, in order."""
     text = batch.text
-    encoded = "%" in text or "+" in text
+    encoded = not batch.is_decoded and ("%" in text or "+" in text)
     decode = lru_cache(_CELLS_REMEMBERED)(_decode)
     for line in _lines(text):
         profile_id, *cells = line.split(",")
-        if "%" in profile_id:
+        if encoded and "%" in profile_id:
             profile_id = _unquote(profile_id)
-        if profile_id in batch.illegal or len(cells) > len(batch.names):
+        if profile_id in batch.illegal or (len(cells) > len(batch.names) and not batch.is_decoded):
             continue
         if encoded and ("%" in line or "+" in line):
             cells = [decode(cell) if "%" in cell or "+" in cell else cell for cell in cells]
@@ -160,20 +195,23 @@ def _header_mistake(names: list[str]) -> str | None:
     return None
 
 
-def _read_rows(names: list[str], text: str, max_rows: int, mistakes: list[Mistake]) -> Batch | Refusal:
+def _read_rows(
+    names: list[str], text: str, max_rows: int, mistakes: list[Mistake], *, is_decoded: bool
+) -> Batch | Refusal:
     lines = _lines(text)
     if len(lines) > max_rows:
         message = f"Number of rows exceeds the limit of {max_rows}"
         return Refusal(message, (*mistakes, Mistake(MistakeKind.TOO_MANY_ROWS, f"{len(lines)} rows")))
     ids = [line.partition(",")[0] for line in lines]
-    if "%" in text:
+    if "%" in text and not is_decoded:
         ids = [_unquote(profile_id) if "%" in profile_id else profile_id for profile_id in ids]
     distinct = frozenset(ids)
     illegal = frozenset(profile_id for profile_id in distinct if not is_legal_id(profile_id))
     width = len(names) - 1
     long_rows = [i for i, line in enumerate(lines) if line.count(",") > width]
-    failed = sorted({*long_rows, *(i for i, p in enumerate(ids) if p in illegal)} if illegal else long_rows)
-    empty = {i for i, line in enumerate(lines) if "," not in line.rstrip(",")}.difference(failed)
+    failing_rows = [] if is_decoded else long_rows
+    failed = sorted({*failing_rows, *(i for i, p in enumerate(ids) if p in illegal)} if illegal else failing_rows)
+    empty = {i for i, line in enumerate(lines) if _is_empty(line, width, is_decoded=is_decoded)}.difference(failed)
     return Batch(
         id_kind=names[0],
         names=tuple(names[1:]),
@@ -184,14 +222,20 @@ def _read_rows(names: list[str], text: str, max_rows: int, mistakes: list[Mistak
         ids=distinct - illegal if illegal else distinct,
         illegal=illegal,
         mistakes=(*mistakes, *_row_mistakes(ids, distinct, illegal, [ids[i] for i in long_rows])),
+        is_decoded=is_decoded,
     )
+
+
+def _is_empty(line: str, width: int, *, is_decoded: bool) -> bool:
+    """True if a row has no value: none within the header, if cells beyond it are dropped."""
+    if "," not in line.rstrip(","):
+        return True
+    return is_decoded and line.count(",") > width and not any(line.split(",")[1 : width + 1])
 
 
 def _row_mistakes(
     ids: list[str], distinct: frozenset[str], illegal: frozenset[str], long_ids: list[str]
 ) -> Iterator[Mistake]:
-    if not ids:
-        yield Mistake(MistakeKind.NO_ROWS, "a header and nothing after it")
     if illegal:
         yield Mistake(MistakeKind.ILLEGAL_ID, examples(illegal), count=len(illegal))
     if long_ids:

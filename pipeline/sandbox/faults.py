@@ -15,6 +15,7 @@ class Fault(StrEnum):
     """A fault. For those of a POST, `_taken` and `_lost` tell if the batch was accepted; its sender cannot know."""
 
     REFUSE = "refuse"
+    REFUSE_EMPTY = "refuse_empty"
     HTTP_500 = "http_500"
     HTTP_500_TAKEN = "http_500_taken"
     HTTP_502 = "http_502"
@@ -63,7 +64,8 @@ class FaultPlan:
     """The fault that each call meets: by its number, else by a seeded chance for each fault (at most 1 in all).
 
     `fail_rows` fails `failing_ids`, or the first `failing_rows` ids if none are named. `stuck_applied_chance`: the
-    chance that a stuck batch is applied all the same.
+    chance that a stuck batch is applied all the same. `retry_after_s`: the `Retry-After` of a 429.
+    `retry_after_503`: that of a 503, if it is to have one.
     """
 
     posts: Mapping[int, Fault] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class FaultPlan:
     failing_ids: frozenset[str] = frozenset()
     stuck_applied_chance: float = 0.5
     retry_after_s: int = 1
+    retry_after_503: str | None = None
     slow_bytes_s: float = 100_000.0
     oversized_bytes: int = 16 * 2**20
 

@@ -35,6 +35,7 @@ class MistakeKind(StrEnum):
     QUOTE = "quote"
     RAW_SPECIAL = "un-encoded character"
     NOT_UTF8 = "not UTF-8"
+    ENCODED_DELIMITER = "encoded comma or line break"
     ILLEGAL_ID = "illegal id"
     LONG_ROW = "row longer than the header"
     DUPLICATE_ID = "duplicate id in a batch"

@@ -21,6 +21,7 @@ STATUSES_KEPT = 10
 STATUSES_KEPT_S = 86_400.0
 
 Override = Literal["merge", "replace"]
+Decode = Literal["before", "after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,9 @@ class SandboxOptions:
 
     client_code: str = "demo"
     seed: int = 0
+    #: The whole batch is decoded before rows and cells are split, or each cell after it. No page says which. `before`
+    #: follows from Adobe's list of what characters that are not encoded do, and is the harsher reading.
+    decode: Decode = "before"
     #: A batch is applied after a delay drawn evenly from this range, hence batches are applied in any order.
     apply_min_s: float = 0.5
     apply_max_s: float = 5.0
@@ -40,6 +44,8 @@ class SandboxOptions:
     #: None: any number of calls.
     calls_per_minute: int | None = CALLS_PER_MINUTE
     minute_s: float = 60.0
+    #: Calls a minute that another sender of the account makes: so many fewer are left.
+    neighbour_calls: int = 0
     #: None: no authentication.
     token: str | None = None
     #: Scheme, host and port of status URLs; None: those of the POST. `{port}` stands for the POST's port.
@@ -60,3 +66,5 @@ class SandboxOptions:
             raise ValueError(f"apply_min_s {self.apply_min_s} and apply_max_s {self.apply_max_s} must be a range")
         if self.override not in ("merge", "replace"):
             raise ValueError(f"override must be merge or replace, not {self.override!r}")
+        if self.decode not in ("before", "after"):
+            raise ValueError(f"decode must be before or after, not {self.decode!r}")

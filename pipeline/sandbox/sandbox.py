@@ -48,7 +48,9 @@ class Sandbox:
         #: Reading several batches at once would not be faster, and take more memory.
         self._reading = threading.Lock()
         self._log = Mistakes()
-        self._budget = CallBudget(self.options.calls_per_minute, self.options.minute_s)
+        calls = self.options.calls_per_minute
+        left = None if calls is None else max(0, calls - self.options.neighbour_calls)
+        self._budget = CallBudget(left, self.options.minute_s)
         delays = random.Random(self.options.seed)  # noqa: S311 - must be repeatable
         self._batches = AcceptedBatches(self.options, self._log, delays, round(wall() * 1000))
         self._faults_met: list[dict[str, object]] = []
@@ -110,6 +112,7 @@ class Sandbox:
             return {
                 "client_code": self.options.client_code,
                 "override": self.options.override,
+                "decode": self.options.decode,
                 "now_s": now_s,
                 "calls": {name: self.calls[name] for name in COUNTED},
                 "profiles": len(self._batches.profiles),
@@ -137,7 +140,9 @@ class Sandbox:
             if costs and not self._budget.take(self._now_s()):
                 self.calls["throttled"] += 1
                 detail = f"more than {self.options.calls_per_minute} calls in {self.options.minute_s:g} s"
-                self.note(MistakeKind.THROTTLED, detail)
+                # Nobody can know how many calls others make.
+                if not self.options.neighbour_calls:
+                    self.note(MistakeKind.THROTTLED, detail)
                 return Denial.THROTTLED
             wanted = self.token
             if wanted is None or hmac.compare_digest((authorization or "").encode(), f"Bearer {wanted}".encode()):
@@ -161,13 +166,16 @@ class Sandbox:
     def submit(self, post: Post) -> Accepted | Refusal:
         """Take a batch, or refuse it. Takes about a second for the largest batch."""
         digest = sha256(post.body).hexdigest()
+        if post.fault is Fault.REFUSE_EMPTY:
+            return Refusal("Batch is empty")
         if post.fault in LOST_UNKNOWN or post.fault is Fault.REFUSE:
             with self._lock:
                 if post.fault in LOST_UNKNOWN:
                     self._batches.order_of(digest)
             return Refusal("Batch could not be queued")
         with self._reading:
-            read = self._wrong_headers(post) or read_body(post.body, self.options.max_rows)
+            options = self.options
+            read = self._wrong_headers(post) or read_body(post.body, options.max_rows, options.decode)
         with self._lock:
             if isinstance(read, Refusal):
                 for mistake in read.mistakes:

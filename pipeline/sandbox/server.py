@@ -145,9 +145,9 @@ class TargetCalls:
     async def _spoil(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         """The answer of a fault of `_SPOILING`, in place of the right one."""
         if fault in _ERRORS:
-            after = {"Retry-After": str(self._sandbox.faults.retry_after_s)}
-            status = _ERRORS[fault]
-            return web.Response(status=status, text="Sorry", headers=after if status == 429 else None)
+            plan, status = self._sandbox.faults, _ERRORS[fault]
+            after = {429: str(plan.retry_after_s), 503: plan.retry_after_503}.get(status)
+            return web.Response(status=status, text="Sorry", headers={"Retry-After": after} if after else None)
         if fault in _GARBAGE:
             return web.Response(body=replies.GARBAGE, content_type="application/xml", charset="utf-8")
         if fault is Fault.STATUS_REDIRECT:

@@ -240,10 +240,10 @@ class ExportSettings(Section):
         description="Ids such as 3.91E16, which a spreadsheet made of longer ones, so that many are the same: reject "
         "their rows, or send them.",
     )
-    on_delimiter: Literal["encode", "replace", "reject"] = Field(
-        "encode",
-        description="A comma or line break inside a value: encode it (%2C, %0A), replace it, or reject "
-        "the row. Nobody has published whether Target decodes before it splits rows.",
+    on_delimiter: Literal["replace", "encode", "reject"] = Field(
+        "replace",
+        description="A comma or line break inside a value: replace it, encode it (%2C, %0A), or reject the row. "
+        "Adobe's pages read as if Target decoded a batch before it splits it; encode is for those who tried it.",
     )
     replacement: str = Field(
         " ", max_length=64, description="Text put for a comma or line break when on_delimiter is replace."

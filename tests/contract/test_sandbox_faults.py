@@ -23,6 +23,7 @@ def taken(talk: Talk) -> bool:
 # --- POSTs that are answered ------------------------------------------------------------------------
 
 ANSWERED: list[tuple[Fault, Callable[[Answer], bool], bool]] = [
+    (Fault.REFUSE_EMPTY, lambda a: a.refusal == "Batch is empty", False),
     (Fault.REFUSE, lambda a: a.status == 200 and bool(a.refusal) and a.tag("batchStatus") is None, False),
     (Fault.HTTP_500, lambda a: a.status == 500, False),
     (Fault.HTTP_500_TAKEN, lambda a: a.status == 500, True),

@@ -59,7 +59,7 @@ ODD_IDS = ["a%20b", "50%25", "%2525", "caf%C3%A9", "a%3Fb%23c", "a%2Cb", "%25C3%
 @pytest.mark.parametrize("encoded", ODD_IDS)
 @pytest.mark.parametrize("kind", ["thirdPartyId", "pcId"])
 async def test_ids_are_percent_decoded_once_in_the_path(encoded: str, kind: str) -> None:
-    async with talking() as talk:
+    async with talking(decode="after") as talk:
         await talk.apply(rows(f"{encoded},gold", header=f"{kind},tier"))
         prefix = "/rest/v1/profiles/" + ("thirdPartyId/" if kind == "thirdPartyId" else "")
         url = URL(f"{talk.base_url}{prefix}{encoded}?client=demo", encoded=True)

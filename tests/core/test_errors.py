@@ -10,7 +10,6 @@ from pipeline.core.errors import (
     FatalError,
     InputError,
     PipelineError,
-    TransientError,
     most_telling,
     worst,
 )
@@ -54,7 +53,6 @@ def test_worst(codes: list[int], code: int) -> None:
     [
         (PipelineError, ExitCode.OUR_BUG),
         (FatalError, ExitCode.OUR_BUG),
-        (TransientError, ExitCode.TARGET_UNAVAILABLE),
         (InputError, ExitCode.EXPORT_UNUSABLE),
     ],
 )
@@ -73,7 +71,7 @@ def test_input_errors_name_the_line() -> None:
 
 
 def test_of_several_errors_at_once_the_one_that_says_most_is_told() -> None:
-    away = TransientError("Target is away")
+    away = FatalError("Target is away", exit_code=ExitCode.TARGET_UNAVAILABLE)
     token = FatalError("the token", exit_code=ExitCode.REFUSED_BY_TARGET)
     export = InputError("the export")
     for first, second in permutations([away, token, export], 2):

@@ -245,7 +245,7 @@ class TestWaiting:
                 at.sandbox.faults = FaultPlan()
                 back = await first_line(process, ("target_back",))
                 assert back["away_since"] == away["since"]
-                assert (await told_by(drop))["held_up"] == dict.fromkeys(told["held_up"])
+                assert (await told_by(drop))["held_up"] == dict.fromkeys(told["held_up"]) | {"is_shared": False}
                 assert words not in (await run_program("health", "--config", config)).out
                 assert (await stopped(process)).code == 0
             assert not (at.state / "sending.json").exists()

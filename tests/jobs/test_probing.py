@@ -1,6 +1,6 @@
 """While it is in doubt what Target refuses, batches take turns; a row is given up only when it is certain."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import pytest
@@ -200,10 +200,24 @@ def test_a_probe_is_for_what_is_not_proven() -> None:
     at = trial(in_doubt=False)
     at.split(3, 4, 5)
     at.of.note_accepted(batch(5, parent=3))
-    assert not at.of.needs_probe(batch(1))
+    whole, part = replace(batch(1), rows=1_000), replace(batch(4, parent=3), rows=1_000)
+    assert at.of.probed_rows(whole) == range(500)
     doubt(at.of)
-    assert at.of.needs_probe(batch(1))
-    assert not at.of.needs_probe(batch(4, parent=3))
+    assert len(at.of.probed_rows(whole)) == 1
+    assert at.of.probed_rows(part) == range(500)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(1_000, 6), (13, 6), (12, range(6)), (3, range(1)), (2, range(1))])
+def test_a_sample_is_taken_where_nothing_was_ever_accepted(rows: int, parts: int | range) -> None:
+    taken = trial(in_doubt=True).of.probed_rows(replace(batch(1), rows=rows))
+    assert taken == parts if isinstance(parts, range) else len(taken) == parts
+
+
+async def test_a_message_about_the_client_is_about_everything() -> None:
+    with pytest.raises(FatalError, match="is \\[target\\] client_code right") as caught:
+        trial(in_doubt=False).of.note_refused(batch(1), "Invalid client code acne")
+    assert caught.value.exit_code == 77
+    trial(in_doubt=False, accepted=True).of.note_refused(batch(1), "Invalid client code acne")
 
 
 async def test_in_doubt_the_proof_of_earlier_is_not_enough() -> None:
@@ -233,7 +247,7 @@ async def test_that_a_whole_batch_was_accepted_proves_nothing_of_itself() -> Non
 
 
 async def test_a_batch_that_was_not_tried_comes_before_more_parts_of_one_that_was() -> None:
-    at = trial(in_doubt=True)
+    at = trial(in_doubt=True, accepted=True)
     at.split(1, 2, 4)
     of, senders = at.of, Senders(at.of)
     async with anyio.create_task_group() as tasks:

@@ -107,7 +107,7 @@ class TestBounds:
             ("export", "id_kind", ["thirdPartyId", "pcId"]),
             ("export", "unlisted", ["stop", "ignore", "send"]),
             ("export", "delimiter", ["auto", ",", ";", "\t", "|"]),
-            ("export", "on_delimiter", ["encode", "replace", "reject"]),
+            ("export", "on_delimiter", ["replace", "encode", "reject"]),
             ("drop", "keep_exports", ["always", "failed", "never"]),
         ],
     )

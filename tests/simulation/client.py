@@ -246,6 +246,6 @@ def is_lost(record: BatchRecord, profile_id: bytes) -> bool:
     match record.latest:
         case GivenUp() | Failed():
             return True
-        case SeenComplete(failed_ids=failed_ids):
-            return profile_id.decode() in failed_ids
+        case SeenComplete(lost_ids=lost_ids):
+            return profile_id.decode() in lost_ids
     return False

@@ -134,4 +134,7 @@ class SandboxAnswers:
         return None
 
     def _throttled(self, fault: Fault | None) -> Throttled:
-        return Throttled(float(self._sandbox.faults.retry_after_s) if fault is Fault.THROTTLE_429 else None)
+        plan = self._sandbox.faults
+        if fault is Fault.THROTTLE_429:
+            return Throttled(float(plan.retry_after_s))
+        return Throttled(float(plan.retry_after_503) if plan.retry_after_503 else None)

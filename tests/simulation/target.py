@@ -117,7 +117,8 @@ class Target:
         rows = len(copy.body.rows)
         return Complete(
             batch_size=rows,
-            consumed=rows - len(copy.not_consumed),
+            consumed=rows,
+            updated=rows - len(copy.failed | copy.not_consumed),
             failed=len(copy.failed),
             failed_ids=tuple(sorted(profile_id.decode() for profile_id in copy.failed)),
         )

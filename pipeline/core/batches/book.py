@@ -130,6 +130,22 @@ class Book:
         """Rows that Target rejected."""
         return sum(settled.rejected for settled in self._settled.values())
 
+    @property
+    def misread(self) -> int:
+        """The number of batches of which Target read other rows than were sent."""
+        return sum(
+            isinstance(life.last, SeenComplete) and life.last.batch_size is not None for life in self._lives.values()
+        )
+
+    @property
+    def refused_as_empty(self) -> int:
+        """The number of batches in which Target found no row; parts of them do not count again."""
+        lives, batches = self._lives, self._batches.values()
+        return sum(lives[each.batch_id].is_refused_as_empty and not self._is_of_empty(each) for each in batches)
+
+    def _is_of_empty(self, batch: Batch) -> bool:
+        return batch.parent is not None and self._lives[batch.parent].is_refused_as_empty
+
     def count(self, rows: RowCounts) -> None:
         """Add the rows of settled batches to their classes."""
         for settled in self._settled.values():
@@ -188,9 +204,9 @@ def settlement(batch: Batch, life: Life, *, now: float, hold_s: float) -> Settle
 def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None, tuple[str, ...]]:
     is_open = bool(life.open_since)
     match life.last:
-        case SeenComplete(failed, unconfirmed, failed_ids):
+        case SeenComplete(failed, unconfirmed, failed_ids) as seen:
             outcomes = RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
-            return BatchState.COMPLETE, outcomes, _why_not_all(failed, unconfirmed), failed_ids
+            return BatchState.COMPLETE, outcomes, _why_not_all(rows, seen), failed_ids
         case GivenUp(why):
             return BatchState.UNCONFIRMED, RowOutcomes(0, 0, rows), why, ()
         case Failed(why) if not is_open:
@@ -204,14 +220,25 @@ def _outcome(rows: int, life: Life) -> tuple[BatchState, RowOutcomes, str | None
     raise ValueError(f"a batch that {life.phase} has no outcome")
 
 
-def _why_not_all(failed: int, unconfirmed: int) -> str | None:
-    """The reason why not all rows of a completed batch are confirmed; None if all are."""
-    told = [f"failed {counted(failed, 'row')}"] if failed else []
-    told += [f"did not consume {counted(unconfirmed, 'row')}"] if unconfirmed else []
-    return f"Target {' and '.join(told)}" if told else None
+def _why_not_all(rows: int, seen: SeenComplete) -> str | None:
+    """The reason why not all rows of a completed batch are confirmed, or can be right; None if there is none."""
+    whys = []
+    if seen.batch_size is not None:
+        whys.append(f"Target read {counted(seen.batch_size, 'row')}, and {rows:,} were sent")
+    told = [f"failed {counted(seen.failed, 'row')}"] if seen.failed else []
+    told += [f"did not count {counted(seen.unconfirmed, 'row')} as applied"] if seen.unconfirmed else []
+    whys += [f"Target {' and '.join(told)}"] if told else []
+    return "; ".join(whys) or None
 
 
 def seen_complete(rows: int, complete: Complete) -> SeenComplete:
     """The fact that follows from the `complete` status of a batch with this number of rows."""
     outcomes = count_rows(rows, complete)
-    return SeenComplete(outcomes.failed, outcomes.unconfirmed, complete.failed_ids)
+    differs = complete.batch_size is not None and complete.batch_size != rows
+    return SeenComplete(
+        outcomes.failed,
+        outcomes.unconfirmed,
+        complete.failed_ids,
+        complete.unknown_ids,
+        complete.batch_size if differs else None,
+    )

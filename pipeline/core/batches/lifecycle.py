@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.core.errors import FatalError
+from pipeline.core.target.replies import is_empty_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,22 @@ class RefusedAs:
 
 @dataclass(frozen=True, slots=True)
 class SeenComplete:
-    """The status of the accepted attempt is `complete`, with Target's counts and the ids it named as failed."""
+    """The status of the accepted attempt is `complete`, with Target's counts and the ids it named.
+
+    `failed_ids`: named as failed. `unconfirmed_ids`: named, and neither applied nor failed.
+    `batch_size`: the number of rows that Target read, if it read other ones than were sent; else None.
+    """
 
     failed: int
     unconfirmed: int
     failed_ids: tuple[str, ...] = ()
+    unconfirmed_ids: tuple[str, ...] = ()
+    batch_size: int | None = None
+
+    @property
+    def lost_ids(self) -> tuple[str, ...]:
+        """The ids that Target named and did not apply for certain."""
+        return self.failed_ids + self.unconfirmed_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,7 @@ class Life:
 
     `attempts`: POSTs that Target accepted, refused for their content, or may have. `open_since`: for each open attempt
     the time from which its age counts. `last`: the latest fact but `Begun` and `Released`.
+    `is_refused_as_empty`: Target found no row in it, at least once.
     """
 
     phase: Phase = Phase.READY
@@ -162,6 +175,7 @@ class Life:
     status_url: str = ""
     last: Fact | None = None
     is_released: bool = False
+    is_refused_as_empty: bool = False
 
     @property
     def is_never_sent(self) -> bool:
@@ -215,8 +229,10 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
         case InDoubt():
             life = replace(life, phase=Phase.READY, attempts=life.attempts + 1, ambiguous=life.ambiguous + 1)
             return replace(life, open_since=(*life.open_since, at), last=fact)
-        case RefusedAs():
-            return replace(life, phase=Phase.REFUSED, attempts=life.attempts + 1, last=fact)
+        case RefusedAs(message):
+            is_empty = life.is_refused_as_empty or is_empty_batch(message)
+            life = replace(life, phase=Phase.REFUSED, attempts=life.attempts + 1, last=fact)
+            return replace(life, is_refused_as_empty=is_empty)
         case SeenStuck():
             life = replace(life, phase=Phase.READY, stuck=life.stuck + 1, last=fact)
             return replace(life, open_since=(*life.open_since, at))
@@ -224,6 +240,9 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
             if life.phase is Phase.FOLLOWING:
                 life = replace(life, open_since=(*life.open_since, at))
             return replace(life, phase=Phase.SETTLED, last=fact)
+        case SeenComplete(unconfirmed_ids=unconfirmed_ids) if unconfirmed_ids:
+            # What was pending may be applied yet.
+            return replace(life, phase=Phase.SETTLED, open_since=(*life.open_since, at), last=fact)
         case SeenComplete() | SplitUp() | RowRejected() | Failed() | NeverSent():
             return replace(life, phase=Phase.SETTLED, last=fact)
         case Released():

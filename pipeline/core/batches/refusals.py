@@ -7,6 +7,10 @@ rows in its other parts: it is *proven*. If a row is refused twice with an accep
 While several refusals have come without an acceptance, the job is *in doubt*: batches are tried one after the other,
 and a refused one is split into a single row and the rest. A random row is most likely a good one, so the doubt costs
 one tiny POST. And if Target refuses everything, a few of them show it, and no row has been rejected for it.
+
+As long as nothing was ever accepted, the first refusal is reason enough to doubt: a wrong client code, or a wrong
+version, is likelier than a poisonous row. Then a few rows from all over the batch are split off, and the smallest part
+is tried first. If each of these rows is refused alone, as the whole was, it is everything: after a dozen tiny POSTs.
 """
 
 from collections import Counter
@@ -20,6 +24,9 @@ REFUSALS_BEFORE_DOUBT = 4
 MAX_REFUSALS_IN_DOUBT = 12
 #: The same if batches were accepted earlier: the last rows of a batch may all be poisonous.
 MAX_REFUSALS_AFTER_ACCEPTANCE = 100
+#: Single rows that are refused in the same words as all before them, while nothing was ever accepted, after which it is
+#: everything. Ours: the same six rows as above.
+MAX_ROWS_REFUSED_ALIKE = 6
 
 
 @dataclass(slots=True)
@@ -43,6 +50,8 @@ class Refusals:
         self.accepted = 0
         self._in_a_row = 0
         self._on_trial = 0
+        self._single_rows = 0
+        self._messages: set[str] = set()
         self._proven: set[int] = set()
         self._tried: Counter[int] = Counter()
 
@@ -54,12 +63,15 @@ class Refusals:
     @property
     def is_in_doubt(self) -> bool:
         """True if Target may well refuse everything: try with care."""
-        return self._in_a_row >= REFUSALS_BEFORE_DOUBT
+        return self._in_a_row >= (REFUSALS_BEFORE_DOUBT if self.has_accepted else 1)
 
     @property
     def is_everything(self) -> bool:
         """True if Target refuses everything."""
-        return self._on_trial >= (MAX_REFUSALS_AFTER_ACCEPTANCE if self.has_accepted else MAX_REFUSALS_IN_DOUBT)
+        if self.has_accepted:
+            return self._on_trial >= MAX_REFUSALS_AFTER_ACCEPTANCE
+        is_alike = self._single_rows >= MAX_ROWS_REFUSED_ALIKE and len(self._messages) == 1
+        return is_alike or self._on_trial >= MAX_REFUSALS_IN_DOUBT
 
     @property
     def are_few(self) -> bool:
@@ -82,10 +94,16 @@ class Refusals:
         """Note that something was accepted."""
         self._run.has_accepted = True
         self.accepted += 1
-        self._in_a_row = self._on_trial = 0
+        self._in_a_row = self._on_trial = self._single_rows = 0
+        self._messages.clear()
 
-    def note_refused(self, whole: int, *, on_trial: bool) -> None:
-        """Note that a batch or a part of it was refused. `on_trial`: it was sent in doubt, and alone."""
+    def note_refused(self, whole: int, *, on_trial: bool, message: str = "", is_single_row: bool = False) -> None:
+        """Note that a batch or a part of it was refused, with Target's message.
+
+        `on_trial`: it was sent in doubt, and alone. `is_single_row`: it is one row that was split off.
+        """
+        self._messages.add(message)
+        self._single_rows += is_single_row
         self._in_a_row += 1
         self._on_trial += on_trial
         self._tried[whole] += on_trial

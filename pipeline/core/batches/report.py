@@ -17,6 +17,9 @@ SANDBOX = "sandbox"
 #: `done`; `incomplete` (rows lost); `failed` (the export); `unfinished` (run again); `skipped` (nothing was sent).
 JobState = Literal["done", "incomplete", "failed", "unfinished", "skipped"]
 
+#: Warnings about Target's answers, which the report has beside those about rows.
+TARGET_WARNINGS = ("batch_size_differs", "batch_refused_as_empty", "budget_shared")
+
 
 @dataclass(frozen=True, slots=True)
 class ReportedExport:

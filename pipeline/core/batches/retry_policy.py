@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from pipeline.core.batches.lifecycle import Fact, GivenUp, InDoubt, Life, NotTaken, Phase, RefusedAs, Taken
-from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
+from pipeline.core.target.replies import (
+    Accepted,
+    Ambiguous,
+    PostOutcome,
+    Refused,
+    Throttled,
+    Unauthorized,
+    Unreachable,
+    WrongAddress,
+)
 
 #: Times stuck at which a batch is unconfirmed. Stuck once, it is sent once more.
 MAX_STUCK = 2
@@ -56,6 +65,8 @@ def attempt_fact(outcome: PostOutcome) -> Fact:
             return NotTaken("too many calls")
         case Unreachable(why):
             return NotTaken(why)
+        case WrongAddress(http_status):
+            return NotTaken(f"HTTP {http_status}: nobody there takes batches of this client code")
         case Unauthorized(http_status, had_token=had_token):
             why = "the token was refused" if had_token else "authentication is required, and no token is set"
             return NotTaken(f"HTTP {http_status}: {why}")

@@ -29,9 +29,18 @@ def any_row(rows: int, draw: int) -> range:
     return range(row, row + 1)
 
 
-def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+def spread_rows(rows: int, draw: int, count: int) -> tuple[range, ...]:
+    """The indexes of about `count` of this many rows, far apart, in order; never of all. Else as `any_row`."""
+    wanted = {any_row(rows, draw + nth).start for nth in range(min(count, rows // 2))}
+    return tuple(range(row, row + 1) for row in sorted(wanted))
+
+
+def split(
+    body: bytes, lines: Offsets, salt: int, taken: range | tuple[range, ...]
+) -> tuple[BatchContent, BatchContent]:
     """Split a body into the rows `taken`, some but not all, and the rest; both get the same header.
 
+    `taken`: the indexes of rows, or several ranges of them, in order.
     `lines`: (n,), those of the rows. The two parts hold exactly the rows of the body.
     """
     octets = np.frombuffer(body, dtype=np.uint8)
@@ -59,4 +68,6 @@ def split(body: bytes, lines: Offsets, salt: int, taken: range) -> tuple[BatchCo
             lines=of(lines, ranges),
         )
 
-    return part(taken), part(range(taken.start), range(taken.stop, len(ends)))
+    some = taken if isinstance(taken, tuple) else (taken,)
+    edges = [0, *(edge for each in some for edge in (each.start, each.stop)), len(ends)]
+    return part(*some), part(*map(range, edges[::2], edges[1::2]))

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 #: and only the first ones are named.
 MAX_REPLY_BYTES = 65_536
 
+#: The words of a row's status (Adobe); any other one (`pending`) says that it is not known yet.
+_ROW_STATUSES = {"success": "success", "failed": "failed", "error": "failed"}
 # A raw ampersand is legal in a CDATA section, so group 1 matches such a section and keeps it.
 _RAW_AMPERSAND = re.compile(r"(<!\[CDATA\[.*?\]\]>)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)", re.DOTALL)
 
@@ -64,7 +66,26 @@ class Ambiguous:
     why: str
 
 
-PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | Ambiguous
+@dataclass(frozen=True, slots=True)
+class WrongAddress:
+    """Nobody at that address takes batches of this client code (HTTP 404, 405, 410): nothing was taken."""
+
+    http_status: int
+
+
+PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | WrongAddress | Ambiguous
+#: Messages of Target's (Adobe) that are about the encoding of the whole body, in lower case. They quote no row.
+UNEXPECTED_ERROR, BATCH_IS_EMPTY = "unexpected error", "batch is empty"
+
+
+def is_about_the_body(message: str) -> bool:
+    """True if a refusal's message is one that Target gives for the body as a whole, so that it quotes no row."""
+    return message.strip().lower().rstrip(".") in (UNEXPECTED_ERROR, BATCH_IS_EMPTY)
+
+
+def is_empty_batch(message: str) -> bool:
+    """True if Target found no row in the body, although there are some: an error of ours, or of a proxy."""
+    return message.strip().lower().rstrip(".") == BATCH_IS_EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +102,8 @@ class Stuck:
 class Complete:
     """The batch was applied.
 
-    Counts are rows. `batch_size` and `consumed` are None where Target does not say. `failed_ids` may be empty although
-    rows failed.
+    Counts are rows. `batch_size`, `consumed` and `updated` (those applied) are None where Target does not say.
+    `failed_ids` may be empty although rows failed. `unknown_ids` name rows of which Target says neither.
     """
 
     batch_size: int | None = None
@@ -90,13 +111,19 @@ class Complete:
     not_found: int = 0
     failed: int = 0
     failed_ids: tuple[str, ...] = ()
+    updated: int | None = None
+    unknown_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StatusLost:
-    """The status cannot be had any more: Target forgot the batch, or its URL must not be asked. `why` says which."""
+    """The status cannot be had: Target does not know the batch, or its URL must not be asked. `why` says which.
+
+    `is_unknown`: Target does not know the batch. It may have forgotten it, or the host asked may not know of it yet.
+    """
 
     why: str
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,28 +163,57 @@ def parse_status(body: bytes) -> Incomplete | Stuck | Complete | StatusLost | No
     if status:
         return Incomplete()
     if _text(root, "success").lower() == "false":
-        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}")
-    return None
+        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}", is_unknown=True)
+    # A list that is cut off does not tell if a row is pending in the part that is missing.
+    return None if len(body) >= MAX_REPLY_BYTES else _parse_rows_only(root)
+
+
+def _parse_rows_only(root: ElementTree.Element) -> Incomplete | Complete | None:
+    """The meaning of an answer that names every row and has no status of the batch, as pages of 2019 show it."""
+    rows = _Rows.of(root)
+    if not rows.count:
+        return None
+    if rows.unknown_ids:
+        return Incomplete()
+    return Complete(failed_ids=rows.failed_ids, updated=rows.successes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows that an answer names: how many, how many of them succeeded, and the ids of the others."""
+
+    count: int
+    successes: int
+    failed_ids: tuple[str, ...]
+    unknown_ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: ElementTree.Element) -> "_Rows":
+        ids: dict[str, list[str]] = {"success": [], "failed": [], "unknown": []}
+        for profile in root.iter("profile"):
+            if _text(profile, "id"):
+                word = _text(profile, "status").lower()
+                ids[_ROW_STATUSES.get(word, "unknown")].append(_text(profile, "id"))
+        failed, unknown = (tuple(dict.fromkeys(ids[word])) for word in ("failed", "unknown"))
+        return cls(sum(map(len, ids.values())), len(set(ids["success"])), failed, unknown)
 
 
 def _parse_complete(root: ElementTree.Element) -> Complete | None:
     counts: dict[str, int | None] = {}
-    for name in ("batchSize", "consumedCount", "profilesNotFound", "failedUpdates"):
+    for name in ("batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates"):
         text = _text(root, name)
         if text and not re.fullmatch(r"\d{1,12}", text):
             return None
         counts[name] = int(text) if text else None
-    failed_ids = tuple(
-        _text(profile, "id")
-        for profile in root.iter("profile")
-        if _text(profile, "id") and _text(profile, "status").lower() != "success"
-    )
+    rows = _Rows.of(root)
     return Complete(
         batch_size=counts["batchSize"],
         consumed=counts["consumedCount"],
         not_found=counts["profilesNotFound"] or 0,
         failed=counts["failedUpdates"] or 0,
-        failed_ids=failed_ids,
+        failed_ids=rows.failed_ids,
+        updated=counts["successfulUpdates"],
+        unknown_ids=rows.unknown_ids,
     )
 
 
@@ -171,15 +227,17 @@ class RowOutcomes:
 
 
 def count_rows(rows: int, complete: Complete) -> RowOutcomes:
-    """Count the rows of a completed batch that were confirmed, failed, or not consumed and thus unconfirmed.
+    """Count the rows of a completed batch that were confirmed or failed, and those that no count names: unconfirmed.
 
-    The three add up to `rows`, whatever Target counts.
+    The three add up to `rows`, whatever Target counts. Where its counts contradict each other, the least is confirmed.
+    Without a count of those applied, all that were consumed and have not failed are.
     """
-    seen = [count for count in (complete.batch_size, complete.consumed) if count is not None]
-    consumed = min([rows, *seen])
     failed = min(max(complete.failed + complete.not_found, len(complete.failed_ids)), rows)
-    unconfirmed = min(rows - consumed, rows - failed)
-    return RowOutcomes(rows - failed - unconfirmed, failed, unconfirmed)
+    most = rows - failed - len(complete.unknown_ids)
+    consumed = [count - failed for count in (complete.batch_size, complete.consumed) if count is not None]
+    updated = [] if complete.updated is None else [complete.updated]
+    confirmed = max(0, min([most, *consumed, *updated]))
+    return RowOutcomes(confirmed, failed, rows - failed - confirmed)
 
 
 def _parse(body: bytes) -> ElementTree.Element | None:

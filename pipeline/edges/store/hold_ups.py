@@ -26,11 +26,13 @@ class HoldUps:
 
     `away_since`: Target gives no usable answer since then. `last_answer`: the last answer, in our words.
     `calls_from`: no call may begin before, because the budget of calls is used up.
+    `is_shared`: somebody else seems to use that budget too.
     """
 
     away_since: str | None = None
     last_answer: str | None = None
     calls_from: str | None = None
+    is_shared: bool = False
 
     @property
     def words(self) -> list[str]:
@@ -41,7 +43,8 @@ class HoldUps:
                 f"Target gives no usable answer since {_time(self.away_since)}, the last was: {self.last_answer}"
             )
         if self.calls_from:
-            told.append(f"the budget of calls is used up, the next call begins at {_time(self.calls_from)}")
+            others = " (somebody else uses the budget of the account too)" if self.is_shared else ""
+            told.append(f"the budget of calls is used up{others}, the next call begins at {_time(self.calls_from)}")
         return told
 
     @classmethod
@@ -49,7 +52,8 @@ class HoldUps:
         """Those that `asdict` made plain; none for anything else."""
         if not isinstance(values, dict):
             return cls()
-        return cls(*(values.get(name) or None for name in ("away_since", "last_answer", "calls_from")))
+        since, last, calls_from = (values.get(name) or None for name in ("away_since", "last_answer", "calls_from"))
+        return cls(since, last, calls_from, is_shared=bool(values.get("is_shared")))
 
 
 def write_hold_ups(state: Path, told: HoldUps) -> bool:

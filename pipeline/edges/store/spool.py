@@ -103,7 +103,7 @@ class Spool:
         with self._reading(batch_id):
             return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
 
-    def split(self, batch_id: int, salt: int, taken: range) -> tuple[BatchContent, BatchContent]:
+    def split(self, batch_id: int, salt: int, taken: range | tuple[range, ...]) -> tuple[BatchContent, BatchContent]:
         """The contents of the two batches into which a refused batch is split: its rows `taken`, and the rest."""
         with self._reading(batch_id):
             body = self.body(batch_id).read_bytes()

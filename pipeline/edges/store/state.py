@@ -99,8 +99,8 @@ class State:
 
     def _failed_hashes(self, record: BatchRecord) -> Hashes:
         match record.latest:
-            case SeenComplete(failed_ids=failed_ids) if failed_ids:
-                ids = sorted(encoded_forms(failed_ids))
+            case SeenComplete(lost_ids=lost_ids) if lost_ids:
+                ids = sorted(encoded_forms(lost_ids))
                 lengths = np.array([len(profile_id) for profile_id in ids], dtype=np.int64)
                 starts = np.cumsum(lengths) - lengths
                 return np.sort(hash_ids(b"".join(ids), starts, lengths, self.ledger.salt))

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import anyio
+import structlog
 
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.silence import Silence
 from pipeline.core.target.time_windows import Schedule
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.time_windows import Windows
+
+log = structlog.get_logger()
 
 
 @dataclass(order=True, slots=True)
@@ -33,6 +36,7 @@ class CallQueue:
     """The one gate through which every POST and status GET of a client code goes.
 
     `made`: the number of calls so far.
+    `refused_below_share`: how often Target refused one of them though we had made few: others use the budget too.
     `windows`: the time windows, in which fewer calls or POSTs, or none, may begin.
     `silence`: since when no call has had a usable answer.
     """
@@ -40,6 +44,7 @@ class CallQueue:
     def __init__(self, budget: CallBudget, clock: Clock, windows: Windows | None = None) -> None:
         self.made = 0
         self.silence = Silence()
+        self.refused_below_share = 0
         self.windows = windows or Windows(Schedule(), clock)
         self._budget = budget
         self._calls_per_minute = budget.calls_per_minute
@@ -68,6 +73,11 @@ class CallQueue:
         return 1.0 if self._waiting else self._budget_now().used(self._clock.monotonic())
 
     @property
+    def is_shared(self) -> bool:
+        """True while fewer calls are made because somebody else uses the budget of the account."""
+        return self._budget_now().is_shared(self._clock.monotonic())
+
+    @property
     def resumes_at(self) -> float | None:
         """The monotonic time until which the budget makes all calls wait; None if it makes none wait."""
         now = self._clock.monotonic()
@@ -80,8 +90,13 @@ class CallQueue:
         self.look_again()
 
     def exhaust(self, retry_after_s: float | None = None) -> None:
-        """Note that Target said there were too many calls."""
-        self._budget.exhaust(self._clock.monotonic(), retry_after_s)
+        """Note that Target said there were too many calls, and for how long to wait, if it did."""
+        shared = self._budget_now().exhaust(self._clock.monotonic(), retry_after_s)
+        if shared is not None:
+            self.refused_below_share += 1
+            log.warning(
+                "budget_shared", calls=shared.calls, calls_per_minute=self._calls_per_minute, share=shared.share
+            )
 
     async def _until_its_turn(self, place: _Place) -> None:
         insort(self._waiting, place)

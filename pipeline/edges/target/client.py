@@ -22,6 +22,7 @@ from pipeline import __version__
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
 from pipeline.core.target.hosts import is_loopback
+from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
     Ambiguous,
@@ -33,6 +34,7 @@ from pipeline.core.target.replies import (
     Throttled,
     Unauthorized,
     Unreachable,
+    WrongAddress,
     parse_status,
     parse_submitted,
 )
@@ -128,6 +130,8 @@ class TargetClient:
             return self._unauthorized(response)
         if status in (429, 503):
             return self._throttled(response)
+        if status in (404, 405, 410):
+            return WrongAddress(status)
         if 200 <= status < 300:
             return parse_submitted(await _read(response)) or Ambiguous(
                 f"HTTP {status} with an answer that cannot be read"
@@ -163,7 +167,7 @@ class TargetClient:
         if status in (429, 503):
             return self._throttled(response)
         if status in (404, 410):
-            return StatusLost(f"Target does not know the batch (HTTP {status})")
+            return StatusLost(f"Target does not know the batch (HTTP {status})", is_unknown=status == 404)
         if status == 200:
             return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
         return StatusUnavailable(f"HTTP {status}")
@@ -175,7 +179,7 @@ class TargetClient:
     def _heard(self, outcome: Outcome, kind: str | None = None) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome. `kind`: that of an error, in our words."""
         self._calls.silence.note(kind or _unusable(outcome), self._clock.monotonic())
-        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | StatusUnavailable):
+        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | WrongAddress | StatusUnavailable):
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = self._clock.monotonic()
@@ -189,11 +193,12 @@ class TargetClient:
         return Unauthorized(response.status, is_final=is_final, had_token=used is not None)
 
     def _throttled(self, response: aiohttp.ClientResponse) -> Throttled:
-        """Note that there were too many calls: at least a whole minute is used up, whatever the answer says."""
-        text = response.headers.get("Retry-After", "")
-        retry_after_s = float(text) if text.isdecimal() and len(text) < 6 else None
-        self._calls.exhaust(retry_after_s)
-        return Throttled(retry_after_s)
+        """Note that there were too many calls, and for how long Target asks to wait, if it does."""
+        # A date means what the answer's own clock shows, which may differ from ours.
+        now = http_date(response.headers.get("Date", "")) or self._clock.utc_now()
+        wait_s = retry_after_s(response.headers.get("Retry-After", ""), now)
+        self._calls.exhaust(wait_s)
+        return Throttled(wait_s)
 
     def _headers(self) -> dict[str, str]:
         if self._endpoint.token_file is None:
@@ -260,6 +265,8 @@ def _unusable(outcome: PostOutcome | StatusOutcome) -> str | None:
     match outcome:
         case Throttled():
             return "too many calls (HTTP 429 or 503)"
+        case WrongAddress(status):
+            return f"HTTP {status}"
         case Ambiguous(why) | Unreachable(why) | StatusUnavailable(why):
             return why
     return None

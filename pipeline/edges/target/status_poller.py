@@ -11,6 +11,11 @@ from pipeline.edges.target.call_queue import CallQueue
 #: batch's age, and after at least so many seconds.
 _LOOK_AGAIN_SHARE = 0.05
 _LOOK_AGAIN_S = 0.5
+#: A batch that Target does not know may be too new for the host that is asked: batches are accepted by one host, and
+#: their statuses told by another (seen in the field). Ours: it is asked about this often, each time at twice the age,
+#: and not once it is older than these seconds.
+NOT_YET_TRIES = 5
+NOT_YET_S = 180.0
 
 
 class StatusPoller:
@@ -38,11 +43,17 @@ class StatusPoller:
         asked_at: float | None = None
         # True if the last question had an answer (or there was none yet).
         was_answered = True
+        # The number of times that Target did not know the batch; none once it did.
+        not_yet: int | None = 0
         while True:
-            await self._until_due(posted_at, asked_at)
+            await self._until_due(posted_at, asked_at, 2.0 * (asked_at or 0.0) if not_yet else 0.0)
             outcome = await ask()
             age = self._clock.monotonic() - posted_at
             match outcome:
+                case StatusLost(is_unknown=True) if (
+                    not_yet is not None and not_yet + 1 < NOT_YET_TRIES and age < NOT_YET_S
+                ):
+                    not_yet += 1
                 case Complete():
                     if is_age_known and was_answered and not self._has_paused(posted_at + (asked_at or 0.0)):
                         self._plan.note_complete(asked_at, age)
@@ -51,15 +62,17 @@ class StatusPoller:
                     return outcome
             was_answered = isinstance(outcome, Incomplete)
             if was_answered:
+                not_yet = None
                 self._plan.note_incomplete(age)
             asked_at = age
             if age >= self._deadline_age(posted_at):
                 return None
 
-    async def _until_due(self, posted_at: float, asked_at: float | None) -> None:
+    async def _until_due(self, posted_at: float, asked_at: float | None, least_age: float) -> None:
         while True:
             age = self._clock.monotonic() - posted_at
-            due = min(self._plan.next_age(asked_at, self._calls.pressure), self._deadline_age(posted_at))
+            planned = max(least_age, self._plan.next_age(asked_at, self._calls.pressure))
+            due = min(planned, self._deadline_age(posted_at))
             if age >= due:
                 return
             await self._clock.sleep(min(due - age, max(_LOOK_AGAIN_S, _LOOK_AGAIN_SHARE * age)))

@@ -22,6 +22,12 @@ WARNINGS = {
     "id_over_128_characters": "ids are longer than 128 characters, more than some of Adobe's pages allow",
     "value_over_256_characters": "values are longer than 256 characters",
     "value_with_delimiter": "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
+    "batch_size_differs": "of the batches came to Target as more or fewer rows than were sent, so values may be in the "
+    "wrong place: look at some profiles; is [export] on_delimiter encode?",
+    "batch_refused_as_empty": "of the batches came to Target as empty: an error of this program, or of a proxy on the "
+    "way, not of the rows",
+    "budget_shared": "of the calls were too many for Target, though fewer were made than [target] calls_per_minute: "
+    "somebody else uses the budget of the account too",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
 }
 #: Reason of a rejected row -> its meaning.

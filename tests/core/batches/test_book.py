@@ -287,13 +287,25 @@ def settle(rows: int, life: Life) -> Settled:
             [Taken("url"), SeenComplete(2, 3, ("u",))],
             BatchState.COMPLETE,
             (5, 2, 3, 0),
-            "Target failed 2 rows and did not consume 3 rows",
+            "Target failed 2 rows and did not count 3 rows as applied",
         ),
         (
             [Taken("url"), SeenComplete(10, 0)],
             BatchState.COMPLETE,
             (0, 10, 0, 0),
             "Target failed 10 rows",
+        ),
+        (
+            [Taken("url"), SeenComplete(0, 0, batch_size=12)],
+            BatchState.COMPLETE,
+            (10, 0, 0, 0),
+            "Target read 12 rows, and 10 were sent",
+        ),
+        (
+            [Taken("url"), SeenComplete(0, 1, (), ("u",))],
+            BatchState.COMPLETE,
+            (9, 0, 1, 0),
+            "Target did not count 1 row as applied",
         ),
         ([InDoubt("cut"), Begun(2), Taken("url"), SeenComplete(0, 0)], BatchState.COMPLETE, (10, 0, 0, 0), None),
         ([Taken("url"), GivenUp("lost")], BatchState.UNCONFIRMED, (0, 0, 10, 0), "lost"),
@@ -341,6 +353,17 @@ def test_seen_complete() -> None:
     complete = Complete(batch_size=10, consumed=8, not_found=1, failed=2, failed_ids=("a", "b"))
     assert seen_complete(10, complete) == SeenComplete(3, 2, ("a", "b"))
     assert seen_complete(3, complete).failed + seen_complete(3, complete).unconfirmed <= 3
+    assert [seen_complete(rows, complete).batch_size for rows in (9, 10, 11)] == [10, None, 10]
+    pending = Complete(batch_size=2, updated=1, unknown_ids=("u2",))
+    assert seen_complete(2, pending) == SeenComplete(0, 1, (), ("u2",))
+
+
+def test_batches_of_which_other_rows_were_read_are_counted() -> None:
+    book = Book()
+    for batch_id, size in ((1, None), (2, 3), (3, 1)):
+        book.seal(Batch(batch_id, batch_id, 2, 100, "sha"))
+        record(book, batch_id, Begun(batch_id), Taken("url"), SeenComplete(0, 0, batch_size=size))
+    assert book.misread == 2
 
 
 # Any legal history.

@@ -34,11 +34,15 @@ WRITTEN: list[tuple[Fact, str, dict[str, Any]]] = [
     (InDoubt(""), "InDoubt", {"why": ""}),
     (RefusedAs('a "message"\n'), "RefusedAs", {"message": 'a "message"\n'}),
     (
-        SeenComplete(2, 3, ("u1", "é, 2")),
+        SeenComplete(2, 3, ("u1", "é, 2"), ("u3",), 12),
         "SeenComplete",
-        {"failed": 2, "unconfirmed": 3, "failed_ids": ["u1", "é, 2"]},
+        {"failed": 2, "unconfirmed": 3, "failed_ids": ["u1", "é, 2"], "unconfirmed_ids": ["u3"], "batch_size": 12},
     ),
-    (SeenComplete(0, 0), "SeenComplete", {"failed": 0, "unconfirmed": 0, "failed_ids": []}),
+    (
+        SeenComplete(0, 0),
+        "SeenComplete",
+        {"failed": 0, "unconfirmed": 0, "failed_ids": [], "unconfirmed_ids": [], "batch_size": None},
+    ),
     (SeenStuck(), "SeenStuck", {}),
     (GivenUp("lost"), "GivenUp", {"why": "lost"}),
     (SplitUp((8, 9)), "SplitUp", {"children": [8, 9]}),

@@ -5,6 +5,7 @@ import pytest
 from pipeline.core.batches.refusals import (
     MAX_REFUSALS_AFTER_ACCEPTANCE,
     MAX_REFUSALS_IN_DOUBT,
+    MAX_ROWS_REFUSED_ALIKE,
     REFUSALS_BEFORE_DOUBT,
     Refusals,
     SeenAccepting,
@@ -27,10 +28,31 @@ def test_a_run_begins_without_doubt_and_without_proof() -> None:
     assert (refusals.is_in_doubt, refusals.is_proven(WHOLE), refusals.is_everything) == (False, False, False)
 
 
-@pytest.mark.parametrize("accepted_before", [False, True])
-def test_a_few_refusals_are_no_reason_to_doubt(accepted_before: bool) -> None:
-    assert not refused(REFUSALS_BEFORE_DOUBT - 1, accepted_before=accepted_before).is_in_doubt
-    assert refused(REFUSALS_BEFORE_DOUBT, accepted_before=accepted_before).is_in_doubt
+def test_a_few_refusals_are_no_reason_to_doubt_where_something_was_accepted() -> None:
+    assert not refused(REFUSALS_BEFORE_DOUBT - 1, accepted_before=True).is_in_doubt
+    assert refused(REFUSALS_BEFORE_DOUBT, accepted_before=True).is_in_doubt
+    assert not refused(0).is_in_doubt
+    assert refused(1).is_in_doubt
+
+
+@pytest.mark.parametrize(
+    ("messages", "single_rows", "accepted_before", "is_everything"),
+    [
+        ("aaaaaa", MAX_ROWS_REFUSED_ALIKE, False, True),
+        ("aaaaaa", MAX_ROWS_REFUSED_ALIKE - 1, False, False),
+        ("aaabaa", MAX_ROWS_REFUSED_ALIKE, False, False),
+        ("aaaaaa", MAX_ROWS_REFUSED_ALIKE, True, False),
+    ],
+)
+def test_rows_refused_alone_and_in_the_same_words(
+    messages: str, single_rows: int, accepted_before: bool, is_everything: bool
+) -> None:
+    refusals = refused(0, accepted_before=accepted_before)
+    for number, message in enumerate(messages):
+        refusals.note_refused(WHOLE, on_trial=False, message=message, is_single_row=number < single_rows)
+    assert refusals.is_everything is is_everything
+    refusals.note_accepted()
+    assert not refusals.is_everything
 
 
 def test_an_acceptance_ends_the_doubt() -> None:

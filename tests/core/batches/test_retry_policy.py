@@ -23,7 +23,16 @@ from pipeline.core.batches.retry_policy import (
     attempt_fact,
     next_step,
 )
-from pipeline.core.target.replies import Accepted, Ambiguous, PostOutcome, Refused, Throttled, Unauthorized, Unreachable
+from pipeline.core.target.replies import (
+    Accepted,
+    Ambiguous,
+    PostOutcome,
+    Refused,
+    Throttled,
+    Unauthorized,
+    Unreachable,
+    WrongAddress,
+)
 
 POLICY = RetryPolicy(attempts=3, backoff_s=1.0, backoff_max_s=8.0, give_up_after_s=100.0)
 
@@ -48,6 +57,7 @@ OUTCOMES: list[tuple[PostOutcome, Fact]] = [
     (Throttled(), NotTaken("too many calls")),
     (Throttled(7.0), NotTaken("too many calls")),
     (Unreachable("no address"), NotTaken("no address")),
+    (WrongAddress(404), NotTaken("HTTP 404: nobody there takes batches of this client code")),
     (Unauthorized(401), NotTaken("HTTP 401: the token was refused")),
     (Unauthorized(403), NotTaken("HTTP 403: the token was refused")),
     (Unauthorized(403, had_token=False), NotTaken("HTTP 403: authentication is required, and no token is set")),

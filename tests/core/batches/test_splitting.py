@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.batches.splitting import any_row, first_half
+from pipeline.core.batches.splitting import any_row, first_half, spread_rows
 from pipeline.core.batches.splitting import split as split_rows
 from pipeline.core.model import BatchContent
 from pipeline.core.rows.hashing import hash_ids
@@ -114,3 +114,27 @@ def test_single_rows_that_are_tried_in_turn_lie_all_over_the_batch(rows: int) ->
     assert all(len(each) == 1 and each.start in range(rows) for each in drawn)
     tenths = {each.start * 10 // rows for each in drawn}
     assert len(tenths) >= min(rows, 8)
+
+
+@given(st.integers(2, 2_000), st.integers(1, 10_000), st.integers(1, 12))
+def test_rows_from_all_over(rows: int, draw: int, count: int) -> None:
+    taken = spread_rows(rows, draw, count)
+    indexes = [index for each in taken for index in each]
+    assert indexes == sorted(set(indexes))
+    assert 0 < len(indexes) <= min(count, rows // 2)
+    assert indexes[0] >= 0
+    assert indexes[-1] < rows
+    assert rows < 50 or len(indexes) == count
+
+
+@given(st.integers(2, 40), st.data())
+def test_several_rows_and_the_rest(rows: int, data: st.DataObject) -> None:
+    texts = [row(f"u{number}", str(number)) for number in range(rows)]
+    lines = np.arange(2, rows + 2, dtype=np.int64)
+    taken = spread_rows(rows, data.draw(st.integers(1, 99)), data.draw(st.integers(1, 8)))
+    contents = split_rows(BODY_START + b"".join(texts), lines, SALT, taken)
+    check_each(contents)
+    wanted = [each.start for each in taken]
+    assert texts_of(contents[0]) == [texts[index] for index in wanted]
+    assert texts_of(contents[1]) == [text for index, text in enumerate(texts) if index not in wanted]
+    assert contents[1].lines.tolist() == [index + 2 for index in range(rows) if index not in wanted]

@@ -1,12 +1,21 @@
 """Never more calls in a minute than Target allows, and no status forgotten before it was seen."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core.target.pacing import MINUTE_S, CallBudget, StatusWindow
+from pipeline.core.target.pacing import (
+    MINUTE_S,
+    SHARED_FOR_S,
+    SHARED_WITHIN_S,
+    CallBudget,
+    Shared,
+    StatusWindow,
+    retry_after_s,
+)
 from pipeline.core.target.status_memory import STATUSES_KEPT
 
 # The budget of calls.
@@ -70,14 +79,116 @@ def test_a_budget_that_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after_s", "wait_s"), [(None, 60.0), (0.0, 60.0), (59.0, 60.0), (61.0, 61.0), (3_600.0, 3_600.0)]
+    ("asked_s", "wait_s"),
+    [(None, 60.0), (1.0, 1.0), (59.0, 59.0), (61.0, 61.0), (3_600.0, 3_600.0), (3_601.0, 3_600.0), (1e9, 3_600.0)],
 )
-def test_after_a_503_the_whole_minute_is_used_up(retry_after_s: float | None, wait_s: float) -> None:
+def test_after_a_503_calls_wait_as_told_or_for_a_whole_minute(asked_s: float | None, wait_s: float) -> None:
     budget = CallBudget(10)
-    budget.exhaust(100.0, retry_after_s)
+    budget.exhaust(100.0, asked_s)
     assert budget.wait_s(100.0) == wait_s
     assert budget.wait_s(100.0 + wait_s - 1.0) == 1.0
     assert budget.wait_s(100.0 + wait_s) == 0.0
+
+
+def test_told_to_wait_for_nothing() -> None:
+    budget = CallBudget(10)
+    budget.exhaust(100.0, 0.0)
+    assert budget.wait_s(100.0) == 0.0
+
+
+NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
+RETRY_AFTER = {
+    "0": 0.0,
+    "5": 5.0,
+    " 120 ": 120.0,
+    "999999999": 999_999_999.0,
+    "Sun, 29 Nov 2026 12:01:30 GMT": 90.0,
+    "Sunday, 29-Nov-26 12:01:30 GMT": 90.0,
+    "Sun Nov 29 12:01:30 2026": 90.0,
+    "Sun, 29 Nov 2026 13:01:30 +0100": 90.0,
+    "Sun, 29 Nov 2026 11:59:00 GMT": 0.0,
+    "Sun, 29 Nov 2037 11:59:00 GMT": pytest.approx(347_155_140.0, abs=1e7),
+    "": None,
+    "soon": None,
+    "-5": None,
+    "1.5": None,
+    "1e3": None,
+    "5 s": None,
+    "١٢": None,
+    "9" * 10: None,
+    "Sun, 99 Nov 2026 12:00:00 GMT": None,
+    "2026-11-29T12:01:30Z": None,
+}
+
+
+@pytest.mark.parametrize(("text", "seconds"), RETRY_AFTER.items())
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert retry_after_s(text, NOW) == seconds
+
+
+@given(st.text(max_size=40))
+def test_whatever_retry_after_says(text: str) -> None:
+    seconds = retry_after_s(text, NOW)
+    assert seconds is None or seconds >= 0.0
+
+
+def refuse(budget: CallBudget, *moments: float, wait_s: float | None = None) -> list[Shared | None]:
+    """Calls that are refused at these moments, one each."""
+    found = []
+    for now in moments:
+        budget.begin()
+        found.append(budget.exhaust(now, wait_s))
+        budget.end(now)
+    return found
+
+
+def test_one_refusal_below_the_share_says_nothing() -> None:
+    budget = CallBudget(8)
+    assert refuse(budget, 0.0) == [None]
+    assert (budget.share(1.0), budget.is_shared(1.0)) == (8, False)
+
+
+def test_the_share_is_halved_with_each_more_and_not_to_nothing() -> None:
+    budget = CallBudget(45)
+    found = refuse(budget, *(100.0 * n for n in range(6)))
+    assert [None if each is None else each.share for each in found] == [None, 22, 11, 5, 5, 5]
+    assert budget.wait_s(600.0) == 0.0
+    assert refuse(CallBudget(2), 0.0, 100.0, 200.0)[1:] == [Shared(1, 1), Shared(1, 1)]
+
+
+def test_the_share_grows_back() -> None:
+    budget = CallBudget(8)
+    refuse(budget, 0.0, 100.0, 200.0)
+    grows_at = 200.0 + MINUTE_S + SHARED_FOR_S
+    assert [budget.share(at) for at in (201.0, grows_at - 1, grows_at, grows_at + SHARED_FOR_S)] == [2, 2, 4, 8]
+    assert not budget.is_shared(grows_at + SHARED_FOR_S)
+
+
+def test_refusals_far_apart_say_nothing() -> None:
+    apart = SHARED_WITHIN_S + MINUTE_S + 1.0
+    assert refuse(CallBudget(8), 0.0, apart, 2 * apart) == [None, None, None]
+
+
+def test_refusals_at_once_are_one() -> None:
+    assert refuse(CallBudget(8), 0.0, 0.1, 0.2, 59.0) == [None] * 4
+
+
+def test_a_refusal_of_the_whole_share_says_nothing_of_others() -> None:
+    """Who makes all the calls that he may is refused for his own."""
+    budget = CallBudget(1)
+    assert refuse(budget, 0.0, 100.0, 200.0) == [None] * 3
+    busy = CallBudget(3)
+    for start in (0.0, 100.0, 200.0):
+        for _ in range(2):
+            call(busy, start, start)
+        assert refuse(busy, start) == [None]
+
+
+def test_a_share_counts_the_calls_made_already() -> None:
+    budget = CallBudget(4)
+    refuse(budget, 0.0, 100.0, wait_s=1.0)
+    call(budget, 101.0, 102.0)
+    assert budget.wait_s(103.0) == 57.0
 
 
 def test_a_later_503_never_shortens_the_wait() -> None:

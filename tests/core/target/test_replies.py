@@ -184,12 +184,12 @@ def test_no_bytes_make_it_fail(body: bytes) -> None:
         (status("<status></status>"), None),
         (status(), None),
         (status("<status>complete</status>")[:-3], None),
-        (status("<profile><id>u1</id><status>failed</status></profile>"), None),
+        (status("<profile><status>success</status></profile>"), None),
     ],
 )
 def test_status(body: bytes, outcome: Incomplete | Stuck | Complete | str | None) -> None:
     if isinstance(outcome, str):
-        assert parse_status(body) == StatusLost(f"Target does not know the batch: {outcome}")
+        assert parse_status(body) == StatusLost(f"Target does not know the batch: {outcome}", is_unknown=True)
     else:
         assert parse_status(body) == outcome
 
@@ -205,7 +205,7 @@ FAILED = "<profile><id>{}</id><status>failed</status></profile>"
 
 def test_complete_with_counts_and_failed_ids() -> None:
     body = status("<status>complete</status>", COUNTS, FAILED.format("some id"), FAILED.format("a & b&amp;é"))
-    assert parse_status(body) == Complete(164, 163, 1, 2, ("some id", "a & b&é"))
+    assert parse_status(body) == Complete(164, 163, 1, 2, ("some id", "a & b&é"), 160)
 
 
 def test_profiles_that_succeeded_are_not_failed() -> None:
@@ -214,7 +214,9 @@ def test_profiles_that_succeeded_are_not_failed() -> None:
 
 
 @pytest.mark.parametrize("count", ["-1", "1.0", "x", "1 2", "1" * 13])
-@pytest.mark.parametrize("name", ["batchSize", "consumedCount", "profilesNotFound", "failedUpdates"])
+@pytest.mark.parametrize(
+    "name", ["batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates"]
+)
 def test_counts_that_are_none_make_the_answer_unreadable(name: str, count: str) -> None:
     assert parse_status(status("<status>complete</status>", f"<{name}>{count}</{name}>")) is None
     assert parse_status(status("<status>incomplete</status>", f"<{name}>{count}</{name}>")) == Incomplete()
@@ -225,6 +227,106 @@ def test_counts_are_read(count: str) -> None:
     expected = int(count) if count else None
     found = parse_status(status("<status>complete</status>", f"<batchSize>{count}</batchSize>"))
     assert found == Complete(batch_size=expected)
+
+
+def row(profile_id: str, word: str) -> str:
+    return f"<profile><id>{profile_id}</id><status>{word}</status></profile>"
+
+
+#: Answers as pages of Adobe's and people in the field show them, to a batch of 10 rows, and what they come to.
+SHAPES: dict[str, tuple[str, RowOutcomes | str]] = {
+    "2024, all applied": (
+        "<batchSize>10</batchSize><consumedCount>10</consumedCount><successfulUpdates>10</successfulUpdates>"
+        "<profilesNotFound>0</profilesNotFound><failedUpdates>0</failedUpdates>",
+        RowOutcomes(10, 0, 0),
+    ),
+    "2024, one failed": (
+        "<batchSize>10</batchSize><consumedCount>10</consumedCount><successfulUpdates>9</successfulUpdates>"
+        f"<profilesNotFound>0</profilesNotFound><failedUpdates>1</failedUpdates>{row('u1', 'failed')}",
+        RowOutcomes(9, 1, 0),
+    ),
+    "one that no count names": (
+        "<batchSize>10</batchSize><consumedCount>10</consumedCount><successfulUpdates>8</successfulUpdates>"
+        "<profilesNotFound>0</profilesNotFound><failedUpdates>1</failedUpdates>",
+        RowOutcomes(8, 1, 1),
+    ),
+    "2022, without consumedCount": (
+        "<batchSize>10</batchSize><successfulUpdates>7</successfulUpdates><profilesNotFound>1</profilesNotFound>"
+        "<failedUpdates>1</failedUpdates>",
+        RowOutcomes(7, 2, 1),
+    ),
+    "nothing but those applied": ("<successfulUpdates>3</successfulUpdates>", RowOutcomes(3, 0, 7)),
+    "all counts 0": (
+        "<batchSize>10</batchSize><consumedCount>10</consumedCount><successfulUpdates>0</successfulUpdates>"
+        "<profilesNotFound>0</profilesNotFound><failedUpdates>0</failedUpdates>",
+        RowOutcomes(0, 0, 10),
+    ),
+    "no counts, without showDetails": ("", RowOutcomes(10, 0, 0)),
+    "no count of those applied": (
+        "<consumedCount>9</consumedCount><failedUpdates>2</failedUpdates>",
+        RowOutcomes(7, 2, 1),
+    ),
+    "a row that is pending": (f"<successfulUpdates>9</successfulUpdates>{row('u1', 'pending')}", RowOutcomes(9, 0, 1)),
+    "pending and counted all the same": (
+        f"<successfulUpdates>10</successfulUpdates>{row('u1', 'pending')}",
+        RowOutcomes(9, 0, 1),
+    ),
+    "a row in another word": (row("u1", "queued"), RowOutcomes(9, 0, 1)),
+    "a row without a word": (row("u1", ""), RowOutcomes(9, 0, 1)),
+    "failed, error, success": (row("u1", "failed") + row("u2", "Error") + row("u3", "SUCCESS"), RowOutcomes(8, 2, 0)),
+    "named twice": (row("u1", "failed") * 2, RowOutcomes(9, 1, 0)),
+    "more applied than sent": (
+        "<batchSize>12</batchSize><successfulUpdates>12</successfulUpdates>",
+        RowOutcomes(10, 0, 0),
+    ),
+    "more applied and failed than sent": (
+        "<successfulUpdates>9</successfulUpdates><failedUpdates>3</failedUpdates>",
+        RowOutcomes(7, 3, 0),
+    ),
+    "fewer read than applied": (
+        "<batchSize>4</batchSize><successfulUpdates>10</successfulUpdates>",
+        RowOutcomes(4, 0, 6),
+    ),
+    "fewer consumed than applied": (
+        "<consumedCount>4</consumedCount><successfulUpdates>10</successfulUpdates>",
+        RowOutcomes(4, 0, 6),
+    ),
+    "many applied": (f"<successfulUpdates>{10**11}</successfulUpdates>", RowOutcomes(10, 0, 0)),
+    "a negative count": ("<successfulUpdates>-1</successfulUpdates>", "unreadable"),
+    "a count beyond all": (f"<successfulUpdates>{10**12}</successfulUpdates>", "unreadable"),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), SHAPES.values(), ids=SHAPES.keys())
+def test_shapes_of_complete(answer: str, expected: RowOutcomes | str) -> None:
+    found = parse_status(status("<status>complete</status>", answer))
+    assert found is None if expected == "unreadable" else isinstance(found, Complete)
+    assert found is None or count_rows(10, found) == expected  # type: ignore[arg-type]
+
+
+#: Answers that name every row of a batch of 3 and have no status of the batch.
+ROWS_ONLY = {
+    "all applied": (["success"] * 3, RowOutcomes(3, 0, 0)),
+    "some failed": (["success", "failed", "error"], RowOutcomes(1, 2, 0)),
+    "one not named": (["success", "success"], RowOutcomes(2, 0, 1)),
+    "one pending": (["success", "pending", "failed"], Incomplete()),
+    "all pending": (["pending"] * 3, Incomplete()),
+    "another word": (["success", "success", "later"], Incomplete()),
+    "more than were sent": (["success"] * 4, RowOutcomes(3, 0, 0)),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), ROWS_ONLY.values(), ids=ROWS_ONLY.keys())
+def test_rows_only(words: list[str], expected: RowOutcomes | Incomplete) -> None:
+    found = parse_status(status(*(row(f"u{n}", word) for n, word in enumerate(words))))
+    assert found == expected if isinstance(expected, Incomplete) else isinstance(found, Complete)
+    assert not isinstance(found, Complete) or count_rows(3, found) == expected
+
+
+def test_rows_only_cut_off_says_nothing() -> None:
+    """A row that is pending may stand in the part that is missing."""
+    body = status(*(row(f"u{n}", "success") for n in range(5_000)))
+    assert parse_status(body[:MAX_REPLY_BYTES]) is None
 
 
 def long_status(profiles: int, *, id_text: str = "customer {}") -> tuple[bytes, list[str]]:
@@ -243,7 +345,7 @@ def test_an_answer_cut_off_names_the_ids_that_are_whole(cut_off: int) -> None:
     found = parse_status(padded)
     assert isinstance(found, Complete)
     whole = padded.count(b"</profile>")
-    assert found == Complete(164, 163, 1, 2, tuple(ids[:whole]))
+    assert found == Complete(164, 163, 1, 2, tuple(ids[:whole]), 160)
     assert 1_000 < whole < 2_000
 
 
@@ -260,7 +362,7 @@ def test_an_answer_as_long_as_what_is_read_may_be_whole() -> None:
     body, ids = long_status(900)
     padded = body.replace(b"<batchId>", b" " * (MAX_REPLY_BYTES - len(body)) + b"<batchId>")
     assert len(padded) == MAX_REPLY_BYTES
-    assert parse_status(padded) == Complete(164, 163, 1, 2, tuple(ids))
+    assert parse_status(padded) == Complete(164, 163, 1, 2, tuple(ids), 160)
 
 
 def test_a_cut_answer_that_is_no_xml_says_nothing() -> None:
@@ -314,12 +416,27 @@ NUMBERS = st.integers(0, 30)
 FAILED_IDS = st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=12).map(tuple)
 
 
-@given(NUMBERS, st.builds(Complete, st.none() | NUMBERS, st.none() | NUMBERS, NUMBERS, NUMBERS, FAILED_IDS))
+@given(
+    NUMBERS,
+    st.builds(
+        Complete,
+        st.none() | NUMBERS,
+        st.none() | NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        FAILED_IDS,
+        st.none() | NUMBERS,
+        FAILED_IDS,
+    ),
+)
 def test_whatever_target_counts_every_row_is_in_one_class(rows: int, complete: Complete) -> None:
     outcomes = count_rows(rows, complete)
     assert outcomes.confirmed + outcomes.failed + outcomes.unconfirmed == rows
     assert min(outcomes.confirmed, outcomes.failed, outcomes.unconfirmed) >= 0
     assert outcomes.failed == min(rows, max(complete.failed + complete.not_found, len(complete.failed_ids)))
-    for seen in (complete.batch_size, complete.consumed):
+    if complete.updated is not None:
+        named = complete.updated + outcomes.failed
+        assert outcomes.unconfirmed >= rows - named
+    for seen in (complete.batch_size, complete.consumed, complete.updated):
         if seen is not None:
             assert outcomes.confirmed <= seen

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from pipeline.core.target.pacing import MINUTE_S, CallBudget
+from pipeline.core.target.pacing import MINUTE_S, SHARED_FOR_S, CallBudget
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from tests.simulation.loop import run_virtually
@@ -114,13 +115,34 @@ async def test_a_call_under_way_has_its_place() -> None:
     assert later.result() == 100.0 + MINUTE_S
 
 
-@pytest.mark.parametrize(("retry_after_s", "wait_s"), [(None, 60.0), (5.0, 60.0), (90.0, 90.0)])
+@pytest.mark.parametrize(("retry_after_s", "wait_s"), [(None, 60.0), (5.0, 5.0), (90.0, 90.0)])
 async def test_exhausted(retry_after_s: float | None, wait_s: float) -> None:
     queue, time = queue_of(1_000)
     async with queue.call():
         queue.exhaust(retry_after_s)
     async with queue.call():
         assert time.now == wait_s
+
+
+async def test_somebody_else_uses_the_budget() -> None:
+    """A second refusal below our share halves it; the log says so, and those who wait know why."""
+    queue, time = queue_of(4)
+    with capture_logs() as logged:
+        for _ in range(2):
+            async with queue.call():
+                queue.exhaust()
+    assert queue.refused_below_share == 1
+    assert [(line["event"], line["calls"], line["calls_per_minute"], line["share"]) for line in logged] == [
+        ("budget_shared", 1, 4, 2)
+    ]
+    assert queue.is_shared
+    began = []
+    for _ in range(4):
+        async with queue.call():
+            began.append(time.now)
+    assert began == [120.0, 120.0, 180.0, 180.0]
+    time.now += SHARED_FOR_S
+    assert not queue.is_shared
 
 
 async def test_exhausted_while_others_wait() -> None:

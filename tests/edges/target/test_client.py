@@ -32,6 +32,7 @@ from pipeline.core.target.replies import (
     Throttled,
     Unauthorized,
     Unreachable,
+    WrongAddress,
 )
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
@@ -143,6 +144,7 @@ class TestSilence:
 class TestPostFaults:
     OUTCOMES: ClassVar[dict[Fault, type]] = {
         Fault.REFUSE: Refused,
+        Fault.REFUSE_EMPTY: Refused,
         Fault.HTTP_500: Ambiguous,
         Fault.HTTP_500_TAKEN: Ambiguous,
         Fault.HTTP_502: Ambiguous,
@@ -234,7 +236,7 @@ class TestStatusFaults:
         async with talking(tmp_path, faults=plan) as (client, _):
             complete = await follow(client, await client.post())
             stuck = await follow(client, await client.post())
-        assert complete == Complete(batch_size=2, consumed=2, not_found=0, failed=1, failed_ids=("u2",))
+        assert complete == Complete(batch_size=2, consumed=2, not_found=0, failed=1, failed_ids=("u2",), updated=1)
         assert stuck == Stuck()
         async with talking(tmp_path, options={"apply_min_s": 99.0, "apply_max_s": 99.0}) as (client, _):
             assert await follow(client, await client.post()) == Incomplete()
@@ -406,7 +408,9 @@ class TestAnswers:
             (400, Refused),
             (401, Unauthorized),
             (403, Unauthorized),
-            (404, Refused),
+            (404, WrongAddress),
+            (405, WrongAddress),
+            (410, WrongAddress),
             (408, Ambiguous),
             (413, Refused),
             (429, Throttled),
@@ -499,8 +503,9 @@ class TestAnswers:
             ("post", useless, 1.0),
             ("post", (401, ""), 0.0),
             ("post", useless, 1.0),
-            ("post", (404, ""), 0.0),
-            ("status", useless, 1.0),
+            ("post", (400, ""), 0.0),
+            ("post", (404, ""), 1.0),
+            ("status", useless, 2.0),
             ("status", (200, COMPLETE), 0.0),
             ("post", useless, 1.0),
             ("status", (404, ""), 0.0),
@@ -659,6 +664,30 @@ class TestTime:
             assert isinstance(await client.post(), Accepted)
             assert clock.monotonic() - began == (60.0 if fault is Fault.THROTTLE_503 else 90.0)
             assert sandbox.calls["posts"] == 2
+
+    @pytest.mark.parametrize("kind", ["post", "status"])
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize(
+        ("headers", "wait_s"),
+        [
+            ({"Retry-After": "7"}, 7.0),
+            ({"Retry-After": "7200"}, 3_600.0),
+            ({"Retry-After": "soon"}, 60.0),
+            # Its clock differs from ours.
+            ({"Retry-After": "Tue, 01 Jan 2030 00:00:20 GMT", "Date": "Tue, 01 Jan 2030 00:00:00 GMT"}, 20.0),
+            ({}, 60.0),
+        ],
+    )
+    async def test_what_the_server_asks_for(
+        self, tmp_path: Path, headers: dict[str, str], wait_s: float, status: int, kind: str
+    ) -> None:
+        notes, clock = Notes(status=status, text="Sorry", headers=headers), skipping()
+        async with answering(notes.answer) as url, client_of(url, tmp_path, clock=clock) as client:
+            began = clock.monotonic()
+            for _ in range(2):
+                asked = client.post() if kind == "post" else client.target.status(f"{url}/status?batchId=1")
+                assert isinstance(await asked, Throttled)
+            assert clock.monotonic() - began == wait_s
 
 
 def skipping() -> Clock:

@@ -22,7 +22,7 @@ from pipeline.core.target.replies import (
 from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.status_poller import StatusPoller
+from pipeline.edges.target.status_poller import NOT_YET_S, StatusPoller
 from pipeline.edges.target.time_windows import Windows
 from tests.simulation.loop import run_virtually
 
@@ -89,6 +89,34 @@ def test_other_answers_are_not(no_answer: StatusOutcome) -> None:
     outcome, asked = run_virtually(run())
     assert outcome == Complete()
     assert len(asked) == 3
+
+
+UNKNOWN = StatusLost("HTTP 404", is_unknown=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "age_s", "final", "asked"),
+    [
+        # One host accepts, another tells: it may not know yet.
+        ((UNKNOWN, UNKNOWN, Complete()), 0.0, Complete(), [5.0, 10.0, 20.0]),
+        ((UNKNOWN, Incomplete(), Complete()), 0.0, Complete(), [5.0, 10.0, 10.6]),
+        ((UNKNOWN, StatusUnavailable("HTTP 500"), Complete()), 0.0, Complete(), [5.0, 10.0, 20.0]),
+        ((UNKNOWN,), 0.0, UNKNOWN, [5.0, 10.0, 20.0, 40.0, 80.0]),
+        # It knew, or had the time to.
+        ((Incomplete(), UNKNOWN), 0.0, UNKNOWN, [5.0, 5.5]),
+        ((UNKNOWN, Incomplete(), UNKNOWN), 0.0, UNKNOWN, [5.0, 10.0, 10.6]),
+        ((UNKNOWN,), NOT_YET_S, UNKNOWN, [NOT_YET_S]),
+        ((UNKNOWN,), 100.0, UNKNOWN, [100.0, 200.0]),
+    ],
+)
+def test_a_batch_that_is_not_known_yet(
+    answers: tuple[StatusOutcome, ...], age_s: float, final: StatusOutcome, asked: list[float]
+) -> None:
+    async def run() -> tuple[StatusOutcome | None, list[float]]:
+        following = Following()
+        return await following.follow(*answers, age_s=age_s), following.asked
+
+    assert run_virtually(run()) == (final, asked)
 
 
 def test_no_answer_in_time() -> None:

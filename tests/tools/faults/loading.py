@@ -178,8 +178,8 @@ def lost_ids(state: Path) -> dict[int, set[str]]:
                 case GivenUp() | Failed():
                     rows = (state / "spool" / f"{batch_id:08d}.body").read_text().splitlines()[1:]
                     lost[batch_id] = {row.partition(",")[0] for row in rows}
-                case SeenComplete(failed_ids=failed_ids) if failed_ids:
-                    lost[batch_id] = set(failed_ids)
+                case SeenComplete(lost_ids=lost_ids) if lost_ids:
+                    lost[batch_id] = set(lost_ids)
                 case RowRejected(row=row):
                     lost[batch_id] = {row.partition(",")[0]}
     return lost
@@ -196,7 +196,7 @@ def check_left_over(state: Path) -> None:
         wanted = {record.batch.batch_id for record in ledger.batches()}
     for record in batches:
         latest = record.latest
-        if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.failed_ids):
+        if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.lost_ids):
             wanted.add(record.batch.batch_id)
     kinds = ("body", "lines", "ids")
     expected = {f"{batch_id:08d}.{kind}" for batch_id in wanted for kind in kinds}

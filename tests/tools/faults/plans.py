@@ -71,7 +71,7 @@ def make_plan(seed: int, family: Family) -> FaultPlan:
     draw = random.Random(f"{seed} {family}")
     possible = set(POST_FAULTS)
     if family == "doubtful":
-        possible.discard(Fault.REFUSE)
+        possible -= {Fault.REFUSE, Fault.REFUSE_EMPTY}
     if family == "refusing":
         possible -= _IN_DOUBT
     posts = {fault: draw.random() ** 3 for fault in sorted(possible)}
