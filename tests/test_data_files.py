@@ -93,6 +93,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         batch={"max_rows": 1},
         upload={"concurrency": 1},
         settle={"status_window": 1},
+        header="id,tier,",
     )
     return [failed, refused]
 

@@ -135,7 +135,7 @@ class TestDrain:
             ("rows=1", "says rows = 1, but it is 2"),
             ("bytes=5", "says bytes = 5, but it is 25"),
             (f"sha256={ZEROS}", f"says sha256 = {ZEROS}, but it is {digest_of('a,gold,1', 'b,,')}"),
-            ("columns=id,tier", "says columns = id,tier, but it is id,tier,ltv"),
+            ("columns=id,tier", "says columns, 2 of them, and the export has 3"),
             ("rows=2\nbytes=24", "says bytes = 24, but it is 25"),
             ("lines=2", "unknown key 'lines'"),
         ],

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.edges.export_start import SHORT_BYTES
 from pipeline.edges.exports import BLOCK_BYTES, open_export
-from pipeline.jobs.row_source import _SHORT_BYTES, open_rows, read_columns
+from pipeline.jobs.row_source import open_rows, read_columns
 from pipeline.settings.sections import TARGET_MAX_BYTES, ExportSettings
 
 NAME_BYTES = 100
@@ -17,8 +18,8 @@ def names_of(header_bytes: int) -> list[str]:
     return ["id", *(f"n{number:0{NAME_BYTES - 1}}" for number in range(1 + header_bytes // NAME_BYTES))]
 
 
-@pytest.mark.parametrize("header_bytes", [0, _SHORT_BYTES - NAME_BYTES, _SHORT_BYTES, BLOCK_BYTES, 2 * BLOCK_BYTES])
-@pytest.mark.parametrize(("mark", "value_bytes"), [(b"", 1), (b"\xef\xbb\xbf", 1), (b"", _SHORT_BYTES)])
+@pytest.mark.parametrize("header_bytes", [0, SHORT_BYTES - NAME_BYTES, SHORT_BYTES, BLOCK_BYTES, 2 * BLOCK_BYTES])
+@pytest.mark.parametrize(("mark", "value_bytes"), [(b"", 1), (b"\xef\xbb\xbf", 1), (b"", SHORT_BYTES)])
 async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark: bytes, value_bytes: int) -> None:
     names = names_of(header_bytes)
     rows = [f"u{number},{'x' * value_bytes}" + "," * (len(names) - 2) + "\n" for number in range(3)]

@@ -22,6 +22,7 @@ WARNINGS = {
     "id_over_128_characters": "ids are longer than 128 characters, more than some of Adobe's pages allow",
     "value_over_256_characters": "values are longer than 256 characters",
     "value_with_delimiter": "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
+    "unnamed_columns": "columns have no name, and were not sent",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
 }
 #: Reason of a rejected row -> its meaning.

@@ -163,7 +163,7 @@ def test_long_lines_are_not_broken(width: int) -> None:
 def test_every_warning_has_words() -> None:
     """A count that the report can hold can be shown."""
     names = {field.name for field in fields(Warnings)} - {"empty_cells"}
-    assert len([line for line in shown(warnings=dict.fromkeys(names, 7)).splitlines() if "Note: 7 " in line]) == 4
+    assert len([line for line in shown(warnings=dict.fromkeys(names, 7)).splitlines() if "Note: 7 " in line]) == 5
 
 
 def test_warnings() -> None:
@@ -172,6 +172,7 @@ def test_warnings() -> None:
         "value_over_256_characters": 1_202,
         "value_with_delimiter": 1_203,
         "bare_quote": 1_204,
+        "unnamed_columns": 1_205,
     }
     text = shown(warnings={**counts, "empty_cells": {f"p{n}": n for n in range(20, 0, -1)}})
     for count in counts.values():
