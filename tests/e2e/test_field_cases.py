@@ -237,6 +237,14 @@ class TestHeaders:
                 assert done.report["rows"]["read"] in (0, 1), name
             assert not at.sandbox.profiles()
 
+    @pytest.mark.parametrize("rows", [b",\n,\n", b"\r\n,\r\n"])
+    async def test_an_export_that_holds_more_than_its_header_and_no_row_fails(
+        self, tmp_path: Path, rows: bytes
+    ) -> None:
+        async with bench(tmp_path) as at:
+            done = await load(at, b"customer_id,tier\n" + rows)
+            assert (done.code, done.report["state"]) == (65, "failed"), done.said
+
     async def test_the_header_is_kept_as_it_was_read(self, tmp_path: Path) -> None:
         content = BOM + b"MARK-1;gold;MARK\r\nu-2;iron;Ulm\r\n"
         async with bench(tmp_path) as at:
