@@ -12,7 +12,7 @@ that one record, and the count of quotes starts anew where the next record begin
 case that is not plain, and only irregular records pay for it.
 
 The exact framer also applies the limit on the length of a record: it gets every buffer that is longer than the limit.
-And it frames every record of a dialect with another quote or with an escape.
+And it frames every block that holds the escape of a dialect, or its quotes if they are others.
 """
 
 from bisect import bisect_left
@@ -129,7 +129,8 @@ class BlockFramer:
         """Add a block; return the records that are now complete."""
         self._source += block
         self._begin()
-        if not self._dialect.is_regular or self.position.is_skipping or len(self._source) > self._max_record_bytes:
+        is_regular = self._dialect.is_regular(self._source)
+        if not is_regular or self.position.is_skipping or len(self._source) > self._max_record_bytes:
             return self._frame_by_the_letter()
         return self._frame(self._last_buffer)
 

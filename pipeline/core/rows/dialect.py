@@ -23,10 +23,14 @@ class Dialect:
     escape: bytes = b""
     cr_ends_lines: bool = False
 
-    @property
-    def is_regular(self) -> bool:
-        """True if whole blocks can be framed at once; otherwise each record is framed by the letter."""
-        return self.quote == b'"' and not self.escape
+    def is_regular(self, source: bytes) -> bool:
+        """True if these bytes mean the same without an escape and with the quote of RFC 4180.
+
+        Then they can be framed at once; otherwise each record is framed by the letter.
+        """
+        if self.escape and self.escape in source:
+            return False
+        return self.quote == b'"' or not (b'"' in source or (self.quote and self.quote in source))
 
     @property
     def quoting(self) -> bytes:

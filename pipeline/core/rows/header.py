@@ -90,7 +90,7 @@ def plan_columns(
     check_line_breaks(header)
     missing = _missing(header, id_column, columns)
     if missing and not {id_column, *columns} & set(header):
-        raise HeaderError(_no_header(missing, len(header), has_header=has_header))
+        raise HeaderError(_no_header(missing, header, has_header=has_header))
     sent = [(index, columns[column]) for index, column in enumerate(header) if column in columns]
     unseen = [(index, column) for index, column in enumerate(header) if column not in columns and column != id_column]
     problems = [_not_there(missing, header, id_column, columns, has_header=has_header)] if missing else []
@@ -138,12 +138,16 @@ def _missing(header: Sequence[str], id_column: str, columns: Mapping[str, str]) 
     return [(name, key) for name, key in wanted.items() if name not in header]
 
 
-def _no_header(missing: list[tuple[str, str]], fields: int, *, has_header: bool) -> str:
+def _no_header(missing: list[tuple[str, str]], header: Sequence[str], *, has_header: bool) -> str:
     """The message for a header that holds nothing of what is configured."""
-    text = _said_missing(missing, fields, has_header=has_header)
+    text = _said_missing(missing, len(header), has_header=has_header)
     if not has_header:
         return f"{text}. Set [export] delimiter, if it was cut in the wrong places."
-    cut = " Is it cut in the wrong places? Set [export] delimiter then." if fields == 1 else ""
+    # A name that differs in case and marks only says no more than the configuration does.
+    plain = {_plain(column): column for column in header}
+    if meant := [f"{plain[_plain(name)]!r} for {name!r}" for name, _ in missing if _plain(name) in plain]:
+        return f"{text}: did you mean {', '.join(meant)}?"
+    cut = " Is it cut in the wrong places? Set [export] delimiter then." if len(header) == 1 else ""
     return (
         f"{text}. If the export has no header row, set [export] header = false, and name positions in id_column and "
         f"columns, 1 the first; if other lines stand before it, set [export] skip_first.{cut}"

@@ -181,6 +181,7 @@ def test_without_the_id_column_no_other_column_is_named(unlisted: str) -> None:
         (["key"], {}, "send", ["which has 1 column.", "Set [export] delimiter"]),
         ([" id", "a"], {"a": "a"}, "send", ["'id' ([export] id_column) is not", "did you mean ' id'?"]),
         (["ID", "a"], {"a": "a"}, "send", ["did you mean 'ID'?"]),
+        ([" I D ", "a"], {}, "send", ["did you mean ' I D ' for 'id'?"]),
         (["id", "Bé"], {"be": "b"}, "send", ["'be' ([export] columns) is not", "did you mean 'Bé'?"]),
         (["id", "tiers"], {"tier": "t", "c": "c"}, "ignore", ["'tier', 'c' ([export] columns) are", "'tiers' for 't"]),
         (
