@@ -82,6 +82,11 @@ StatusWindowSize = Annotated[
 ]
 
 
+#: The context in which the settings are validated with which a job began: names that are refused by now are judged
+#: when its header is read, and fail that job only.
+OF_A_JOB = "settings of a job"
+
+
 class Section(BaseModel):
     """The base of all sections: it is frozen, refuses unknown keys, and checks defaults too."""
 
@@ -297,7 +302,9 @@ class ExportSettings(Section):
 
     @field_validator("columns")
     @classmethod
-    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+    def _check_columns(cls, columns: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.context == OF_A_JOB:
+            return columns
         problems = []
         source_of: dict[str, str] = {}
         for source, name in columns.items():

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.support import Bench, Ended, assert_reported, bench, run_program
 
 Profiles = Mapping[str, Mapping[str, str]]
@@ -164,6 +165,33 @@ class TestDialects:
             assert done.code == 0, done.said
             assert done.report["warnings"]["unnamed_columns"] == 2
             assert done.report["columns_sent"] == ["tier"]
+
+    async def test_lost_rows_of_any_dialect_are_sent_again(self, tmp_path: Path) -> None:
+        """The export of a retry is written in the default dialect, whatever that of the job was."""
+        content = b"title\n'u-1'|gold\\|\\\\|Par\"is\nu-2|iron|Ulm\nTRAILER\n"
+        keys = {**NO_HEADER, **ESCAPE, "quote": "'", "delimiter": "|", "skip_first": 1, "skip_last": 1}
+        async with bench(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_rows=2)) as at:
+            first = await load(at, content, **keys)
+            assert first.code == 76, first.said
+            done = await run_program("retry", first.report["job"], "--config", tmp_path / "config.toml")
+            assert done.code == 0, done.said
+            at.sandbox.apply_all()
+            assert at.sandbox.profiles() == {
+                "u-1": {"tier": "gold|\\", "city": 'Par"is'},
+                "u-2": {"tier": "iron", "city": "Ulm"},
+            }
+
+    async def test_a_manifest_counts_the_rows_of_any_dialect(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            drop = tmp_path / "drop"
+            drop.mkdir()
+            (drop / "a.csv").write_bytes(b"u-1,gold,Paris\ru-2,iron,Ulm\rTRAILER 2\r")
+            (drop / "a.csv.ready").write_text("rows=2\ncolumns=id,tier,city")
+            config = at.config(export={**NO_HEADER, "skip_last": 1}, drop={"directory": str(drop), "poll_s": 0.05})
+            done = await run_program("serve", "--drain", "--config", config)
+            assert done.code == 0, done.said
+            at.sandbox.apply_all()
+            assert at.sandbox.profiles() == GOLD_AND_IRON
 
 
 class TestHeaders:
