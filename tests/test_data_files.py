@@ -71,7 +71,7 @@ def check(heading: str, objects: Iterable[Mapping[str, Any]], *, may_lack: Itera
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
-    """Real jobs, in whose files each key occurs: rows with every warning, rejects, failures, a refusal."""
+    """Real jobs, in whose files each key occurs: every warning, rejects, failures, a refusal, a wrong header."""
     lines = [
         f"{'x' * 130},gold,1",
         f"long,{'y' * 257},2",
@@ -93,8 +93,10 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         batch={"max_rows": 1},
         upload={"concurrency": 1},
         settle={"status_window": 1},
+        header="id,tier,",
     )
-    return [failed, refused]
+    unusable = deliver(tmp_path_factory.mktemp("unusable"), "a,gold,1", header="key,tier,ltv")
+    return [failed, refused, unusable]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "target": ("durable", "clock", "changed"),
         "views": ("terminal",),
         "host": ("target", "exports", "clock"),
+        "export_start": ("exports",),
         "exports": (),
         "lock": ("durable",),
         "durable": (),

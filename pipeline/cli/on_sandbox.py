@@ -13,7 +13,7 @@ import structlog
 
 from pipeline.core.batches.report import SANDBOX, Report, ReportedExport
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.rows.mapping import parameter_name_problem, suggest_parameter_name
+from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
 from pipeline.settings.routes import load_configuration
@@ -113,7 +113,7 @@ async def _columns(export: Path, id_column: str) -> dict[str, str]:
     Raises `InputError` (65) if there is no column `id_column`.
     """
     try:
-        header = await read_columns(export)
+        header = await read_columns(export, id_column=id_column)
     except InputError:
         # The load itself will meet the same error, and report it.
         return {}

@@ -86,6 +86,17 @@ class InputError(PipelineError):
         self.line = line
 
 
+class HeaderError(InputError):
+    """The header of an export cannot be used. The message holds no cell, also where the first line is a row.
+
+    `header`: its bytes, or none where whoever raises it does not know them.
+    """
+
+    def __init__(self, message: str, *, header: bytes = b"", line: int | None = None) -> None:
+        super().__init__(message, line=line)
+        self.header = header
+
+
 def most_telling(errors: BaseExceptionGroup[BaseException]) -> PipelineError:
     """The error to report when several tasks failed at once: the one that comes first in `EXIT_PRECEDENCE`."""
     found: list[PipelineError] = []

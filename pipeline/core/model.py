@@ -90,6 +90,7 @@ class Warnings:
     """Warnings about rows that are sent all the same, counted over rows to send.
 
     `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
+    `unnamed_columns`: the number of columns, not rows, that are not sent because they have no name.
     """
 
     id_over_128_characters: int = 0
@@ -97,6 +98,7 @@ class Warnings:
     value_with_delimiter: int = 0
     bare_quote: int = 0
     empty_cells: Counter[str] = field(default_factory=Counter)
+    unnamed_columns: int = 0
 
     def add(self, other: "Warnings") -> None:
         """Add the counts of more rows."""
@@ -104,6 +106,7 @@ class Warnings:
         self.value_over_256_characters += other.value_over_256_characters
         self.value_with_delimiter += other.value_with_delimiter
         self.bare_quote += other.bare_quote
+        self.unnamed_columns += other.unnamed_columns
         self.empty_cells.update(other.empty_cells)
 
     @classmethod

@@ -16,16 +16,15 @@ import structlog
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, InputError
+from pipeline.core.errors import ExitCode, FatalError, HeaderError, InputError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.exports import Identity
-from pipeline.edges.host import OpenExport
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import export_settings, new_job_id
-from pipeline.jobs.row_source import Measured, measure
+from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.settings.sections import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
@@ -258,7 +257,7 @@ async def _verify(claim: Claim, state: State) -> None:
     ]
     error: InputError | None = None
     try:
-        await _compare(claim, state.host.open_export, [record for record, _ in siblings])
+        await _compare(claim, state, [record for record, _ in siblings])
     except InputError as differing:
         error = differing
     claims = {
@@ -269,7 +268,7 @@ async def _verify(claim: Claim, state: State) -> None:
         raise error
 
 
-async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecord]) -> None:
+async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None:
     manifest = claim.manifest
     if manifest.sha256 is not None and len(records) > 1:
         raise InputError(f"the manifest in {shown(claim.signal)} gives one sha256 for {len(records)} exports.")
@@ -283,14 +282,33 @@ async def _compare(claim: Claim, open_export: OpenExport, records: list[JobRecor
         if not record.size_bytes and len(records) > 1:
             # A part without a header has no columns either.
             continue
-        delimiter = export_settings(record).delimiter
-        found.append(await measure(record.export, open_export, delimiter=delimiter))
-        if manifest.columns:
-            _check(claim, "columns", ",".join(manifest.columns), ",".join(found[-1].columns))
+        settings = export_settings(record)
+        try:
+            found.append(await measure(record.export, state.host.open_export, settings))
+            _check_columns(claim, found[-1], has_header=settings.header)
+        except HeaderError as error:
+            raise await with_header_kept(error, state.folder(record.job_id), state.host.run_blocking) from error
     if manifest.sha256 is not None:
         _check(claim, "sha256", manifest.sha256, found[0].sha256)
     if manifest.rows is not None:
         _check(claim, "rows", manifest.rows, sum(each.rows for each in found))
+
+
+def _check_columns(claim: Claim, found: Measured, *, has_header: bool) -> None:
+    """Raise `HeaderError` unless the export has the columns of the manifest, of which positions have no names."""
+    said = claim.manifest.columns
+    if not said or said == found.columns or (not has_header and len(said) == len(found.columns)):
+        return
+    differing = next(
+        (at for at, (one, other) in enumerate(zip(said, found.columns, strict=False), 1) if one != other), 0
+    )
+    where = f", and number {differing}, {said[differing - 1]!r}, is not there" if differing and has_header else ""
+    raise HeaderError(
+        f"the manifest in {shown(claim.signal)} says columns, {len(said):,} of them, and the export has "
+        f"{len(found.columns):,}{where}: nothing was sent. Is it the right export?",
+        header=found.header,
+        line=found.header_line,
+    )
 
 
 def _check(claim: Claim, key: str, said: Any, found: Any) -> None:

@@ -17,7 +17,7 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
-from pipeline.settings.sections import ExportSettings, UploadSettings
+from pipeline.settings.sections import OF_A_JOB, ExportSettings, UploadSettings
 from pipeline.settings.settings import Settings
 
 
@@ -56,7 +56,7 @@ class Job:
 
 def export_settings(record: JobRecord) -> ExportSettings:
     """The [export] section with which a job began; keys of later versions have their defaults."""
-    return ExportSettings.model_validate(record.settings)
+    return ExportSettings.model_validate(record.settings, context=OF_A_JOB)
 
 
 def retry_policy_of(upload: UploadSettings) -> RetryPolicy:

@@ -35,7 +35,7 @@ from pipeline.jobs.delivery import Courier
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
-from pipeline.jobs.row_source import open_source
+from pipeline.jobs.row_source import no_rows, open_source
 from pipeline.jobs.send_limits import SendLimits
 
 log = structlog.get_logger()
@@ -118,6 +118,8 @@ async def _dry_run(job: Job) -> None:
             progress.checkpoint.note(block.mapped)
             progress.unplaced_rows += len(block.mapped.rows)
             await job.host.run_blocking(job.folder.add_rejects, job.record.export.name, block.mapped.rejects)
+        if not progress.checkpoint.read and source.has_content:
+            raise no_rows(job.record.export)
     checkpoint = progress.checkpoint
     if job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
         raise too_many_rejects(job, checkpoint.rejected, checkpoint.read)

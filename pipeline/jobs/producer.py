@@ -30,7 +30,7 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
 from pipeline.jobs.job import Job, too_many_rejects
-from pipeline.jobs.row_source import Block, RowSource, open_source
+from pipeline.jobs.row_source import Block, RowSource, no_rows, open_source
 
 log = structlog.get_logger()
 
@@ -173,6 +173,8 @@ class Producer:
                 )
             # Let other tasks run: nothing above need have waited.
             await anyio.lowlevel.checkpoint()
+        if not self._checkpoint.read and source.has_content:
+            raise no_rows(self._job.record.export)
         self._judge_rejects(is_final=True)
         self._checkpoint.has_ended = True
 

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.errors import InputError
+from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.rows.blockframing import BlockFramer, Framed
-from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Position, Record, detect_delimiter
-from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, plan_columns
+from pipeline.core.rows.framing import Position
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
+from pipeline.core.rows.trailer import Trailer
 from pipeline.core.rows.transform import Transform
 from pipeline.edges import exports
+from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export, changed
-from pipeline.edges.host import OpenExport
+from pipeline.edges.host import OpenExport, RunBlocking
+from pipeline.edges.store.job_folder import JobFolder
 from pipeline.jobs.job import Job
 from pipeline.settings.sections import ExportSettings
-
-#: The bytes in which the header line is looked for first.
-_SHORT_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +30,47 @@ class Block:
     end: Position
 
 
-class RowSource:
-    """The rows of an export; made by `open_rows`. `plan`: the columns sent. `behind`: bytes that are read already."""
+class _Lines:
+    """The bytes of an export from a place on, without the lines at its end that are no rows."""
 
-    def __init__(self, export: Export, transform: Transform, plan: ColumnPlan, behind: bytes) -> None:
-        self.plan = plan
+    def __init__(self, export: Export, behind: bytes, trailer: Trailer | None) -> None:
+        self.has_content = False
         self._export = export
-        self._transform = transform
         self._behind = behind
+        self._trailer = trailer
+
+    async def read(self) -> bytes | None:
+        """The next bytes, possibly none; None at the end."""
+        block, self._behind = self._behind or await self._export.read_block(), b""
+        if not block:
+            return None
+        if self._trailer is not None:
+            block = self._trailer.feed(block)
+        self.has_content = self.has_content or bool(block.strip(b"\r\n"))
+        return block
+
+
+class RowSource:
+    """The rows of an export; made by `open_rows`. `plan`: the columns sent."""
+
+    def __init__(self, transform: Transform, plan: ColumnPlan, lines: _Lines) -> None:
+        self.plan = plan
+        self._transform = transform
+        self._lines = lines
         self._is_at_end = False
+
+    @property
+    def has_content(self) -> bool:
+        """True if anything but line ends was read behind the header so far."""
+        return self._lines.has_content
 
     async def read(self) -> Block | None:
         """The next records, possibly none; None at the end of the export."""
         if self._is_at_end:
             return None
-        block, self._behind = self._behind or await self._export.read_block(), b""
-        self._is_at_end = not block
-        mapped = self._transform.feed(block) if block else self._transform.finish()
+        block = await self._lines.read()
+        self._is_at_end = block is None
+        mapped = self._transform.finish() if block is None else self._transform.feed(block)
         return Block(mapped, self._transform.position)
 
     def split(self, block: Block, row: int) -> tuple[Block, Block]:
@@ -65,15 +90,17 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
         if not export.identity.agrees_with(job.record.identity):
             raise changed(job.record.export)
         progress.export_bytes = export.identity.size_bytes
-        source = await open_rows(
-            export,
-            job.export,
-            progress.checkpoint,
-            open_export=job.host.open_export,
-            carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
-            max_batch_bytes=job.settings.batch.max_bytes,
-            salt=job.state.ledger.salt,
-        )
+        async with header_kept(job):
+            source = await open_rows(
+                export,
+                job.export,
+                progress.checkpoint,
+                open_export=job.host.open_export,
+                carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
+                max_batch_bytes=job.settings.batch.max_bytes,
+                salt=job.state.ledger.salt,
+            )
+        progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         progress.checkpoint.columns_sent = source.plan.parameters
         yield export, source
 
@@ -93,105 +120,122 @@ async def open_rows(
     `carried`: parameters of batches in flight, from which held rows may carry cells. Raises `InputError` (65) for an
     export that cannot be sent, or is not the one that the checkpoint was made of.
     """
+    layout = layout_of(settings)
     if checkpoint.digest_bytes:
         # The header is read through a second handle: `export` is read from its start again, for its digest.
         async with open_export(export.path) as again:
-            start = await _read_start(again, settings.delimiter)
+            start = await read_start(again, layout)
     else:
-        start = await _read_start(export, settings.delimiter)
-    plan = plan_columns(
-        read_header(start.header),
-        id_column=settings.id_column,
-        id_kind=settings.id_kind,
-        columns=settings.columns,
-        unlisted=settings.unlisted,
-        # The header of a job's batches never changes.
-    ).carrying(checkpoint.parameters or carried)
+        start = await read_start(export, layout)
+    # The header of a job's batches never changes.
+    plan = _plan_of(start, settings).carrying(checkpoint.parameters or carried)
     mapper = RowMapper(
         plan,
-        delimiter=start.delimiter,
+        dialect=start.dialect,
         on_delimiter=settings.on_delimiter,
         replacement=settings.replacement,
         max_row_bytes=max_batch_bytes - len(plan.body_start),
         salt=salt,
     )
-    if not checkpoint.digest_bytes:
-        return RowSource(export, Transform(mapper, start=start.end), plan, start.behind)
-    behind = await export.skip_to(
-        checkpoint.position.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
+    begin, behind = start.end, start.behind
+    if checkpoint.digest_bytes:
+        begin = checkpoint.position
+        behind = await export.skip_to(begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest)
+    return RowSource(Transform(mapper, start=begin), plan, _Lines(export, behind, _trailer_of(settings, start)))
+
+
+def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
+    try:
+        return plan_columns(
+            start.names,
+            id_column=settings.id_column,
+            id_kind=settings.id_kind,
+            columns=settings.columns,
+            unlisted=settings.unlisted,
+            has_header=settings.header,
+        )
+    except HeaderError as error:
+        raise HeaderError(str(error), header=start.header, line=start.header_line) from None
+
+
+def layout_of(settings: ExportSettings) -> Layout:
+    """The way an export is written, as far as the [export] section says."""
+    used = [settings.id_column, *settings.columns]
+    return Layout(
+        delimiter=b"" if settings.delimiter == "auto" else settings.delimiter.encode(),
+        quote=settings.quote.encode(),
+        escape=settings.escape.encode(),
+        id_column=settings.id_column,
+        has_header=settings.header,
+        last_position=0 if settings.header else max(map(int, used)),
+        skip_first=settings.skip_first,
     )
-    return RowSource(export, Transform(mapper, start=checkpoint.position), plan, behind)
 
 
-async def read_columns(path: Path, *, delimiter: str = "auto") -> list[str]:
-    """The column names of an export. Raises `InputError` (65, 66)."""
+def _trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
+    return Trailer(settings.skip_last, start.dialect) if settings.skip_last else None
+
+
+@asynccontextmanager
+async def header_kept(job: Job) -> AsyncIterator[None]:
+    """Keep a header that the body cannot use in the job's folder: no message says what it holds."""
+    try:
+        yield
+    except HeaderError as error:
+        raise await with_header_kept(error, job.folder, job.host.run_blocking) from error
+
+
+async def with_header_kept(error: HeaderError, folder: JobFolder, run_blocking: RunBlocking) -> InputError:
+    """The same error, which names the file with the header, once that is written."""
+    if not error.header:
+        return InputError(str(error), line=error.line)
+    await run_blocking(folder.make)
+    await run_blocking(folder.write_header, error.header)
+    return InputError(f"{error} The header as it was read is in {folder.header}.", line=error.line)
+
+
+def no_rows(export: Path) -> InputError:
+    """The error for an export that holds more than its header, and yet no row."""
+    return InputError(
+        f"no row was read from {export.name}, which holds more than its header: nothing was sent. Are its lines ended, "
+        "and its cells separated, as [export] says?"
+    )
+
+
+async def read_columns(path: Path, *, id_column: str | None = None) -> list[str]:
+    """The column names of an export, by which `id_column` helps to find the delimiter. Raises `InputError`."""
     async with exports.open_export(path) as export:
-        start = await _read_start(export, delimiter)
-        return read_header(start.header)
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """The beginning of an export: its header, the position behind it, and the bytes already read behind that."""
-
-    header: Record | BrokenLine
-    delimiter: bytes
-    end: Position
-    behind: bytes
-
-
-async def _read_start(export: Export, delimiter: str) -> _Start:
-    block = await export.read_block()
-    head = block.removeprefix(BOM)
-    found = detect_delimiter(head) if delimiter == "auto" else delimiter.encode()
-    start = Position(offset=len(block) - len(head))
-    framer = Framer(found, start=start)
-    # Most headers are short, and the records behind are not needed here.
-    framed = framer.feed(head[:_SHORT_BYTES]) or framer.feed(head[_SHORT_BYTES:])
-    while not framed and (block := await export.read_block()):
-        head += block
-        framed = framer.feed(block)
-    framed = framed or framer.finish()
-    if not framed:
-        raise InputError(f"{export.path} is empty: it has not even a header line.", line=1)
-    end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
-    return _Start(framed[0], found, end, head[end.offset - start.offset :])
+        return (await read_start(export, Layout(id_column=id_column))).names
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The measures of a whole export; `rows` counts the records behind the header, broken ones too."""
+    """The measures of a whole export.
+
+    `header`: as it was read, empty if it has none; on line `header_line`.
+    `rows`: the number of records behind the header, broken ones too.
+    """
 
     size_bytes: int
     sha256: str
     columns: tuple[str, ...]
+    header: bytes
+    header_line: int
     rows: int
 
 
-async def measure(path: Path, open_export: OpenExport, *, delimiter: str) -> Measured:
+async def measure(path: Path, open_export: OpenExport, settings: ExportSettings) -> Measured:
     """Read an export once, and count the records that a load would read. Raises `InputError` (65, 66)."""
     async with open_export(path) as export:
-        start = await _read_start(export, delimiter)
-        columns = tuple(read_header(start.header))
-        framer = BlockFramer(start.delimiter, start=start.end)
-        rows = _records(framer.feed(start.behind))
-        while block := await export.read_block():
+        start = await read_start(export, layout_of(settings))
+        framer = BlockFramer(start.dialect, start=start.end)
+        lines = _Lines(export, start.behind, _trailer_of(settings, start))
+        rows = 0
+        while (block := await lines.read()) is not None:
             rows += _records(framer.feed(block))
         rows += _records(framer.finish())
-        return Measured(export.bytes_read, export.sha256, columns, rows)
+        return Measured(export.bytes_read, export.sha256, tuple(start.names), start.header, start.header_line, rows)
 
 
 def _records(framed: Framed) -> int:
     return len(framed.ends) + len(framed.others)
-
-
-def read_header(first: Record | BrokenLine) -> list[str]:
-    """The column names. Raises `InputError` (65) where the first record cannot be a header."""
-    if isinstance(first, BrokenLine):
-        raise InputError(f"the header line is broken ({first.reason}): mend its quotes.", line=first.line)
-    if b"\0" in first.raw or not is_utf8(first.raw):
-        raise InputError(
-            "the header line is not UTF-8 text (an export in UTF-16 or Latin-1?): save the export as UTF-8.",
-            line=first.line,
-        )
-    return [column.decode() for column in first.fields]

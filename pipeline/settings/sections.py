@@ -21,7 +21,7 @@ from pydantic import (
 
 from pipeline.core.drop.signals import is_temporary
 from pipeline.core.rows.allowance import ALLOWANCE_PATTERN, Allowance
-from pipeline.core.rows.mapping import parameter_name_problem
+from pipeline.core.rows.header import parameter_name_problem
 from pipeline.core.target.hosts import checked_base_url, checked_status_host
 
 #: Bytes of one POST body; Adobe asks for "less than 50 MB", read as 50,000,000.
@@ -80,6 +80,11 @@ StatusWindowSize = Annotated[
     PlainValidator(_status_window),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_STATUS_WINDOW}, {"const": "auto"}]}),
 ]
+
+
+#: The context in which the settings are validated with which a job began: names that are refused by now are judged
+#: when its header is read, and fail that job only.
+OF_A_JOB = "settings of a job"
 
 
 class Section(BaseModel):
@@ -200,7 +205,9 @@ class ExportSettings(Section):
         description="What the export is: csv, or jsonl (one JSON object a line); auto tells it by its first bytes.",
     )
     delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
-        "auto", description="Character between cells; auto finds it in the header line."
+        "auto",
+        description="Character between cells; auto: that of a first line such as sep=; or else the one with "
+        "which the header line has the id column.",
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         "auto",
@@ -213,15 +220,19 @@ class ExportSettings(Section):
     escape: Annotated[str, AfterValidator(_quoting)] = Field(
         "",
         max_length=1,
-        description="Character before a quote, delimiter or itself that takes it literally, such as a backslash; "
-        "empty: only a doubled quote stands for one.",
+        description="Character before a quote, delimiter, line break or itself that takes it literally, such as a "
+        "backslash; before others it is data. Empty: only a doubled quote stands for one.",
     )
     header: bool = Field(
         default=True,
         description="False for an export without header: id_column and columns name positions then, 1 the first.",
     )
-    skip_first: int = Field(0, ge=0, le=1_000, description="Lines before the header that are not read.")
-    skip_last: int = Field(0, ge=0, le=1_000, description="Lines at the end that are no rows, such as a trailer.")
+    skip_first: int = Field(
+        0, ge=0, le=1_000, description="Lines before the header that are not read; a first line such as sep=; is one."
+    )
+    skip_last: int = Field(
+        0, ge=0, le=1_000, description="Lines at the end, empty ones too, that are no rows, such as a trailer."
+    )
     trim: Literal["ids", "all", "none"] = Field(
         "ids",
         description="White space, no-break spaces, byte order marks, zero-width and control characters around: taken "
@@ -255,16 +266,45 @@ class ExportSettings(Section):
         "10,000 rows on and at the end, or a count of rows, judged at once.",
     )
 
+    @field_validator("quote")
+    @classmethod
+    def _check_quote(cls, quote: str, info: ValidationInfo) -> str:
+        if quote and quote == info.data.get("delimiter"):
+            raise ValueError("must differ from delimiter")
+        return quote
+
     @field_validator("escape")
     @classmethod
     def _check_escape(cls, escape: str, info: ValidationInfo) -> str:
         if escape and escape == info.data.get("quote"):
             raise ValueError("must differ from quote: a doubled quote stands for one without it")
+        if escape and escape == info.data.get("delimiter"):
+            raise ValueError("must differ from delimiter")
         return escape
+
+    @field_validator("header")
+    @classmethod
+    def _check_header(cls, header: bool, info: ValidationInfo) -> bool:  # noqa: FBT001
+        if header:
+            return header
+        used = [info.data.get("id_column", "1"), *info.data.get("columns", {})]
+        if names := [name for name in used if not re.fullmatch(r"[1-9][0-9]{0,4}", name)]:
+            raise ValueError(
+                "an export without header has positions for names, 1 the first: id_column and columns must name "
+                f"those, not {', '.join(map(repr, names))}"
+            )
+        if info.data.get("unlisted") == "send":
+            raise ValueError(
+                "an export without header has no names to send columns under: list them under columns, as "
+                'columns = { 2 = "tier" }, and set unlisted = "ignore" or "stop"'
+            )
+        return header
 
     @field_validator("columns")
     @classmethod
-    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+    def _check_columns(cls, columns: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.context == OF_A_JOB:
+            return columns
         problems = []
         source_of: dict[str, str] = {}
         for source, name in columns.items():

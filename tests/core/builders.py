@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.encoding import KEPT, merge
 from pipeline.core.rows.framing import Framer, Position, Record
 from pipeline.core.rows.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
@@ -164,9 +165,9 @@ def assert_same(one: Mapped, other: Mapped) -> None:
     assert one.warnings.as_dict() == other.warnings.as_dict()
 
 
-def read_header(data: bytes, delimiter: bytes, *, max_record_bytes: int) -> tuple[list[str], Position]:
+def read_header(data: bytes, dialect: Dialect, *, max_record_bytes: int) -> tuple[list[str], Position]:
     """The column names of an export without a byte order mark, and where its first record begins."""
-    framer = Framer(delimiter, max_record_bytes=max_record_bytes)
+    framer = Framer(dialect, max_record_bytes=max_record_bytes)
     framed = framer.feed(data) or framer.finish()
     assert isinstance(framed[0], Record)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position

@@ -84,8 +84,8 @@ async def test_a_service(tmp_path: Path) -> None:
         target.refuses_all = False
         second = await run_program("serve", "--drain", "--config", config)
         # The export without a header may have had its turn beside the one that could not be finished.
-        is_told_before = "has the export a header line?" in first.err
+        is_told_before = "set [export] header = false" in first.err
         assert second.code == (0 if is_told_before else 65), second.said
-        assert is_told_before or "has the export a header line?" in second.err
+        assert is_told_before or "set [export] header = false" in second.err
         assert len(list(at.state.glob("jobs/*/report.json"))) == 2
         assert MARK not in await all_told(config, at, first, second)

@@ -128,6 +128,21 @@ class TestDrain:
                 assert name in names_in(drop.directory), "what is refused is left alone"
             assert secret.read_text() == text_of("secret,gold,1")
 
+    async def test_other_columns_than_those_of_the_manifest_are_named_to_nobody(self, tmp_path: Path) -> None:
+        """The first line may be a row; it lies in the folder of the job."""
+        async with dropping(tmp_path) as drop:
+            (drop.directory / "a.csv").write_text("id,MARK\nu-1,MARK\n")
+            drop.put("b.csv", "b,gold,1")
+            (drop.directory / "both.ready").write_text("files=a.csv,b.csv\ncolumns=id,tier,ltv")
+            done = await drop.drain()
+            assert done.code == 65, done.said
+            reports = drop.reports()
+            assert "number 2, 'tier', is not there" in reports[0]["error"], reports
+            kept = [*drop.at.state.glob("jobs/*/header.txt")]
+            assert [file.read_text() for file in kept] == ["id,MARK\n"]
+            assert str(kept[0]) in reports[0]["error"]
+            assert "MARK" not in done.said + "".join(report["error"] for report in reports)
+
     @pytest.mark.parametrize(
         ("manifest", "told"),
         [
@@ -135,7 +150,7 @@ class TestDrain:
             ("rows=1", "says rows = 1, but it is 2"),
             ("bytes=5", "says bytes = 5, but it is 25"),
             (f"sha256={ZEROS}", f"says sha256 = {ZEROS}, but it is {digest_of('a,gold,1', 'b,,')}"),
-            ("columns=id,tier", "says columns = id,tier, but it is id,tier,ltv"),
+            ("columns=id,tier", "says columns, 2 of them, and the export has 3"),
             ("rows=2\nbytes=24", "says bytes = 24, but it is 25"),
             ("lines=2", "unknown key 'lines'"),
         ],

@@ -87,12 +87,12 @@ class TestUnusableExports:
         "unclosed": (b'id,"tier\na,1\n', {}, "the header line is broken"),
         "utf16": ("id,tier\na,1\n".encode("utf-16"), {}, "not UTF-8"),
         "latin1": ("id,Größe\na,1\n".encode("latin-1"), {}, "not UTF-8"),
-        "no_id": (b"key,tier\na,1\n", {}, "the id column 'id' is not in the header, which has 'key', 'tier'"),
-        "twice": (b"id,tier,tier\na,1,2\n", {}, "'tier' is in the header more than once (fields 2, 3)"),
+        "no_id": (b"key,tier\na,1\n", {}, "the column 'id' ([export] id_column) is not in the header row, which has 2"),
+        "twice": (b"id,tier,tier\na,1,2\n", {}, "'tier' (columns 2, 3) is sent, and is in the header more than once"),
         "name": (b"id,Loyalty tier\na,1\n", {}, '"Loyalty tier" = "Loyalty_tier"'),
         "reserved": (b"id,profile.tier\na,1\n", {}, '"profile.tier" = "tier"'),
         "unlisted": (b"id,tier,email\na,1,2\n", {"unlisted": "stop", "columns": {"tier": "tier"}}, "'email' is not"),
-        "gone": (b"id,tier\na,1\n", {"columns": {"ltv": "ltv"}}, "'ltv' is listed under [export] columns but not in"),
+        "gone": (b"id,tier\na,1\n", {"columns": {"ltv": "ltv"}}, "'ltv' ([export] columns) is not in the header row"),
         "id_only": (b"id\na\n", {}, "no column to send besides the id column 'id'"),
         "cut_wrong": (b"id;tier\na;1\n", {"delimiter": ","}, "[export] delimiter"),
     }
@@ -124,7 +124,7 @@ class TestUnusableExports:
         done = await run_program("load", export, "--config", at.config())
         assert done.code == 65
         assert "export.csv -> Target client demo: failed" in done.out
-        assert "the id column 'id' is not in the header" in done.out
+        assert "the column 'id' ([export] id_column) is not in the header row" in done.out
 
 
 class TestRejects:

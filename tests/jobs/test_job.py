@@ -27,3 +27,10 @@ ALL = ExportSettings(
 def test_what_a_job_began_with_is_what_it_goes_on_with(written: dict[str, object], read: ExportSettings) -> None:
     record = JobRecord(1, "job", Path("a.csv"), 0, 0, written, "", None, Checkpoint())
     assert export_settings(record) == read
+
+
+def test_a_name_that_is_refused_by_now_does_not_keep_the_job_from_its_end() -> None:
+    """The header of its export says so: then it fails, and no other job does."""
+    written = {"id_column": "id", "columns": {"phone": "mobile"}}
+    record = JobRecord(1, "job", Path("a.csv"), 0, 0, written, "", None, Checkpoint())
+    assert export_settings(record).columns == {"phone": "mobile"}

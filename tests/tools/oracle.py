@@ -30,11 +30,26 @@ TEXT_AFTER_QUOTE = "local.text_after_quote"
 QUOTE_UNCLOSED = "local.quote_unclosed"
 RECORD_TOO_LONG = "local.record_too_long"
 
+#: Names that begin so, or are these, are Target's own.
+OWN_NAMES = r"(mbox|geolocation|mobile).*|browserTime|averageDaysBetweenVisits|sessionCount|parameter|user"
+LINE_BREAKS = "\n\r\v\f\x85\u2028\u2029"
+
 DATA_CR = "\ue000"  # the stand-in: latin-1 ends at U+00FF, so no byte of an export is ever read as this
 
 
 class Unusable(Exception):  # noqa: N818 - a finding about the export rather than an error of the oracle
     """The export as a whole cannot be read: its header is missing, broken, or lacks a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an export is written and read, beside its delimiter."""
+
+    quote: str = '"'
+    escape: str = ""
+    header: bool = True
+    skip_first: int = 0
+    skip_last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +125,21 @@ def without_ending(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def find_delimiter(data: bytes) -> str:
-    """The most frequent candidate outside quotes in the first line that is not empty, else comma."""
+def find_delimiter(data: bytes, id_column: str = "") -> str:
+    """With which the first line that is not empty has the id column, or else the most frequent one outside quotes."""
     for line in physical_lines(to_text(data.removeprefix(BOM))):
         if without_ending(line):
-            outside = re.sub(r'"[^"]*"', "", line)
-            return max(DELIMITERS, key=outside.count)  # the first of those with equal counts
+            return delimiter_of_line(without_ending(line), id_column, Style(), cr=False)
     return ","
+
+
+def delimiter_of_line(line: str, id_column: str, style: Style, *, cr: bool) -> str:
+    marks = [mark for mark in DELIMITERS if mark not in style.quote + style.escape]
+    name = id_column.encode().decode("latin-1")
+    having = [mark for mark in marks if id_column and name in parse_plainly(line, mark, style, cr=cr)[0]]
+    quote = re.escape(style.quote)
+    outside = re.sub(f"{quote}[^{quote}]*{quote}", "", line) if quote else line
+    return max(having or marks, key=outside.count)  # the first of those with equal counts
 
 
 def read_records(data: bytes, delimiter: str, *, record_bytes: int = RECORD_BYTES) -> list[Record]:
@@ -186,6 +209,113 @@ def has_bare_quote(text: str, delimiter: str) -> bool:
     return '"' in re.sub(quoted, r"\1", text)
 
 
+# Other dialects: character by character, as csv knows no escape that is data before most characters.
+
+
+def cut_lines(text: str, *, cr: bool) -> list[str]:
+    """Each line with its line end; the last may lack one."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+" if cr else r"[^\n]*\n|[^\n]+", text)
+
+
+def content(line: str, *, cr: bool) -> str:
+    return re.sub(r"(\r\n|\r|\n)\Z" if cr else r"\r?\n?\Z", "", line, count=1)
+
+
+def ends_line(text: str, at: int, *, cr: bool) -> bool:
+    if text[at] == "\r":
+        return cr or text[at + 1 : at + 2] in ("", "\n")
+    return text[at] == "\n"
+
+
+def parse_plainly(text: str, delimiter: str, style: Style, *, cr: bool) -> tuple[list[str], int, bool, str | None]:
+    """The first record: its fields, its length without line end, whether a quote is bare; and what is wrong with it."""
+    taken_literally = delimiter + style.quote + style.escape + "\r\n"
+    fields: list[str] = []
+    bare, at = False, 0
+    while True:
+        value, open_quote = "", style.quote != "" and text[at : at + 1] == style.quote
+        at += open_quote
+        while True:
+            here, following = text[at : at + 1], text[at + 1 : at + 2]
+            if here == "" and open_quote:
+                return fields, at, bare, QUOTE_UNCLOSED
+            if here == "" or (not open_quote and (here == delimiter or ends_line(text, at, cr=cr))):
+                break
+            if here == style.escape and following and following in taken_literally:
+                value, at = value + following, at + 2
+            elif open_quote and here == style.quote == following:
+                value, at = value + here, at + 2
+            elif open_quote and here == style.quote:
+                at += 1
+                break
+            else:
+                bare = bare or (here == style.quote and not open_quote)
+                value, at = value + here, at + 1
+        fields.append(value)
+        if at == len(text) or ends_line(text, at, cr=cr):
+            return fields, at, bare, None
+        if text[at] != delimiter:
+            return fields, at, bare, TEXT_AFTER_QUOTE
+        at += 1
+
+
+def read_plainly(
+    lines: list[str], first_line: int, delimiter: str, style: Style, *, cr: bool
+) -> list[tuple[Record, int]]:
+    """The records of these lines, of which the first has this number, and how many lines are behind each."""
+    records: list[tuple[Record, int]] = []
+    at = 0
+    while at < len(lines):
+        line = content(lines[at], cr=cr)
+        if line == "":
+            at += 1
+            continue
+        fields, size, bare, broken = parse_plainly("".join(lines[at:]), delimiter, style, cr=cr)
+        number, raw = first_line + at, "".join(lines[at:])[:size]
+        if broken:
+            record, taken = Record(number, line.encode("latin-1"), broken=broken), 1
+        else:
+            cells = tuple(field.encode("latin-1") for field in fields)
+            record, taken = Record(number, raw.encode("latin-1"), cells, bare), len(cut_lines(raw + ".", cr=cr))
+        at += taken
+        records.append((record, len(lines) - at))
+    return records
+
+
+def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> tuple[list[Record], str]:
+    """All records of the file, header first, and the delimiter."""
+    cr = b"\r" in data[:65_536] and b"\n" not in data[:65_536]
+    lines = cut_lines(data.removeprefix(BOM).decode("latin-1"), cr=cr)
+    skipped = style.skip_first
+    told = re.fullmatch(r'"?sep=(\\t|[^"])?"?[,;\t|]*', content(lines[0], cr=cr) if lines else "", re.IGNORECASE)
+    if told:
+        skipped = max(skipped, 1)
+        mark = "\t" if told[1] == "\\t" else told[1]
+        delimiter = mark if delimiter == "auto" else delimiter
+        if delimiter is None or delimiter not in DELIMITERS:
+            raise Unusable("sep=")
+    lines = lines[skipped:]
+    if lines and skipped:
+        lines[0] = lines[0].removeprefix(BOM.decode("latin-1"))
+    if delimiter == "auto":
+        first = next((line for line in lines if content(line, cr=cr)), "")
+        name = used[0] if style.header else ""
+        delimiter = delimiter_of_line(content(first, cr=cr), name, style, cr=cr)
+    begin = 0
+    header: list[Record] = []
+    if style.header:
+        for record, behind in read_plainly(lines, 1 + skipped, delimiter, style, cr=cr)[:1]:
+            header, begin = [record], len(lines) - behind
+    end = max(begin, len(lines) - style.skip_last)
+    rows = read_plainly(lines[begin:end], 1 + skipped + begin, delimiter, style, cr=cr)
+    if not style.header:
+        sound = [record for record, _ in read_plainly(lines, 1, delimiter, style, cr=cr) if record.broken is None]
+        width = len(sound[0].fields) if sound else max(map(int, used))
+        names = tuple(b"%d" % number for number in range(1, 1 + width))
+        header = [Record(0, b"", names)]
+    return [*header, *(record for record, _ in rows)], delimiter
+
+
 # Header
 
 
@@ -209,12 +339,14 @@ def read_header(
     if header.broken is not None or b"\0" in header.raw or not is_utf8(header.raw):
         raise Unusable(f"header: {header.broken or 'NUL or invalid UTF-8'}")
     names = [field.decode() for field in header.fields]
+    if any(mark in name for name in names for mark in LINE_BREAKS):
+        raise Unusable("line break in the header")
     for name in (id_column, *columns):
         if names.count(name) != 1:
             raise Unusable(f"column {name!r} is in the header {names.count(name)} times")
     sent: list[tuple[int, str]] = []
     for position, name in enumerate(names):
-        if name != id_column and (name in columns or unlisted == "send"):
+        if name != id_column and (name in columns or (unlisted == "send" and name.strip())):
             sent.append((position, columns.get(name, name)))
     parameters = [parameter for _, parameter in sent]
     for parameter in parameters:
@@ -225,7 +357,7 @@ def read_header(
 
 
 def is_parameter_name(name: str) -> bool:
-    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name) is not None and not name.startswith("mbox")
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name) is not None and re.fullmatch(OWN_NAMES, name) is None
 
 
 # Rows
@@ -338,12 +470,21 @@ def expect(
     max_bytes: int = 49_999_999,
     id_kind: str = "thirdPartyId",
     record_bytes: int = RECORD_BYTES,
+    style: Style = Style(),
 ) -> Expected:
     """What reading `data` under these options comes to; raises Unusable where it cannot be read at all."""
     rules = Rules(on_delimiter, replacement, max_bytes)
-    if delimiter == "auto":
-        delimiter = find_delimiter(data)
-    records = read_records(data, delimiter, record_bytes=record_bytes)
+    sniffed = data[:65_536]
+    if (
+        style == Style()
+        and not (b"\r" in sniffed and b"\n" not in sniffed)
+        and not data.removeprefix(BOM).lower().startswith((b"sep=", b'"sep='))
+    ):
+        if delimiter == "auto":
+            delimiter = find_delimiter(data, id_column)
+        records = read_records(data, delimiter, record_bytes=record_bytes)
+    else:
+        records, delimiter = read_dialect(data, delimiter, style, [id_column, *columns])
     layout = read_header(records, id_column, columns, unlisted, id_kind)
 
     rejected: list[tuple[Record, str]] = []

@@ -21,7 +21,7 @@ def kind_of(path: str) -> Kind:
     """
     if path in ("report.json", "report.html"):
         return Kind.REPORT
-    return Kind.REJECTS if path in ("rejects.jsonl", "failed.jsonl") else Kind.EXPORT
+    return Kind.REJECTS if path in ("rejects.jsonl", "failed.jsonl", "header.txt") else Kind.EXPORT
 
 
 @dataclass(frozen=True, slots=True)

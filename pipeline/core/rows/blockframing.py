@@ -12,6 +12,7 @@ that one record, and the count of quotes starts anew where the next record begin
 case that is not plain, and only irregular records pay for it.
 
 The exact framer also applies the limit on the length of a record: it gets every buffer that is longer than the limit.
+And it frames every block that holds the escape of a dialect, or its quotes if they are others.
 """
 
 from bisect import bisect_left
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.model import Flags, Octets, Offsets
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, start_of_line
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
@@ -64,7 +66,8 @@ class Framed:
         places = np.flatnonzero(odd)
         if not len(places):
             return self
-        framer = Framer(delimiter)
+        # Regular records have the quotes of RFC 4180, and LF or CR LF at their ends, whatever the export has.
+        framer = Framer(Dialect(delimiter))
         others = [*self.others]
         for place in places.tolist():
             start = int(self.ends[place - 1]) if place else 0
@@ -103,10 +106,11 @@ class BlockFramer:
     A block should be much shorter than `max_record_bytes`: a longer buffer goes to the exact framer.
     """
 
-    def __init__(self, delimiter: bytes, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        self._delimiter = delimiter
+    def __init__(self, dialect: Dialect, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+        self._dialect = dialect
         self._max_record_bytes = max_record_bytes
-        self._buffer = b""
+        # What was fed and is not framed yet; line ends are searched in `_last_buffer`, which has an LF for each.
+        self._source = b""
         #: The position of the first byte that is not framed yet.
         self.position = start
         self._last_start, self._last_buffer = start, b""
@@ -114,7 +118,7 @@ class BlockFramer:
     @property
     def pending_bytes(self) -> int:
         """Bytes fed and not yet framed: the beginning of a record."""
-        return len(self._buffer)
+        return len(self._source)
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` or `finish` framed, found by its line number."""
@@ -123,28 +127,32 @@ class BlockFramer:
 
     def feed(self, block: bytes) -> Framed:
         """Add a block; return the records that are now complete."""
-        self._buffer += block
-        self._last_start, self._last_buffer = self.position, self._buffer
-        if self.position.is_skipping or len(self._buffer) > self._max_record_bytes:
+        self._source += block
+        self._begin()
+        is_regular = self._dialect.is_regular(self._source)
+        if not is_regular or self.position.is_skipping or len(self._source) > self._max_record_bytes:
             return self._frame_by_the_letter()
-        return self._frame()
+        return self._frame(self._last_buffer)
 
     def finish(self) -> Framed:
         """End the file; return the records that only its end completes."""
-        self._last_start, self._last_buffer = self.position, self._buffer
+        self._begin(at_end=True)
         return self._frame_by_the_letter(at_end=True)
 
+    def _begin(self, *, at_end: bool = False) -> None:
+        self._last_start = self.position
+        self._last_buffer = self._dialect.with_line_feeds(self._source, at_end=at_end)
+
     def _frame_by_the_letter(self, *, at_end: bool = False) -> Framed:
-        framer = Framer(self._delimiter, start=self.position, max_record_bytes=self._max_record_bytes)
-        records = framer.feed(self._buffer)
+        framer = Framer(self._dialect, start=self.position, max_record_bytes=self._max_record_bytes)
+        records = framer.feed(self._source)
         if at_end:
             records += framer.finish()
-        self._buffer = self._buffer[len(self._buffer) - framer.pending_bytes :]
+        self._source = self._source[len(self._source) - framer.pending_bytes :]
         self.position = framer.position
         return Framed.of(records)
 
-    def _frame(self) -> Framed:
-        buffer = self._buffer
+    def _frame(self, buffer: bytes) -> Framed:
         octets = np.frombuffer(buffer, dtype=np.uint8)
         places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
         is_quote = octets[places] == _QUOTE
@@ -160,9 +168,10 @@ class BlockFramer:
         lines = self.position.line + np.concatenate([[0], last_lines[:-1] + 1])
         end = int(ends[-1])
         dropped = is_other | is_empty
-        data, ends = without(buffer[:end], ends, dropped)
+        data = buffer[:end] if buffer is self._source else _with_record_ends(self._source[:end], ends)
+        data, ends = without(data, ends, dropped)
         known = None if dropped.any() else quotes[: before[last_lines[-1]]]
-        self._buffer = buffer[end:]
+        self._source = self._source[end:]
         self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
         return Framed(data, ends, lines[~dropped], others, known)
 
@@ -181,7 +190,7 @@ class BlockFramer:
         Returns two arrays with one entry per record: the index of its last line, and a flag that is set if the exact
         framer framed it.
         """
-        may_open, may_close = _neighbours(octets, quotes, self._delimiter[0])
+        may_open, may_close = _neighbours(octets, quotes, self._dialect.delimiter[0])
         if not (may_open[0::2].all() and may_close[1::2].all()):
             return self._cut_around(_Misplaced(may_open, may_close), before, line_ends, others)
         last_lines = np.flatnonzero(before & 1 == 0)
@@ -191,7 +200,7 @@ class BlockFramer:
         self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
     ) -> tuple[Offsets, Flags]:
         """Do what `_cut` does for a buffer with misplaced quotes."""
-        framer = Framer(self._delimiter, max_record_bytes=self._max_record_bytes)
+        framer = Framer(self._dialect, max_record_bytes=self._max_record_bytes)
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
         # The current run of regular records: the index of its first line, and of the first quote from there on.
         line = quote = 0
@@ -201,7 +210,7 @@ class BlockFramer:
             ended = np.flatnonzero(is_last[line:stop])
             line += int(ended[-1]) + 1 if len(ended) else 0
             start = int(line_ends[line - 1]) if line else 0
-            framed = framer.frame_one(self._buffer, start, self.position.line + line)
+            framed = framer.frame_one(self._source, start, self.position.line + line)
             if framed is None:
                 break
             record, end = framed
@@ -213,6 +222,13 @@ class BlockFramer:
             is_last[line:] = (before[line:] - quote) & 1 == 0
         last_lines = np.flatnonzero(is_last)
         return last_lines, is_other[last_lines]
+
+
+def _with_record_ends(data: bytes, ends: Offsets) -> bytes:
+    """The same records, each with an LF for its line end; a CR that quotes protect stays."""
+    octets = np.frombuffer(bytearray(data), dtype=np.uint8)
+    octets[ends - 1] = _LINE_FEED
+    return octets.tobytes()
 
 
 def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:

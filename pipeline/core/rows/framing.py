@@ -2,12 +2,13 @@
 
 The rules are those of RFC 4180: a one-byte delimiter separates fields. A field that *begins* with a quote runs to the
 next quote that is not doubled, and may hold delimiters and line breaks. Lines end with LF or CR LF. Empty lines are
-skipped. A quote inside an unquoted field is literal. Where RFC 4180 is silent, or the file breaks it:
+skipped. A quote inside an unquoted field is literal. A `Dialect` may have another quote or none, an escape, and CR as
+one more line end. Where RFC 4180 is silent, or the file breaks it:
 
 * text after a closing quote, or a quote that does not close within `MAX_RECORD_BYTES` or the file, breaks only the
   *first line* of that record, and reading goes on at the next line: one stray quote never swallows the file;
 * a record that does not end within `MAX_RECORD_BYTES` is broken in the same way, so memory is bounded;
-* a CR without LF is data.
+* a CR without LF is data, unless the dialect says otherwise.
 
 The result does not depend on how the file was cut into blocks.
 """
@@ -17,13 +18,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.core.model import Reason
+from pipeline.core.rows.dialect import Dialect
 
 #: Bytes of the longest record, its line ending included; a longer one is broken. Ours: it bounds memory, and it limits
 #: the search for the end of an unclosed quote to more than any real value is long.
 MAX_RECORD_BYTES = 1_048_576
-
-#: The delimiters that `detect_delimiter` knows; if two are equally frequent, the earlier one wins.
-DELIMITERS = (b",", b";", b"\t", b"|")
 
 BOM = b"\xef\xbb\xbf"
 
@@ -61,13 +60,6 @@ class BrokenLine(NamedTuple):
     reason: Reason
 
 
-def detect_delimiter(head: bytes) -> bytes:
-    """The delimiter that is most frequent outside quotes in the first non-empty line; a comma if there is none."""
-    first_line = head.lstrip(b"\r\n").split(b"\n", 1)[0]
-    unquoted = re.sub(rb'"[^"]*"', b"", first_line)
-    return max(DELIMITERS, key=unquoted.count)
-
-
 class _NeedMore(Exception):  # noqa: N818 - not an error: the record goes on in the next block
     pass
 
@@ -80,7 +72,7 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
 def start_of_line(buffer: bytes, index: int) -> int:
     """The offset at which line `index` of a buffer begins, counted from 0.
 
-    Every line feed ends a line, even in quotes or in a broken line.
+    Every line feed ends a line, even in quotes or in a broken line; `buffer` has them for all line ends.
     """
     start = 0
     for _ in range(index):
@@ -91,13 +83,18 @@ def start_of_line(buffer: bytes, index: int) -> int:
 class Framer:
     """Frames an export fed block by block; holds at most one record and one block in memory."""
 
-    def __init__(self, delimiter: bytes, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        self._delimiter = delimiter
+    def __init__(self, dialect: Dialect, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+        self._dialect = dialect
+        self._delimiter, self._quote = dialect.delimiter, dialect.quote
+        self._escapes = _Escapes(dialect) if dialect.escape else None
+        # A line that holds none of these is cut at its delimiters.
+        self._quoting = _any_of(dialect.quoting) if dialect.quoting else None
         self._max_record_bytes = max_record_bytes
         self._offset = start.offset
         self._line = start.line
         self._skipping_line = start.is_skipping
-        self._buffer = b""
+        # What was fed, and the same with an LF for each line end: fields are searched in this, and taken from that.
+        self._source = self._buffer = b""
         self._at_end = False
         self._last_start = start
         self._last_buffer = b""
@@ -110,7 +107,7 @@ class Framer:
     @property
     def pending_bytes(self) -> int:
         """Bytes fed and not yet framed: the beginning of a record."""
-        return len(self._buffer)
+        return len(self._source)
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` or `finish` framed, found by its line number."""
@@ -119,7 +116,7 @@ class Framer:
 
     def feed(self, block: bytes) -> list[Record | BrokenLine]:
         """Add a block; return the records that are now complete."""
-        self._buffer += block
+        self._source += block
         return self._frame()
 
     def finish(self) -> list[Record | BrokenLine]:
@@ -136,22 +133,25 @@ class Framer:
 
         Returns None if the buffer ends before the record does. A framer used in this way frames nothing else.
         """
-        self._buffer, self._line = buffer, line
+        if buffer is not self._source:
+            self._source, self._buffer = buffer, self._dialect.with_line_feeds(buffer)
+        self._line = line
         framed: list[Record | BrokenLine] = []
         try:
-            end = self._frame_slowly(start, buffer.find(b"\n", start), framed)
+            end = self._frame_slowly(start, self._buffer.find(b"\n", start), framed)
         except _NeedMore:
             return None
         return framed[0], end
 
     def _frame(self) -> list[Record | BrokenLine]:
         framed: list[Record | BrokenLine] = []
-        self._last_start, self._last_buffer = self.position, self._buffer
-        buffer, delimiter, max_bytes = self._buffer, self._delimiter, self._max_record_bytes
+        buffer = self._buffer = self._dialect.with_line_feeds(self._source, at_end=self._at_end)
+        self._last_start, self._last_buffer = self.position, buffer
+        delimiter, quoting, max_bytes = self._delimiter, self._quoting, self._max_record_bytes
         start = self._skip_line(0) if self._skipping_line else 0
-        while start < len(buffer):
+        while start < len(buffer) and not self._skipping_line:
             line_end = buffer.find(b"\n", start)
-            if line_end < 0 or line_end - start >= max_bytes or buffer.find(b'"', start, line_end) >= 0:
+            if line_end < 0 or line_end - start >= max_bytes or (quoting and quoting.search(buffer, start, line_end)):
                 if line_end < 0 and self._is_unfinished(start):
                     break
                 try:
@@ -164,14 +164,14 @@ class Framer:
                 framed.append(Record(self._line, line, line.split(delimiter), False))  # noqa: FBT003
             self._line += 1
             start = line_end + 1
-        self._buffer = buffer[start:]
+        self._source = self._source[start:]
         self._offset += start
         return framed
 
     def _is_unfinished(self, start: int) -> bool:
         """True if a line without quotes begins here and goes on in the next block."""
         is_short = len(self._buffer) - start <= self._max_record_bytes
-        return is_short and not self._at_end and self._buffer.find(b'"', start) < 0
+        return is_short and not self._at_end and not (self._quoting and self._quoting.search(self._buffer, start))
 
     def _frame_slowly(self, start: int, line_end: int, framed: list[Record | BrokenLine]) -> int:
         """Frame the record at `start` by the full rules; return the offset of what follows. Raises `_NeedMore`."""
@@ -180,10 +180,10 @@ class Framer:
         except _Broken as broken:
             self._reject_line(start, line_end, broken.reason, framed)
             return self._skip_line(start)
-        raw = self._buffer[start:end]
+        raw = self._source[start:end]
         if raw:
             framed.append(Record(self._line, raw, fields, has_bare_quote))
-        self._line += raw.count(b"\n") + 1
+        self._line += self._buffer.count(b"\n", start, end) + 1
         return self._buffer.find(b"\n", end) + 1 or len(self._buffer)
 
     def _parse(self, start: int) -> tuple[list[bytes], int, bool]:
@@ -191,7 +191,7 @@ class Framer:
 
         Raises `_NeedMore`, or `_Broken` with the reason.
         """
-        buffer, limit = self._buffer, start + self._max_record_bytes
+        buffer, quote, limit = self._buffer, self._quote, start + self._max_record_bytes
         fields: list[bytes] = []
         has_bare_quote = False
         position = start
@@ -203,37 +203,66 @@ class Framer:
                     raise _Broken(Reason.RECORD_TOO_LONG)
             if 0 <= line_end < position:
                 line_end = buffer.find(b"\n", position, limit)
-            if buffer[position : position + 1] == b'"':
+            if quote and buffer[position : position + 1] == quote:
                 close = self._closing_quote(position + 1, limit)
-                fields.append(buffer[position + 1 : close].replace(b'""', b'"'))
+                fields.append(self._unquoted_content(self._source[position + 1 : close]))
                 position = close + 1
             else:
-                field, position = self._unquoted(position, line_end, limit)
-                has_bare_quote = has_bare_quote or b'"' in field
+                end = self._end_of_unquoted(position, line_end, limit)
+                field = self._source[position:end]
+                if self._escapes is not None:
+                    has_bare_quote = has_bare_quote or self._escapes.has_bare_quote(field)
+                    field = self._escapes.resolve(field)
+                else:
+                    has_bare_quote = has_bare_quote or (bool(quote) and quote in field)
                 fields.append(field)
+                position = end
             if self._is_record_end(position, limit):
                 return fields, position, has_bare_quote
             position += 1
 
+    def _unquoted_content(self, content: bytes) -> bytes:
+        """The value of a field whose quotes enclose `content`."""
+        if self._escapes is not None:
+            return self._escapes.resolve_quoted(content)
+        return content.replace(self._quote * 2, self._quote)
+
     def _closing_quote(self, position: int, limit: int) -> int:
         """The offset of the quote that closes the field whose content begins at `position`."""
-        buffer = self._buffer
+        buffer, escapes = self._buffer, self._escapes
         while True:
-            close = buffer.find(b'"', position, limit)
+            if escapes is not None:
+                position = self._behind_escapes(position, limit, escapes.or_quote)
+            close = buffer.find(self._quote, position, limit)
             if close < 0:
                 self._need(limit)
                 raise _Broken(Reason.QUOTE_UNCLOSED)
             self._need(close + 1)
-            if buffer[close + 1 : close + 2] != b'"':
+            if buffer[close + 1 : close + 2] != self._quote:
                 return close
             position = close + 2
 
-    def _unquoted(self, position: int, line_end: int, limit: int) -> tuple[bytes, int]:
-        """An unquoted field and its end: before a delimiter, a line ending or the end of the file.
+    def _behind_escapes(self, position: int, limit: int, stops: "re.Pattern[bytes]") -> int:
+        """The offset behind the last escape before the first other stop; `stops` finds both."""
+        escapes = self._escapes
+        while (
+            escapes is not None
+            and (found := stops.search(self._buffer, position, limit))
+            and found[0] == escapes.escape
+        ):
+            self._need(found.end())
+            position = found.end() + (self._buffer[found.end() : found.end() + 1] in escapes.escaped)
+        return position
+
+    def _end_of_unquoted(self, position: int, line_end: int, limit: int) -> int:
+        """The end of an unquoted field: before a delimiter, a line ending or the end of the file.
 
         `line_end`: the offset of the next line feed from `position` on, or -1 if there is none before `limit`.
         """
         buffer = self._buffer
+        if self._escapes is not None:
+            position = self._behind_escapes(position, limit, self._escapes.or_end)
+            line_end = buffer.find(b"\n", position, limit)
         end = buffer.find(self._delimiter, position, limit if line_end < 0 else line_end)
         if end < 0:
             if line_end < 0:
@@ -243,7 +272,7 @@ class Framer:
             end = len(buffer) if line_end < 0 else line_end
             if end > position and buffer[end - 1 : end] == b"\r":
                 end -= 1
-        return buffer[position:end], end
+        return end
 
     def _is_record_end(self, position: int, limit: int) -> bool:
         """True if the record ends here, False if a delimiter follows. Raises `_Broken` for text after a quote."""
@@ -272,7 +301,7 @@ class Framer:
         if line_end < 0:
             self._need(start + self._max_record_bytes)
             line_end = len(self._buffer)
-        raw = self._buffer[start:line_end].removesuffix(b"\r")[: self._max_record_bytes]
+        raw = self._source[start:line_end].removesuffix(b"\r")[: self._max_record_bytes]
         framed.append(BrokenLine(self._line, raw, reason))
 
     def _skip_line(self, start: int) -> int:
@@ -280,6 +309,42 @@ class Framer:
         line_end = self._buffer.find(b"\n", start)
         self._skipping_line = line_end < 0
         if line_end < 0:
-            return len(self._buffer)
+            # Only the next block tells if a CR at the end of this one ends the line.
+            is_half = self._dialect.cr_ends_lines and not self._at_end and self._buffer.endswith(b"\r")
+            return len(self._buffer) - is_half
         self._line += 1
         return line_end + 1
+
+
+class _Escapes:
+    """The escapes of a dialect.
+
+    `escaped`: the bytes that the escape takes literally.
+    `or_quote`, `or_end`: find the escape, or a quote; the escape, or what ends an unquoted field.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.escape = dialect.escape
+        self.escaped = {bytes([byte]) for byte in dialect.delimiter + dialect.quoting + b"\r\n"}
+        self.or_quote = _any_of(dialect.quoting)
+        self.or_end = _any_of(dialect.delimiter + b"\n" + dialect.escape)
+        self._quote = dialect.quote
+        pair = re.escape(dialect.escape) + b"([" + re.escape(b"".join(sorted(self.escaped))) + b"])"
+        self._pair = re.compile(pair)
+        self._pair_or_doubled = re.compile(pair + b"|" + re.escape(dialect.quote * 2)) if dialect.quote else self._pair
+
+    def resolve(self, field: bytes) -> bytes:
+        """The value of an unquoted field."""
+        return self._pair.sub(rb"\1", field) if self.escape in field else field
+
+    def resolve_quoted(self, content: bytes) -> bytes:
+        """The value of a field whose quotes enclose `content`."""
+        return self._pair_or_doubled.sub(lambda found: found[1] or self._quote, content)
+
+    def has_bare_quote(self, field: bytes) -> bool:
+        """True if an unquoted field holds a quote that is not escaped."""
+        return bool(self._quote) and self._quote in self._pair.sub(b"", field)
+
+
+def _any_of(characters: bytes) -> "re.Pattern[bytes]":
+    return re.compile(b"[" + re.escape(characters) + b"]")

@@ -1,21 +1,19 @@
-"""Decides which columns of an export are sent under which names, and turns its records into rows to send.
+"""Turns the records of an export into rows to send.
 
-`plan_columns` reads the header once; `RowMapper` then maps, encodes and judges every record. A row that is bad in
+`RowMapper` maps, encodes and judges every record, by the plan that `header` makes of the columns. A row that is bad in
 several ways is rejected for the first reason of `Reason` that applies, so the order of the checks is part of the
 meaning. Values are not trimmed, and only delimiters in them may be replaced (`on_delimiter`). Only mapped columns are
 sent.
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import numpy as np
 
-from pipeline.core.errors import InputError
 from pipeline.core.model import Reason, Reject, Rows, Warnings
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.framing import BrokenLine, Record
 from pipeline.core.rows.hashing import hash_ids
@@ -25,38 +23,6 @@ from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 SAFE_VALUE_CHARACTERS = 256
 #: External data that Target keeps per visitor, in bytes. We count parameter names, and values before encoding.
 MAX_ATTRIBUTES_BYTES = 65_536
-#: Longest parameter name, in characters.
-MAX_PARAMETER_CHARACTERS = 128
-
-_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_RESERVED_PREFIXES = ("profile.", "user.", "crs.", "mbox", "entity.")
-ID_KINDS = ("thirdPartyId", "pcId")
-
-
-def parameter_name_problem(name: str) -> str | None:
-    """The reason why Target would not take a parameter name, in words, or None."""
-    if not name:
-        return "is empty"
-    for prefix in _RESERVED_PREFIXES:
-        if name.startswith(prefix):
-            return f"begins with {prefix!r}, which Target keeps for itself"
-    if name in ID_KINDS:
-        return "is what Target calls the profile id"
-    if not _PARAMETER.fullmatch(name):
-        return "has other characters than letters A-Z a-z, digits and _, or does not begin with a letter"
-    if len(name) > MAX_PARAMETER_CHARACTERS:
-        return f"is longer than {MAX_PARAMETER_CHARACTERS} characters"
-    return None
-
-
-def suggest_parameter_name(column: str) -> str:
-    """A legal parameter name that resembles the column's name."""
-    for prefix in _RESERVED_PREFIXES:
-        column = column.removeprefix(prefix)
-    name = re.sub(r"[^A-Za-z0-9]+", "_", column).strip("_")[:MAX_PARAMETER_CHARACTERS]
-    if not name or not name[0].isalpha() or parameter_name_problem(name):
-        name = f"crm_{name}".rstrip("_")[:MAX_PARAMETER_CHARACTERS]
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +31,7 @@ class ColumnPlan:
 
     `carried`: parameters that only an earlier export had; rows held for one of its batches carry them. The rows of
     this export end before these columns, as Target allows.
+    `unnamed`: the number of columns that are not sent because they have no name.
     """
 
     field_count: int
@@ -73,6 +40,7 @@ class ColumnPlan:
     cell_indexes: tuple[int, ...]
     parameters: tuple[str, ...]
     carried: tuple[str, ...] = ()
+    unnamed: int = 0
 
     @property
     def body_start(self) -> bytes:
@@ -83,115 +51,6 @@ class ColumnPlan:
         """This plan, for batches that may also carry these parameters."""
         more = dict.fromkeys(name for name in parameters if name not in self.parameters)
         return replace(self, carried=tuple(more))
-
-
-def plan_columns(
-    header: Sequence[str], *, id_column: str, id_kind: str, columns: Mapping[str, str], unlisted: str
-) -> ColumnPlan:
-    """Match the header with the configuration.
-
-    `unlisted` decides about a column that is neither the id nor in `columns`: `stop` (an error, so that no column is
-    sent unseen), `ignore`, or `send` under its own name.
-
-    Raises `InputError`, which names the columns at fault.
-    """
-    _check_header(header, id_column, columns)
-    sent: list[tuple[int, str]] = []
-    unseen: list[str] = []
-    for index, column in enumerate(header):
-        if column in columns:
-            sent.append((index, columns[column]))
-        elif column != id_column and unlisted == "send":
-            sent.append((index, column))
-        elif column != id_column and unlisted == "stop":
-            unseen.append(column)
-    if unseen:
-        raise InputError(
-            f"{_names(unseen)} not listed under [export] columns. Add what Target should get, for example "
-            f'{_suggestion(unseen[0])}, or set unlisted = "ignore" to leave the others out (or "send").',
-            line=1,
-        )
-    _check_parameters(header, sent)
-    if not sent:
-        raise InputError(
-            f"no column to send besides the id column {id_column!r}; list some under [export] columns.",
-            line=1,
-        )
-    return ColumnPlan(
-        field_count=len(header),
-        id_kind=id_kind,
-        id_index=header.index(id_column),
-        cell_indexes=tuple(index for index, _ in sent),
-        parameters=tuple(parameter for _, parameter in sent),
-    )
-
-
-def _names(columns: Sequence[str]) -> str:
-    shown = ", ".join(repr(column) for column in columns[:10])
-    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
-    return f"column{'s' if len(columns) > 1 else ''} {shown}{more} {'are' if len(columns) > 1 else 'is'}"
-
-
-def _suggestion(column: str) -> str:
-    # A JSON string is a TOML string, except for DEL, which TOML wants escaped.
-    quoted = json.dumps(column, ensure_ascii=False).replace("\x7f", "\\u007f")
-    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted
-    return f'{key} = "{suggest_parameter_name(column)}"'
-
-
-def _check_header(header: Sequence[str], id_column: str, columns: Mapping[str, str]) -> None:
-    if id_column not in header and not set(columns) & set(header) and any(map(_looks_like_a_value, header)):
-        # The line is probably a row, and the content of a row appears in no message.
-        raise InputError(
-            f"the id column {id_column!r} is not in the first line, whose {len(header)} fields look like those of a "
-            "row: has the export a header line? (They are not shown here.)",
-            line=1,
-        )
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        places = ", ".join(str(n) for n, column in enumerate(header, 1) if column == twice[0])
-        raise InputError(f"{_names(twice)} in the header more than once (fields {places}); rename one.", line=1)
-    if id_column not in header:
-        raise InputError(
-            f"the id column {id_column!r} is not in the header, which has {_listed(header)}; "
-            "set [export] id_column, or [export] delimiter if the header was cut in the wrong places.",
-            line=1,
-        )
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise InputError(
-            f"{_names(missing)} listed under [export] columns but not in the header, which has {_listed(header)}.",
-            line=1,
-        )
-
-
-def _looks_like_a_value(field: str) -> bool:
-    """True for a mail address, a number, a date or an id, which nobody would name a column."""
-    return "@" in field or re.search(r"\d{3}", field) is not None or (bool(field) and not re.search(r"[^\W\d_]", field))
-
-
-def _listed(header: Sequence[str]) -> str:
-    more = f" and {len(header) - 20} more" if len(header) > 20 else ""
-    return ", ".join(repr(column) for column in header[:20]) + more
-
-
-def _check_parameters(header: Sequence[str], sent: Sequence[tuple[int, str]]) -> None:
-    for index, parameter in sent:
-        problem = parameter_name_problem(parameter)
-        if problem:
-            raise InputError(
-                f"column {header[index]!r} cannot be sent under the name {parameter!r}: it {problem}. "
-                f"Map it under [export.columns], for example: {_suggestion(header[index])}",
-                line=1,
-            )
-    parameters = [parameter for _, parameter in sent]
-    for index, parameter in sent:
-        if parameters.count(parameter) > 1:
-            raise InputError(
-                f"two columns would be sent as {parameter!r}, one of them {header[index]!r}; "
-                "give each its own name under [export.columns].",
-                line=1,
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +86,7 @@ def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt:
 class RowMapper:
     """Maps, encodes and judges records.
 
-    `delimiter`: the export's.
+    `dialect`: the export's.
     `on_delimiter`: the fate of a comma or line break inside a value: `replace`, `encode` or `reject`. A row with one in
     its id is rejected, unless it is `encode`.
     `replacement`: the text that replaces each of them.
@@ -239,14 +98,14 @@ class RowMapper:
         self,
         plan: ColumnPlan,
         *,
-        delimiter: bytes,
+        dialect: Dialect,
         on_delimiter: str,
         replacement: str,
         max_row_bytes: int,
         salt: int,
     ) -> None:
         self.plan = plan
-        self.delimiter = delimiter
+        self.dialect, self.delimiter = dialect, dialect.delimiter
         self.on_delimiter = on_delimiter
         self.max_row_bytes = max_row_bytes
         self.salt = salt
@@ -255,7 +114,7 @@ class RowMapper:
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
         # A record of these bytes only, and at most `_short_bytes` long, is within every limit on ids, values and rows.
-        self._plain = KEPT + delimiter
+        self._plain = (KEPT + dialect.delimiter).translate(None, dialect.quoting)
         self._short_bytes = min(SAFE_ID_CHARACTERS, max_row_bytes - 1, MAX_ATTRIBUTES_BYTES - sum(self._name_bytes))
 
     def map(self, records: Sequence[Record | BrokenLine]) -> Mapped:

@@ -19,7 +19,7 @@ class Transform:
         # glibc returns the memory of large arrays to the system when they are freed, and gets it again page by page:
         # that took half of the time. It keeps memory that is smaller than the largest block it has seen freed.
         bytearray(_WORKING_BYTES)
-        self._framer = BlockFramer(exact.delimiter, start=start, max_record_bytes=max_record_bytes)
+        self._framer = BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])
 

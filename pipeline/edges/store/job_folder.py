@@ -33,6 +33,8 @@ class JobFolder:
         self.rejects = directory / "rejects.jsonl"
         #: One JSON object for each row that Target named as failed.
         self.failed = directory / "failed.jsonl"
+        #: The header of the export as it was read, if it cannot be used; where the export has none, a row.
+        self.header = directory / "header.txt"
         #: The report, which is written once, at the end; and the same as a page for people.
         self.report, self.page = directory / "report.json", directory / "report.html"
         #: The directory for the dropped files of the job, if they are kept.
@@ -112,6 +114,10 @@ class JobFolder:
             for row in rows
         ]
         write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
+
+    def write_header(self, header: bytes) -> None:
+        """Write the header of an export that cannot be used, whole or not at all."""
+        write_durably(self.header, [header, b"\n"])
 
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""

@@ -28,6 +28,7 @@ WARNINGS = {
     "way, not of the rows",
     "budget_shared": "of the calls were too many for Target, though fewer were made than [target] calls_per_minute: "
     "somebody else uses the budget of the account too",
+    "unnamed_columns": "columns have no name, and were not sent",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
 }
 #: Reason of a rejected row -> its meaning.

@@ -13,6 +13,7 @@ DAY_S = 86_400.0
         ("report.json", Kind.REPORT),
         ("report.html", Kind.REPORT),
         ("rejects.jsonl", Kind.REJECTS),
+        ("header.txt", Kind.REJECTS),
         ("failed.jsonl", Kind.REJECTS),
         ("retry.csv", Kind.EXPORT),
         ("drop/customers.csv", Kind.EXPORT),

@@ -6,8 +6,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.rows.framing import BOM, Framer, Position, detect_delimiter
-from pipeline.core.rows.mapping import Mapped, RowMapper, plan_columns
+from pipeline.core.rows.detection import detect_delimiter
+from pipeline.core.rows.dialect import Dialect
+from pipeline.core.rows.framing import BOM, Framer, Position
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform
 from tests.core.builders import joined, read_header
 from tests.tools.oracle import Expected, expect
@@ -17,7 +20,7 @@ SALT = 7
 
 
 def read_exactly(mapper: RowMapper, blocks: list[bytes], start: Position, record_bytes: int) -> Mapped:
-    framer = Framer(mapper.delimiter, start=start, max_record_bytes=record_bytes)
+    framer = Framer(mapper.dialect, start=start, max_record_bytes=record_bytes)
     return mapper.map([record for block in blocks for record in framer.feed(block)] + framer.finish())
 
 
@@ -32,8 +35,11 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
     expected = expect(export.data, **options, record_bytes=record_bytes)
     data = export.data.removeprefix(BOM)
     delimiter = options.get("delimiter", "auto")
-    delimiter = detect_delimiter(data) if delimiter == "auto" else delimiter.encode()
-    header, start = read_header(data, delimiter, max_record_bytes=record_bytes)
+    if delimiter == "auto":
+        line = data.lstrip(b"\r\n").split(b"\n", 1)[0].removesuffix(b"\r")
+        delimiter = detect_delimiter(line, Dialect(b","), id_column=options["id_column"]).decode()
+    dialect = Dialect(delimiter.encode())
+    header, start = read_header(data, dialect, max_record_bytes=record_bytes)
     plan = plan_columns(
         header,
         id_column=options["id_column"],
@@ -43,7 +49,7 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
     )
     mapper = RowMapper(
         plan,
-        delimiter=delimiter,
+        dialect=dialect,
         on_delimiter=options.get("on_delimiter", "encode"),
         replacement=options.get("replacement", " "),
         max_row_bytes=options.get("max_bytes", 49_999_999) - len(plan.body_start),

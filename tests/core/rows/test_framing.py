@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import Reason
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, detect_delimiter
-from tests.tools.oracle import find_delimiter, read_records
+from pipeline.core.rows.detection import detect_delimiter
+from pipeline.core.rows.dialect import Dialect
+from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record
+from tests.tools.oracle import Style, cut_lines, find_delimiter, read_plainly, read_records
 
+COMMA = Dialect(b",")
 MIB = MAX_RECORD_BYTES
 TEXT_AFTER_QUOTE = Reason.TEXT_AFTER_QUOTE
 QUOTE_UNCLOSED = Reason.QUOTE_UNCLOSED
@@ -17,8 +20,8 @@ RECORD_TOO_LONG = Reason.RECORD_TOO_LONG
 Framed = list[Record | BrokenLine]
 
 
-def frame(data: bytes, *, cuts: list[int] | None = None, delimiter: bytes = b",", limit: int = MIB) -> Framed:
-    framer = Framer(delimiter, max_record_bytes=limit)
+def frame(data: bytes, *, cuts: list[int] | None = None, dialect: Dialect = COMMA, limit: int = MIB) -> Framed:
+    framer = Framer(dialect, max_record_bytes=limit)
     framed: Framed = []
     for start, end in pairwise([0, *sorted(cuts or []), len(data)]):
         framed += framer.feed(data[start:end])
@@ -114,14 +117,14 @@ def test_bare_quotes(data: bytes, has_bare_quote: bool) -> None:
 @pytest.mark.parametrize("delimiter", [b";", b"\t", b"|"])
 def test_other_delimiters(delimiter: bytes) -> None:
     data = b'a,b;"c;d;\t|""";\t|\n'.replace(b";", delimiter)
-    (record,) = frame(data, delimiter=delimiter)
+    (record,) = frame(data, dialect=Dialect(delimiter))
     (expected,) = read_records(data, delimiter.decode())
     assert isinstance(record, Record)
     assert tuple(record.fields) == expected.fields
 
 
 def test_records_come_as_soon_as_they_are_whole() -> None:
-    framer = Framer(b",", start=Position(line=5))
+    framer = Framer(COMMA, start=Position(line=5))
     assert framer.feed(b'a,"b') == []
     assert framer.pending_bytes == 4
     assert [record.line for record in framer.feed(b'\n"\nc\nd')] == [5, 7]
@@ -200,7 +203,7 @@ def test_no_quote_is_open_before_the_limit() -> None:
 
 
 def test_memory_is_bounded_by_a_record_and_a_block() -> None:
-    framer = Framer(b",")
+    framer = Framer(COMMA)
     block = b"x" * 65_536
     for _ in range(80):
         framer.feed(block)
@@ -215,14 +218,34 @@ PIECES = [b'"', b'"', b'""', b",", b"\n", b"\r", b"\r\n", b"a", b"bc", b"\xff", 
 NASTY = st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join)
 CUTS = st.lists(st.integers(0, 150), max_size=12)
 LIMITS = st.one_of(st.just(MIB), st.integers(1, 40))
+DIALECTS = st.builds(
+    Dialect,
+    st.just(b","),
+    st.sampled_from([b'"', b'"', b"a", b""]),
+    st.sampled_from([b"", b"", b";", b"b"]),
+    st.booleans(),
+)
 
 
-@given(NASTY, CUTS, LIMITS)
-def test_framing_does_not_depend_on_the_blocks(data: bytes, cuts: list[int], limit: int) -> None:
+@given(NASTY, CUTS, LIMITS, DIALECTS)
+def test_framing_does_not_depend_on_the_blocks(data: bytes, cuts: list[int], limit: int, dialect: Dialect) -> None:
     within = [cut for cut in cuts if cut <= len(data)]
-    whole = frame(data, limit=limit)
-    assert frame(data, cuts=within, limit=limit) == whole
-    assert frame(data, cuts=list(range(len(data))), limit=limit) == whole
+    whole = frame(data, dialect=dialect, limit=limit)
+    assert frame(data, cuts=within, dialect=dialect, limit=limit) == whole
+    assert frame(data, cuts=list(range(len(data))), dialect=dialect, limit=limit) == whole
+
+
+@given(NASTY, DIALECTS)
+def test_records_of_any_dialect(data: bytes, dialect: Dialect) -> None:
+    style = Style(dialect.quote.decode(), dialect.escape.decode())
+    text, cr = data.decode("latin-1"), dialect.cr_ends_lines
+    expected = [record for record, _ in read_plainly(cut_lines(text, cr=cr), 1, ",", style, cr=cr)]
+    for record, other in zip(frame(data, dialect=dialect), expected, strict=True):
+        assert (record.line, record.raw) == (other.line, other.raw)
+        if isinstance(record, Record):
+            assert (tuple(record.fields), record.has_bare_quote, None) == (other.fields, other.bare_quote, other.broken)
+        else:
+            assert record.reason.value == other.broken
 
 
 @given(NASTY, CUTS)
@@ -241,13 +264,13 @@ def test_every_line_is_in_a_record_or_broken_or_empty(data: bytes, cuts: list[in
 # Going on where it ended.
 
 
-def frame_from(data: bytes, position: Position, limit: int = MIB) -> Framed:
-    framer = Framer(b",", start=position, max_record_bytes=limit)
+def frame_from(data: bytes, position: Position, limit: int = MIB, dialect: Dialect = COMMA) -> Framed:
+    framer = Framer(dialect, start=position, max_record_bytes=limit)
     return framer.feed(data[position.offset :]) + framer.finish()
 
 
 def test_positions() -> None:
-    framer = Framer(b",")
+    framer = Framer(COMMA)
     assert framer.position == START == Position(0, 1, is_skipping=False)
     framer.feed(b'a\n"b\nc",d\r\n\ne')
     assert framer.position == Position(12, 5)
@@ -260,14 +283,14 @@ def test_positions() -> None:
 
 
 def test_positions_count_from_where_framing_began() -> None:
-    framer = Framer(b",", start=Position(1_000, 7))
+    framer = Framer(COMMA, start=Position(1_000, 7))
     framer.feed(b"a\nb\nc")
     assert framer.position == Position(1_004, 9)
     assert framer.position_of(8) == Position(1_002, 8)
 
 
 def test_the_rest_of_a_broken_line_is_passed_over() -> None:
-    framer = Framer(b",", max_record_bytes=3)
+    framer = Framer(COMMA, max_record_bytes=3)
     assert [record.line for record in framer.feed(b"a\nbbbbb")] == [1, 2]
     position = framer.position
     assert position == Position(7, 2, is_skipping=True)
@@ -275,13 +298,13 @@ def test_the_rest_of_a_broken_line_is_passed_over() -> None:
     assert [(record.line, record.raw) for record in frame_from(data, position, limit=3)] == [(3, b"c")]
 
 
-@given(NASTY, CUTS, LIMITS, st.sampled_from([b"", b"\xef\xbb\xbf"]))
+@given(NASTY, CUTS, LIMITS, st.sampled_from([b"", b"\xef\xbb\xbf"]), DIALECTS)
 def test_framing_goes_on_from_any_position_with_exactly_the_rest(
-    data: bytes, cuts: list[int], limit: int, mark: bytes
+    data: bytes, cuts: list[int], limit: int, mark: bytes, dialect: Dialect
 ) -> None:
     whole = mark + data
-    framer = Framer(b",", start=Position(len(mark)), max_record_bytes=limit)
-    expected = frame(data, limit=limit)
+    framer = Framer(dialect, start=Position(len(mark)), max_record_bytes=limit)
+    expected = frame(data, dialect=dialect, limit=limit)
     seen = 0
     bounds = [0, *sorted(cut for cut in cuts if cut <= len(data)), len(data)]
     blocks = [data[start:end] for start, end in pairwise(bounds)]
@@ -290,9 +313,9 @@ def test_framing_goes_on_from_any_position_with_exactly_the_rest(
         for place, record in enumerate(framed, seen):
             position = framer.position_of(record.line)
             assert whole[position.offset :].startswith(record.raw)
-            assert frame_from(whole, position, limit) == expected[place:]
+            assert frame_from(whole, position, limit, dialect) == expected[place:]
         seen += len(framed)
-        assert frame_from(whole, framer.position, limit) == expected[seen:]
+        assert frame_from(whole, framer.position, limit, dialect) == expected[seen:]
     assert seen == len(expected)
 
 
@@ -319,5 +342,6 @@ def test_framing_goes_on_from_any_position_with_exactly_the_rest(
     ],
 )
 def test_detect_delimiter(head: bytes, delimiter: bytes) -> None:
-    assert detect_delimiter(head) == delimiter
+    line = head.lstrip(b"\r\n").split(b"\n", 1)[0]
+    assert detect_delimiter(line, COMMA) == delimiter
     assert find_delimiter(head).encode() == delimiter

@@ -1,194 +1,24 @@
-"""Which columns are sent under which names, and what becomes of each record: sent, empty, or rejected, and why."""
+"""What becomes of each record: sent, empty, or rejected, and why."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.model import Reason
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import BrokenLine, Framer, Position
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.core.rows.mapping import (
-    ColumnPlan,
-    Mapped,
-    RowMapper,
-    is_utf8,
-    pack_rows,
-    parameter_name_problem,
-    plan_columns,
-    suggest_parameter_name,
-)
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, pack_rows
 from tests.core.builders import SALT, all_texts, row
-
-# Parameter names.
-
-
-@pytest.mark.parametrize(
-    "name", ["a", "Z", "tier", "last_visit", "a1", "A_", "x" * 128, "pcid", "user", "profile", "Mbox"]
-)
-def test_parameter_names_that_target_takes(name: str) -> None:
-    assert parameter_name_problem(name) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("", "is empty"),
-        ("profile.tier", "begins with 'profile.'"),
-        ("user.tier", "begins with 'user.'"),
-        ("crs.tier", "begins with 'crs.'"),
-        ("entity.id", "begins with 'entity.'"),
-        ("mboxPC", "begins with 'mbox'"),
-        ("mbox", "begins with 'mbox'"),
-        ("thirdPartyId", "is what Target calls the profile id"),
-        ("pcId", "is what Target calls the profile id"),
-        ("1a", "does not begin with a letter"),
-        ("_a", "does not begin with a letter"),
-        ("a b", "has other characters"),
-        ("a-b", "has other characters"),
-        ("a.b", "has other characters"),
-        ("a\n", "has other characters"),
-        ("é", "has other characters"),
-        ("a٣", "has other characters"),
-        ("x" * 129, "is longer than 128 characters"),
-    ],
-)
-def test_parameter_names_that_target_does_not_take(name: str, problem: str) -> None:
-    found = parameter_name_problem(name)
-    assert found is not None
-    assert problem in found
-
-
-@pytest.mark.parametrize(
-    ("column", "name"),
-    [
-        ("tier", "tier"),
-        ("Loyalty tier", "Loyalty_tier"),
-        (" 50% & more! ", "crm_50_more"),
-        ("profile.tier", "tier"),
-        ("profile.user.tier", "tier"),
-        ("mboxPC", "PC"),
-        ("mbox mbox", "crm_mbox"),
-        ("pcId", "crm_pcId"),
-        ("2nd", "crm_2nd"),
-        ("日本", "crm"),
-        ("", "crm"),
-        ("x" * 200, "x" * 128),
-        ("1" * 200, "crm_" + "1" * 124),
-    ],
-)
-def test_suggested_names(column: str, name: str) -> None:
-    assert suggest_parameter_name(column) == name
-
-
-WORDS = st.lists(st.sampled_from(["profile.", "mbox", "user.", "crs.", "pcId", "_", ".", " ", "1", "a", "é", "\n"]))
-
-
-@given(st.text() | WORDS.map("".join) | st.text(min_size=120, max_size=140))
-def test_a_suggested_name_is_one_that_target_takes(column: str) -> None:
-    assert parameter_name_problem(suggest_parameter_name(column)) is None
-
-
-# Columns.
 
 
 def plan(
     header: Sequence[str], columns: Mapping[str, str] | None = None, *, unlisted: str = "stop", id_column: str = "id"
 ) -> ColumnPlan:
     return plan_columns(header, id_column=id_column, id_kind="thirdPartyId", columns=columns or {}, unlisted=unlisted)
-
-
-def test_columns_are_sent_in_the_order_of_the_header() -> None:
-    found = plan(["b", "id", "My tier", "c"], {"My tier": "tier", "b": "b1", "c": "c"})
-    assert found == ColumnPlan(4, "thirdPartyId", 1, (0, 2, 3), ("b1", "tier", "c"))
-    assert found.body_start == b"batch=thirdPartyId,b1,tier,c\n"
-
-
-@pytest.mark.parametrize(("unlisted", "parameters"), [("ignore", ("tier",)), ("send", ("a", "tier")), ("stop", None)])
-def test_unlisted_columns(unlisted: str, parameters: tuple[str, ...] | None) -> None:
-    if parameters is None:
-        with pytest.raises(InputError, match="column 'a' is not listed"):
-            plan(["id", "a", "My tier"], {"My tier": "tier"}, unlisted=unlisted)
-    else:
-        assert plan(["id", "a", "My tier"], {"My tier": "tier"}, unlisted=unlisted).parameters == parameters
-
-
-def test_the_kind_of_the_ids_is_in_the_header_row() -> None:
-    found = plan_columns(["u", "a"], id_column="u", id_kind="pcId", columns={"a": "x"}, unlisted="stop")
-    assert found.body_start == b"batch=pcId,x\n"
-
-
-HEADER_21 = [f"c{number}" for number in range(21)]
-
-
-@pytest.mark.parametrize("row", [["MARK", "a@b"], ["MARK", "MARK", "2026-11-24"], ["MARK123"], ["MARK", "12,5"]])
-def test_a_row_in_place_of_the_header_is_not_quoted(row: list[str]) -> None:
-    with pytest.raises(InputError, match="has the export a header line") as raised:
-        plan_columns(row, id_column="id", id_kind="pcId", columns={"tier": "tier"}, unlisted="stop")
-    assert "MARK" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("header", "columns", "unlisted", "words"),
-    [
-        (["id", "a", "a", "b", "b"], {}, "send", ["columns 'a', 'b' are in the header more than once", "fields 2, 3"]),
-        (["id", "id"], {}, "send", ["column 'id' is in the header more than once", "fields 1, 2"]),
-        (["key", "a"], {}, "send", ["'id' is not in the header, which has 'key', 'a'", "id_column", "delimiter"]),
-        ([" id", "a"], {}, "send", ["'id' is not in the header, which has ' id', 'a'"]),
-        (HEADER_21, {}, "send", ["'c19' and 1 more"]),
-        (["key", "street2", "ltv 24"], {}, "send", ["which has 'key', 'street2', 'ltv 24'"]),
-        (["key", ""], {}, "send", ["which has 'key', ''"]),
-        (["key", "a123"], {"key": "k"}, "send", ["which has 'key', 'a123'"]),
-        (["id", "a"], {"b": "b"}, "ignore", ["column 'b' is listed under [export] columns but not in the header"]),
-        (["id", "a"], {"b": "b", "c": "c"}, "send", ["columns 'b', 'c' are listed"]),
-        (["id", "a", "My b"], {}, "stop", ["columns 'a', 'My b' are not listed", 'a = "a"', 'unlisted = "ignore"']),
-        (["id", "My b"], {}, "stop", ["column 'My b' is not listed", '"My b" = "My_b"']),
-        (["id", *HEADER_21], {}, "stop", ["'c9' and 11 more are not listed"]),
-        (["id", "My b"], {}, "send", ["column 'My b'", "the name 'My b'", "other characters", '"My b" = "My_b"']),
-        (["id", "mboxPC"], {}, "send", ["'mboxPC'", "begins with 'mbox'", 'mboxPC = "PC"']),
-        (["id", "a"], {"a": "profile.a"}, "stop", ["column 'a'", "the name 'profile.a'", "begins with 'profile.'"]),
-        (["id", "a", "b"], {"a": "x", "b": "x"}, "stop", ["two columns would be sent as 'x'", "'a'"]),
-        (["id", "a", "b"], {"b": "a"}, "send", ["two columns would be sent as 'a'"]),
-        (["id"], {}, "send", ["no column to send besides the id column 'id'"]),
-        (["id", "a"], {}, "ignore", ["no column to send besides the id column 'id'"]),
-    ],
-)
-def test_headers_that_cannot_be_sent(
-    header: list[str], columns: dict[str, str], unlisted: str, words: list[str]
-) -> None:
-    with pytest.raises(InputError) as caught:
-        plan(header, columns, unlisted=unlisted)
-    assert caught.value.exit_code == ExitCode.EXPORT_UNUSABLE
-    assert caught.value.line == 1
-    for each in words:
-        assert each in str(caught.value)
-
-
-def suggested_entry(column: str) -> str:
-    """What the message for an unlisted column says should be added to the configuration."""
-    with pytest.raises(InputError) as caught:
-        plan(["id", column])
-    return str(caught.value).partition("for example ")[2].rpartition(", or set unlisted")[0]
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        *["tier", "My tier", 'say "hi"', "a.b", "é", "", "#", "[x]", "a=b", "50% & more", "a\tb"],
-        *["a\\b", "two\nlines", "\x7f", "\x00", "\x1f\x85", "😀"],
-    ],
-)
-def test_a_suggestion_can_be_pasted_into_the_configuration(column: str) -> None:
-    assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}
-
-
-@given(st.text(st.characters(codec="utf-8")))
-def test_a_suggestion_for_any_column_can_be_pasted(column: str) -> None:
-    if column != "id":
-        assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}
 
 
 def test_the_id_is_an_attribute_too_where_it_is_listed() -> None:
@@ -222,7 +52,7 @@ def mapper_of(
     names = header.split(delimiter.decode())
     return RowMapper(
         plan(names, columns, unlisted="ignore" if columns else "send"),
-        delimiter=delimiter,
+        dialect=Dialect(delimiter),
         on_delimiter=on_delimiter,
         replacement=replacement,
         max_row_bytes=max_row_bytes,
@@ -232,7 +62,7 @@ def mapper_of(
 
 def map_rows(mapper: RowMapper, data: str | bytes, *, delimiter: bytes = b",") -> Mapped:
     """Map rows that stand under a header."""
-    framer = Framer(delimiter, start=Position(line=2))
+    framer = Framer(Dialect(delimiter), start=Position(line=2))
     return mapper.map(framer.feed(data.encode() if isinstance(data, str) else data) + framer.finish())
 
 

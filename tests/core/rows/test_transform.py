@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.model import Reason
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Record
-from pipeline.core.rows.mapping import Mapped, RowMapper, plan_columns
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform
 from tests.core.builders import assert_same, read_header
 from tests.tools.strategies import Export, exports, mixed_exports, raw_exports
@@ -21,7 +23,7 @@ RECORD_BYTES = 1_048_576
 Options = dict[str, Any]
 
 
-def mapper_of(header: list[str], delimiter: bytes, options: Options) -> RowMapper:
+def mapper_of(header: list[str], dialect: Dialect, options: Options) -> RowMapper:
     plan = plan_columns(
         header,
         id_column=options.get("id_column", header[0]),
@@ -31,7 +33,7 @@ def mapper_of(header: list[str], delimiter: bytes, options: Options) -> RowMappe
     )
     return RowMapper(
         plan,
-        delimiter=delimiter,
+        dialect=dialect,
         on_delimiter=options.get("on_delimiter", "encode"),
         replacement=options.get("replacement", " "),
         max_row_bytes=options.get("max_bytes", 49_999_999) - len(plan.body_start),
@@ -42,14 +44,21 @@ def mapper_of(header: list[str], delimiter: bytes, options: Options) -> RowMappe
 class Both:
     """The transform and the exact path beside each other, each with a mapper of its own."""
 
-    def __init__(self, data: bytes, delimiter: bytes = b",", *, record_bytes: int = RECORD_BYTES, **options: Any):
-        header, self.start = read_header(data, delimiter, max_record_bytes=record_bytes)
+    def __init__(
+        self,
+        data: bytes,
+        delimiter: bytes = b",",
+        *,
+        record_bytes: int = RECORD_BYTES,
+        cr_ends_lines: bool = False,
+        **options: Any,
+    ) -> None:
+        dialect = Dialect(delimiter, cr_ends_lines=cr_ends_lines)
+        header, self.start = read_header(data, dialect, max_record_bytes=record_bytes)
         self.behind = data[self.start.offset :]
-        self.transform = Transform(
-            mapper_of(header, delimiter, options), start=self.start, max_record_bytes=record_bytes
-        )
-        self.framer = Framer(delimiter, start=self.start, max_record_bytes=record_bytes)
-        self.mapper = mapper_of(header, delimiter, options)
+        self.transform = Transform(mapper_of(header, dialect, options), start=self.start, max_record_bytes=record_bytes)
+        self.framer = Framer(dialect, start=self.start, max_record_bytes=record_bytes)
+        self.mapper = mapper_of(header, dialect, options)
         self.records: list[Record | BrokenLine] = []
 
     def feed(self, block: bytes) -> Mapped:
@@ -160,9 +169,14 @@ class TestAnything:
         ).map(b"".join),
         cuts,
         st.sampled_from(["encode", "replace", "reject"]),
+        st.booleans(),
+        st.sampled_from([b"\r", b"\n"]),
     )
-    def test_lines_of_pieces(self, behind: bytes, cuts: list[int], on_delimiter: str) -> None:
-        both = Both(b"id,a,b\n" + behind, on_delimiter=on_delimiter)
+    def test_lines_of_pieces(
+        self, behind: bytes, cuts: list[int], on_delimiter: str, cr_ends_lines: bool, line_end: bytes
+    ) -> None:
+        behind = behind.replace(b"\n", line_end) if cr_ends_lines else behind
+        both = Both(b"id,a,b\n" + behind, on_delimiter=on_delimiter, cr_ends_lines=cr_ends_lines)
         for block in blocks_of(behind, cuts):
             both.feed(block)
         both.finish()

@@ -173,6 +173,7 @@ def test_warnings() -> None:
         "value_over_256_characters": 1_202,
         "value_with_delimiter": 1_203,
         "bare_quote": 1_204,
+        "unnamed_columns": 1_205,
     }
     text = shown(warnings={**counts, "empty_cells": {f"p{n}": n for n in range(20, 0, -1)}})
     for count in counts.values():

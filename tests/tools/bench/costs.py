@@ -20,8 +20,10 @@ from pipeline.core.batches.chunker import Chunker
 from pipeline.core.batches.placer import Placer
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.model import Rows
+from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import Position
-from pipeline.core.rows.mapping import RowMapper, plan_columns
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.transform import Transform
 from pipeline.edges.exports import BLOCK_BYTES
 from pipeline.edges.store.ledger import open_ledger
@@ -44,7 +46,7 @@ class Steps:
         plan = plan_columns(COLUMNS, id_column=ID_COLUMN, id_kind="thirdPartyId", columns={}, unlisted="send")
         max_row_bytes = 49_999_999 - len(plan.body_start)
         mapper = RowMapper(
-            plan, delimiter=b",", on_delimiter="encode", replacement=" ", max_row_bytes=max_row_bytes, salt=SALT
+            plan, dialect=Dialect(b","), on_delimiter="encode", replacement=" ", max_row_bytes=max_row_bytes, salt=SALT
         )
         self._transform = Transform(mapper, start=Position(offset=len(",".join(COLUMNS)) + 1, line=2))
         chunker = Chunker(plan.body_start, max_bytes=49_999_999, max_rows=500_000)

@@ -1,0 +1,67 @@
+"""Finds out from the first bytes of an export how it is written: its line ends, and the delimiter of its cells."""
+
+import re
+from dataclasses import replace
+
+from pipeline.core.errors import InputError
+from pipeline.core.rows.dialect import Dialect
+from pipeline.core.rows.framing import Framer, Record
+
+#: Bytes of an export from which its line ends are found out. Ours: longer than any header that people have.
+SNIFFED_BYTES = 65_536
+#: The delimiters there are; if two are equally frequent, the earlier one wins.
+DELIMITERS = (b",", b";", b"\t", b"|")
+
+#: A line that tells Excel the delimiter; programs that took it for a row put delimiters behind it.
+_SEP_LINE = re.compile(rb'"?sep=(\\t|[^"])?"?[,;\t|]*', re.IGNORECASE)
+
+
+def ends_lines_with_cr(head: bytes) -> bool:
+    """True if CR alone ends lines: the first `SNIFFED_BYTES` hold CR and no LF. `head`: at least as much, or all."""
+    sniffed = head[:SNIFFED_BYTES]
+    return b"\r" in sniffed and b"\n" not in sniffed
+
+
+def is_sep_line(line: bytes) -> bool:
+    """True if the first line of an export is no header, but tells the delimiter, such as `sep=;`."""
+    return _SEP_LINE.fullmatch(line) is not None
+
+
+def delimiter_of_sep_line(line: bytes) -> bytes:
+    """The delimiter that such a line tells. Raises `InputError` if it is not one of `DELIMITERS`."""
+    found = _SEP_LINE.fullmatch(line)
+    delimiter = found[1] if found else b""
+    delimiter = b"\t" if delimiter == rb"\t" else delimiter
+    if delimiter not in DELIMITERS:
+        raise InputError(
+            "its first line (sep=) tells a delimiter that is none of comma, semicolon, tab and |: export it with one "
+            "of these, or set [export] delimiter if the line is wrong.",
+            line=1,
+        )
+    return delimiter
+
+
+def detect_delimiter(line: bytes, dialect: Dialect, *, id_column: str | None = None) -> bytes:
+    """The delimiter with which the header line has a field `id_column`; else the most frequent one outside quotes.
+
+    `line`: without its line end.
+    `dialect`: all but the delimiter of this counts.
+    `id_column`: the name to look for, or None.
+
+    A comma if there is none.
+    """
+    candidates = [each for each in DELIMITERS if each not in (dialect.quote, dialect.escape)]
+    if id_column is not None:
+        name = id_column.encode()
+        candidates = [
+            each for each in candidates if name in _fields(line, replace(dialect, delimiter=each))
+        ] or candidates
+    quote = re.escape(dialect.quote)
+    unquoted = re.sub(quote + b"[^" + quote + b"]*" + quote, b"", line) if quote else line
+    return max(candidates, key=unquoted.count)
+
+
+def _fields(line: bytes, dialect: Dialect) -> list[bytes]:
+    framer = Framer(dialect)
+    framed = framer.feed(line) + framer.finish()
+    return framed[0].fields if framed and isinstance(framed[0], Record) else []

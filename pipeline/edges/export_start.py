@@ -1,0 +1,202 @@
+"""Reads the beginning of an export: how it is written, the names of its columns, and where its first record begins.
+
+All of it depends on the bytes of the export alone, so a process that goes on after a crash finds the same.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline.core.errors import HeaderError, InputError
+from pipeline.core.rows.detection import (
+    SNIFFED_BYTES,
+    delimiter_of_sep_line,
+    detect_delimiter,
+    ends_lines_with_cr,
+    is_sep_line,
+)
+from pipeline.core.rows.dialect import Dialect
+from pipeline.core.rows.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
+from pipeline.core.rows.header import check_line_breaks, positions
+from pipeline.core.rows.mapping import is_utf8
+from pipeline.edges.exports import Export
+
+#: The bytes in which the header line is looked for first.
+SHORT_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The way an export is written, as far as its configuration says.
+
+    `delimiter`: one byte, or none to find it out: from a line `sep=;`, or else from the header line.
+    `id_column`: the name by which the header is known, if any.
+    `has_header`: false if the first line is a row; columns have positions then, `last_position` is the highest used.
+    `skip_first`: lines before the header, or the first row, that are not read.
+    """
+
+    delimiter: bytes = b""
+    quote: bytes = b'"'
+    escape: bytes = b""
+    id_column: str | None = None
+    has_header: bool = True
+    last_position: int = 0
+    skip_first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The beginning of an export.
+
+    `names`: of its columns; their positions if it has no header.
+    `header`: the header as it was read, empty if it has none.
+    `header_line`: the line of the header.
+    `end`: the position of the first record.
+    `behind`: the bytes already read from there on.
+    """
+
+    dialect: Dialect
+    names: list[str]
+    header: bytes
+    header_line: int
+    end: Position
+    behind: bytes
+
+
+async def read_start(export: Export, layout: Layout) -> Start:
+    """Read the beginning of an export that nothing was read of yet.
+
+    Raises `InputError` for an export without a header, `HeaderError` for a header that cannot be read.
+    """
+    head = await _Head.of(export, layout)
+    begin = await _behind_skipped_lines(head, layout)
+    if not layout.delimiter and not head.sep_line:
+        line = await head.line_at(begin.offset, skip_empty=True)
+        name = layout.id_column if layout.has_header else None
+        head.dialect = replace(head.dialect, delimiter=detect_delimiter(line, head.dialect, id_column=name))
+    return await (_with_header if layout.has_header else _without_header)(head, begin, layout)
+
+
+class _Head:
+    """The first bytes of an export: all those read so far."""
+
+    def __init__(self, export: Export, data: bytes, dialect: Dialect, *, is_at_end: bool) -> None:
+        self.export = export
+        self.data = data
+        self.dialect = dialect
+        self.sep_line = b""
+        self._is_at_end = is_at_end
+
+    @classmethod
+    async def of(cls, export: Export, layout: Layout) -> "_Head":
+        """Read as much as it takes to find out what ends the lines."""
+        data = block = await export.read_block()
+        while block and len(data) < SNIFFED_BYTES and b"\n" not in data:
+            block = await export.read_block()
+            data += block
+        dialect = Dialect(layout.delimiter, layout.quote, layout.escape, ends_lines_with_cr(data))
+        return cls(export, data, dialect, is_at_end=not block)
+
+    async def read_more(self) -> bytes:
+        """The next bytes of the export, which are added to `data`; none at its end."""
+        block = b"" if self._is_at_end else await self.export.read_block()
+        self._is_at_end = not block
+        self.data += block
+        return block
+
+    async def line_end(self, start: int) -> int | None:
+        """The offset behind the line at `start`; None if that line is longer than a record may be."""
+        while True:
+            found = self.dialect.with_line_feeds(self.data[start:], at_end=self._is_at_end).find(b"\n")
+            if found >= 0:
+                return start + found + 1
+            if len(self.data) - start > MAX_RECORD_BYTES:
+                return None
+            if not await self.read_more():
+                return len(self.data)
+
+    async def line_at(self, start: int, *, skip_empty: bool = False) -> bytes:
+        """The line at this offset, without its line end; or the first one from there on that is not empty."""
+        while True:
+            end = await self.line_end(start)
+            line = self.data[start:end].rstrip(b"\r\n")
+            if line or not skip_empty or end is None or end == len(self.data):
+                return line
+            start = end
+
+
+async def _behind_skipped_lines(head: _Head, layout: Layout) -> Position:
+    """The position behind the lines that are not read: a line `sep=;`, and as many as the layout says."""
+    offset = len(BOM) if head.data.startswith(BOM) else 0
+    first = await head.line_at(offset)
+    skipped = layout.skip_first
+    if is_sep_line(first):
+        # A delimiter that is configured is the word of whoever knows the export.
+        head.sep_line = first
+        head.dialect = replace(head.dialect, delimiter=layout.delimiter or delimiter_of_sep_line(first))
+        skipped = max(skipped, 1)
+    for number in range(1, skipped + 1):
+        end = await head.line_end(offset)
+        if end is None:
+            raise InputError(
+                f"line {number}, which [export] skip_first leaves out, has more than {MAX_RECORD_BYTES:,} bytes.",
+                line=number,
+            )
+        offset = end
+    if skipped and head.data.startswith(BOM, offset):
+        offset += len(BOM)
+    return Position(offset, 1 + skipped)
+
+
+async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
+    framer = Framer(head.dialect, start=begin)
+    # Most headers are short, and the records behind are not needed here.
+    short = begin.offset + SHORT_BYTES
+    framed = framer.feed(head.data[begin.offset : short]) or framer.feed(head.data[short:])
+    while not framed and (block := await head.read_more()):
+        framed = framer.feed(block)
+    framed = framed or framer.finish()
+    if not framed:
+        skipped = f" behind the {begin.line - 1} lines that are skipped" if begin.line > 1 else ""
+        raise InputError(f"{head.export.path} is empty{skipped}: it has not even a header line.", line=begin.line)
+    end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
+    first = framed[0]
+    return Start(head.dialect, _names(first), first.raw, first.line, end, head.data[end.offset :])
+
+
+async def _without_header(head: _Head, begin: Position, layout: Layout) -> Start:
+    framer = Framer(head.dialect, start=begin)
+    framed = framer.feed(head.data[begin.offset :])
+    while not _has_record(framed) and len(head.data) <= MAX_RECORD_BYTES and (block := await head.read_more()):
+        framed += framer.feed(block)
+    if not _has_record(framed):
+        framed += framer.finish()
+    # An export without any row has no columns either: none is missing.
+    widths = [len(record.fields) for record in framed if isinstance(record, Record)]
+    names = positions(widths[0] if widths else layout.last_position)
+    return Start(head.dialect, names, b"", begin.line, begin, head.data[begin.offset :])
+
+
+def _has_record(framed: list[Record | BrokenLine]) -> bool:
+    return any(isinstance(record, Record) for record in framed)
+
+
+def _names(first: Record | BrokenLine) -> list[str]:
+    """The column names. Raises `HeaderError` where the first record cannot be a header."""
+    if isinstance(first, BrokenLine):
+        raise HeaderError(
+            f"the header line is broken ({first.reason}): mend its quotes, or set [export] quote to what encloses the "
+            "names.",
+            header=first.raw,
+            line=first.line,
+        )
+    if b"\0" in first.raw or not is_utf8(first.raw):
+        raise HeaderError(
+            "the header line is not UTF-8 text (an export in UTF-16 or Latin-1?): save the export as UTF-8.",
+            header=first.raw,
+            line=first.line,
+        )
+    names = [column.decode() for column in first.fields]
+    try:
+        check_line_breaks(names)
+    except HeaderError as error:
+        raise HeaderError(str(error), header=first.raw, line=first.line) from None
+    return names

@@ -1,0 +1,166 @@
+"""An export in any dialect, from its first byte on, means what the oracle says, by the letter and in blocks."""
+
+from collections.abc import Coroutine
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.errors import InputError
+from pipeline.core.rows.framing import BOM, Framer
+from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.mapping import RowMapper
+from pipeline.core.rows.trailer import Trailer
+from pipeline.core.rows.transform import Transform
+from pipeline.edges.export_start import Layout, Start, read_start
+from pipeline.edges.exports import Identity
+from tests.core.builders import assert_same, joined
+from tests.tools.oracle import Expected, Style, Unusable, expect
+
+T = TypeVar("T")
+SALT = 7
+
+
+class Blocks:
+    """An export that is there already, in blocks."""
+
+    path = Path("export.csv")
+    identity = Identity(0, 0)
+    bytes_read = 0
+    sha256 = ""
+
+    def __init__(self, data: bytes, cuts: list[int]) -> None:
+        ends = [*sorted({cut for cut in cuts if 0 < cut < len(data)}), len(data)]
+        self._blocks = [data[start:end] for start, end in pairwise([0, *ends])]
+
+    async def read_block(self) -> bytes:
+        return self._blocks.pop(0) if self._blocks else b""
+
+    async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
+        raise NotImplementedError
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of what waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")
+
+
+def start_of(data: bytes, layout: Layout, cuts: list[int] | None = None) -> Start:
+    return at_once(read_start(Blocks(data, cuts or []), layout))
+
+
+def read(data: bytes, cuts: list[int], options: dict[str, Any], style: Style) -> tuple[bytes, Any]:
+    """The body of a batch with all rows, and what became of the records; the two readers agree on it."""
+    used = [options["id_column"], *options["columns"]]
+    layout = Layout(
+        delimiter=b"" if options["delimiter"] == "auto" else options["delimiter"].encode(),
+        quote=style.quote.encode(),
+        escape=style.escape.encode(),
+        id_column=options["id_column"],
+        has_header=style.header,
+        last_position=0 if style.header else max(map(int, used)),
+        skip_first=style.skip_first,
+    )
+    export = Blocks(data, cuts)
+    start = at_once(read_start(export, layout))
+    plan = plan_columns(
+        start.names,
+        id_column=options["id_column"],
+        id_kind="thirdPartyId",
+        columns=options["columns"],
+        unlisted=options["unlisted"],
+        has_header=style.header,
+    )
+    mapper = RowMapper(
+        plan,
+        dialect=start.dialect,
+        on_delimiter=options["on_delimiter"],
+        replacement=" ",
+        max_row_bytes=1_000_000,
+        salt=SALT,
+    )
+    trailer = Trailer(style.skip_last, start.dialect)
+    blocks = [start.behind, *export._blocks]
+    passed = [trailer.feed(block) for block in blocks] if style.skip_last else blocks
+    transform = Transform(mapper, start=start.end)
+    framer = Framer(start.dialect, start=start.end)
+    parts = []
+    for block in [*passed, None]:
+        in_blocks = transform.finish() if block is None else transform.feed(block)
+        by_the_letter = mapper.map(framer.finish() if block is None else framer.feed(block))
+        assert_same(in_blocks, by_the_letter)
+        assert transform.position == framer.position
+        parts.append(by_the_letter)
+    return plan.body_start, joined(parts)
+
+
+def check(data: bytes, cuts: list[int], options: dict[str, Any], style: Style) -> None:
+    try:
+        expected: Expected = expect(data, **options, style=style)
+    except Unusable:
+        with pytest.raises(InputError):
+            read(data, cuts, options, style)
+        return
+    head, mapped = read(data, cuts, options, style)
+    assert head + mapped.rows.body == expected.body()
+    assert mapped.rows.lines.tolist() == [row.line for row in expected.sent]
+    assert [(each.line, each.reason.value) for each in mapped.rejects] == [(a, b) for a, b, _ in expected.rejects]
+    assert [each.raw for each in mapped.rejects] == expected.raws
+    assert (mapped.empty, mapped.read) == (expected.rows["empty"], expected.rows["read"])
+    assert mapped.warnings.as_dict() == expected.warnings
+
+
+@st.composite
+def dialects(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], Style]:
+    """An export in some dialect, with everything in it that means something there, and how to read it."""
+    delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
+    quote = draw(st.sampled_from(['"', '"', '"', "'", "", "~", "|"]).filter(lambda mark: mark != delimiter))
+    escape = draw(st.sampled_from(["", "", "\\", "\\", "^", "."]))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r", "\r"]))
+    header = draw(st.booleans()) or draw(st.booleans())
+    style = Style(quote, escape, header, draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2])))
+    auto = header and draw(st.booleans())
+    specials = [delimiter, quote, quote * 2, escape, end, end, "a", "bc", "é", "\0", escape + "N"]
+    alone = draw(st.sampled_from([["\r"], ["\n"], ["\r", "\n", "\r\n"], []]))
+    pieces = st.sampled_from([piece for piece in [*specials, *alone] if piece])
+    cell = st.one_of(
+        st.sampled_from(["u1", "u2", "x", "", "gold"]),
+        st.lists(pieces, max_size=4).map("".join),
+        st.lists(pieces, max_size=4).map(lambda found: quote + "".join(found) + quote),
+    )
+    plain_row = st.lists(st.sampled_from(["u1", "x", "y", "", quote + "z" + end + quote]), min_size=3, max_size=3)
+    row = st.one_of(plain_row, plain_row, st.lists(cell, min_size=3, max_size=3))
+    lines = [delimiter.join(["id", "a", "b"]) + end] if header else []
+    lines += [
+        delimiter.join(each) + draw(st.sampled_from([end, end, end, end + end]))
+        for each in draw(st.lists(row, max_size=8))
+    ]
+    lines += [draw(st.sampled_from(["T" + delimiter + "3" + end, "T", end])) for _ in range(style.skip_last)]
+    first = ["sep=" + delimiter + end] if draw(st.sampled_from([False, False, False, True])) else []
+    first += ["title" + end] * (style.skip_first - len(first))
+    data = "".join([*first, *lines])
+    if draw(st.booleans()):
+        data = data.removesuffix(end)
+    options = {
+        "id_column": "id" if header else "1",
+        "columns": {} if header else {"2": "a", "3": "b"},
+        "unlisted": "send" if header else "ignore",
+        "delimiter": "auto" if auto else delimiter,
+        "on_delimiter": draw(st.sampled_from(["encode", "replace"])),
+    }
+    return draw(st.sampled_from([b"", BOM])) + data.encode(), options, style
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=600)
+@given(dialects(), st.lists(st.integers(0, 120), max_size=8))
+def test_any_dialect(export: tuple[bytes, dict[str, Any], Style], cuts: list[int]) -> None:
+    data, options, style = export
+    assume(style.escape not in (style.quote, options["delimiter"]) or not style.escape)
+    check(data, cuts, options, style)
