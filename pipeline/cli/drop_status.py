@@ -124,7 +124,7 @@ def drop_lines(told: DropStatus) -> list[str]:
         lines.append(f"Not signalled: {each.export}, {roughly(each.age_s)}{near}")
     for signal in told.waiting or ():
         why = signal.why or f"without {', '.join(signal.missing)}"
-        until = f"; waits until {signal.until} at most, or as long as it grows" if signal.until else ""
+        until = f"; waits until {signal.until}, or longer if it changes" if signal.until else ""
         lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, {why}{until}")
     lines += [f"Not taken: {drop.name} {drop.why}, since {drop.since}" for drop in told.not_taken]
     lines += [f"Refused: {file.name} {file.why}" for file in told.refused or ()]

@@ -92,10 +92,11 @@ def look(directory: Path, suffixes: tuple[str, ...], ignore: tuple[str, ...] = (
         }
         found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
         exports = {name: seen for name, seen in entries.items() if name not in signals}
+        files = {name: seen for name, seen in exports.items() if not seen.is_directory}
         for name, stem in signals.items():
             if (
                 not entries[name].problem
-                and (one := _of_signal(root, entries[name], stem, exports, ignore)) is not None
+                and (one := _of_signal(root, entries[name], stem, files, exports, ignore)) is not None
             ):
                 found.append(one)
         loose = [seen for seen in exports.values() if not seen.is_directory]
@@ -148,9 +149,17 @@ def problem_of(info: os.stat_result) -> str | None:
 
 
 def _of_signal(
-    root: int, signal: Seen, stem: str, exports: Mapping[str, Seen], ignore: tuple[str, ...]
+    root: int,
+    signal: Seen,
+    stem: str,
+    files: Mapping[str, Seen],
+    exports: Mapping[str, Seen],
+    ignore: tuple[str, ...],
 ) -> Found | None:
-    """The drop of a signal that lies in the drop directory itself; None if the signal is gone."""
+    """The drop of a signal that lies in the drop directory itself; None if the signal is gone.
+
+    `files`: those of the `exports` that are no directories.
+    """
     said = _read_signal(root, signal.path, signal, ignore)
     if said is None or said.problem:
         return said
@@ -159,8 +168,7 @@ def _of_signal(
     if said.manifest.files:
         return _with_exports(said, list(said.manifest.files), exports)
     # A signal stands for a directory only if it can stand for no file.
-    files = [name for name, seen in exports.items() if not seen.is_directory]
-    names = exports_for(stem, files) or exports_for(stem, exports.keys())
+    names = exports_for(stem, files.keys()) or exports_for(stem, exports.keys())
     if len(names) > 1:
         many = " and ".join(map(shown, names))
         return replace(said, problem=f"it may mean {many}: name the signal after the whole name of the export.")
