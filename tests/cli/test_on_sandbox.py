@@ -161,3 +161,11 @@ class TestIdColumn:
         done = await tried(tmp_path, write_export(tmp_path / "e.csv", "u1,1,2,3,4,5", header=header), "--json")
         assert done.code == 0, done.said
         assert len(done.report["columns_sent"]) == 5
+
+    async def test_columns_that_cannot_be_sent_are_said(self, tmp_path: Path) -> None:
+        """By their places: a name that is there twice, or none, says nothing of which is meant."""
+        export = write_export(tmp_path / "e.csv", "u1,1,2,3,4,5", header="id,tier,,x,x, ")
+        done = await tried(tmp_path, export, "--json")
+        assert (done.code, done.report["columns_sent"]) == (0, ["tier"]), done.said
+        (event,) = [event for line in done.err.splitlines() if (event := orjson.loads(line))["level"] == "warning"]
+        assert (event["event"], event["fields"]) == ("columns_not_sent", [3, 4, 5, 6])
