@@ -3,23 +3,30 @@
 A command is a unit, as a drop is. One transaction enters all of its exports that have no job yet, in the order of the
 command line, before any of them is read. The ledger marks the jobs of a command until the command ends. So the same
 command, run again after it was cut off, goes on with those jobs and enters none.
+
+An export that was loaded already gets no job, and neither does one that cannot be read: a report says so.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from os import R_OK, access
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from pipeline.core.errors import InputError
+from pipeline.core.batches.report import Report
+from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger import Ledger
-from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import new_job_id
-from pipeline.settings.sections import ExportSettings
+from pipeline.jobs.report import report_without_job
+from pipeline.settings.sending import sending_digest
+from pipeline.settings.settings import Settings
 
 log = structlog.get_logger()
 
@@ -33,16 +40,22 @@ class Command:
     again: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """An export of the command line, with its absolute path; if it cannot be read, its size and time are 0."""
+#: For each export of a command its job; or where none is run for it, the report that says why.
+Entered = list[JobRecord | Report]
 
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An export of the command line with its absolute path. With an `error` it cannot be read, and has no identity."""
+
+    place: int
     path: Path
     identity: Identity
+    error: InputError | None = None
 
     def is_that_of(self, job: JobRecord) -> bool:
-        """True if the job was entered for this file, and the file has not changed since."""
-        return job.export == self.path and job.identity.agrees_with(self.identity)
+        """True if the job was entered for this file, and the file has not changed since; it may have vanished."""
+        return job.export == self.path and (self.error is not None or job.identity.agrees_with(self.identity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +63,56 @@ class _Known:
     """Jobs that may stand for an export, in their order.
 
     `own`: jobs of `load` commands that are unfinished, or whose command has not ended.
-    `latest`: the last job of the ledger, whichever way it came.
     `marks`: id of each job whose command has not ended -> True if that command said `--again`.
     """
 
     own: tuple[JobRecord, ...]
-    latest: JobRecord | None
     marks: dict[str, bool]
 
 
-async def enter_command(command: Command, state: State, settings: ExportSettings, now: datetime) -> list[JobRecord]:
+async def enter_command(command: Command, state: State, settings: Settings, now: datetime) -> Entered:
     """The jobs of a command, in the order of its exports; an export that no job stands for gets a new one.
 
     A job stands for an export if it came by the same route, was not abandoned, and
 
     - is unfinished, or of a command that was cut off, and was entered for this file as it is now. If it has read the
-      file to its end, a file of that name with the same content will do; or
-    - is the latest of all, and has read the same content from any file. Not so with `again`.
+      file to its end, a file of that name with the same content will do. A job that has not begun begins with the
+      settings of now; one that has ended stands only if it ended with these; or
+    - is done, with the same content from any file and the same settings (`sending_digest`), and no job has sent
+      anything after it but those that stand for the exports named behind. Not so with `again`.
 
     Later exports win, so order matters: a job that comes before the job of an export named earlier does not stand. So
     all exports named after a new one are new too. Of neighbours with the same content one is loaded, unless `again`.
+    An export that cannot be read gets no job, unless it had one before.
     """
-    named = [await _name(path, state.host) for path in command.exports]
+    named = [await name_export(place, path, state.host) for place, path in enumerate(command.exports)]
     contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
-    found: list[JobRecord] = []
-    new: list[_Named] = []
-    before: _Named | None = None
-    for export in named:
-        if before is not None and not command.again and await contents.are_the_same(before, export):
-            continue
-        before = export
-        job = None if new else await _job_for(export, known, found, contents)
-        if job is None:
-            new.append(export)
-            continue
-        found.append(job)
+    twins = {} if command.again else await _twins(named, contents)
+    search = _Search(command, state, settings, known, contents)
+    stands = await search.stands([each for each in named if each.place not in twins])
+    new = [each for each in named if not (each.place in stands or each.place in twins or each.error)]
+    records = _records(new, command.route, search.values, now)
+    kept = [job for job in stands.values() if isinstance(job, JobRecord)]
+    marks = {job.job_id: command.again or known.marks.get(job.job_id, False) for job in (*kept, *records)}
+    anew = {job.job_id: search.values for job in kept if search.is_to_begin_anew(job)}
+    entered = await state.in_turn(state.ledger.begin_command, records, marks, _outdated(known.own, named), anew)
+    jobs = stands | {each.place: job for each, job in zip(new, entered, strict=True)}
+    return [_told_of(each, jobs.get(twins.get(each.place, each.place)), twins, settings, now) for each in named]
+
+
+def _told_of(
+    export: Named, job: JobRecord | Loaded | None, twins: dict[int, int], settings: Settings, now: datetime
+) -> JobRecord | Report:
+    """The job of an export, or the report that it gets instead of one."""
+    if isinstance(job, JobRecord) and export.place not in twins:
         if job.report is not None:
             log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
-    records = _records(new, command.route, settings, now)
-    marks = {job.job_id: command.again or known.marks.get(job.job_id, False) for job in (*found, *records)}
-    return [*found, *await state.in_turn(state.ledger.begin_command, records, marks, _outdated(known.own, named))]
+        return job
+    if job is not None:
+        log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
+        return report_without_job(export.path.name, export.identity.size_bytes, settings, now, same_as=job.job_id)
+    return report_without_job(export.path.name, 0, settings, now, error=export.error)
 
 
 class _Contents:
@@ -98,40 +120,135 @@ class _Contents:
 
     def __init__(self, open_export: OpenExport) -> None:
         self._open_export = open_export
-        self._digests: dict[_Named, str | None] = {}
+        self._digests: dict[tuple[Path, Identity], str | None] = {}
 
-    async def are_the_same(self, one: _Named, other: _Named) -> bool:
+    async def are_the_same(self, one: Named, other: Named) -> bool:
         """True if two exports have the same content."""
-        if one == other:
+        if one.path == other.path:
             return True
         if one.identity.size_bytes != other.identity.size_bytes:
             return False
-        digests = await self._digest(one), await self._digest(other)
+        digests = await self.digest(one), await self.digest(other)
         return None not in digests and digests[0] == digests[1]
 
-    async def are_those_of(self, export: _Named, job: JobRecord) -> bool:
+    async def are_those_of(self, export: Named, job: JobRecord) -> bool:
         """True if the job has read its export to the end, and read the same content."""
         if export.identity.size_bytes != job.size_bytes or not (job.report or job.checkpoint.has_ended):
             return False
-        return await self._digest(export) == (job.sha256 or job.checkpoint.digest)
+        return await self.digest(export) == (job.sha256 or job.checkpoint.digest)
 
-    async def _digest(self, export: _Named) -> str | None:
-        if export not in self._digests:
+    async def digest(self, export: Named) -> str | None:
+        """The SHA-256 of an export; None if it cannot be read."""
+        file = export.path, export.identity
+        if file not in self._digests:
             try:
-                self._digests[export] = await digest(export.path, self._open_export)
+                self._digests[file] = await digest(export.path, self._open_export)
             except InputError:
                 # The load itself will meet the same error, and report it.
-                self._digests[export] = None
-        return self._digests[export]
+                self._digests[file] = None
+        return self._digests[file]
 
 
-async def _name(path: Path, host: Host) -> _Named:
+class _Search:
+    """Looks for the jobs that stand for the exports of a command. `values`: the [export] section of now, as JSON."""
+
+    def __init__(self, command: Command, state: State, settings: Settings, known: _Known, contents: _Contents) -> None:
+        self.values: dict[str, Any] = settings.export.model_dump(mode="json")
+        self._command = command
+        self._state = state
+        self._known = known
+        self._contents = contents
+        self._sending = sending_digest(settings)
+
+    def is_to_begin_anew(self, job: JobRecord) -> bool:
+        """True if the job has not begun, and was entered with other settings than those of now."""
+        return job.state is None and not job.has_begun and job.settings != self.values
+
+    async def stands(self, exports: Sequence[Named]) -> dict[int, JobRecord | Loaded]:
+        """The jobs that stand for the first of the exports that can be read, by place; all behind those are new."""
+        stands: dict[int, JobRecord | Loaded] = {}
+        behind = 0
+        for export in exports:
+            job = await self._own(export, behind) or await self._loaded(export, behind)
+            if job is not None:
+                stands[export.place], behind = job, job.seq
+            elif export.error is None:
+                break
+        return await self._covered(stands, {each.place: each for each in exports})
+
+    async def _own(self, export: Named, behind: int) -> JobRecord | None:
+        """The first job of this command, or of one that was cut off, that stands for an export."""
+        for job in self._known.own:
+            is_of_that_name = job.seq > behind and job.export == export.path
+            if not is_of_that_name or not (job.state is None or self._is_by_settings_of_now(job)):
+                continue
+            if export.is_that_of(job) or await self._contents.are_those_of(export, job):
+                return job
+        return None
+
+    def _is_by_settings_of_now(self, job: JobRecord) -> bool:
+        # An earlier version did not say where it sent to.
+        return job.settings == self.values and job.checkpoint.sending in ("", self._sending)
+
+    async def _loaded(self, export: Named, behind: int) -> Loaded | None:
+        """The latest job that has loaded the content of an export by the settings of now."""
+        if self._command.again or export.error is not None:
+            return None
+        of_that_size = await self._state.in_turn(self._state.ledger.loaded, export.identity.size_bytes)
+        content = await self._contents.digest(export) if of_that_size else None
+        same = [job for job in of_that_size if job.sha256 == content and job.route == self._command.route]
+        for job in same:
+            if job.seq > behind and job.sending == self._sending:
+                return job
+        if same:
+            known = "with other settings" if same[0].sending else "by an earlier version, with settings it did not note"
+            _say_why_sent(export, same[0], f"it was loaded {known}")
+        return None
+
+    async def _covered(
+        self, stands: dict[int, JobRecord | Loaded], exports: dict[int, Named]
+    ) -> dict[int, JobRecord | Loaded]:
+        """The first of these, up to one whose values others have overtaken since: it is to be loaded again."""
+        kept: dict[int, JobRecord | Loaded] = {}
+        for place, job in stands.items():
+            if isinstance(job, Loaded):
+                later = {other.seq for other in stands.values() if other.seq > job.seq}
+                if not await self._state.in_turn(self._state.ledger.may_send_after, job.seq) <= later:
+                    _say_why_sent(exports[place], job, "others were loaded after it")
+                    break
+            kept[place] = job
+        return kept
+
+
+def _say_why_sent(export: Named, job: Loaded, why: str) -> None:
+    log.info("export_sent_again", export=export.path.name, loaded_by=job.job_id, why=why)
+
+
+async def name_export(place: int, path: Path, host: Host) -> Named:
+    """An export as the command line names it, and the error if it cannot be read."""
+    absolute = await host.run_blocking(path.absolute)
     try:
         identity = await identify(path)
-    except InputError:
-        # Its job will say so when it runs.
-        identity = Identity(0, 0)
-    return _Named(await host.run_blocking(path.absolute), identity)
+    except InputError as error:
+        return Named(place, absolute, Identity(0, 0), error)
+    if not await host.run_blocking(access, path, R_OK):
+        text = f"cannot read the export {path}: Permission denied."
+        return Named(place, absolute, Identity(0, 0), InputError(text, exit_code=ExitCode.EXPORT_MISSING))
+    return Named(place, absolute, identity)
+
+
+async def _twins(named: Sequence[Named], contents: _Contents) -> dict[int, int]:
+    """The places of exports with the content of the one before -> the place of the first of them."""
+    twins: dict[int, int] = {}
+    before: Named | None = None
+    for export in named:
+        if export.error is not None:
+            continue
+        if before is not None and await contents.are_the_same(before, export):
+            twins[export.place] = before.place
+        else:
+            before = export
+    return twins
 
 
 def _known(ledger: Ledger, command: Command) -> _Known:
@@ -143,45 +260,26 @@ def _known(ledger: Ledger, command: Command) -> _Known:
     own = [
         job
         for job in {**marked, **unfinished}.values()
-        # Retries and drops do not stand, unless marked: a command may have found one as the latest job.
+        # Retries and drops do not stand, unless an earlier version marked them.
         if _may_stand(job, command) and (job.job_id in marks or (job.claim is None and job.retry_of is None))
     ]
-    latest = None if command.again else ledger.latest_job()
-    return _Known(
-        tuple(sorted(own, key=lambda job: job.seq)),
-        latest if latest is not None and _may_stand(latest, command) else None,
-        marks,
-    )
+    return _Known(tuple(sorted(own, key=lambda job: job.seq)), marks)
 
 
 def _may_stand(job: JobRecord, command: Command) -> bool:
     return job.route == command.route and not job.is_abandoned
 
 
-async def _job_for(export: _Named, known: _Known, found: Sequence[JobRecord], contents: _Contents) -> JobRecord | None:
-    """The first job that stands for an export, among those that come after the jobs in `found`."""
-    behind = found[-1].seq if found else 0
-    for job in known.own:
-        is_behind_of_that_name = job.seq > behind and job.export == export.path
-        if is_behind_of_that_name and (export.is_that_of(job) or await contents.are_those_of(export, job)):
-            return job
-    latest = known.latest
-    if latest is not None and latest.seq > behind and await contents.are_those_of(export, latest):
-        return latest
-    return None
-
-
-def _records(exports: Iterable[_Named], route: str, settings: ExportSettings, now: datetime) -> list[JobRecord]:
+def _records(exports: Iterable[Named], route: str, values: dict[str, Any], now: datetime) -> list[JobRecord]:
     records: dict[str, JobRecord] = {}
     for export in exports:
         while (job_id := new_job_id(export.path, now)) in records:
             pass
-        values = settings.model_dump(mode="json")
         records[job_id] = JobRecord.new(job_id, export.path, export.identity, values, now, route=route)
     return list(records.values())
 
 
-def _outdated(jobs: Iterable[JobRecord], named: Iterable[_Named]) -> list[str]:
+def _outdated(jobs: Iterable[JobRecord], named: Iterable[Named]) -> list[str]:
     """The ids of jobs whose file, named by this command, has changed since: they stand for no export any more."""
     paths = {export.path: export for export in named}
     return [job.job_id for job in jobs if job.export in paths and not paths[job.export].is_that_of(job)]

@@ -49,6 +49,15 @@ class Job:
         return self.host.clock
 
     @property
+    def earlier_settings(self) -> list[str]:
+        """The keys of [export] in which the configuration differs now from that with which the job began."""
+        if self.record.retry_of is not None:
+            # The export of a retry is written by this program.
+            return []
+        now, then = self.settings.export, self.export
+        return [key for key in ExportSettings.model_fields if getattr(now, key) != getattr(then, key)]
+
+    @property
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool

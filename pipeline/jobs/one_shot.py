@@ -17,10 +17,11 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims, next_job
-from pipeline.jobs.command import Command, enter_command
+from pipeline.jobs.command import Command, enter_command, name_export
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
+from pipeline.jobs.report import report_without_job
 from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
@@ -57,9 +58,9 @@ async def load_exports(
 
     `route`: its settings apply to the exports. `watch`: runs beside each load to show its progress, and is cancelled at
     its end. `wait_s`: after so many seconds the loads end unfinished, as at SIGTERM or SIGINT. `again`: send an export
-    whose content is that of the latest job; without it, that job's report is given once more. So is the report of an
-    export that the same command had loaded before it was cut off. An error of an export, of Target or of the disk is in
-    the report, `exit_code` with it. Raises `FatalError` if the state directory is in use (73), cannot be used (74) or
+    that was loaded already; without it, its report only names that job. An export that the same command had loaded
+    before it was cut off has its report given once more. An error of an export, of Target or of the disk is in the
+    report, `exit_code` with it. Raises `FatalError` if the state directory is in use (73), cannot be used (74) or
     belongs to another client code (78).
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
@@ -94,6 +95,10 @@ async def _load_all(
     unfinished: Report | None = None
     ending = Ending(grace_s=settings.settings.service.grace_s)
     with told:
+        if unreadable := await _if_none_is_readable(command, settings, host):
+            for report in unreadable:
+                told.send_nowait(report)
+            return
         async with open_runner(settings, host, ending, watch) as runner:
             state = runner.state
             loads = Loads(runner, command, told.send_nowait)
@@ -121,6 +126,16 @@ async def _load_all(
             raise error
 
 
+async def _if_none_is_readable(command: Command, settings: Tenant, host: Host) -> list[Report]:
+    """Their reports, if no export of a command can be read and no ledger could know them: then nothing is made."""
+    named = [await name_export(place, path, host) for place, path in enumerate(command.exports)]
+    ledger = settings.directory / "ledger.db"
+    if not all(each.error for each in named) or await host.run_blocking(ledger.exists):
+        return []
+    of_route, now = settings.of(command.route), host.clock.utc_now()
+    return [report_without_job(each.path.name, 0, of_route, now, error=each.error) for each in named]
+
+
 class Loads:
     """The jobs of one run of `load`, in their order; `tell` gets their reports in that order."""
 
@@ -132,14 +147,23 @@ class Loads:
         #: The jobs of the command, once they are in the ledger; and those of them that ended before this run.
         self._jobs: list[JobRecord] | None = None
         self._ended_before: list[JobRecord] = []
+        #: By the id of a job the reports of exports named behind it that have no job.
+        self._behind: dict[str, list[Report]] = {}
         self._order: list[str] = []
         self._reports: dict[str, Report] = {}
         self._ended: set[str] = set()
+        self._has_nothing_to_do = False
 
     async def next_job(self, running: Collection[int]) -> JobRecord | None:
         """The next unfinished job: those cut off, then the new ones of the command, then retries asked for since."""
         if self._jobs is None:
-            await self._enter()
+            ending = self._runner.ending
+            with ending.changed.unless(lambda: ending.is_due):
+                await self._enter()
+            if self._jobs is None:
+                return None
+        if self._has_nothing_to_do:
+            return None
         record = await next_job(self._state, running)
         while self._ended_before and (record is None or self._ended_before[0].seq < record.seq):
             ended = self._ended_before.pop(0)
@@ -155,7 +179,13 @@ class Loads:
         self._ended.add(record.job_id)
         self._reports[record.job_id] = report
         while self._order and self._order[0] in self._reports:
-            self._tell(self._reports.pop(self._order.pop(0)))
+            job_id = self._order.pop(0)
+            report, behind = self._reports.pop(job_id), self._behind.pop(job_id, [])
+            self._tell(report)
+            for each in behind:
+                # What has the content of a job that is unfinished is not loaded yet.
+                if report.state != "unfinished" or each.same_as != job_id:
+                    self._tell(each)
 
     @property
     def have_ended(self) -> bool:
@@ -168,10 +198,23 @@ class Loads:
             await self._state.in_turn(self._state.ledger.end_command, [job.job_id for job in self._jobs])
 
     async def _enter(self) -> None:
-        settings = self._runner.settings.of(self._command.route).export
+        settings = self._runner.settings.of(self._command.route)
         now = self._state.host.clock.utc_now()
-        self._jobs = await enter_command(self._command, self._state, settings, now)
-        self._ended_before = [job for job in self._jobs if job.report is not None]
+        entered = await enter_command(self._command, self._state, settings, now)
+        jobs: list[JobRecord] = []
+        for each in entered:
+            if isinstance(each, JobRecord):
+                jobs.append(each)
+            elif jobs:
+                self._behind.setdefault(jobs[-1].job_id, []).append(each)
+            else:
+                self._tell(each)
+        # A mistyped command does nothing else either.
+        self._has_nothing_to_do = bool(entered) and all(
+            not isinstance(each, JobRecord) and each.state == "failed" for each in entered
+        )
+        self._ended_before = [job for job in jobs if job.report is not None]
+        self._jobs = jobs
 
 
 async def _end_by_signals(ending: Ending) -> None:

@@ -54,7 +54,7 @@ def build_report(
         seconds=round(seconds, 3),
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
-        warnings=progress.checkpoint.warnings.as_dict() | _about_target(progress),
+        warnings=progress.checkpoint.warnings.as_dict() | _about_target(progress) | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
@@ -68,6 +68,36 @@ def _about_target(progress: Progress) -> dict[str, int]:
         "budget_shared": progress.calls_refused_below_share,
     }
     return {name: count for name, count in counts.items() if count}
+
+
+def _about_settings(job: Job) -> dict[str, int]:
+    keys = job.earlier_settings
+    return {"earlier_settings": len(keys)} if keys else {}
+
+
+def report_without_job(
+    name: str,
+    size_bytes: int,
+    settings: Settings,
+    now: datetime,
+    *,
+    same_as: str | None = None,
+    error: PipelineError | None = None,
+) -> Report:
+    """The report of an export without a job: either `same_as` has loaded the same, or it cannot be read (`error`)."""
+    at = now.isoformat(timespec="seconds")
+    return Report(
+        state="skipped" if error is None else "failed",
+        error=None if error is None else str(error),
+        exit_code=ExitCode.DONE if error is None else error.exit_code,
+        export=ReportedExport(name=name, size_bytes=size_bytes),
+        client_code=settings.target.client_code,
+        same_as=same_as,
+        version=__version__,
+        config_sha256=config_digest(settings),
+        started_at=at,
+        finished_at=at,
+    )
 
 
 def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> JobState:

@@ -39,6 +39,7 @@ from pipeline.jobs.recovery import begun_jobs, take_stock
 from pipeline.jobs.report import build_report, put_away
 from pipeline.jobs.retry_job import rows_left
 from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
+from pipeline.settings.sending import sending_digest
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.time_windows import schedule_of
 
@@ -270,6 +271,8 @@ class Runner:
         )
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
+        with ending.by_errors():
+            await self._note_settings(job)
         # An `abandon` before this line could reach no running job: look in the ledger.
         latest = await state.in_turn(state.ledger.job, record.job_id)
         if record.is_abandoned or (latest is not None and latest.is_abandoned):
@@ -277,6 +280,19 @@ class Runner:
         at_line = record.checkpoint.position.line
         log.info("load_started", export=shown(record.export.name), at_line=at_line)
         return job
+
+    async def _note_settings(self, job: Job) -> None:
+        """Note by which settings the job is sent, and say so if they are not those of the configuration now."""
+        record, checkpoint = job.record, job.progress.checkpoint
+        sending = sending_digest(job.settings, job.export)
+        if not record.has_begun:
+            checkpoint.sending = sending
+        elif checkpoint.sending not in ("", sending):
+            # It was sent by several: nobody can say that it was loaded by these.
+            checkpoint.sending = ""
+            await self.state.in_turn(self.state.ledger.note_checkpoint, record, checkpoint)
+        if keys := job.earlier_settings:
+            log.warning("job_goes_on_with_its_settings", keys=keys)
 
     async def _open_send_limits(self, run: _Run) -> SendLimits:
         settings = self.settings.settings

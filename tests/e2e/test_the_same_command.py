@@ -106,12 +106,20 @@ class TestTheProgram:
             assert (done.code, len(reports(done))) == (0, 3), done.said
             assert jobs(at) == [*NAMES, *NAMES]
 
-    async def test_that_came_to_its_end_loads_all_anew(self, tmp_path: Path) -> None:
-        """It is another command, as it was before."""
+    async def test_that_came_to_its_end_sends_nothing(self, tmp_path: Path) -> None:
+        """All is loaded, in that order; with --again it is another command."""
         async with bench(tmp_path) as at:
             exports(at)
-            for _ in range(2):
-                assert (await run_program(*command(at))).code == 0
+            first = reports(await run_program(*command(at)))
+            done = await run_program(*command(at))
+            assert done.code == 0
+            told = reports(done)
+            assert [(report["state"], report["same_as"]) for report in told] == [
+                ("skipped", report["job"]) for report in first
+            ]
+            assert jobs(at) == list(NAMES)
+            assert at.sandbox.counts()["batches"] == 9
+            assert (await run_program(*command(at, "--again"))).code == 0
             assert jobs(at) == [*NAMES, *NAMES]
 
     async def test_an_export_that_fails_is_not_tried_again_by_it(self, tmp_path: Path) -> None:

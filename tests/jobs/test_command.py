@@ -1,6 +1,7 @@
 """Which jobs a `load` command finds, and which it enters, with a real ledger and real files; jobs do not run here.
 
-An export is named by a letter, and a job by that letter with its place in the ledger: `a1 b2`.
+An export is named by a letter, and a job by that letter with its place in the ledger: `a1 b2`. `a=1` is not sent, as
+job 1 has the same; and `a?` cannot be read, and has no job.
 """
 
 import os
@@ -15,17 +16,28 @@ from typing import Any
 import pytest
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.lifecycle import NeverSent
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
+from pipeline.core.errors import ExitCode
+from pipeline.core.model import Batch
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.command import Command, enter_command
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.sending import sending_digest
+from pipeline.settings.settings import Settings
 
-SETTINGS = ExportSettings(id_column="id", unlisted="send")
+SETTINGS = Settings.model_validate(
+    {
+        "target": {"client_code": "demo"},
+        "export": {"id_column": "id", "unlisted": "send"},
+        "state": {"directory": "/nowhere"},
+    }
+)
+SENDING = sending_digest(SETTINGS)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -41,15 +53,36 @@ class Commands:
         for letter in letters:
             (self.directory / f"{letter}.csv").write_text(content or f"id\n{letter * ord(letter)}\n")
 
-    async def load(self, letters: str, *, again: bool = False, route: str = "default") -> str:
+    async def load(
+        self, letters: str, *, again: bool = False, route: str = "default", settings: Settings = SETTINGS
+    ) -> str:
         """The jobs that the command found, and then those that it entered, as `a1 | b2`."""
         before = {job.seq for job in self.state.ledger.jobs()}
         paths = tuple(self.directory / f"{letter}.csv" for letter in letters.split())
-        jobs = await enter_command(Command(paths, route, again=again), self.state, SETTINGS, NOW)
+        entered = await enter_command(Command(paths, route, again=again), self.state, settings, NOW)
+        jobs = [each for each in entered if isinstance(each, JobRecord)]
         assert [job.seq for job in jobs] == sorted({job.seq for job in jobs}), "each once, in their order"
-        told = [f"{job.export.stem}{job.seq}" for job in jobs]
-        found = sum(job.seq in before for job in jobs)
-        return " ".join([*told[:found], "|", *told[found:]]).strip()
+        found: list[str] = []
+        new: list[str] = []
+        for each in entered:
+            (new if new or self._is_new(each, before) else found).append(self._told(each))
+        return f"{' '.join(found)} | {' '.join(new)}".strip()
+
+    def _is_new(self, each: JobRecord | Report, before: set[int]) -> bool:
+        return isinstance(each, JobRecord) and each.seq not in before
+
+    def _told(self, each: JobRecord | Report) -> str:
+        if isinstance(each, JobRecord):
+            return f"{each.export.stem}{each.seq}"
+        assert not each.job
+        stem = Path(each.export.name).stem
+        if each.same_as is None:
+            assert (each.state, each.exit_code) == ("failed", ExitCode.EXPORT_MISSING)
+            return f"{stem}?"
+        assert (each.state, each.exit_code, each.error) == ("skipped", ExitCode.DONE, None)
+        job = self.state.ledger.job(each.same_as)
+        assert job is not None
+        return f"{stem}={job.seq}"
 
     def job(self, seq: int) -> JobRecord:
         (job,) = [job for job in self.state.ledger.jobs() if job.seq == seq]
@@ -65,12 +98,23 @@ class Commands:
         )
         return self.state.ledger.begin_job(replace(record, **values))
 
-    def end(self, *seqs: int, state: str = "done", is_read: bool = True) -> None:
+    def end(self, *seqs: int, state: str = "done", is_read: bool = True, has_sent: bool = True) -> None:
+        """Let jobs end in this state, each with a batch, unless it `has_sent` none."""
         for seq in seqs:
             job = self.job(seq)
+            self.seal(seq, has_sent=has_sent)
             digest = sha256(job.export.read_bytes() if is_read and job.export.exists() else b"").hexdigest()
             report = {"job": job.job_id, "state": state, "exit_code": 0, "export": {"sha256": digest}}
             self.state.ledger.finish_job(job, Report.from_json(report), never_sent=[], released=[])
+
+    def seal(self, seq: int, *, has_sent: bool = True) -> int:
+        """Note how a job is sent, with a batch if it has any."""
+        ledger, batch_id = self.state.ledger, self.state.ledger.allot_batch_id()
+        batch = Batch(batch_id, 1, 1, 1, "", None) if has_sent else None
+        before = self.job(seq).checkpoint
+        checkpoint = replace(before, sending=before.sending or SENDING, digest_bytes=1)
+        ledger.seal(self.job(seq), checkpoint, batch, held=NO_CHANGES, released=[], overtaken={})
+        return batch_id
 
     def read(self, *seqs: int) -> None:
         """These have read their exports to the end, and have not ended."""
@@ -123,15 +167,15 @@ class TestTheSameCommand:
             assert await Commands(tmp_path, state).load("a b") == "a1 b2 |"
 
     async def test_that_came_to_its_end_is_another_one(self, at: Commands) -> None:
-        await at.load("a b")
+        await at.load("a b", again=True)
         at.close(1, 2)
-        assert await at.load("a b") == "| a3 b4"
+        assert await at.load("a b", again=True) == "| a3 b4"
         at.end(3)
-        assert await at.load("a b") == "a3 b4 |"
+        assert await at.load("a b", again=True) == "a3 b4 |"
 
     async def test_with_an_export_named_twice(self, at: Commands) -> None:
-        assert await at.load("a a b") == "| a1 b2"
-        assert await at.load("a a b") == "a1 b2 |"
+        assert await at.load("a a b") == "| a1 a=1 b2"
+        assert await at.load("a a b") == "a1 a=1 b2 |"
 
     async def test_with_an_export_named_before_and_behind_another(self, at: Commands) -> None:
         assert await at.load("a b a") == "| a1 b2 a3"
@@ -141,19 +185,27 @@ class TestTheSameCommand:
     async def test_with_copies(self, at: Commands) -> None:
         at.write("d", "e", content="id\nsame\n")
         at.write("f", content="id\nelse\n")
-        assert await at.load("d e f") == "| d1 f2"
-        assert await at.load("d e f") == "d1 f2 |"
+        assert await at.load("d e f") == "| d1 e=1 f2"
+        assert await at.load("d e f") == "d1 e=1 f2 |"
         assert at.job(1).size_bytes == at.job(2).size_bytes
 
     async def test_with_an_export_that_is_missing(self, at: Commands) -> None:
-        assert await at.load("a x b") == "| a1 x2 b3"
-        assert await at.load("a x b") == "a1 x2 b3 |"
-        assert (at.job(2).size_bytes, at.job(2).mtime_ns) == (0, 0)
-        at.end(1, 2, state="failed")
-        assert await at.load("a x b") == "a1 x2 b3 |"
+        """What is named behind it is to win over it, so it comes once more when it is there."""
+        assert await at.load("a x b") == "| a1 x? b2"
+        assert await at.load("a x b") == "a1 x? b2 |"
         at.write("x")
-        assert await at.load("a x b") == "a1 | x4 b5"
-        assert await at.load("a x b") == "a1 x4 b5 |"
+        assert await at.load("a x b") == "a1 | x3 b4"
+        assert await at.load("a x b") == "a1 x3 b4 |"
+
+    async def test_with_an_export_that_vanished(self, at: Commands) -> None:
+        """It keeps its job, which says so."""
+        await at.load("a b c")
+        (at.directory / "b.csv").unlink()
+        assert await at.load("a b c") == "a1 b2 c3 |"
+        at.end(1, 2, state="failed", is_read=False)
+        assert await at.load("a b c") == "a1 b2 c3 |"
+        at.close(1, 2, 3)
+        assert await at.load("a b c", again=True) == "| a4 b? c5"
 
     async def test_by_another_route(self, at: Commands) -> None:
         await at.load("a b")
@@ -264,48 +316,215 @@ class TestAgain:
         assert await at.load("a a", again=True) == "a1 a2 |"
 
 
-class TestTheLatestJob:
-    async def test_stands_for_its_content_under_any_name(self, at: Commands) -> None:
+def other(**values: Any) -> Settings:
+    """The settings with other values, by section."""
+    sections = SETTINGS.model_dump()
+    return Settings.model_validate(sections | {name: sections[name] | keys for name, keys in values.items()})
+
+
+class TestWhatIsLoaded:
+    async def test_under_any_name_is_not_sent(self, at: Commands) -> None:
         await at.load("a")
         at.close(1)
         at.write("d", content=(at.directory / "a.csv").read_text())
-        assert await at.load("d") == "a1 |"
+        assert await at.load("a") == "a=1 |"
+        assert await at.load("d") == "d=1 |"
         assert await at.load("d", again=True) == "| d2"
 
-    async def test_is_not_known_by_its_name_alone(self, at: Commands) -> None:
+    @pytest.mark.parametrize("state", ["failed", "incomplete", "skipped", "quarantined"])
+    async def test_is_only_what_is_done(self, at: Commands, state: str) -> None:
         await at.load("a")
-        at.end(1, state="failed", is_read=False)
+        at.end(1, state=state)
         at.close(1)
         assert await at.load("a") == "| a2"
 
-    async def test_stands_for_nothing_once_it_is_not_the_latest(self, at: Commands) -> None:
-        await at.load("a b")
-        at.close(1, 2)
-        assert await at.load("a") == "| a3"
+    async def test_is_nothing_that_is_unfinished(self, at: Commands) -> None:
+        await at.load("a")
+        at.read(1)
+        at.state.ledger.end_command([at.job(1).job_id])
+        at.write("d", content=(at.directory / "a.csv").read_text())
+        assert await at.load("d") == "| d2"
 
-    async def test_stands_for_nothing_if_it_was_abandoned(self, at: Commands) -> None:
+    async def test_is_nothing_that_was_abandoned(self, at: Commands) -> None:
         await at.load("a")
         at.state.ledger.abandon_job(at.job(1).job_id)
+        at.end(1, state="failed")
         at.close(1)
         assert await at.load("a") == "| a2"
 
-    async def test_stands_for_nothing_by_another_route(self, at: Commands) -> None:
+    async def test_is_nothing_by_another_route(self, at: Commands) -> None:
         await at.load("a")
         at.close(1)
         assert await at.load("a", route="other") == "| a2"
 
-    async def test_goes_on_to_stand_for_it_when_the_command_was_cut_off(self, at: Commands) -> None:
+    async def test_is_nothing_that_only_has_its_name(self, at: Commands) -> None:
         await at.load("a")
         at.close(1)
-        assert await at.load("a b") == "a1 | b2"
-        assert await at.load("a b") == "a1 b2 |"
+        at.write("a", content=f"id\n{'b' * ord('a')}\n")
+        assert await at.load("a") == "| a2"
 
-    async def test_that_was_dropped_stands_for_its_content(self, at: Commands) -> None:
+    async def test_is_nothing_that_an_earlier_version_loaded(
+        self, at: Commands, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It did not note by which settings."""
+        await at.load("a")
+        at.end(1)
+        at.close(1)
+        job = at.job(1)
+        at.state.ledger.note_checkpoint(job, replace(job.checkpoint, sending=""))
+        assert await at.load("a") == "| a2"
+        assert "by an earlier version" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"export": {"columns": {"tier": "level"}}},
+            {"export": {"unlisted": "ignore"}},
+            {"export": {"trim": "all"}},
+            {"export": {"on_delimiter": "reject"}},
+            {"export": {"null_values": ["NULL"]}},
+            {"export": {"id_kind": "pcId"}},
+            {"export": {"delimiter": ";"}},
+            {"target": {"base_url": "https://staging.example.com"}},
+            {"target": {"api_version": "v1"}},
+            {"target": {"client_code": "other"}},
+            {"batch": {"max_bytes": 2_000}},
+        ],
+    )
+    async def test_is_nothing_with_other_settings(self, at: Commands, values: dict[str, Any]) -> None:
+        await at.load("a")
+        at.close(1)
+        assert await at.load("a", settings=other(**values)) == "| a2"
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"export": {"max_rejects": "3%"}},
+            {"target": {"calls_per_minute": 5}},
+            {"target": {"base_url": "https://demo.tt.omtrdc.net"}},
+            {"batch": {"max_rows": 5}},
+            {"settle": {"deadline_s": 5.0}},
+        ],
+    )
+    async def test_is_the_same_where_these_differ(self, at: Commands, values: dict[str, Any]) -> None:
+        await at.load("a")
+        at.close(1)
+        assert await at.load("a", settings=other(**values)) == "a=1 |"
+
+    @pytest.mark.parametrize(
+        ("before", "now", "expected"),
+        [
+            # Command by command, each to its end; then one more.
+            ("a", "a", "a=1 |"),
+            ("a,b", "b", "b=2 |"),
+            ("a,b", "a", "| a3"),
+            ("a b", "a b", "a=1 b=2 |"),
+            ("a,b", "a b", "a=1 b=2 |"),
+            ("a b", "a b c", "a=1 b=2 | c3"),
+            ("a b", "b c", "b=2 | c3"),
+            ("a b", "b a", "b=2 | a3"),
+            ("a b c", "a b", "| a4 b5"),
+            ("a b c", "b c", "b=2 c=3 |"),
+            ("a b c", "a c", "| a4 c5"),
+            ("a b", "c a b", "| c3 a4 b5"),
+            ("a b", "a a b", "a=1 a=1 b=2 |"),
+            ("a b", "a x b", "a=1 x? b=2 |"),
+        ],
+    )
+    async def test_is_sent_once_more_if_others_came_behind(
+        self, at: Commands, before: str, now: str, expected: str
+    ) -> None:
+        """What was loaded later has won; whoever names the first again wants it to win."""
+        for command in before.split(","):
+            await at.load(command)
+            at.close(*[job.seq for job in at.state.ledger.jobs(unfinished_only=True)])
+        assert await at.load(now) == expected
+
+    @pytest.mark.parametrize(
+        ("state", "has_sent", "expected"),
+        [
+            ("done", True, "| a3"),
+            ("failed", True, "| a3"),
+            ("failed", False, "a=1 |"),
+            ("skipped", False, "a=1 |"),
+            ("done", False, "a=1 |"),
+        ],
+    )
+    async def test_counts_only_what_may_have_been_sent_behind_it(
+        self, at: Commands, state: str, has_sent: bool, expected: str
+    ) -> None:
+        await at.load("a")
+        at.close(1)
+        await at.load("b")
+        at.end(2, state=state, has_sent=has_sent)
+        at.close(2)
+        assert await at.load("a") == expected
+
+    async def test_counts_no_batch_that_never_left(self, at: Commands) -> None:
+        await at.load("a")
+        at.close(1)
+        await at.load("b")
+        batch_id = at.seal(2)
+        at.state.ledger.add_fact(batch_id, NeverSent())
+        at.end(2, state="failed", has_sent=False)
+        assert await at.load("a") == "a=1 |"
+
+    async def test_waits_for_what_is_unfinished_behind_it(self, at: Commands) -> None:
+        await at.load("a")
+        at.close(1)
+        await at.load("b")
+        assert await at.load("a") == "| a3"
+
+    async def test_counts_no_retry(self, at: Commands) -> None:
+        """It sends nothing that a later row has overtaken."""
+        await at.load("a")
+        at.close(1)
+        at.enter("b", retry_of="job0")
+        assert await at.load("a") == "a=1 |"
+        at.end(2)
+        assert await at.load("a") == "a=1 |"
+
+    async def test_counts_a_drop_that_was_entered_before_and_ran_behind(self, at: Commands) -> None:
+        claim = Claim("job0", "b.csv", "b.csv.ready", 0, 0, Manifest(sequence=2), as_of=None)
+        at.enter("b", claim=claim)
+        await at.load("a")
+        at.close(2)
+        assert await at.load("a") == "| a3"
+        at.end(1)
+        at.close(3)
+        assert await at.load("a") == "a=3 |"
+
+    async def test_that_was_dropped_counts(self, at: Commands) -> None:
         claim = Claim("job0", "a.csv", "a.csv.ready", 0, 0, Manifest(), as_of=None)
         at.enter("a", claim=claim)
         at.end(1)
-        assert await at.load("a b") == "a1 | b2"
-        assert await at.load("a b") == "a1 b2 |"
+        assert await at.load("a b") == "a=1 | b2"
+        assert await at.load("a b") == "a=1 b2 |"
+
+
+class TestOtherSettings:
+    async def test_for_a_job_that_has_begun_come_too_late(self, at: Commands) -> None:
+        await at.load("a")
+        at.seal(1)
+        assert await at.load("a", settings=other(export={"trim": "all"})) == "a1 |"
+        assert at.job(1).settings["trim"] == "ids"
+
+    async def test_are_those_with_which_a_job_begins(self, at: Commands) -> None:
+        await at.load("a")
+        assert await at.load("a", settings=other(export={"trim": "all"})) == "a1 |"
+        assert at.job(1).settings["trim"] == "all"
+
+    @pytest.mark.parametrize(
+        "values", [{"export": {"trim": "all"}}, {"export": {"max_rejects": "90%"}}, {"target": {"api_version": "v1"}}]
+    )
+    async def test_make_anew_what_has_ended_before_the_command_was_cut_off(
+        self, at: Commands, values: dict[str, Any]
+    ) -> None:
+        """It failed, or was loaded, by others; what is named behind it has to come behind it."""
+        await at.load("a b")
+        at.end(1, state="failed")
+        at.seal(2)
+        assert await at.load("a b", settings=other(**values)) == "| a3 b4"
 
 
 class TestWhatCameAnotherWay:
@@ -343,4 +562,4 @@ async def test_exports_of_one_name_have_jobs_of_their_own(at: Commands) -> None:
         path.parent.mkdir()
         path.write_text(f"id\n{path.parent.name}\n")
     jobs = await enter_command(Command(tuple(paths), "default", again=False), at.state, SETTINGS, NOW)
-    assert [job.export for job in jobs] == paths
+    assert [job.export for job in jobs if isinstance(job, JobRecord)] == paths

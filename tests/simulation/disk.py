@@ -41,7 +41,6 @@ READING = frozenset(
         "jobs_in_order",
         "jobs_of_drop",
         "latest_as_of",
-        "latest_job",
         "latest_sequence",
         "learned_statuses",
         "lines",

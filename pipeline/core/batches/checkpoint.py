@@ -30,6 +30,7 @@ class Checkpoint:
     `parameters`: those of the header row.
     `first_rejects`: line and reason of the first rejects.
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
+    `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
     """
 
     position: Position = START
@@ -49,6 +50,7 @@ class Checkpoint:
     first_rejects: list[tuple[int, str]] = field(default_factory=list)
     seconds: float = 0.0
     calls: int = 0
+    sending: str = ""
 
     def note(self, mapped: Mapped) -> None:
         """Count rows that were read and placed."""

@@ -37,7 +37,7 @@ from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, is_there, prepare, write_held
-from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded
 
 #: The key in `meta` for the marks of `load` commands.
 _COMMANDS = "commands"
@@ -110,12 +110,17 @@ class Ledger:
         return self.begin_command(jobs, {})
 
     def begin_command(
-        self, jobs: Iterable[JobRecord], marks: Mapping[str, bool], outdated: Collection[str] = ()
+        self,
+        jobs: Iterable[JobRecord],
+        marks: Mapping[str, bool],
+        outdated: Collection[str] = (),
+        settings: Mapping[str, dict[str, Any]] | None = None,
     ) -> list[JobRecord]:
         """Enter jobs as `begin_jobs` does, and in the same transaction mark the jobs of a `load` command.
 
         `marks`: id of each job of the command -> True if `--again` asked for it.
         `outdated`: ids of jobs that lose the marks of earlier commands.
+        `settings`: id of each job that has not begun and is to begin with other [export] settings -> those settings.
 
         A mark stays until `end_command`, or until a later command names the job as outdated.
         """
@@ -123,6 +128,8 @@ class Ledger:
         with self._transaction():
             for job in entered:
                 self._insert_job(job)
+            for job_id, values in (settings or {}).items():
+                self._database.execute("UPDATE jobs SET settings = ? WHERE job_id = ?", (_json(values), job_id))
             if marks:
                 left = {job_id: again for job_id, again in self.marks_of_commands().items() if job_id not in outdated}
                 self._keep(_COMMANDS, {**left, **marks})
@@ -219,6 +226,11 @@ class Ledger:
             )
         return replace(job, size_bytes=identity.size_bytes, mtime_ns=identity.mtime_ns, inode=identity.inode)
 
+    def note_checkpoint(self, job: JobRecord, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint of a job, without a seal."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
+
     def abandon_job(self, job_id: str) -> None:
         """Mark an unfinished job as abandoned: it ends without sending the rest."""
         with self._transaction() as database:
@@ -309,9 +321,33 @@ class Ledger:
         """The job of this id, or None."""
         return next(self._jobs("WHERE job_id = ?", job_id), None)
 
-    def latest_job(self) -> JobRecord | None:
-        """The job that was entered last, or None."""
-        return next(self._jobs("ORDER BY seq DESC LIMIT 1"), None)
+    def loaded(self, size_bytes: int) -> list[Loaded]:
+        """The jobs that are done, the latest first, whose exports had this size; no retries."""
+        rows = self._rows(
+            "SELECT seq, job_id, route, sha256, coalesce(json_extract(checkpoint, '$.sending'), '') AS sending"
+            " FROM jobs WHERE state = 'done' AND size_bytes = ? AND retry_of IS NULL ORDER BY seq DESC",
+            size_bytes,
+        )
+        return [Loaded(**row) for row in rows]
+
+    def may_send_after(self, seq: int) -> set[int]:
+        """The `seq` of each job that sent something newer than this one, or may yet; of retries none does.
+
+        A retry sends values that no later row has overtaken, so it changes nothing that a job after it has said.
+        """
+        rows = self._rows(
+            "SELECT seq FROM jobs WHERE seq > ?1 AND retry_of IS NULL AND (state IS NULL OR EXISTS"
+            " (SELECT 1 FROM batches WHERE batches.job = jobs.seq AND NOT EXISTS"
+            " (SELECT 1 FROM facts WHERE facts.batch_id = batches.batch_id AND facts.kind = ?2)))"
+            # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
+            " UNION SELECT seq FROM jobs WHERE state IS NULL AND seq < ?1 AND retry_of IS NULL"
+            " AND coalesce(json_extract(checkpoint, '$.digest_bytes'), 0) = 0"
+            " UNION SELECT job FROM batches JOIN jobs ON jobs.seq = job WHERE job < ?1 AND claim IS NOT NULL"
+            " AND batch_id > (SELECT min(batch_id) FROM batches WHERE job = ?1)",
+            seq,
+            fact_kind(NeverSent()),
+        )
+        return {row["seq"] for row in rows}
 
     def held_rows(self, job: JobRecord) -> list[Held]:
         """Encoded id, encoded row and line of each held row; those of one id are in their order."""

@@ -72,6 +72,10 @@ CREATE TABLE overtaken (
 ) STRICT, WITHOUT ROWID;
 """
 
+#: What was added without a new format: a ledger that lacks it gets it.
+_ADDED = """
+CREATE INDEX IF NOT EXISTS loaded_jobs ON jobs (size_bytes) WHERE state = 'done';
+"""
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
@@ -136,6 +140,8 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
+    for statement in filter(str.strip, _ADDED.split(";")):
+        database.execute(statement)
     kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
     if kept != client_code:
         raise ConfigurationError(

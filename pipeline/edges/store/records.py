@@ -110,6 +110,17 @@ class EndedJob(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """A job that is done: its place, its route, the digest of its content, and that of the settings it was sent by."""
+
+    seq: int
+    job_id: str
+    route: str
+    sha256: str
+    sending: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRecord:
     """A batch as the ledger knows it, with its facts in order."""
 

@@ -17,7 +17,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
 from pipeline.core.plural import counted
 from pipeline.edges.terminal import console
-from pipeline.edges.views.wording import GOOD, IN_SANDBOX, MEANINGS, STATES, details, to_do
+from pipeline.edges.views.wording import GOOD, IN_SANDBOX, MEANINGS, STATES, details, to_do, without_job
 
 #: Seconds between two refreshes of a terminal.
 REFRESH_S = 0.25
@@ -87,6 +87,10 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
 
     A `folder` that is not kept is not named, and there is nothing to do about the job. `is_trial`: see `to_do`.
     """
+    if not report.job:
+        style = "red" if report.error else _COLORS[report.state]
+        to.print(Text(without_job(report), style=style), soft_wrap=True)
+        return
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
         (report.export.name, "bold"),

@@ -30,6 +30,8 @@ WARNINGS = {
     "somebody else uses the budget of the account too",
     "unnamed_columns": "columns have no name, and were not sent",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
+    "earlier_settings": "keys of [export] were changed since this job began: it went on with those it had. To send the "
+    "export with the new ones, load it again",
 }
 #: Reason of a rejected row -> its meaning.
 REASONS = {
@@ -59,6 +61,17 @@ STATES = {
     "unfinished": "not finished",
     "skipped": "read, nothing sent",
 }
+
+
+def without_job(report: Report) -> str:
+    """The whole of a report for which no job was run, in a line."""
+    name = report.export.name
+    if report.same_as is not None:
+        return (
+            f"{name}: nothing sent, because job {report.same_as} has the same content and settings. To send it all the "
+            "same: --again"
+        )
+    return f"{name}: {report.error}"
 
 
 def details(report: Report) -> list[str]:
@@ -127,9 +140,9 @@ def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
         lines.append(
             "To do: look at the rows Target failed: failed.jsonl names them, unless their whole batch was refused."
         )
-    if rows.unconfirmed:
+    if rows.unconfirmed and state != "unfinished":
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
-    # A job that has not ended cannot be retried. Of a completed batch, only rows that Target named can be sent again.
+    # Of a completed batch, only rows that Target named can be sent again.
     named = (folder / "failed.jsonl").exists()
     whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
     if state != "unfinished" and (named or whole) and not is_trial:

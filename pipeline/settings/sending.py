@@ -1,0 +1,34 @@
+"""The digest of all settings that decide what is sent of an export, and where to.
+
+Two loads of the same content with the same digest send the same rows to the same place, so the second one need not be
+sent. What only decides when, how fast or if at all a job sends is no part of it.
+"""
+
+import hashlib
+import json
+
+from pipeline.settings.sections import ExportSettings
+from pipeline.settings.settings import Settings
+
+#: Keys of [export] that decide if an export is given up, and never what is sent of one that is done. All others count.
+_NOT_OF_ROWS = {"max_rejects"}
+#: Bytes above which [batch] max_bytes makes no difference to a row: none that Target takes is as long.
+_LONGER_THAN_ANY_ROW = 2_097_152
+
+
+def sending_digest(settings: Settings, export: ExportSettings | None = None) -> str:
+    """The SHA-256, in hexadecimal, of what decides which rows a route sends, how they look and where they go.
+
+    `export`: the [export] section of a job that began with another than that of `settings`.
+
+    Of [target] these are client code, API version and address; of [export] all keys but `max_rejects`; of [batch] the
+    size above which a row fits in no batch.
+    """
+    target = settings.target
+    deciding = {
+        "target": [target.client_code, target.api_version, target.url],
+        "export": (export or settings.export).model_dump(mode="json", exclude=_NOT_OF_ROWS),
+        "longest_row": min(settings.batch.max_bytes, _LONGER_THAN_ANY_ROW),
+    }
+    canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
