@@ -34,7 +34,7 @@ from pipeline.cli.arguments import (
     is_from_variable,
     log_level,
 )
-from pipeline.cli.ask import ask, tenants_about
+from pipeline.cli.ask import ask, ask_for_retry, tenants_about
 from pipeline.cli.output import bear_all_output, write_json, write_line, writing
 from pipeline.cli.watch import watcher
 from pipeline.core.batches.report import Report
@@ -336,21 +336,43 @@ def retry(
 
     It never sends a value that a later row has overtaken.
     """
-    _request(context, config, "retry", job, as_json=as_json)
+    on_terminal = _begin_log(context)
+    configuration, host = load_configuration(config), Host()
+
+    def tell(tenant: Tenant, told: str) -> None:
+        if as_json:
+            write_json({"client_code": tenant.client_code, "request": "retry", "job": job, "told": told})
+        else:
+            write_line(told)
+
+    async def send_again() -> ExitCode:
+        codes = [ExitCode.DONE]
+        for tenant in tenants_about(configuration, job):
+            answer = await ask_for_retry(tenant, job, host)
+            tell(tenant, answer.told)
+            if answer.waits_for:
+                codes.append(ExitCode.UNFINISHED)
+            elif answer.job is not None:
+                watch = watcher(on_terminal=on_terminal)
+                async for report in load_exports([], tenant, host=host, watch=watch, only_retries=True):
+                    _print(report, tenant, as_json=as_json)
+                    codes.append(report.exit_code)
+        return worst(codes)
+
+    _run(send_again())
 
 
 def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:
     """Have a request carried out by the process that holds the state directory, or here if there is none."""
-    on_terminal = _begin_log(context)
+    _begin_log(context)
     configuration, host = load_configuration(config), Host()
 
     async def ask_all() -> ExitCode:
-        codes = [ExitCode.DONE]
         refused: list[PipelineError] = []
         tenants = tenants_about(configuration, job)
         for tenant in tenants:
             try:
-                told, is_holders = await ask(tenant, command, job, host)
+                told = await ask(tenant, command, job, host)
             except PipelineError as error:
                 refused.append(error)
                 continue
@@ -358,13 +380,9 @@ def _request(context: Context, config: Path, command: str, job: str | None = Non
                 write_json({"client_code": tenant.client_code, "request": command, "job": job, "told": told})
             else:
                 write_line(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)
-            if command == "retry" and not is_holders:
-                async for report in load_exports([], tenant, host=host, watch=watcher(on_terminal=on_terminal)):
-                    _print(report, tenant, as_json=as_json)
-                    codes.append(report.exit_code)
         for first in refused:
             raise first
-        return worst(codes)
+        return ExitCode.DONE
 
     _run(ask_all())
 

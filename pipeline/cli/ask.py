@@ -12,6 +12,7 @@ from pipeline.edges.store.mailbox import Request
 from pipeline.jobs.control import ask_holder, carry_out
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import open_tenant
+from pipeline.jobs.retry_job import Retry, begin_retry
 from pipeline.settings.tenants import Configuration, Tenant
 
 
@@ -34,9 +35,17 @@ def _has_job(tenant: Tenant, job: str) -> bool:
         return ledger.job(job) is not None
 
 
-async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> tuple[str, bool]:
-    """Returns what was done, in words, and True if another process did it. Errors of `ask_holder` and `carry_out`."""
+async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
+    """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`."""
     if await run_sync(holder, tenant.directory) is not None:
-        return await ask_holder(tenant.directory, command, job, host.clock), True
+        return await ask_holder(tenant.directory, command, job, host.clock)
     async with open_tenant(tenant, host) as state:
-        return await carry_out(Request("", command, job), state, running=None), False
+        return await carry_out(Request("", command, job), state, running=None)
+
+
+async def ask_for_retry(tenant: Tenant, job: str, host: Host) -> Retry:
+    """Returns the answer to a request for a retry; where another process sends the rows, they are none of ours."""
+    if await run_sync(holder, tenant.directory) is not None:
+        return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
+    async with open_tenant(tenant, host) as state:
+        return await begin_retry(state, job)

@@ -10,7 +10,8 @@ An export that was loaded already gets no job, and neither does one that cannot 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from os import R_OK, access
+from errno import EACCES
+from os import R_OK, access, strerror
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A `load` command: its exports in order, and their route; `again` loads those that were loaded before too."""
+    """A `load` command: its exports in order, and their route; `again` loads those that were loaded before too.
+
+    `only_retries`: no unfinished job is gone on with but retries that come first, as a `retry` asks for.
+    """
 
     exports: tuple[Path, ...]
     route: str
     again: bool
+    only_retries: bool = False
 
 
 #: For each export of a command its job; or where none is run for it, the report that says why.
@@ -226,15 +231,18 @@ def _say_why_sent(export: Named, job: Loaded, why: str) -> None:
 
 async def name_export(place: int, path: Path, host: Host) -> Named:
     """An export as the command line names it, and the error if it cannot be read."""
-    absolute = await host.run_blocking(path.absolute)
     try:
-        identity = await identify(path)
-    except InputError as error:
-        return Named(place, absolute, Identity(0, 0), error)
-    if not await host.run_blocking(access, path, R_OK):
-        text = f"cannot read the export {path}: Permission denied."
-        return Named(place, absolute, Identity(0, 0), InputError(text, exit_code=ExitCode.EXPORT_MISSING))
-    return Named(place, absolute, identity)
+        identity, error = await identify(path), None
+    except InputError as unreadable:
+        identity, error = Identity(0, 0), unreadable
+    return await host.run_blocking(_named, place, path, identity, error)
+
+
+def _named(place: int, path: Path, identity: Identity, error: InputError | None) -> Named:
+    if error is None and not access(path, R_OK):
+        text = f"cannot read the export {path}: {strerror(EACCES)}."
+        identity, error = Identity(0, 0), InputError(text, exit_code=ExitCode.EXPORT_MISSING)
+    return Named(place, path.absolute(), identity, error)
 
 
 async def _twins(named: Sequence[Named], contents: _Contents) -> dict[int, int]:

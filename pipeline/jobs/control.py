@@ -135,7 +135,7 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
     if request.command == "abandon":
         return await _abandon(request, state, running)
     if request.command == "retry":
-        return await begin_retry(state, request.job or "")
+        return (await begin_retry(state, request.job or "")).told
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 

@@ -52,21 +52,22 @@ async def load_exports(
     host: Host,
     watch: Watch | None = None,
     again: bool = False,
+    only_retries: bool = False,
     wait_s: float | None = None,
 ) -> AsyncIterator[Report]:
     """Finish unfinished jobs, then bring every row of these exports into Target; yields the jobs' reports in order.
 
     `route`: its settings apply to the exports. `watch`: runs beside each load to show its progress, and is cancelled at
     its end. `wait_s`: after so many seconds the loads end unfinished, as at SIGTERM or SIGINT. `again`: send an export
-    that was loaded already; without it, its report only names that job. An export that the same command had loaded
-    before it was cut off has its report given once more. An error of an export, of Target or of the disk is in the
-    report, `exit_code` with it. Raises `FatalError` if the state directory is in use (73), cannot be used (74) or
-    belongs to another client code (78).
+    that was loaded already; without it, its report only names that job. `only_retries`: leave other unfinished jobs
+    alone. An export that the same command had loaded before it was cut off has its report given once more. An error of
+    an export, of Target or of the disk is in the report, `exit_code` with it. Raises `FatalError` if the state
+    directory is in use (73), cannot be used (74) or belongs to another client code (78).
     """
     told, reports = anyio.create_memory_object_stream[Report](math.inf)
     is_told = anyio.Event()
     # In a task of its own: jobs go on while the caller has a report, and a generator cannot hold a task group then.
-    command = Command(tuple(paths), route, again=again)
+    command = Command(tuple(paths), route, again=again, only_retries=only_retries)
     loading = asyncio.ensure_future(_load_all(command, settings, host, watch, told, is_told, wait_s=wait_s))
     try:
         with reports:
@@ -165,6 +166,8 @@ class Loads:
         if self._has_nothing_to_do:
             return None
         record = await next_job(self._state, running)
+        if self._command.only_retries and record is not None and record.retry_of is None:
+            record = None
         while self._ended_before and (record is None or self._ended_before[0].seq < record.seq):
             ended = self._ended_before.pop(0)
             self._order.append(ended.job_id)

@@ -29,6 +29,7 @@ from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
+from pipeline.edges.store.ledger import Overtaken
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, no_rows, open_source
 
@@ -289,13 +290,14 @@ class Producer:
     ) -> Batch | None:
         """Write the body of the sealed batch, then the whole seal in one transaction; None if it has no rows."""
         job = self._job
-        batch, overtaken = None, {}
+        batch: Batch | None = None
+        overtaken: dict[int, Overtaken] = {}
         try:
             if seal.content and batch_id and number:
                 # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
-                overtaken = await job.state.in_turn(job.state.overtaken_by, seal.content.hashes)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]

@@ -8,6 +8,7 @@ request, and once more when its job begins: jobs before it may have overtaken mo
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,62 +30,158 @@ from pipeline.settings.sections import ExportSettings
 log = structlog.get_logger()
 
 
-async def begin_retry(state: State, job_id: str) -> str:
-    """Enter a job that sends the lost rows of another again; returns what it will do, in words."""
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lost rows of a job: those to send, as encoded cells with the id first, and what is left alone.
+
+    `in_part`: the number of rows of which a later row has overtaken some values, so that only the others are sent.
+    `overtaken`: the ids of rows of which later ones have overtaken every value.
+    """
+
+    rows: list[list[bytes]]
+    in_part: int
+    overtaken: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The answer to the request for a retry, in words. `job`: the job that sends the rows; None if there are none.
+
+    `waits_for`: the unfinished jobs before it.
+    """
+
+    told: str
+    job: str | None = None
+    waits_for: tuple[str, ...] = ()
+
+
+async def begin_retry(state: State, job_id: str) -> Retry:
+    """Enter a job that sends the lost rows of another again, unless there is one already, or nothing to send."""
     return await state.in_turn(_begin_retry, state, job_id)
 
 
-def _begin_retry(state: State, job_id: str) -> str:
-    original = state.ledger.job(job_id)
-    if original is None:
+def _begin_retry(state: State, job_id: str) -> Retry:
+    asked = state.ledger.job(job_id)
+    if asked is None:
         raise unknown_job(job_id)
-    if original.state is None:
+    if asked.state is None:
         raise PipelineError(f"job {job_id} has not ended yet; it is finished first.", exit_code=ExitCode.USAGE)
-    rows, overtaken = _lost_rows(state, original)
-    named = f"; overtaken by later rows and left alone: {', '.join(overtaken[:20])}" if overtaken else ""
-    named += f" and {len(overtaken) - 20} more" if len(overtaken) > 20 else ""
+    unfinished = [job.job_id for job in state.ledger.jobs(unfinished_only=True)]
+    if running := _unfinished_retry(state, asked):
+        told = f"the lost rows of job {job_id} are sent again by job {running} already"
+        return _to_go_on(told, running, unfinished)
+    original = _latest(state, asked)
+    lost = _lost_rows(state, original)
+    named = "" if original is asked else f"; job {original.job_id} has sent its rows again"
+    named += _about_overtaken(lost)
     named += _about_unnamed(state, original, sum(map(_unnamed, state.ledger.batches(job=original))))
-    if not rows:
-        return f"job {job_id} has nothing to send again{named}."
+    if not lost.rows:
+        return Retry(f"job {job_id} has nothing to send again{named}.")
     now = state.host.clock.utc_now()
-    new_id = new_job_id(Path(f"retry-of-{original.export.stem}"), now)
+    new_id = new_job_id(Path(f"retry-of-{asked.export.stem}"), now)
     export = state.folder(new_id).make().directory / "retry.csv"
-    write_durably(export, _as_csv(original, rows))
+    write_durably(export, _as_csv(original, lost.rows))
     settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")
+    identity, route = Identity.of(export.stat()), original.route
     state.ledger.begin_job(
-        JobRecord.new(new_id, export, Identity.of(export.stat()), settings, now, route=original.route, retry_of=job_id)
+        JobRecord.new(new_id, export, identity, settings, now, route=route, retry_of=original.job_id)
     )
-    return f"{len(rows):,} rows of job {job_id} are sent again as job {new_id}{named}."
+    told = f"{len(lost.rows):,} rows of job {job_id} are sent again as job {new_id}{named}"
+    return _to_go_on(told, new_id, unfinished)
+
+
+def _to_go_on(told: str, job_id: str, unfinished: list[str]) -> Retry:
+    """The answer about a retry that is entered; it begins when the jobs before it have ended."""
+    before = tuple(unfinished[: unfinished.index(job_id)] if job_id in unfinished else unfinished)
+    if before:
+        more = f" and {len(before) - 1} more" if before[1:] else ""
+        told += f"; it begins when the unfinished jobs before it have ended, with `load` or `serve`: {before[0]}{more}"
+    return Retry(f"{told}.", job_id, before)
+
+
+def _unfinished_retry(state: State, job: JobRecord) -> str | None:
+    """The id of an unfinished retry of this job, or of one of its retries, that was not abandoned."""
+    for retry in state.ledger.retries_of(job.job_id):
+        if retry.state is None and not retry.is_abandoned:
+            return retry.job_id
+        if found := _unfinished_retry(state, retry):
+            return found
+    return None
+
+
+def _latest(state: State, job: JobRecord) -> JobRecord:
+    """The latest retry that has sent all that was to be sent again of a job, or of that retry; else the job itself.
+
+    What that retry did not lose is sent.
+    """
+    for retry in reversed(state.ledger.retries_of(job.job_id)):
+        if retry.state in ("done", "incomplete"):
+            return _latest(state, retry)
+    return job
 
 
 def rows_left(state: State, retry: JobRecord) -> JobRecord:
-    """Write the export of a retry that is about to begin anew, without rows overtaken since the request. Blocks."""
+    """Write the export of a retry that is about to begin anew, without what was overtaken since the request. Blocks."""
     original = state.ledger.job(retry.retry_of or "")
     is_begun = retry.checkpoint.read or retry.checkpoint.has_ended or state.ledger.batches(job=retry)
     if original is None or is_begun:
         return retry
-    rows, overtaken = _lost_rows(state, original)
-    write_durably(retry.export, _as_csv(original, rows))
-    if overtaken:
-        log.warning("retry_rows_overtaken", job=retry.job_id, retry_of=original.job_id, rows=len(overtaken))
+    lost = _lost_rows(state, original)
+    write_durably(retry.export, _as_csv(original, lost.rows))
+    if lost.overtaken or lost.in_part:
+        log.warning(
+            "retry_rows_overtaken",
+            job=retry.job_id,
+            retry_of=original.job_id,
+            rows=len(lost.overtaken),
+            in_part=lost.in_part,
+        )
     return state.ledger.set_source(retry, Identity.of(retry.export.stat()))
 
 
-def _lost_rows(state: State, job: JobRecord) -> tuple[list[list[bytes]], list[str]]:
-    """The encoded cells of the lost rows of a job, id first, and the ids of those that were overtaken."""
+def _lost_rows(state: State, job: JobRecord) -> Lost:
+    """The lost rows of a job, without the values that later rows have overtaken."""
     lost = [record for record in state.ledger.batches(job=job) if record.batch.batch_id in state.lost]
     rows: list[list[bytes]] = []
     overtaken: list[str] = []
+    in_part = 0
     for record in lost:
-        later = state.ledger.overtaken(record.batch.batch_id)
+        batch_id = record.batch.batch_id
+        later, values = state.ledger.overtaken(batch_id), state.ledger.overtaken_values(batch_id)
+        names = state.spool.parameters(batch_id) if values else ()
         for profile_id, row in _rows_of(state, record):
             lengths = np.array([len(profile_id)], dtype=np.int64)
             hash_ = int(hash_ids(profile_id, np.zeros(1, dtype=np.int64), lengths, state.ledger.salt)[0])
+            cells = row[:-1].split(b",")
             if hash_ in later:
-                overtaken.append(unquote(profile_id.decode()))
-            else:
-                rows.append(row[:-1].split(b","))
-    return rows, overtaken
+                left = _without(cells, names, values.get(hash_))
+                if not any(left[1:]):
+                    overtaken.append(unquote(profile_id.decode()))
+                    continue
+                in_part += left != cells
+                cells = left
+            rows.append(cells)
+    return Lost(rows, in_part, overtaken)
+
+
+def _without(cells: list[bytes], names: tuple[str, ...], overtaken: frozenset[str] | None) -> list[bytes]:
+    """The cells of a row, the id first, with those of overtaken parameters empty; None: all are."""
+    if overtaken is None:
+        return cells[:1]
+    kept = [b"" if name in overtaken else cell for name, cell in zip(names, cells[1:], strict=False)]
+    return [cells[0], *kept]
+
+
+def _about_overtaken(lost: Lost) -> str:
+    told = ""
+    if lost.in_part:
+        rows = "row has" if lost.in_part == 1 else "rows have"
+        told += f"; of those, {lost.in_part:,} {rows} values that later rows have overtaken, which are left out"
+    if lost.overtaken:
+        told += f"; overtaken by later rows and left alone: {', '.join(lost.overtaken[:20])}"
+    if len(lost.overtaken) > 20:
+        told += f" and {len(lost.overtaken) - 20:,} more"
+    return told
 
 
 def _unnamed(record: BatchRecord) -> int:
@@ -126,23 +223,23 @@ def _rows_of(state: State, record: BatchRecord) -> Iterator[tuple[bytes, bytes]]
 
 
 def _settings_of_retry(settings: ExportSettings) -> ExportSettings:
-    """The [export] section for `retry.csv`: its columns are named as Target's parameters, and all of them are sent."""
-    return settings.model_copy(
-        update={
-            "id_column": settings.id_kind,
-            "columns": {},
-            "unlisted": "send",
-            "format": "csv",
-            "delimiter": ",",
-            "encoding": "utf-8",
-            "quote": '"',
-            "escape": "",
-            "header": True,
-            "skip_first": 0,
-            "skip_last": 0,
-            "on_delimiter": "encode",
-            "max_rejects": Allowance(percent=100.0),
-        }
+    """The [export] section for `retry.csv`: its columns are named as Target's parameters, and all of them are sent.
+
+    Its values are as they were sent, so nothing is done to them once more.
+    """
+    return ExportSettings(
+        id_column=settings.id_kind,
+        id_kind=settings.id_kind,
+        unlisted="send",
+        format="csv",
+        delimiter=",",
+        encoding="utf-8",
+        trim="none",
+        null_values=(),
+        id_placeholders=(),
+        number_ids="send",
+        on_delimiter="encode",
+        max_rejects=Allowance(percent=100.0),
     )
 
 

@@ -323,7 +323,7 @@ MUTANTS = [
     Mutant(
         "what a later row overtakes is not noted",
         PRODUCER,
-        "                overtaken = await job.state.in_turn(job.state.overtaken_by, seal.content.hashes)\n",
+        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)\n",
         "                overtaken = {}\n",
         AGAIN,
     ),

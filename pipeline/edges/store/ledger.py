@@ -5,7 +5,8 @@ flushed to the disk before it returns (WAL, `synchronous=FULL`). Facts are only 
 
 Format: `jobs` (one row each, with the checkpoint of its latest seal), `batches` (as sealed), `facts` (the history of
 each batch, in order), `held` (the changes of held rows by each seal, see `held_log`), `overtaken` (for batches with
-lost rows: hashes of the ids of which a later row was sealed), `meta` (the client code, and values kept by name).
+lost rows: hashes of the ids of which a later row was sealed), `overtaken_values` (the parameters that such rows had),
+`meta` (the client code, and values kept by name).
 
 Invariant: a batch is in the ledger only if its body was durable in the spool before.
 
@@ -78,6 +79,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 _Kept = TypeVar("_Kept")
+#: Of a batch with lost rows: hash of an id -> the parameters of which a later row of that id has a value.
+Overtaken = Mapping[int, frozenset[str]]
 
 
 class Ledger:
@@ -321,6 +324,10 @@ class Ledger:
         """The job of this id, or None."""
         return next(self._jobs("WHERE job_id = ?", job_id), None)
 
+    def job_at(self, seq: int) -> JobRecord | None:
+        """The job at this place, or None."""
+        return next(self._jobs("WHERE seq = ?", seq), None)
+
     def loaded(self, size_bytes: int) -> list[Loaded]:
         """The jobs that are done, the latest first, whose exports had this size; no retries."""
         rows = self._rows(
@@ -365,7 +372,7 @@ class Ledger:
         *,
         held: HeldChanges,
         released: Iterable[int],
-        overtaken: dict[int, Hashes],
+        overtaken: Mapping[int, Hashes | Overtaken],
         awaited: Collection[int] = (),
     ) -> None:
         """The seal transaction: batch, checkpoint, changes of held rows, and the releases that it makes final.
@@ -373,6 +380,7 @@ class Ledger:
         `batch`: None if the seal has none.
         `released`: ids of batches that are released.
         `overtaken`: for batches with lost rows, batch id -> hashes of their ids of which this batch has a later row.
+        Without the parameters that this row has, the lost one is overtaken as a whole.
         `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
         """
         with self._transaction() as database:
@@ -384,14 +392,8 @@ class Ledger:
                 self._release(batch_id)
                 if batch_id not in awaited:
                     self._close(batch_id)
-            database.executemany(
-                "INSERT OR IGNORE INTO overtaken VALUES (?, ?)",
-                (
-                    (batch_id, hash_)
-                    for batch_id, hashes in overtaken.items()
-                    for hash_ in hashes.astype("<i8").tolist()
-                ),
-            )
+            for lost_id, by_hash in overtaken.items():
+                self._insert_overtaken(lost_id, by_hash)
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
         """Replace a refused batch by two smaller ones in one step; they inherit its rows and its open attempts."""
@@ -428,6 +430,17 @@ class Ledger:
         """The hashes of the ids in a batch that have a later sealed row."""
         rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
         return {row["hash"] % 2**64 for row in rows}
+
+    def overtaken_values(self, batch_id: int) -> dict[int, frozenset[str]]:
+        """By hash of an id in a batch: the parameters that later sealed rows have; none is noted if all count."""
+        found: dict[int, set[str]] = {}
+        for row in self._rows("SELECT hash, parameters FROM overtaken_values WHERE batch_id = ?", batch_id):
+            found.setdefault(row["hash"] % 2**64, set()).update(row["parameters"].split(","))
+        return {hash_: frozenset(parameters) for hash_, parameters in found.items()}
+
+    def retries_of(self, job_id: str) -> list[JobRecord]:
+        """The retries of a job, in their order."""
+        return [*self._jobs("WHERE retry_of = ? ORDER BY seq", job_id)]
 
     def damaged(self, why: str) -> FatalError:
         """The error (74) for a ledger with facts that cannot be true."""
@@ -477,6 +490,22 @@ class Ledger:
         kind = fact_kind(Released())
         if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
             self._insert_fact(batch_id, Released())
+
+    def _insert_overtaken(self, batch_id: int, overtaken: Hashes | Overtaken) -> None:
+        if isinstance(overtaken, Mapping):
+            # What an earlier version noted without parameters is overtaken as a whole, and stays so.
+            self._database.executemany(
+                "INSERT OR IGNORE INTO overtaken_values SELECT ?1, ?2, ?3 WHERE"
+                " NOT EXISTS (SELECT 1 FROM overtaken WHERE batch_id = ?1 AND hash = ?2)"
+                " OR EXISTS (SELECT 1 FROM overtaken_values WHERE batch_id = ?1 AND hash = ?2)",
+                [(batch_id, _signed(hash_), ",".join(sorted(names))) for hash_, names in overtaken.items()],
+            )
+            hashes = [*map(_signed, overtaken)]
+        else:
+            hashes = overtaken.astype("<i8").tolist()
+        self._database.executemany(
+            "INSERT OR IGNORE INTO overtaken VALUES (?, ?)", [(batch_id, hash_) for hash_ in hashes]
+        )
 
     def _close(self, batch_id: int) -> None:
         self._database.execute("UPDATE batches SET is_open = 0 WHERE batch_id = ?", (batch_id,))
@@ -562,6 +591,10 @@ def _read_job(row: sqlite3.Row) -> JobRecord:
         if values[column] is not None:
             values[column] = read(values[column])
     return JobRecord(**values)
+
+
+def _signed(hash_: int) -> int:
+    return hash_ - 2**64 if hash_ >= 2**63 else hash_
 
 
 def _json(value: object) -> str:

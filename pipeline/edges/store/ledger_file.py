@@ -75,6 +75,11 @@ CREATE TABLE overtaken (
 #: What was added without a new format: a ledger that lacks it gets it.
 _ADDED = """
 CREATE INDEX IF NOT EXISTS loaded_jobs ON jobs (size_bytes) WHERE state = 'done';
+CREATE INDEX IF NOT EXISTS retries ON jobs (retry_of) WHERE retry_of IS NOT NULL;
+CREATE TABLE IF NOT EXISTS overtaken_values (
+    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, parameters TEXT NOT NULL,
+    PRIMARY KEY (batch_id, hash, parameters)
+) STRICT, WITHOUT ROWID;
 """
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192

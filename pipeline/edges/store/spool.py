@@ -133,6 +133,15 @@ class Spool:
                     found[ids[place]] = row
         return found
 
+    def rows_by_hash(self, batch_id: int, asked: Hashes) -> Iterator[tuple[int, bytes]]:
+        """The encoded rows, with line feed, of the ids with these hashes, each with its hash."""
+        hashes, starts = self._ids(batch_id)
+        places = np.flatnonzero(np.isin(hashes, asked))
+        in_order = places[np.argsort(starts[places])]
+        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+            rows = _rows_at(body.fileno(), starts[in_order].tolist())
+            yield from zip(hashes[in_order].tolist(), rows, strict=True)
+
     def find_lines(self, batch_id: int, profile_ids: set[bytes]) -> dict[bytes, int]:
         """The lines of the export from which these encoded ids came, as far as the batch holds them."""
         lines = self.lines(batch_id)

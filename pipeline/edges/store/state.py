@@ -17,8 +17,8 @@ from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
 from pipeline.edges.memory import give_back
 from pipeline.edges.store.job_folder import JobFolder
-from pipeline.edges.store.ledger import Ledger, open_ledger
-from pipeline.edges.store.records import BatchRecord
+from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
+from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
 
 P = ParamSpec("P")
@@ -87,15 +87,39 @@ class State:
         known = self.lost[batch_id]
         return self.spool.hashes(batch_id) if known is None else known
 
-    def overtaken_by(self, hashes: Hashes) -> dict[int, Hashes]:
-        """For each batch with lost rows, those of their id hashes that are in this sorted array too.
+    def overtaken_by(self, job: JobRecord, batch: Batch) -> dict[int, Overtaken]:
+        """For each batch with lost rows, those of its ids of which a batch that is about to be sealed has a later row.
 
-        Batches without any are left out.
+        Batches without any are left out. The rows of a retry are no later than those it sends again.
         """
-        common = {
-            batch_id: np.intersect1d(self.lost_hashes(batch_id), hashes, assume_unique=True) for batch_id in self.lost
-        }
-        return {batch_id: found for batch_id, found in common.items() if len(found)}
+        if not self.lost:
+            return {}
+        hashes, first = self.spool.hashes(batch.batch_id), self._first_of(job)
+        common: dict[int, Hashes] = {}
+        for lost_id in self.lost:
+            found = np.intersect1d(self.lost_hashes(lost_id), hashes, assume_unique=True)
+            if len(found) and (job.retry_of is None or self._is_of_a_job_before(lost_id, first)):
+                common[lost_id] = found
+        if not common:
+            return {}
+        names = self.spool.parameters(batch.batch_id)
+        said: dict[int, frozenset[str]] = {}
+        for hash_, row in self.spool.rows_by_hash(batch.batch_id, np.concatenate([*common.values()])):
+            cells = zip(names, row[:-1].split(b",")[1:], strict=False)
+            # Two ids may have the same hash.
+            said[hash_] = said.get(hash_, frozenset()) | {name for name, cell in cells if cell}
+        return {lost_id: {hash_: said[hash_] for hash_ in found.tolist()} for lost_id, found in common.items()}
+
+    def _first_of(self, job: JobRecord) -> int:
+        """The `seq` of the job whose rows a job sends: of a retry that of the first one; else its own."""
+        while job.retry_of is not None and (original := self.ledger.job(job.retry_of)) is not None:
+            job = original
+        return job.seq
+
+    def _is_of_a_job_before(self, batch_id: int, seq: int) -> bool:
+        record = self.ledger.batch(batch_id)
+        job = None if record is None else self.ledger.job_at(record.job)
+        return job is not None and self._first_of(job) < seq
 
     def _failed_hashes(self, record: BatchRecord) -> Hashes:
         match record.latest:
