@@ -36,7 +36,10 @@ async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) ->
     clock = state.host.clock
     unfinished = await state.in_turn(state.ledger.unfinished_with_open_batches)
     open_numbers: list[int] = []
-    for record in await state.in_turn(state.ledger.batches):
+    records = await state.in_turn(state.ledger.batches)
+    open_ids = {record.batch.batch_id for record in records}
+    state.ages = {batch_id: ages for batch_id, ages in state.ages.items() if batch_id in open_ids}
+    for record in records:
         life = await state.in_turn(life_of, state.ledger, record)
         if record.job in unfinished:
             if life.phase is Phase.FOLLOWING and life.post_number is not None:
@@ -44,6 +47,8 @@ async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) ->
         elif life.phase is not Phase.SETTLED:
             raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
         else:
+            ages = state.ages.get(record.batch.batch_id)
+            life, _ = after_restart(life, clock.monotonic(), ages)
             await _take_up(in_flight, state, record, _due(record, life, clock.monotonic(), hold_s))
     return Posts(await state.in_turn(state.ledger.next_post_number), tuple(open_numbers))
 
@@ -64,14 +69,16 @@ class Standing:
 async def take_stock(job: Job) -> list[Standing]:
     """Enter the job's batches in its book as the ledger has them: whatever fails from here on, the report is right.
 
-    Attempts that a crash cut off are ambiguous from now on; holds begin anew.
+    Attempts that a crash cut off are ambiguous from now on; holds begin anew, unless this process knows their ages.
     """
     state, progress, now = job.state, job.progress, job.clock.monotonic()
     hold_s = job.settings.settle.ambiguous_hold_s
     stock: list[Standing] = []
     for record in await state.in_turn(state.ledger.batches, job=job.record):
         life = await state.in_turn(life_of, state.ledger, record)
-        stock.append(Standing(record, progress.book.adopt(record.batch, life, now=now, hold_s=hold_s)))
+        ages = state.ages.get(record.batch.batch_id)
+        fact = progress.book.adopt(record.batch, life, now=now, hold_s=hold_s, ages=ages)
+        stock.append(Standing(record, fact))
     progress.last_number = progress.book.last_number
     # The report needs these counts even if the producer never runs; it overwrites them when it does.
     progress.unplaced_rows = progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
@@ -105,7 +112,7 @@ async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: 
 
 def _due(record: BatchRecord, life: Life, now: float, hold_s: float) -> Due:
     """The time of release of a settled batch. One already released is due at once: only carrying rows await it."""
-    at = release_at(after_restart(life, now)[0], settled_at=now, hold_s=hold_s)
+    at = release_at(life, settled_at=now, hold_s=hold_s)
     is_released = Released() in record.facts
     failed_ids = getattr(life.last, "failed_ids", ())
     return Due(float("-inf") if is_released else at, record.batch.batch_id, life.may_be_applied, failed_ids)

@@ -218,6 +218,7 @@ class Runner:
             return build_report(job, error, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
 
         report = tell(error)
+        state.note_ages(job.progress.book)
         try:
             await put_away(job, report)
         except FatalError as not_put_away:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 import anyio
 
 from pipeline.core.batches.report import Report
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.command import Command
 from pipeline.jobs.ending import Ending
@@ -132,6 +133,49 @@ async def test_a_hold_that_is_taken_while_a_job_takes_up_what_is_in_flight_count
             assert await runner.run_jobs(loads.next_job, loads.note_ended) is None
         assert not then
         assert 1_600.0 <= asyncio.get_running_loop().time() - began < 1_800.0
+
+
+async def run_until(stage: Stage, runner: Runner, name: str, *lines: str) -> list[Report]:
+    """Run what is unfinished in this process, and then an export of these lines."""
+    reports: list[Report] = []
+    loads = Loads(runner, Command((stage.export(name, *lines),), DEFAULT_ROUTE, again=False), reports.append)
+    await runner.run_jobs(loads.next_job, loads.note_ended)
+    return reports
+
+
+@virtually
+async def test_the_hold_of_a_job_that_has_ended_goes_on_over_the_runs_of_a_process(tmp_path: Path) -> None:
+    settings, time = {"deadline_s": 300.0, "ambiguous_hold_s": 1_000.0}, asyncio.get_running_loop().time
+    async with staged(tmp_path, **NEVER) as stage, open_runner(tenant(stage, **settings), stage.host, Ending()) as run:
+        (lost,) = await run_until(stage, run, "first.csv", "u1,gold,1")
+        assert lost.rows.unconfirmed == 1
+        settled_at = time()
+        await asyncio.sleep(600.0)
+        (second,) = await run_until(stage, run, "second.csv", "u1,silver,2")
+        assert second.rows.unconfirmed == 1
+        # The rest of the hold, and the deadline of the second batch.
+        assert 1_250.0 <= time() - settled_at < 1_400.0
+
+
+@virtually
+async def test_a_job_that_is_stopped_again_and_again_does_not_begin_its_hold_anew(tmp_path: Path) -> None:
+    """Another one, which Target refuses, stops it long before its hold is over."""
+    settings, time = {"deadline_s": 300.0, "ambiguous_hold_s": 1_000.0}, asyncio.get_running_loop().time
+
+    async def stop(job: Job, _: CallQueue) -> None:
+        await asyncio.sleep(400.0)
+        raise FatalError("refused", exit_code=ExitCode.REFUSED_BY_TARGET)
+
+    async with staged(tmp_path, **NEVER) as stage:
+        opened = open_runner(tenant(stage, **settings), stage.host, Ending(), stop)
+        async with opened as runner:
+            runs = 0
+            while (report := (await run_until(stage, runner, "export.csv", *HELD))[-1]).state == "unfinished":
+                runs += 1
+                assert runs < 20, "it makes no progress"
+        assert report.rows.unconfirmed == 3
+        # Followed, held, followed, in pieces of 400 s.
+        assert 1_600.0 <= time() < 2_500.0
 
 
 @virtually

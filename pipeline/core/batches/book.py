@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.core.batches.lifecycle import (
+    Ages,
     Fact,
     Failed,
     GivenUp,
@@ -44,9 +45,12 @@ class Book:
         """Enter a new batch, which waits to be sent."""
         self._put(batch, Life())
 
-    def adopt(self, batch: Batch, life: Life, *, now: float, hold_s: float) -> Fact | None:
-        """Enter a batch of an earlier process. A returned fact must be in the ledger before the batch goes on."""
-        life, fact = after_restart(life, now)
+    def adopt(self, batch: Batch, life: Life, *, now: float, hold_s: float, ages: Ages | None = None) -> Fact | None:
+        """Enter a batch of an earlier process, or with `ages` of an earlier run in this one.
+
+        A returned fact must be in the ledger before the batch goes on.
+        """
+        life, fact = after_restart(life, now, ages)
         self._put(batch, life)
         self._settle(batch.batch_id, now, hold_s)
         return fact
@@ -82,6 +86,12 @@ class Book:
 
     def __len__(self) -> int:
         return len(self._batches)
+
+    def ages(self) -> dict[int, Ages]:
+        """The ages of batches with open or followed attempts, for a later run of the job in this process."""
+        lives = self._lives.items()
+        counting = [(key, life) for key, life in lives if life.open_since or life.phase is Phase.FOLLOWING]
+        return {batch_id: Ages(life.open_since, life.posted_at) for batch_id, life in counting}
 
     def life(self, batch_id: int) -> Life:
         """The life of a batch, as its facts have it."""

@@ -19,7 +19,7 @@ leaves, so that an attempt cut off by a crash is known; it becomes ambiguous onc
 An attempt is *open* while Target may have it and its own `complete` was not seen. Its age counts from the end of the
 attempt, or, if it was accepted, from the end of following it. When every open attempt is older than the hold, the
 batch may be released: its ids are free. Times are seconds of the monotonic clock of this process. After a restart all
-ages count from the restart, since nothing tells how long the process was away.
+ages count from the restart, since nothing tells how long the process was away; not so where a process runs a job again.
 """
 
 from dataclasses import dataclass, replace
@@ -259,14 +259,28 @@ def try_again(life: Life) -> Life:
     return replace(life, phase=Phase.READY) if life.phase is Phase.REFUSED else life
 
 
-def after_restart(life: Life, now: float) -> tuple[Life, Fact | None]:
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The times of a life that this process knows from an earlier run of its job; see `Life`."""
+
+    open_since: tuple[float, ...]
+    posted_at: float
+
+
+def after_restart(life: Life, now: float, ages: Ages | None = None) -> tuple[Life, Fact | None]:
     """The life of a batch in a new process: holds begin anew, and a cut-off attempt is in doubt.
+
+    `ages`: those that this process knows of it, if any: then holds and the deadline go on. A job that is run again and
+    again would else hold up its ids, and those behind it, for ever.
 
     A refused batch is sent again: the reason may have been the configuration, which may have changed.
 
     The caller must record the returned fact, so that the next restart does not count the same attempt again.
     """
-    life = try_again(replace(life, open_since=(now,) * len(life.open_since), posted_at=now))
+    # An attempt more than was known is one that nobody saw end.
+    if ages is None or len(ages.open_since) != len(life.open_since):
+        ages = Ages(open_since=(now,) * len(life.open_since), posted_at=now)
+    life = try_again(replace(life, open_since=ages.open_since, posted_at=ages.posted_at))
     if life.phase is not Phase.POSTING:
         return life, None
     fact = InDoubt("the process ended in the middle of it")

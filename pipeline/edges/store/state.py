@@ -9,7 +9,8 @@ from typing import ParamSpec, TypeVar
 import anyio
 import numpy as np
 
-from pipeline.core.batches.lifecycle import Failed, GivenUp, IllegalFactError, Life, SeenComplete, born_of, fold
+from pipeline.core.batches.book import Book
+from pipeline.core.batches.lifecycle import Ages, Failed, GivenUp, IllegalFactError, Life, SeenComplete, born_of, fold
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
@@ -32,6 +33,7 @@ class State:
     `lost`: batch id -> sorted id hashes of its failed or unconfirmed rows. None means all its rows: read their hashes
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
+    `ages`: of open batches, as far as earlier runs in this process know them.
     """
 
     def __init__(self, directory: Path, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None) -> None:
@@ -41,6 +43,7 @@ class State:
         self.spool = spool
         self.host = host
         self.lost: dict[int, Hashes | None] = {}
+        self.ages: dict[int, Ages] = {}
         self.is_paused = ledger.is_paused
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
@@ -74,6 +77,12 @@ class State:
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
         return JobFolder(self.outcomes / job_id)
+
+    def note_ages(self, book: Book) -> None:
+        """Remember how old the attempts of a job's batches are, for other runs in this process."""
+        gone = {batch.batch_id for batch in book}
+        others = {batch_id: ages for batch_id, ages in self.ages.items() if batch_id not in gone}
+        self.ages = others | book.ages()
 
     def note_lost(self, record: BatchRecord) -> None:
         """Remember the ids whose rows a settled batch lost."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.batches.lifecycle import (
     LEGAL,
+    Ages,
     Begun,
     Fact,
     Failed,
@@ -241,6 +242,15 @@ def test_a_restart_after_a_restart_changes_nothing(life: Life) -> None:
     later, fact = after_restart(found, 2_000.0)
     assert fact is None
     assert later == replace(found, open_since=(2_000.0,) * len(found.open_since), posted_at=2_000.0)
+
+
+def test_in_the_same_process_ages_go_on_unless_there_is_an_attempt_that_it_does_not_know() -> None:
+    life = replace(FOLLOWING, open_since=(0.0, 0.0))
+    known, _ = after_restart(life, 1_000.0, Ages(open_since=(5.0, 6.0), posted_at=7.0))
+    assert known == replace(life, open_since=(5.0, 6.0), posted_at=7.0)
+    for ages in (Ages((5.0,), 7.0), Ages((5.0, 6.0, 7.0), 7.0), None):
+        unknown, _ = after_restart(life, 1_000.0, ages)
+        assert unknown == replace(life, open_since=(1_000.0, 1_000.0), posted_at=1_000.0)
 
 
 # When its ids are free.
