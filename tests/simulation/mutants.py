@@ -409,4 +409,11 @@ MUTANTS = [
         "            if False:\n",
         AGAIN,
     ),
+    Mutant(
+        "of what was lost, overtaken values are sent again with the others",
+        "pipeline/jobs/retry_job.py",
+        '[b"" if name in overtaken else cell for name, cell in zip(names, cells[1:], strict=False)]',
+        "cells[1:]",
+        AGAIN,
+    ),
 ]
