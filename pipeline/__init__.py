@@ -43,7 +43,7 @@ carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 lost row      a row that failed or is unconfirmed; `retry` sends it again
-overtaken     a lost row of whose id a later row was sent; `retry` leaves it alone and names it
+overtaken     a value of a lost row, where a later row of its id has one for that parameter; `retry` leaves it alone
 checkpoint    the progress of a job at its latest seal
 time window   hours of the week in which less is sent, or nothing
 status window the number of batches that may be sent from the oldest unsettled one on: Target keeps so many statuses

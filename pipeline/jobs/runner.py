@@ -110,7 +110,7 @@ class Runner:
         self._calls.allow(settings.settings.target.calls_per_minute)
         settle = settings.settings.settle
         if settle != before.settle:
-            self._poller.take(plan_of(settle), deadline_s=settle.deadline_s)
+            self._poller.take(first_s=settle.poll_first_s, max_s=settle.poll_max_s, deadline_s=settle.deadline_s)
             if self._run is not None and self._run.limits is not None:
                 self._run.limits.hold_s = settle.ambiguous_hold_s
         self.ending.changed.tell()

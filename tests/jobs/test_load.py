@@ -2,18 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import pytest
 
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.exports import identify
+from pipeline.edges.exports import Identity, identify
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.ending import Ending
@@ -21,6 +24,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.runner import open_runner
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.tenants import Tenant
+from tests.simulation.exports import TextExport
 from tests.simulation.staged import staged
 from tests.simulation.virtually import virtually
 from tests.tools.support import profiles_after
@@ -41,6 +45,28 @@ async def test_rows_that_are_held_when_the_process_ends_are_sent_by_the_next_run
         assert (done["job"], done["state"], done["rows"]["confirmed"]) == (stopped["job"], "done", 4)
         stage.sandbox.apply_all()
         assert stage.sandbox.profiles() == profiles_after(*lines)
+
+
+@virtually
+async def test_a_signal_ends_a_command_that_still_looks_if_its_export_was_loaded(tmp_path: Path) -> None:
+    """The digest of a large export takes minutes; no job was entered, and the next run begins."""
+
+    @asynccontextmanager
+    async def never(path: Path) -> AsyncIterator[TextExport]:
+        await anyio.sleep_forever()
+        yield TextExport(path, Identity(0, 0), b"")
+
+    async with staged(tmp_path) as stage:
+        export = stage.export("export.csv", "u1,gold,1")
+        await stage.load_all(export)
+        asyncio.get_running_loop().call_later(5.0, signal.raise_signal, signal.SIGTERM)
+        slow = replace(stage, host=replace(stage.host, open_export=never))
+        with pytest.raises(FatalError, match="stopped by SIGTERM") as caught:
+            await slow.load_all(export)
+        assert caught.value.exit_code is ExitCode.UNFINISHED
+        assert asyncio.get_running_loop().time() < 100.0
+        (report,) = await stage.load_all(export)
+        assert report["state"] == "skipped"
 
 
 @virtually

@@ -33,12 +33,16 @@ class PollPlan:
     """
 
     def __init__(self, *, first_s: float, max_s: float) -> None:
-        self._first_s = first_s
-        self._max_s = max_s
+        self.take(first_s=first_s, max_s=max_s)
         self._latest: deque[float] = deque(maxlen=_REMEMBERED)
         self._sorted: list[float] = []
         # The greatest age of an incomplete batch. It is the only thing known until a first batch is complete.
         self._not_yet = 0.0
+
+    def take(self, *, first_s: float, max_s: float) -> None:
+        """Plan with other bounds from now on; what was learned stays."""
+        self._first_s = first_s
+        self._max_s = max_s
 
     def next_age(self, asked_at: float | None, pressure: float) -> float:
         """The age at which to ask about a batch next.

@@ -44,7 +44,15 @@ CREATE INDEX loaded_dates ON jobs (route, as_of) WHERE state IN ('done', 'incomp
 CREATE INDEX begun_drops ON jobs (route) WHERE drop_id IS NOT NULL AND NOT is_waiting
     AND (state IS NULL OR state NOT IN ('done', 'incomplete'));
 CREATE INDEX ended_jobs ON jobs (finished_at) WHERE state IS NOT NULL;
+CREATE INDEX loaded_jobs ON jobs (size_bytes) WHERE state = 'done';
+CREATE INDEX retries ON jobs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX post_numbers ON facts (json_extract(detail, '$.post_number')) WHERE kind = 'Begun';
+"""
+_OVERTAKEN_VALUES = """
+CREATE TABLE overtaken_values (
+    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, parameters TEXT NOT NULL,
+    PRIMARY KEY (batch_id, hash, parameters)
+) STRICT, WITHOUT ROWID
 """
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -70,17 +78,9 @@ CREATE INDEX facts_of_batch ON facts (batch_id);
 CREATE TABLE overtaken (
     batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
+{_OVERTAKEN_VALUES};
 """
 
-#: What was added without a new format: a ledger that lacks it gets it.
-_ADDED = """
-CREATE INDEX IF NOT EXISTS loaded_jobs ON jobs (size_bytes) WHERE state = 'done';
-CREATE INDEX IF NOT EXISTS retries ON jobs (retry_of) WHERE retry_of IS NOT NULL;
-CREATE TABLE IF NOT EXISTS overtaken_values (
-    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, parameters TEXT NOT NULL,
-    PRIMARY KEY (batch_id, hash, parameters)
-) STRICT, WITHOUT ROWID;
-"""
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
@@ -88,7 +88,7 @@ _FROM_5 = ("last_run TEXT", "inode INTEGER")
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
-#: and no indexes of jobs.
+#: no indexes of jobs, and rows were overtaken as a whole.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
@@ -141,12 +141,11 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
             if version < _FIRST_WITH_HELD_LOG:
                 _take_over_held(database)
+            database.execute(_OVERTAKEN_VALUES)
             _add_worked_out(database)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
-    for statement in filter(str.strip, _ADDED.split(";")):
-        database.execute(statement)
     kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
     if kept != client_code:
         raise ConfigurationError(

@@ -27,9 +27,9 @@ class StatusPoller:
         self._clock = clock
         self.deadline_s = deadline_s
 
-    def take(self, plan: PollPlan, *, deadline_s: float) -> None:
-        """Replace the plan and the deadline, from now on."""
-        self._plan = plan
+    def take(self, *, first_s: float, max_s: float, deadline_s: float) -> None:
+        """Replace the bounds of the plan and the deadline, from now on; what was learned stays."""
+        self._plan.take(first_s=first_s, max_s=max_s)
         self.deadline_s = deadline_s
 
     async def follow(

@@ -30,6 +30,14 @@ def test_one_batch_that_is_not_complete_speaks_for_the_others_where_calls_are_sc
     assert plan.next_age(None, USED_UP) == 60.0
 
 
+def test_with_other_bounds_it_still_knows_how_long_batches_took() -> None:
+    plan = plan_of(*range(100, 200, 10))
+    plan.take(first_s=7.0, max_s=120.0)
+    assert plan.next_age(None, FREE) == 110.0
+    plan.take(first_s=150.0, max_s=300.0)
+    assert plan.next_age(None, FREE) == 150.0
+
+
 def test_the_first_time_is_planned_by_how_long_batches_took() -> None:
     """Free calls: when one in ten is complete; none to spare: when nine in ten are."""
     plan = plan_of(*range(100, 200, 10))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -47,7 +47,7 @@ from pipeline.core.model import Batch, Hashes, RowCounts, Rows, Warnings
 from pipeline.core.rows.framing import Position
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
+from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger, read_ledger
 from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
 from pipeline.jobs.claims import in_order
@@ -146,7 +146,7 @@ def seal(
     checkpoint: Checkpoint | None = None,
     held: HeldChanges | dict[bytes, list[tuple[bytes, int]]] = NO_CHANGES,
     released: Iterable[int] = (),
-    overtaken: dict[int, Hashes] | None = None,
+    overtaken: Mapping[int, Hashes | Overtaken] | None = None,
 ) -> None:
     changes = changes_to(held) if isinstance(held, dict) else held
     ledger.seal(job, checkpoint or Checkpoint(), batch, held=changes, released=released, overtaken=overtaken or {})
@@ -385,6 +385,20 @@ def test_overtaken_ids_are_kept_for_each_batch(tmp_path: Path) -> None:
         seal(ledger, job, overtaken={1: hashes_of(1, 7)})
     with opened(tmp_path) as ledger:
         assert [ledger.overtaken(batch_id) for batch_id in (1, 2, 3)] == [{1, 2**63, 2**64 - 1, 7}, {5}, set()]
+
+
+def test_of_overtaken_ids_the_values_are_kept(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1))
+        # The first as an earlier version noted it: whatever comes later, the whole row is overtaken.
+        seal(ledger, job, overtaken={1: hashes_of(7)})
+        for names in (frozenset({"b", "a"}), frozenset({"c"}), frozenset({"c"}), frozenset[str]()):
+            seal(ledger, job, overtaken={1: {7: names, 2**64 - 1: names}})
+    with opened(tmp_path) as ledger:
+        assert ledger.overtaken(1) == {7, 2**64 - 1}
+        assert ledger.overtaken_values(1) == {2**64 - 1: frozenset({"a", "b", "c", ""})}
+        assert ledger.overtaken_values(2) == {}
 
 
 def test_a_seal_keeps_the_checkpoint_of_its_job_only(tmp_path: Path) -> None:
@@ -959,6 +973,7 @@ def without_worked_out(database: sqlite3.Connection) -> None:
         database.execute(f"DROP INDEX {index}")
     for column in (*_WORKED_OUT, "last_run"):
         database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+    database.execute("DROP TABLE overtaken_values")
 
 
 def test_a_ledger_of_format_4_is_taken_over(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ class TestAnotherPlan:
             following = Following(deadline_s=1_000.0)
             task = asyncio.create_task(following.follow(Incomplete()))
             await asyncio.sleep(100.0)
-            following.status_poller.take(following.plan, deadline_s=deadline_s)
+            following.status_poller.take(first_s=5.0, max_s=300.0, deadline_s=deadline_s)
             return await task, following.now(), following.asked
 
         outcome, now, asked = run_virtually(run())
@@ -232,7 +232,7 @@ class TestAnotherPlan:
             following = Following(PollPlan(first_s=500.0, max_s=500.0))
             task = asyncio.create_task(following.follow(Complete()))
             await asyncio.sleep(50.0)
-            following.status_poller.take(PollPlan(first_s=80.0, max_s=300.0), deadline_s=1_000.0)
+            following.status_poller.take(first_s=80.0, max_s=300.0, deadline_s=1_000.0)
             await task
             await following.follow(Complete())
             return following.asked
