@@ -26,9 +26,12 @@ SPLITTING = replace(DOUBTFUL, outcomes=("taken", "lost after", "refused", "refus
 SPLITTING_AND_CRASHING = replace(
     SPLITTING,
     actions=(*_BUSY, *["crash"] * 3, *["calm"] * 4),
-    outcomes=("taken", "lost after", "lost after", "refused", "refused"),
+    # As long as nothing was accepted, batches go one at a time, and little happens.
+    outcomes=(*["taken"] * 3, "lost after", "lost after", "refused", "refused"),
     ids=(b"u1", b"u1", b"u2"),
     max_rows=(2,),
+    least=60,
+    most=120,
 )
 #: Exports of few ids, one behind the other.
 OVERLAPPING = Climate(
