@@ -96,7 +96,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         header="id,tier,",
     )
     unusable = deliver(tmp_path_factory.mktemp("unusable"), "a,gold,1", header="key,tier,ltv")
-    return [failed, refused, unusable]
+    joined = deliver(tmp_path_factory.mktemp("joined"), header='{"id":"a","tier":["gold","iron"]}')
+    return [failed, refused, unusable, joined]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:

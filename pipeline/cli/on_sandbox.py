@@ -17,6 +17,7 @@ from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
 from pipeline.settings.routes import load_configuration
+from pipeline.settings.sections import ExportSettings
 from pipeline.settings.settings import Settings, load_settings
 
 log = structlog.get_logger()
@@ -113,7 +114,7 @@ async def _columns(export: Path, id_column: str) -> dict[str, str]:
     Raises `InputError` (65) if there is no column `id_column`.
     """
     try:
-        header = await read_columns(export, id_column=id_column)
+        header = await read_columns(export, ExportSettings(id_column=id_column, unlisted="send"))
     except InputError:
         # The load itself will meet the same error, and report it.
         return {}

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     TEXT_AFTER_QUOTE = "local.text_after_quote"
     QUOTE_UNCLOSED = "local.quote_unclosed"
     RECORD_TOO_LONG = "local.record_too_long"
+    JSON_INVALID = "local.json_invalid"
     NUL_BYTE = "local.nul_byte"
     INVALID_UTF8 = "local.invalid_utf8"
     FIELD_COUNT = "local.field_count"
@@ -99,6 +100,7 @@ class Warnings:
     bare_quote: int = 0
     empty_cells: Counter[str] = field(default_factory=Counter)
     unnamed_columns: int = 0
+    array_joined: int = 0
 
     def add(self, other: "Warnings") -> None:
         """Add the counts of more rows."""
@@ -107,6 +109,7 @@ class Warnings:
         self.value_with_delimiter += other.value_with_delimiter
         self.bare_quote += other.bare_quote
         self.unnamed_columns += other.unnamed_columns
+        self.array_joined += other.array_joined
         self.empty_cells.update(other.empty_cells)
 
     @classmethod

@@ -51,6 +51,7 @@ class Start:
     `header_line`: the line of the header.
     `end`: the position of the first record.
     `behind`: the bytes already read from there on.
+    `is_json`: its rows are JSON Lines, and `names` the paths of their keys.
     """
 
     dialect: Dialect
@@ -59,14 +60,15 @@ class Start:
     header_line: int
     end: Position
     behind: bytes
+    is_json: bool = False
 
 
-async def read_start(export: Export, layout: Layout) -> Start:
-    """Read the beginning of an export that nothing was read of yet.
+async def read_start(export: Export, layout: Layout, first: bytes) -> Start:
+    """Read the beginning of an export of which nothing was read yet but its first block.
 
     Raises `InputError` for an export without a header, `HeaderError` for a header that cannot be read.
     """
-    head = await _Head.of(export, layout)
+    head = await _Head.of(export, layout, first)
     begin = await _behind_skipped_lines(head, layout)
     if not layout.delimiter and not head.sep_line:
         line = await head.line_at(begin.offset, skip_empty=True)
@@ -86,9 +88,9 @@ class _Head:
         self._is_at_end = is_at_end
 
     @classmethod
-    async def of(cls, export: Export, layout: Layout) -> "_Head":
+    async def of(cls, export: Export, layout: Layout, first: bytes) -> "_Head":
         """Read as much as it takes to find out what ends the lines."""
-        data = block = await export.read_block()
+        data = block = first
         while block and len(data) < SNIFFED_BYTES and b"\n" not in data:
             block = await export.read_block()
             data += block

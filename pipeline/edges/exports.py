@@ -1,4 +1,8 @@
-"""Reads an export in blocks, off the event loop; computes its SHA-256 on the way, and notices if it changes."""
+"""Reads an export in blocks, off the event loop; computes its SHA-256 on the way, and notices if it changes.
+
+Blocks are what is in the file, or its text in UTF-8: unpacked if it is a gzip archive, decoded if it is in another
+encoding. Sizes and digests are those of the file either way.
+"""
 
 import asyncio
 import hashlib
@@ -7,10 +11,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from io import FileIO
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import Protocol
 
 import aiofiles.os
@@ -18,6 +21,9 @@ import anyio
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.rows.file_kind import HEAD_BYTES, codec_of, is_gzip, refusal
+from pipeline.core.rows.gunzip import gunzip
+from pipeline.core.rows.text_codec import to_utf8
 
 #: Bytes of a block. Larger blocks fall out of the processor's cache: with 4 MiB the same step took five times as long
 #: for each byte.
@@ -61,9 +67,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Some blocks of a file. No blocks mean that the file has ended.
+    """Some blocks of an export. No blocks mean that it has ended.
 
-    `bytes_read`, `sha256`: the bytes from the file's start to the end of this piece, and their digest.
+    `bytes_read`, `sha256`: the bytes read of the file until now, and their digest.
     """
 
     blocks: list[bytes]
@@ -74,7 +80,8 @@ class _Piece:
 class Export(Protocol):
     """An open export.
 
-    `bytes_read`, `sha256`: the bytes read so far and their digest; a little more than `read_block` has returned.
+    `bytes_read`, `sha256`: the bytes of the file read so far and their digest; a little more than what `read_block` has
+    returned was made of.
     """
 
     path: Path
@@ -83,57 +90,99 @@ class Export(Protocol):
     sha256: str
 
     async def read_block(self) -> bytes:
-        """The next bytes, at most `BLOCK_BYTES`; empty at the end of the file.
+        """The next bytes, at most `BLOCK_BYTES`; empty at the end of the export.
 
-        Raises `InputError`: 66 if it cannot be read, 65 if it changed since it was opened.
+        Raises `InputError`: 66 if it cannot be read, 65 if it cannot be unpacked or decoded, or changed since it was
+        opened.
         """
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
-        """Go on where an earlier process stopped; it had read `digest_bytes` bytes, and their digest was `digest`.
+        """Go on where an earlier process stopped, before anything is read.
 
-        Returns those of its bytes that lie behind `offset`. Raises `InputError` (65) if the first `digest_bytes` bytes
-        have changed.
+        `offset`: counted in what `read_block` returns.
+        `digest_bytes`, `digest`: the bytes of the file that were read then, and their digest.
+
+        Returns what is read already and lies behind `offset`. Raises `InputError` (65) if the first `digest_bytes`
+        bytes have changed.
         """
+
+
+class _Blocks:
+    """The bytes of a file, block by block, and their digest; only the thread that reads uses it.
+
+    `stop_at`: an offset at which a block ends, so that the digest of all before it is known.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.bytes_read = 0
+        self.stop_at = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        left = self.stop_at - self.bytes_read
+        block = self._file.read(min(left, BLOCK_BYTES) if left > 0 else BLOCK_BYTES)
+        if not block:
+            raise StopIteration
+        self._digest.update(block)
+        self.bytes_read += len(block)
+        return block
 
 
 class ExportFile:
     """An export that is a file.
 
-    A thread reads ahead: while one piece is used, the next is read and its digest computed.
+    A thread reads ahead: while one piece is used, the next is read, unpacked, decoded, and its digest computed.
     """
 
-    def __init__(self, path: Path, identity: Identity, file: FileIO) -> None:
+    def __init__(
+        self, path: Path, identity: Identity, file: FileIO, as_text: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
+    ) -> None:
+        """`as_text` makes what is given of the bytes of the file."""
         self.path = path
         self.identity = identity
         self.bytes_read = 0
         self.sha256 = hashlib.sha256().hexdigest()
-        self._file = file
-        # Only the thread that reads uses these two.
-        self._digest, self._bytes_digested = hashlib.sha256(), 0
+        self.file = file
+        # Only the thread that reads uses these three.
+        self._in_file = _Blocks(file)
+        self._as_given = as_text(self._in_file)
+        self._fault: BaseException | None = None
         self._ahead: asyncio.Future[_Piece] | None = None
         self._blocks: deque[bytes] = deque()
 
     async def read_block(self) -> bytes:
         """The next bytes, see `Export`."""
         if not self._blocks:
-            piece = await self._take(PIECE_BYTES)
+            piece = await self._take()
             if not piece.blocks:
                 await self._check_unchanged()
                 return b""
-            self._ahead = self._begin_reading(PIECE_BYTES)
+            self._ahead = self._begin_reading()
             self._blocks.extend(piece.blocks)
         return self._blocks.popleft()
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was, see `Export`."""
-        behind = bytearray()
-        while self.bytes_read < digest_bytes:
-            start = self.bytes_read
-            piece = await self._take(min(PIECE_BYTES, digest_bytes - start))
+        self._in_file.stop_at = digest_bytes
+        behind, end, found = bytearray(), 0, self.sha256
+        while self.bytes_read < digest_bytes or end < offset:
+            piece = await self._take()
+            if piece.bytes_read <= digest_bytes:
+                found = piece.sha256
             if not piece.blocks:
                 break
-            behind += b"".join(piece.blocks)[max(0, offset - start) :]
-        if self.sha256 != digest or self.bytes_read != digest_bytes:
+            text = b"".join(piece.blocks)
+            behind += text[max(0, offset - end) :]
+            end += len(text)
+        if found != digest or self.bytes_read < digest_bytes or end < offset:
             raise changed(self.path)
         return bytes(behind)
 
@@ -144,12 +193,12 @@ class ExportFile:
             # Without this, asyncio would log an error that concerns nobody any more.
             self._ahead.exception()
 
-    async def _take(self, limit: int) -> _Piece:
-        """The piece that was read ahead, or else the next one, of at most `limit` bytes."""
-        reading, self._ahead = self._ahead or self._begin_reading(limit), None
+    async def _take(self) -> _Piece:
+        """The piece that was read ahead, or else the next one."""
+        reading, self._ahead = self._ahead or self._begin_reading(), None
         try:
             # A thread that reads cannot be stopped, and the file must not be closed meanwhile.
-            with _readable(self.path):
+            with _readable(self.path), _about(self.path):
                 piece = await asyncio.shield(reading)
         except asyncio.CancelledError:
             self._ahead = reading
@@ -157,35 +206,44 @@ class ExportFile:
         self.bytes_read, self.sha256 = piece.bytes_read, piece.sha256
         return piece
 
-    def _begin_reading(self, limit: int) -> asyncio.Future[_Piece]:
-        return asyncio.get_running_loop().run_in_executor(None, self._read_piece, limit)
+    def _begin_reading(self) -> asyncio.Future[_Piece]:
+        return asyncio.get_running_loop().run_in_executor(None, self._read_piece)
 
-    def _read_piece(self, limit: int) -> _Piece:
-        blocks = []
-        while limit and (block := self._file.read(min(limit, BLOCK_BYTES))):
-            self._digest.update(block)
-            self._bytes_digested += len(block)
-            blocks.append(block)
-            limit -= len(block)
-        return _Piece(blocks, self._bytes_digested, self._digest.hexdigest())
+    def _read_piece(self) -> _Piece:
+        if self._fault is not None:
+            # An iterator that has failed has no more to give: that must not look like the end of the file.
+            raise self._fault
+        file, blocks, size = self._in_file, [], 0
+        try:
+            while size < PIECE_BYTES and (block := next(self._as_given, b"")):
+                blocks.append(block)
+                size += len(block)
+                if file.bytes_read == file.stop_at:
+                    break
+        except BaseException as error:
+            self._fault = error
+            raise
+        return _Piece(blocks, file.bytes_read, file.sha256)
 
     async def _check_unchanged(self) -> None:
         with _readable(self.path):
-            info = await aiofiles.os.stat(self._file.fileno())
+            info = await aiofiles.os.stat(self.file.fileno())
         if not Identity.of(info).agrees_with(self.identity) or self.bytes_read != self.identity.size_bytes:
             raise changed(self.path)
 
 
 @asynccontextmanager
-async def open_export(path: Path) -> AsyncIterator[ExportFile]:
-    """Open an export for reading from its start. Raises `InputError` (66) if it cannot be read."""
+async def open_export(path: Path, encoding: str | None = None) -> AsyncIterator[ExportFile]:
+    """Open an export for reading from its start.
+
+    `encoding`: as [export] has it, to read the text of the export; None to read the bytes of the file.
+
+    Raises `InputError`: 66 if it cannot be read; 65 if it is no text, or not in this encoding, by its first bytes.
+    """
     identity = await identify(path)
-    with _readable(path):
-        # Unbuffered: a buffer would only copy every block once more.
-        with anyio.CancelScope(shield=True):
-            file = await run_sync(partial(FileIO, path))
-    with file:
-        export = ExportFile(path, identity, file)
+    with anyio.CancelScope(shield=True):
+        export = await run_sync(_open, path, identity, encoding)
+    with export.file:
         try:
             yield export
         finally:
@@ -193,18 +251,56 @@ async def open_export(path: Path) -> AsyncIterator[ExportFile]:
                 await export.stop_reading()
 
 
+def _open(path: Path, identity: Identity, encoding: str | None) -> ExportFile:
+    with _readable(path), _about(path):
+        # Unbuffered: a buffer would only copy every block once more. Not waiting: a pipe may have taken its place.
+        file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        try:
+            if encoding is None:
+                return ExportFile(path, identity, file)
+            return ExportFile(path, identity, file, _as_text(os.pread(file.fileno(), HEAD_BYTES, 0), encoding))
+        except BaseException:
+            file.close()
+            raise
+
+
+def _as_text(head: bytes, encoding: str) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """The function that gives the text of a file in UTF-8, told by its first bytes. Raises `InputError` (65)."""
+    if is_packed := is_gzip(head):
+        head = next(gunzip(iter([head])), b"")
+        if is_gzip(head):
+            raise InputError("it is a gzip archive within a gzip archive: unpack it once.")
+    if told := refusal(head):
+        raise InputError(f"it {told}.")
+    codec = codec_of(head, encoding)
+
+    def text(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        blocks = gunzip(blocks) if is_packed else blocks
+        return to_utf8(blocks, codec) if codec else blocks
+
+    return text
+
+
 async def identify(path: Path) -> Identity:
     """The identity of this file. Raises `InputError` (66) if there is no regular file."""
     with _readable(path):
         info = await aiofiles.os.stat(path)
     if not S_ISREG(info.st_mode):
-        kind = "a directory" if S_ISDIR(info.st_mode) else "not a regular file"
-        raise InputError(f"{path} is {kind}; name an export file.", exit_code=ExitCode.EXPORT_MISSING)
+        raise InputError(f"{path} is {_kind_of(info.st_mode)}.", exit_code=ExitCode.EXPORT_MISSING)
     return Identity.of(info)
 
 
+def _kind_of(mode: int) -> str:
+    if S_ISDIR(mode):
+        return "a directory; name an export file"
+    if S_ISFIFO(mode) or S_ISSOCK(mode) or S_ISCHR(mode):
+        kind = "a pipe" if S_ISFIFO(mode) else "a socket" if S_ISSOCK(mode) else "a terminal or another device"
+        return f"{kind}, and not a regular file. An export must be readable twice: write it to a file, and load that"
+    return "not a regular file; name an export file"
+
+
 async def digest(path: Path, opened: Callable[[Path], AbstractAsyncContextManager[Export]]) -> str:
-    """The SHA-256 of a file, in hexadecimal; `opened` opens it as an export."""
+    """The SHA-256 of a file as it is, in hexadecimal; `opened` opens it as an export."""
     async with opened(path) as export:
         while await export.read_block():
             pass
@@ -217,6 +313,15 @@ def changed(path: Path) -> InputError:
         f"{path} was changed while it was being loaded: what was sent is followed to its end, the rest is not sent. "
         "Write exports under another name and rename them when they are complete; then load it again."
     )
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Name the export in an `InputError` (65) of the body: what reads it knows bytes only."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path} cannot be loaded: {error}", exit_code=error.exit_code) from error
 
 
 @contextmanager

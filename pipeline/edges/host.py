@@ -17,8 +17,14 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-OpenExport = Callable[[Path], AbstractAsyncContextManager[Export]]
 Connect = Callable[[Endpoint, CallQueue, Clock], AbstractAsyncContextManager[Target]]
+
+
+class OpenExport(Protocol):
+    """Opens an export, see `open_export`."""
+
+    def __call__(self, path: Path, encoding: str | None = None, /) -> AbstractAsyncContextManager[Export]:
+        """The open export: its text if `encoding` is given, else the bytes of its file."""
 
 
 class RunBlocking(Protocol):

@@ -1,16 +1,22 @@
 """The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import anyio.lowlevel
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.rows.blockframing import BlockFramer, Framed
-from pipeline.core.rows.framing import Position
-from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.dialect import Dialect
+from pipeline.core.rows.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
+from pipeline.core.rows.framing import BOM, Position
+from pipeline.core.rows.header import plan_columns, suggest_parameter_name
+from pipeline.core.rows.json_lines import MAX_COLUMNS, JsonFramer, add_columns
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
+from pipeline.core.rows.text_codec import as_read
 from pipeline.core.rows.trailer import Trailer
 from pipeline.core.rows.transform import Transform
 from pipeline.edges import exports
@@ -51,10 +57,15 @@ class _Lines:
 
 
 class RowSource:
-    """The rows of an export; made by `open_rows`. `plan`: the columns sent."""
+    """The rows of an export; made by `open_rows`.
 
-    def __init__(self, transform: Transform, plan: ColumnPlan, lines: _Lines) -> None:
+    `plan`: the columns sent.
+    `encoding`: as [export] has it.
+    """
+
+    def __init__(self, transform: Transform, plan: ColumnPlan, lines: _Lines, *, encoding: str) -> None:
         self.plan = plan
+        self._is_decoded = encoding != "auto"
         self._transform = transform
         self._lines = lines
         self._is_at_end = False
@@ -71,12 +82,18 @@ class RowSource:
         block = await self._lines.read()
         self._is_at_end = block is None
         mapped = self._transform.finish() if block is None else self._transform.feed(block)
-        return Block(mapped, self._transform.position)
+        return self._block(mapped, self._transform.position)
 
     def split(self, block: Block, row: int) -> tuple[Block, Block]:
         """Split the last block, or what a split left of it, into two: the rows before index `row`, and the rest."""
         first, middle, rest = self._transform.split(int(block.mapped.rows.lines[row]))
-        return Block(first, middle), Block(rest, block.end)
+        return self._block(first, middle), self._block(rest, block.end)
+
+    def _block(self, mapped: Mapped, end: Position) -> Block:
+        if self._is_decoded and mapped.rejects:
+            # Bytes that could not be decoded are told as they stand in the export.
+            mapped = replace(mapped, rejects=[replace(each, raw=as_read(each.raw)) for each in mapped.rejects])
+        return Block(mapped, end)
 
 
 @asynccontextmanager
@@ -86,7 +103,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
     Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was entered.
     """
     progress = job.progress
-    async with job.host.open_export(job.record.export) as export:
+    async with job.host.open_export(job.record.export, job.export.encoding) as export:
         if not export.identity.agrees_with(job.record.identity):
             raise changed(job.record.export)
         progress.export_bytes = export.identity.size_bytes
@@ -120,13 +137,12 @@ async def open_rows(
     `carried`: parameters of batches in flight, from which held rows may carry cells. Raises `InputError` (65) for an
     export that cannot be sent, or is not the one that the checkpoint was made of.
     """
-    layout = layout_of(settings)
     if checkpoint.digest_bytes:
         # The header is read through a second handle: `export` is read from its start again, for its digest.
-        async with open_export(export.path) as again:
-            start = await read_start(again, layout)
+        async with open_export(export.path, settings.encoding) as again:
+            start = await _start_of(again, settings, open_export)
     else:
-        start = await read_start(export, layout)
+        start = await _start_of(export, settings, open_export)
     # The header of a job's batches never changes.
     plan = _plan_of(start, settings).carrying(checkpoint.parameters or carried)
     mapper = RowMapper(
@@ -141,7 +157,20 @@ async def open_rows(
     if checkpoint.digest_bytes:
         begin = checkpoint.position
         behind = await export.skip_to(begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest)
-    return RowSource(Transform(mapper, start=begin), plan, _Lines(export, behind, _trailer_of(settings, start)))
+    transform = Transform(mapper, start=begin, columns=start.names if start.is_json else None)
+    lines = _Lines(export, behind, _trailer_of(settings, start))
+    return RowSource(transform, plan, lines, encoding=settings.encoding)
+
+
+async def _start_of(export: Export, settings: ExportSettings, open_export: OpenExport) -> Start:
+    """The beginning of an export that nothing was read of yet. Raises `InputError` (65) for what is none."""
+    first = await export.read_block()
+    _check_kind(export.path, first, settings)
+    if not is_json_lines(first, settings.format):
+        return await read_start(export, layout_of(settings), first)
+    head = first.removeprefix(BOM)
+    names = await _read_keys(export, head, settings, open_export)
+    return Start(Dialect(b","), names, b"", 1, Position(len(first) - len(head)), head, is_json=True)
 
 
 def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
@@ -150,12 +179,19 @@ def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
             start.names,
             id_column=settings.id_column,
             id_kind=settings.id_kind,
-            columns=settings.columns,
+            columns=settings.columns | _made_names(start, settings),
             unlisted=settings.unlisted,
             has_header=settings.header,
         )
     except HeaderError as error:
         raise HeaderError(str(error), header=start.header, line=start.header_line) from None
+
+
+def _made_names(start: Start, settings: ExportSettings) -> dict[str, str]:
+    """Parameter names for the paths of nested keys that are sent under their own names, which Target takes not."""
+    if not start.is_json or settings.unlisted != "send":
+        return {}
+    return {path: suggest_parameter_name(path) for path in start.names if "." in path and path not in settings.columns}
 
 
 def layout_of(settings: ExportSettings) -> Layout:
@@ -173,7 +209,7 @@ def layout_of(settings: ExportSettings) -> Layout:
 
 
 def _trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
-    return Trailer(settings.skip_last, start.dialect) if settings.skip_last else None
+    return Trailer(settings.skip_last, start.dialect) if settings.skip_last and not start.is_json else None
 
 
 @asynccontextmanager
@@ -202,10 +238,65 @@ def no_rows(export: Path) -> InputError:
     )
 
 
-async def read_columns(path: Path, *, id_column: str | None = None) -> list[str]:
-    """The column names of an export, by which `id_column` helps to find the delimiter. Raises `InputError`."""
-    async with exports.open_export(path) as export:
-        return (await read_start(export, Layout(id_column=id_column))).names
+async def read_columns(path: Path, settings: ExportSettings) -> list[str]:
+    """The column names of an export. Raises `InputError` (65, 66)."""
+    async with exports.open_export(path, settings.encoding) as export:
+        return (await _start_of(export, settings, exports.open_export)).names
+
+
+async def _read_keys(export: Export, head: bytes, settings: ExportSettings, open_export: OpenExport) -> list[str]:
+    """The columns of JSON Lines, of which `head` is the first block.
+
+    If all keys count, because each is sent or stops the load, the whole export is read for them: a key that comes late
+    would else have no place in the batches before. A key of [export] columns may be in no line, unless all are in none.
+    """
+    columns: dict[str, None] = {}
+    framer = JsonFramer(())
+    if settings.unlisted == "ignore":
+        objects = [*framer.objects(head), *framer.objects(None)]
+        columns = {
+            key: None for keys in objects for key in keys if key == settings.id_column or key in settings.columns
+        }
+        is_blank = not objects
+    else:
+        async with open_export(export.path, settings.encoding) as again:
+            start = BOM
+            while block := await again.read_block():
+                add_columns(columns, framer.objects(block.removeprefix(start)))
+                _check_number(export.path, columns)
+                # Let other tasks run: most blocks are there already.
+                await anyio.lowlevel.checkpoint()
+                start = b""
+        add_columns(columns, framer.objects(None))
+        _check_number(export.path, columns)
+        is_blank = not columns
+    if is_blank:
+        raise InputError(f"{export.path} cannot be loaded: no line of it holds a JSON object.", line=1)
+    if not settings.columns.keys().isdisjoint(columns):
+        columns |= dict.fromkeys(settings.columns)
+    return list(columns)
+
+
+def _check_number(path: Path, columns: Collection[str]) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise InputError(
+            f"{path} cannot be loaded: its objects have more than {MAX_COLUMNS:,} different keys, so some are data and "
+            'no names. List those that Target should get under [export] columns, and set unlisted = "ignore".'
+        )
+
+
+def _check_kind(path: Path, block: bytes, settings: ExportSettings) -> None:
+    """Raise `InputError` (65) for a text that is no export, or in another encoding, by its first block."""
+    if told := text_refusal(block, settings.format):
+        raise InputError(f"{path} cannot be loaded: it {told}.")
+    if found := other_encoding(block[:HEAD_BYTES], settings.encoding):
+        bad, lines, advice = found
+        if settings.max_rejects.is_exceeded(bad, lines, final=True):
+            encoding = "UTF-8" if settings.encoding == "auto" else settings.encoding
+            raise InputError(
+                f"{path} cannot be loaded: it is not {encoding}, as {bad:,} of its first {lines:,} lines tell, more "
+                f"than [export] max_rejects = {settings.max_rejects} allows; {advice}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +317,11 @@ class Measured:
 
 async def measure(path: Path, open_export: OpenExport, settings: ExportSettings) -> Measured:
     """Read an export once, and count the records that a load would read. Raises `InputError` (65, 66)."""
-    async with open_export(path) as export:
-        start = await read_start(export, layout_of(settings))
-        framer = BlockFramer(start.dialect, start=start.end)
+    async with open_export(path, settings.encoding) as export:
+        start = await _start_of(export, settings, open_export)
+        framer = (
+            JsonFramer(start.names, start=start.end) if start.is_json else BlockFramer(start.dialect, start=start.end)
+        )
         lines = _Lines(export, start.behind, _trailer_of(settings, start))
         rows = 0
         while (block := await lines.read()) is not None:

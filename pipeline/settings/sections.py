@@ -101,12 +101,17 @@ class Section(BaseModel):
         return value
 
 
+#: Codecs of Python that turn text into text of another kind, and are no encodings of a file.
+_NO_ENCODINGS = frozenset(["charmap", "idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"])
+
+
 def _encoding(name: str) -> str:
     """Refuse a name that is no text encoding of Python."""
     if name == "auto":
         return name
     try:
-        is_text = codecs.lookup(name)._is_text_encoding
+        found = codecs.lookup(name)
+        is_text = found._is_text_encoding and found.name not in _NO_ENCODINGS
     except (LookupError, ValueError, UnicodeError):
         is_text = False
     if not is_text:
@@ -202,7 +207,8 @@ class ExportSettings(Section):
     )
     format: Literal["auto", "csv", "jsonl"] = Field(
         "auto",
-        description="What the export is: csv, or jsonl (one JSON object a line); auto tells it by its first bytes.",
+        description="What the export is: csv, or jsonl (one JSON object a line, a nested key named by its path, as "
+        "address.city); auto tells it by its first bytes. Either may be packed with gzip.",
     )
     delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
         "auto",

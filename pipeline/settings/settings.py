@@ -4,6 +4,7 @@
 itself; `load_settings` does. `config/default.toml` shows all keys. `routes` makes the settings of routes.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -138,8 +139,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():
             raise ConfigurationError(f"there is no configuration file {file}; {of_missing(file)}")
-        with file.open("rb") as opened:
-            said = tomllib.load(opened)
+        said = tomllib.loads(_text_of(file))
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
         raise ConfigurationError(text) from error
@@ -151,6 +151,14 @@ def _from_file(file: Path) -> dict[str, Any]:
         # A section's name may be in capitals; if it is there in two spellings, the first counts.
         sections.setdefault(name.lower() if name.lower() in Settings.model_fields else name, keys)
     return sections
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file that an editor may have begun with a byte order mark."""
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ConfigurationError(f"the configuration file {file} is UTF-16: save it as UTF-8.")
+    return content.removeprefix(codecs.BOM_UTF8).decode()
 
 
 def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[str, dict[str, Any]]]:

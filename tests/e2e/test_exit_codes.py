@@ -85,8 +85,8 @@ class TestUnusableExports:
         "mark": (b"\xef\xbb\xbf", {}, "is empty"),
         "broken": (b'"id"x,tier\na,1\n', {}, "the header line is broken"),
         "unclosed": (b'id,"tier\na,1\n', {}, "the header line is broken"),
-        "utf16": ("id,tier\na,1\n".encode("utf-16"), {}, "not UTF-8"),
-        "latin1": ("id,Größe\na,1\n".encode("latin-1"), {}, "not UTF-8"),
+        "utf16": ("id,tier\na,1\n".encode("utf-16"), {"encoding": "windows-1252"}, 'set encoding = "auto"'),
+        "latin1": ("id,Größe\na,1\n".encode("latin-1"), {}, 'set [export] encoding = "windows-1252"'),
         "no_id": (b"key,tier\na,1\n", {}, "the column 'id' ([export] id_column) is not in the header row, which has 2"),
         "twice": (b"id,tier,tier\na,1,2\n", {}, "'tier' (columns 2, 3) is sent, and is in the header more than once"),
         "name": (b"id,Loyalty tier\na,1\n", {}, '"Loyalty tier" = "Loyalty_tier"'),
@@ -196,7 +196,7 @@ class TestUnreadableExports:
         exports = {
             tmp_path / "missing.csv": "No such file or directory",
             tmp_path / "directory.csv": "is a directory",
-            tmp_path / "pipe.csv": "is not a regular file",
+            tmp_path / "pipe.csv": "readable twice: write it to a file",
             # It can be opened, but not read from its first byte.
             Path("/proc/self/mem"): "Input/output error",
         }

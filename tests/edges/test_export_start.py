@@ -52,8 +52,12 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
+async def start_behind_first(export: "Blocks", layout: Layout) -> Start:
+    return await read_start(export, layout, await export.read_block())
+
+
 def start_of(data: bytes, layout: Layout, cuts: list[int] | None = None) -> Start:
-    return at_once(read_start(Blocks(data, cuts or []), layout))
+    return at_once(start_behind_first(Blocks(data, cuts or []), layout))
 
 
 def read(data: bytes, cuts: list[int], options: dict[str, Any], style: Style) -> tuple[bytes, Any]:
@@ -69,7 +73,7 @@ def read(data: bytes, cuts: list[int], options: dict[str, Any], style: Style) ->
         skip_first=style.skip_first,
     )
     export = Blocks(data, cuts)
-    start = at_once(read_start(export, layout))
+    start = at_once(start_behind_first(export, layout))
     plan = plan_columns(
         start.names,
         id_column=options["id_column"],

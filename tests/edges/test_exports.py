@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import gzip
 import hashlib
 import os
+import socket
 from io import FileIO
 from pathlib import Path
 from threading import Semaphore
@@ -13,6 +15,7 @@ import anyio
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.rows.framing import BOM
 from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, ExportFile, Identity, digest, identify, open_export
 from tests.tools.support import as_nobody, small_disk
 
@@ -204,6 +207,92 @@ class TestSkipTo:
                 await export.skip_to(5, digest_bytes=10, digest=hashlib.sha256(self.CONTENT[:10]).hexdigest())
 
 
+TEXT = "".join(f"C-{number},München {number * number % 9_973}\n" for number in range(60_000))
+FORMS = {
+    "utf-8": (TEXT.encode(), "auto"),
+    "gzip": (gzip.compress(TEXT.encode()), "auto"),
+    "gzip of one value": (gzip.compress(b"x" * 9_000_000), "utf-8"),
+    "members": (gzip.compress(TEXT[:9_000].encode()) + gzip.compress(TEXT[9_000:].encode()) + bytes(512), "auto"),
+    "utf-16": (TEXT.encode("utf-16"), "auto"),
+    "windows-1252": (TEXT.encode("windows-1252"), "windows-1252"),
+    "gzip of utf-16": (gzip.compress(TEXT.encode("utf-16-be")), "auto"),
+}
+
+
+class TestText:
+    """The text of an export is UTF-8, whatever the file is; its digest and its size are those of the file."""
+
+    @pytest.mark.parametrize("form", FORMS)
+    async def test_all_of_it(self, tmp_path: Path, form: str) -> None:
+        content, encoding = FORMS[form]
+        path = tmp_path / "export.csv"
+        path.write_bytes(content)
+        read = b""
+        async with open_export(path, encoding) as export:
+            while block := await export.read_block():
+                assert len(block) <= BLOCK_BYTES
+                read += block
+            assert (export.bytes_read, export.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        assert read.removeprefix(BOM) == (TEXT.encode() if form != "gzip of one value" else b"x" * 9_000_000)
+        assert await digest(path, open_export) == export.sha256
+
+    @pytest.mark.parametrize("form", FORMS)
+    async def test_from_anywhere(self, tmp_path: Path, form: str) -> None:
+        """The place is one in the text, the digest one of the file; and what a thread read ahead is not lost."""
+        content, encoding = FORMS[form]
+        path = tmp_path / "export.csv"
+        path.write_bytes(content)
+        read, places = b"", []
+        async with open_export(path, encoding) as export:
+            while block := await export.read_block():
+                read += block
+                places.append((len(read), export.bytes_read, export.sha256))
+        for end, digest_bytes, sha256 in [places[0], *places[1:-1:5], places[-1]]:
+            for offset in (0, end - min(end, 70_000), end):
+                async with open_export(path, encoding) as export:
+                    rest = await export.skip_to(offset, digest_bytes=digest_bytes, digest=sha256)
+                    while block := await export.read_block():
+                        rest += block
+                    assert rest == read[offset:]
+                    assert export.sha256 == places[-1][2]
+
+    async def test_what_was_read_is_another_now(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv.gz"
+        path.write_bytes(gzip.compress(TEXT.encode(), mtime=1))
+        other = hashlib.sha256(gzip.compress(TEXT.encode(), mtime=2)).hexdigest()
+        async with open_export(path, "auto") as export:
+            with pytest.raises(InputError, match="was changed"):
+                await export.skip_to(9, digest_bytes=path.stat().st_size, digest=other)
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"PK\x03\x04 [Content_Types].xml", "is an Excel workbook"),
+            (gzip.compress(b"PK\x03\x04"), "is a zip archive"),
+            (gzip.compress(gzip.compress(b"id\n")), "a gzip archive within a gzip archive"),
+            (TEXT.encode("utf-8-sig"), r"\[export\] encoding is 'utf-16'"),
+        ],
+        ids=["xlsx", "zip in gzip", "gzip in gzip", "utf-8"],
+    )
+    async def test_what_is_none_is_said_at_once(self, tmp_path: Path, content: bytes, told: str) -> None:
+        path = tmp_path / "export.csv"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{path} cannot be loaded: it .*{told}") as caught:
+            async with open_export(path, "utf-16"):
+                pass
+        assert caught.value.exit_code is ExitCode.EXPORT_UNUSABLE
+
+    async def test_the_end_of_what_failed_is_no_end(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.csv.gz"
+        path.write_bytes(gzip.compress(os.urandom(3_000_000))[:-5])
+        async with open_export(path, "latin-1") as export:
+            for _ in range(2):
+                with pytest.raises(InputError, match="cut off") as caught:
+                    while await export.read_block():
+                        pass
+                assert str(path) in str(caught.value)
+
+
 async def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_bytes(b"content")
     (tmp_path / "link.csv").symlink_to("export.csv")
@@ -223,7 +312,15 @@ async def test_a_directory(tmp_path: Path) -> None:
 
 async def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "is not a regular file" in await refusal(tmp_path / "pipe")
+    assert "is a pipe" in await refusal(tmp_path / "pipe")
+    assert "readable twice: write it to a file" in await refusal(tmp_path / "pipe")
+
+
+async def test_a_socket_and_a_device(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        assert "is a socket" in await refusal(tmp_path / "s")
+    assert "readable twice" in await refusal(Path("/dev/null"))
 
 
 async def test_forbidden() -> None:

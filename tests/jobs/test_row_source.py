@@ -1,5 +1,7 @@
 """An open export gives the rows behind its header, however long that is."""
 
+import gzip
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.export_start import SHORT_BYTES
 from pipeline.edges.exports import BLOCK_BYTES, open_export
-from pipeline.jobs.row_source import open_rows, read_columns
+from pipeline.jobs.row_source import measure, open_rows, read_columns
 from pipeline.settings.sections import TARGET_MAX_BYTES, ExportSettings
 
 NAME_BYTES = 100
@@ -27,7 +29,7 @@ async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark:
     rows = [f"u{number},{'x' * value_bytes}" + "," * (len(names) - 2) + "\n" for number in range(3)]
     path = tmp_path / "export.csv"
     path.write_bytes(mark + (",".join(names) + "\n" + "".join(rows)).encode())
-    assert await read_columns(path) == names
+    assert await read_columns(path, ExportSettings(id_column="id")) == names
     settings = ExportSettings(id_column="id", unlisted="send")
     texts, lines = [], []
     async with open_export(path) as export:
@@ -96,3 +98,73 @@ async def test_a_process_that_goes_on_reads_the_same(tmp_path: Path, name: str) 
         rest = await read(checkpoint)
         assert b"".join(body for body, _ in rest) == b"".join(body for body, _ in whole[number:])
         assert rest[-1][1].position == whole[-1][1].position
+
+
+async def texts_of(path: Path, settings: ExportSettings, checkpoint: Checkpoint) -> list[tuple[Checkpoint, list[str]]]:
+    """The encoded rows of each block from a checkpoint on, and the checkpoint behind it."""
+    found = []
+    async with open_export(path, settings.encoding) as export:
+        source = await open_rows(
+            export,
+            settings,
+            checkpoint,
+            open_export=open_export,
+            carried=(),
+            max_batch_bytes=TARGET_MAX_BYTES,
+            salt=1,
+        )
+        while (block := await source.read()) is not None:
+            rows = block.mapped.rows
+            texts = [f"{line} {rows.text(index).decode()}" for index, line in enumerate(rows.lines.tolist())]
+            behind = Checkpoint(position=block.end, digest_bytes=export.bytes_read, digest=export.sha256)
+            found.append((behind, texts))
+    return found
+
+
+AS_CSV = "id,city\n" + "".join(f"C-{n},München{n * n % 9_973}\n" for n in range(60_000))
+AS_JSON = "\n".join(f'{{"id":"C-{n}","address":{{"city":"München{n * n % 9_973}"}}}}' for n in range(60_000))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (gzip.compress(AS_CSV.encode()), "auto"),
+        (AS_CSV.encode("utf-16"), "auto"),
+        (gzip.compress(AS_CSV.encode("windows-1252")), "windows-1252"),
+        (AS_JSON.encode("utf-8-sig"), "auto"),
+        (gzip.compress(AS_JSON.encode()), "auto"),
+    ],
+    ids=["gzip", "utf-16", "gzip of windows-1252", "jsonl", "gzip of jsonl"],
+)
+async def test_going_on_in_a_form_that_is_not_csv_in_utf_8(tmp_path: Path, content: bytes, encoding: str) -> None:
+    path = tmp_path / "export"
+    path.write_bytes(content)
+    settings = ExportSettings(id_column="id", unlisted="send", encoding=encoding)
+    blocks = await texts_of(path, settings, Checkpoint())
+    texts = [text for _, texts in blocks for text in texts]
+    assert len(texts) == 60_000
+    assert "C-59999,M%C3%BCnchen" in texts[-1]
+    done = 0
+    for place, (checkpoint, of_block) in enumerate(blocks):
+        done += len(of_block)
+        if place in (0, 3, len(blocks) - 2):
+            again = await texts_of(path, settings, checkpoint)
+            assert [text for _, texts in again for text in texts] == texts[done:]
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "columns"),
+    [
+        (gzip.compress(AS_CSV.encode()), 60_000, ("id", "city")),
+        (AS_CSV.encode("utf-16"), 60_000, ("id", "city")),
+        (AS_JSON.encode() + b"\n\nbroken\n", 60_001, ("id", "address.city")),
+    ],
+    ids=["gzip", "utf-16", "jsonl"],
+)
+async def test_measures(tmp_path: Path, content: bytes, rows: int, columns: tuple[str, ...]) -> None:
+    """Sizes and digests are those of the file, as a manifest gives them."""
+    path = tmp_path / "export"
+    path.write_bytes(content)
+    found = await measure(path, open_export, ExportSettings(id_column="id"))
+    assert (found.size_bytes, found.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (found.rows, found.columns) == (rows, columns)

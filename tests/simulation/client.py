@@ -66,7 +66,7 @@ class Client:
         """Whether a file is one of this client code's."""
         return path.is_relative_to(self._directory)
 
-    def open_export(self, path: Path) -> AbstractAsyncContextManager[Export]:
+    def open_export(self, path: Path, _: str | None = None) -> AbstractAsyncContextManager[Export]:
         """Open an export: one of those dropped, or another file."""
         known = next((export for export in self.exports if export.path == path), None)
         return open_whole(path) if known is None else known.open()

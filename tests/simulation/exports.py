@@ -68,8 +68,8 @@ def _is_still(path: Path, identity: Identity) -> bool:
 
 
 @asynccontextmanager
-async def open_whole(path: Path) -> AsyncIterator[TextExport]:
-    """Open an export that can be read to its end. Raises `InputError` (66) where there is none."""
+async def open_whole(path: Path, _: str | None = None) -> AsyncIterator[TextExport]:
+    """Open an export in UTF-8 that can be read to its end. Raises `InputError` (66) where there is none."""
     identity = await identify(path)
     yield TextExport(path, identity, text_of(path))
 

@@ -178,7 +178,7 @@ class Process:
     def _note_written(self, spool: Any, batch: Batch) -> None:
         next(each for each in self.clients if self.runners[each.code].state.spool is spool).note_body(batch)
 
-    def _open_export(self, path: Path) -> AbstractAsyncContextManager[Export]:
+    def _open_export(self, path: Path, _: str | None = None) -> AbstractAsyncContextManager[Export]:
         return next(client for client in self.clients if client.owns(path)).open_export(path)
 
     @asynccontextmanager

@@ -28,12 +28,16 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Record(NamedTuple):
-    """A well-formed record. `raw` has no final line ending, `fields` no enclosing quotes."""
+    """A well-formed record. `raw` has no final line ending, `fields` no enclosing quotes.
+
+    `joined`: the fields that are several values of a JSON array, made one.
+    """
 
     line: int
     raw: bytes
     fields: list[bytes]
     has_bare_quote: bool
+    joined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

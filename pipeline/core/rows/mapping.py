@@ -143,7 +143,7 @@ class RowMapper:
         """The encoded row of a record, id first, with its line feed; None if all cells but the id are empty."""
         if isinstance(record, BrokenLine):
             return Reject(record.line, record.reason, None, record.raw)
-        _, raw, fields, _ = record
+        _, raw, fields, _, _ = record
         is_short = len(raw) <= self._short_bytes and len(fields) == self.plan.field_count
         if is_short and not raw.translate(None, self._plain):
             # The fast path: most records are short, and have nothing to encode or to judge.
@@ -195,6 +195,7 @@ class RowMapper:
     def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
         warnings = self._warnings
         warnings.bare_quote += record.has_bare_quote
+        warnings.array_joined += record.joined
         warnings.value_with_delimiter += with_delimiter
         if row_bytes <= SAFE_ID_CHARACTERS:
             return

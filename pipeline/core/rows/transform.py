@@ -3,9 +3,12 @@
 The result equals that of `Framer` and `RowMapper`, byte for byte, on every input; only the speed differs.
 """
 
+from collections.abc import Sequence
+
 from pipeline.core.rows.blockframing import BlockFramer, Framed
 from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, Position
+from pipeline.core.rows.json_lines import JsonFramer
 from pipeline.core.rows.mapping import Mapped, RowMapper
 
 #: Bytes; more than all arrays for one block take together.
@@ -13,13 +16,28 @@ _WORKING_BYTES = 4_194_304
 
 
 class Transform:
-    """Maps an export fed block by block from `start` on, behind its header. `exact` maps its irregular records."""
+    """Maps an export fed block by block from `start` on, behind its header.
 
-    def __init__(self, exact: RowMapper, *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+    `exact`: maps its irregular records.
+    `columns`: for JSON Lines, the columns that the fields of a record stand for.
+    """
+
+    def __init__(
+        self,
+        exact: RowMapper,
+        *,
+        start: Position = START,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         # glibc returns the memory of large arrays to the system when they are freed, and gets it again page by page:
         # that took half of the time. It keeps memory that is smaller than the largest block it has seen freed.
         bytearray(_WORKING_BYTES)
-        self._framer = BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
+        self._framer: BlockFramer | JsonFramer = (
+            BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
+            if columns is None
+            else JsonFramer(columns, start=start, max_record_bytes=max_record_bytes)
+        )
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])
 

@@ -29,6 +29,7 @@ WARNINGS = {
     "budget_shared": "of the calls were too many for Target, though fewer were made than [target] calls_per_minute: "
     "somebody else uses the budget of the account too",
     "unnamed_columns": "columns have no name, and were not sent",
+    "array_joined": "values are JSON arrays, joined with |",
     "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
     "earlier_settings": "keys of [export] were changed since this job began: it went on with those it had. To send the "
     "export with the new ones, load it again",
@@ -44,6 +45,7 @@ REASONS = {
     "local.text_after_quote": "text behind a closing quote",
     "local.quote_unclosed": "a quote that does not close",
     "local.record_too_long": "no end within 1 MiB",
+    "local.json_invalid": "no JSON object on the line",
     "local.delimiter": "a comma or a line break, where that is not allowed",
     "local.attributes_too_large": "more than 64 KB of attributes",
     "local.row_too_large": "fits in no batch",
