@@ -54,7 +54,8 @@ def render(report: Report, folder: Path) -> str:
         batches_in_words=batches_in_words(report) if report.batches else "",
         started=_time(report.started_at),
         finished=_time(report.finished_at),
-        took=_duration(report.started_at, report.finished_at),
+        took=_duration(_seconds_between(report.started_at, report.finished_at)),
+        worked=_duration(report.seconds),
         size=_bytes,
     )
 
@@ -74,11 +75,11 @@ def _template() -> Template:
 
 def happened(report: Report) -> str:
     """The fate of an export, in a sentence."""
-    rows = report.rows
+    rows, who = report.rows, "the sandbox" if report.is_of_sandbox else "Target"
     read = counted(rows.read, "row")
     match report.state:
         case "failed":
-            applied = f"of {read} read, Target applied {rows.confirmed:,}" if rows.read else "not a row of it was read"
+            applied = f"of {read} read, {who} applied {rows.confirmed:,}" if rows.read else "not a row of it was read"
             return f"This export could not be used: {applied}."
         case "skipped":
             return f"This was a trial: {read} were read and checked, and nothing was sent to Target."
@@ -89,7 +90,7 @@ def happened(report: Report) -> str:
     needless = rows.superseded + rows.empty
     is_well = rows.confirmed + needless == rows.read
     applied = "all" if rows.confirmed == rows.read else f"{rows.confirmed:,} of"
-    told = [f"Target applied {applied} {read}"]
+    told = [f"{who[0].upper()}{who[1:]} applied {applied} {read}"]
     told += [
         f"{count:,} {one if count == 1 else more}"
         for count, one, more in (
@@ -131,8 +132,12 @@ def _time(text: str) -> str:
     return f"{at.day} {at:%B %Y, %H:%M:%S} UTC"
 
 
-def _duration(begun: str, ended: str) -> str:
-    seconds = max(0, int((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()))
+def _seconds_between(begun: str, ended: str) -> float:
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+
+
+def _duration(of_seconds: float) -> str:
+    seconds = max(0, int(of_seconds))
     days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
     if days:
         return f"{days} d {hours} h"

@@ -106,6 +106,7 @@ def test_numbers_add_up() -> None:
             {"state": "failed", "rows": {"confirmed": 5, "unsent": 5}},
             "This export could not be used: of 10 rows read, Target applied 5.",
         ),
+        ({"target": "sandbox"}, "All is well: The sandbox applied all 1,234,567 rows."),
         ({"state": "failed", "rows": {}}, "This export could not be used: not a row of it was read."),
         (
             {"state": "unfinished", "rows": {}},
@@ -160,6 +161,7 @@ def test_times() -> None:
     text = seen().text
     assert "Began 23 November 2026, 02:14:00 UTC" in text
     assert "Ended 23 November 2026, 03:35:12 UTC, after 1 h 21 min" in text
+    assert "Worked on for 20 min 34 s" in text, "in all of its runs"
     for ended, told in (("02:14:59", "59 s"), ("02:16:01", "2 min 1 s")):
         assert f"after {told} " in seen(finished_at=f"2026-11-23T{ended}+00:00").text
     assert "after 2 d 1 h" in seen(finished_at="2026-11-25T03:35:12+00:00").text
