@@ -156,7 +156,7 @@ async def test_target_away_after_an_attempt_in_doubt_ends_the_run_too(tmp_path: 
         settings = at.settings(settle=QUICK, upload={"give_up_after_s": 0.5, "backoff_s": 0.1})
         away = replace(at.host, connect=to_nobody)
         (report,) = [report.as_json() async for report in load_exports([], Tenant.of_one(settings), host=away)]
-        assert (report["state"], report["exit_code"], report["rows"]["unconfirmed"]) == ("unfinished", 69, 1)
+        assert (report["state"], report["exit_code"], report["rows"]["pending"]) == ("unfinished", 69, 1)
         async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
             (batch,) = state.ledger.batches()
         assert any(isinstance(fact, InDoubt) for fact in batch.facts)

@@ -93,4 +93,4 @@ def test_an_error_is_told_of_though_the_load_is_stopped_before_its_posts_have_en
         return web.Response(status=401)
 
     report = run_fast(load(tmp_path, post, service={"grace_s": 2.0}))
-    assert (report["exit_code"], "refuses the token" in report["error"]) == (77, True)
+    assert (report["exit_code"], "requires authentication" in report["error"]) == (77, True)
