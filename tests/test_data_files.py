@@ -80,6 +80,13 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         "cell,,5",
         "ragged,6",
         ",nobody,7",
+        f"padded , v,{'w' * 33_000}",
+        "\\N,gold,8",
+        "marked,\\N,9",
+        "12.0,gold,10",
+        "'0013,gold,11",
+        ",,",
+        *["0,gold,12"] * 60,
     ]
     plan = FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_ids=frozenset(["long"]))
     failed = deliver(tmp_path_factory.mktemp("failed"), *lines, faults=plan, export={"max_rejects": "100%"})
@@ -96,7 +103,9 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         header="id,tier,",
     )
     unusable = deliver(tmp_path_factory.mktemp("unusable"), "a,gold,1", header="key,tier,ltv")
-    return [failed, refused, unusable]
+    # Ids and values keep what is around them, or lose it.
+    others = [deliver(tmp_path_factory.mktemp(trim), " u , gold ,1", export={"trim": trim}) for trim in ("none", "all")]
+    return [failed, refused, unusable, *others]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:

@@ -141,6 +141,11 @@ def _settings_of_retry(settings: ExportSettings) -> ExportSettings:
             "skip_first": 0,
             "skip_last": 0,
             "on_delimiter": "encode",
+            # Its cells are as they were sent.
+            "trim": "none",
+            "null_values": (),
+            "id_placeholders": (),
+            "number_ids": "send",
             "max_rejects": Allowance(percent=100.0),
         }
     )

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import HeaderError, InputError
-from pipeline.core.rows.blockframing import BlockFramer, Framed
+from pipeline.core.rows.blockframing import BlockFramer
+from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.framing import Position
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
 from pipeline.core.rows.trailer import Trailer
-from pipeline.core.rows.transform import Transform
+from pipeline.core.rows.transform import Transform, count_rows
 from pipeline.edges import exports
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export, changed
@@ -136,6 +137,7 @@ async def open_rows(
         replacement=settings.replacement,
         max_row_bytes=max_batch_bytes - len(plan.body_start),
         salt=salt,
+        rules=cell_rules(settings),
     )
     begin, behind = start.end, start.behind
     if checkpoint.digest_bytes:
@@ -202,6 +204,11 @@ def no_rows(export: Path) -> InputError:
     )
 
 
+def cell_rules(settings: ExportSettings) -> CellRules:
+    """The rules about cells that the [export] section asks for."""
+    return CellRules(settings.trim, settings.null_values, settings.id_placeholders, settings.number_ids)
+
+
 async def read_columns(path: Path, *, id_column: str | None = None) -> list[str]:
     """The column names of an export, by which `id_column` helps to find the delimiter. Raises `InputError`."""
     async with exports.open_export(path) as export:
@@ -213,7 +220,7 @@ class Measured:
     """The measures of a whole export.
 
     `header`: as it was read, empty if it has none; on line `header_line`.
-    `rows`: the number of records behind the header, broken ones too.
+    `rows`: what a load counts: the records behind the header, broken ones too, blank ones not.
     """
 
     size_bytes: int
@@ -232,10 +239,6 @@ async def measure(path: Path, open_export: OpenExport, settings: ExportSettings)
         lines = _Lines(export, start.behind, _trailer_of(settings, start))
         rows = 0
         while (block := await lines.read()) is not None:
-            rows += _records(framer.feed(block))
-        rows += _records(framer.finish())
+            rows += count_rows(framer.feed(block), start.dialect.delimiter)
+        rows += count_rows(framer.finish(), start.dialect.delimiter)
         return Measured(export.bytes_read, export.sha256, tuple(start.names), start.header, start.header_line, rows)
-
-
-def _records(framed: Framed) -> int:
-    return len(framed.ends) + len(framed.others)
