@@ -42,6 +42,8 @@ class Pads:
     @classmethod
     def of(cls, table: Table, escaped: Escaped) -> "Pads | None":
         """Those of a table; None if no cell begins or ends with any."""
+        if not len(escaped.octets):
+            return None
         # `translate` is several times faster than an index of an array.
         sizes = np.frombuffer(escaped.octets.tobytes().translate(_INVISIBLE_BYTES), dtype=np.uint8)
         found = np.flatnonzero(sizes)

@@ -33,6 +33,7 @@ from pipeline.core.rows.table import Escaped, Table
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
+_NONE: Offsets = np.zeros(0, dtype=np.int64)
 #: Bytes that encoding makes of one byte, at most.
 _MAX_GROWTH = 3
 #: If more than one byte in this many is quoted, examining all bytes is faster than picking the quoted ones (measured).
@@ -95,7 +96,8 @@ class BlockMapper:
         is_odd, ends_in_point_zero = self._suspects.of(table, starts, id_ends)
         is_odd |= (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes >= self._safe_bytes)
         is_odd[escaped.rows[escaped.spoils_id]] = True
-        padded_ids = padded[padded % table.columns == 0] // table.columns
+        is_padded_id = padded % table.columns == 0
+        padded_ids = padded[is_padded_id] // table.columns
         if self._exact.rules.trim == "none":
             is_odd[padded_ids] = True
         is_delimiter = escaped.is_delimiter
@@ -112,7 +114,7 @@ class BlockMapper:
         notes.add("id_ends_in_point_zero", ends_in_point_zero)
         notes.add("id_with_guard", guarded(table, escaped))
         is_trimmed = self._exact.rules.trim == "all"
-        notes.add_cells("values_trimmed" if is_trimmed else "values_padded", table, padded[padded % table.columns > 0])
+        notes.add_cells("values_trimmed" if is_trimmed else "values_padded", table, padded[~is_padded_id])
         notes.add_cells("null_cells", table, emptied)
         self._count_blank(table, notes)
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
@@ -132,13 +134,13 @@ class BlockMapper:
 
         Returns the indexes of the padded cells and of the emptied ones too.
         """
-        none = np.zeros(0, dtype=np.int64)
         pads, trim = Pads.of(table, escaped), self._exact.rules.trim
-        padded = none if pads is None else pads.cells
-        to_trim = {"all": padded, "none": none}.get(trim, padded[padded % table.columns == 0])
-        if pads and len(to_trim):
-            table = pads.trim(table, to_trim)
-            escaped = Escaped.of(table)
+        padded = _NONE if pads is None else pads.cells
+        if pads and trim != "none":
+            to_trim = padded if trim == "all" else padded[padded % table.columns == 0]
+            if len(to_trim):
+                table = pads.trim(table, to_trim)
+                escaped = Escaped.of(table)
         emptied = self._nulls.of(table, escaped)
         if len(emptied):
             table = Nulls.empty(table, emptied)
@@ -148,7 +150,7 @@ class BlockMapper:
     def _odd_by_delimiter(self, table: Table, escaped: Escaped, is_delimiter: Flags) -> Offsets:
         """The indexes of rows that hold a comma or a line break, and are left to the exact path for it."""
         if self._exact.on_delimiter == "encode" or not is_delimiter.any():
-            return np.zeros(0, dtype=np.int64)
+            return _NONE
         if self._exact.on_delimiter == "reject" or self._replacement is None:
             return escaped.rows[is_delimiter]
         is_odd = is_delimiter & escaped.is_in_id
