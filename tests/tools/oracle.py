@@ -618,7 +618,7 @@ def expect(
             first_lines.setdefault("blank_records", record.line)
             continue
         reason = record_fault(record, layout)
-        if reason is None and is_header(record, layout):
+        if reason is None and style.header and is_header(record, layout):
             reason = "local.header_again"
         if reason is None:
             values = [sent_value(record.fields[at].decode(), rules) for at, _ in layout.sent]
