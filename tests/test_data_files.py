@@ -80,6 +80,13 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
         "cell,,5",
         "ragged,6",
         ",nobody,7",
+        f"padded , v,{'w' * 33_000}",
+        "\\N,gold,8",
+        "marked,\\N,9",
+        "12.0,gold,10",
+        "'0013,gold,11",
+        ",,",
+        *["0,gold,12"] * 60,
     ]
     plan = FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_ids=frozenset(["long"]))
     failed = deliver(tmp_path_factory.mktemp("failed"), *lines, faults=plan, export={"max_rejects": "100%"})
@@ -97,7 +104,9 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
     )
     unusable = deliver(tmp_path_factory.mktemp("unusable"), "a,gold,1", header="key,tier,ltv")
     joined = deliver(tmp_path_factory.mktemp("joined"), header='{"id":"a","tier":["gold","iron"]}')
-    return [failed, refused, unusable, joined]
+    # Ids and values keep what is around them, or lose it.
+    others = [deliver(tmp_path_factory.mktemp(trim), " u , gold ,1", export={"trim": trim}) for trim in ("none", "all")]
+    return [failed, refused, unusable, joined, *others]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:

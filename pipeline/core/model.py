@@ -4,7 +4,7 @@ Sizes are bytes, lines count from 1, arrays are numpy arrays of the shapes given
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -34,7 +34,10 @@ class Reason(StrEnum):
     NUL_BYTE = "local.nul_byte"
     INVALID_UTF8 = "local.invalid_utf8"
     FIELD_COUNT = "local.field_count"
+    HEADER_AGAIN = "local.header_again"
     EMPTY_ID = "local.empty_id"
+    ID_PLACEHOLDER = "local.id_placeholder"
+    ID_NUMBER = "local.id_number"
     ID_CHARACTER = "local.id_character"
     ID_TOO_LONG = "local.id_too_long"
     DELIMITER = "local.delimiter"
@@ -86,31 +89,61 @@ class Rows:
         return starts
 
 
+#: Reasons of rejects that are no fault of the export's rows, so that they do not count against `max_rejects`.
+NO_FAULTS = frozenset({Reason.HEADER_AGAIN})
+
+
 @dataclass(slots=True)
 class Warnings:
-    """Warnings about rows that are sent all the same, counted over rows to send.
+    """Warnings about rows that are sent all the same, counted over rows to send; and blank records, which are no rows.
 
     `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
     `unnamed_columns`: the number of columns, not rows, that are not sent because they have no name.
+    `first_lines`: name of a warning -> line of the row, or blank record, that first gave cause to it.
     """
 
     id_over_128_characters: int = 0
     value_over_256_characters: int = 0
     value_with_delimiter: int = 0
     bare_quote: int = 0
+    ids_trimmed: int = 0
+    ids_padded: int = 0
+    values_trimmed: int = 0
+    values_padded: int = 0
+    null_cells: int = 0
+    id_ends_in_point_zero: int = 0
+    id_with_guard: int = 0
+    row_over_32_kb: int = 0
+    rows_of_one_id: int = 0
+    blank_records: int = 0
     empty_cells: Counter[str] = field(default_factory=Counter)
     unnamed_columns: int = 0
     array_joined: int = 0
+    first_lines: dict[str, int] = field(default_factory=dict)
+
+    def note(self, name: str, line: int, count: int = 1) -> None:
+        """Count a warning, of which this is the first line unless an earlier one was noted."""
+        if count:
+            setattr(self, name, getattr(self, name) + count)
+            self.first_lines.setdefault(name, line)
+
+    def note_empty_cells(self, counts: dict[str, int], line: int) -> None:
+        """Count empty cells by parameter name."""
+        self.empty_cells.update(counts)
+        self.first_lines.setdefault("empty_cells", line)
 
     def add(self, other: "Warnings") -> None:
-        """Add the counts of more rows."""
-        self.id_over_128_characters += other.id_over_128_characters
-        self.value_over_256_characters += other.value_over_256_characters
-        self.value_with_delimiter += other.value_with_delimiter
-        self.bare_quote += other.bare_quote
-        self.unnamed_columns += other.unnamed_columns
-        self.array_joined += other.array_joined
+        """Add the warnings of the rows that follow."""
+        for name in _COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.empty_cells.update(other.empty_cells)
+        self.first_lines = other.first_lines | self.first_lines
+
+    def add_among(self, other: "Warnings") -> None:
+        """Add the warnings of rows that stand among these, in the same file."""
+        earliest = {name: min(line, self.first_lines.get(name, line)) for name, line in other.first_lines.items()}
+        self.add(other)
+        self.first_lines |= earliest
 
     @classmethod
     def from_dict(cls, counts: dict[str, Any]) -> "Warnings":
@@ -118,9 +151,15 @@ class Warnings:
         return of_plain(cls, counts)
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts that are not zero, for the report."""
-        counts = plain(self) | {"empty_cells": dict(sorted(self.empty_cells.items()))}
+        """The counts that are not zero, and the first line of each, for the report."""
+        counts = plain(self) | {
+            "empty_cells": dict(sorted(self.empty_cells.items())),
+            "first_lines": dict(sorted(self.first_lines.items())),
+        }
         return {name: count for name, count in counts.items() if count}
+
+
+_COUNTED = tuple(each.name for each in fields(Warnings) if each.name not in ("empty_cells", "first_lines"))
 
 
 @dataclass(slots=True)

@@ -116,13 +116,14 @@ async def _dry_run(job: Job) -> None:
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
             progress.checkpoint.note(block.mapped)
+            progress.checkpoint.note_repeated(block.mapped.rows)
             progress.unplaced_rows += len(block.mapped.rows)
             await job.host.run_blocking(job.folder.add_rejects, job.record.export.name, block.mapped.rejects)
         if not progress.checkpoint.read and source.has_content:
             raise no_rows(job.record.export)
     checkpoint = progress.checkpoint
-    if job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=True):
-        raise too_many_rejects(job, checkpoint.rejected, checkpoint.read)
+    if job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=True):
+        raise too_many_rejects(job, checkpoint.faulty, checkpoint.read)
 
 
 def _error_of_complete(job: Job) -> InputError | None:
@@ -131,8 +132,9 @@ def _error_of_complete(job: Job) -> InputError | None:
     if job.ending.own_stage >= EndStage.NO_ATTEMPTS and rows.unsent:
         return abandoned()
     refused = job.progress.rejects_by_reason[TARGET_REFUSED]
-    if refused and job.export.max_rejects.is_exceeded(rows.rejected, rows.read, final=True):
-        return too_many_rejects(job, rows.rejected, rows.read, by_target=refused)
+    faulty = job.progress.checkpoint.faulty + refused
+    if refused and job.export.max_rejects.is_exceeded(faulty, rows.read, final=True):
+        return too_many_rejects(job, faulty, rows.read, by_target=refused)
     return None
 
 

@@ -26,6 +26,7 @@ from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
 from pipeline.core.model import Batch, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
+from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.memory import give_back
@@ -202,6 +203,9 @@ class Producer:
             # No `await` between these counts: if this task is cancelled, each row is counted once.
             self._note(block)
             self._checkpoint.superseded += placed.superseded
+            if placed.superseded >= MANY_OF_ALL * len(block.mapped.rows) > 0:
+                # Rows of one id merge, so without this many merges no id is on so many of these rows.
+                self._checkpoint.note_repeated(block.mapped.rows)
             self._count_unplaced()
             await self._write_rejects(block)
             if placed.must_seal:
@@ -237,8 +241,8 @@ class Producer:
     async def _judge_rejects_of(self, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
-        rejected, read = checkpoint.rejected + len(mapped.rejects), checkpoint.read + mapped.read
-        if self._job.export.max_rejects.is_exceeded(rejected, read, final=False):
+        faulty, read = checkpoint.faulty + mapped.faulty, checkpoint.read + mapped.read
+        if self._job.export.max_rejects.is_exceeded(faulty, read, final=False):
             # First, because it counts the unplaced rows anew.
             await self._finish_sealing()
             self._note(block)
@@ -248,8 +252,8 @@ class Producer:
 
     def _judge_rejects(self, *, is_final: bool) -> None:
         checkpoint = self._checkpoint
-        if self._job.export.max_rejects.is_exceeded(checkpoint.rejected, checkpoint.read, final=is_final):
-            raise too_many_rejects(self._job, checkpoint.rejected, checkpoint.read)
+        if self._job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=is_final):
+            raise too_many_rejects(self._job, checkpoint.faulty, checkpoint.read)
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
         """Close the open batch and begin to make it durable; with `even_if_empty` also if it has no row."""

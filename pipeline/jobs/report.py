@@ -54,7 +54,7 @@ def build_report(
         seconds=round(seconds, 3),
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
-        warnings=progress.checkpoint.warnings.as_dict() | _about_target(progress) | _about_settings(job),
+        warnings=progress.checkpoint.all_warnings.as_dict() | _about_target(progress) | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )

@@ -9,7 +9,8 @@ import anyio.lowlevel
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import HeaderError, InputError
-from pipeline.core.rows.blockframing import BlockFramer, Framed
+from pipeline.core.rows.blockframing import BlockFramer
+from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
 from pipeline.core.rows.framing import BOM, Position
@@ -18,7 +19,7 @@ from pipeline.core.rows.json_lines import MAX_COLUMNS, JsonFramer, add_columns
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
 from pipeline.core.rows.text_codec import as_read
 from pipeline.core.rows.trailer import Trailer
-from pipeline.core.rows.transform import Transform
+from pipeline.core.rows.transform import Transform, count_rows
 from pipeline.edges import exports
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export, changed
@@ -152,6 +153,7 @@ async def open_rows(
         replacement=settings.replacement,
         max_row_bytes=max_batch_bytes - len(plan.body_start),
         salt=salt,
+        rules=cell_rules(settings),
     )
     begin, behind = start.end, start.behind
     if checkpoint.digest_bytes:
@@ -175,7 +177,7 @@ async def _start_of(export: Export, settings: ExportSettings, open_export: OpenE
 
 def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
     try:
-        return plan_columns(
+        plan = plan_columns(
             start.names,
             id_column=settings.id_column,
             id_kind=settings.id_kind,
@@ -185,6 +187,8 @@ def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
         )
     except HeaderError as error:
         raise HeaderError(str(error), header=start.header, line=start.header_line) from None
+    # JSON Lines have no header that could come again.
+    return replace(plan, header=()) if start.is_json else plan
 
 
 def _made_names(start: Start, settings: ExportSettings) -> dict[str, str]:
@@ -236,6 +240,11 @@ def no_rows(export: Path) -> InputError:
         f"no row was read from {export.name}, which holds more than its header: nothing was sent. Are its lines ended, "
         "and its cells separated, as [export] says?"
     )
+
+
+def cell_rules(settings: ExportSettings) -> CellRules:
+    """The rules about cells that the [export] section asks for."""
+    return CellRules(settings.trim, settings.null_values, settings.id_placeholders, settings.number_ids)
 
 
 async def read_columns(path: Path, settings: ExportSettings) -> list[str]:
@@ -304,7 +313,7 @@ class Measured:
     """The measures of a whole export.
 
     `header`: as it was read, empty if it has none; on line `header_line`.
-    `rows`: the number of records behind the header, broken ones too.
+    `rows`: what a load counts: the records behind the header, broken ones too, blank ones not.
     """
 
     size_bytes: int
@@ -325,10 +334,6 @@ async def measure(path: Path, open_export: OpenExport, settings: ExportSettings)
         lines = _Lines(export, start.behind, _trailer_of(settings, start))
         rows = 0
         while (block := await lines.read()) is not None:
-            rows += _records(framer.feed(block))
-        rows += _records(framer.finish())
+            rows += count_rows(framer.feed(block), start.dialect.delimiter)
+        rows += count_rows(framer.finish(), start.dialect.delimiter)
         return Measured(export.bytes_read, export.sha256, tuple(start.names), start.header, start.header_line, rows)
-
-
-def _records(framed: Framed) -> int:
-    return len(framed.ends) + len(framed.others)

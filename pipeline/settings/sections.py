@@ -245,7 +245,7 @@ class ExportSettings(Section):
         "off ids, off ids and values (all), or off nothing. What was trimmed is counted in the report.",
     )
     null_values: tuple[Annotated[str, AfterValidator(_one_line)], ...] = Field(
-        ("\\N",), description="Cells, exactly so, that mean no value, as databases write them."
+        ("\\N",), description="Cells, exactly so once trimmed, that mean no value; an id that is one is an empty id."
     )
     id_placeholders: tuple[Annotated[str, AfterValidator(_one_line)], ...] = Field(
         ("null", "none", "nil", "nan", "n/a", "#n/a", "#ref!", "#value!", "undefined", "(none)"),
@@ -255,7 +255,7 @@ class ExportSettings(Section):
     number_ids: Literal["reject", "send"] = Field(
         "reject",
         description="Ids such as 3.91E16, which a spreadsheet made of longer ones, so that many are the same: reject "
-        "their rows, or send them.",
+        "their rows, or send them. 12E5, without decimal or plus sign, may be an id, and is sent.",
     )
     on_delimiter: Literal["replace", "encode", "reject"] = Field(
         "replace",

@@ -27,22 +27,52 @@ def test_no_rows() -> None:
 
 
 def test_warnings_name_what_occurred() -> None:
-    warnings = Warnings(bare_quote=2)
-    warnings.empty_cells.update(["b", "a", "b"])
-    assert warnings.as_dict() == {"bare_quote": 2, "empty_cells": {"a": 1, "b": 2}}
+    warnings = Warnings()
+    warnings.note("bare_quote", 7, 2)
+    warnings.note("bare_quote", 9)
+    warnings.note("ids_trimmed", 3, 0)
+    warnings.note_empty_cells({"b": 2, "a": 1}, 5)
+    assert warnings.as_dict() == {
+        "bare_quote": 3,
+        "empty_cells": {"a": 1, "b": 2},
+        "first_lines": {"bare_quote": 7, "empty_cells": 5},
+    }
     assert list(Warnings(1, 2, 3, 4).as_dict().values()) == [1, 2, 3, 4]
     assert Warnings().as_dict() == {}
 
 
 def test_warnings_add_up_and_come_back() -> None:
-    total = Warnings(1, 2, 3, 4, Counter(a=1))
-    total.add(Warnings(10, 20, 30, 40, Counter(a=1, b=2)))
-    assert total == Warnings(11, 22, 33, 44, Counter(a=2, b=2))
+    total = Warnings(1, 2, 3, 4, empty_cells=Counter(a=1), first_lines={"bare_quote": 4})
+    total.add(Warnings(10, 20, 30, 40, empty_cells=Counter(a=1, b=2), first_lines={"bare_quote": 9, "x": 8}))
+    assert total == Warnings(11, 22, 33, 44, empty_cells=Counter(a=2, b=2), first_lines={"bare_quote": 4, "x": 8})
     for warnings in (total, Warnings(), Warnings(bare_quote=1), Warnings(empty_cells=Counter(a=1))):
         assert Warnings.from_dict(json.loads(json.dumps(warnings.as_dict()))) == warnings
     came_back = Warnings.from_dict(total.as_dict())
     came_back.empty_cells["never seen"] += 1
     assert total.empty_cells == Counter(a=2, b=2)
+
+
+def test_every_warning_adds_up() -> None:
+    """Each count is added: one that `add` forgot would be lost with the block it is of."""
+    counts = [each.name for each in fields(Warnings) if each.name not in ("empty_cells", "first_lines")]
+    total = Warnings()
+    for _ in range(2):
+        total.add(Warnings(**dict.fromkeys(counts, 3)))  # type: ignore[arg-type]
+    assert total.as_dict() == dict.fromkeys(counts, 6)
+
+
+def test_the_first_line_among_rows_of_one_file_is_the_least() -> None:
+    regular, irregular = Warnings(), Warnings()
+    regular.note("ids_trimmed", 5)
+    irregular.note("ids_trimmed", 3)
+    irregular.note("bare_quote", 9)
+    regular.add_among(irregular)
+    assert regular.as_dict() == {"bare_quote": 1, "ids_trimmed": 2, "first_lines": {"bare_quote": 9, "ids_trimmed": 3}}
+
+
+def test_warnings_of_a_version_without_first_lines_are_read() -> None:
+    before = {"bare_quote": 2, "empty_cells": {"a": 1}}
+    assert Warnings.from_dict(before).as_dict() == before
 
 
 CLASSES = [each.name for each in fields(RowCounts) if each.name != "read"]

@@ -305,3 +305,115 @@ class TestHeaders:
             done = await run_program("load", file, "--config", config)
             assert done.code == 78
             assert words in done.said
+
+
+class TestIdsAndCells:
+    """Ids that nobody meant, markers for no value, and lines that are no rows."""
+
+    async def _load(
+        self, directory: Path, data: str, *, as_json: bool = True, **export: Any
+    ) -> tuple[Ended, dict[str, dict[str, str]]]:
+        """How the load of these bytes ended, and the profiles it left."""
+        async with bench(directory) as at:
+            file = directory / "export.csv"
+            file.write_bytes(data.encode())
+            settings = {"id_column": "customer_id", "unlisted": "send", "max_rejects": "1%", **export}
+            arguments = ["--json"] if as_json else []
+            done = await run_program("load", file, "--config", at.config(export=settings), *arguments)
+            assert at.sandbox.mistakes == []
+            return done, at.sandbox.profiles()
+
+    @pytest.mark.parametrize(
+        "padded",
+        ["{}          ", " {}", "\t{}\t", "{}\u00a0", "\ufeff{}", "\u200b{}\u2060", '"{}\n"', "{}\x1a", "\u00ad{}"],
+    )
+    async def test_two_spellings_of_an_id_are_one_profile(self, tmp_path: Path, padded: str) -> None:
+        rows = [f"{padded.format('C-1')},gold", "C-2,iron", "C-1,silver", f"{padded.format('C-2')},tin"]
+        done, profiles = await self._load(tmp_path, "customer_id,tier\n" + "\n".join(rows) + "\n")
+        assert done.code == 0
+        assert profiles == {"C-1": {"tier": "silver"}, "C-2": {"tier": "tin"}}
+        assert done.report["rows"]["superseded"] == 2
+        assert done.report["warnings"]["ids_trimmed"] == 2
+        assert done.report["warnings"]["first_lines"]["ids_trimmed"] == 2
+
+    async def test_what_was_trimmed_is_told(self, tmp_path: Path) -> None:
+        rows = "".join(f"C-{number}  ,gold\n" for number in range(1_204))
+        done, _ = await self._load(tmp_path, "customer_id,tier\n" + rows, as_json=False)
+        assert "1,204 ids were trimmed" in done.out
+        assert "first on line 2" in done.out
+        assert "C-1" not in done.said
+
+    @pytest.mark.parametrize("number", ["3.91E16", "3.91E+16", "3,91E+16", "3.91e16", "1.2345678E7"])
+    async def test_numbers_of_a_spreadsheet_are_nobodys(self, tmp_path: Path, number: str) -> None:
+        rows = f'customer_id,tier\n"{number}",gold\nC-1,gold\n"{number}",iron\n12E5,tin\n'
+        done, profiles = await self._load(tmp_path, rows, max_rejects="90%")
+        assert done.code == 0
+        assert profiles == {"C-1": {"tier": "gold"}, "12E5": {"tier": "tin"}}
+        assert done.report["rejects"]["by_reason"] == {"local.id_number": 2}
+
+    async def test_numbers_may_be_sent(self, tmp_path: Path) -> None:
+        done, profiles = await self._load(tmp_path, "customer_id,tier\n3.91E16,gold\n", number_ids="send")
+        assert (done.code, profiles) == (0, {"3.91E16": {"tier": "gold"}})
+
+    @pytest.mark.parametrize(
+        "nobody", ["NULL", "null ", "None", "N/A", "#REF!", "undefined", "-", "\u2014", "???", "#N/A"]
+    )
+    async def test_placeholders_are_nobodys(self, tmp_path: Path, nobody: str) -> None:
+        rows = f"customer_id,tier\n{nobody},gold\nC-1,gold\n{nobody},iron\n"
+        done, profiles = await self._load(tmp_path, rows, max_rejects="90%")
+        assert (done.code, profiles) == (0, {"C-1": {"tier": "gold"}})
+        assert done.report["rejects"]["by_reason"] == {"local.id_placeholder": 2}
+
+    async def test_markers_for_no_value(self, tmp_path: Path) -> None:
+        rows = 'customer_id,tier,city\nC-1,gold,\\N\nC-1,"\\N",Ulm\nC-2,\\N,Rome\nC-3,\\N,\\N\n'
+        done, profiles = await self._load(tmp_path, rows)
+        assert done.code == 0
+        assert profiles == {"C-1": {"tier": "gold", "city": "Ulm"}, "C-2": {"city": "Rome"}}
+        assert done.report["rows"]["empty"] == 1
+        assert done.report["warnings"]["null_cells"] == 3
+
+    @pytest.mark.parametrize(
+        "again", ["customer_id,tier", '"customer_id","tier"', "\ufeffcustomer_id,tier", "customer_id, tier"]
+    )
+    async def test_the_header_again_costs_nothing(self, tmp_path: Path, again: str) -> None:
+        rows = f"customer_id,tier\nC-1,gold\n{again}\nC-3,gold\n{again}\n"
+        done, profiles = await self._load(tmp_path, rows, max_rejects=0)
+        assert (done.code, profiles) == (0, {"C-1": {"tier": "gold"}, "C-3": {"tier": "gold"}})
+        assert done.report["rejects"]["by_reason"] == {"local.header_again": 2}
+
+    @pytest.mark.parametrize("blank", [",,", " , ,", '"","",""', "\u00a0,,", ",", "  ", "\x1a"])
+    async def test_blank_records_are_no_rows(self, tmp_path: Path, blank: str) -> None:
+        rows = "".join(f"C-{number},gold,Ulm\n{blank}\n{blank}\n" for number in range(300))
+        done, profiles = await self._load(tmp_path, "customer_id,tier,city\n" + rows, max_rejects=0)
+        assert done.code == 0
+        assert len(profiles) == 300
+        assert {name: done.report["rows"][name] for name in ("read", "confirmed", "rejected")} == {
+            "read": 300,
+            "confirmed": 300,
+            "rejected": 0,
+        }
+        assert done.report["warnings"]["blank_records"] == 600
+        assert done.report["warnings"]["first_lines"]["blank_records"] == 3
+
+    async def test_commas_and_line_breaks_are_replaced(self, tmp_path: Path) -> None:
+        rows = 'customer_id,note\nC-1,"a,b\r\nc\nd"\n"C,2",x\n'
+        done, profiles = await self._load(tmp_path, rows, max_rejects="90%")
+        assert profiles == {"C-1": {"note": "a b c d"}}
+        assert done.report["rejects"]["by_reason"] == {"local.delimiter": 1}
+        assert done.report["warnings"]["value_with_delimiter"] == 1
+
+    async def test_one_id_on_very_many_rows(self, tmp_path: Path) -> None:
+        rows = "".join(f"C-{number},gold\n0,gold\n" for number in range(400))
+        done, _ = await self._load(tmp_path, "customer_id,tier\n" + rows)
+        assert done.report["warnings"]["rows_of_one_id"] == 400
+        assert done.report["warnings"]["first_lines"]["rows_of_one_id"] == 3
+
+    async def test_a_manifest_counts_rows_as_a_load_does(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            drop = tmp_path / "drop"
+            drop.mkdir()
+            (drop / "export.csv").write_text("id,tier,ltv\nu1,gold,1\n,,\nu2,gold,2\n , ,\n")
+            (drop / "export.ready").write_text('{"rows": 2}')
+            done = await run_program("serve", "--drain", "--config", at.config(drop={"directory": str(drop)}))
+            assert done.code == 0, done.err
+            assert set(at.sandbox.profiles()) == {"u1", "u2"}

@@ -52,7 +52,7 @@ async def test_a_signal_ends_a_command_that_still_looks_if_its_export_was_loaded
     """The digest of a large export takes minutes; no job was entered, and the next run begins."""
 
     @asynccontextmanager
-    async def never(path: Path) -> AsyncIterator[TextExport]:
+    async def never(path: Path, _encoding: str | None = None) -> AsyncIterator[TextExport]:
         await anyio.sleep_forever()
         yield TextExport(path, Identity(0, 0), b"")
 

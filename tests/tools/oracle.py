@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+Trim = Literal["ids", "all", "none"]
 Unlisted = Literal["ignore", "send"]
 OnDelimiter = Literal["encode", "replace", "reject"]
 
 BOM = b"\xef\xbb\xbf"
 DELIMITERS = ",;\t|"
 RECORD_BYTES = 1_048_576  # a record, its line ending included, ends within this many bytes of its start
-ID_CHARACTERS = 256
+ID_CHARACTERS = {"thirdPartyId": 256, "pcId": 128}
 ID_CHARACTERS_SAFE = 128
 VALUE_CHARACTERS = 256
 ATTRIBUTE_BYTES = 65_536
+ATTRIBUTE_BYTES_SAFE = 32_768
 
 TEXT_AFTER_QUOTE = "local.text_after_quote"
 QUOTE_UNCLOSED = "local.quote_unclosed"
@@ -327,6 +329,8 @@ class Layout:
     id_at: int
     sent: tuple[tuple[int, str], ...]
     head: bytes
+    names: tuple[str, ...]
+    id_kind: str
 
 
 def read_header(
@@ -353,7 +357,7 @@ def read_header(
         if not is_parameter_name(parameter) or parameters.count(parameter) > 1:
             raise Unusable(f"parameter name {parameter!r}")
     head = "batch=" + ",".join([id_kind, *parameters]) + "\n"
-    return Layout(len(names), names.index(id_column), tuple(sent), head.encode())
+    return Layout(len(names), names.index(id_column), tuple(sent), head.encode(), tuple(names), id_kind)
 
 
 def is_parameter_name(name: str) -> bool:
@@ -365,11 +369,15 @@ def is_parameter_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How values with a comma or line break are treated, and the largest body."""
+    """How values with a comma or line break are treated, the largest body, and what cells mean."""
 
     on_delimiter: OnDelimiter
     replacement: str
     max_bytes: int
+    trim: Trim
+    null_values: tuple[str, ...]
+    id_placeholders: tuple[str, ...]
+    number_ids: str
 
 
 def is_utf8(data: bytes) -> bool:
@@ -397,6 +405,79 @@ def encoded(value: str) -> str:
     return quote(value, safe="!*()")
 
 
+def is_invisible(character: str) -> bool:
+    """White space, a control character but NUL, or a character without width or direction of its own."""
+    code = ord(character)
+    is_control = 0 < code < 32 or 127 <= code < 160
+    is_format = code in (0xAD, 0x180E, 0xFEFF) or 0x200B <= code <= 0x200F or 0x202A <= code <= 0x202E
+    return is_control or character.isspace() or is_format or 0x2060 <= code <= 0x206F
+
+
+def bare(text: str) -> str:
+    """The text without invisible characters at either end."""
+    while text and is_invisible(text[0]):
+        text = text[1:]
+    while text and is_invisible(text[-1]):
+        text = text[:-1]
+    return text
+
+
+def is_blank(record: Record) -> bool:
+    """Whether a record is text, and none of its fields holds anything to be seen."""
+    is_text = record.broken is None and b"\0" not in record.raw and is_utf8(record.raw)
+    return is_text and not any(bare(field.decode()) for field in record.fields)
+
+
+def is_header(record: Record, layout: Layout) -> bool:
+    """Whether a record is the header once more, padded or behind a byte order mark."""
+    fields = [bare(field.decode()) for field in record.fields]
+    names = [bare(name) for name in layout.names]
+    if record.fields[0].startswith(BOM) and fields[0][:1] == fields[0][-1:] == '"' and len(fields[0]) > 1:
+        # The mark hid the quotes from csv, so they are still there.
+        return [fields[0], *fields[1:]] == ['"' + names[0].replace('"', '""') + '"', *names[1:]]
+    return fields == names
+
+
+def is_punctuation(identifier: str) -> bool:
+    """Whether an id holds nothing but punctuation: of ASCII, or of the blocks that hold most of the rest."""
+    ranges = [
+        *[("!", "/"), (":", "@"), ("[", "`"), ("{", "~"), ("\u2010", "\u2027"), ("\u2030", "\u205e"), ("、", "〃")],
+        *[("〈", "】"), ("〔", "〟"), ("！", "／"), ("：", "＠"), ("［", "｀"), ("｛", "･")],
+    ]
+    return all(
+        is_invisible(character) or character in "¡§«¶·»¿" or any(first <= character <= last for first, last in ranges)
+        for character in identifier
+    )
+
+
+def is_spreadsheet_number(identifier: str) -> bool:
+    """Whether an id is a number in the format for large ones, and nothing else that anybody would write."""
+    mantissa, exponent, power = identifier.replace("e", "E").partition("E")
+    if not exponent or not mantissa or not power:
+        return False
+    is_ascii = identifier.isascii()
+    digits, point, decimals = mantissa.replace(",", ".").partition(".")
+    is_plus = power[0] == "+"
+    unsigned = power[1:] if power[0] in "+-" else power
+    if not (is_ascii and unsigned.isdigit() and len(unsigned) <= 3):
+        return False
+    if is_plus:
+        digits = digits[1:] if digits[0:1] in ("+", "-") else digits
+        return digits.isdigit() and (not point or decimals.isdigit())
+    return digits.removeprefix("+").isdigit() and len(digits.removeprefix("+")) == 1 and decimals.isdigit()
+
+
+def sent_id(written: str, rules: Rules) -> str:
+    """The id that is sent for what is written."""
+    return written if rules.trim == "none" else bare(written)
+
+
+def sent_value(written: str, rules: Rules) -> str:
+    """The value that is sent for what is written, its delimiters still in it."""
+    value = bare(written) if rules.trim == "all" else written
+    return "" if value in rules.null_values else value
+
+
 def record_fault(record: Record, layout: Layout) -> str | None:
     """Why the record as a whole is rejected."""
     if record.broken is not None:
@@ -410,13 +491,19 @@ def record_fault(record: Record, layout: Layout) -> str | None:
     return None
 
 
-def id_fault(identifier: str) -> str | None:
+def id_fault(identifier: str, layout: Layout, rules: Rules) -> str | None:
     """Why the id is rejected, whatever `on_delimiter` is."""
-    if identifier == "":
+    if identifier == "" or identifier in rules.null_values:
         return "local.empty_id"
+    lower = bare(identifier).lower()
+    is_same_script = lower.isascii() == bare(identifier).isascii()
+    if is_punctuation(identifier) or (lower in [name.lower() for name in rules.id_placeholders] and is_same_script):
+        return "local.id_placeholder"
+    if rules.number_ids == "reject" and is_spreadsheet_number(identifier):
+        return "local.id_number"
     if "+" in identifier or "/" in identifier:
         return "local.id_character"
-    if len(identifier) > ID_CHARACTERS:
+    if len(identifier) > ID_CHARACTERS[layout.id_kind]:
         return "local.id_too_long"
     return None
 
@@ -435,27 +522,65 @@ def row_fault(identifier: str, values: list[str], row: Sent, layout: Layout, rul
     return None
 
 
-def reject_id(record: Record, layout: Layout) -> str | None:
+def reject_id(record: Record, reason: str, layout: Layout, rules: Rules) -> str | None:
     """The id as the rejects file shows it; bad bytes in it are escaped as they are in `raw`."""
     if len(record.fields) != layout.width:
         return None
-    return record.fields[layout.id_at].decode("utf-8", "backslashreplace")
+    written = record.fields[layout.id_at].decode("utf-8", "backslashreplace")
+    return written if reason in ("local.nul_byte", "local.invalid_utf8") else sent_id(written, rules)
 
 
 def make_row(record: Record, layout: Layout, rules: Rules) -> Sent:
     """The row that a sound record would be sent as."""
-    identifier = record.fields[layout.id_at].decode()
-    attributes = {name: replaced(record.fields[at].decode(), rules) for at, name in layout.sent}
+    identifier = sent_id(record.fields[layout.id_at].decode(), rules)
+    values = {name: sent_value(record.fields[at].decode(), rules) for at, name in layout.sent}
+    attributes = {name: replaced(value, rules) for name, value in values.items()}
     cells = [encoded(identifier), *(encoded(value) for value in attributes.values())]
     return Sent(record.line, identifier, attributes, (",".join(cells) + "\n").encode("ascii"))
 
 
-def count_warnings(record: Record, row: Sent, values: list[str], warnings: Counter[str]) -> None:
-    """Adds what a row to send gives cause to warn of, its empty cells apart."""
-    warnings["id_over_128_characters"] += len(row.id) > ID_CHARACTERS_SAFE
-    warnings["value_over_256_characters"] += sum(len(value) > VALUE_CHARACTERS for value in row.attributes.values())
-    warnings["value_with_delimiter"] += sum(holds_delimiter(value) for value in [row.id, *values])
-    warnings["bare_quote"] += record.bare_quote
+def warnings_of(record: Record, row: Sent, layout: Layout, rules: Rules) -> dict[str, int]:
+    """What a row to send gives cause to warn of, its empty cells apart."""
+    written_id = record.fields[layout.id_at].decode()
+    written = [record.fields[at].decode() for at, _ in layout.sent]
+    values = [bare(value) if rules.trim == "all" else value for value in written]
+    sized = [(name, value) for name, value in row.attributes.items() if value]
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in sized)
+    padded = sum(value != bare(value) for value in written)
+    is_formula = len(row.id) > 2 and row.id.startswith('="') and row.id.endswith('"')
+    return {
+        "id_over_128_characters": len(row.id) > ID_CHARACTERS_SAFE,
+        "value_over_256_characters": sum(len(value) > VALUE_CHARACTERS for value in row.attributes.values()),
+        "value_with_delimiter": sum(
+            holds_delimiter(value) for value in [row.id, *(sent_value(value, rules) for value in written)]
+        ),
+        "bare_quote": record.bare_quote,
+        "ids_trimmed": row.id != written_id,
+        "ids_padded": row.id != bare(row.id),
+        "values_trimmed" if rules.trim == "all" else "values_padded": padded,
+        "null_cells": sum(value in rules.null_values for value in values if value),
+        "id_ends_in_point_zero": row.id.endswith(".0"),
+        "id_with_guard": row.id.startswith("'") or is_formula,
+        "row_over_32_kb": size >= ATTRIBUTE_BYTES_SAFE,
+    }
+
+
+def is_of_the_rfc(data: bytes, style: Style) -> bool:
+    """Whether an export is written as RFC 4180 says, so that csv can read it."""
+    sniffed = data[:65_536]
+    has_cr_lines = b"\r" in sniffed and b"\n" not in sniffed
+    return style == Style() and not has_cr_lines and not data.removeprefix(BOM).lower().startswith((b"sep=", b'"sep='))
+
+
+def read_as_written(
+    data: bytes, delimiter: str, style: Style, names: list[str], record_bytes: int
+) -> tuple[list[Record], str]:
+    """All records of the file, and its delimiter; the id column is the first of `names`."""
+    if not is_of_the_rfc(data, style):
+        return read_dialect(data, delimiter, style, names)
+    if delimiter == "auto":
+        delimiter = find_delimiter(data, names[0])
+    return read_records(data, delimiter, record_bytes=record_bytes), delimiter
 
 
 def expect(
@@ -470,21 +595,15 @@ def expect(
     max_bytes: int = 49_999_999,
     id_kind: str = "thirdPartyId",
     record_bytes: int = RECORD_BYTES,
+    trim: Trim = "ids",
+    null_values: tuple[str, ...] = (),
+    id_placeholders: tuple[str, ...] = (),
+    number_ids: str = "reject",
     style: Style = Style(),
 ) -> Expected:
     """What reading `data` under these options comes to; raises Unusable where it cannot be read at all."""
-    rules = Rules(on_delimiter, replacement, max_bytes)
-    sniffed = data[:65_536]
-    if (
-        style == Style()
-        and not (b"\r" in sniffed and b"\n" not in sniffed)
-        and not data.removeprefix(BOM).lower().startswith((b"sep=", b'"sep='))
-    ):
-        if delimiter == "auto":
-            delimiter = find_delimiter(data, id_column)
-        records = read_records(data, delimiter, record_bytes=record_bytes)
-    else:
-        records, delimiter = read_dialect(data, delimiter, style, [id_column, *columns])
+    rules = Rules(on_delimiter, replacement, max_bytes, trim, null_values, id_placeholders, number_ids)
+    records, delimiter = read_as_written(data, delimiter, style, [id_column, *columns], record_bytes)
     layout = read_header(records, id_column, columns, unlisted, id_kind)
 
     rejected: list[tuple[Record, str]] = []
@@ -492,34 +611,48 @@ def expect(
     sent: list[Sent] = []
     warnings: Counter[str] = Counter()
     empty_cells: Counter[str] = Counter()
+    first_lines: dict[str, int] = {}
     for record in records[1:]:
+        if is_blank(record):
+            warnings["blank_records"] += 1
+            first_lines.setdefault("blank_records", record.line)
+            continue
         reason = record_fault(record, layout)
+        if reason is None and style.header and is_header(record, layout):
+            reason = "local.header_again"
         if reason is None:
-            values = [record.fields[at].decode() for at, _ in layout.sent]
+            values = [sent_value(record.fields[at].decode(), rules) for at, _ in layout.sent]
             row = make_row(record, layout, rules)
-            reason = id_fault(row.id) or row_fault(row.id, values, row, layout, rules)
+            reason = id_fault(row.id, layout, rules) or row_fault(row.id, values, row, layout, rules)
         if reason is not None:
             rejected.append((record, reason))
         elif not any(row.attributes.values()):
             empty += 1
         else:
             sent.append(row)
-            count_warnings(record, row, values, warnings)
-            empty_cells.update(name for name, value in row.attributes.items() if not value)
+            noted = warnings_of(record, row, layout, rules)
+            unset = [name for name, value in row.attributes.items() if not value]
+            warnings.update(noted)
+            empty_cells.update(unset)
+            for name, count in [*noted.items(), ("empty_cells", len(unset))]:
+                if count:
+                    first_lines.setdefault(name, record.line)
 
     found: dict[str, object] = {name: count for name, count in warnings.items() if count}
     if empty_cells:
         found["empty_cells"] = dict(empty_cells)
+    if first_lines:
+        found["first_lines"] = first_lines
     profiles = final_profiles(sent)
     return Expected(
         rows={
-            "read": len(records) - 1,
+            "read": len(records) - 1 - warnings["blank_records"],
             "sent": len(sent),
             "superseded": len(sent) - len(profiles),
             "empty": empty,
             "rejected": len(rejected),
         },
-        rejects=[(record.line, reason, reject_id(record, layout)) for record, reason in rejected],
+        rejects=[(record.line, reason, reject_id(record, reason, layout, rules)) for record, reason in rejected],
         raws=[record.raw for record, _ in rejected],
         warnings=found,
         profiles=profiles,

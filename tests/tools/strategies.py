@@ -40,6 +40,10 @@ IDS = [
     *["", "a+b", "a/b", "+", "a,b", "a;b", "a\nb", "a\rb", "a\r\nb", '"', "\t"],
     *["i" * 100, "i" * 128, "i" * 129, "i" * 256, "i" * 257, "i" * 300],
     *["é" * 128, "é" * 129, "😀" * 256, "😀" * 257],
+    *["u1 \t", "\ufeffu1", "\u200bu1\u00a0", "u2\r\n", "\x1au2\u3000", "\u00adé\u2028", " ", "\u200b", "à", "\x7f"],
+    *["NULL", "null ", "n/a", "N/A", "#REF!", "(None)", "Undefined", "\\N", "nul", "-", "--", "—", "¿?", "...", ", ,"],
+    *["3.91E16", "1,23E+10", "1.2e5", "12E5", "12E+5", "39.1E15", "1.5E-7", "+1.2E5", "1.E5", "-3E+5", "1.2E5x"],
+    *["12.0", ".0", "1.05", '="00123"', "'00123", "=1", '="', "O'Brien"],
 ]
 VALUES = [
     *["", "", "", "", "a", "gold", "0", "silver"],
@@ -48,6 +52,23 @@ VALUES = [
     *["line\nbreak", "cr\rin", "crlf\r\nin", "\n", "\r", "\r\n", "\n\n", "\r\r\n", "end\r", "end\n", "\nend"],
     *['say "hi"', '"', '""', '","', 'a"', '"a', '"\n"', '"\r\n'],
     *["é", "日本", "😀", "👩\u200d👩\u200d👧", "\ufeff", "\x85", "\u2028", "\x0b", "\x0c", "\x1a", "\x7f"],
+    *[
+        "\\N",
+        "\\N ",
+        "NULL",
+        "null",
+        "n,a",
+        '"q"',
+        "\u00a0nbsp",
+        "shy\u00ad",
+        "zw\u200d",
+        "à",
+        "…",
+        "\u3000",
+        "v\t",
+        "\tv",
+    ],
+    *["v" * 16_384, "é" * 16_384],
     *[" ", " padded ", "v" * 256, "v" * 257, "é" * 257, "w," * 128 + "w"],
 ]
 # Written into the file as they stand, so D is the delimiter.
@@ -60,7 +81,8 @@ VERBATIM = [
 ]
 # The end of some files, D again the delimiter: a quote that nothing after it can close.
 TAILS = [b'"open', b'u1D"open\n\nmoreD\r', b'u1,D"a""\r\nu2DaDb\n', b'u1D"', b'"u1\nu2D\xff\n\nu3\0']
-ALPHABET = [b'"', b",", b"\n", b"\r", b"a", b"+", b"%", b"\xff", b"\x00", b";"]
+PLACEHOLDERS = ("null", "none", "n/a", "#ref!", "undefined", "(none)")
+ALPHABET = [b'"', b",", b"\n", b"\r", b"a", b"+", b"%", b"\xff", b"\x00", b";", b" "]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +221,22 @@ def heavy_record(draw: st.DrawFn, header: Header, delimiter: str) -> list[bytes]
     return cells
 
 
+def blank_record(draw: st.DrawFn, header: Header, delimiter: str) -> list[bytes]:
+    """A record in which nothing is to be seen, of as many fields as the header, or nearly."""
+    width = len(header.names)
+    count = draw(st.sampled_from([width, width, width, max(1, width - 1), width + 1]))
+    cell = st.sampled_from([b"", b"", b'""', b" ", "\u00a0".encode(), b'" "', b"\x1a", BOM, b'"\n"'])
+    return draw(st.lists(cell, min_size=count, max_size=count))
+
+
+def header_again(draw: st.DrawFn, header: Header, delimiter: str) -> list[bytes]:
+    """The header, or what is nearly the header."""
+    cells = write_header(header, delimiter, quoted=draw(st.booleans())).split(delimiter.encode())
+    cells[0] = draw(st.sampled_from([b"", b"", BOM])) + cells[0]
+    cells[-1] += draw(st.sampled_from([b"", b"", b" ", b"x"]))
+    return cells
+
+
 def blank_line(draw: st.DrawFn, header: Header, delimiter: str) -> list[bytes]:
     return [draw(st.sampled_from([b"", b"", b"\r", b"\r\r"]))]
 
@@ -214,6 +252,8 @@ RECORDS: list[Maker] = [
     *[ragged_record] * 2,
     *[empty_record] * 2,
     *[blank_line] * 2,
+    *[blank_record] * 2,
+    header_again,
     raw_line,
     heavy_record,
 ]
@@ -238,6 +278,10 @@ def options_to_read(draw: st.DrawFn, header: Header, delimiter: str, *, auto: bo
         "replacement": draw(st.sampled_from([" ", "_", " / ", "%é"])),
         "max_bytes": draw(st.one_of(st.just(MAX_BYTES), st.just(MAX_BYTES), small)),
         "id_kind": id_kind,
+        "trim": draw(st.sampled_from(["ids", "ids", "all", "none"])),
+        "null_values": draw(st.sampled_from([("\\N",), ("\\N",), (), ("NULL", "\\N", '"q"', "n,a", "gold")])),
+        "id_placeholders": draw(st.sampled_from([PLACEHOLDERS, PLACEHOLDERS, (), ("É", "u3", ", ,")])),
+        "number_ids": draw(st.sampled_from(["reject", "reject", "send"])),
     }
 
 
@@ -290,8 +334,34 @@ def raw_exports(draw: st.DrawFn, *, max_size: int = 40) -> Export:
 
 
 #: Ids for which no row is rejected unless the options say so.
-_PLAIN_IDS = ["u1", "u2", "u3", "é", "id 4", "50%&=", 'i"d', "a,b;c|d\te", "a\nb", "a\rb", "i" * 128]
-_IRREGULAR: list[Maker] = [broken_record, ragged_record, empty_record, sound_record, heavy_record, blank_line, raw_line]
+_PLAIN_IDS = [
+    "u1",
+    "u2",
+    "u3",
+    "é",
+    "id 4",
+    "50%&=",
+    'i"d',
+    "a,b;c|d\te",
+    "a\nb",
+    "a\rb",
+    "i" * 128,
+    "u1  ",
+    "\ufeffu2",
+    "12.0",
+    "j.doe",
+]
+_IRREGULAR: list[Maker] = [
+    blank_record,
+    header_again,
+    broken_record,
+    ragged_record,
+    empty_record,
+    sound_record,
+    heavy_record,
+    blank_line,
+    raw_line,
+]
 
 
 @st.composite

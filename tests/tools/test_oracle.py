@@ -31,6 +31,11 @@ def read(rows: bytes | str, header: bytes = b"id,a,b\n", **options: Any) -> Expe
     return expect(data, **{"id_column": "id", "columns": {}, "unlisted": "send", **options})
 
 
+def counts(expected: Expected) -> dict[str, object]:
+    """The warnings without their lines."""
+    return {name: count for name, count in expected.warnings.items() if name != "first_lines"}
+
+
 def sent_lines(expected: Expected) -> list[str]:
     return [row.row.decode("ascii") for row in expected.sent]
 
@@ -381,10 +386,10 @@ def test_ignored_columns_are_judged_with_the_record(rows: bytes, reason: str) ->
         (b"u\n", "field_count", None),
         (b"+,1,2,3\n", "field_count", None),
         (b",1,2\n", "empty_id", ""),
-        (b'"",,\n', "empty_id", ""),
+        (b'"",,1\n', "empty_id", ""),
         (b"a+b,1,2\n", "id_character", "a+b"),
         (b"a/b,1,2\n", "id_character", "a/b"),
-        (b"/" * 300 + b",1,2\n", "id_character", "/" * 300),
+        (b"a/" * 300 + b",1,2\n", "id_character", "a/" * 300),
         (b"i" * 257 + b",1,2\n", "id_too_long", "i" * 257),
         ("é".encode() * 257 + b",,\n", "id_too_long", "é" * 257),
     ],
@@ -396,7 +401,7 @@ def test_rejected_rows(rows: bytes, reason: str, identifier: str | None) -> None
     assert expected.rows == {"read": 2, "sent": 1, "superseded": 0, "empty": 0, "rejected": 1}
 
 
-@pytest.mark.parametrize("identifier", ["i" * 256, "😀" * 256, "é", " ", "a%b", "a&b=c", "\\", "a\tb"])
+@pytest.mark.parametrize("identifier", ["i" * 256, "😀" * 256, "é", "a b", "a%b", "a&b=c", "\\a", "a\tb", "12E5"])
 def test_accepted_ids(identifier: str) -> None:
     assert list(read(f"{identifier},1,2\n").profiles) == [identifier]
 
@@ -407,11 +412,11 @@ def test_accepted_ids(identifier: str) -> None:
     [("encode", "sent", "sent"), ("replace", "rejected", "sent"), ("reject", "rejected", "rejected")],
 )
 def test_delimiter_in_a_value(mark: str, on_delimiter: str, in_id: str, in_value: str) -> None:
-    for rows, outcome in ((f'"u{mark}",1,2\n', in_id), (f'u,"{mark}1",2\n', in_value)):
+    for rows, outcome in ((f'"u{mark}1",1,2\n', in_id), (f'u,"v{mark}1",2\n', in_value)):
         expected = read(rows, on_delimiter=on_delimiter)
         assert expected.rows[outcome] == 1
         assert [reject[1] for reject in expected.rejects] == ["local.delimiter"] * (outcome == "rejected")
-        assert expected.warnings == ({"value_with_delimiter": 1} if outcome == "sent" else {})
+        assert counts(expected) == ({"value_with_delimiter": 1} if outcome == "sent" else {})
 
 
 @pytest.mark.parametrize("on_delimiter", ["replace", "reject"])
@@ -496,24 +501,26 @@ def test_warnings_count_rows_to_send_only() -> None:
     )
     expected = read(rows)
     assert expected.rows == {"read": 9, "sent": 6, "superseded": 1, "empty": 2, "rejected": 1}
-    assert expected.warnings == {
+    assert counts(expected) == {
         "id_over_128_characters": 1,
         "value_over_256_characters": 2,
         "value_with_delimiter": 3,
         "bare_quote": 1,
+        "values_padded": 1,
         "empty_cells": {"a": 1, "b": 1},
     }
 
 
 def test_bare_quote_counts_a_row_once_and_in_any_column() -> None:
     expected = read('u"",1",2"\nv,1,2"\nw,1,"2"\n', columns={"a": "a"}, unlisted="ignore")
-    assert expected.warnings == {"bare_quote": 2}
+    assert expected.warnings == {"bare_quote": 2, "first_lines": {"bare_quote": 2}}
 
 
 def test_values_are_measured_after_replacement() -> None:
     value = '"' + "v" * 255 + '\r\n"'
     assert read(f"u,{value},1\n").warnings["value_over_256_characters"] == 1
-    assert read(f"u,{value},1\n", on_delimiter="replace").warnings == {"value_with_delimiter": 1}
+    assert read(f"u,{value},1\n", on_delimiter="replace").warnings["value_with_delimiter"] == 1
+    assert "value_over_256_characters" not in read(f"u,{value},1\n", on_delimiter="replace").warnings
 
 
 def test_later_rows_win_by_cell() -> None:
@@ -543,6 +550,51 @@ def test_reject_objects() -> None:
         "id": None,
         "raw": 'é"x\r,1',
     }
+
+
+@pytest.mark.parametrize("rows", [",,\n", " , ,\n", '"",,""\n', ",\n", "   \n", "\u00a0,\ufeff,\u200b\n", ",,,,\n"])
+def test_blank_records(rows: str) -> None:
+    expected = read("u,1,2\n" + rows)
+    assert expected.rows == {"read": 1, "sent": 1, "superseded": 0, "empty": 0, "rejected": 0}
+    assert expected.warnings == {"blank_records": 1, "first_lines": {"blank_records": 3}}
+
+
+@pytest.mark.parametrize(
+    ("trim", "sent", "counted"),
+    [
+        ("ids", "u,%09x%20,%C2%A0\n", {"ids_trimmed": 1, "values_padded": 2}),
+        ("all", "u,x,\n", {"ids_trimmed": 1, "values_trimmed": 2, "empty_cells": {"b": 1}}),
+        ("none", "%EF%BB%BFu%20,%09x%20,%C2%A0\n", {"ids_padded": 1, "values_padded": 2}),
+    ],
+)
+def test_trimming(trim: str, sent: str, counted: dict[str, object]) -> None:
+    expected = read("\ufeffu ,\tx ,\u00a0\n", trim=trim)
+    assert sent_lines(expected) == [sent]
+    assert counts(expected) == counted
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("id,a,b\n", "header_again"),
+        ('\ufeff"id",a ,b\n', "header_again"),
+        ("\\N,1,2\n", "empty_id"),
+        ("nULL,1,2\n", "id_placeholder"),
+        ("--,1,2\n", "id_placeholder"),
+        ("3.91E16,1,2\n", "id_number"),
+        ('"1,2E+16",1,2\n', "id_number"),
+    ],
+)
+def test_ids_that_nobody_meant(rows: str, reason: str) -> None:
+    expected = read(rows, null_values=("\\N",), id_placeholders=("null",))
+    assert [reject[1] for reject in expected.rejects] == [f"local.{reason}"]
+
+
+def test_cells_that_mean_no_value() -> None:
+    expected = read("u,\\N,1\nv,\\N,\\N\n", null_values=("\\N",))
+    assert sent_lines(expected) == ["u,,1\n"]
+    assert expected.rows["empty"] == 1
+    assert counts(expected) == {"null_cells": 1, "empty_cells": {"a": 1}}
 
 
 # The strategies.
@@ -578,12 +630,14 @@ def test_strategies_reach_every_rule() -> None:
     seen: set[str] = set()
     check_exports_can_be_read(seen)
     reasons = (
-        "text_after_quote quote_unclosed nul_byte invalid_utf8 field_count empty_id id_character id_too_long "
-        "delimiter attributes_too_large row_too_large"
+        "text_after_quote quote_unclosed nul_byte invalid_utf8 field_count header_again empty_id "
+        "id_placeholder id_number id_character id_too_long delimiter attributes_too_large row_too_large"
     )
     assert seen >= {
         *("local." + reason for reason in reasons.split()),
         *("id_over_128_characters", "value_over_256_characters", "value_with_delimiter", "bare_quote"),
+        *("ids_trimmed", "ids_padded", "values_trimmed", "values_padded", "null_cells", "blank_records"),
+        *("id_ends_in_point_zero", "id_with_guard", "row_over_32_kb", "first_lines"),
         *("empty_cells", "read", "sent", "superseded", "empty", "rejected"),
         *DELIMITERS,
         *(f"auto {delimiter}" for delimiter in DELIMITERS),

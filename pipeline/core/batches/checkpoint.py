@@ -5,11 +5,13 @@ A new process goes on from it, and from the facts of the job's batches.
 
 from collections import Counter
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-from pipeline.core.model import Reject, Warnings
+from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
 from pipeline.core.plain import of_plain, plain
+from pipeline.core.rows import frequency
 from pipeline.core.rows.framing import START, Position
 from pipeline.core.rows.mapping import Mapped
 
@@ -28,7 +30,8 @@ class Checkpoint:
     `has_ended`: the whole export was read.
     `turn`: the place of the job among unfinished ones, in the order in which they began.
     `parameters`: those of the header row.
-    `first_rejects`: line and reason of the first rejects.
+    `first_rejects`: line and reason of the first rejects that count against `max_rejects`.
+    `frequent_ids`: the counters of `frequency`.
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
     `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
     """
@@ -48,6 +51,7 @@ class Checkpoint:
     warnings: Warnings = field(default_factory=Warnings)
     by_reason: Counter[str] = field(default_factory=Counter)
     first_rejects: list[tuple[int, str]] = field(default_factory=list)
+    frequent_ids: list[tuple[int, int, int]] = field(default_factory=list)
     seconds: float = 0.0
     calls: int = 0
     sending: str = ""
@@ -59,12 +63,29 @@ class Checkpoint:
         self.warnings.add(mapped.warnings)
         self.note_rejects(mapped.rejects)
 
+    def note_repeated(self, rows: Rows) -> None:
+        """Look for ids on very many rows among these, of which some repeat an id."""
+        self.frequent_ids = frequency.counted(self.frequent_ids, rows)
+
+    @property
+    def all_warnings(self) -> Warnings:
+        """The warnings so far, with the one about an id on very many rows."""
+        warnings = deepcopy(self.warnings)
+        if found := frequency.most_frequent(self.frequent_ids, self.read):
+            warnings.note("rows_of_one_id", found[1], found[0])
+        return warnings
+
+    @property
+    def faulty(self) -> int:
+        """The number of rejected rows that count against `max_rejects`."""
+        return self.rejected - sum(self.by_reason[reason.value] for reason in NO_FAULTS)
+
     def note_rejects(self, rejects: Iterable[Reject]) -> None:
         """Count rejected rows by reason, and keep the first of them."""
         for reject in rejects:
             self.rejected += 1
             self.by_reason[reject.reason.value] += 1
-            if len(self.first_rejects) < _FIRST_REJECTS:
+            if len(self.first_rejects) < _FIRST_REJECTS and reject.reason not in NO_FAULTS:
                 self.first_rejects.append((reject.line, reject.reason.value))
 
     def as_dict(self) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class Framed:
             Framed(self.data[end:], self.ends[index:] - end, self.lines[index:], self.others[place:]),
         )
 
+    def leaving(self, dropped: Flags) -> "Framed":
+        """The same records without the `dropped` ones; flags of shape (n,)."""
+        data, ends = without(self.data, self.ends, dropped)
+        return Framed(data, ends, self.lines[~dropped], self.others)
+
     def set_aside(self, odd: Flags, delimiter: bytes) -> "Framed":
         """The same records, with the `odd` ones, flags of shape (n,), framed by the exact framer."""
         places = np.flatnonzero(odd)

@@ -10,89 +10,36 @@ Rows that might be rejected, or are near a limit, go to the exact mapper, `RowMa
 exact mapper decides every case that is not plain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
+from pipeline.core.rows.blockcells import Nulls, Pads, Suspects, guarded
 from pipeline.core.rows.blockframing import Framed, steps, without
-from pipeline.core.rows.encoding import STAND_INS, encode_table, escaped_places
+from pipeline.core.rows.encoding import KEPT, STAND_INS, encode_table
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.core.rows.mapping import MAX_ATTRIBUTES_BYTES, SAFE_VALUE_CHARACTERS, Mapped, RowMapper, is_utf8
-from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS, SAFE_ID_CHARACTERS
+from pipeline.core.rows.mapping import (
+    MAX_ATTRIBUTES_BYTES,
+    SAFE_ATTRIBUTES_BYTES,
+    SAFE_VALUE_CHARACTERS,
+    Mapped,
+    RowMapper,
+    is_utf8,
+)
+from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS
+from pipeline.core.rows.table import Escaped, Table
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
-_IS_FORBIDDEN_IN_IDS = np.isin(np.arange(256), list(FORBIDDEN_IN_IDS))
-#: The least stand-in for a comma, CR or LF: they are greater than all other stand-ins.
-_FIRST_DELIMITER = min(STAND_INS[byte] for byte in b",\r\n")
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
+_NONE: Offsets = np.zeros(0, dtype=np.int64)
 #: Bytes that encoding makes of one byte, at most.
 _MAX_GROWTH = 3
 #: If more than one byte in this many is quoted, examining all bytes is faster than picking the quoted ones (measured).
 _BYTES_PER_QUOTED = 12
 #: Rows that are checked for invalid UTF-8 together, before each is checked by itself.
 _ROWS_PER_PIECE = 64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """A table of n rows and k cells in each, as text.
-
-    `separators`: (n * k,), the offset behind each cell: of a comma, or of the line feed that ends the row.
-    `ends`: (n,), the offset at which the next row begins.
-    `sizes`: (n,), the bytes of each row with its line feed.
-    """
-
-    text: bytes
-    columns: int
-    separators: Offsets
-    ends: Offsets
-    sizes: Offsets
-
-    @classmethod
-    def of(cls, text: bytes, columns: int, separators: Offsets) -> "_Table":
-        ends = separators[columns - 1 :: columns] + 1
-        return cls(text, columns, separators, ends, steps(ends))
-
-    @property
-    def octets(self) -> Octets:
-        return np.frombuffer(self.text, dtype=np.uint8)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Escaped:
-    """The m bytes of a table that must be escaped. All arrays have shape (m,).
-
-    `places`: the offset of each byte in the table.
-    `octets`: its value.
-    `rows`: the index of its row.
-    `is_in_id`: set if it belongs to the row's id.
-    """
-
-    places: Offsets
-    octets: Octets
-    rows: Offsets
-    is_in_id: Flags
-
-    @classmethod
-    def of(cls, table: _Table) -> "_Escaped":
-        places = escaped_places(table.text)
-        rows = np.searchsorted(table.ends, places, side="right")
-        id_ends = table.separators[:: table.columns]
-        return cls(places, table.octets[places], rows, places < id_ends[rows])
-
-    @property
-    def spoils_id(self) -> Flags:
-        """Set for each byte in an id that no id may hold; shape (m,)."""
-        spoils: Flags = self.is_in_id & _IS_FORBIDDEN_IN_IDS[self.octets]
-        return spoils
-
-    @property
-    def is_delimiter(self) -> Flags:
-        """Set for each comma or line break, as itself or as a stand-in; shape (m,)."""
-        is_delimiter: Flags = (self.octets >= _FIRST_DELIMITER) | (self.octets == _CARRIAGE_RETURN)
-        return is_delimiter
 
 
 class BlockMapper:
@@ -102,12 +49,20 @@ class BlockMapper:
         self._exact = exact
         self._plan = exact.plan
         self._delimiter = exact.delimiter
-        #: A row of at most this many bytes before encoding is within every limit on rows and attributes.
+        names_bytes = sum(map(len, self._plan.parameters))
+        #: A row of less than this many bytes before encoding is within every limit on rows and attributes.
         self._safe_bytes = min(
-            exact.max_row_bytes // _MAX_GROWTH, MAX_ATTRIBUTES_BYTES - sum(map(len, self._plan.parameters))
+            exact.max_row_bytes // _MAX_GROWTH + 1,
+            MAX_ATTRIBUTES_BYTES - names_bytes + 1,
+            SAFE_ATTRIBUTES_BYTES - names_bytes,
         )
         picked = [self._plan.id_index, *self._plan.cell_indexes]
         self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
+        self._nulls = Nulls(exact.rules, exact.delimiter)
+        self._suspects = Suspects(exact.rules, exact.header_id, has_commas=exact.on_delimiter == "encode")
+        # One byte that separates nothing takes the place of another; other replacements are left to the exact path.
+        is_simple = len(exact.replacement) == 1 and exact.replacement.isascii() and exact.replacement not in b",\r\n"
+        self._replacement = exact.replacement[0] if is_simple else None
         #: Records that the exact mapper has mapped.
         self.exact_records = 0
 
@@ -120,28 +75,53 @@ class BlockMapper:
         if is_ragged.any():
             framed = framed.set_aside(is_ragged, self._delimiter)
             text, separators = _without_rows(text, separators, is_ragged)
-        table = self._pick(_Table.of(text, columns, separators))
-        return self._map_table(table, framed)
-
-    def _map_table(self, table: _Table, framed: Framed) -> Mapped:
-        """Map the regular records of `framed`, given as a table with the same rows, and its other records."""
         warnings = Warnings()
+        table = Table.of(text, columns, separators)
+        is_blank = table.sizes == columns
+        if is_blank.any():
+            warnings.note("blank_records", int(framed.lines[is_blank.argmax()]), int(np.count_nonzero(is_blank)))
+            framed = framed.leaving(is_blank)
+            text, separators = _without_rows(text, separators, is_blank)
+            table = Table.of(text, columns, separators)
+        return self._map_table(self._pick(table), framed, warnings)
+
+    def _map_table(self, table: Table, framed: Framed, warnings: Warnings) -> Mapped:
+        """Map the regular records of `framed`, given as a table with the same rows, and its other records."""
+        lines = framed.lines
+        escaped = Escaped.of(table)
+        table, escaped, padded, emptied = self._plain_cells(table, escaped)
         sizes = table.sizes
-        id_lengths = table.separators[:: table.columns] - (table.ends - sizes)
-        escaped = _Escaped.of(table)
-        is_odd = (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes > self._safe_bytes)
+        starts, id_ends = table.ends - sizes, table.separators[:: table.columns]
+        id_lengths = id_ends - starts
+        is_odd, ends_in_point_zero = self._suspects.of(table, starts, id_ends)
+        is_odd |= (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes >= self._safe_bytes)
         is_odd[escaped.rows[escaped.spoils_id]] = True
+        is_padded_id = padded % table.columns == 0
+        padded_ids = padded[is_padded_id] // table.columns
+        if self._exact.rules.trim == "none":
+            is_odd[padded_ids] = True
         is_delimiter = escaped.is_delimiter
-        if self._exact.on_delimiter != "encode":
-            is_odd[escaped.rows[is_delimiter]] = True
+        is_odd[self._odd_by_delimiter(table, escaped, is_delimiter)] = True
         # In a row with an id only, nothing but the separators follows the id.
         is_empty = (sizes == id_lengths + table.columns) & ~is_odd
         keep = ~(is_odd | is_empty)
-        warnings.value_with_delimiter = _count_cells(table, escaped.places[is_delimiter], keep)
-        self._count_blank(table, keep, warnings)
+        notes = _Notes(warnings, lines, keep)
+        if is_delimiter.any():
+            notes.add_cells(
+                "value_with_delimiter", table, np.searchsorted(table.separators, escaped.places[is_delimiter])
+            )
+        notes.add("ids_trimmed", padded_ids)
+        notes.add("id_ends_in_point_zero", ends_in_point_zero)
+        notes.add("id_with_guard", guarded(table, escaped))
+        is_trimmed = self._exact.rules.trim == "all"
+        notes.add_cells("values_trimmed" if is_trimmed else "values_padded", table, padded[~is_padded_id])
+        notes.add_cells("null_cells", table, emptied)
+        self._count_blank(table, notes)
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
-            warnings.value_over_256_characters = _count_long(table, keep)
-        rows = self._encode(table, escaped, id_lengths, keep, framed.lines)
+            notes.add_cells("value_over_256_characters", table, _long_cells(table))
+        if self._exact.on_delimiter == "replace" and is_delimiter.any():
+            table, escaped = self._replaced(table, escaped, is_delimiter)
+        rows = self._encode(table, escaped, id_lengths, keep, lines)
         others = framed.set_aside(is_odd, self._delimiter).others
         fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
         if not others:
@@ -149,14 +129,58 @@ class BlockMapper:
         self.exact_records += len(others)
         return _merge(fast, self._exact.map(others))
 
-    def _count_blank(self, table: _Table, keep: Flags, warnings: Warnings) -> None:
+    def _plain_cells(self, table: Table, escaped: Escaped) -> tuple[Table, Escaped, Offsets, Offsets]:
+        """The table with its cells trimmed, and those empty that mean no value.
+
+        Returns the indexes of the padded cells and of the emptied ones too.
+        """
+        pads, trim = Pads.of(table, escaped), self._exact.rules.trim
+        padded = _NONE if pads is None else pads.cells
+        if pads and trim != "none":
+            to_trim = padded if trim == "all" else padded[padded % table.columns == 0]
+            if len(to_trim):
+                table = pads.trim(table, to_trim)
+                escaped = Escaped.of(table)
+        emptied = self._nulls.of(table, escaped)
+        if len(emptied):
+            table = Nulls.empty(table, emptied)
+            escaped = Escaped.of(table)
+        return table, escaped, padded, emptied
+
+    def _odd_by_delimiter(self, table: Table, escaped: Escaped, is_delimiter: Flags) -> Offsets:
+        """The indexes of rows that hold a comma or a line break, and are left to the exact path for it."""
+        if self._exact.on_delimiter == "encode" or not is_delimiter.any():
+            return _NONE
+        if self._exact.on_delimiter == "reject" or self._replacement is None:
+            return escaped.rows[is_delimiter]
+        is_odd = is_delimiter & escaped.is_in_id
+        # CR LF is replaced as one.
+        is_return = (escaped.octets == STAND_INS[_CARRIAGE_RETURN]) | (escaped.octets == _CARRIAGE_RETURN)
+        returns = np.flatnonzero(is_return)
+        is_odd[returns] |= table.octets[escaped.places[returns] + 1] == STAND_INS[_LINE_FEED]
+        return escaped.rows[is_odd]
+
+    def _replaced(self, table: Table, escaped: Escaped, is_delimiter: Flags) -> tuple[Table, Escaped]:
+        """The table with commas and line breaks replaced, where the rows that hold any are not odd."""
+        if self._replacement is None:
+            return table, escaped
+        octets = np.frombuffer(bytearray(table.text), dtype=np.uint8)
+        octets[escaped.places[is_delimiter]] = self._replacement
+        table = replace(table, text=octets.tobytes())
+        if self._replacement not in KEPT:
+            return table, escaped
+        left = ~is_delimiter
+        return table, Escaped(escaped.places[left], escaped.octets[left], escaped.rows[left], escaped.is_in_id[left])
+
+    def _count_blank(self, table: Table, notes: "_Notes") -> None:
         # Comparing neighbours skips the first cell of the table, which is an id and never blank.
         blank = 1 + np.flatnonzero(table.separators[1:] - table.separators[:-1] == 1)
-        blank = blank[keep[blank // table.columns]]
+        blank = blank[notes.keep[blank // table.columns]]
+        if not len(blank):
+            return
         counts = np.bincount(blank % table.columns, minlength=table.columns)[1:].tolist()
-        for parameter, count in zip(self._plan.parameters, counts, strict=True):
-            if count:
-                warnings.empty_cells[parameter] = count
+        counted = {parameter: count for parameter, count in zip(self._plan.parameters, counts, strict=True) if count}
+        notes.warnings.note_empty_cells(counted, int(notes.lines[blank[0] // table.columns]))
 
     def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
         """The records as text of a table, and the offsets of its separators, shape (n,)."""
@@ -173,13 +197,13 @@ class BlockMapper:
         octets = np.frombuffer(text, dtype=np.uint8)
         return text, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
 
-    def _pick(self, table: _Table) -> _Table:
+    def _pick(self, table: Table) -> Table:
         """Reorder the table: the id first, then only the columns that are sent."""
         if self._picked is None:
             return table
         columns = len(self._picked)
         if not len(table.separators):
-            return _Table.of(b"", columns, table.separators)
+            return Table.of(b"", columns, table.separators)
         shape = (-1, table.columns)
         starts = np.concatenate([[0], table.separators[:-1] + 1]).reshape(shape)[:, self._picked].ravel()
         sizes = steps(table.separators + 1).reshape(shape)[:, self._picked].ravel()
@@ -189,9 +213,9 @@ class BlockMapper:
         separators = ends - 1
         octets[separators] = _COMMA
         octets[separators[columns - 1 :: columns]] = _LINE_FEED
-        return _Table.of(octets.tobytes(), columns, separators)
+        return Table.of(octets.tobytes(), columns, separators)
 
-    def _encode(self, table: _Table, escaped: _Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
+    def _encode(self, table: Table, escaped: Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
         """Encode the rows to keep. `id_lengths`: (n,), in bytes before encoding."""
         text, places = table.text, escaped.places
         if not keep.all():
@@ -296,29 +320,40 @@ def _may_separate(octets: Octets, delimiter: int) -> Flags:
     return separates
 
 
-def _count_cells(table: _Table, places: Offsets, keep: Flags) -> int:
-    """The number of cells of the rows to keep that hold at least one of these places, which ascend."""
-    cells = np.searchsorted(table.separators, places)
-    is_kept = keep[cells // table.columns]
-    is_kept[1:] &= cells[1:] != cells[:-1]
-    return int(np.count_nonzero(is_kept))
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """Warnings about the rows to keep of a table: `lines` and `keep` have shape (n,)."""
+
+    warnings: Warnings
+    lines: Offsets
+    keep: Flags
+
+    def add(self, name: str, rows: Offsets) -> None:
+        """Count a warning once for each entry of `rows`, which are indexes of rows, ascending."""
+        if len(rows) and len(rows := rows[self.keep[rows]]):
+            self.warnings.note(name, int(self.lines[rows[0]]), len(rows))
+
+    def add_cells(self, name: str, table: Table, cells: Offsets) -> None:
+        """Count a warning once for each of these cells of a table: indexes, ascending, possibly repeated."""
+        if len(cells):
+            self.add(name, cells[np.diff(cells, prepend=-1) > 0] // table.columns)
 
 
-def _count_long(table: _Table, keep: Flags) -> int:
-    """The number of values in the rows to keep that exceed `SAFE_VALUE_CHARACTERS`."""
+def _long_cells(table: Table) -> Offsets:
+    """The indexes of the values that exceed `SAFE_VALUE_CHARACTERS`."""
     widths = steps(table.separators + 1) - 1
     long = np.flatnonzero(widths > SAFE_VALUE_CHARACTERS)
-    long = long[keep[long // table.columns]]
     ends = table.separators[long]
     # Count the bytes that begin a character: all but UTF-8 continuation bytes. A stand-in is one character.
     is_first = table.octets & 0xC0 != 0x80
     counts = [int(np.count_nonzero(is_first[end - width : end])) for end, width in zip(ends, widths[long], strict=True)]
-    return sum(count > SAFE_VALUE_CHARACTERS for count in counts)
+    long_cells: Offsets = long[np.array(counts, dtype=np.int64) > SAFE_VALUE_CHARACTERS]
+    return long_cells
 
 
 def _merge(fast: Mapped, exact: Mapped) -> Mapped:
     """Merge both in the order of their lines; only `exact` has rejects."""
-    fast.warnings.add(exact.warnings)
+    fast.warnings.add_among(exact.warnings)
     empty = fast.empty + exact.empty
     if not len(exact.rows):
         return Mapped(fast.rows, exact.rejects, empty, fast.warnings)

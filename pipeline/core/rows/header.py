@@ -110,6 +110,7 @@ def plan_columns(
         id_index=header.index(id_column),
         cell_indexes=tuple(index for index, _ in sent),
         parameters=tuple(parameter for _, parameter in sent),
+        header=tuple(column.encode() for column in header) if has_header else (),
         unnamed=sum(is_unnamed(column) for _, column in unseen) if unlisted == "send" else 0,
     )
 

@@ -2,20 +2,22 @@
 
 `RowMapper` maps, encodes and judges every record, by the plan that `header` makes of the columns. A row that is bad in
 several ways is rejected for the first reason of `Reason` that applies, so the order of the checks is part of the
-meaning. Values are not trimmed, and only delimiters in them may be replaced (`on_delimiter`). Only mapped columns are
-sent.
+meaning. `CellRules` says what is trimmed and what means no value; delimiters in values may be replaced
+(`on_delimiter`). Only mapped columns are sent.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from operator import itemgetter
 
 import numpy as np
 
-from pipeline.core.model import Reason, Reject, Rows, Warnings
+from pipeline.core.model import NO_FAULTS, Reason, Reject, Rows, Warnings
+from pipeline.core.rows.cells import CellRules, ends_in_point_zero, is_blank, is_guarded, trimmed
 from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
-from pipeline.core.rows.framing import BrokenLine, Record
+from pipeline.core.rows.framing import BOM, BrokenLine, Record
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 
@@ -23,12 +25,16 @@ from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 SAFE_VALUE_CHARACTERS = 256
 #: External data that Target keeps per visitor, in bytes. We count parameter names, and values before encoding.
 MAX_ATTRIBUTES_BYTES = 65_536
+#: The same, without a warning. Half of the limit, since other sources share it; Adobe asks to stay well below.
+SAFE_ATTRIBUTES_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """The fields of a record that are sent: the id first, then the cells in the order of the export's header.
 
+    `header`: the fields of the header as they stand in the export, by which it is known again among the rows; empty for
+    an export without a header.
     `carried`: parameters that only an earlier export had; rows held for one of its batches carry them. The rows of
     this export end before these columns, as Target allows.
     `unnamed`: the number of columns that are not sent because they have no name.
@@ -41,6 +47,7 @@ class ColumnPlan:
     parameters: tuple[str, ...]
     carried: tuple[str, ...] = ()
     unnamed: int = 0
+    header: tuple[bytes, ...] = ()
 
     @property
     def body_start(self) -> bytes:
@@ -60,7 +67,7 @@ class Mapped:
     `rows`: the rows to send.
     `rejects`: in the order of the export.
     `empty`: the number of rows with an id and no value.
-    `warnings`: counts over the rows to send.
+    `warnings`: counts over the rows to send, and of blank records, which are no rows.
     """
 
     rows: Rows
@@ -73,6 +80,11 @@ class Mapped:
         """The number of rows read."""
         return len(self.rows) + len(self.rejects) + self.empty
 
+    @property
+    def faulty(self) -> int:
+        """The number of rejects that count against `max_rejects`."""
+        return sum(reject.reason not in NO_FAULTS for reject in self.rejects)
+
 
 def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt: int) -> Rows:
     """Rows from encoded row texts, the lengths of their encoded ids, and their line numbers."""
@@ -81,6 +93,13 @@ def pack_rows(texts: list[bytes], id_lengths: list[int], lines: list[int], salt:
     ends = np.cumsum(sizes)
     lengths = np.array(id_lengths, dtype=np.int64)
     return Rows(body, ends, lengths, np.array(lines, dtype=np.int64), hash_ids(body, ends - sizes, lengths, salt))
+
+
+class _Unsent(Enum):
+    """A record that is neither sent nor rejected."""
+
+    EMPTY = "an id and no value"
+    BLANK = "no row at all"
 
 
 class RowMapper:
@@ -92,6 +111,7 @@ class RowMapper:
     `replacement`: the text that replaces each of them.
     `max_row_bytes`: the most that one encoded row with its line feed may take, which still fits a batch of its own.
     `salt`: of the ids' hashes.
+    `rules`: the meaning of cells.
     """
 
     def __init__(
@@ -103,19 +123,29 @@ class RowMapper:
         replacement: str,
         max_row_bytes: int,
         salt: int,
+        rules: CellRules = CellRules(),  # noqa: B008 - frozen
     ) -> None:
         self.plan = plan
         self.dialect, self.delimiter = dialect, dialect.delimiter
         self.on_delimiter = on_delimiter
+        self.replacement = replacement.encode()
         self.max_row_bytes = max_row_bytes
         self.salt = salt
+        self.rules = rules
         self._warnings = Warnings()
-        self._replacement = replacement.encode()
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
+        self._header = [*map(trimmed, plan.header)]
         # A record of these bytes only, and at most `_short_bytes` long, is within every limit on ids, values and rows.
         self._plain = (KEPT + dialect.delimiter).translate(None, dialect.quoting)
-        self._short_bytes = min(SAFE_ID_CHARACTERS, max_row_bytes - 1, MAX_ATTRIBUTES_BYTES - sum(self._name_bytes))
+        names_bytes = sum(self._name_bytes)
+        self._short_bytes = min(SAFE_ID_CHARACTERS, max_row_bytes - 1, MAX_ATTRIBUTES_BYTES - names_bytes)
+        self._light_bytes = SAFE_ATTRIBUTES_BYTES - names_bytes
+
+    @property
+    def header_id(self) -> bytes:
+        """The name of the id column in the header, trimmed; empty if there is no header."""
+        return self._header[self.plan.id_index] if self._header else b""
 
     def map(self, records: Sequence[Record | BrokenLine]) -> Mapped:
         """The rows to send and the rejects of these records, each in the order of the export."""
@@ -129,18 +159,20 @@ class RowMapper:
             row = self._encoded_row(record)
             if isinstance(row, Reject):
                 rejects.append(row)
-            elif row is None:
+            elif row is _Unsent.BLANK:
+                self._warnings.note("blank_records", record.line)
+            elif row is _Unsent.EMPTY:
                 empty += 1
             else:
                 if b",," in row or row.endswith(b",\n"):
-                    self._count_empty_cells(row)
+                    self._count_empty_cells(row, record.line)
                 texts.append(row)
                 id_lengths.append(row.index(b","))
                 lines.append(record.line)
         return Mapped(pack_rows(texts, id_lengths, lines, self.salt), rejects, empty, self._warnings)
 
-    def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | None:
-        """The encoded row of a record, id first, with its line feed; None if all cells but the id are empty."""
+    def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | _Unsent:
+        """The encoded row of a record, id first, with its line feed."""
         if isinstance(record, BrokenLine):
             return Reject(record.line, record.reason, None, record.raw)
         _, raw, fields, _, _ = record
@@ -148,66 +180,109 @@ class RowMapper:
         if is_short and not raw.translate(None, self._plain):
             # The fast path: most records are short, and have nothing to encode or to judge.
             picked = self._pick(fields)
-            if picked[0]:
-                return b",".join(picked) + b"\n" if any(picked[1:]) else None
+            is_plain = picked[0].isalnum() and picked[0] != self.header_id and self.rules.nulls.isdisjoint(picked)
+            if is_plain and not self.rules.is_placeholder(picked[0]):
+                return b",".join(picked) + b"\n" if any(picked[1:]) else _Unsent.EMPTY
         return self._encoded_by_the_letter(record)
 
-    def _encoded_by_the_letter(self, record: Record) -> bytes | Reject | None:
-        reason = self._problem_of_record(record)
-        fields = record.fields
-        profile_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
-        if reason or profile_id is None:
-            return Reject(record.line, reason or Reason.FIELD_COUNT, profile_id, record.raw)
-        cells: tuple[bytes, ...] = self._pick(fields)
+    def _encoded_by_the_letter(self, record: Record) -> bytes | Reject | _Unsent:
+        line, raw, fields, has_bare_quote, arrays_joined = record
+        written_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
+        if reason := problem_of_text(raw):
+            return Reject(line, reason, written_id, raw)
+        if is_blank(fields):
+            return _Unsent.BLANK
+        if written_id is None:
+            return Reject(line, Reason.FIELD_COUNT, None, raw)
+        profile_id = written_id if self.rules.trim == "none" else trimmed(written_id)
+        if reason := self._problem_of_id(profile_id, fields):
+            return Reject(line, reason, profile_id, raw)
+        noted = Warnings()
+        cells = (profile_id, *self._values(self._pick(fields)[1:], line, noted))
         joined = b",".join(cells)
-        with_delimiter = 0
         if b"\n" in joined or b"\r" in joined or joined.count(b",") >= len(cells):
-            with_delimiter = sum(map(has_delimiter, cells))
-            if self.on_delimiter == "reject" or (self.on_delimiter == "replace" and has_delimiter(profile_id)):
-                return Reject(record.line, Reason.DELIMITER, profile_id, record.raw)
+            noted.note("value_with_delimiter", line, sum(map(has_delimiter, cells)))
+            if self._may_hold_no_delimiter(profile_id):
+                return Reject(line, Reason.DELIMITER, profile_id, raw)
             if self.on_delimiter == "replace":
-                cells = (profile_id, *(replace_delimiters(cell, self._replacement) for cell in cells[1:]))
+                cells = (profile_id, *(replace_delimiters(cell, self.replacement) for cell in cells[1:]))
             row = b",".join(map(encode, cells)) + b"\n"
         else:
             row = encode_joined(joined) + b"\n"
-        if len(row) > self._short_bytes and self._attributes_bytes(cells) > MAX_ATTRIBUTES_BYTES:
-            return Reject(record.line, Reason.ATTRIBUTES_TOO_LARGE, profile_id, record.raw)
-        if len(row) > self.max_row_bytes:
-            return Reject(record.line, Reason.ROW_TOO_LARGE, profile_id, record.raw)
+        attributes_bytes = self._attributes_bytes(cells) if len(row) > min(self._short_bytes, self._light_bytes) else 0
+        if reason := self._problem_of_size(attributes_bytes, len(row)):
+            return Reject(line, reason, profile_id, raw)
         if not any(cells[1:]):
-            return None
-        self._warn(record, cells, with_delimiter, len(row))
+            return _Unsent.EMPTY
+        noted.note("bare_quote", line, has_bare_quote)
+        noted.note("array_joined", line, arrays_joined)
+        noted.note("row_over_32_kb", line, attributes_bytes >= SAFE_ATTRIBUTES_BYTES)
+        noted.note("value_over_256_characters", line, sum(map(_is_long, cells[1:])))
+        self._note_id(written_id, profile_id, line, noted)
+        if noted.first_lines:
+            self._warnings.add(noted)
         return row
+
+    def _problem_of_size(self, attributes_bytes: int, row_bytes: int) -> Reason | None:
+        if attributes_bytes > MAX_ATTRIBUTES_BYTES:
+            return Reason.ATTRIBUTES_TOO_LARGE
+        return Reason.ROW_TOO_LARGE if row_bytes > self.max_row_bytes else None
+
+    def _may_hold_no_delimiter(self, profile_id: bytes) -> bool:
+        return self.on_delimiter == "reject" or (self.on_delimiter == "replace" and has_delimiter(profile_id))
+
+    def _problem_of_id(self, profile_id: bytes, fields: list[bytes]) -> Reason | None:
+        if self._header and all(map(_is_heading, fields, self._header)):
+            return Reason.HEADER_AGAIN
+        return problem_of_id(profile_id, self.plan.id_kind, self.rules)
+
+    def _values(self, values: Sequence[bytes], line: int, noted: Warnings) -> list[bytes]:
+        """The values as they are to be sent, but for delimiters and encoding."""
+        bare = [*map(trimmed, values)]
+        padded = sum(map(bytes.__ne__, bare, values))
+        if self.rules.trim == "all":
+            noted.note("values_trimmed", line, padded)
+            values = bare
+        else:
+            noted.note("values_padded", line, padded)
+        nulls = self.rules.nulls
+        if nulls.isdisjoint(values):
+            return [*values]
+        noted.note("null_cells", line, sum(value in nulls for value in values))
+        return [b"" if value in nulls else value for value in values]
 
     def _attributes_bytes(self, cells: tuple[bytes, ...]) -> int:
         sized = zip(self._name_bytes, cells[1:], strict=True)
         return sum(name_bytes + len(value) for name_bytes, value in sized if value)
 
-    def _problem_of_record(self, record: Record) -> Reason | None:
-        if b"\0" in record.raw:
-            return Reason.NUL_BYTE
-        if not is_utf8(record.raw):
-            return Reason.INVALID_UTF8
-        if len(record.fields) != self.plan.field_count:
-            return Reason.FIELD_COUNT
-        return problem_of_id(record.fields[self.plan.id_index])
+    def _note_id(self, written: bytes, profile_id: bytes, line: int, noted: Warnings) -> None:
+        noted.note("ids_trimmed", line, written != profile_id)
+        noted.note("ids_padded", line, profile_id != trimmed(profile_id))
+        noted.note("id_ends_in_point_zero", line, ends_in_point_zero(profile_id))
+        noted.note("id_with_guard", line, is_guarded(profile_id))
+        noted.note("id_over_128_characters", line, len(profile_id.decode()) > SAFE_ID_CHARACTERS)
 
-    def _warn(self, record: Record, cells: tuple[bytes, ...], with_delimiter: int, row_bytes: int) -> None:
-        warnings = self._warnings
-        warnings.bare_quote += record.has_bare_quote
-        warnings.array_joined += record.joined
-        warnings.value_with_delimiter += with_delimiter
-        if row_bytes <= SAFE_ID_CHARACTERS:
-            return
-        warnings.id_over_128_characters += len(cells[0].decode()) > SAFE_ID_CHARACTERS
-        warnings.value_over_256_characters += sum(
-            len(value) > SAFE_VALUE_CHARACTERS and len(value.decode()) > SAFE_VALUE_CHARACTERS for value in cells[1:]
-        )
+    def _count_empty_cells(self, row: bytes, line: int) -> None:
+        cells = zip(self.plan.parameters, row[:-1].split(b",")[1:], strict=True)
+        self._warnings.note_empty_cells({parameter: 1 for parameter, cell in cells if not cell}, line)
 
-    def _count_empty_cells(self, row: bytes) -> None:
-        for parameter, cell in zip(self.plan.parameters, row[:-1].split(b",")[1:], strict=True):
-            if not cell:
-                self._warnings.empty_cells[parameter] += 1
+
+def _is_heading(field: bytes, heading: bytes) -> bool:
+    """True if a field is this one of the header, padded perhaps, or behind the byte order mark of an export."""
+    bare = trimmed(field)
+    # Behind a byte order mark, the quotes around a field are no quotes of CSV any more.
+    return bare == heading or (field.startswith(BOM) and bare == b'"' + heading.replace(b'"', b'""') + b'"')
+
+
+def _is_long(value: bytes) -> bool:
+    return len(value) > SAFE_VALUE_CHARACTERS and len(value.decode()) > SAFE_VALUE_CHARACTERS
+
+
+def problem_of_text(raw: bytes) -> Reason | None:
+    """The reason to reject a record that is no text, or None."""
+    if b"\0" in raw:
+        return Reason.NUL_BYTE
+    return None if is_utf8(raw) else Reason.INVALID_UTF8
 
 
 def is_utf8(raw: bytes) -> bool:

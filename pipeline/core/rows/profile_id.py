@@ -5,20 +5,27 @@ have a problem, and lets the exact path decide.
 """
 
 from pipeline.core.model import Reason
+from pipeline.core.rows.cells import CellRules
 
-#: Characters of the longest profile id that Target takes. Adobe's pages name 128 and 256; above 128 there is a warning.
-MAX_ID_CHARACTERS = 256
+#: Characters of the longest profile id that Target takes, by kind; Adobe's pages, that of the Delivery API for pcId.
+#: For a thirdPartyId they name 128 and 256; above 128 there is a warning.
+MAX_ID_CHARACTERS = {"thirdPartyId": 256, "pcId": 128}
 SAFE_ID_CHARACTERS = 128
 #: Bytes that no id may hold, encoded or not. Source: Adobe.
 FORBIDDEN_IN_IDS = b"+/"
 
 
-def problem_of_id(profile_id: bytes) -> Reason | None:
-    """The reason to reject a row with this id, or None. `profile_id`: valid UTF-8, before encoding."""
-    if not profile_id:
+def problem_of_id(profile_id: bytes, id_kind: str, rules: CellRules) -> Reason | None:
+    """The reason to reject a row with this id, or None. `profile_id`: valid UTF-8, trimmed, before encoding."""
+    if not profile_id or profile_id in rules.nulls:
         return Reason.EMPTY_ID
+    if rules.is_placeholder(profile_id):
+        return Reason.ID_PLACEHOLDER
+    if rules.is_number(profile_id):
+        return Reason.ID_NUMBER
     if len(profile_id.translate(None, FORBIDDEN_IN_IDS)) < len(profile_id):
         return Reason.ID_CHARACTER
-    if len(profile_id) > MAX_ID_CHARACTERS and len(profile_id.decode()) > MAX_ID_CHARACTERS:
+    longest = MAX_ID_CHARACTERS[id_kind]
+    if len(profile_id) > longest and len(profile_id.decode()) > longest:
         return Reason.ID_TOO_LONG
     return None

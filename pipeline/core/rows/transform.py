@@ -5,14 +5,37 @@ The result equals that of `Framer` and `RowMapper`, byte for byte, on every inpu
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.core.rows.blockframing import BlockFramer, Framed
 from pipeline.core.rows.blockmapping import BlockMapper
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, Position
+from pipeline.core.rows.cells import INVISIBLE, is_blank
+from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record
 from pipeline.core.rows.json_lines import JsonFramer
-from pipeline.core.rows.mapping import Mapped, RowMapper
+from pipeline.core.rows.mapping import Mapped, RowMapper, problem_of_text
 
 #: Bytes; more than all arrays for one block take together.
 _WORKING_BYTES = 4_194_304
+#: Bytes with which a blank record may begin, and of which it consists, besides its delimiters.
+_MAY_BE_BLANK = frozenset(INVISIBLE.encode()) | {ord('"')}
+#: Bytes at the start of a record that are looked at for all records together. Ours: a quote and a bit more.
+_LOOKED_AT = 3
+
+
+def count_rows(framed: Framed, delimiter: bytes) -> int:
+    """The number of records that `RowMapper` counts as rows: all but the blank ones."""
+    may_be_blank = np.isin(np.arange(256), [*_MAY_BE_BLANK, *delimiter])
+    octets = np.frombuffer(framed.data, dtype=np.uint8)
+    starts = np.concatenate([[0], framed.ends[:-1]]) if len(framed.ends) else framed.ends
+    is_candidate = np.ones(len(framed.ends), dtype=np.bool_)
+    for offset in range(_LOOKED_AT):
+        is_candidate &= may_be_blank[octets.take(np.minimum(starts + offset, framed.ends - 1))]
+    blank = sum(map(_is_blank, framed.set_aside(is_candidate, delimiter).others))
+    return len(framed.ends) + len(framed.others) - blank
+
+
+def _is_blank(record: Record | BrokenLine) -> bool:
+    return not isinstance(record, BrokenLine) and not problem_of_text(record.raw) and is_blank(record.fields)
 
 
 class Transform:

@@ -17,29 +17,96 @@ MEANINGS = {
     "unsent": "not sent, the job ended before",
     "pending": "sent or about to be: the next run follows them to their end",
 }
-#: Warning about rows that are sent all the same -> its meaning.
+#: Warning about rows that are sent all the same, or about blank records -> its meaning, of one and of more.
 WARNINGS = {
-    "id_over_128_characters": "ids are longer than 128 characters, more than some of Adobe's pages allow",
-    "value_over_256_characters": "values are longer than 256 characters",
-    "value_with_delimiter": "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
-    "batch_size_differs": "of the batches came to Target as more or fewer rows than were sent, so values may be in the "
-    "wrong place: look at some profiles; is [export] on_delimiter encode?",
-    "batch_refused_as_empty": "of the batches came to Target as empty: an error of this program, or of a proxy on the "
-    "way, not of the rows",
-    "budget_shared": "of the calls were too many for Target, though fewer were made than [target] calls_per_minute: "
-    "somebody else uses the budget of the account too",
-    "unnamed_columns": "columns have no name, and were not sent",
-    "array_joined": "values are JSON arrays, joined with |",
-    "bare_quote": "rows have a quote inside an unquoted value, which was taken as it stands",
-    "earlier_settings": "keys of [export] were changed since this job began: it went on with those it had. To send the "
-    "export with the new ones, load it again",
+    "id_over_128_characters": (
+        "id is longer than 128 characters, more than some of Adobe's pages allow",
+        "ids are longer than 128 characters, more than some of Adobe's pages allow",
+    ),
+    "value_over_256_characters": (
+        "value is longer than 256 characters",
+        "values are longer than 256 characters",
+    ),
+    "value_with_delimiter": (
+        "value or id holds a comma or a line break ([export] on_delimiter says what is sent)",
+        "values or ids hold a comma or a line break ([export] on_delimiter says what is sent)",
+    ),
+    "batch_size_differs": (
+        "of the batches came to Target as more or fewer rows than were sent, so values may be in the "
+        "wrong place: look at some profiles; is [export] on_delimiter encode?",
+    )
+    * 2,
+    "batch_refused_as_empty": (
+        "of the batches came to Target as empty: an error of this program, or of a proxy on the way, not of the rows",
+    )
+    * 2,
+    "budget_shared": (
+        "of the calls were too many for Target, though fewer were made than [target] calls_per_minute: "
+        "somebody else uses the budget of the account too",
+    )
+    * 2,
+    "unnamed_columns": ("column has no name, and was not sent", "columns have no name, and were not sent"),
+    "bare_quote": (
+        "row has a quote inside an unquoted value, which was taken as it stands",
+        "rows have a quote inside an unquoted value, which was taken as it stands",
+    ),
+    "ids_trimmed": (
+        "id was trimmed: white space or invisible characters around it were left out",
+        "ids were trimmed: white space or invisible characters around them were left out",
+    ),
+    "ids_padded": (
+        "id has white space or invisible characters around it, and is sent with them ([export] trim)",
+        "ids have white space or invisible characters around them, and are sent with them ([export] trim)",
+    ),
+    "values_trimmed": (
+        "value was trimmed: white space or invisible characters around it were left out",
+        "values were trimmed: white space or invisible characters around them were left out",
+    ),
+    "values_padded": (
+        'value has white space or invisible characters around it, and is sent with them ([export] trim = "all")',
+        'values have white space or invisible characters around them, and are sent with them ([export] trim = "all")',
+    ),
+    "null_cells": (
+        "cell is a marker for no value, and was taken as empty ([export] null_values)",
+        "cells are markers for no value, and were taken as empty ([export] null_values)",
+    ),
+    "id_ends_in_point_zero": (
+        "id ends in .0: did something take it for a number with decimals?",
+        "ids end in .0: did something take them for numbers with decimals?",
+    ),
+    "id_with_guard": (
+        """id has a guard against spreadsheets, as in ="00123" or '00123, and is sent with it""",
+        """ids have a guard against spreadsheets, as in ="00123" or '00123, and are sent with it""",
+    ),
+    "row_over_32_kb": (
+        "row has 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
+        "rows have 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
+    ),
+    "rows_of_one_id": (
+        "row at least has the same id as others",
+        "rows at least have one and the same id: does it stand for nobody? ([export] id_placeholders)",
+    ),
+    "blank_records": (
+        "record was blank, and is no row: it was skipped",
+        "records were blank, and are no rows: they were skipped",
+    ),
+    "array_joined": ("value is a JSON array, joined with |", "values are JSON arrays, joined with |"),
+    "earlier_settings": (
+        "key of [export] was changed since this job began: it went on with what it had. To send the export with the "
+        "new one, load it again",
+        "keys of [export] were changed since this job began: it went on with those it had. To send the export with the "
+        "new ones, load it again",
+    ),
 }
 #: Reason of a rejected row -> its meaning.
 REASONS = {
     "local.field_count": "another number of fields than the header",
+    "local.header_again": "the header once more (does not count against max_rejects)",
     "local.empty_id": "no id",
+    "local.id_placeholder": "an id that is nobody's, such as null or a dash",
+    "local.id_number": "an id that a spreadsheet made a number of, such as 3.91E16",
     "local.id_character": "an id with + or /, which Target does not take",
-    "local.id_too_long": "an id of more than 256 characters",
+    "local.id_too_long": "an id of more than 256 characters (a pcId: 128)",
     "local.invalid_utf8": "bytes that are not UTF-8",
     "local.nul_byte": "a NUL byte",
     "local.text_after_quote": "text behind a closing quote",
@@ -94,15 +161,20 @@ def details(report: Report) -> list[str]:
 
 
 def notes(report: Report) -> list[str]:
-    """The warnings about rows that were sent all the same, one a line."""
+    """The warnings about rows that were sent all the same, and of blank records, one a line."""
     lines = []
+    first_lines = report.warnings.get("first_lines", {})
     for name, count in report.warnings.items():
+        line = first_lines.get(name) if isinstance(first_lines, dict) else None
+        first = f"; first on line {line:,}" if line else ""
+        if name == "first_lines":
+            continue
         if isinstance(count, dict):
             worst = ", ".join(f"{column} {number:,}" for column, number in list(count.items())[:8])
             more = " ..." if len(count) > 8 else ""
-            lines.append(f"empty cells, for which Target keeps the old value: {worst}{more}")
+            lines.append(f"empty cells, for which Target keeps the old value: {worst}{more}{first}")
         else:
-            lines.append(f"{count:,} {WARNINGS[name]}")
+            lines.append(f"{count:,} {WARNINGS[name][count != 1]}{first}")
     return lines
 
 

@@ -40,9 +40,10 @@ FULL = Checkpoint(
     has_ended=True,
     parameters=("a", "b", "c"),
     columns_sent=("a", "b"),
-    warnings=Warnings(1, 2, 3, 4, Counter(a=1)),
+    warnings=Warnings(1, 2, 3, 4, empty_cells=Counter(a=1), first_lines={"bare_quote": 3}),
     by_reason=Counter({"local.empty_id": 2}),
     first_rejects=[(2, "local.empty_id"), (5, "local.empty_id")],
+    frequent_ids=[(2**64 - 1, 70, 3)],
 )
 
 
@@ -72,10 +73,14 @@ NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
         parameters=NAMES,
         columns_sent=NAMES,
         warnings=st.builds(
-            Warnings, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.dictionaries(st.text(), NUMBERS).map(Counter)
+            Warnings,
+            *(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+            empty_cells=st.dictionaries(st.text(), NUMBERS).map(Counter),
+            first_lines=st.dictionaries(st.sampled_from(["bare_quote", "ids_trimmed"]), NUMBERS),
         ),
         by_reason=st.dictionaries(st.sampled_from(Reason).map(str), NUMBERS).map(Counter),
         first_rejects=st.lists(st.tuples(NUMBERS, st.sampled_from(Reason).map(str)), max_size=3),
+        frequent_ids=st.lists(st.tuples(st.integers(1, 2**64 - 1), NUMBERS, NUMBERS), max_size=3),
     )
 )
 def test_any_comes_back(checkpoint: Checkpoint) -> None:
@@ -96,6 +101,26 @@ def test_rows_are_counted_as_they_are_noted() -> None:
     assert checkpoint.warnings == Warnings(bare_quote=3, empty_cells=Counter(a=5))
     assert checkpoint.by_reason == {"local.empty_id": 2, "local.nul_byte": 2}
     assert checkpoint.first_rejects == [(2, "local.empty_id"), (5, "local.empty_id"), (7, "local.nul_byte")]
+
+
+def test_the_header_again_counts_against_nothing() -> None:
+    checkpoint = Checkpoint()
+    checkpoint.note_rejects([*rejects([2, 3], Reason.HEADER_AGAIN), *rejects([4])])
+    assert (checkpoint.rejected, checkpoint.faulty) == (3, 1)
+    assert checkpoint.first_rejects == [(4, "local.empty_id")]
+
+
+def test_an_id_on_many_rows_is_one_of_the_warnings() -> None:
+    checkpoint = Checkpoint(warnings=Warnings(bare_quote=1, first_lines={"bare_quote": 2}))
+    rows = rows_of([row("same", "x")] * 60 + [row(f"u{n}", "x") for n in range(40)], first_line=5)
+    checkpoint.note(mapped(100))
+    checkpoint.note_repeated(rows)
+    assert checkpoint.all_warnings.as_dict() == {
+        "bare_quote": 1,
+        "rows_of_one_id": 60,
+        "first_lines": {"bare_quote": 2, "rows_of_one_id": 5},
+    }
+    assert checkpoint.warnings.rows_of_one_id == 0, "it is counted anew each time"
 
 
 def test_rejects_noted_alone_are_not_rows_read() -> None:

@@ -1,11 +1,13 @@
 """Reading, mapping and encoding mean exactly what an independent, slow reader built on `csv` says they mean."""
 
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.detection import detect_delimiter
 from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import BOM, Framer, Position
@@ -54,6 +56,7 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
         replacement=options.get("replacement", " "),
         max_row_bytes=options.get("max_bytes", 49_999_999) - len(plan.body_start),
         salt=SALT,
+        rules=rules_of(options),
     )
     behind = data[start.offset :]
     ends = [*sorted(cut for cut in cuts if cut < len(behind)), len(behind)]
@@ -80,6 +83,10 @@ def check_mapped(mapped: Mapped, expected: Expected, body_start: bytes, record_b
 
 def backslashed(text: bytes) -> str:
     return text.decode(errors="backslashreplace")
+
+
+def rules_of(options: dict[str, Any]) -> CellRules:
+    return CellRules(**{each.name: options[each.name] for each in fields(CellRules) if each.name in options})
 
 
 cuts = st.lists(st.integers(0, 400), max_size=6)

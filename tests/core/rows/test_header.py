@@ -120,7 +120,9 @@ def plan(
 
 def test_columns_are_sent_in_the_order_of_the_header() -> None:
     found = plan(["b", "id", "My tier", "c"], {"My tier": "tier", "b": "b1", "c": "c"})
-    assert found == ColumnPlan(4, "thirdPartyId", 1, (0, 2, 3), ("b1", "tier", "c"))
+    assert found == ColumnPlan(
+        4, "thirdPartyId", 1, (0, 2, 3), ("b1", "tier", "c"), header=(b"b", b"id", b"My tier", b"c")
+    )
     assert found.body_start == b"batch=thirdPartyId,b1,tier,c\n"
 
 

@@ -1,12 +1,14 @@
 """What becomes of each record: sent, empty, or rejected, and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import Reason
+from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.framing import BrokenLine, Framer, Position
 from pipeline.core.rows.hashing import hash_ids
@@ -48,6 +50,7 @@ def mapper_of(
     replacement: str = " ",
     max_row_bytes: int = 10**6,
     delimiter: bytes = b",",
+    rules: CellRules = CellRules(),  # noqa: B008 - frozen
 ) -> RowMapper:
     names = header.split(delimiter.decode())
     return RowMapper(
@@ -57,7 +60,13 @@ def mapper_of(
         replacement=replacement,
         max_row_bytes=max_row_bytes,
         salt=SALT,
+        rules=rules,
     )
+
+
+def counts_of(mapped: Mapped) -> dict[str, object]:
+    """The warnings without their lines."""
+    return {name: count for name, count in mapped.warnings.as_dict().items() if name != "first_lines"}
 
 
 def map_rows(mapper: RowMapper, data: str | bytes, *, delimiter: bytes = b",") -> Mapped:
@@ -124,13 +133,16 @@ def test_broken_lines_are_rejected_as_they_are(reason: Reason) -> None:
         (b",1", Reason.FIELD_COUNT, None),
         (b"+,1,2,3", Reason.FIELD_COUNT, None),
         (b",1,2", Reason.EMPTY_ID, b""),
-        (b",,", Reason.EMPTY_ID, b""),
+        (b"\xc2\xa0 ,,2", Reason.EMPTY_ID, b""),
+        (b"id,a,b", Reason.HEADER_AGAIN, b"id"),
+        (b"-+,1,2", Reason.ID_PLACEHOLDER, b"-+"),
+        (b"1.2E+5,1,2", Reason.ID_NUMBER, b"1.2E+5"),
         (b'"",1,2', Reason.EMPTY_ID, b""),
         (b"a+b,1,2", Reason.ID_CHARACTER, b"a+b"),
         (b"a/b,,", Reason.ID_CHARACTER, b"a/b"),
-        (b"/" * 257 + b",1,2", Reason.ID_CHARACTER, b"/" * 257),
+        (b"u/" * 257 + b",1,2", Reason.ID_CHARACTER, b"u/" * 257),
         (b"i" * 257 + b",1,2", Reason.ID_TOO_LONG, b"i" * 257),
-        (b'"' + b"," * 257 + b'",1,2', Reason.ID_TOO_LONG, b"," * 257),
+        (b'"' + b"u," * 257 + b'",1,2', Reason.ID_TOO_LONG, b"u," * 257),
         ("é".encode() * 257 + b",,", Reason.ID_TOO_LONG, "é".encode() * 257),
         (b'"a,b",' + b"x" * 65_536 + b",2", Reason.DELIMITER, b"a,b"),
         (b"u," + b"x" * 65_536 + b",2", Reason.ATTRIBUTES_TOO_LARGE, b"u"),
@@ -184,7 +196,7 @@ def test_a_value_may_be_replaced_by_nothing() -> None:
     mapper = mapper_of(on_delimiter="replace", replacement="")
     mapped = map_rows(mapper, 'u,",",\nu,",",x')
     assert (mapped.empty, mapped.rows.body) == (1, b"u,,x\n")
-    assert mapped.warnings.as_dict() == {"value_with_delimiter": 1, "empty_cells": {"a": 1}}
+    assert counts_of(mapped) == {"value_with_delimiter": 1, "empty_cells": {"a": 1}}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +211,7 @@ def test_long_ids_are_sent_and_counted(profile_id: str, warned: int) -> None:
 
 def test_long_values_are_sent_and_counted_each() -> None:
     mapped = map_rows(mapper_of(), f"u,{'v' * 256},{'é' * 256}\nu,{'v' * 257},{'é' * 257}\n")
-    assert mapped.warnings.as_dict() == {"value_over_256_characters": 2}
+    assert counts_of(mapped) == {"value_over_256_characters": 2}
 
 
 @pytest.mark.parametrize(("value", "warned"), [("v" * 255 + "\r\n", 0), ("v" * 256 + "\r\n", 1)])
@@ -262,7 +274,15 @@ def test_warnings_count_rows_to_send_only() -> None:
         "id_over_128_characters": 1,
         "value_with_delimiter": 2,
         "bare_quote": 1,
+        "id_with_guard": 1,
         "empty_cells": {"a": 1, "b": 2},
+        "first_lines": {
+            "bare_quote": 2,
+            "empty_cells": 2,
+            "id_over_128_characters": 2,
+            "id_with_guard": 4,
+            "value_with_delimiter": 3,
+        },
     }
 
 
@@ -270,13 +290,89 @@ def test_warnings_are_those_of_one_list_of_records() -> None:
     mapper = mapper_of()
     first = map_rows(mapper, "u,,1\n")
     second = map_rows(mapper, 'v,x"y,1\n')
-    assert first.warnings.as_dict() == {"empty_cells": {"a": 1}}
-    assert second.warnings.as_dict() == {"bare_quote": 1}
+    assert counts_of(first) == {"empty_cells": {"a": 1}}
+    assert counts_of(second) == {"bare_quote": 1}
     assert map_rows(mapper, "").warnings.as_dict() == {}
 
 
-def test_nothing_is_trimmed() -> None:
-    assert outcome(' u , "1" ,2 ') == b"%20u%20,%20%221%22%20,2%20\n"
+@pytest.mark.parametrize(
+    ("trim", "row_sent", "counts"),
+    [
+        ("ids", b"u,%20%221%22%20,2%20\n", {"ids_trimmed": 1, "values_padded": 2}),
+        ("all", b"u,%221%22,2\n", {"ids_trimmed": 1, "values_trimmed": 2}),
+        ("none", b"%20u%20,%20%221%22%20,2%20\n", {"ids_padded": 1, "values_padded": 2}),
+    ],
+)
+def test_trimming(trim: str, row_sent: bytes, counts: dict[str, int]) -> None:
+    mapped = map_rows(mapper_of(rules=CellRules(trim=trim)), ' u , "1" ,2 ')
+    assert outcome_of(mapped) == row_sent
+    assert counts_of(mapped) == counts | {"bare_quote": 1}
+
+
+def test_the_header_again() -> None:
+    again = ["id,a,b", '"id","a","b"', "\ufeffid,a,b", '\ufeff"id","a","b"', " id ,a\t, b", "id,a,b\r"]
+    mapped = map_rows(mapper_of(), "\n".join([*again, "id,a,c", "id,b,a", "u,a,b"]) + "\n")
+    assert [reject.line for reject in mapped.rejects] == [2, 3, 4, 5, 6, 7]
+    assert {reject.reason for reject in mapped.rejects} == {Reason.HEADER_AGAIN}
+    assert len(mapped.rows) == 3
+    assert mapped.faulty == 0
+
+
+def test_an_export_without_header_has_none_again() -> None:
+    mapper = mapper_of()
+    mapper = RowMapper(
+        replace(mapper.plan, header=()),
+        dialect=Dialect(b","),
+        on_delimiter="encode",
+        replacement=" ",
+        max_row_bytes=10**6,
+        salt=SALT,
+    )
+    assert outcome("id,a,b", mapper) == b"id,a,b\n"
+
+
+def test_blank_records_are_no_rows() -> None:
+    lines = [",,", " , ,", '"",,""', ",", ",,,,", "   ", "\u00a0,\ufeff,\u200b", '" ",,', "\x1a", "u,,1"]
+    mapped = map_rows(mapper_of(), "\n".join(lines) + "\n")
+    assert (mapped.read, mapped.rejects, mapped.rows.lines.tolist()) == (1, [], [11])
+    assert mapped.warnings.blank_records == 9
+    assert mapped.warnings.first_lines["blank_records"] == 2
+
+
+@pytest.mark.parametrize("profile_id", ["", " ", "\\N"])
+def test_a_record_with_anything_in_it_is_a_row(profile_id: str) -> None:
+    assert outcome(f"{profile_id},\\N,", mapper_of(rules=CellRules(null_values=("\\N",)))) is Reason.EMPTY_ID
+
+
+def test_cells_that_mean_no_value() -> None:
+    rules = CellRules(null_values=("\\N", "NULL"))
+    mapped = map_rows(mapper_of(rules=rules), "u,\\N,NULL\nu,null,\\N\nu,\\N ,\\n\n")
+    assert all_texts(mapped.rows) == [b"u,null,\n", b"u,%5CN%20,%5Cn\n"]
+    assert mapped.empty == 1
+    assert counts_of(mapped) == {"null_cells": 1, "values_padded": 1, "empty_cells": {"b": 1}}
+    trimming = mapper_of(rules=CellRules(trim="all", null_values=("\\N",)))
+    assert outcome("u, \\N ,1", trimming) == b"u,,1\n"
+
+
+def test_rows_from_half_of_what_a_profile_holds_on_are_counted() -> None:
+    for value_bytes, warned in ((32_767 - len("aa"), 0), (32_768 - len("aa"), 1)):
+        mapped = map_rows(mapper_of("id,aa,bb"), f"u,{'x' * value_bytes},")
+        assert mapped.warnings.row_over_32_kb == warned
+
+
+@pytest.mark.parametrize(
+    ("profile_id", "name"),
+    [
+        ("123.0", "id_ends_in_point_zero"),
+        ("'00123", "id_with_guard"),
+        ('"=""00123"""', "id_with_guard"),
+        ('="00123"', "id_with_guard"),
+    ],
+)
+def test_ids_that_something_changed(profile_id: str, name: str) -> None:
+    mapped = map_rows(mapper_of(), f"u,1,2\n{profile_id},1,2\n")
+    assert getattr(mapped.warnings, name) == 1
+    assert mapped.warnings.first_lines[name] == 3
 
 
 CELLS = st.text(st.sampled_from('ab.~* %,"\ré😀\n'), max_size=4)

@@ -162,9 +162,11 @@ def test_long_lines_are_not_broken(width: int) -> None:
 
 def test_every_warning_has_words() -> None:
     """A count that the report can hold can be shown."""
-    names = {field.name for field in fields(Warnings)} - {"empty_cells"} | set(TARGET_WARNINGS)
-    lines = shown(warnings=dict.fromkeys(names, 7)).splitlines()
-    assert len([line for line in lines if "Note: 7 " in line]) == len(names)
+    names = {field.name for field in fields(Warnings)} - {"empty_cells", "first_lines"} | set(TARGET_WARNINGS)
+    text = shown(warnings=dict.fromkeys(names, 7))
+    assert len([line for line in text.splitlines() if "Note: 7 " in line]) == len(names)
+    text = shown(warnings=dict.fromkeys(names, 1))
+    assert len([line for line in text.splitlines() if "Note: 1 " in line and "Note: 1 ids" not in line]) == len(names)
 
 
 def test_warnings() -> None:
@@ -180,6 +182,16 @@ def test_warnings() -> None:
         assert f"Note: {count:,} " in text
     assert "for which Target keeps the old value: p20 20, p19 19" in text
     assert "p12 12" not in text, "only the first few"
+
+
+def test_the_first_line_of_a_warning() -> None:
+    counts = {"ids_trimmed": 1_204, "blank_records": 1, "empty_cells": {"a": 3}}
+    text = shown(warnings={**counts, "first_lines": {"ids_trimmed": 12_345, "empty_cells": 7}}, width=400)
+    assert "1,204 ids were trimmed" in text
+    assert text.count("first on line") == 2
+    assert "were left out; first on line 12,345" in text
+    assert "a 3; first on line 7" in text
+    assert "Note: 1 record was blank, and is no row" in text
 
 
 def test_of_many_batches_with_trouble_some_are_told() -> None:
