@@ -52,7 +52,7 @@ ledger        the durable facts: SQLite in the state directory, one for each cli
 heartbeat     the file by which `serve` shows that it lives
 
 Where to start reading: `pipeline/jobs/load.py` (`runner.py` decides which jobs run, and when), then `pipeline/core` in
-the order in which data flows: rows/framing, rows/mapping, rows/encoding, batches/tracker, batches/chunker,
+the order in which data flows: formats/framing, rows/mapping, rows/encoding, batches/tracker, batches/chunker,
 batches/placer, target/replies, batches/lifecycle, batches/book, batches/retry_policy, target/pacing.
 """
 

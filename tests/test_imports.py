@@ -30,8 +30,9 @@ BELOW: dict[str, tuple[str, ...]] = {
 #: The same inside the core and the edges, for their folders and for the modules that lie beside them.
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
-        "batches": ("rows", "target", "model", "errors", "plain", "plural"),
-        "rows": ("model", "errors"),
+        "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural"),
+        "rows": ("formats", "model", "errors"),
+        "formats": ("model", "errors"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain"),
         "model": ("errors", "plain"),
@@ -279,9 +280,9 @@ SOURCES = read_sources(ROOT)
 
 
 def test_the_modules_are_found() -> None:
-    found = {"pipeline", "pipeline.core", "pipeline.core.rows.framing", "pipeline.edges.target", "pipeline.cli.app"}
+    found = {"pipeline", "pipeline.core", "pipeline.core.formats.framing", "pipeline.edges.target", "pipeline.cli.app"}
     assert found <= set(SOURCES)
-    assert Import("pipeline.core.rows.mapping", "pipeline.core.rows.framing") in all_imports(SOURCES)
+    assert Import("pipeline.core.rows.mapping", "pipeline.core.formats.framing") in all_imports(SOURCES)
 
 
 def test_every_room_has_its_place_in_the_rule() -> None:

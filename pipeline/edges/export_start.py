@@ -6,17 +6,17 @@ All of it depends on the bytes of the export alone, so a process that goes on af
 from dataclasses import dataclass, replace
 
 from pipeline.core.errors import HeaderError, InputError
-from pipeline.core.rows.detection import (
+from pipeline.core.formats.detection import (
     SNIFFED_BYTES,
     delimiter_of_sep_line,
     detect_delimiter,
     ends_lines_with_cr,
     is_sep_line,
 )
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.rows.header import check_line_breaks, positions
-from pipeline.core.rows.mapping import is_utf8
 from pipeline.edges.exports import Export
 
 #: The bytes in which the header line is looked for first.

@@ -21,9 +21,9 @@ import anyio
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.rows.file_kind import HEAD_BYTES, codec_of, is_gzip, refusal
-from pipeline.core.rows.gunzip import gunzip
-from pipeline.core.rows.text_codec import to_utf8
+from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip, refusal
+from pipeline.core.formats.gunzip import gunzip
+from pipeline.core.formats.text_codec import to_utf8
 
 #: Bytes of a block. Larger blocks fall out of the processor's cache: with 4 MiB the same step took five times as long
 #: for each byte.

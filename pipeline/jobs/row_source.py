@@ -9,16 +9,16 @@ import anyio.lowlevel
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import HeaderError, InputError
-from pipeline.core.rows.blockframing import BlockFramer
+from pipeline.core.formats.blockframing import BlockFramer
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
+from pipeline.core.formats.framing import BOM, Position
+from pipeline.core.formats.json_lines import MAX_COLUMNS, JsonFramer, add_columns
+from pipeline.core.formats.text_codec import as_read
+from pipeline.core.formats.trailer import Trailer
 from pipeline.core.rows.cells import CellRules
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
-from pipeline.core.rows.framing import BOM, Position
 from pipeline.core.rows.header import plan_columns, suggest_parameter_name
-from pipeline.core.rows.json_lines import MAX_COLUMNS, JsonFramer, add_columns
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
-from pipeline.core.rows.text_codec import as_read
-from pipeline.core.rows.trailer import Trailer
 from pipeline.core.rows.transform import Transform, count_rows
 from pipeline.edges import exports
 from pipeline.edges.export_start import Layout, Start, read_start

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.core.batches.tracker import HeldChanges
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import Framer, Position, Record
 from pipeline.core.model import BatchContent, Flags, Hashes, Rows, Warnings
-from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.encoding import KEPT, merge
-from pipeline.core.rows.framing import Framer, Position, Record
 from pipeline.core.rows.hashing import _GOLDEN, _MIX_1, _MIX_2, _SHIFT, _mix, hash_ids
 from pipeline.core.rows.mapping import Mapped, pack_rows
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.framing import BOM, Framer
+from pipeline.core.formats.framing import BOM, Framer
+from pipeline.core.formats.trailer import Trailer
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
-from pipeline.core.rows.trailer import Trailer
 from pipeline.core.rows.transform import Transform
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Identity

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.rows.framing import BOM
+from pipeline.core.formats.framing import BOM
 from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, ExportFile, Identity, digest, identify, open_export
 from tests.tools.support import as_nobody, small_disk
 

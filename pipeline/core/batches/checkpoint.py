@@ -9,10 +9,10 @@ from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
+from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
 from pipeline.core.plain import of_plain, plain
 from pipeline.core.rows import frequency
-from pipeline.core.rows.framing import START, Position
 from pipeline.core.rows.mapping import Mapped
 
 #: Rejects that are named if their number stops a job.

@@ -1,1 +1,1 @@
-"""From the bytes of an export to encoded rows and rejects."""
+"""From records to encoded rows and rejects."""

@@ -15,9 +15,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.core.formats.blockframing import Framed, steps, without
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
 from pipeline.core.rows.blockcells import Nulls, Pads, Suspects, guarded
-from pipeline.core.rows.blockframing import Framed, steps, without
 from pipeline.core.rows.encoding import KEPT, STAND_INS, encode_table
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.mapping import (
@@ -26,7 +27,6 @@ from pipeline.core.rows.mapping import (
     SAFE_VALUE_CHARACTERS,
     Mapped,
     RowMapper,
-    is_utf8,
 )
 from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS
 from pipeline.core.rows.table import Escaped, Table

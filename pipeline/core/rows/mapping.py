@@ -13,11 +13,12 @@ from operator import itemgetter
 
 import numpy as np
 
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BOM, BrokenLine, Record
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import NO_FAULTS, Reason, Reject, Rows, Warnings
 from pipeline.core.rows.cells import CellRules, ends_in_point_zero, is_blank, is_guarded, trimmed
-from pipeline.core.rows.dialect import Dialect
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
-from pipeline.core.rows.framing import BOM, BrokenLine, Record
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 
@@ -283,14 +284,3 @@ def problem_of_text(raw: bytes) -> Reason | None:
     if b"\0" in raw:
         return Reason.NUL_BYTE
     return None if is_utf8(raw) else Reason.INVALID_UTF8
-
-
-def is_utf8(raw: bytes) -> bool:
-    """True if the bytes are valid UTF-8."""
-    if raw.isascii():
-        return True
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.formats.blockframing import steps
 from pipeline.core.model import Flags, Octets, Offsets
-from pipeline.core.rows.blockframing import steps
 from pipeline.core.rows.encoding import STAND_INS, escaped_places
 from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS
 

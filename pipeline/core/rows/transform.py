@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.core.rows.blockframing import BlockFramer, Framed
+from pipeline.core.formats.blockframing import BlockFramer, Framed
+from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record
+from pipeline.core.formats.json_lines import JsonFramer
 from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.cells import INVISIBLE, is_blank
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record
-from pipeline.core.rows.json_lines import JsonFramer
 from pipeline.core.rows.mapping import Mapped, RowMapper, problem_of_text
 
 #: Bytes; more than all arrays for one block take together.

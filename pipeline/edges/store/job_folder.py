@@ -18,8 +18,8 @@ from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import FailedRow, Reject
-from pipeline.core.rows.mapping import is_utf8
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
 
 

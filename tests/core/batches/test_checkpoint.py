@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import Reason, Reject, Warnings
-from pipeline.core.rows.framing import START, Position
 from pipeline.core.rows.mapping import Mapped
 from tests.core.builders import row, rows_of
 

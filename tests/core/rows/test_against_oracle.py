@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.formats.detection import detect_delimiter
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BOM, Framer, Position
 from pipeline.core.rows.cells import CellRules
-from pipeline.core.rows.detection import detect_delimiter
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import BOM, Framer, Position
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform

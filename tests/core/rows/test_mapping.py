@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BrokenLine, Framer, Position
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
 from pipeline.core.rows.cells import CellRules
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import BrokenLine, Framer, Position
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.header import plan_columns
-from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, is_utf8, pack_rows
+from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, pack_rows
 from tests.core.builders import SALT, all_texts, row
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.formats.blockframing import BlockFramer
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BOM, BrokenLine, Framer, Position, Record
 from pipeline.core.model import Reason
-from pipeline.core.rows.blockframing import BlockFramer
 from pipeline.core.rows.cells import CellRules
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import BOM, BrokenLine, Framer, Position, Record
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform, count_rows

@@ -43,8 +43,8 @@ from pipeline.core.batches.tracker import NO_CHANGES, HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.formats.framing import Position
 from pipeline.core.model import Batch, Hashes, RowCounts, Rows, Warnings
-from pipeline.core.rows.framing import Position
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger, read_ledger

@@ -19,9 +19,9 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.chunker import Chunker
 from pipeline.core.batches.placer import Placer
 from pipeline.core.batches.tracker import Tracker
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import Position
 from pipeline.core.model import Rows
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import Position
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.transform import Transform

@@ -8,8 +8,8 @@ import codecs
 import re
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.framing import BOM
-from pipeline.core.rows.mapping import is_utf8
+from pipeline.core.formats.framing import BOM
+from pipeline.core.formats.text_codec import is_utf8
 
 #: Bytes of the beginning of a file by which its kind is told.
 HEAD_BYTES = 65_536

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, start_of_line
 from pipeline.core.model import Flags, Octets, Offsets
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, start_of_line
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
 

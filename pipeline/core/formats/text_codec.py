@@ -73,3 +73,14 @@ def _mark_unit(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return "".join(chr(_MARK + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+def is_utf8(raw: bytes) -> bool:
+    """True if the bytes are valid UTF-8."""
+    if raw.isascii():
+        return True
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

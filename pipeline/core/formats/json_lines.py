@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.formats.blockframing import Framed
+from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record, start_of_line
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
-from pipeline.core.rows.blockframing import Framed
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record, start_of_line
-from pipeline.core.rows.mapping import is_utf8
 
 _BLANK = b" \t\r"
 #: Between the values of an array.

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.formats.framing import BrokenLine, Position, Record
+from pipeline.core.formats.json_lines import JsonFramer, add_columns
 from pipeline.core.model import Reason
-from pipeline.core.rows.framing import BrokenLine, Position, Record
-from pipeline.core.rows.json_lines import JsonFramer, add_columns
 
 Framed = list[Record | BrokenLine]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
+from pipeline.core.formats.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
 
 CSV = "customer_id,tier,city\nC-1,gold,Paris\nC-2,iron,Ulm\n"
 

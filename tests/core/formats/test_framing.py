@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.formats.detection import detect_delimiter
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record
 from pipeline.core.model import Reason
-from pipeline.core.rows.detection import detect_delimiter
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record
 from tests.tools.oracle import Style, cut_lines, find_delimiter, read_plainly, read_records
 
 COMMA = Dialect(b",")

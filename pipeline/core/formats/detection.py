@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.framing import Framer, Record
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import Framer, Record
 
 #: Bytes of an export from which its line ends are found out. Ours: longer than any header that people have.
 SNIFFED_BYTES = 65_536

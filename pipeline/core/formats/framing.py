@@ -17,8 +17,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipeline.core.formats.dialect import Dialect
 from pipeline.core.model import Reason
-from pipeline.core.rows.dialect import Dialect
 
 #: Bytes of the longest record, its line ending included; a longer one is broken. Ours: it bounds memory, and it limits
 #: the search for the end of an unclosed quote to more than any real value is long.

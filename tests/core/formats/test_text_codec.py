@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.mapping import is_utf8
-from pipeline.core.rows.text_codec import as_read, to_utf8
+from pipeline.core.formats.text_codec import as_read, is_utf8, to_utf8
 
 SAMPLES = {
     "windows-1252": "id,München €\nC-1,Orléans “x”\n",

@@ -3,14 +3,14 @@
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.detection import (
+from pipeline.core.formats.detection import (
     SNIFFED_BYTES,
     delimiter_of_sep_line,
     detect_delimiter,
     ends_lines_with_cr,
     is_sep_line,
 )
-from pipeline.core.rows.dialect import Dialect
+from pipeline.core.formats.dialect import Dialect
 
 COMMA = Dialect(b",")
 

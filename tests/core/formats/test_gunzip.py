@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows import gunzip as module
-from pipeline.core.rows.gunzip import gunzip
+from pipeline.core.formats import gunzip as module
+from pipeline.core.formats.gunzip import gunzip
 
 TEXT = b"".join(b"C-%d,%d\n" % (n, n * n % 9_973) for n in range(60_000))
 ZEROS = bytes(4_096)

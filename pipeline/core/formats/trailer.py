@@ -1,7 +1,7 @@
 """Holds back the last lines of an export, which are no rows, such as a trailer with the number of rows."""
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.dialect import Dialect
+from pipeline.core.formats.dialect import Dialect
 
 #: Bytes held back at most. Ours: it bounds memory, and no trailer is near it.
 MAX_HELD_BYTES = 16_777_216

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.rows.dialect import Dialect
-from pipeline.core.rows.trailer import MAX_HELD_BYTES, Trailer
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.trailer import MAX_HELD_BYTES, Trailer
 from tests.tools.oracle import cut_lines
 
 PIECES = st.lists(st.sampled_from([b"a", b"bc", b'"', b"\n", b"\r", b"\r\n"]), max_size=20).map(b"".join)

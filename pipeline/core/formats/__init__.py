@@ -1,0 +1,1 @@
+"""From the bytes of an export, whatever it is, to records."""
