@@ -327,7 +327,7 @@ async def test_every_batch_refused(tmp_path: Path) -> None:
     assert done.code == 77
     assert done.report["state"] == "unfinished"
     assert "Target refuses everything (Batch could not be queued)" in done.report["error"]
-    assert "[target] api_version" in done.report["error"]
+    assert "is [target] client_code right?" in done.report["error"]
 
 
 class TestToken:

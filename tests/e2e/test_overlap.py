@@ -167,7 +167,7 @@ async def test_the_same_export_twice_waits_for_what_becomes_of_the_first(tmp_pat
             await anyio.sleep(0.3)
             assert len(loading.jobs) == 1
             await loading.apply_until(lambda: loading.reports)
-        assert loading.ends == [("a.csv", "done", 0)]
+        assert loading.ends == [("a.csv", "done", 0), ("same.csv", "skipped", 0)]
         assert loading.posts == 1
 
 
@@ -178,13 +178,13 @@ async def test_exports_that_fail_touch_no_other(tmp_path: Path) -> None:
         a, c = loading.export("a", "u1,gold,1"), loading.export("c", "u1,tin,3")
         bad = loading.export("bad", "u1,bad,2", "/,x,")
         async with loading.beside(a, bad, tmp_path / "missing.csv", c):
-            await until(lambda: [job.record.export.stem for job in loading.jobs] == ["a", "bad", "missing", "c"])
+            await until(lambda: [job.record.export.stem for job in loading.jobs] == ["a", "bad", "c"])
             await loading.apply_until(lambda: len(loading.reports) == 4)
-        assert loading.ends == [
+        assert sorted(loading.ends) == [
             ("a.csv", "done", 0),
             ("bad.csv", "failed", 65),
-            ("missing.csv", "failed", 66),
             ("c.csv", "done", 0),
+            ("missing.csv", "failed", 66),
         ]
         loading.check({"u1": {"tier": "tin", "ltv": "3"}})
 
@@ -313,7 +313,7 @@ class TestBounds:
 @virtually
 async def test_a_refused_row_of_one_job_is_found_while_the_next_is_sent(tmp_path: Path) -> None:
     """The parts of a split batch stand for it in what later jobs wait for."""
-    faults = FaultPlan(posts={1: Fault.REFUSE, 3: Fault.REFUSE})
+    faults = FaultPlan(posts={1: Fault.REFUSE, 4: Fault.REFUSE})
     async with staged(tmp_path, faults=faults, **SLOW) as at:
         loading = Loading(at, batch={"max_rows": 4})
         first = tuple(f"u{number},gold,{number}" for number in range(4))

@@ -82,7 +82,7 @@ def test_a_batch_size_other_than_what_was_sent(tmp_path: Path, size: int) -> Non
     assert (report["rows"]["confirmed"], report["rows"]["unconfirmed"]) == (applied, 6 - applied)
     (line,) = events(logged, "batch_size_differs")
     assert (line["log_level"], line["batch"], line["rows"], line["batch_size"]) == ("error", 1, 6, size)
-    assert report["batches"][0]["why"].startswith(f"Target read {size} rows, and 6 were sent")
+    assert report["batches"][0]["why"].startswith(f"Target read {size:,} rows, and 6 were sent")
 
 
 SETTLED = {

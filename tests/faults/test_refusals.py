@@ -168,7 +168,7 @@ async def test_a_target_that_refuses_everything_of_a_small_export_is_not_taken_f
     code, report = await load(tmp_path, target)
     assert (code, report["state"]) == (REFUSED_BY_TARGET, "unfinished"), report["rows"]
     assert MESSAGE in report["error"]
-    assert report["rows"]["unsent"] == rows
+    assert report["rows"]["pending"] == rows
     target.refuses_all = False
     _, report = await load(tmp_path, target)
     assert report["rows"]["confirmed"] == rows

@@ -46,6 +46,8 @@ def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float 
         profile_id = f"u{first_id + (draw.randrange(number) if seen else number)}"
         cells = {name: f"{name}{seed}-{number}" if draw.random() < 0.7 else "" for name in COLUMNS}
         if draw.random() < rejected:
+            # Without any value, a row without id would be blank, and no row.
+            cells["tier"] = f"tier{seed}-{number}"
             profile_id, rest, reason = draw.choice(
                 [("", "", "local.empty_id"), (f"a/{number}", "", "local.id_character"), ("u", ",", "local.field_count")]
             )
