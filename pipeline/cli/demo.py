@@ -85,7 +85,8 @@ def _write_row(export: DemoExport, customer: str, cells: dict[str, str]) -> None
     fields = [customer, f"{customer}@example.com", *cells.values()]
     quoted = ['"' + cell.replace('"', '""') + '"' if set(cell) & set(',"\n') else cell for cell in fields]
     export.content += (",".join(quoted) + "\n").encode()
-    present = {name: cell for name, cell in cells.items() if cell}
+    # Commas and line breaks in values arrive as spaces, as [export] on_delimiter says where nothing is configured.
+    present = {name: cell.replace(",", " ").replace("\n", " ") for name, cell in cells.items() if cell}
     if present:
         export.profiles.setdefault(customer, {}).update(present)
 
