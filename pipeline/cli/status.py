@@ -26,7 +26,7 @@ from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import without_route
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
-from pipeline.settings.time_windows import schedule_of
+from pipeline.settings.windows_section import schedule_of
 
 #: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
 _SHOWN_ENDED = 10
