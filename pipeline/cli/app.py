@@ -43,7 +43,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
 from pipeline.edges.memory import share_heap
-from pipeline.edges.store.ledger import read_ledger
+from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.terminal import console
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
