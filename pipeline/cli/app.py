@@ -7,48 +7,38 @@ import errno
 import gc
 import signal
 import sys
-import tomllib
-from collections.abc import Coroutine
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import anyio
-import orjson
 import structlog
 import typer
 from typer import Argument, Context, Option
 
 from pipeline import __version__
+from pipeline.cli import config_commands
 from pipeline.cli.arguments import (
-    CONFIG_VARIABLE,
     NAMES_OF_HELP,
     AsJson,
     Command,
     ConfigFile,
     Group,
-    JobId,
     Quiet,
-    UsageError,
     Verbose,
-    is_from_variable,
-    log_level,
 )
-from pipeline.cli.ask import ask, ask_for_retry, tenants_about
+from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.load_command import load
 from pipeline.cli.output import bear_all_output, write_json, write_line, writing
+from pipeline.cli.request_commands import abandon, pause, resume, retry
 from pipeline.cli.watch import watcher
-from pipeline.core.batches.report import Report
-from pipeline.core.errors import ConfigurationError, ExitCode, InputError, PipelineError, most_telling, worst
+from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
-from pipeline.edges.memory import share_heap
-from pipeline.edges.store.ledger import read_ledger
+from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.terminal import console
-from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
-from pipeline.settings.shown import configuration_schema, show_configuration
-from pipeline.settings.tenants import Configuration, Tenant
+from pipeline.settings.tenants import Configuration
 
 app = typer.Typer(
     name="profile-pipeline",
@@ -85,33 +75,6 @@ def _fail(message: str, code: ExitCode) -> NoReturn:
     sys.exit(code)
 
 
-def _run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
-    async def awaited() -> ExitCode:
-        failed: PipelineError | None = None
-        code = ExitCode.DONE
-        try:
-            code = await coroutine
-        except* PipelineError as errors:
-            failed = most_telling(errors)
-        if failed:
-            raise failed
-        return code
-
-    share_heap()
-    raise typer.Exit(anyio.run(awaited))
-
-
-def _begin_log(context: Context, *, is_watched: bool = True) -> bool:
-    """Set up the log as `-q` and `-v` ask; True if a person at a terminal is to see how far a load is.
-
-    `is_watched`: the command shows that on a terminal, so that its log need not.
-    """
-    on_terminal = sys.stderr.isatty()
-    asked = log_level(context)
-    configure_logging(is_terminal=on_terminal, min_level=asked or ("warning" if on_terminal and is_watched else "info"))
-    return on_terminal and asked != "warning"
-
-
 def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library calls it so
     if is_asked:
         write_line(f"profile-pipeline {__version__}")
@@ -128,148 +91,17 @@ def root(
     """Gets CRM exports into Adobe Target without losing a row silently."""
 
 
-@app.command("demo", cls=Command)
-def demo_command() -> None:
+def demo() -> None:
     """Run the whole product on the embedded sandbox.
 
     It takes less than a minute, needs no account, and leaves nothing but a folder in the temporary directory.
     """
-    from pipeline.cli import demo
+    from pipeline.cli.demo import run as show_everything
 
     configure_logging(is_terminal=True, min_level="warning")
-    _run(demo.run(console()))
+    run(show_everything(console()))
 
 
-@app.command(cls=Command)
-def load(
-    context: Context,
-    exports: Annotated[
-        list[Path],
-        Argument(
-            help="CRM exports, in the order in which they are loaded: what comes later wins.",
-            metavar="EXPORT",
-            # One that cannot be read gets a report, as others do.
-            readable=False,
-        ),
-    ],
-    *,
-    config: Annotated[
-        Path | None,
-        Option(
-            "--config",
-            help="Configuration, a TOML file.",
-            metavar="FILE",
-            envvar=CONFIG_VARIABLE,
-            show_envvar=True,
-            readable=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
-    sandbox: Annotated[bool, Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")] = False,
-    id_column: Annotated[
-        str | None,
-        Option(
-            "--id-column",
-            metavar="NAME",
-            help="With --sandbox, instead of a configuration: the column that holds the profile id. "
-            "All other columns are sent.",
-        ),
-    ] = None,
-    again: Annotated[bool, Option("--again", help="Send an export even if it was loaded before.")] = False,
-    route: Annotated[
-        str | None, Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
-    ] = None,
-    wait_s: Annotated[
-        float | None,
-        Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
-    ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Load exports into Target and report on every row.
-
-    Every batch is followed to its end. If the load is cut off, the same command goes on where it was.
-    """
-    if id_column and is_from_variable(context, "config"):
-        config = None
-    on_terminal = _begin_log(context)
-    _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
-    watch = watcher(on_terminal=on_terminal)
-
-    async def load_to_sandboxes() -> ExitCode:
-        from pipeline.cli.on_sandbox import drop_folder, is_needed, on_sandbox, refused
-
-        codes: list[ExitCode] = []
-        host = Host(is_with_sandbox=True)
-        for export in exports:
-            try:
-                async with on_sandbox(export, config, route, id_column) as settings:
-                    tenant = Tenant.of_one(settings)
-                    async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
-                        _print(report, tenant, as_json=as_json, is_trial=True, is_kept=is_needed(report))
-                        codes.append(report.exit_code)
-                        if not is_needed(report):
-                            drop_folder(report, settings)
-                        elif as_json:
-                            folder = settings.outcome_directory / report.job
-                            structlog.get_logger().info("sandbox_folder_kept", folder=str(folder))
-            except InputError as error:
-                codes.append(error.exit_code)
-                if as_json:
-                    write_json(refused(export, error).as_json())
-                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
-            if codes[-1] not in GO_ON_AFTER:
-                break
-        return worst(codes)
-
-    async def load_to_target() -> ExitCode:
-        codes: list[ExitCode] = []
-        tenant, name = load_configuration(config).tenant_of(route)
-        loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
-        async for report in loading:
-            _print(report, tenant, as_json=as_json)
-            codes.append(report.exit_code)
-        return worst(codes)
-
-    _run(load_to_sandboxes() if sandbox else load_to_target())
-
-
-def _check_load(
-    context: Context,
-    exports: list[Path],
-    config: Path | None,
-    *,
-    sandbox: bool,
-    id_column: str | None,
-    route: str | None,
-) -> None:
-    """Raise a usage error for arguments that do not go together."""
-    if id_column and not sandbox:
-        raise UsageError("--id-column goes with --sandbox; with a real Target, use --config FILE.", context)
-    if config is None and not (sandbox and id_column):
-        raise UsageError("name a --config FILE; or, to try a file: --sandbox --id-column NAME.", context)
-    if config is None and route:
-        raise UsageError("--route goes with a --config FILE, which has the routes.", context)
-    if config is not None and id_column:
-        raise UsageError("--id-column is instead of a --config, which names the column itself.", context)
-    for export in exports:
-        if export.suffix == ".toml":
-            raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
-
-
-def _print(report: Report, tenant: Tenant, *, as_json: bool, is_trial: bool = False, is_kept: bool = True) -> None:
-    """Print a report, and for people the job's folder if it `is_kept`."""
-    folder = tenant.settings.outcome_directory / report.job
-    if as_json:
-        write_json(report.as_json())
-    else:
-        from pipeline.edges.views.screen import print_report
-
-        with writing():
-            print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)
-
-
-@app.command(cls=Command)
 def status(
     config: ConfigFile,
     job: Annotated[str | None, Argument(help="One job only.", metavar="JOB")] = None,
@@ -298,96 +130,6 @@ def status(
             print_statuses(told, console())
 
 
-@app.command(cls=Command)
-def pause(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
-    """Send nothing more until `resume`.
-
-    What was sent is still followed.
-    """
-    _request(context, config, "pause", as_json=as_json)
-
-
-@app.command(cls=Command)
-def resume(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
-    """Go on sending after `pause`."""
-    _request(context, config, "resume", as_json=as_json)
-
-
-@app.command(cls=Command)
-def abandon(context: Context, job: JobId, config: ConfigFile, *, as_json: AsJson = False) -> None:
-    """End an unfinished job.
-
-    What it sent is followed to its end, the rest is not sent.
-    """
-    _request(context, config, "abandon", job, as_json=as_json)
-
-
-@app.command(cls=Command)
-def retry(
-    context: Context,
-    job: JobId,
-    config: ConfigFile,
-    *,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Send again what failed or ended unconfirmed in a job.
-
-    It never sends a value that a later row has overtaken.
-    """
-    on_terminal = _begin_log(context)
-    configuration, host = load_configuration(config), Host()
-
-    def tell(tenant: Tenant, told: str) -> None:
-        if as_json:
-            write_json({"client_code": tenant.client_code, "request": "retry", "job": job, "told": told})
-        else:
-            write_line(told)
-
-    async def send_again() -> ExitCode:
-        codes = [ExitCode.DONE]
-        for tenant in tenants_about(configuration, job):
-            answer = await ask_for_retry(tenant, job, host)
-            tell(tenant, answer.told)
-            if answer.waits_for:
-                codes.append(ExitCode.UNFINISHED)
-            elif answer.job is not None:
-                watch = watcher(on_terminal=on_terminal)
-                async for report in load_exports([], tenant, host=host, watch=watch, only_retries=True):
-                    _print(report, tenant, as_json=as_json)
-                    codes.append(report.exit_code)
-        return worst(codes)
-
-    _run(send_again())
-
-
-def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:
-    """Have a request carried out by the process that holds the state directory, or here if there is none."""
-    _begin_log(context)
-    configuration, host = load_configuration(config), Host()
-
-    async def ask_all() -> ExitCode:
-        refused: list[PipelineError] = []
-        tenants = tenants_about(configuration, job)
-        for tenant in tenants:
-            try:
-                told = await ask(tenant, command, job, host)
-            except PipelineError as error:
-                refused.append(error)
-                continue
-            if as_json:
-                write_json({"client_code": tenant.client_code, "request": command, "job": job, "told": told})
-            else:
-                write_line(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)
-        for first in refused:
-            raise first
-        return ExitCode.DONE
-
-    _run(ask_all())
-
-
-@app.command(cls=Command)
 def serve(
     context: Context,
     config: ConfigFile,
@@ -406,14 +148,14 @@ def serve(
 
     # Imported modules stay: the garbage collector need not look at them for months.
     gc.freeze()
-    _begin_log(context, is_watched=False)
+    begin_log(context, is_watched=False)
 
     def read() -> Configuration:
         return load_configuration(config)
 
     watch = watcher(on_terminal=False)
     try:
-        _run(process.serve(read(), host=Host(), drain=drain, watch=watch, read_again=read))
+        run(process.serve(read(), host=Host(), drain=drain, watch=watch, read_again=read))
     except PipelineError as error:
         if sys.stderr.isatty():
             raise
@@ -422,7 +164,6 @@ def serve(
         raise typer.Exit(error.exit_code) from error
 
 
-@app.command(cls=Command)
 def health(config: ConfigFile, *, as_json: AsJson = False) -> None:
     """For probes: exit 0 if a process serves, else 1.
 
@@ -433,7 +174,6 @@ def health(config: ConfigFile, *, as_json: AsJson = False) -> None:
     look(config, as_json=as_json)
 
 
-@app.command(cls=Command)
 def prune(
     config: ConfigFile,
     *,
@@ -463,8 +203,7 @@ def prune(
     raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
 
 
-@app.command("sandbox", cls=Command)
-def sandbox_command(
+def sandbox(
     port: Annotated[
         int, Option(help="Where to listen on loopback; 0 takes any free port.", metavar="PORT", min=0, max=65_535)
     ] = 8181,
@@ -483,8 +222,8 @@ def sandbox_command(
     async def serve_until_stopped() -> ExitCode:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             try:
-                async with running(SandboxOptions(client_code=client_code, decode=decode), port=port) as run:
-                    url = run.base_url
+                async with running(SandboxOptions(client_code=client_code, decode=decode), port=port) as server:
+                    url = server.base_url
                     write_line(f"sandbox for Target at {url} (look at {url}/sandbox/), Ctrl-C ends it")
                     await anext(signals)
             except OSError as error:
@@ -492,46 +231,11 @@ def sandbox_command(
                 raise ConfigurationError(f"cannot listen on port {port}: {why}; name another with --port.") from error
         return ExitCode.DONE
 
-    _run(serve_until_stopped())
+    run(serve_until_stopped())
 
 
-@config_app.command("check", cls=Command)
-def config_check(config: ConfigFile, *, as_json: AsJson = False) -> None:
-    """Check a configuration and what it needs.
-
-    That is: directories, disk, token, and the way to Target. Nothing is sent.
-    """
-    from pipeline.cli.config_check import check_all, print_findings
-
-    configuration = load_configuration(config)
-
-    async def check() -> ExitCode:
-        findings = await check_all(configuration)
-        if as_json:
-            write_json({"findings": [asdict(finding) for finding in findings]})
-        else:
-            with writing():
-                print_findings(findings, console())
-        has_problem = any(finding.verdict == "problem" for finding in findings)
-        return ExitCode.CONFIGURATION if has_problem else ExitCode.DONE
-
-    _run(check())
-
-
-@config_app.command("show", cls=Command)
-def config_show(config: ConfigFile, *, as_json: AsJson = False) -> None:
-    """Print the effective configuration.
-
-    The environment is included; secrets are masked.
-    """
-    shown = show_configuration(load_configuration(config))
-    if as_json:
-        write_json(tomllib.loads(shown))
-    else:
-        write_line(shown.removesuffix("\n"))
-
-
-@config_app.command("schema", cls=Command)
-def config_schema() -> None:
-    """Print the JSON schema of the configuration."""
-    write_line(orjson.dumps(configuration_schema(), option=orjson.OPT_INDENT_2).decode())
+# In the order in which help lists them.
+for _command in (demo, load, status, pause, resume, abandon, retry, serve, health, prune, sandbox):
+    app.command(cls=Command)(_command)
+for _command in (config_commands.check, config_commands.show, config_commands.schema):
+    config_app.command(cls=Command)(_command)

@@ -7,7 +7,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
-from pipeline.edges.store.ledger import read_ledger
+from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.mailbox import Request
 from pipeline.jobs.control import ask_holder, carry_out
 from pipeline.jobs.job import unknown_job

@@ -22,10 +22,11 @@ from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
 from pipeline.edges.target.time_windows import in_words
-from pipeline.settings.sections import DAY_S, TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings.section_base import DAY_S
+from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
-from pipeline.settings.time_windows import schedule_of
+from pipeline.settings.windows_section import schedule_of
 
 if TYPE_CHECKING:
     from rich.console import Console

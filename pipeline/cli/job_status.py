@@ -12,13 +12,13 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts
 from pipeline.core.plain import plain
 from pipeline.core.plural import counted
-from pipeline.edges.store.ledger import Ledger
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.notice import Pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
 from pipeline.jobs.job import retry_policy_of
 from pipeline.settings.settings import Settings
-from pipeline.settings.time_windows import schedule_of
+from pipeline.settings.windows_section import schedule_of
 
 #: Jobs that are looked at before one; more than run at once.
 MOST_BEFORE = 20
@@ -75,7 +75,7 @@ class JobStatus:
     route: str
 
 
-def job_status(ledger: Ledger, record: JobRecord, around: Surroundings) -> JobStatus:
+def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
     """The status of a job: rows by class, batches by phase, and what it waits for until when."""
     lives = _lives(ledger, ledger.batches(job=record))
     progress = Progress(checkpoint=record.checkpoint)
@@ -140,7 +140,7 @@ def _phase(life: Life) -> str:
     return "split" if isinstance(life.last, SplitUp) else life.phase.value.removeprefix("is ")
 
 
-def _lives(ledger: Ledger, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
+def _lives(ledger: LedgerReader, records: list[BatchRecord]) -> list[tuple[BatchRecord, Life]]:
     return [(record, life_of(ledger, record)) for record in records]
 
 
@@ -148,7 +148,7 @@ def _lives(ledger: Ledger, records: list[BatchRecord]) -> list[tuple[BatchRecord
 class _Waiting:
     """The things an unfinished job waits for. Time limits count anew from when a process goes on with the job."""
 
-    ledger: Ledger
+    ledger: LedgerReader
     record: JobRecord
     lives: list[tuple[BatchRecord, Life]]
     around: Surroundings

@@ -16,8 +16,8 @@ from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.routes import load_configuration
-from pipeline.settings.sections import ExportSettings
 from pipeline.settings.settings import Settings, load_settings
 
 log = structlog.get_logger()

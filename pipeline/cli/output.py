@@ -8,7 +8,10 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.edges.terminal import console
+from pipeline.settings.tenants import Tenant
 
 
 def bear_all_output() -> None:
@@ -53,6 +56,20 @@ def write_json(value: Any) -> None:
     """Write a value as one line of JSON. Raises the errors of `writing`."""
     # Ids of jobs and names of files may hold anything that file systems allow.
     write_line(orjson.dumps(value).decode())
+
+
+def write_report(
+    report: Report, tenant: Tenant, *, as_json: bool, is_trial: bool = False, is_kept: bool = True
+) -> None:
+    """Write a report, and for people the job's folder if it `is_kept`."""
+    folder = tenant.settings.outcome_directory / report.job
+    if as_json:
+        write_json(report.as_json())
+    else:
+        from pipeline.edges.views.screen import print_report
+
+        with writing():
+            print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)
 
 
 def _write_to_nobody() -> None:

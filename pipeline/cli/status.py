@@ -17,7 +17,7 @@ from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.heartbeat_file import read_beat
 from pipeline.edges.store.hold_ups import HoldUps, read_hold_ups
-from pipeline.edges.store.ledger import Ledger, read_ledger
+from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.notice import Pause, pause_of, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.time_windows import in_words
@@ -26,7 +26,7 @@ from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import without_route
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration
-from pipeline.settings.time_windows import schedule_of
+from pipeline.settings.windows_section import schedule_of
 
 #: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
 _SHOWN_ENDED = 10
@@ -192,7 +192,7 @@ def _with_untold(one: Status, root: Path) -> Status:
 
 
 def status(
-    ledger: Ledger | None,
+    ledger: LedgerReader | None,
     job_id: str | None,
     settings: Settings,
     now: datetime,
@@ -231,7 +231,7 @@ def status(
 
 
 def _found(
-    ledger: Ledger | None, job_id: str | None, since: datetime | None, *, is_all: bool
+    ledger: LedgerReader | None, job_id: str | None, since: datetime | None, *, is_all: bool
 ) -> tuple[list[JobRecord], list[JobRecord], int, int]:
     """The ended and the unfinished jobs that are asked for, and how many there are besides of each."""
     if job_id is not None:
@@ -254,7 +254,7 @@ def _found(
 class _At:
     """The process at the jobs: since when it holds the directory, and the unfinished jobs that it comes to first."""
 
-    ledger: Ledger
+    ledger: LedgerReader
     since: datetime | None
     order: list[JobRecord]
 
@@ -275,7 +275,7 @@ class _At:
         return max([self.since, datetime.fromisoformat(record.started_at), *times])
 
 
-def _status_window(ledger: Ledger | None, settings: Settings) -> StatusWindowStatus:
+def _status_window(ledger: LedgerReader | None, settings: Settings) -> StatusWindowStatus:
     """The status window that the settings fix, or that was learned."""
     fixed = settings.settle.status_window
     if fixed != "auto":

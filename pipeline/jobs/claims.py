@@ -25,7 +25,7 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import export_settings, new_job_id
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host, OpenExport
-from pipeline.edges.store.ledger import Ledger
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import new_job_id
@@ -259,7 +259,7 @@ async def _twins(named: Sequence[Named], contents: _Contents) -> dict[int, int]:
     return twins
 
 
-def _known(ledger: Ledger, command: Command) -> _Known:
+def _known(ledger: LedgerReader, command: Command) -> _Known:
     """The jobs of the ledger that may stand for the exports of a command. Blocks."""
     marks = ledger.marks_of_commands()
     unfinished = {job.job_id: job for job in ledger.jobs(unfinished_only=True)}

@@ -17,7 +17,8 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
-from pipeline.settings.sections import OF_A_JOB, ExportSettings, UploadSettings
+from pipeline.settings.export_section import OF_A_JOB, ExportSettings
+from pipeline.settings.sections import UploadSettings
 from pipeline.settings.settings import Settings
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.core.drop.retention import Retention
-from pipeline.edges.store.ledger import Ledger
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import EndedJob
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
@@ -15,7 +15,7 @@ from pipeline.settings.tenants import Tenant
 _AT_ONCE = 1_000
 
 
-def jobs_to_look_at(settings: Tenant, ledger: Ledger, now: datetime, behind: EndedJob | None) -> list[EndedJob]:
+def jobs_to_look_at(settings: Tenant, ledger: LedgerReader, now: datetime, behind: EndedJob | None) -> list[EndedJob]:
     """The next ended jobs that are old enough to have overdue files; none behind the last. Blocks.
 
     `behind`: the last job of the call before; None begins with the first.

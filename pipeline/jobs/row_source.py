@@ -26,7 +26,7 @@ from pipeline.edges.exports import Export, changed
 from pipeline.edges.host import OpenExport, RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.jobs.job import Job
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.export_section import ExportSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from pipeline.jobs.retry_job import rows_left
 from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.tenants import Tenant
-from pipeline.settings.time_windows import schedule_of
+from pipeline.settings.windows_section import schedule_of
 
 log = structlog.get_logger()
 

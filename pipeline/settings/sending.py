@@ -7,7 +7,7 @@ sent. What only decides when, how fast or if at all a job sends is no part of it
 import hashlib
 import json
 
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.settings import Settings
 
 #: Keys of [export] that decide if an export is given up, and never what is sent of one that is done. All others count.

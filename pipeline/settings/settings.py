@@ -17,12 +17,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.settings.drop_section import DropSettings
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.problems import WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
-    DropSettings,
-    ExportSettings,
     ServiceSettings,
     SettleSettings,
     StateSettings,
@@ -30,7 +30,7 @@ from pipeline.settings.sections import (
     TrackerSettings,
     UploadSettings,
 )
-from pipeline.settings.time_windows import WindowSettings
+from pipeline.settings.windows_section import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
 #: The key of the file's top level for routes: a list of tables, each with a name and sections of its own.

@@ -14,7 +14,7 @@ import trustme
 
 from pipeline.cli.config_check import MAX_TOKEN_BYTES, Finding, check
 from pipeline.settings.settings import Settings, load_settings
-from pipeline.settings.time_windows import WindowSettings
+from pipeline.settings.windows_section import WindowSettings
 from tests.tools.support import NOBODY
 
 #: Nobody listens on port 1 of the loopback interface.

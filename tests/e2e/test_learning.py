@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.host import Host
-from pipeline.edges.store.ledger import open_ledger, read_ledger
+from pipeline.edges.store.ledger import open_ledger
+from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan
 from tests.simulation.loop import run_virtually

@@ -8,7 +8,7 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.rows.allowance import Allowance
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.job import export_settings
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.export_section import ExportSettings
 
 ALL = ExportSettings(
     id_column="id", id_kind="pcId", columns={"My tier": "tier"}, unlisted="ignore", max_rejects=Allowance(count=7)

@@ -12,7 +12,8 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.export_start import SHORT_BYTES
 from pipeline.edges.exports import BLOCK_BYTES, open_export
 from pipeline.jobs.row_source import measure, open_rows, read_columns
-from pipeline.settings.sections import TARGET_MAX_BYTES, ExportSettings
+from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections import TARGET_MAX_BYTES
 
 NAME_BYTES = 100
 

@@ -36,7 +36,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.probing import Probing
 from pipeline.jobs.send_gate import Passage, SendGate
 from pipeline.jobs.send_limits import SendLimits
-from pipeline.settings.sections import ExportSettings
+from pipeline.settings.export_section import ExportSettings
 from tests.tools.support import CLOSED, settings_for, until
 
 OURS = Batch(1, 1, 5, 500, "")

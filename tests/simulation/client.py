@@ -13,7 +13,8 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import Complete, PostOutcome, StatusOutcome
 from pipeline.edges.exports import Export
-from pipeline.edges.store.ledger import Ledger, open_ledger, read_ledger
+from pipeline.edges.store.ledger import open_ledger
+from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.mailbox import Mailbox
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
@@ -49,7 +50,7 @@ class Client:
         self.paused_since: float | None = None
         self.time = time
         self._directory = directory
-        self._ledger: Ledger | None = None
+        self._ledger: LedgerReader | None = None
         self._sealed_by: dict[int, JobRecord] = {}
 
     # Exports
@@ -149,7 +150,7 @@ class Client:
     # The state directory
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LedgerReader:
         """The ledger, to be looked at; there is one as soon as a process has begun."""
         if self._ledger is None:
             self._ledger = read_ledger(self.state / "ledger.db")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.host import Host
-from pipeline.edges.store.ledger import Ledger, read_ledger
+from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
 from pipeline.jobs.load import Watch
@@ -108,7 +108,7 @@ class Stage:
         return reports
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
+    def ledger(self) -> Iterator[LedgerReader]:
         """The ledger, to be looked at."""
         ledger = read_ledger(self.state / "ledger.db")
         assert ledger is not None

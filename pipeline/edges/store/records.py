@@ -1,15 +1,20 @@
 """The ledger's records of jobs and batches."""
 
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
 from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
+from pipeline.core.plain import of_plain
 from pipeline.edges.exports import Identity
 
 
@@ -98,6 +103,29 @@ class JobRecord:
     def has_begun(self) -> bool:
         """True if part of the job is durable, besides the job itself."""
         return self.checkpoint.digest_bytes > 0
+
+
+#: The columns of `jobs` that are not worked out of others.
+_COLUMNS = tuple(each.name for each in fields(JobRecord))
+#: What makes of a value in a column of `jobs` that of the record, where they differ.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "export": Path,
+    "is_abandoned": bool,
+    "settings": orjson.loads,
+    "checkpoint": lambda text: Checkpoint.from_dict(orjson.loads(text)),
+    "report": lambda text: Report.from_json(orjson.loads(text)),
+    "last_run": lambda text: of_plain(LastRun, orjson.loads(text)),
+    "claim": lambda text: Claim.from_dict(orjson.loads(text)),
+}
+
+
+def job_of_row(row: sqlite3.Row) -> JobRecord:
+    """The job in a row of the table `jobs`. Raises ValueError, KeyError or TypeError if it is damaged."""
+    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+    for column, read in _READERS.items():
+        if values[column] is not None:
+            values[column] = read(values[column])
+    return JobRecord(**values)
 
 
 class EndedJob(NamedTuple):

@@ -19,6 +19,7 @@ from pipeline.edges.lock import state_lock
 from pipeline.edges.memory import give_back
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
 
@@ -140,7 +141,7 @@ class State:
         return np.empty(0, dtype=np.uint64)
 
 
-def life_of(ledger: Ledger, record: BatchRecord) -> Life:
+def life_of(ledger: LedgerReader, record: BatchRecord) -> Life:
     """The life of a batch, folded from its facts; the times in it mean nothing before `after_restart`.
 
     Raises `FatalError` (74) if the ledger holds facts that cannot happen.

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.store.ledger import read_ledger
 from pipeline.edges.store.ledger_file import owner_of
+from pipeline.edges.store.ledger_reader import read_ledger
 from tests.tools.support import as_nobody
 
 

@@ -13,7 +13,8 @@ import orjson
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import open_rows
-from pipeline.settings.sections import TARGET_MAX_BYTES, ExportSettings
+from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections import TARGET_MAX_BYTES
 from tests.tools.bench.generator import ID_COLUMN
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, RowRejected, SeenComplete
-from pipeline.edges.store.ledger import Ledger, read_ledger
+from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.sandbox import Mistake, MistakeKind
 from tests.tools.support import started
 
@@ -157,7 +157,7 @@ def check_folder(state: Path, report: dict[str, Any], export: Export) -> None:
 
 
 @contextmanager
-def ledger_of(state: Path) -> Iterator[Ledger]:
+def ledger_of(state: Path) -> Iterator[LedgerReader]:
     """The ledger of a state directory that no process holds."""
     ledger = read_ledger(state / "ledger.db")
     assert ledger is not None

@@ -1,0 +1,42 @@
+"""The invocation of a command: it begins the log as asked, and runs to an exit code."""
+
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import anyio
+import typer
+
+from pipeline.cli.arguments import log_level
+from pipeline.core.errors import ExitCode, PipelineError, most_telling
+from pipeline.edges.log import configure_logging
+from pipeline.edges.memory import share_heap
+
+
+def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
+    """Run a command to its end; raises `typer.Exit` with its exit code, or the error that says most."""
+
+    async def awaited() -> ExitCode:
+        failed: PipelineError | None = None
+        code = ExitCode.DONE
+        try:
+            code = await coroutine
+        except* PipelineError as errors:
+            failed = most_telling(errors)
+        if failed:
+            raise failed
+        return code
+
+    share_heap()
+    raise typer.Exit(anyio.run(awaited))
+
+
+def begin_log(context: typer.Context, *, is_watched: bool = True) -> bool:
+    """Set up the log as `-q` and `-v` ask; True if a person at a terminal is to see how far a load is.
+
+    `is_watched`: the command shows that on a terminal, so that its log need not.
+    """
+    on_terminal = sys.stderr.isatty()
+    asked = log_level(context)
+    configure_logging(is_terminal=on_terminal, min_level=asked or ("warning" if on_terminal and is_watched else "info"))
+    return on_terminal and asked != "warning"

@@ -1,0 +1,134 @@
+"""The command `load`: exports go to Target, or each to a sandbox of its own."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from typer import Argument, Context, Option
+
+from pipeline.cli.arguments import CONFIG_VARIABLE, Quiet, UsageError, Verbose, is_from_variable
+from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.output import write_json, write_report
+from pipeline.cli.watch import watcher
+from pipeline.core.errors import ExitCode, InputError, worst
+from pipeline.edges.host import Host
+from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
+from pipeline.settings.routes import load_configuration
+from pipeline.settings.tenants import Tenant
+
+
+def load(
+    context: Context,
+    exports: Annotated[
+        list[Path],
+        Argument(
+            help="CRM exports, in the order in which they are loaded: what comes later wins.",
+            metavar="EXPORT",
+            # One that cannot be read gets a report, as others do.
+            readable=False,
+        ),
+    ],
+    *,
+    config: Annotated[
+        Path | None,
+        Option(
+            "--config",
+            help="Configuration, a TOML file.",
+            metavar="FILE",
+            envvar=CONFIG_VARIABLE,
+            show_envvar=True,
+            readable=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
+    sandbox: Annotated[bool, Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")] = False,
+    id_column: Annotated[
+        str | None,
+        Option(
+            "--id-column",
+            metavar="NAME",
+            help="With --sandbox, instead of a configuration: the column that holds the profile id. "
+            "All other columns are sent.",
+        ),
+    ] = None,
+    again: Annotated[bool, Option("--again", help="Send an export even if it was loaded before.")] = False,
+    route: Annotated[
+        str | None, Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
+    ] = None,
+    wait_s: Annotated[
+        float | None,
+        Option("--wait", metavar="SECONDS", min=0, help="Stop after so long; the next run goes on."),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Load exports into Target and report on every row.
+
+    Every batch is followed to its end. If the load is cut off, the same command goes on where it was.
+    """
+    if id_column and is_from_variable(context, "config"):
+        config = None
+    on_terminal = begin_log(context)
+    _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
+    watch = watcher(on_terminal=on_terminal)
+
+    async def load_to_sandboxes() -> ExitCode:
+        from pipeline.cli.on_sandbox import drop_folder, is_needed, on_sandbox, refused
+
+        codes: list[ExitCode] = []
+        host = Host(is_with_sandbox=True)
+        for export in exports:
+            try:
+                async with on_sandbox(export, config, route, id_column) as settings:
+                    tenant = Tenant.of_one(settings)
+                    async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
+                        write_report(report, tenant, as_json=as_json, is_trial=True, is_kept=is_needed(report))
+                        codes.append(report.exit_code)
+                        if not is_needed(report):
+                            drop_folder(report, settings)
+                        elif as_json:
+                            folder = settings.outcome_directory / report.job
+                            structlog.get_logger().info("sandbox_folder_kept", folder=str(folder))
+            except InputError as error:
+                codes.append(error.exit_code)
+                if as_json:
+                    write_json(refused(export, error).as_json())
+                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
+            if codes[-1] not in GO_ON_AFTER:
+                break
+        return worst(codes)
+
+    async def load_to_target() -> ExitCode:
+        codes: list[ExitCode] = []
+        tenant, name = load_configuration(config).tenant_of(route)
+        loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
+        async for report in loading:
+            write_report(report, tenant, as_json=as_json)
+            codes.append(report.exit_code)
+        return worst(codes)
+
+    run(load_to_sandboxes() if sandbox else load_to_target())
+
+
+def _check_load(
+    context: Context,
+    exports: list[Path],
+    config: Path | None,
+    *,
+    sandbox: bool,
+    id_column: str | None,
+    route: str | None,
+) -> None:
+    """Raise a usage error for arguments that do not go together."""
+    if id_column and not sandbox:
+        raise UsageError("--id-column goes with --sandbox; with a real Target, use --config FILE.", context)
+    if config is None and not (sandbox and id_column):
+        raise UsageError("name a --config FILE; or, to try a file: --sandbox --id-column NAME.", context)
+    if config is None and route:
+        raise UsageError("--route goes with a --config FILE, which has the routes.", context)
+    if config is not None and id_column:
+        raise UsageError("--id-column is instead of a --config, which names the column itself.", context)
+    for export in exports:
+        if export.suffix == ".toml":
+            raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)

@@ -1,0 +1,102 @@
+"""The commands that ask something of the process that holds a state directory, or do it where there is none."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from typer import Context
+
+from pipeline.cli.arguments import AsJson, ConfigFile, JobId, Quiet, Verbose
+from pipeline.cli.ask import ask, ask_for_retry, tenants_about
+from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.output import write_json, write_line, write_report
+from pipeline.cli.watch import watcher
+from pipeline.core.errors import ExitCode, PipelineError, worst
+from pipeline.edges.host import Host
+from pipeline.jobs.one_shot import load_exports
+from pipeline.settings.routes import load_configuration
+from pipeline.settings.tenants import Tenant
+
+
+def pause(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Send nothing more until `resume`.
+
+    What was sent is still followed.
+    """
+    _request(context, config, "pause", as_json=as_json)
+
+
+def resume(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Go on sending after `pause`."""
+    _request(context, config, "resume", as_json=as_json)
+
+
+def abandon(context: Context, job: JobId, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """End an unfinished job.
+
+    What it sent is followed to its end, the rest is not sent.
+    """
+    _request(context, config, "abandon", job, as_json=as_json)
+
+
+def retry(
+    context: Context,
+    job: JobId,
+    config: ConfigFile,
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send again what failed or ended unconfirmed in a job.
+
+    It never sends a value that a later row has overtaken.
+    """
+    on_terminal = begin_log(context)
+    configuration, host = load_configuration(config), Host()
+
+    def tell(tenant: Tenant, told: str) -> None:
+        if as_json:
+            write_json({"client_code": tenant.client_code, "request": "retry", "job": job, "told": told})
+        else:
+            write_line(told)
+
+    async def send_again() -> ExitCode:
+        codes = [ExitCode.DONE]
+        for tenant in tenants_about(configuration, job):
+            answer = await ask_for_retry(tenant, job, host)
+            tell(tenant, answer.told)
+            if answer.waits_for:
+                codes.append(ExitCode.UNFINISHED)
+            elif answer.job is not None:
+                watch = watcher(on_terminal=on_terminal)
+                async for report in load_exports([], tenant, host=host, watch=watch, only_retries=True):
+                    write_report(report, tenant, as_json=as_json)
+                    codes.append(report.exit_code)
+        return worst(codes)
+
+    run(send_again())
+
+
+def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:
+    """Have a request carried out by the process that holds the state directory, or here if there is none."""
+    begin_log(context)
+    configuration, host = load_configuration(config), Host()
+
+    async def ask_all() -> ExitCode:
+        refused: list[PipelineError] = []
+        tenants = tenants_about(configuration, job)
+        for tenant in tenants:
+            try:
+                told = await ask(tenant, command, job, host)
+            except PipelineError as error:
+                refused.append(error)
+                continue
+            if as_json:
+                write_json({"client_code": tenant.client_code, "request": command, "job": job, "told": told})
+            else:
+                write_line(f"{tenant.client_code}: {told}" if len(tenants) > 1 else told)
+        for first in refused:
+            raise first
+        return ExitCode.DONE
+
+    run(ask_all())

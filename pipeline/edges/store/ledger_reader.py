@@ -1,0 +1,337 @@
+"""The ledger as it is read: questions about jobs and batches, beside the process that writes it or in it.
+
+All methods block: call them from a worker thread, one at a time.
+"""
+
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from pipeline.core.batches.fact_codec import fact_kind, make_fact
+from pipeline.core.batches.lifecycle import NeverSent
+from pipeline.core.drop.ordering import first_by_sequence
+from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.model import Batch
+from pipeline.core.target.status_memory import Learned
+from pipeline.edges.store.held_log import Held, replay
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, is_there
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, job_of_row
+
+#: The key in `meta` for the marks of `load` commands.
+COMMANDS = "commands"
+#: The key in `meta` for the drops that have ended.
+ENDED_DROPS = "ended_drops"
+#: The key in `meta` for what was learned of statuses.
+LEARNED = "learned_statuses"
+#: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
+_SENT_IN_PART = (
+    "FROM jobs INDEXED BY begun_drops WHERE drop_id IS NOT NULL AND NOT is_waiting"
+    " AND (state IS NULL OR state NOT IN ('done', 'incomplete'))"
+    " AND (EXISTS (SELECT 1 FROM batches WHERE batches.job = jobs.seq)"
+    # All of its rows may wait for earlier jobs.
+    " OR EXISTS (SELECT 1 FROM held WHERE held.job = jobs.seq))"
+)
+_LATEST_SEQUENCE = (
+    "SELECT max(latest) FROM (SELECT max(sequence) AS latest FROM jobs INDEXED BY loaded_numbers"  # noqa: S608 - constants
+    f" WHERE state IN ('done', 'incomplete') AND sequence IS NOT NULL UNION ALL SELECT max(sequence) {_SENT_IN_PART})"
+)
+_LATEST_AS_OF = (
+    "SELECT max(latest) FROM (SELECT max(as_of) AS latest FROM jobs INDEXED BY loaded_dates"  # noqa: S608 - constants
+    " WHERE state IN ('done', 'incomplete') AND as_of IS NOT NULL AND route = ?1"
+    f" UNION ALL SELECT max(as_of) {_SENT_IN_PART} AND route = ?1)"
+)
+_Kept = TypeVar("_Kept")
+
+
+class LedgerReader:
+    """The ledger of a state directory, for questions only. `salt`: of all id hashes in it."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database = database
+        self._path = path
+        self.salt = int(self._meta("salt"))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    # Jobs
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """The job of this id, or None."""
+        return next(self._jobs("WHERE job_id = ?", job_id), None)
+
+    def job_at(self, seq: int) -> JobRecord | None:
+        """The job at this place, or None."""
+        return next(self._jobs("WHERE seq = ?", seq), None)
+
+    def jobs(self, *, unfinished_only: bool = False) -> list[JobRecord]:
+        """All jobs, or the unfinished ones, in their order."""
+        unfinished = "INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY seq"
+        return [*self._jobs(unfinished if unfinished_only else "ORDER BY seq")]
+
+    def jobs_in_order(self, count: int) -> list[JobRecord]:
+        """The first unfinished jobs, at most `count`, in the order in which they are to be loaded.
+
+        Jobs that have begun come first, in the order they began; then the others, dropped ones by sequence number.
+        """
+        first = [
+            *self._jobs("INDEXED BY unfinished_jobs WHERE state IS NULL ORDER BY is_waiting, turn, seq LIMIT ?", count)
+        ]
+        begun = [job for job in first if job.has_begun]
+        waiting = first[len(begun) :]
+        if not any(job.sequence is not None for job in waiting):
+            return first
+        numbered = self._jobs(
+            "INDEXED BY numbered_jobs WHERE state IS NULL AND is_waiting AND sequence IS NOT NULL"
+            " ORDER BY sequence, seq LIMIT ?",
+            len(waiting),
+        )
+        return [*begun, *first_by_sequence(waiting, numbered, lambda job: job.sequence)]
+
+    def begun_jobs(self) -> list[JobRecord]:
+        """The unfinished jobs that have begun, in the order in which they began."""
+        begun = "INDEXED BY unfinished_jobs WHERE state IS NULL AND is_waiting = 0 ORDER BY turn, seq"
+        return [*self._jobs(begun)]
+
+    def untaken_jobs(self) -> list[JobRecord]:
+        """The unfinished jobs whose dropped files are entered and not yet taken, in their order."""
+        return [*self._jobs("INDEXED BY untaken_jobs WHERE state IS NULL AND NOT is_taken ORDER BY seq")]
+
+    def unfinished_with_open_batches(self) -> set[int]:
+        """The `seq` of each unfinished job that has an open batch."""
+        query = "SELECT DISTINCT job FROM batches CROSS JOIN jobs ON seq = job WHERE is_open = 1 AND state IS NULL"
+        return {row["job"] for row in self._rows(query)}
+
+    def jobs_of_drop(self, drop: str) -> list[JobRecord]:
+        """The jobs of a drop, in their order. `drop`: the id of its first job."""
+        return [*self._jobs("WHERE drop_id = ? ORDER BY seq", drop)]
+
+    def retries_of(self, job_id: str) -> list[JobRecord]:
+        """The retries of a job, in their order."""
+        return [*self._jobs("WHERE retry_of = ? ORDER BY seq", job_id)]
+
+    def ended_jobs(self, *, since: str = "", latest: int | None = None) -> list[JobRecord]:
+        """The jobs that ended at the time `since` (UTC in ISO 8601) or later, in the order in which they were entered.
+
+        `latest`: only so many, those that ended last.
+        """
+        found = self._jobs(
+            "INDEXED BY ended_jobs WHERE state IS NOT NULL AND finished_at >= ? ORDER BY finished_at DESC, seq DESC"
+            " LIMIT ?",
+            since,
+            -1 if latest is None else latest,
+        )
+        return sorted(found, key=lambda job: job.seq)
+
+    def ended_before(self, time: str, *, behind: EndedJob | None, count: int) -> list[EndedJob]:
+        """The jobs that ended before a time (UTC in ISO 8601), in the order of their ends, at most `count`.
+
+        `behind`: the last job of the call before; None begins with the first.
+        """
+        start = ("", 0) if behind is None else (behind.finished_at, behind.seq)
+        query = (
+            "SELECT seq, job_id, route, finished_at FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL"
+            " AND finished_at < ? AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
+        )
+        return [EndedJob(*row) for row in self._rows(query, time, *start, count)]
+
+    def latest_end(self) -> str | None:
+        """The time at which the last job ended, UTC in ISO 8601; None if none has."""
+        found: str | None = self._one("SELECT max(finished_at) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return found or None
+
+    def count_jobs(self) -> tuple[int, int]:
+        """The number of jobs that have ended, and of those that have not."""
+        ended = self._one("SELECT count(*) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
+        return ended, self._one("SELECT count(*) FROM jobs INDEXED BY unfinished_jobs WHERE state IS NULL")
+
+    def loaded(self, size_bytes: int) -> list[Loaded]:
+        """The jobs that are done, the latest first, whose exports had this size; no retries."""
+        rows = self._rows(
+            "SELECT seq, job_id, route, sha256, coalesce(json_extract(checkpoint, '$.sending'), '') AS sending"
+            " FROM jobs WHERE state = 'done' AND size_bytes = ? AND retry_of IS NULL ORDER BY seq DESC",
+            size_bytes,
+        )
+        return [Loaded(**row) for row in rows]
+
+    def latest_sequence(self) -> int | None:
+        """The highest sequence number of the dropped exports that are done, or that were sent in part.
+
+        An export with rows that wait to be sent counts too.
+        """
+        found: int | None = self._one(_LATEST_SEQUENCE)
+        return found
+
+    def latest_as_of(self, route: str) -> str | None:
+        """The latest date (`as_of`) of the exports of a route that are done, or sent in part as `latest_sequence`."""
+        found: str | None = self._one(
+            _LATEST_AS_OF,
+            route,
+        )
+        return found
+
+    def may_send_after(self, seq: int) -> set[int]:
+        """The `seq` of each job that sent something newer than this one, or may yet; of retries none does.
+
+        A retry sends values that no later row has overtaken, so it changes nothing that a job after it has said.
+        """
+        rows = self._rows(
+            "SELECT seq FROM jobs WHERE seq > ?1 AND retry_of IS NULL AND (state IS NULL OR EXISTS"
+            " (SELECT 1 FROM batches WHERE batches.job = jobs.seq AND NOT EXISTS"
+            " (SELECT 1 FROM facts WHERE facts.batch_id = batches.batch_id AND facts.kind = ?2)))"
+            # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
+            " UNION SELECT seq FROM jobs WHERE state IS NULL AND seq < ?1 AND retry_of IS NULL"
+            " AND coalesce(json_extract(checkpoint, '$.digest_bytes'), 0) = 0"
+            " UNION SELECT job FROM batches JOIN jobs ON jobs.seq = job WHERE job < ?1 AND claim IS NOT NULL"
+            " AND batch_id > (SELECT min(batch_id) FROM batches WHERE job = ?1)",
+            seq,
+            fact_kind(NeverSent()),
+        )
+        return {row["seq"] for row in rows}
+
+    def held_rows(self, job: JobRecord) -> list[Held]:
+        """Encoded id, encoded row and line of each held row; those of one id are in their order."""
+        query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
+        with self._readable(f"held rows of job {job.job_id}"), closing(self._rows(query, job.seq)) as rows:
+            return replay((row["seal"], row["changes"]) for row in rows)
+
+    def marks_of_commands(self) -> dict[str, bool]:
+        """The marks of `load` commands that have not ended: job id -> True if `--again` asked for the job."""
+        return self._kept(COMMANDS, dict)
+
+    def ended_drops(self) -> list[str]:
+        """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""
+        return self._kept(ENDED_DROPS, list)
+
+    # Batches
+
+    def batch(self, batch_id: int) -> BatchRecord | None:
+        """The batch of this id, or None."""
+        return next(self._batches("WHERE batch_id = ?", batch_id), None)
+
+    def batches(self, *, job: JobRecord | None = None) -> list[BatchRecord]:
+        """The batches of a job, or all open ones, in the order in which they were sealed."""
+        where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
+        return [*self._batches(f"WHERE {where} ORDER BY batch_id", *values)]
+
+    def next_post_number(self) -> int:
+        """One more than the highest number of a POST so far; 0 if there is none."""
+        query = (
+            "SELECT coalesce(max(json_extract(detail, '$.post_number')), -1) + 1 FROM facts INDEXED BY post_numbers"
+            " WHERE kind = 'Begun'"
+        )
+        return int(self._one(query))
+
+    def overtaken(self, batch_id: int) -> set[int]:
+        """The hashes of the ids in a batch that have a later sealed row."""
+        rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
+        return {row["hash"] % 2**64 for row in rows}
+
+    def overtaken_values(self, batch_id: int) -> dict[int, frozenset[str]]:
+        """By hash of an id in a batch: the parameters that later sealed rows have; none is noted if all count."""
+        found: dict[int, set[str]] = {}
+        for row in self._rows("SELECT hash, parameters FROM overtaken_values WHERE batch_id = ?", batch_id):
+            found.setdefault(row["hash"] % 2**64, set()).update(row["parameters"].split(","))
+        return {hash_: frozenset(parameters) for hash_, parameters in found.items()}
+
+    # The rest
+
+    def learned_statuses(self) -> Learned:
+        """The learned number of statuses that Target keeps."""
+        row = next(self._rows("SELECT value FROM meta WHERE key = ?", LEARNED), None)
+        with self._readable("what was learned of statuses"):
+            kept = asdict(Learned()) if row is None else orjson.loads(row[0])
+            return Learned(int(kept["size"]), kept["failed_at"] and datetime.fromisoformat(kept["failed_at"]))
+
+    @property
+    def is_paused(self) -> bool:
+        """True if sending was paused by request."""
+        return self._meta("is_paused") == "1"
+
+    def check(self) -> None:
+        """Raise `FatalError` (74) if the ledger cannot be read."""
+        self._one("SELECT count(*) FROM meta")
+
+    def damaged(self, why: str) -> FatalError:
+        """The error (74) for a ledger with facts that cannot be true."""
+        return damaged(self._path, why)
+
+    def _jobs(self, which: str, *values: object) -> Iterator[JobRecord]:
+        for row in self._rows(f"SELECT * FROM jobs {which}", *values):  # noqa: S608
+            with self._readable(f"job {row['job_id']}"):
+                job = job_of_row(row)
+            yield job
+
+    def _batches(self, which: str, *values: object) -> Iterator[BatchRecord]:
+        for row in [*self._rows(f"SELECT * FROM batches {which}", *values)]:  # noqa: S608
+            with self._readable(f"batch {row['batch_id']}"):
+                record = self._read_batch(row)
+            yield record
+
+    def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
+        facts = [*self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])]
+        return BatchRecord(
+            Batch(**{field.name: row[field.name] for field in fields(Batch)}),
+            row["job"],
+            tuple(make_fact(fact["kind"], orjson.loads(fact["detail"])) for fact in facts),
+            tuple(fact["at"] for fact in facts),
+            bool(row["is_open"]),
+        )
+
+    @contextmanager
+    def _readable(self, what: str) -> Iterator[None]:
+        """Raise `FatalError` (74) where the body finds that this is damaged."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(self._path, f"{what} cannot be read: {error}") from error
+
+    def _kept(self, key: str, kind: type[_Kept]) -> _Kept:
+        """The value that `_keep` kept under this key; an empty one of this kind if there is none."""
+        row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
+        with self._readable(f"its {key}"):
+            kept = kind() if row is None else orjson.loads(row[0])
+            if not isinstance(kept, kind):
+                raise TypeError(f"it is no {kind.__name__}")
+            return kept
+
+    def _meta(self, key: str) -> str:
+        return str(self._one("SELECT value FROM meta WHERE key = ?", key))
+
+    def _one(self, query: str, *values: object) -> Any:
+        return next(self._rows(query, *values))[0]
+
+    def _rows(self, query: str, *values: object) -> Generator[sqlite3.Row, None, None]:
+        try:
+            yield from self._database.execute(query, values)
+        except sqlite3.Error as error:
+            raise damaged(self._path, error) from error
+
+
+def read_ledger(path: Path) -> LedgerReader | None:
+    """Open the ledger for reading, beside the process that holds it; None if there is no ledger."""
+    if not is_there(path):
+        return None
+    try:
+        database = sqlite3.connect(path, isolation_level=None)
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA query_only = ON")
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if 0 < version < SCHEMA_VERSION:
+            raise FatalError(
+                f"the ledger {path} is of an earlier version of profile-pipeline (format {version}, this one has "
+                f"{SCHEMA_VERSION}): the next `load` or `serve` of this version takes it over.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
+        if version != SCHEMA_VERSION:
+            raise damaged(path, "it has another format than this program knows")
+        return LedgerReader(database, path)
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
