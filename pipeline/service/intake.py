@@ -94,7 +94,9 @@ class Intake:
         self._settling = Settling()
         self._not_whole: tuple[tuple[str, str], str] | None = None
         self._untaken = UntakenDrops(state.directory, state.host.clock)
-        self._turn = anyio.Lock()
+        #: One look at a time; and one claim, or question for the next job, at a time: the first jobs of many drops run
+        #: while the others are claimed.
+        self._turn_to_look, self._turn = anyio.Lock(), anyio.Lock()
 
     async def look(self) -> None:
         """Look once, and claim the drops that are complete.
@@ -102,11 +104,12 @@ class Intake:
         Raises `FatalError`: 66 if a drop directory cannot be read, after the drops in the others were claimed; 74 if
         the ledger or the disk refuses this claim or an earlier one.
         """
-        async with self._turn:
+        async with self._turn_to_look:
             self.look_in_s = math.inf
             self._untaken.waiting = None
             # First, and nothing else if it fails: files that are entered and not taken would be found once more.
-            await complete_claims(self._state, self._held)
+            async with self._turn:
+                await complete_claims(self._state, self._held)
             self._looks += 1
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
@@ -234,7 +237,8 @@ class Intake:
         # Shielded: a claim cut in two loses nothing, but the next start would have to complete it.
         with anyio.CancelScope(shield=True):
             try:
-                await enter(drop, self._state, each.source.processing, settings)
+                async with self._turn:
+                    await enter(drop, self._state, each.source.processing, settings)
             except CannotTakeError as failure:
                 self._untaken.fail(each.key, each.identities, failure.why)
                 return failure.why

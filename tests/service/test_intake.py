@@ -267,6 +267,22 @@ def nothing_can_be_taken(at: Place) -> Iterator[None]:
     processing.mkdir()
 
 
+async def test_the_first_of_many_drops_need_not_wait_until_all_are_claimed(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        for number in range(50):
+            at.put(f"{number:02}.csv", age_s=2.0)
+            at.put(f"{number:02}.ready", age_s=1.0)
+        looking = asyncio.ensure_future(at.intake.look())
+        await until(lambda: at.intake.claimed > 0)
+        record = await at.intake.next_job()
+        assert record is not None
+        assert record.export.name == "00.csv"
+        assert at.intake.claimed < 50
+        assert not looking.done()
+        await looking
+        assert at.intake.claimed == 50
+
+
 async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.put("a.csv", "a.csv.ready")
