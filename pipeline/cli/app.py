@@ -14,6 +14,7 @@ import anyio
 import structlog
 import typer
 from typer import Argument, Context, Option
+from typer._click.utils import PacifyFlushWrapper
 
 from pipeline import __version__
 from pipeline.cli import config_commands
@@ -58,6 +59,9 @@ def main() -> NoReturn:
     try:
         app()
     except SystemExit as exit_:
+        if isinstance(sys.stdout, PacifyFlushWrapper):
+            # So the command line library ends, with 1, where nobody reads a help text to its end.
+            sys.exit(ExitCode.DONE)
         # The command line library ends usage errors with 2.
         sys.exit(ExitCode.USAGE if exit_.code == 2 else exit_.code)
     except PipelineError as error:
@@ -121,7 +125,7 @@ def status(
     from pipeline.cli.status import since_of, statuses
 
     now = Clock().utc_now()
-    begun = since_of(since, now) if since else None
+    begun = None if since is None else since_of(since, now)
     told = statuses(load_configuration(config), job, now, since=begun, is_all=is_all)
     if as_json:
         write_json(told.as_json())

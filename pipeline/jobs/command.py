@@ -25,7 +25,7 @@ from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import new_job_id
-from pipeline.jobs.report import report_without_job
+from pipeline.jobs.report import report_without_job, target_of
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings
 
@@ -103,21 +103,38 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     anew = {job.job_id: search.values for job in kept if search.is_to_begin_anew(job)}
     entered = await state.in_turn(state.ledger.begin_command, records, marks, _outdated(known.own, named), anew)
     jobs = stands | {each.place: job for each, job in zip(new, entered, strict=True)}
-    return [_told_of(each, jobs.get(twins.get(each.place, each.place)), twins, settings, now) for each in named]
+    loaded = [job.job_id for job in stands.values() if isinstance(job, Loaded)]
+    targets = await state.in_turn(_targets, state.ledger, loaded)
+    about = _About(settings, target_of(settings, state.host), targets, now, twins)
+    return [about.told_of(each, jobs.get(twins.get(each.place, each.place))) for each in named]
 
 
-def _told_of(
-    export: Named, job: JobRecord | Loaded | None, twins: dict[int, int], settings: Settings, now: datetime
-) -> JobRecord | Report:
-    """The job of an export, or the report that it gets instead of one."""
-    if isinstance(job, JobRecord) and export.place not in twins:
-        if job.report is not None:
-            log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
-        return job
-    if job is not None:
-        log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
-        return report_without_job(export.path.name, export.identity.size_bytes, settings, now, same_as=job.job_id)
-    return report_without_job(export.path.name, 0, settings, now, error=export.error)
+@dataclass(frozen=True, slots=True)
+class _About:
+    """The facts from which exports without a job get their reports.
+
+    `target`: where they would be sent. `targets`: by the id of a job that has loaded the same, where it sent it.
+    """
+
+    settings: Settings
+    target: str
+    targets: dict[str, str]
+    now: datetime
+    twins: dict[int, int]
+
+    def told_of(self, export: Named, job: JobRecord | Loaded | None) -> JobRecord | Report:
+        """The job of an export, or the report that it gets instead of one."""
+        if isinstance(job, JobRecord) and export.place not in self.twins:
+            if job.report is not None:
+                log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
+            return job
+        name = export.path.name
+        if job is None:
+            return report_without_job(name, 0, self.settings, self.now, target=self.target, error=export.error)
+        log.warning("export_not_sent", export=name, same_as=job.job_id, to_send_it="--again")
+        target = self.targets.get(job.job_id) or self.target
+        size_bytes = export.identity.size_bytes
+        return report_without_job(name, size_bytes, self.settings, self.now, target=target, same_as=job.job_id)
 
 
 class _Contents:
@@ -205,7 +222,9 @@ class _Search:
         for job in same:
             if job.seq > behind and job.sending == self._sending:
                 return job
-        if same:
+        if by_these := [job for job in same if job.sending == self._sending]:
+            _say_why_sent(export, by_these[0], "what is named before it was loaded after it")
+        elif same:
             known = "with other settings" if same[0].sending else "by an earlier version, with settings it did not note"
             _say_why_sent(export, same[0], f"it was loaded {known}")
         return None
@@ -257,6 +276,12 @@ async def _twins(named: Sequence[Named], contents: _Contents) -> dict[int, int]:
         else:
             before = export
     return twins
+
+
+def _targets(ledger: LedgerReader, job_ids: Iterable[str]) -> dict[str, str]:
+    """The targets in the reports of these jobs, by job. Blocks."""
+    records = map(ledger.job, job_ids)
+    return {job.job_id: job.report.target for job in records if job is not None and job.report is not None}
 
 
 def _known(ledger: LedgerReader, command: Command) -> _Known:

@@ -151,4 +151,5 @@ async def _abandon(request: Request, state: State, running: Running | None) -> s
     for job in running() if running else ():
         if job.record.job_id == job_id:
             job.ending.raise_to(EndStage.NO_ATTEMPTS)
-    return f"job {job_id} ends: what was sent is followed to its end, the rest is not sent"
+    by_whom = "" if running else " with the next `load` or `serve`"
+    return f"job {job_id} ends{by_whom}: what was sent is followed to its end, the rest is not sent"

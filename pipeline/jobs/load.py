@@ -201,5 +201,6 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
             yield target
         finally:
             job.progress.calls_of_run = target.calls_made
-            job.progress.is_in_sandbox |= target.is_sandbox
-            job.progress.calls_refused_below_share = calls.refused_below_share - refused_before
+            if target.is_sandbox is not None:
+                job.progress.is_in_sandbox = target.is_sandbox
+            job.progress.calls_refused_below_share += calls.refused_below_share - refused_before

@@ -4,6 +4,7 @@ import asyncio
 import math
 import signal
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -21,7 +22,7 @@ from pipeline.jobs.command import Command, enter_command, name_export
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
-from pipeline.jobs.report import report_without_job
+from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.runner import Runner, open_runner
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
@@ -134,7 +135,8 @@ async def _if_none_is_readable(command: Command, settings: Tenant, host: Host) -
     if not all(each.error for each in named) or await host.run_blocking(ledger.exists):
         return []
     of_route, now = settings.of(command.route), host.clock.utc_now()
-    return [report_without_job(each.path.name, 0, of_route, now, error=each.error) for each in named]
+    target = target_of(of_route, host)
+    return [report_without_job(each.path.name, 0, of_route, now, target=target, error=each.error) for each in named]
 
 
 class Loads:
@@ -187,8 +189,10 @@ class Loads:
             self._tell(report)
             for each in behind:
                 # What has the content of a job that is unfinished is not loaded yet.
-                if report.state != "unfinished" or each.same_as != job_id:
+                if each.same_as != job_id:
                     self._tell(each)
+                elif report.state != "unfinished":
+                    self._tell(replace(each, target=report.target))
 
     @property
     def have_ended(self) -> bool:

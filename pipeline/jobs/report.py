@@ -20,6 +20,7 @@ from pipeline.core.batches.report import (
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
+from pipeline.edges.host import Host
 from pipeline.jobs.job import Job
 from pipeline.settings.settings import Settings, config_digest
 
@@ -46,7 +47,7 @@ def build_report(
         ),
         client_code=job.settings.target.client_code,
         columns_sent=tuple(progress.checkpoint.columns_sent),
-        target=SANDBOX if job.host.is_with_sandbox or progress.is_in_sandbox else job.settings.target.url,
+        target=SANDBOX if progress.is_in_sandbox else target_of(job.settings, job.host),
         version=__version__,
         config_sha256=config_digest(job.settings),
         started_at=started_at.isoformat(timespec="seconds"),
@@ -58,6 +59,11 @@ def build_report(
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
+
+
+def target_of(settings: Settings, host: Host) -> str:
+    """`target` of a report, as far as it is known before Target has answered."""
+    return SANDBOX if host.is_with_sandbox else settings.target.url
 
 
 def _about_target(progress: Progress) -> dict[str, int]:
@@ -81,10 +87,14 @@ def report_without_job(
     settings: Settings,
     now: datetime,
     *,
+    target: str,
     same_as: str | None = None,
     error: PipelineError | None = None,
 ) -> Report:
-    """The report of an export without a job: either `same_as` has loaded the same, or it cannot be read (`error`)."""
+    """The report of an export without a job: either `same_as` has loaded the same, or it cannot be read (`error`).
+
+    `target`: where `same_as` sent it, or where it would have been sent.
+    """
     at = now.isoformat(timespec="seconds")
     return Report(
         state="skipped" if error is None else "failed",
@@ -93,6 +103,7 @@ def report_without_job(
         export=ReportedExport(name=name, size_bytes=size_bytes),
         client_code=settings.target.client_code,
         same_as=same_as,
+        target=target,
         version=__version__,
         config_sha256=config_digest(settings),
         started_at=at,

@@ -17,6 +17,7 @@ import structlog
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, SeenComplete
 from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.plural import counted
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
@@ -86,7 +87,8 @@ def _begin_retry(state: State, job_id: str) -> Retry:
     state.ledger.begin_job(
         JobRecord.new(new_id, export, identity, settings, now, route=route, retry_of=original.job_id)
     )
-    told = f"{len(lost.rows):,} rows of job {job_id} are sent again as job {new_id}{named}"
+    rows, are = counted(len(lost.rows), "row"), "is" if len(lost.rows) == 1 else "are"
+    told = f"{rows} of job {job_id} {are} sent again as job {new_id}{named}"
     return _to_go_on(told, new_id, unfinished)
 
 
@@ -202,9 +204,10 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
     places = (source.export, state.folder(source.job_id).dropped / source.export.name)
     there = next((place for place in places if place.exists()), None)
     how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
+    them = "it" if count == 1 else "them"
     return (
-        f"; {count:,} rows cannot be told from the others, because Target counted them as failed or not at all, and "
-        f"did not name them: {how} sends all rows again"
+        f"; {counted(count, 'row')} cannot be told from the others, because Target counted {them} as failed or not at "
+        f"all, and did not name {them}: {how} sends all rows again"
     )
 
 

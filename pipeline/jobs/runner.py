@@ -257,6 +257,8 @@ class Runner:
             began_at=began_at,
             seconds_before=record.seconds,
             calls_before=record.calls,
+            is_in_sandbox=record.was_in_sandbox,
+            calls_refused_below_share=record.refused_below_share,
         )
         if not record.has_begun:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)

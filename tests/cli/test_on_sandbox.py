@@ -44,6 +44,36 @@ class TestLabel:
             orjson.loads((at.state / "jobs" / told.report["job"] / "report.json").read_bytes())["target"] == "sandbox"
         )
 
+    async def test_of_an_export_that_was_loaded_into_it_already(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            export, config = at.export("u1,gold,1"), at.config()
+            await run_program("load", export, "--config", config)
+            told = await run_program("load", export, export, "--config", config, "--json")
+            table = await run_program("load", export, "--config", config)
+            gone = await run_program("load", tmp_path / "gone.csv", "--config", config, "--json")
+        assert [orjson.loads(line)["target"] for line in told.out.splitlines()] == ["sandbox"] * 2
+        assert "It was sent to the sandbox, not to Target." in table.out
+        assert gone.report["target"] == at.base_url
+
+    async def test_of_the_same_export_twice(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            export = at.export("u1,gold,1")
+            told = await run_program("load", export, export, "--config", at.config(), "--json")
+        reports = [orjson.loads(line) for line in told.out.splitlines()]
+        assert [(report["state"], report["target"]) for report in reports] == [
+            ("done", "sandbox"),
+            ("skipped", "sandbox"),
+        ]
+
+    async def test_of_a_job_whose_last_run_hears_nothing(self, tmp_path: Path) -> None:
+        async with bench(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as at:
+            command = ("load", at.export("u1,gold,1"), "--config", at.config(), "--json", "--wait")
+            first = await run_program(*command, "1.5")
+        # The sandbox has ended.
+        second = await run_program(*command, "0.3")
+        assert [done.report["state"] for done in (first, second)] == ["unfinished"] * 2
+        assert [done.report["target"] for done in (first, second)] == ["sandbox"] * 2
+
     @pytest.mark.parametrize("name", [None, "nginx", "profile-pipeline"])
     async def test_not_of_another_server_on_loopback(self, tmp_path: Path, name: str | None) -> None:
         """A tunnel to Target is on loopback too."""

@@ -101,6 +101,15 @@ class TestHowMuch:
         assert done.code == 66
 
 
+@pytest.mark.parametrize("command", ["-h", "load -h", "config check --help", "--version"])
+async def test_a_help_text_that_nobody_reads(command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = await asyncio.create_subprocess_exec(*program(), *command.split(), stdout=write)
+    os.close(write)
+    assert await process.wait() == 0
+
+
 class TestConfigVariable:
     async def test_for_all_commands(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:

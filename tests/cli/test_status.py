@@ -27,7 +27,7 @@ from pipeline.edges.store.notice import Pause, put_up
 from pipeline.edges.store.records import JobRecord
 from pipeline.settings.settings import Settings
 from tests.core.builders import changes_to
-from tests.tools.support import CLOSED, settings_for
+from tests.tools.support import CLOSED, run_program, settings_for, unheard
 
 NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
@@ -317,6 +317,12 @@ def test_since_no_time(text: str) -> None:
     with pytest.raises(PipelineError, match="is no time: write a date") as caught:
         since_of(text, NINE)
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+async def test_since_an_empty_word(tmp_path: Path) -> None:
+    """As of a variable of a shell that is not set."""
+    done = await run_program("status", "--since", "", "--config", unheard(tmp_path).config())
+    assert (done.code, "is no time" in done.err) == (64, True)
 
 
 def test_an_abandoned_job_behind_a_pause_of_the_service(told: Told) -> None:

@@ -399,7 +399,8 @@ class TestCommandsByThemselves:
                 process.terminate()
                 first = await ended(process)
             sent = at.sandbox.calls["posts"]
-            assert (await ask(at, "abandon", first.report["job"])).code == 0
+            asked = await ask(at, "abandon", first.report["job"])
+            assert (asked.code, "ends with the next `load` or `serve`: " in asked.out) == (0, True)
             done = await run_program("load", at.export("v,1,1", name="next.csv"), "--config", config, "--json")
             reports = [orjson.loads(line) for line in done.out.splitlines()]
             assert at.sandbox.calls["posts"] == sent + 1

@@ -78,7 +78,7 @@ async def jobs_with_one_lost(directory: Path, **sections: dict[str, Any]) -> Asy
 async def test_a_retry_leaves_alone_what_an_unfinished_job_overtakes(tmp_path: Path) -> None:
     async with jobs_with_one_lost(tmp_path) as (jobs, lost):
         await jobs.stop_before_anything_is_sent("newer")
-        assert "1 rows of job" in await jobs.do("retry", lost)
+        assert "1 row of job" in await jobs.do("retry", lost)
         newer, retry = await jobs.load()
         jobs.at.sandbox.apply_all()
         assert (newer["rows"]["confirmed"], retry["rows"]["read"]) == (1, 0)

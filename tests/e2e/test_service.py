@@ -374,7 +374,7 @@ class TestRequests:
                     drop.put(f"{name}.csv", row, signal_as=f"{name}.csv.ready")
                     await until(lambda name=name: f"{name}.csv" not in drop.left())  # type: ignore[misc]
                 retried = await run_program("retry", drop.reports()[0]["job"], "--config", config)
-                assert (retried.code, "1 rows of job" in retried.out) == (0, True), retried.said
+                assert (retried.code, "1 row of job" in retried.out) == (0, True), retried.said
                 assert (await run_program("resume", "--config", config)).code == 0
                 await until(lambda: len(drop.ends()) == 4)
                 assert (await stopped(process)).code == 0

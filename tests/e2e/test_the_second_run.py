@@ -76,6 +76,19 @@ class TestAlreadyLoaded:
             # And so is the first one once more, as it is to win.
             assert (await load(at, **TIERS)).report["state"] == "done"
 
+    async def test_why_it_is_sent_again_is_said(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as at:
+            a, b = at.export(*SIX_ROWS, name="a.csv"), at.export("u1,gold,7", name="b.csv")
+            await run_program("load", a, b, "--config", at.config())
+            turned = await run_program("load", b, a, "--config", at.config())
+            changed = await run_program("load", a, "--config", at.config(**TIERS))
+        for done, why in (
+            (turned, "what is named before it was loaded after it"),
+            (changed, "it was loaded with other settings"),
+        ):
+            events = [orjson.loads(line) for line in done.err.splitlines()]
+            assert [each["why"] for each in events if each["event"] == "export_sent_again"] == [why]
+
     async def test_after_a_wrong_mapping_it_is_sent(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as at:
             at.export(*SIX_ROWS)

@@ -27,7 +27,7 @@ def answer_with(**counts: object) -> str:
         (
             answer_with(consumedCount=10, failedUpdates=3)
             + "<batchProfiles><profile><id>u1</id><status>failed</status></profile></batchProfiles>",
-            "1 rows of job",
+            "1 row of job",
         ),
         (answer_with(consumedCount=10, failedUpdates=0), "has nothing to send again."),
     ],

@@ -98,7 +98,7 @@ async def test_values_overtaken_one_after_the_other_add_up(tmp_path: Path) -> No
         for number, (later, header) in enumerate([("u1,bronze", "id,tier"), ("u1,9", "id,ltv")]):
             await stage.load(later, name=f"later{number}.csv", header=header, settle=SETTLE)
         told, _ = await send_again(stage, job)
-        assert "1 rows of job" in told
+        assert "1 row of job" in told
         assert "left alone: u1" in told
 
 

@@ -38,7 +38,7 @@ class Wire:
 
     def __init__(self, answers: Answers, calls: CallQueue, clock: Clock) -> None:
         self.calls_made = 0
-        self.is_sandbox = False
+        self.is_sandbox: bool | None = None
         self._answers = answers
         self._calls = calls
         self._clock = clock

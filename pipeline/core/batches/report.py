@@ -100,6 +100,12 @@ class Report:
         """True if the batches went to the sandbox, not to Target."""
         return self.target == SANDBOX
 
+    @property
+    def refused_below_share(self) -> int:
+        """The calls that Target refused though we had made few: the warning `budget_shared`."""
+        count = self.warnings.get("budget_shared", 0)
+        return count if isinstance(count, int) else 0
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `report.json` and `--json` have them."""
         written: dict[str, Any] = plain(self)
@@ -112,7 +118,7 @@ class LastRun:
 
     `finished_at`: UTC in ISO 8601. `why`: the reason, and what there is to do, in words. `seconds`, `calls`: of all
     runs of the job up to then. `rows`: all that were read, of which the next run reads those again that are in no
-    sealed batch.
+    sealed batch. `target`: as in `Report`. `refused_below_share`: its `warnings.budget_shared`.
     """
 
     finished_at: str = ""
@@ -121,8 +127,19 @@ class LastRun:
     seconds: float = 0.0
     calls: int = 0
     rows: RowCounts = field(default_factory=RowCounts)
+    target: str = ""
+    refused_below_share: int = 0
 
     @classmethod
     def of(cls, report: Report) -> "LastRun":
         """The end of the run that made this report."""
-        return cls(report.finished_at, report.exit_code, report.error, report.seconds, report.calls, report.rows)
+        return cls(
+            finished_at=report.finished_at,
+            exit_code=report.exit_code,
+            why=report.error,
+            seconds=report.seconds,
+            calls=report.calls,
+            rows=report.rows,
+            target=report.target,
+            refused_below_share=report.refused_below_share,
+        )

@@ -11,7 +11,7 @@ import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Fact, Released, Taken
-from pipeline.core.batches.report import LastRun, Report
+from pipeline.core.batches.report import SANDBOX, LastRun, Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
@@ -98,6 +98,16 @@ class JobRecord:
     def calls(self) -> int:
         """The calls to Target in its runs so far, as far as they are durable."""
         return max(self.checkpoint.calls, self.last_run.calls if self.last_run else 0)
+
+    @property
+    def was_in_sandbox(self) -> bool:
+        """True if a sandbox stood in Target's place in the runs so far, as far as that is durable."""
+        return self.last_run is not None and self.last_run.target == SANDBOX
+
+    @property
+    def refused_below_share(self) -> int:
+        """The calls in its runs so far that Target refused though we had made few, as far as that is durable."""
+        return self.last_run.refused_below_share if self.last_run else 0
 
     @property
     def has_begun(self) -> bool:

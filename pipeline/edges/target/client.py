@@ -59,7 +59,8 @@ _CONTENT_TYPE = "application/x-www-form-urlencoded"
 class TargetClient:
     """Adobe Target, or the sandbox in its place.
 
-    `calls_made`: the number of calls through this client. `is_sandbox`: an answer said that it is the sandbox's.
+    `calls_made`: the number of calls through this client. `is_sandbox`: True if an answer said that it is the
+    sandbox's, None before the first answer.
     """
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, calls: CallQueue, clock: Clock) -> None:
@@ -70,7 +71,7 @@ class TargetClient:
         self._token: str | None = None
         self._silent_since: float | None = None
         self.calls_made = 0
-        self.is_sandbox = False
+        self.is_sandbox: bool | None = None
 
     @property
     def silent_s(self) -> float:
@@ -173,8 +174,8 @@ class TargetClient:
         return StatusUnavailable(f"HTTP {status}")
 
     def _note_server(self, response: aiohttp.ClientResponse) -> None:
-        if response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or ""):
-            self.is_sandbox = True
+        by_sandbox = response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or "")
+        self.is_sandbox = bool(self.is_sandbox) or by_sandbox
 
     def _heard(self, outcome: Outcome, kind: str | None = None) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome. `kind`: that of an error, in our words."""

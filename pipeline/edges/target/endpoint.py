@@ -45,8 +45,8 @@ class Target(Protocol):
         """The number of calls made so far."""
 
     @property
-    def is_sandbox(self) -> bool:
-        """True if an answer said that the sandbox stands in Target's place."""
+    def is_sandbox(self) -> bool | None:
+        """True if an answer said that the sandbox stands in Target's place; None if none came yet."""
 
     @property
     def silent_s(self) -> float:

@@ -17,7 +17,16 @@ from pipeline.core.batches.report import Report
 from pipeline.core.model import RowCounts
 from pipeline.core.plural import counted
 from pipeline.edges.terminal import console
-from pipeline.edges.views.wording import GOOD, IN_SANDBOX, MEANINGS, STATES, details, to_do, without_job
+from pipeline.edges.views.wording import (
+    GOOD,
+    IN_SANDBOX,
+    MEANINGS,
+    PENDING_IN_TRIAL,
+    STATES,
+    details,
+    to_do,
+    without_job,
+)
 
 #: Seconds between two refreshes of a terminal.
 REFRESH_S = 0.25
@@ -106,7 +115,7 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
         parts.append(Text(f"  {report.error}", style="red"))
     # Where not even a row was read, a table of zeros says nothing.
     if report.rows.read or not report.error:
-        parts += _rows(report.rows)
+        parts += _rows(report.rows, MEANINGS | {"pending": PENDING_IN_TRIAL} if is_trial else MEANINGS)
     parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
         parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder, is_trial=is_trial)]
@@ -114,7 +123,7 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
     to.print(Group(*parts), soft_wrap=True)
 
 
-def _rows(rows: RowCounts) -> list[Text]:
+def _rows(rows: RowCounts, meanings: dict[str, str]) -> list[Text]:
     """The number of rows in each class, one a line, in columns: without blanks at the ends, which a file would keep."""
     counts = asdict(rows)
     names = [name for name in MEANINGS if counts[name] or name == "confirmed"]
@@ -125,5 +134,5 @@ def _rows(rows: RowCounts) -> list[Text]:
     for name in names:
         style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
         count = Text(f"  {counts[name]:>{number_width},}  {name:<{name_width}}  ", style=style)
-        lines.append(count.append(MEANINGS[name], style="dim"))
+        lines.append(count.append(meanings[name], style="dim"))
     return lines

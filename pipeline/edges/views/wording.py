@@ -17,6 +17,8 @@ MEANINGS = {
     "unsent": "not sent, the job ended before",
     "pending": "sent or about to be: the next run follows them to their end",
 }
+#: The meaning of `pending` where no next run follows.
+PENDING_IN_TRIAL = "sent or about to be, as the trial was cut off"
 #: Warning about rows that are sent all the same, or about blank records -> its meaning, of one and of more.
 WARNINGS = {
     "id_over_128_characters": (
@@ -137,8 +139,9 @@ def without_job(report: Report) -> str:
     name = report.export.name
     if report.same_as is not None:
         return (
-            f"{name}: nothing sent, because job {report.same_as} has the same content and settings. To send it all the "
-            "same: --again"
+            f"{name}: nothing sent, because job {report.same_as} has the same content and settings. "
+            f"{'It was sent to the sandbox, not to Target. ' if report.is_of_sandbox else ''}"
+            "To send it all the same: --again"
         )
     return f"{name}: {report.error}"
 

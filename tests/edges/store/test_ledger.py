@@ -941,18 +941,27 @@ def test_jobs_that_ended_before_a_time(tmp_path: Path) -> None:
 
 def test_the_end_of_a_run_that_left_its_job_unfinished(tmp_path: Path) -> None:
     run = LastRun(
-        "2026-11-23T03:00:00+00:00", ExitCode.REFUSED_BY_TARGET, "refused", 7.5, 4, RowCounts(read=2, pending=2)
+        "2026-11-23T03:00:00+00:00",
+        ExitCode.REFUSED_BY_TARGET,
+        "refused",
+        7.5,
+        4,
+        RowCounts(read=2, pending=2),
+        "sandbox",
+        3,
     )
     later = replace(run, finished_at="2026-11-23T04:00:00+00:00", seconds=20.0, calls=9)
     with opened(tmp_path) as ledger:
         job = ledger.begin_job(job_of())
         assert (job.last_run, job.seconds, job.calls) == (None, 0.0, 0)
+        assert (job.was_in_sandbox, job.refused_below_share) == (False, 0)
         seal(ledger, job, checkpoint=CHECKPOINT)
         ledger.note_run(job, run)
     with opened(tmp_path) as ledger:
         (found,) = ledger.jobs()
         # The seal of a later run, which was killed, has counted on.
         assert (found.last_run, found.seconds, found.calls) == (run, 12.5, 4)
+        assert (found.was_in_sandbox, found.refused_below_share) == (True, 3)
         ledger.note_run(job, later)
         (found,) = ledger.jobs()
         assert (found.last_run, found.seconds, found.calls) == (later, 20.0, 9)

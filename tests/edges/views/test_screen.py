@@ -56,6 +56,17 @@ def to_do(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip().startswith("To do: ")]
 
 
+def test_no_run_follows_a_trial_that_was_cut_off() -> None:
+    rows = {"read": 2, "confirmed": 0, "pending": 2}
+    report = deepcopy(REPORT) | {"state": "unfinished", "exit_code": 75, "error": "stopped by SIGINT."}
+    text = io.StringIO()
+    told = Report.from_json(report | {"rows": rows})
+    print_report(told, FOLDER, Console(file=text, width=200), is_trial=True, is_kept=False)
+    assert "2  pending    sent or about to be, as the trial was cut off" in text.getvalue()
+    assert "next run" not in text.getvalue()
+    assert "the next run follows them" in shown(width=200, rows=rows, state="unfinished", exit_code=75)
+
+
 def test_done() -> None:
     text = shown()
     assert text.startswith("customers.csv -> Target client acme: done after 1,234.5 s\n")
