@@ -44,12 +44,14 @@ from pipeline.core.batches.splitting import first_half
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchState
 from pipeline.core.target.replies import (
+    Ambiguous,
     Complete,
     PostOutcome,
     StatusLost,
     StatusOutcome,
     Stuck,
     Unauthorized,
+    Uncounted,
     WrongAddress,
     is_about_the_body,
     is_empty_batch,
@@ -174,7 +176,9 @@ class Courier:
         if isinstance(outcome, Unauthorized) and outcome.is_final:
             raise _token_refused(outcome)
         if isinstance(outcome, WrongAddress):
-            self._probing.check_address(outcome.http_status)
+            self._probing.check_address(f"HTTP {outcome.http_status}")
+        if isinstance(outcome, Ambiguous) and outcome.is_page:
+            self._probing.check_address(outcome.why)
         if isinstance(fact, NotTaken):
             self._check_availability(fact.why)
 
@@ -207,6 +211,9 @@ class Courier:
                 fact = GivenUp(await self._redacted(batch, why))
             case Unauthorized():
                 raise _token_refused(outcome)
+            case Uncounted(why):
+                log.error("counts_not_readable", batch=batch.number, rows=batch.rows, why=why)
+                fact = GivenUp(why)
             case _:
                 fact = GivenUp(f"not complete {self._limits.poller.deadline_s:,.0f} s after it was accepted")
         await self._record(batch, fact)

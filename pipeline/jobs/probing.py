@@ -104,10 +104,10 @@ class Probing:
         if self._refusals.is_everything or names_client:
             raise _refuses_everything(message)
 
-    def check_address(self, http_status: int) -> None:
+    def check_address(self, answer: str) -> None:
         """Raise `FatalError` (77) for an answer that is about the address, unless Target took batches there before."""
         if not self._refusals.has_accepted:
-            raise _refuses_everything(f"HTTP {http_status}")
+            raise _refuses_everything(answer)
 
     async def verdict(self, batch: Batch, message: str) -> Verdict:
         """Wait until other batches show why this one is refused, which is not split any further.

@@ -35,7 +35,7 @@ def counts(size: int, applied: int, failed: int = 0) -> str:
 
 def load(
     directory: Path,
-    post: Callable[[int], web.Response] | None = None,
+    post: Callable[[int], web.Response | None] | None = None,
     status: Callable[[int], web.Response] | None = None,
     **sections: Any,
 ) -> tuple[dict[str, Any], list[Mapping[str, Any]], int]:
@@ -47,8 +47,8 @@ def load(
         if request.method == "POST":
             await request.read()
             posts += 1
-            if post is not None:
-                return post(posts)
+            if post is not None and (answered := post(posts)) is not None:
+                return answered
             return web.Response(text=ACCEPTED.format(url=f"{request.url.origin()}/status?batchId=1"))
         statuses += 1
         assert status is not None

@@ -28,7 +28,7 @@ def retry_after_s(text: str, now: datetime) -> float | None:
     `now`: the time of day by the clock of whoever wrote the date, such as the answer's own `Date`.
     """
     text = text.strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
+    if re.fullmatch(r"[0-9]{1,300}", text):
         return float(text)
     then = http_date(text)
     return None if then is None else max(0.0, (then - now).total_seconds())

@@ -61,16 +61,29 @@ class Unauthorized:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The POST was begun and got no usable answer: Target may or may not have the batch."""
+    """The POST was begun and got no usable answer: Target may or may not have the batch.
+
+    `is_page`: the answer was a web page, so that something else than Target's API may be at that address.
+    """
 
     why: str
+    is_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WrongAddress:
-    """Nobody at that address takes batches of this client code (HTTP 404, 405, 410): nothing was taken."""
+    """Nobody at that address takes batches of this client code, whatever is in them: nothing was taken."""
 
     http_status: int
+
+
+#: Statuses of HTTP that may be about what is in a batch: it is malformed, too large, or cannot be processed.
+_ABOUT_THE_CONTENT = frozenset((400, 413, 422))
+
+
+def is_about_the_address(http_status: int) -> bool:
+    """True if a status that says that nothing was taken is about the address or the way, and not about the rows."""
+    return http_status < 500 and http_status not in _ABOUT_THE_CONTENT
 
 
 PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | WrongAddress | Ambiguous
@@ -103,7 +116,8 @@ class Complete:
     """The batch was applied.
 
     Counts are rows. `batch_size`, `consumed` and `updated` (those applied) are None where Target does not say.
-    `failed_ids` may be empty although rows failed. `unknown_ids` name rows of which Target says neither.
+    `failed_ids` may be empty although rows failed. `unknown_ids` name rows of which Target says neither;
+    `unknown_unnamed` is the number of such rows without an id.
     """
 
     batch_size: int | None = None
@@ -113,6 +127,7 @@ class Complete:
     failed_ids: tuple[str, ...] = ()
     updated: int | None = None
     unknown_ids: tuple[str, ...] = ()
+    unknown_unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,20 @@ class StatusUnavailable:
     why: str
 
 
-StatusOutcome = Incomplete | Stuck | Complete | StatusLost | StatusUnavailable | Unauthorized | Throttled
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """The batch is complete, and the counts of its rows cannot be read: ask again, but not for ever."""
+
+    why: str
+
+
+StatusOutcome = Incomplete | Stuck | Complete | Uncounted | StatusLost | StatusUnavailable | Unauthorized | Throttled
+
+
+def is_page(body: bytes) -> bool:
+    """True if an answer is a whole web page, as a proxy, a login or a server of something else sends it."""
+    text = body.strip().lower()
+    return text.startswith((b"<!doctype html", b"<html")) and text.endswith(b"</html>")
 
 
 def parse_submitted(body: bytes) -> Accepted | Refused | None:
@@ -150,7 +178,7 @@ def parse_submitted(body: bytes) -> Accepted | Refused | None:
     return None
 
 
-def parse_status(body: bytes) -> Incomplete | Stuck | Complete | StatusLost | None:
+def parse_status(body: bytes) -> Incomplete | Stuck | Complete | Uncounted | StatusLost | None:
     """The meaning of a 200 answer to a status GET; None if it cannot be read."""
     root = _parse(body)
     if root is None:
@@ -173,47 +201,61 @@ def _parse_rows_only(root: ElementTree.Element) -> Incomplete | Complete | None:
     rows = _Rows.of(root)
     if not rows.count:
         return None
-    if rows.unknown_ids:
+    if rows.unknown_ids or rows.nameless_unknown:
         return Incomplete()
-    return Complete(failed_ids=rows.failed_ids, updated=rows.successes)
+    failed = len(rows.failed_ids) + rows.nameless_failed
+    return Complete(failed=failed, failed_ids=rows.failed_ids, updated=rows.successes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows that an answer names: how many, how many of them succeeded, and the ids of the others."""
+    """The rows that an answer names: how many, how many of them succeeded, and the ids of the others.
+
+    `nameless_failed`, `nameless_unknown`: rows without an id, by their status.
+    """
 
     count: int
     successes: int
     failed_ids: tuple[str, ...]
     unknown_ids: tuple[str, ...]
+    nameless_failed: int
+    nameless_unknown: int
 
     @classmethod
     def of(cls, root: ElementTree.Element) -> "_Rows":
         ids: dict[str, list[str]] = {"success": [], "failed": [], "unknown": []}
         for profile in root.iter("profile"):
-            if _text(profile, "id"):
-                word = _text(profile, "status").lower()
-                ids[_ROW_STATUSES.get(word, "unknown")].append(_text(profile, "id"))
-        failed, unknown = (tuple(dict.fromkeys(ids[word])) for word in ("failed", "unknown"))
-        return cls(sum(map(len, ids.values())), len(set(ids["success"])), failed, unknown)
+            word = _text(profile, "status").lower()
+            ids[_ROW_STATUSES.get(word, "unknown")].append(_text(profile, "id"))
+        failed, unknown = (tuple(dict.fromkeys(filter(None, ids[word]))) for word in ("failed", "unknown"))
+        return cls(
+            sum(1 for named in ids.values() for each in named if each),
+            len(set(filter(None, ids["success"]))),
+            failed,
+            unknown,
+            ids["failed"].count(""),
+            ids["unknown"].count(""),
+        )
 
 
-def _parse_complete(root: ElementTree.Element) -> Complete | None:
+def _parse_complete(root: ElementTree.Element) -> Complete | Uncounted:
     counts: dict[str, int | None] = {}
     for name in ("batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates"):
         text = _text(root, name)
         if text and not re.fullmatch(r"\d{1,12}", text):
-            return None
+            return Uncounted(f"complete, but {name} is no count")
         counts[name] = int(text) if text else None
     rows = _Rows.of(root)
     return Complete(
         batch_size=counts["batchSize"],
         consumed=counts["consumedCount"],
         not_found=counts["profilesNotFound"] or 0,
-        failed=counts["failedUpdates"] or 0,
+        # Rows that are counted and those that are named: the same ones, unless they are more.
+        failed=max(counts["failedUpdates"] or 0, rows.nameless_failed and len(rows.failed_ids) + rows.nameless_failed),
         failed_ids=rows.failed_ids,
         updated=counts["successfulUpdates"],
         unknown_ids=rows.unknown_ids,
+        unknown_unnamed=rows.nameless_unknown,
     )
 
 
@@ -233,7 +275,7 @@ def count_rows(rows: int, complete: Complete) -> RowOutcomes:
     Without a count of those applied, all that were consumed and have not failed are.
     """
     failed = min(max(complete.failed + complete.not_found, len(complete.failed_ids)), rows)
-    most = rows - failed - len(complete.unknown_ids)
+    most = rows - failed - len(complete.unknown_ids) - complete.unknown_unnamed
     consumed = [count - failed for count in (complete.batch_size, complete.consumed) if count is not None]
     updated = [] if complete.updated is None else [complete.updated]
     confirmed = max(0, min([most, *consumed, *updated]))
@@ -249,6 +291,8 @@ def _parse(body: bytes) -> ElementTree.Element | None:
     text = body.decode(errors="ignore" if is_cut else "replace")
     if "<!doctype" in text.lower():
         return None
+    # An XML declaration must come first; a line end before it is a common slip of servers.
+    text = text.lstrip("\ufeff \t\r\n")
     if is_cut:
         # Keep whole profiles only: the text of an element that is cut off would be half an id.
         text = text[: text.rfind("</profile>") + len("</profile>")]
@@ -261,6 +305,9 @@ def _parse(body: bytes) -> ElementTree.Element | None:
     if not events:
         return None
     root = events[0][1]
+    for element in root.iter():
+        # Names are the same in whatever namespace an answer puts them.
+        element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else element.tag
     is_whole = events[-1] == ("end", root)
     return root if is_whole or is_cut else None
 

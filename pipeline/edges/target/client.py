@@ -35,6 +35,8 @@ from pipeline.core.target.replies import (
     Unauthorized,
     Unreachable,
     WrongAddress,
+    is_about_the_address,
+    is_page,
     parse_status,
     parse_submitted,
 )
@@ -53,6 +55,7 @@ CONNECT_S = 20.0
 Outcome = TypeVar("Outcome", PostOutcome, StatusOutcome)
 #: The name that the embedded sandbox gives itself in `Server`; it is believed on loopback only.
 SANDBOX_NAME = "profile-pipeline-sandbox"
+_OF_NO_USE = (Ambiguous, Throttled, Unreachable, WrongAddress, StatusUnavailable)
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -131,14 +134,14 @@ class TargetClient:
             return self._unauthorized(response)
         if status in (429, 503):
             return self._throttled(response)
-        if status in (404, 405, 410):
-            return WrongAddress(status)
         if 200 <= status < 300:
-            return parse_submitted(await _read(response)) or Ambiguous(
-                f"HTTP {status} with an answer that cannot be read"
-            )
+            body = await _read(response)
+            what = "a web page" if is_page(body) else "an answer that cannot be read"
+            return parse_submitted(body) or Ambiguous(f"HTTP {status} with {what}", is_page=is_page(body))
         if status >= 500 or status == 408:
             return Ambiguous(f"HTTP {status}")
+        if is_about_the_address(status):
+            return WrongAddress(status)
         return Refused(f"HTTP {status} {response.reason or ''}".strip())
 
     async def status(self, returned_url: str) -> StatusOutcome:
@@ -180,7 +183,7 @@ class TargetClient:
     def _heard(self, outcome: Outcome, kind: str | None = None) -> Outcome:
         """Note the start or the end of Target's silence; return the outcome. `kind`: that of an error, in our words."""
         self._calls.silence.note(kind or _unusable(outcome), self._clock.monotonic())
-        if not isinstance(outcome, Ambiguous | Throttled | Unreachable | WrongAddress | StatusUnavailable):
+        if not isinstance(outcome, _OF_NO_USE):
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = self._clock.monotonic()

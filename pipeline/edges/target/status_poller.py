@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from pipeline.core.target.polling import PollPlan
-from pipeline.core.target.replies import Complete, Incomplete, StatusLost, StatusOutcome, Stuck, Unauthorized
+from pipeline.core.target.replies import Complete, Incomplete, StatusLost, StatusOutcome, Stuck, Unauthorized, Uncounted
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 
@@ -16,6 +16,9 @@ _LOOK_AGAIN_S = 0.5
 #: and not once it is older than these seconds.
 NOT_YET_TRIES = 5
 NOT_YET_S = 180.0
+#: Times that a batch is asked about which is complete with counts that cannot be read. Ours: the answer is final, but a
+#: counter may be being renewed.
+UNCOUNTED_TRIES = 4
 
 
 class StatusPoller:
@@ -45,6 +48,7 @@ class StatusPoller:
         was_answered = True
         # The number of times that Target did not know the batch; none once it did.
         not_yet: int | None = 0
+        uncounted = 0
         while True:
             await self._until_due(posted_at, asked_at, 2.0 * (asked_at or 0.0) if not_yet else 0.0)
             outcome = await ask()
@@ -54,11 +58,13 @@ class StatusPoller:
                     not_yet is not None and not_yet + 1 < NOT_YET_TRIES and age < NOT_YET_S
                 ):
                     not_yet += 1
+                case Uncounted() if uncounted + 1 < UNCOUNTED_TRIES:
+                    uncounted += 1
                 case Complete():
                     if is_age_known and was_answered and not self._has_paused(posted_at + (asked_at or 0.0)):
                         self._plan.note_complete(asked_at, age)
                     return outcome
-                case Stuck() | StatusLost() | Unauthorized(is_final=True):
+                case Stuck() | StatusLost() | Uncounted() | Unauthorized(is_final=True):
                     return outcome
             was_answered = isinstance(outcome, Incomplete)
             if was_answered:

@@ -13,7 +13,9 @@ from pipeline.core.target.replies import (
     RowOutcomes,
     StatusLost,
     Stuck,
+    Uncounted,
     count_rows,
+    is_page,
     parse_status,
     parse_submitted,
 )
@@ -48,6 +50,10 @@ def status(*elements: str) -> bytes:
         b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + submitted(URL) + b"\n",
         b'<?xml version="1.0" encoding="UTF-16"?>' + submitted(URL),
         b"<!-- a comment -->" + submitted(URL),
+        b'\n<?xml version="1.0" encoding="UTF-8"?>' + submitted(URL),
+        b'\xef\xbb\xbf \r\n<?xml version="1.0"?>' + submitted(URL),
+        submitted(URL).replace(b"<response>", b'<response xmlns="http://example.com/target">'),
+        submitted(URL).replace(b"response>", b"t:response>").replace(b"<t:response>", b'<t:response xmlns:t="urn:x">'),
         submitted(URL).replace(b"<success>", b'<success type="boolean">'),
         submitted(URL).replace(b"response>", b"result>"),
     ],
@@ -217,8 +223,9 @@ def test_profiles_that_succeeded_are_not_failed() -> None:
 @pytest.mark.parametrize(
     "name", ["batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates"]
 )
-def test_counts_that_are_none_make_the_answer_unreadable(name: str, count: str) -> None:
-    assert parse_status(status("<status>complete</status>", f"<{name}>{count}</{name}>")) is None
+def test_counts_that_are_none_make_the_answer_uncounted(name: str, count: str) -> None:
+    found = parse_status(status("<status>complete</status>", f"<{name}>{count}</{name}>"))
+    assert found == Uncounted(f"complete, but {name} is no count")
     assert parse_status(status("<status>incomplete</status>", f"<{name}>{count}</{name}>")) == Incomplete()
 
 
@@ -233,6 +240,7 @@ def row(profile_id: str, word: str) -> str:
     return f"<profile><id>{profile_id}</id><status>{word}</status></profile>"
 
 
+NAMELESS = "<profile><status>{}</status></profile>"
 #: Answers as pages of Adobe's and people in the field show them, to a batch of 10 rows, and what they come to.
 SHAPES: dict[str, tuple[str, RowOutcomes | str]] = {
     "2024, all applied": (
@@ -292,16 +300,24 @@ SHAPES: dict[str, tuple[str, RowOutcomes | str]] = {
         RowOutcomes(4, 0, 6),
     ),
     "many applied": (f"<successfulUpdates>{10**11}</successfulUpdates>", RowOutcomes(10, 0, 0)),
-    "a negative count": ("<successfulUpdates>-1</successfulUpdates>", "unreadable"),
-    "a count beyond all": (f"<successfulUpdates>{10**12}</successfulUpdates>", "unreadable"),
+    "a negative count": ("<successfulUpdates>-1</successfulUpdates>", "uncounted"),
+    "a count beyond all": (f"<successfulUpdates>{10**12}</successfulUpdates>", "uncounted"),
+    "failed, without an id": (NAMELESS.format("failed"), RowOutcomes(9, 1, 0)),
+    "two failed, one without an id": (NAMELESS.format("error") + row("u1", "failed"), RowOutcomes(8, 2, 0)),
+    "failed without ids, and counted": (
+        "<successfulUpdates>8</successfulUpdates><failedUpdates>2</failedUpdates>" + NAMELESS.format("failed") * 2,
+        RowOutcomes(8, 2, 0),
+    ),
+    "pending, without an id": (NAMELESS.format("pending"), RowOutcomes(9, 0, 1)),
+    "an empty id": (row(" ", "failed"), RowOutcomes(9, 1, 0)),
 }
 
 
 @pytest.mark.parametrize(("answer", "expected"), SHAPES.values(), ids=SHAPES.keys())
 def test_shapes_of_complete(answer: str, expected: RowOutcomes | str) -> None:
     found = parse_status(status("<status>complete</status>", answer))
-    assert found is None if expected == "unreadable" else isinstance(found, Complete)
-    assert found is None or count_rows(10, found) == expected  # type: ignore[arg-type]
+    assert isinstance(found, Uncounted if expected == "uncounted" else Complete)
+    assert not isinstance(found, Complete) or count_rows(10, found) == expected
 
 
 #: Answers that name every row of a batch of 3 and have no status of the batch.
@@ -321,6 +337,27 @@ def test_rows_only(words: list[str], expected: RowOutcomes | Incomplete) -> None
     found = parse_status(status(*(row(f"u{n}", word) for n, word in enumerate(words))))
     assert found == expected if isinstance(expected, Incomplete) else isinstance(found, Complete)
     assert not isinstance(found, Complete) or count_rows(3, found) == expected
+
+
+@pytest.mark.parametrize(("word", "expected"), [("failed", RowOutcomes(2, 1, 0)), ("pending", Incomplete())])
+def test_rows_only_of_which_one_has_no_id(word: str, expected: RowOutcomes | Incomplete) -> None:
+    found = parse_status(status(row("u1", "success"), row("u2", "success"), NAMELESS.format(word)))
+    assert (count_rows(3, found) if isinstance(found, Complete) else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "is_one"),
+    [
+        (b"<!DOCTYPE html><html><body>log in</body></html>", True),
+        (b"\n<HTML><head></head></HTML>\n", True),
+        (b"<html><body>half", False),
+        (submitted(URL), False),
+        (b"", False),
+        (b"{}", False),
+    ],
+)
+def test_web_pages(body: bytes, is_one: bool) -> None:
+    assert is_page(body) is is_one
 
 
 def test_rows_only_cut_off_says_nothing() -> None:

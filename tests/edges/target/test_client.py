@@ -402,15 +402,12 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("status", "outcome"),
         [
-            (301, Refused),
-            (302, Refused),
-            (307, Refused),
+            *((status, WrongAddress) for status in (301, 302, 303, 307, 308, 402, 404, 405, 406, 407, 409, 410, 411)),
+            *((status, WrongAddress) for status in (414, 415, 421, 425, 426, 428, 431, 451)),
             (400, Refused),
+            (422, Refused),
             (401, Unauthorized),
             (403, Unauthorized),
-            (404, WrongAddress),
-            (405, WrongAddress),
-            (410, WrongAddress),
             (408, Ambiguous),
             (413, Refused),
             (429, Throttled),
