@@ -31,7 +31,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural"),
-        "rows": ("formats", "model", "errors"),
+        "rows": ("formats", "model", "errors", "plural"),
         "formats": ("model", "errors"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain"),

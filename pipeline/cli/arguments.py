@@ -46,18 +46,17 @@ def log_level(context: typer.Context) -> str | None:
     return level
 
 
-ConfigFile = Annotated[
-    Path,
-    # Readable or not: who reads it says so, with the exit code of a configuration.
-    Option(
-        "--config",
-        help="Configuration, a TOML file.",
-        metavar="FILE",
-        envvar=CONFIG_VARIABLE,
-        show_envvar=True,
-        readable=False,
-    ),
-]
+# Readable or not: who reads it says so, with the exit code of a configuration.
+_CONFIG = Option(
+    "--config",
+    help="Configuration, a TOML file.",
+    metavar="FILE",
+    envvar=CONFIG_VARIABLE,
+    show_envvar=True,
+    readable=False,
+)
+ConfigFile = Annotated[Path, _CONFIG]
+OptionalConfigFile = Annotated[Path | None, _CONFIG]
 JobId = Annotated[str, Argument(help="The job, as `status` names it.", metavar="JOB")]
 AsJson = Annotated[bool, Option("--json", help="Print it as one line of JSON, and nothing else.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", callback=_is_quiet, help="Only warnings, errors and the result.")]

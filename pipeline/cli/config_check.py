@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
-from pipeline.edges.target.time_windows import in_words
+from pipeline.edges.target.window_limits import in_words
 from pipeline.settings.section_base import DAY_S
 from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings.settings import Settings

@@ -8,7 +8,7 @@ from pipeline.core.drop.signals import nearest_signal, shown
 from pipeline.core.duration import roughly
 from pipeline.core.plain import written
 from pipeline.edges.drop.listing import look
-from pipeline.edges.store.drop_notice import DropNotice, NotTaken, read_drops
+from pipeline.edges.store.notices import DropNotice, NotTaken, read_drops
 from pipeline.settings.settings import Settings
 
 #: The most names of a kind that are listed.

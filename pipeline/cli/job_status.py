@@ -13,7 +13,7 @@ from pipeline.core.model import RowCounts
 from pipeline.core.plain import plain
 from pipeline.core.plural import counted
 from pipeline.edges.store.ledger_reader import LedgerReader
-from pipeline.edges.store.notice import Pause
+from pipeline.edges.store.notices import Pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
 from pipeline.jobs.job import retry_policy_of

@@ -7,7 +7,7 @@ from typing import Annotated
 import structlog
 from typer import Argument, Context, Option
 
-from pipeline.cli.arguments import CONFIG_VARIABLE, Quiet, UsageError, Verbose, is_from_variable
+from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, is_from_variable
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import write_json, write_report
 from pipeline.cli.watch import watcher
@@ -30,17 +30,7 @@ def load(
         ),
     ],
     *,
-    config: Annotated[
-        Path | None,
-        Option(
-            "--config",
-            help="Configuration, a TOML file.",
-            metavar="FILE",
-            envvar=CONFIG_VARIABLE,
-            show_envvar=True,
-            readable=False,
-        ),
-    ] = None,
+    config: OptionalConfigFile = None,
     as_json: Annotated[bool, Option("--json", help="Print each report as one line of JSON, and nothing else.")] = False,
     sandbox: Annotated[bool, Option("--sandbox", help="Send to an embedded sandbox instead of Adobe.")] = False,
     id_column: Annotated[

@@ -11,7 +11,7 @@ from pipeline.cli.status import Status, Statuses
 from pipeline.core.duration import roughly
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
-from pipeline.edges.store.hold_ups import PAUSED
+from pipeline.edges.store.notices import PAUSED
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 

@@ -16,12 +16,11 @@ from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.heartbeat_file import read_beat
-from pipeline.edges.store.hold_ups import HoldUps, read_hold_ups
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
-from pipeline.edges.store.notice import Pause, pause_of, read_pause
+from pipeline.edges.store.notices import HoldUps, Pause, pause_of, read_hold_ups, read_pause
 from pipeline.edges.store.records import JobRecord
-from pipeline.edges.target.time_windows import in_words
-from pipeline.edges.target.time_windows import told as told_of_window
+from pipeline.edges.target.window_limits import in_words
+from pipeline.edges.target.window_limits import told as told_of_window
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import without_route
 from pipeline.settings.settings import Settings

@@ -5,9 +5,9 @@ from typing import Any
 
 from pipeline.core.plural import counted
 from pipeline.edges.log import log_progress
-from pipeline.edges.store.hold_ups import PAUSED
+from pipeline.edges.store.notices import PAUSED
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.time_windows import in_words
+from pipeline.edges.target.window_limits import in_words
 from pipeline.jobs.job import Job
 from pipeline.jobs.send_limits import hold_ups
 

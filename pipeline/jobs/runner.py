@@ -25,12 +25,12 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.status_memory import Learned, StatusMemory
 from pipeline.edges.host import Host
-from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
+from pipeline.edges.store.notices import HoldUps, put_up_hold_ups
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
-from pipeline.edges.target.time_windows import Windows
+from pipeline.edges.target.window_limits import Windows
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.job import Job, export_settings
 from pipeline.jobs.load import Watch, load_job
@@ -165,7 +165,7 @@ class Runner:
             return
         self.hold_ups = told
         with suppress(FatalError):
-            self.is_told = await self.state.host.run_blocking(write_hold_ups, self.state.directory, told)
+            self.is_told = await self.state.host.run_blocking(put_up_hold_ups, self.state.directory, told)
         if told.away_since and not before.away_since:
             log.warning("target_away", since=told.away_since, last_answer=told.last_answer)
         elif before.away_since and not told.away_since:

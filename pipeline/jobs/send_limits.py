@@ -10,7 +10,7 @@ from pipeline.core.target.pacing import StatusWindow
 from pipeline.core.target.polling import PollPlan
 from pipeline.core.target.status_memory import StatusMemory
 from pipeline.edges.clock import Clock
-from pipeline.edges.store.hold_ups import HoldUps
+from pipeline.edges.store.notices import HoldUps
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate

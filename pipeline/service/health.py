@@ -18,10 +18,8 @@ from pipeline.core.duration import roughly
 from pipeline.core.errors import FatalError
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import days_left, in_words
-from pipeline.edges.store.drop_notice import read_drops
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.hold_ups import PAUSED, HoldUps, read_hold_ups
-from pipeline.edges.store.notice import pause_of, read_pause
+from pipeline.edges.store.notices import PAUSED, HoldUps, pause_of, read_drops, read_hold_ups, read_pause
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0

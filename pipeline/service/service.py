@@ -26,9 +26,7 @@ from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
-from pipeline.edges.store.drop_notice import DropNotice, put_up_drops
-from pipeline.edges.store.hold_ups import HoldUps
-from pipeline.edges.store.notice import Pause, put_up, take_down
+from pipeline.edges.store.notices import DropNotice, HoldUps, Pause, put_up_drops, put_up_pause, take_down_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
@@ -118,7 +116,7 @@ class TenantService:
         await complete_claims(self._state, self._held)
         # Drops that an earlier process, or a `load`, ended without logging them.
         await self._ended_drops.tell()
-        await run_sync(take_down, self._state.directory)
+        await run_sync(take_down_pause, self._state.directory)
         await run_sync(put_up_drops, self._state.directory, DropNotice())
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_requests, self._state, lambda: self._runner.running, self._ending.changed)
@@ -131,7 +129,7 @@ class TenantService:
             if drain:
                 await self._has_pruned.wait()
             tasks.cancel_scope.cancel()
-        await run_sync(take_down, self._state.directory)
+        await run_sync(take_down_pause, self._state.directory)
         await run_sync(put_up_drops, self._state.directory, DropNotice())
 
     async def _look_for_signals(self) -> None:
@@ -258,7 +256,7 @@ class TenantService:
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
         since = self._clock.utc_now().isoformat(timespec="seconds")
         pause = Pause(int(code), report.error, since, report.job)
-        self._untold_pause = None if await run_sync(put_up, self._state.directory, pause) else pause
+        self._untold_pause = None if await run_sync(put_up_pause, self._state.directory, pause) else pause
         log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._ending.is_due:
@@ -266,7 +264,7 @@ class TenantService:
             if await self._may_go_on(code, self._clock.monotonic() - paused_at, report.job, tried):
                 break
         self._untold_pause = None
-        await run_sync(take_down, self._state.directory)
+        await run_sync(take_down_pause, self._state.directory)
         log.info("service_goes_on", job=report.job)
 
     async def _may_go_on(self, code: ExitCode, paused_s: float, job_id: str, tried: tuple[Any, bool]) -> bool:

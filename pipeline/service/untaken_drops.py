@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.drop.signals import shown
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.drop_notice import DropNotice, NotTaken, WaitingDrop, put_up_drops
+from pipeline.edges.store.notices import DropNotice, NotTaken, WaitingDrop, put_up_drops
 
 #: Time after which it is tried again to take a drop that could not be taken (seconds).
 _TAKE_AGAIN_S = 60.0

@@ -23,7 +23,7 @@ from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.model import Batch, RowCounts
 from pipeline.edges.store.ledger import Ledger, open_ledger
-from pipeline.edges.store.notice import Pause, put_up
+from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.settings.settings import Settings
 from tests.core.builders import changes_to
@@ -328,7 +328,7 @@ async def test_since_an_empty_word(tmp_path: Path) -> None:
 def test_an_abandoned_job_behind_a_pause_of_the_service(told: Told) -> None:
     job = told.begin("j1")
     told.ledger.abandon_job("j1")
-    put_up(told.directory, Pause(74, "the disk is full", "2026-11-23T08:00:00+00:00", "j0"))
+    put_up_pause(told.directory, Pause(74, "the disk is full", "2026-11-23T08:00:00+00:00", "j0"))
     assert told.of(job, taken_at=NINE)["waits_for"] == [
         "the service, which itself waits since 2026-11-23T08:00:00+00:00: it ends then"
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.drop_notice import read_drops
+from pipeline.edges.store.notices import read_drops
 from tests.tools.dropping import HEADER, dropping, events
 from tests.tools.support import ended, program, until
 from tests.tools.writing import writing

@@ -17,8 +17,8 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
-from pipeline.edges.target.time_windows import Windows
-from tests.edges.target.test_time_windows import most_in_a_minute
+from pipeline.edges.target.window_limits import Windows
+from tests.edges.target.test_window_limits import most_in_a_minute
 from tests.tools.bench.pacing import Case, ModelTarget, run_virtually
 
 BERLIN = ZoneInfo("Europe/Berlin")

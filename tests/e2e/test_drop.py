@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.drop_notice import read_drops
+from pipeline.edges.store.notices import read_drops
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events, text_of
 from tests.tools.fixed import fixed

@@ -30,7 +30,7 @@ from pipeline.edges.target.client import TargetClient, connect
 from pipeline.edges.target.endpoint import Endpoint
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
-from pipeline.edges.target.time_windows import Windows
+from pipeline.edges.target.window_limits import Windows
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.job import Job
 from pipeline.jobs.probing import Probing

@@ -14,10 +14,17 @@ import pytest
 from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
-from pipeline.edges.store.drop_notice import DropNotice, NotTaken, put_up_drops
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
-from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
-from pipeline.edges.store.notice import Pause, put_up, take_down
+from pipeline.edges.store.notices import (
+    DropNotice,
+    HoldUps,
+    NotTaken,
+    Pause,
+    put_up_drops,
+    put_up_hold_ups,
+    put_up_pause,
+    take_down_pause,
+)
 from pipeline.edges.store.state import open_state
 from pipeline.service.health import STALE_AFTER_S, look, state_directory
 from pipeline.service.heartbeat import heart_beating
@@ -56,11 +63,11 @@ class TestLooking:
     def test_who_waits_lives_and_says_so(self, tmp_path: Path) -> None:
         heart = Heart(tmp_path)
         heart.write(BEAT)
-        put_up(tmp_path, Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job"))
+        put_up_pause(tmp_path, Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job"))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well
         assert told.endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
-        take_down(tmp_path)
+        take_down_pause(tmp_path)
         assert "waits" not in look(tmp_path, 1_000.0)[1]
         heart.stop()
 
@@ -83,13 +90,13 @@ class TestLooking:
         heart = Heart(tmp_path)
         heart.write(BEAT)
         away = HoldUps("2026-11-24T10:00:00+00:00", "HTTP 500", "2026-11-24T10:07:00+00:00")
-        assert write_hold_ups(tmp_path, away)
+        assert put_up_hold_ups(tmp_path, away)
         assert look(tmp_path, 1_000.0)[1].endswith(f"; {away.words[0]}; {away.words[1]}")
         assert away.words == [
             "Target gives no usable answer since 2026-11-24 10:00:00 UTC, the last was: HTTP 500",
             "the budget of calls is used up, the next call begins at 2026-11-24 10:07:00 UTC",
         ]
-        assert write_hold_ups(tmp_path, HoldUps())
+        assert put_up_hold_ups(tmp_path, HoldUps())
         assert look(tmp_path, 1_000.0)[1].endswith("no job")
         heart.stop()
 

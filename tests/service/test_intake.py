@@ -19,7 +19,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
-from pipeline.edges.store.drop_notice import read_drops
+from pipeline.edges.store.notices import read_drops
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.ending import Ending
 from pipeline.service.intake import DropSource, Intake

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.store.drop_notice import read_drops
+from pipeline.edges.store.notices import read_drops
 from tests.service.test_intake import Place, place
 from tests.tools.writing import writing
 

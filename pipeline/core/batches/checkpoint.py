@@ -65,7 +65,7 @@ class Checkpoint:
 
     def note_repeated(self, rows: Rows) -> None:
         """Look for ids on very many rows among these, of which some repeat an id."""
-        self.frequent_ids = frequency.counted(self.frequent_ids, rows)
+        self.frequent_ids = frequency.with_rows(self.frequent_ids, rows)
 
     @property
     def all_warnings(self) -> Warnings:

@@ -21,7 +21,7 @@ MANY_ROWS, MANY_OF_ALL = 50, 0.01
 Counter = tuple[int, int, int]
 
 
-def counted(counters: Sequence[Counter], rows: Rows) -> list[Counter]:
+def with_rows(counters: Sequence[Counter], rows: Rows) -> list[Counter]:
     """The counters, most frequent first, once these rows are counted too."""
     hashes, first, repeats = np.unique(rows.hashes, return_index=True, return_counts=True)
     again = np.flatnonzero(repeats > 1)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from pipeline.core.errors import HeaderError
+from pipeline.core.plural import counted
 from pipeline.core.rows.mapping import ColumnPlan
 
 #: Longest parameter name, in characters.
@@ -181,11 +182,7 @@ def _said_missing(missing: list[tuple[str, str]], fields: int, *, has_header: bo
         f"{_named([name for name, its_key in missing if its_key == key])} ([export] {key})" for key in keys
     )
     is_are = "is" if len(missing) == 1 else "are"
-    return f"the column{'s' * (len(missing) > 1)} {said} {is_are} not in {where}, which has {_counted(fields)}"
-
-
-def _counted(columns: int) -> str:
-    return f"{columns:,} column{'s' * (columns != 1)}"
+    return f"the column{'s' * (len(missing) > 1)} {said} {is_are} not in {where}, which has {counted(fields, 'column')}"
 
 
 def _alike(name: str, free: Sequence[str]) -> str | None:
@@ -206,8 +203,7 @@ def _not_listed(unseen: list[tuple[int, str]]) -> str:
     said = [_names(named)] if named else []
     if unnamed:
         said.append(
-            f"{_counted(len(unnamed)).replace('column', 'unnamed column')} "
-            f"(position{'s' * (len(unnamed) > 1)} {_numbers(unnamed)})"
+            f"{counted(len(unnamed), 'unnamed column')} (position{'s' * (len(unnamed) > 1)} {_numbers(unnamed)})"
         )
     example = f"Add what Target should get, for example {_suggestion(named[0])}, or set" if named else "Set"
     is_are = "is" if len(unseen) == 1 else "are"

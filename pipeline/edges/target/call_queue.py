@@ -13,7 +13,7 @@ from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.silence import Silence
 from pipeline.core.target.time_windows import Schedule
 from pipeline.edges.clock import Clock
-from pipeline.edges.target.time_windows import Windows
+from pipeline.edges.target.window_limits import Windows
 
 log = structlog.get_logger()
 

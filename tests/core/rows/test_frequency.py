@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.core.rows.frequency import COUNTERS, MANY_ROWS, counted, most_frequent
+from pipeline.core.rows.frequency import COUNTERS, MANY_ROWS, most_frequent, with_rows
 from tests.core.builders import row, rows_of
 
 
@@ -13,7 +13,7 @@ def count(ids: list[str], *, block: int = 500) -> list[tuple[int, int, int]]:
     counters: list[tuple[int, int, int]] = []
     for first in range(0, len(ids), block):
         rows = rows_of([row(each, "x") for each in ids[first : first + block]], first_line=first + 2)
-        counters = counted(counters, rows)
+        counters = with_rows(counters, rows)
     return counters
 
 
@@ -57,4 +57,4 @@ def test_no_id_is_on_many_rows(ids: list[str]) -> None:
 
 
 def test_no_rows() -> None:
-    assert most_frequent(counted([], rows_of([])), 0) is None
+    assert most_frequent(with_rows([], rows_of([])), 0) is None

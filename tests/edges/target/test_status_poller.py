@@ -23,7 +23,7 @@ from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import NOT_YET_S, StatusPoller
-from pipeline.edges.target.time_windows import Windows
+from pipeline.edges.target.window_limits import Windows
 from tests.simulation.loop import run_virtually
 
 

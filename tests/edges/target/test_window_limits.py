@@ -15,7 +15,7 @@ from pipeline.core.target.pacing import MINUTE_S, CallBudget
 from pipeline.core.target.time_windows import Limits, Schedule, Window
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.time_windows import Windows
+from pipeline.edges.target.window_limits import Windows
 from tests.simulation.loop import run_virtually
 
 BERLIN = ZoneInfo("Europe/Berlin")
