@@ -21,7 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.formats.dialect import Dialect
-from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record, start_of_line
+from pipeline.core.formats.framing import (
+    MAX_RECORD_BYTES,
+    START,
+    BrokenLine,
+    Framer,
+    Position,
+    Record,
+    position_of_line,
+)
 from pipeline.core.model import Flags, Octets, Offsets
 
 _LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
@@ -127,8 +135,7 @@ class BlockFramer:
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` or `finish` framed, found by its line number."""
-        offset = start_of_line(self._last_buffer, line - self._last_start.line)
-        return Position(self._last_start.offset + offset, line)
+        return position_of_line(self._last_buffer, self._last_start, line)
 
     def feed(self, block: bytes) -> Framed:
         """Add a block; return the records that are now complete."""

@@ -73,15 +73,15 @@ class _Broken(Exception):  # noqa: N818 - control flow inside this module
         self.reason = reason
 
 
-def start_of_line(buffer: bytes, index: int) -> int:
-    """The offset at which line `index` of a buffer begins, counted from 0.
+def position_of_line(buffer: bytes, start: Position, line: int) -> Position:
+    """The position of a line in a buffer that begins at the line `start`.
 
     Every line feed ends a line, even in quotes or in a broken line; `buffer` has them for all line ends.
     """
-    start = 0
-    for _ in range(index):
-        start = buffer.index(b"\n", start) + 1
-    return start
+    offset = 0
+    for _ in range(line - start.line):
+        offset = buffer.index(b"\n", offset) + 1
+    return Position(start.offset + offset, line)
 
 
 class Framer:
@@ -115,8 +115,7 @@ class Framer:
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` or `finish` framed, found by its line number."""
-        offset = start_of_line(self._last_buffer, line - self._last_start.line)
-        return Position(self._last_start.offset + offset, line)
+        return position_of_line(self._last_buffer, self._last_start, line)
 
     def feed(self, block: bytes) -> list[Record | BrokenLine]:
         """Add a block; return the records that are now complete."""

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.formats.blockframing import Framed
-from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record, start_of_line
+from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record, position_of_line
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
 
@@ -67,8 +67,7 @@ class JsonFramer:
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` or `finish` framed, found by its line number."""
-        offset = start_of_line(self._last_buffer, line - self._last_start.line)
-        return Position(self._last_start.offset + offset, line)
+        return position_of_line(self._last_buffer, self._last_start, line)
 
     def feed(self, block: bytes) -> Framed:
         """Add a block; return the records that are now complete."""
