@@ -12,12 +12,14 @@ Target slows the reader and memory stays flat. Steps pass on lists of rows (a bl
 Words, used for these things and no others:
 
 export        one input file
+part          one export of a drop that has several
 signal        the small file whose arrival says that exports are complete; its content is the manifest
 drop          a signal with its exports
 route         a drop directory with the settings for what is dropped there; `default` is the file's top level
 tenant        one client code: its routes, its ledger, its budget of calls, its jobs in order
 claim         the ledger's record of a dropped export: its signal and manifest; if it was taken, verified, or failed
 job           one export on its way through; everything about it lies in one folder
+record        the fields of an export that belong together, and the line on which they begin, whatever its format
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
 row class     confirmed, superseded, rejected, empty, failed, unconfirmed or unsent: each row ends in exactly one
@@ -34,8 +36,8 @@ complete      its status says so: applied
 ambiguous     a POST was begun and no usable answer came: Target may or may not have it
 open attempt  Target may have it and its own `complete` was not seen: ambiguous, stuck, status lost, deadline passed
 doubt         Target refuses so much that it may be refusing everything; batches are sent one at a time then
-part          one of the two smaller batches into which a refused batch is split
-settled       the batch's outcome is final: complete, failed, unconfirmed, or split into its parts
+child         one of the two smaller batches into which a refused batch, its parent, is split
+settled       the batch's outcome is final: complete, failed, unconfirmed, or split into its children
 released      settled, and every open attempt is older than `ambiguous_hold_s`: its ids are free again
 in flight     sealed and not released (of a batch, and of each id in it)
 held row      a row whose id is in flight; it waits, merging with later rows of its id
@@ -50,6 +52,7 @@ status window the number of batches that may be sent from the oldest unsettled o
 ending        the end of a process, a tenant or a job: one stage that only rises
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
+notice        a file in which a process tells `status` and `health` why it waits
 
 Where to start reading: `pipeline/jobs/load.py` (`runner.py` decides which jobs run, and when), then `pipeline/core` in
 the order in which data flows: formats/framing, rows/mapping, rows/encoding, batches/tracker, batches/chunker,

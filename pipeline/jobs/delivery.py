@@ -75,7 +75,7 @@ _NOT_READ = "its body did not arrive as one parameter, which is an error of this
 class Courier:
     """Delivers the batches of one job: `deliver` runs once for each, many at a time.
 
-    The parts of a split batch are delivered in `tasks`. `job.in_flight` is told the outcome of each batch.
+    The children of a split batch are delivered in `tasks`. `job.in_flight` is told the outcome of each batch.
     """
 
     def __init__(self, job: Job, limits: SendLimits, refusals: Refusals, target: Target, tasks: TaskGroup) -> None:

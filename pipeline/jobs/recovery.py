@@ -15,7 +15,7 @@ from pipeline.jobs.job import Job
 class Recovered:
     """The unsettled batches of a job, to be delivered.
 
-    `proven`: refused batches of which a part was accepted. `has_accepted`: True if any batch of the job was.
+    `proven`: refused batches of which a child was accepted. `has_accepted`: True if any batch of the job was.
     """
 
     to_deliver: tuple[Batch, ...]

@@ -56,7 +56,7 @@ class Book:
         return fact
 
     def split(self, batch_id: int, children: tuple[Batch, Batch], *, now: float) -> None:
-        """Replace a refused batch by two parts, which have its rows and its open attempts."""
+        """Replace a refused batch by two children, which have its rows and its open attempts."""
         whole = self._lives[batch_id]
         split = fold(whole, SplitUp((children[0].batch_id, children[1].batch_id)), now)
         for child in children:
@@ -149,7 +149,7 @@ class Book:
 
     @property
     def refused_as_empty(self) -> int:
-        """The number of batches in which Target found no row; parts of them do not count again."""
+        """The number of batches in which Target found no row; their children do not count again."""
         lives, batches = self._lives, self._batches.values()
         return sum(lives[each.batch_id].is_refused_as_empty and not self._is_of_empty(each) for each in batches)
 

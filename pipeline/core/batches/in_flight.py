@@ -15,7 +15,7 @@ batches by `batch_id`, and the ids that they hold under minus the job's `seq`. W
 rows, the batch enters the view before its ids leave the job's held ids: in between an id may be in both, never in none.
 Later jobs are in nobody's view: a job that is read sends only ids that it holds, and those are in no batch of a later
 job, because that one waits for them. All this is decided by hashes, and holds for hashes as for ids: a collision may
-hold a row needlessly, but never frees one. A split changes nothing, since its parts have the same ids.
+hold a row needlessly, but never frees one. A split changes nothing, since the children have the same ids.
 
 A crash changes nothing either. The ledger has a job's held rows until the seal that puts them in a batch, so a job
 holds no more after a crash than it held in the views. A later job seals only after an earlier one is read. The order of
@@ -153,7 +153,7 @@ class InFlight:
             view.note_due(due)
 
     def split(self, batch_id: int, children: dict[int, Hashes]) -> None:
-        """Replace a batch by its parts, which share out its ids; `children`: their sorted hashes by `batch_id`."""
+        """Replace a batch by its children, which share out its ids; `children`: their sorted hashes by `batch_id`."""
         flight = self._flights.pop(batch_id)
         for view in self._awaiting(flight):
             view.tracker.split(batch_id, children)

@@ -250,7 +250,7 @@ def fold(life: Life, fact: Fact, at: float) -> Life:
 
 
 def born_of(parent: Life) -> Life:
-    """The life of a part of a split batch: its rows may be in each open attempt of the whole."""
+    """The life of a child of a split batch: its rows may be in each open attempt of its parent."""
     return Life(open_since=parent.open_since)
 
 

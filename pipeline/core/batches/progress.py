@@ -18,7 +18,7 @@ class Progress:
 
     `unplaced_rows`: rows read that are in no sealed batch yet, but open or held. `posts_under_way`: POSTs that may have
     begun and have not ended. `waiting`: in words, what the producer waits for. `is_all_sealed`: no batch will come but
-    parts of these. `is_dry_run`: nothing is sent. `is_in_sandbox`: a sandbox answers in Target's place, or did when
+    children of these. `is_dry_run`: nothing is sent. `is_in_sandbox`: a sandbox answers in Target's place, or did when
     there was an answer last. `calls_refused_below_share`: see `CallQueue`; of the runs before too.
 
     `began_at`: the monotonic time at which this run began, in seconds. `calls_of_run`: calls to Target in it.

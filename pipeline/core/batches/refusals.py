@@ -1,15 +1,15 @@
 """Counts the refusals and acceptances of a job, to tell if Target refuses certain rows, or everything.
 
 One refused batch does not tell if a row in it is poisonous, or if Target would refuse anything at all (another API
-version, a mistake on its side). Acceptances tell. If a part of a refused batch was accepted, the batch was refused for
-rows in its other parts: it is *proven*. If a row is refused twice with an acceptance in between, it is that row.
+version, a mistake on its side). Acceptances tell. If a child of a refused batch was accepted, the batch was refused for
+rows in its others: it is *proven*. If a row is refused twice with an acceptance in between, it is that row.
 
 While several refusals have come without an acceptance, the job is *in doubt*: batches are tried one after the other,
 and a refused one is split into a single row and the rest. A random row is most likely a good one, so the doubt costs
 one tiny POST. And if Target refuses everything, a few of them show it, and no row has been rejected for it.
 
 As long as nothing was ever accepted, the first refusal is reason enough to doubt: a wrong client code, or a wrong
-version, is likelier than a poisonous row. Then a few rows from all over the batch are split off, and the smallest part
+version, is likelier than a poisonous row. Then a few rows from all over the batch are split off, and the smallest child
 is tried first. If each of these rows is refused alone, as the whole was, it is everything: after a dozen tiny POSTs.
 """
 
@@ -40,7 +40,7 @@ class SeenAccepting:
 
 
 class Refusals:
-    """The refusals of a job since its last acceptance. A batch and its parts are named by the `batch_id` of the whole.
+    """The refusals of a job since its last acceptance. Batches have the `batch_id` of the whole they were split off.
 
     `accepted` counts this job's batches only: another job's acceptances say nothing about these rows.
     """
@@ -83,11 +83,11 @@ class Refusals:
         return whole in self._proven
 
     def tried(self, whole: int) -> int:
-        """The number of times that parts of this batch were refused while they were tried alone."""
+        """The number of times that children of this batch were refused while they were tried alone."""
         return self._tried[whole]
 
     def prove(self, *wholes: int) -> None:
-        """Note that a part of each of these refused batches was accepted."""
+        """Note that a child of each of these refused batches was accepted."""
         self._proven.update(wholes)
 
     def note_accepted(self) -> None:

@@ -41,7 +41,7 @@ def split(
     """Split a body into the rows `taken`, some but not all, and the rest; both get the same header.
 
     `taken`: the indexes of rows, or several ranges of them, in order.
-    `lines`: (n,), those of the rows. The two parts hold exactly the rows of the body.
+    `lines`: (n,), those of the rows. The two children hold exactly the rows of the body.
     """
     octets = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(octets == _LINE_FEED).astype(np.int64) + 1
@@ -55,7 +55,7 @@ def split(
     def of(each: Numbers, ranges: tuple[range, ...]) -> Numbers:
         return np.concatenate([each[some.start : some.stop] for some in ranges])
 
-    def part(*ranges: range) -> BatchContent:
+    def child(*ranges: range) -> BatchContent:
         pieces = [view[int(starts[each[0]]) : int(ends[each[-1]])] for each in ranges if each]
         sizes, order = of(ends - starts, ranges), np.argsort(of(hashes, ranges))
         return BatchContent(
@@ -70,4 +70,4 @@ def split(
 
     some = taken if isinstance(taken, tuple) else (taken,)
     edges = [0, *(edge for each in some for edge in (each.start, each.stop)), len(ends)]
-    return part(*some), part(*map(range, edges[::2], edges[1::2]))
+    return child(*some), child(*map(range, edges[::2], edges[1::2]))
