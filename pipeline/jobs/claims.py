@@ -17,6 +17,7 @@ from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, HeaderError, InputError
+from pipeline.core.formats.framing import BOM
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
@@ -29,6 +30,9 @@ from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 log = structlog.get_logger()
+
+#: Bytes of an export that may hold nothing but a byte order mark, blank lines and what packs them. Ours.
+_MOST_OF_NOTHING = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +218,28 @@ async def check_claim(record: JobRecord, state: State) -> None:
 
 
 async def is_empty_part(record: JobRecord, state: State) -> bool:
-    """True if an export has not a single byte, and is one of several in its drop: then there is nothing to load."""
+    """True if an export holds nothing, and is one of several in its drop: then there is nothing to load."""
     claim = record.claim
-    if claim is None or record.size_bytes or claim.error is not None or record.is_abandoned:
+    if claim is None or claim.error is not None or record.is_abandoned or record.size_bytes > _MOST_OF_NOTHING:
         return False
-    return len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) > 1
+    if len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) == 1:
+        return False
+    return await _holds_nothing(record, state)
+
+
+async def _holds_nothing(record: JobRecord, state: State) -> bool:
+    """True if an export has not a single byte, or only a byte order mark and white space, packed or not."""
+    if not record.size_bytes or record.size_bytes > _MOST_OF_NOTHING:
+        return not record.size_bytes
+    try:
+        async with state.host.open_export(record.export, export_settings(record).encoding) as export:
+            while block := await export.read_block():
+                if block.removeprefix(BOM).strip():
+                    return False
+    except InputError:
+        # Loading it meets the same error, and reports it.
+        return False
+    return True
 
 
 def changed_at_the_end(record: JobRecord, change: str) -> InputError:
@@ -279,7 +300,7 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
         return
     found: list[Measured] = []
     for record in records:
-        if not record.size_bytes and len(records) > 1:
+        if len(records) > 1 and await _holds_nothing(record, state):
             # A part without a header has no columns either.
             continue
         settings = export_settings(record)

@@ -2,8 +2,8 @@
 
 Drops are claimed as soon as they are seen, even while others are loaded: a claimed export cannot be overwritten. A
 signal whose exports are not there yet, or not whole, holds up those behind it, so that none overtakes it: for
-`signal_wait_s`, or as long as an export grows. A drop that cannot be taken holds up none. All drop directories of a
-client code share one order.
+`signal_wait_s`, or as long as an export grows, within hours. A drop that cannot be taken holds up none. All drop
+directories of a client code share one order.
 """
 
 import math
@@ -33,6 +33,10 @@ from pipeline.settings.drop_section import DropSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
 log = structlog.get_logger()
+
+#: Times `signal_wait_s` after which a signalled export that changes again and again fails, so that it does not hold up
+#: others for ever. Ours: hours by default, for a large export that was signalled when it began to come.
+_MOST_WAITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,8 @@ class Intake:
                 continue
             verdict = await self._judge(each)
             error = verdict if isinstance(verdict, InputError) else None
+            if isinstance(verdict, Wait) and self._has_waited(each, _MOST_WAITS):
+                verdict = error = self._never_still(each)
             if isinstance(verdict, Wait):
                 self._note_not_whole(each, verdict, len(signalled) - 1)
                 return
@@ -203,9 +209,17 @@ class Intake:
     def _drop(self, source: DropSource) -> DropSettings:
         return self.settings.of(source.route).drop
 
-    def _has_waited(self, each: _Signalled) -> bool:
+    def _has_waited(self, each: _Signalled, times: int = 1) -> bool:
+        """True if a drop has waited for so many times `signal_wait_s`."""
         first_seen_at = self._first_seen[each.key][1]
-        return self._clock.monotonic() - first_seen_at >= self._drop(each.source).signal_wait_s
+        return self._clock.monotonic() - first_seen_at >= times * self._drop(each.source).signal_wait_s
+
+    def _never_still(self, each: _Signalled) -> InputError:
+        return InputError(
+            f"the export of {shown(each.found.signal.path)} has changed again and again for "
+            f"{_MOST_WAITS * self._drop(each.source).signal_wait_s:,.0f} s after its signal: nothing was sent, and "
+            "others are not held up any longer. Signal an export when it is complete, and drop it again."
+        )
 
     def _missing(self, each: _Signalled) -> InputError:
         found = each.found
@@ -265,7 +279,7 @@ class Intake:
         self.look_in_s = wait.look_in_s
         wait_s = wait.until_s - self._clock.monotonic()
         self._untaken.wait(each.key, wait.why, since_s=self._first_seen[each.key][1], wait_s=wait_s)
-        if self._not_whole != (each.key, wait.why):
+        if self._not_whole != (each.key, wait.why) and not wait.is_usual:
             self._not_whole = (each.key, wait.why)
             log.warning(
                 "export_not_whole",

@@ -1,7 +1,7 @@
 """Judges if what was signalled is whole, by what several looks saw of it and by what the system tells of its writers.
 
-A writer that signals too early, or pauses, must not have half an export loaded. But a drop that is as it should be is
-taken at once: an export that is older than its signal, and that no process has open for writing.
+A writer that signals too early, or pauses, must not have half an export loaded. So an export is taken when it has been
+still for `settle_s`, by its time before the signal or by our looks, and no process has it open for writing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,11 +25,13 @@ class Wait:
     """The reason why a drop is not taken yet, and until when at most, in seconds of the monotonic clock.
 
     `look_in_s`: seconds until the next look at it.
+    `is_usual`: nothing looks wrong, and the wait is only to make sure.
     """
 
     why: str
     until_s: float
     look_in_s: float
+    is_usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,13 @@ class Settling:
             left_s = self._files[route, path].since_s + drop.settle_s - now_s
             if left_s > 0:
                 return Wait(why, now_s + left_s, left_s)
+        for export in found.exports:
+            # A writer that closes the file for a while cannot be told from one that is done, but by what it does next.
+            age_ns = found.signal.identity.mtime_ns - export.identity.mtime_ns
+            left_s = self._files[route, export.path].since_s + drop.settle_s - now_s
+            if age_ns < drop.settle_s * 1e9 and left_s > 0:
+                why = f"{shown(export.path)} changed just before its signal"
+                return Wait(why, now_s + left_s, left_s, is_usual=True)
         return None
 
     def _judge_open(self, route: str, seen: Seen, drop: DropSettings, now_s: float) -> Wait | InputError:

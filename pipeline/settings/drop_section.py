@@ -74,7 +74,7 @@ class DropSettings(Section):
         2.0,
         ge=0,
         le=3_600,
-        description="Seconds without a change after which an export that is newer than its signal is taken for whole.",
+        description="Seconds without a change, before its signal or as seen here, after which an export is whole.",
     )
     as_of: Annotated[str, AfterValidator(_as_of_pattern)] = Field(
         "",

@@ -1,9 +1,11 @@
 """The service takes at once what is dropped, and all the same where the system cannot tell of it."""
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -111,11 +113,31 @@ async def test_an_export_that_comes_in_pieces_behind_its_signal(tmp_path: Path) 
         assert [report["rows"]["read"] for report in drop.reports()] == [3_000], done.said
 
 
-async def test_a_whole_export_is_not_held_up_for_its_time_to_settle(tmp_path: Path) -> None:
+async def test_a_writer_that_closes_its_export_for_a_while_behind_its_signal(tmp_path: Path) -> None:
+    """The export is older than its signal, and nobody has it open: only what comes next tells that it was not whole."""
+    async with dropping(tmp_path) as drop:
+        async with drop.serving(drop={"settle_s": 1.0, "signal_wait_s": 60.0}) as process:
+            for start in (0, 1_000, 2_000):
+                with writing(drop.directory / "big.csv", "a") as writer:
+                    writer.write((f"{HEADER}\n" if not start else "") + rows_of(start, start + 1_000))
+                if not start:
+                    (drop.directory / "big.csv.ready").touch()
+                await asyncio.sleep(0.5)
+            await until(lambda: drop.ends())
+            process.send_signal(signal.SIGTERM)
+            done = await ended(process)
+        assert [report["rows"]["read"] for report in drop.reports()] == [3_000], done.said
+        assert drop.left() == []
+
+
+async def test_an_export_that_was_still_before_its_signal_is_not_held_up(tmp_path: Path) -> None:
     async with dropping(tmp_path) as drop, drop.serving(drop={"settle_s": 600.0}) as process:
-        drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
-        drop.put("b.csv.tmp", "b,gold,1").rename(drop.directory / "b.csv")
-        (drop.directory / "b.csv.ready").touch()
+        still_since = time.time() - 700.0
+        for name in ("a.csv", "b.csv"):
+            written = drop.put(f"{name}.tmp", f"{name[0]},gold,1")
+            os.utime(written, (still_since, still_since))
+            written.rename(drop.directory / name)
+            (drop.directory / f"{name}.ready").touch()
         await until(lambda: drop.ends() == {"a.csv": "done", "b.csv": "done"})
         process.send_signal(signal.SIGTERM)
         assert (await ended(process)).code == 0

@@ -65,7 +65,7 @@ async def test_a_service(tmp_path: Path) -> None:
         at = bench_at(tmp_path, target)
         drop = tmp_path / "drop"
         drop.mkdir()
-        config = config_of(at, drop={"directory": str(drop), "poll_s": 0.05})
+        config = config_of(at, drop={"directory": str(drop), "poll_s": 0.05, "settle_s": 0.05})
         (drop / "a.csv").write_text(text_of(*ROWS))
         (drop / "b.csv").write_text("\n".join(ROWS))
         for name in "ab":

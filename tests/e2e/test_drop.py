@@ -1,5 +1,6 @@
 """What is dropped, with the real process that drains the drop directory: signals, manifests, order, leftovers."""
 
+import gzip
 import os
 import signal
 import socket
@@ -491,6 +492,37 @@ class TestEmptyParts:
             assert sum(report["rows"]["read"] for report in drop.reports()) == 1
             assert sorted(event["export"] for event in events(done, "part_is_empty")) == ["part-0.csv", "part-3.csv"]
             assert drop.left() == []
+
+    @pytest.mark.parametrize("manifest", ["", "rows=1", '{"rows": 1, "columns": ["id", "tier", "ltv"]}'])
+    async def test_that_hold_only_what_is_nothing(self, tmp_path: Path, manifest: str) -> None:
+        """A byte order mark, blank lines, an archive of nothing: what writers leave of a part without a row."""
+        blank = {
+            "bom": b"\xef\xbb\xbf",
+            "utf16": b"\xff\xfe",
+            "lines": b"\r\n\r\n",
+            "line-of-blanks": b"  \t\n",
+            "bom-and-line": b"\xef\xbb\xbf\n",
+            "packed": gzip.compress(b""),
+            "packed-line": gzip.compress(b"\xef\xbb\xbf\n"),
+        }
+        async with dropping(tmp_path) as drop:
+            drop.put("day/part-1.csv", "a,gold,1")
+            for name, content in blank.items():
+                (drop.directory / "day" / name).write_bytes(content)
+            (drop.directory / "day" / "_SUCCESS").write_text(manifest)
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            assert drop.ends() == dict.fromkeys(["part-1.csv", *blank], "done")
+            assert sorted(event["export"] for event in events(done, "part_is_empty")) == sorted(blank)
+            assert drop.left() == []
+
+    async def test_a_part_of_one_blank_cell_more_is_none(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            drop.put("day/part-1.csv", "a,gold,1")
+            (drop.directory / "day" / "part-2.csv").write_bytes(b"\n,\n")
+            (drop.directory / "day" / "_SUCCESS").touch()
+            assert (await drop.drain()).code == 65
+            assert drop.ends() == {"part-1.csv": "done", "part-2.csv": "failed"}
 
     async def test_of_one_export(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:

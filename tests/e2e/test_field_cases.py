@@ -187,7 +187,9 @@ class TestDialects:
             drop.mkdir()
             (drop / "a.csv").write_bytes(b"u-1,gold,Paris\ru-2,iron,Ulm\rTRAILER 2\r")
             (drop / "a.csv.ready").write_text("rows=2\ncolumns=id,tier,city")
-            config = at.config(export={**NO_HEADER, "skip_last": 1}, drop={"directory": str(drop), "poll_s": 0.05})
+            config = at.config(
+                export={**NO_HEADER, "skip_last": 1}, drop={"directory": str(drop), "poll_s": 0.05, "settle_s": 0.05}
+            )
             done = await run_program("serve", "--drain", "--config", config)
             assert done.code == 0, done.said
             at.sandbox.apply_all()

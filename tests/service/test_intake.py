@@ -39,11 +39,14 @@ class Place:
     seconds: list[float] = field(default_factory=list)
 
     def put(self, *names: str, age_s: float = 0.0, content: str = "id\n") -> None:
+        """Files and signals of this age; a file that is no newer than now was still for a minute before its signal."""
         for name in names:
             file = self.drop / name
             file.parent.mkdir(exist_ok=True)
+            is_signal = name.endswith((".ready", ".fin", "_SUCCESS"))
             file.write_text("" if name.endswith((".ready", "_SUCCESS")) else content)
-            os.utime(file, (1_000_000_000 - age_s, 1_000_000_000 - age_s))
+            time_s = 1_000_000_000 - age_s - (0.0 if is_signal or age_s < 0 else 60.0)
+            os.utime(file, (time_s, time_s))
 
     async def look(self) -> list[str]:
         """Look, and name the exports of all jobs so far, those that fail in brackets."""

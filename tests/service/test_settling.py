@@ -38,20 +38,63 @@ def grow(at: Place, name: str, *, mtime_s: float | None = None) -> None:
 
 
 @pytest.mark.parametrize("kind", [Taking, Silent])
-async def test_an_export_that_is_older_than_its_signal_is_taken_at_the_first_look(
+async def test_an_export_that_was_still_before_its_signal_is_taken_at_the_first_look(
     tmp_path: Path, kind: type[Taking]
 ) -> None:
-    async with place(tmp_path, kind, settle_s=3_600.0) as at:
-        at.put("a.csv", age_s=0.001)
-        at.put("a.csv.ready")
-        at.put("same-time.csv", "same-time.csv.ready")
-        at.put("day/part-0", "day/part-1", age_s=9.0)
+    async with place(tmp_path, kind) as at:
+        at.put("a.csv", "a.csv.ready")
+        os.utime(at.drop / "a.csv", (999_999_998.0, 999_999_998.0))
+        at.put("day/part-0", "day/part-1", age_s=11.0)
         at.put("day/_SUCCESS", age_s=8.0)
         now = 1_000_000_000 - 8.0
         os.utime(at.drop / "day", (now, now + 0.5))
-        assert len(await at.look()) == 4
+        assert len(await at.look()) == 3
         assert (at.intake.waiting, at.intake.look_in_s) == ([], math.inf)
         assert read_drops(at.state.directory).drops_waiting == ()
+
+
+@pytest.mark.parametrize("kind", [Taking, Silent])
+@pytest.mark.parametrize("age_s", [0.0, 0.001, 1.9])
+async def test_one_that_changed_just_before_its_signal_is_looked_at_once_more(
+    tmp_path: Path, kind: type[Taking], age_s: float
+) -> None:
+    """Its writer may only pause, with the file open or closed."""
+    async with place(tmp_path, kind) as at:
+        with capture_logs() as logs:
+            at.put("a.csv", "a.csv.ready", "b.csv", "b.csv.ready")
+            os.utime(at.drop / "a.csv", (1_000_000_000 - age_s, 1_000_000_000 - age_s))
+            assert await at.look() == []
+            assert at.intake.look_in_s == pytest.approx(2.0)
+            (told,) = read_drops(at.state.directory).drops_waiting
+            assert told.why == "a.csv changed just before its signal"
+            at.seconds[0] = 1.5
+            grow(at, "a.csv")
+            assert await at.look() == []
+            at.seconds[0] = 3.4
+            assert await at.look() == []
+            at.seconds[0] = 3.5
+            assert await at.look() == ["a.csv", "b.csv"]
+        assert not [event for event in logs if event["event"] == "export_not_whole" and "just" in event["why"]]
+
+
+@pytest.mark.parametrize("kind", [Taking, Silent])
+async def test_an_export_that_never_is_still_does_not_hold_up_others_for_ever(
+    tmp_path: Path, kind: type[Taking]
+) -> None:
+    async with place(tmp_path, kind) as at:
+        at.put("a.csv", age_s=-1.0)
+        at.put("a.csv.ready", "b.csv", "b.csv.ready", age_s=0.0)
+        os.utime(at.drop / "b.csv", (999_999_990.0, 999_999_990.0))
+        for second in range(960):
+            at.seconds[0] = second
+            if second % 30 == 0:
+                assert await at.look() == [], second
+            grow(at, "a.csv")
+        at.seconds[0] = 960
+        assert await at.look() == ["(a.csv)", "b.csv"]
+        claim = at.state.ledger.jobs()[0].claim
+        assert claim is not None
+        assert "has changed again and again for 960 s after its signal: nothing was sent" in str(claim.error)
 
 
 @pytest.mark.parametrize("kind", [Taking, Silent])
@@ -205,7 +248,7 @@ async def test_lines_are_not_trusted_at_once_where_nobody_tells_of_writers(tmp_p
             (at.drop / f"{name}.csv.ready").write_text(manifest)
         (at.drop / "a.csv.ready").touch()
         for name in ("b", "c"):
-            os.utime(at.drop / f"{name}.csv.ready", (1.0, 1.0))
+            os.utime(at.drop / f"{name}.csv.ready", (9.0, 9.0))
         assert await at.look() == ["b.csv", "c.csv"]
         at.seconds[0] = 2.0
         assert await at.look() == ["b.csv", "c.csv", "a.csv"]

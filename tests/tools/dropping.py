@@ -34,7 +34,13 @@ class Drop:
         self.directory.mkdir(exist_ok=True)
 
     def config(self, **sections: Mapping[str, Any]) -> Path:
-        drop = {"directory": str(self.directory), "poll_s": 0.05, "signal_wait_s": 0.3, **sections.pop("drop", {})}
+        drop = {
+            "directory": str(self.directory),
+            "poll_s": 0.05,
+            "signal_wait_s": 0.3,
+            "settle_s": 0.05,
+            **sections.pop("drop", {}),
+        }
         return self.at.config(drop=drop, **sections)
 
     def put(self, name: str, *lines: str, signal_as: str | None = None, manifest: str = "") -> Path:

@@ -62,7 +62,7 @@ class Routes:
         owner = next(iter(self.at.values()))
         first = next(iter(self.at))
         target = {"client_code": first, **sections.pop("target", {})}
-        drop = {"poll_s": 0.05, "signal_wait_s": 0.3, **sections.pop("drop", {})}
+        drop = {"poll_s": 0.05, "signal_wait_s": 0.3, "settle_s": 0.05, **sections.pop("drop", {})}
         owner.config(target=target, drop=drop, **sections)
         text = self.file.read_text()
         for name, route in self.routes.items():

@@ -14,10 +14,10 @@ from functools import cache
 #: The signal for all files of a subdirectory, as Hadoop and Spark write it.
 GROUP_SIGNAL = "_SUCCESS"
 #: Endings of names, in small letters, under which programs write or download what they rename when it is whole: curl
-#: and wget, browsers, WinSCP and FileZilla, aria2, gsutil, Spark and Flink; and what editors leave beside a file.
+#: and wget, browsers, WinSCP and FileZilla, aria2, gsutil, Hadoop, Spark and Flink; and what editors leave beside one.
 TEMPORARY_ENDINGS = (
     *(".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".aria2", ".!ut"),
-    *(".gstmp", ".inprogress", ".uploading", ".lock", ".swp", ".swx", ".swo", "~"),
+    *(".gstmp", ".inprogress", ".uploading", "._copying_", ".lock", ".swp", ".swx", ".swo", "~"),
 )
 #: Endings that a signal may leave out: `customers.ready` stands for `customers.csv`.
 _EXPORT_ENDINGS = (".csv", ".tsv", ".psv", ".txt", ".dat")

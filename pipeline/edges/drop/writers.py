@@ -19,7 +19,9 @@ except ImportError:  # pragma: no cover - not on this system
 
 _MOUNTS = Path("/proc/self/mountinfo")
 #: File systems that keep count of who has a file open for writing, whoever it is (Linux: `i_writecount`).
-_LOCAL = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "bcachefs", "jfs", "zfs", "reiserfs"))
+_LOCAL = frozenset(
+    ("ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "bcachefs", "jfs", "zfs", "reiserfs", "overlay")
+)
 
 
 def is_local(directory: Path) -> bool:

@@ -15,6 +15,7 @@ SUFFIXES = (".ready", ".fin", ".csv.done")
         *(".a.csv", ".processing", "a.csv.tmp", "a.TMP", "a.csv.part", ".ready", ".", "..", ".nfs0000001", ".#a.csv"),
         *("a.csv.filepart", "a.csv.FilePart", "a.csv.partial", "a.csv.temp", "a.crdownload", "a.csv.download"),
         *("a.opdownload", "a.csv.aria2", "a.csv.!ut", "a.csv_.gstmp", "a.csv.inprogress", "a.csv.uploading"),
+        "a.csv._COPYING_",
         *("a.csv.lock", ".a.csv.swp", "a.csv.swp", "a.csv.swx", "a.csv.swo", "a.csv~", "~$a.xlsx", "#a.csv#"),
         *("a.csv.ready.tmp", "a.csv.ready.filepart", "~", "#"),
     ],

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,3 +113,34 @@ def test_file_systems_that_are_believed(tmp_path: Path) -> None:
     assert not is_local(Path("/proc"))
     assert not is_local(Path("/sys/kernel"))
     assert is_local(tmp_path) == is_local(tmp_path / "not" / "there")
+
+
+_ON_OVERLAY = """
+import sys
+from pathlib import Path
+from pipeline.edges.drop.writers import is_local, is_open_for_writing
+file = Path(sys.argv[1]) / "export.csv"
+with file.open("w") as writer:
+    told = is_open_for_writing(file)
+print(is_local(file.parent), told, is_open_for_writing(file))
+"""
+
+
+def test_the_file_system_of_containers_tells_of_writers(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    mounted = f'mount -t overlay overlay -o {options} {tmp_path}/merged && exec "$0" "$@"'
+    program = [sys.executable, "-c", _ON_OVERLAY, f"{tmp_path}/merged"]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    tried = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, *program],
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
+    )
+    if tried.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {tried.stderr}")
+    assert tried.stdout == "True True False\n"

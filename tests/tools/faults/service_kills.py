@@ -116,7 +116,9 @@ async def clients_in(folder: Path, count: int, draw: random.Random, seed: int) -
         first, *others = clients
         write_config(folder / "config.toml", first.run.base_url, first.state, batch_rows=BATCH_ROWS, hold_s=0.5)
         with (folder / "config.toml").open("a") as file:
-            file.write(f'[drop]\ndirectory = "{first.writer.drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\n')
+            file.write(
+                f'[drop]\ndirectory = "{first.writer.drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\nsettle_s = 0.05\n'
+            )
             for client in others:
                 code = client.state.name
                 file.write(f'[[routes]]\nname = "of-{code}"\ntarget.client_code = "{code}"\n')

@@ -264,7 +264,9 @@ async def soak_for(seconds: float, *, lives: int, seed: int, max_rows: int = MAX
             soak = Soak(Path(folder), sandbox, random.Random(seed), seconds / lives, max_rows)
             write_config(soak.config, sandbox.base_url, soak.state, batch_rows=BATCH_ROWS, hold_s=2.0)
             with soak.config.open("a") as file:
-                file.write(f'[drop]\ndirectory = "{soak.writer.drop}"\npoll_s = 0.2\nsignal_wait_s = 30.0\n')
+                file.write(
+                    f'[drop]\ndirectory = "{soak.writer.drop}"\npoll_s = 0.2\nsignal_wait_s = 30.0\nsettle_s = 0.2\n'
+                )
             faults = asyncio.create_task(change_faults(soak, min(10.0, seconds / lives / 3)))
             try:
                 for _ in range(lives):
