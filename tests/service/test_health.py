@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,7 @@ from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_
 from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.state import open_state
-from pipeline.service.health import STALE_AFTER_S, look, state_directory
+from pipeline.service.health import STALE_AFTER_S, look, state_directory, token_expires
 from pipeline.service.heartbeat import heart_beating
 from pipeline.settings.settings import load_settings
 from tests.tools.dropping import dropping
@@ -59,7 +60,7 @@ class TestLooking:
         put_up(tmp_path, Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job"))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well
-        assert told.endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
+        assert told.endswith("; waits since 2026-11-24 10:00:00 UTC: The disk is full.")
         take_down(tmp_path)
         assert "waits" not in look(tmp_path, 1_000.0)[1]
         heart.stop()
@@ -72,7 +73,7 @@ class TestLooking:
         put_up_drops(tmp_path, DropNotice((), tuple(drops[:1])))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well, "to start it again would change nothing"
-        said = f"; not taken: a.ready cannot be taken: it is immutable, since {since}"
+        said = "; not taken: a.ready cannot be taken: it is immutable, since 2026-11-24 10:00:00 UTC"
         assert told.endswith(said)
         (tmp_path / "clients" / "other").mkdir(parents=True)
         put_up_drops(tmp_path / "clients" / "other", DropNotice((), tuple(drops[1:])))
@@ -100,7 +101,7 @@ class TestLooking:
         heart.write(replace(BEAT, notices={"demo": {"sending": asdict(away)}}))
         assert look(tmp_path, 1_000.0)[1].endswith(f"; {away.words[0]}")
         heart.write(replace(BEAT, notices={"demo": {"pause": asdict(pause), "sending": asdict(away)}}))
-        assert look(tmp_path, 1_000.0)[1].endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
+        assert look(tmp_path, 1_000.0)[1].endswith("; waits since 2026-11-24 10:00:00 UTC: The disk is full.")
         many = {f"client{number}": {"pause": asdict(pause)} for number in range(100)}
         heart.write(replace(BEAT, notices=many))
         assert look(tmp_path, 1_000.0) == (True, look(tmp_path, 1_000.0)[1]), "it lives all the same"
@@ -118,10 +119,18 @@ class TestStateDirectory:
             (None, {"PROFILE_PIPELINE__STATE__DIRECTORY": "/elsewhere"}),
         ],
     )
-    def test_is_the_one_of_the_settings(self, tmp_path: Path, in_file: str | None, env: dict[str, str]) -> None:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+    def test_is_the_one_of_the_settings(
+        self, tmp_path: Path, in_file: str | None, env: dict[str, str], encoding: str
+    ) -> None:
         config = tmp_path / "config.toml"
-        config.write_text(REQUIRED + (f'[state]\ndirectory = "{in_file}"\n' if in_file else ""))
+        config.write_text(REQUIRED + (f'[state]\ndirectory = "{in_file}"\n' if in_file else ""), encoding)
         assert state_directory(config, env) == load_settings(config, env=env).state.directory
+
+    def test_so_is_the_end_of_the_token(self, tmp_path: Path) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text('[target]\ntoken_expires = "2026-12-01"\n', "utf-8-sig")
+        assert token_expires(config, {}) == date(2026, 12, 1)
 
     @pytest.mark.parametrize(
         ("text", "env", "said"),

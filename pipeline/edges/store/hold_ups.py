@@ -6,12 +6,12 @@ The process that sends keeps them in `sending.json` in the state directory, whic
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pipeline.core.duration import time_in_words
 from pipeline.core.errors import FatalError
 from pipeline.edges.durable import write_durably
 
@@ -39,12 +39,13 @@ class HoldUps:
         """Each of them in words, for people."""
         told = []
         if self.away_since:
-            told.append(
-                f"Target gives no usable answer since {_time(self.away_since)}, the last was: {self.last_answer}"
-            )
+            since = time_in_words(self.away_since)
+            told.append(f"Target gives no usable answer since {since}, the last was: {self.last_answer}")
         if self.calls_from:
             others = " (somebody else uses the budget of the account too)" if self.is_shared else ""
-            told.append(f"the budget of calls is used up{others}, the next call begins at {_time(self.calls_from)}")
+            told.append(
+                f"the budget of calls is used up{others}, the next call begins at {time_in_words(self.calls_from)}"
+            )
         return told
 
     @classmethod
@@ -78,7 +79,3 @@ def read_hold_ups(state: Path) -> HoldUps:
         return HoldUps.of(orjson.loads((state / _NAME).read_bytes()))
     except (OSError, ValueError):
         return HoldUps()
-
-
-def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
