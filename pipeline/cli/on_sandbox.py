@@ -13,6 +13,7 @@ import structlog
 
 from pipeline.core.batches.report import SANDBOX, Report, ReportedExport
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.plural import counted
 from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
@@ -123,19 +124,18 @@ async def _columns(export: Path, id_column: str) -> dict[str, str]:
         folded = {name.strip().casefold(): name for name in header}
         meant = get_close_matches(id_column.strip().casefold(), folded, 1, 0.75)
         hint = f" Did you mean {folded[meant[0]]!r}?" if meant else " Is the first line of the file its header?"
-        text = (
-            f"--id-column {id_column!r} is not one of the {len(header)} columns in the header of {export.name}.{hint}"
-        )
+        columns_of = f"{counted(len(header), 'column')} in the header of {export.name}"
+        text = f"--id-column {id_column!r} is not one of the {columns_of}.{hint}"
         raise InputError(text, line=1)
-    counted = Counter(header)
+    times = Counter(header)
     # A column without a name, or with a name that another has too, cannot be listed.
-    left = [number for number, name in enumerate(header, 1) if not name.strip() or counted[name] > 1]
+    left = [number for number, name in enumerate(header, 1) if not name.strip() or times[name] > 1]
     if left:
         log.warning("columns_not_sent", export=export.name, fields=left, why="no name, or one that is there twice")
     taken: set[str] = {name for name in header if parameter_name_problem(name) is None}
     columns: dict[str, str] = {}
     for name in dict.fromkeys(header):
-        if name == id_column or not name.strip() or counted[name] > 1:
+        if name == id_column or not name.strip() or times[name] > 1:
             continue
         columns[name] = name if parameter_name_problem(name) is None else _new_name(name, taken)
     return columns

@@ -17,7 +17,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.drop_notice import DropNotice, NotTaken, put_up_drops
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart, read_beat
-from pipeline.edges.store.hold_ups import HoldUps, write_hold_ups
+from pipeline.edges.store.hold_ups import HoldUps, read_hold_ups, write_hold_ups
 from pipeline.edges.store.notice import Pause, put_up, take_down
 from pipeline.edges.store.state import open_state
 from pipeline.service.health import STALE_AFTER_S, look, state_directory, token_expires
@@ -90,6 +90,13 @@ class TestLooking:
             "Target gives no usable answer since 2026-11-24 10:00:00 UTC, the last was: HTTP 500",
             "the budget of calls is used up, the next call begins at 2026-11-24 10:07:00 UTC",
         ]
+        shared = HoldUps(is_shared=True)
+        assert write_hold_ups(tmp_path, shared)
+        assert read_hold_ups(tmp_path) == shared
+        assert look(tmp_path, 1_000.0)[1].endswith(
+            "; fewer calls are made, since somebody else uses the budget of the account too"
+        )
+        assert "used up (somebody else" in replace(away, is_shared=True).words[1]
         assert write_hold_ups(tmp_path, HoldUps())
         assert look(tmp_path, 1_000.0)[1].endswith("no job")
         heart.stop()

@@ -26,13 +26,18 @@ class HoldUps:
 
     `away_since`: Target gives no usable answer since then. `last_answer`: the last answer, in our words.
     `calls_from`: no call may begin before, because the budget of calls is used up.
-    `is_shared`: somebody else seems to use that budget too.
+    `is_shared`: somebody else seems to use that budget too, so that fewer calls are made.
     """
 
     away_since: str | None = None
     last_answer: str | None = None
     calls_from: str | None = None
     is_shared: bool = False
+
+    @property
+    def is_slowed_only(self) -> bool:
+        """True if calls are made, though fewer than usual."""
+        return self.is_shared and not (self.away_since or self.calls_from)
 
     @property
     def words(self) -> list[str]:
@@ -43,9 +48,10 @@ class HoldUps:
             told.append(f"Target gives no usable answer since {since}, the last was: {self.last_answer}")
         if self.calls_from:
             others = " (somebody else uses the budget of the account too)" if self.is_shared else ""
-            told.append(
-                f"the budget of calls is used up{others}, the next call begins at {time_in_words(self.calls_from)}"
-            )
+            begins = time_in_words(self.calls_from)
+            told.append(f"the budget of calls is used up{others}, the next call begins at {begins}")
+        elif self.is_shared:
+            told.append("fewer calls are made, since somebody else uses the budget of the account too")
         return told
 
     @classmethod
