@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.drop.signals import nearest_signal, shown
-from pipeline.core.duration import roughly
+from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plain import written
+from pipeline.core.plural import counted
 from pipeline.edges.drop.listing import look
 from pipeline.edges.store.notices import DropNotice, NotTaken, read_drops
 from pipeline.settings.settings import Settings
@@ -48,7 +49,10 @@ class RefusedFile:
 
 @dataclass(frozen=True, slots=True)
 class DropStatus:
-    """The files that lie in a drop directory and are not claimed. With a `problem` it cannot be read."""
+    """The files that lie in a drop directory and are not claimed. With a `problem` it cannot be read.
+
+    `ready`: the number of drops that are whole and not taken yet. A drop that is waited for holds up those behind it.
+    """
 
     directory: str
     problem: str | None
@@ -56,6 +60,7 @@ class DropStatus:
     waiting: tuple[WaitingSignal, ...] | None = written(default=None, if_default=False)
     refused: tuple[RefusedFile, ...] | None = written(default=None, if_default=False)
     not_taken: tuple[NotTaken, ...] = written(key="drops_not_taken", default=(), if_default=False)
+    ready: int = written(default=0, if_default=False)
 
 
 def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropStatus | None:
@@ -95,6 +100,8 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
     ]
     signals_here = {shown(found.signal.path) for found in seen.found}
     not_taken = tuple(each for each in told.drops_not_taken if each.name in signals_here)
+    not_ready = {each.signal for each in waiting} | {each.name for each in not_taken}
+    ready = [found for found in seen.found if not found.missing and not found.problem]
     refused = [RefusedFile(shown(each.path), each.problem) for each in seen.refused]
     return DropStatus(
         str(directory),
@@ -103,6 +110,7 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
         tuple(waiting[:_MOST]),
         tuple(refused[:_MOST]),
         not_taken,
+        sum(shown(found.signal.path) not in not_ready for found in ready),
     )
 
 
@@ -124,8 +132,11 @@ def drop_lines(told: DropStatus) -> list[str]:
         lines.append(f"Not signalled: {each.export}, {roughly(each.age_s)}{near}")
     for signal in told.waiting or ():
         why = signal.why or f"without {', '.join(signal.missing)}"
-        until = f"; waits until {signal.until}, or longer if it changes" if signal.until else ""
+        until = f"; waits until {time_in_words(signal.until)}, or longer if it changes" if signal.until else ""
         lines.append(f"Signal {signal.signal}, {roughly(signal.age_s)}, {why}{until}")
-    lines += [f"Not taken: {drop.name} {drop.why}, since {drop.since}" for drop in told.not_taken]
+    if told.ready:
+        behind = ", behind the one that is waited for" if told.waiting else ""
+        lines.append(f"{counted(told.ready, 'drop is', 'drops are')} whole and not taken yet{behind}.")
+    lines += [f"Not taken: {drop.name} {drop.why}, since {time_in_words(drop.since)}" for drop in told.not_taken]
     lines += [f"Refused: {file.name} {file.why}" for file in told.refused or ()]
     return lines

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, after_restart
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import Attempt, EndStage, next_step
-from pipeline.core.duration import roughly
+from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts
 from pipeline.core.plain import plain
@@ -166,7 +166,7 @@ class _Waiting:
             count = len(self.around.before)
             told.append(f"its turn, behind {counted(count, 'job')}{' or more' if count >= MOST_BEFORE else ''}")
         if self.record.is_abandoned and self.around.pause:
-            told.append(f"the service, which itself waits since {self.around.pause.since}: it ends then")
+            told.append(f"the service, which itself waits since {time_in_words(self.around.pause.since)}: it ends then")
         return told
 
     def _is_to_be_sent(self, life: Life) -> bool:

@@ -13,6 +13,7 @@ import structlog
 
 from pipeline.core.batches.report import SANDBOX, Report, ReportedExport
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.plural import counted
 from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
 from pipeline.sandbox import SandboxOptions, running
@@ -123,9 +124,8 @@ async def _columns(export: Path, id_column: str) -> dict[str, str]:
         folded = {name.strip().casefold(): name for name in header}
         meant = get_close_matches(id_column.strip().casefold(), folded, 1, 0.75)
         hint = f" Did you mean {folded[meant[0]]!r}?" if meant else " Is the first line of the file its header?"
-        text = (
-            f"--id-column {id_column!r} is not one of the {len(header)} columns in the header of {export.name}.{hint}"
-        )
+        columns_of = f"{counted(len(header), 'column')} in the header of {export.name}"
+        text = f"--id-column {id_column!r} is not one of the {columns_of}.{hint}"
         raise InputError(text, line=1)
     times = Counter(header)
     # A column without a name, or with a name that another has too, cannot be listed.

@@ -8,7 +8,7 @@ from rich.markup import escape
 from pipeline.cli.drop_status import drop_lines
 from pipeline.cli.job_status import JobStatus, utc_minute
 from pipeline.cli.status import Status, Statuses
-from pipeline.core.duration import roughly
+from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.store.notices import PAUSED
@@ -58,7 +58,7 @@ def _hold_ups(told: Status) -> list[str]:
         color = "yellow" if told.window.pause else "cyan"
         lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
     if pause := told.paused_by_itself:
-        lines.append(f"[yellow]Waiting since {pause.since}[/]: {escape(str(pause.why))}")
+        lines.append(f"[yellow]Waiting since {time_in_words(pause.since)}[/]: {escape(str(pause.why))}")
     lines += [f"[yellow]{escape(words[0].upper() + words[1:])}.[/]" for words in told.held_up.words]
     if told.token_expires and told.token_days_left is not None:
         color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"

@@ -14,14 +14,20 @@ from pipeline.jobs.send_limits import hold_ups
 
 def what_it_waits_for(job: Job, calls: CallQueue) -> str:
     """The thing that a load waits for or does, in words; empty if there is nothing to say."""
-    progress = job.progress
     held = calls.windows.held
     if held is not None and held.limits.is_paused:
         return in_words(held)
     if job.state.is_paused:
         return PAUSED
-    if words := hold_ups(calls, job.clock).words:
-        return "; ".join(words)
+    held_up = hold_ups(calls, job.clock)
+    if held_up.words and not held_up.is_slowed_only:
+        return "; ".join(held_up.words)
+    return "; ".join(told for told in (_what_goes_on(job), *held_up.words) if told)
+
+
+def _what_goes_on(job: Job) -> str:
+    """The thing that a load does where nothing holds it up, in words; empty if there is nothing to say."""
+    progress = job.progress
     under_way = progress.batches_under_way
     if progress.waiting:
         return f"waiting: {progress.waiting}"

@@ -1,4 +1,7 @@
-"""Durations in words, for people who want to know how long roughly."""
+"""Times and durations in words, for people."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
 
 #: Units from the largest down, and their lengths in seconds.
 _UNITS = (("days", 86_400), ("h", 3_600), ("min", 60))
@@ -10,3 +13,11 @@ def roughly(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def time_in_words(text: str) -> str:
+    """A time in ISO 8601 to the second, for people; anything else as it stands."""
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+        return f"{at.astimezone(UTC) if at.tzinfo else at:%Y-%m-%d %H:%M:%S} UTC"
+    return text

@@ -10,6 +10,7 @@ from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.errors import ExitCode, InputError, PipelineError
+from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.job_folder import JobFolder
@@ -90,15 +91,16 @@ def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) 
 
     `by_target` of them were refused by Target: then the export was read to its end, and all its other rows were sent.
     """
+    are = "is" if rejected == 1 else "are"
     allowed = f"more than [export] max_rejects = {job.export.max_rejects} allows"
     if by_target:
         return InputError(
-            f"{rejected:,} of the {read:,} rows are rejected, {by_target:,} of them by Target, {allowed}; all others "
-            f"were sent. See {job.folder.rejects}."
+            f"{rejected:,} of the {counted(read, 'row')} {are} rejected, {by_target:,} of them by Target, {allowed}; "
+            f"all others were sent. See {job.folder.rejects}."
         )
     first = "; ".join(f"line {line}: {reason}" for line, reason in job.progress.checkpoint.first_rejects)
     return InputError(
-        f"{rejected:,} of the {read:,} rows read are rejected, {allowed}. First: {first}. All are in "
+        f"{rejected:,} of the {counted(read, 'row')} read {are} rejected, {allowed}. First: {first}. All are in "
         f"{job.folder.rejects}."
     )
 

@@ -165,18 +165,18 @@ def _write(job: Job, report: Report) -> None:
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(job.record.export.name, failed)
-    if page := page_of(report, job.folder.directory):
+    if page := page_of(report, job.folder.directory, is_trial=job.host.is_with_sandbox):
         job.folder.write_page(page)
     job.folder.write_report(report)
 
 
-def page_of(report: Report, folder: Path) -> str | None:
+def page_of(report: Report, folder: Path, *, is_trial: bool = False) -> str | None:
     """The report as an HTML page; None if it cannot be made, which must not keep a job from its end."""
     # Imported late: it takes a while, and is needed only when a job has ended.
     from pipeline.edges.views.page import render
 
     try:
-        return render(report, folder)
+        return render(report, folder, is_trial=is_trial)
     except Exception:
         # report.json has the same facts.
         log.exception("report_page_not_made")

@@ -77,4 +77,4 @@ def hold_ups(calls: CallQueue, clock: Clock) -> HoldUps:
     since, calls_from = calls.silence.since(now), calls.resumes_at
     is_long = calls_from is not None and calls_from - now >= TOLD_FROM_S
     last = calls.silence.last if since is not None else None
-    return HoldUps(time_of(since), last, time_of(calls_from) if is_long else None, is_long and calls.is_shared)
+    return HoldUps(time_of(since), last, time_of(calls_from) if is_long else None, calls.is_shared)

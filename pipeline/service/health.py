@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.core.duration import roughly
+from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.errors import FatalError
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import days_left, in_words
@@ -48,7 +48,7 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
     directory: object = env.get(_VARIABLE)
     if directory is None:
         try:
-            directory = tomllib.loads(config.read_text(encoding="utf-8"))["state"]["directory"]
+            directory = tomllib.loads(config.read_text(encoding="utf-8-sig"))["state"]["directory"]
         except OSError as error:
             raise FatalError(f"the configuration file {config} cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -63,7 +63,9 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
 def token_expires(config: Path, env: Mapping[str, str]) -> date | None:
     """`[target] token_expires`, as `load_settings` finds it; None if it is not known, or cannot be read."""
     try:
-        said: object = env.get(_EXPIRY_VARIABLE) or tomllib.loads(config.read_text("utf-8"))["target"]["token_expires"]
+        said: object = (
+            env.get(_EXPIRY_VARIABLE) or tomllib.loads(config.read_text("utf-8-sig"))["target"]["token_expires"]
+        )
         return said if isinstance(said, date) else date.fromisoformat(str(said))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -97,7 +99,7 @@ def _waiting(state: Path, beat: Beat) -> str:
     ]
     for pause in pauses:
         if pause:
-            return f"; waits since {pause.since}: {pause.why}"
+            return f"; waits since {time_in_words(pause.since)}: {pause.why}"
     if beat.is_paused:
         return f"; {PAUSED}"
     held_up = [read_hold_ups(each) for each in directories]
@@ -109,6 +111,6 @@ def _not_taken(state: Path) -> str:
     drops = [each for place in (state, *sorted(state.glob("clients/*"))) for each in read_drops(place).drops_not_taken]
     if not drops:
         return ""
-    first = f"{drops[0].name} {drops[0].why}, since {drops[0].since}"
+    first = f"{drops[0].name} {drops[0].why}, since {time_in_words(drops[0].since)}"
     more = f", and {len(drops) - 1:,} more" if len(drops) > 1 else ""
     return f"; not taken: {first}{more}"

@@ -330,7 +330,7 @@ def test_an_abandoned_job_behind_a_pause_of_the_service(told: Told) -> None:
     told.ledger.abandon_job("j1")
     put_up_pause(told.directory, Pause(74, "the disk is full", "2026-11-23T08:00:00+00:00", "j0"))
     assert told.of(job, taken_at=NINE)["waits_for"] == [
-        "the service, which itself waits since 2026-11-23T08:00:00+00:00: it ends then"
+        "the service, which itself waits since 2026-11-23 08:00:00 UTC: it ends then"
     ]
     assert told.of(job)["waits_for"] == [], "nobody serves"
 

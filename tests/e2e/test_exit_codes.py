@@ -184,7 +184,7 @@ class TestRejects:
     async def test_by_percentage_of_a_small_export_nothing_is_sent(self, tmp_path: Path) -> None:
         done = await unheard(tmp_path).load(*SIX_ROWS, ",gold,1")
         assert done.code == 65
-        assert "1 of the 7 rows read are rejected" in done.report["error"]
+        assert "1 of the 7 rows read is rejected" in done.report["error"]
         assert done.report["rows"]["unsent"] == 6
         assert done.report["calls"] == 0
 

@@ -11,6 +11,7 @@ import anyio
 import orjson
 import pytest
 
+from pipeline.edges.store.notices import read_drops
 from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from tests.tools.dropping import Drop, dropping, events, text_of
 from tests.tools.faults.refusing import POISON, refusing
@@ -423,6 +424,18 @@ class TestStatus:
         assert "Refused: link.csv is a symbolic link" in people
         assert "just-now.csv" not in people
         (drop.directory / "customer.csv.ready").unlink()
+
+    async def test_drops_behind_one_that_is_waited_for(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop, drop.serving() as process:
+            (drop.directory / "gone.csv.ready").write_text("")
+            await until(lambda: read_drops(drop.at.state).drops_waiting)
+            drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
+            told = (await told_by(drop))["drop"]
+            people = (await run_program("status", "--config", tmp_path / "config.toml")).out
+            assert told["ready"] == 1
+            assert "1 drop is whole and not taken yet, behind the one that is waited for." in people
+            (drop.directory / "gone.csv.ready").unlink()
+            process.terminate()
 
     async def test_drops_that_failed(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 
 import anyio
@@ -23,10 +24,11 @@ from pipeline.edges.store.notices import (
     put_up_drops,
     put_up_hold_ups,
     put_up_pause,
+    read_hold_ups,
     take_down_pause,
 )
 from pipeline.edges.store.state import open_state
-from pipeline.service.health import STALE_AFTER_S, look, state_directory
+from pipeline.service.health import STALE_AFTER_S, look, state_directory, token_expires
 from pipeline.service.heartbeat import heart_beating
 from pipeline.settings.settings import load_settings
 from tests.tools.dropping import dropping
@@ -66,7 +68,7 @@ class TestLooking:
         put_up_pause(tmp_path, Pause(74, "The disk is full.", "2026-11-24T10:00:00+00:00", "job"))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well
-        assert told.endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
+        assert told.endswith("; waits since 2026-11-24 10:00:00 UTC: The disk is full.")
         take_down_pause(tmp_path)
         assert "waits" not in look(tmp_path, 1_000.0)[1]
         heart.stop()
@@ -79,7 +81,7 @@ class TestLooking:
         put_up_drops(tmp_path, DropNotice((), tuple(drops[:1])))
         is_well, told = look(tmp_path, 1_000.0)
         assert is_well, "to start it again would change nothing"
-        said = f"; not taken: a.ready cannot be taken: it is immutable, since {since}"
+        said = "; not taken: a.ready cannot be taken: it is immutable, since 2026-11-24 10:00:00 UTC"
         assert told.endswith(said)
         (tmp_path / "clients" / "other").mkdir(parents=True)
         put_up_drops(tmp_path / "clients" / "other", DropNotice((), tuple(drops[1:])))
@@ -96,6 +98,13 @@ class TestLooking:
             "Target gives no usable answer since 2026-11-24 10:00:00 UTC, the last was: HTTP 500",
             "the budget of calls is used up, the next call begins at 2026-11-24 10:07:00 UTC",
         ]
+        shared = HoldUps(is_shared=True)
+        assert put_up_hold_ups(tmp_path, shared)
+        assert read_hold_ups(tmp_path) == shared
+        assert look(tmp_path, 1_000.0)[1].endswith(
+            "; fewer calls are made, since somebody else uses the budget of the account too"
+        )
+        assert "used up (somebody else" in replace(away, is_shared=True).words[1]
         assert put_up_hold_ups(tmp_path, HoldUps())
         assert look(tmp_path, 1_000.0)[1].endswith("no job")
         heart.stop()
@@ -107,7 +116,7 @@ class TestLooking:
         heart.write(replace(BEAT, notices={"demo": {"sending": asdict(away)}}))
         assert look(tmp_path, 1_000.0)[1].endswith(f"; {away.words[0]}")
         heart.write(replace(BEAT, notices={"demo": {"pause": asdict(pause), "sending": asdict(away)}}))
-        assert look(tmp_path, 1_000.0)[1].endswith("; waits since 2026-11-24T10:00:00+00:00: The disk is full.")
+        assert look(tmp_path, 1_000.0)[1].endswith("; waits since 2026-11-24 10:00:00 UTC: The disk is full.")
         many = {f"client{number}": {"pause": asdict(pause)} for number in range(100)}
         heart.write(replace(BEAT, notices=many))
         assert look(tmp_path, 1_000.0) == (True, look(tmp_path, 1_000.0)[1]), "it lives all the same"
@@ -125,10 +134,18 @@ class TestStateDirectory:
             (None, {"PROFILE_PIPELINE__STATE__DIRECTORY": "/elsewhere"}),
         ],
     )
-    def test_is_the_one_of_the_settings(self, tmp_path: Path, in_file: str | None, env: dict[str, str]) -> None:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+    def test_is_the_one_of_the_settings(
+        self, tmp_path: Path, in_file: str | None, env: dict[str, str], encoding: str
+    ) -> None:
         config = tmp_path / "config.toml"
-        config.write_text(REQUIRED + (f'[state]\ndirectory = "{in_file}"\n' if in_file else ""))
+        config.write_text(REQUIRED + (f'[state]\ndirectory = "{in_file}"\n' if in_file else ""), encoding)
         assert state_directory(config, env) == load_settings(config, env=env).state.directory
+
+    def test_so_is_the_end_of_the_token(self, tmp_path: Path) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text('[target]\ntoken_expires = "2026-12-01"\n', "utf-8-sig")
+        assert token_expires(config, {}) == date(2026, 12, 1)
 
     @pytest.mark.parametrize(
         ("text", "env", "said"),

@@ -9,12 +9,12 @@ heartbeat has the first two. `health` reads all every few seconds, so this modul
 """
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pipeline.core.duration import time_in_words
 from pipeline.core.errors import FatalError
 from pipeline.core.plain import of_plain
 from pipeline.edges.durable import write_durably
@@ -46,7 +46,7 @@ class HoldUps:
 
     `away_since`: Target gives no usable answer since then. `last_answer`: the last answer, in our words.
     `calls_from`: no call may begin before, because the budget of calls is used up.
-    `is_shared`: somebody else seems to use that budget too.
+    `is_shared`: somebody else seems to use that budget too, so that fewer calls are made.
     """
 
     away_since: str | None = None
@@ -55,16 +55,23 @@ class HoldUps:
     is_shared: bool = False
 
     @property
+    def is_slowed_only(self) -> bool:
+        """True if calls are made, though fewer than usual."""
+        return self.is_shared and not (self.away_since or self.calls_from)
+
+    @property
     def words(self) -> list[str]:
         """Each of them in words, for people."""
         told = []
         if self.away_since:
-            told.append(
-                f"Target gives no usable answer since {_time(self.away_since)}, the last was: {self.last_answer}"
-            )
+            since = time_in_words(self.away_since)
+            told.append(f"Target gives no usable answer since {since}, the last was: {self.last_answer}")
         if self.calls_from:
             others = " (somebody else uses the budget of the account too)" if self.is_shared else ""
-            told.append(f"the budget of calls is used up{others}, the next call begins at {_time(self.calls_from)}")
+            begins = time_in_words(self.calls_from)
+            told.append(f"the budget of calls is used up{others}, the next call begins at {begins}")
+        elif self.is_shared:
+            told.append("fewer calls are made, since somebody else uses the budget of the account too")
         return told
 
     @classmethod
@@ -179,7 +186,3 @@ def _put_up(file: Path, values: dict[str, Any]) -> bool:
     except FatalError:
         return False
     return True
-
-
-def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"

@@ -27,8 +27,8 @@ from pipeline.edges.views.wording import (
 MAX_BATCHES = 100
 
 
-def render(report: Report, folder: Path) -> str:
-    """The HTML page of a report whose files are in `folder`."""
+def render(report: Report, folder: Path, *, is_trial: bool = False) -> str:
+    """The HTML page of a report whose files are in `folder`. `is_trial`: see `to_do`."""
     counts = asdict(report.rows)
     return _template().render(
         report=report,
@@ -37,7 +37,7 @@ def render(report: Report, folder: Path) -> str:
         in_sandbox=IN_SANDBOX if report.is_of_sandbox else "",
         happened=happened(report),
         error=report.error,
-        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder)],
+        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder, is_trial=is_trial)],
         classes=[
             (name, counts[name], _share(counts[name], report.rows.read), meaning, name in GOOD)
             for name, meaning in MEANINGS.items()
