@@ -277,9 +277,11 @@ class Intake:
     def _note_not_whole(self, each: _Signalled, wait: Wait, behind: int) -> None:
         self.waiting.append(each.found.signal.path)
         self.look_in_s = wait.look_in_s
+        if wait.is_usual:
+            return
         wait_s = wait.until_s - self._clock.monotonic()
         self._untaken.wait(each.key, wait.why, since_s=self._first_seen[each.key][1], wait_s=wait_s)
-        if self._not_whole != (each.key, wait.why) and not wait.is_usual:
+        if self._not_whole != (each.key, wait.why):
             self._not_whole = (each.key, wait.why)
             log.warning(
                 "export_not_whole",

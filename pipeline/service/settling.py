@@ -18,6 +18,8 @@ from pipeline.settings.drop_section import DropSettings
 _YOUNGER_NS = 1_000_000_000
 #: The time between two looks at a file that a process has open for writing (seconds).
 _LOOK_AGAIN_S = 1.0
+#: The longest wait of which nothing is said, where nothing looks wrong (seconds). Ours.
+_USUAL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Wait:
     """The reason why a drop is not taken yet, and until when at most, in seconds of the monotonic clock.
 
     `look_in_s`: seconds until the next look at it.
-    `is_usual`: nothing looks wrong, and the wait is only to make sure.
+    `is_usual`: nothing looks wrong, and the wait is short and only to make sure: nothing is said of it.
     """
 
     why: str
@@ -82,7 +84,7 @@ class Settling:
             left_s = self._files[route, export.path].since_s + drop.settle_s - now_s
             if age_ns < drop.settle_s * 1e9 and left_s > 0:
                 why = f"{shown(export.path)} changed just before its signal"
-                return Wait(why, now_s + left_s, left_s, is_usual=True)
+                return Wait(why, now_s + left_s, left_s, is_usual=left_s <= _USUAL_S)
         return None
 
     def _judge_open(self, route: str, seen: Seen, drop: DropSettings, now_s: float) -> Wait | InputError:

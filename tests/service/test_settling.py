@@ -65,8 +65,8 @@ async def test_one_that_changed_just_before_its_signal_is_looked_at_once_more(
             os.utime(at.drop / "a.csv", (1_000_000_000 - age_s, 1_000_000_000 - age_s))
             assert await at.look() == []
             assert at.intake.look_in_s == pytest.approx(2.0)
-            (told,) = read_drops(at.state.directory).drops_waiting
-            assert told.why == "a.csv changed just before its signal"
+            assert at.intake.waiting == ["a.csv.ready"]
+            assert read_drops(at.state.directory).drops_waiting == (), "that is usual"
             at.seconds[0] = 1.5
             grow(at, "a.csv")
             assert await at.look() == []
@@ -75,6 +75,16 @@ async def test_one_that_changed_just_before_its_signal_is_looked_at_once_more(
             at.seconds[0] = 3.5
             assert await at.look() == ["a.csv", "b.csv"]
         assert not [event for event in logs if event["event"] == "export_not_whole" and "just" in event["why"]]
+
+
+async def test_a_long_wait_behind_a_change_just_before_the_signal_is_told(tmp_path: Path) -> None:
+    async with place(tmp_path, settle_s=600.0) as at:
+        at.put("a.csv", "a.csv.ready")
+        with capture_logs() as logs:
+            assert await at.look() == []
+        assert [event["why"] for event in logs] == ["a.csv changed just before its signal"]
+        (told,) = read_drops(at.state.directory).drops_waiting
+        assert told.why == "a.csv changed just before its signal"
 
 
 @pytest.mark.parametrize("kind", [Taking, Silent])
