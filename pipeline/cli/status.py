@@ -17,7 +17,7 @@ from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.heartbeat_file import read_beat
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
-from pipeline.edges.store.notices import HoldUps, Pause, pause_of, read_hold_ups, read_pause
+from pipeline.edges.store.notices import HoldUps, Pause, drops_of, pause_of, read_hold_ups, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.window_limits import in_words
 from pipeline.edges.target.window_limits import told as told_of_window
@@ -185,6 +185,9 @@ def _with_untold(one: Status, root: Path) -> Status:
         return one
     notices = beat.notices.get(one.client_code, {}) if beat else {}
     pause, held_up = pause_of(notices.get("pause")), HoldUps.of(notices.get("sending"))
+    drops = drops_of(notices.get("drops")).drops_not_taken
+    if drops and one.drop is not None:
+        one = replace(one, drop=replace(one.drop, not_taken=drops))
     return replace(
         one, paused_by_itself=pause or one.paused_by_itself, held_up=one.held_up if held_up == HoldUps() else held_up
     )

@@ -19,7 +19,7 @@ from pipeline.core.errors import FatalError
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
-from pipeline.edges.store.notices import PAUSED, HoldUps, pause_of, read_drops, read_hold_ups, read_pause
+from pipeline.edges.store.notices import PAUSED, HoldUps, drops_of, pause_of, read_drops, read_hold_ups, read_pause
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -79,7 +79,7 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
     age_s = now_s - beat.at_s
     if age_s > STALE_AFTER_S:
         return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
-    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state)}"
+    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state, beat)}"
 
 
 def _described(beat: Beat, now_s: float) -> str:
@@ -107,8 +107,11 @@ def _waiting(state: Path, beat: Beat) -> str:
     return "".join(f"; {words}" for each in held_up for words in each.words)
 
 
-def _not_taken(state: Path) -> str:
-    drops = [each for place in (state, *sorted(state.glob("clients/*"))) for each in read_drops(place).drops_not_taken]
+def _not_taken(state: Path, beat: Beat) -> str:
+    told = [read_drops(place) for place in (state, *sorted(state.glob("clients/*")))]
+    told += [drops_of(each.get("drops")) for each in beat.notices.values()]
+    # What is in the heartbeat may be on the disk as well, from before it was full.
+    drops = list(dict.fromkeys(each for notice in told for each in notice.drops_not_taken))
     if not drops:
         return ""
     first = f"{drops[0].name} {drops[0].why}, since {time_in_words(drops[0].since)}"

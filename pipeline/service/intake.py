@@ -23,6 +23,7 @@ from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.drop.listing import Found, Listing, look
 from pipeline.edges.drop.taking import CannotTakeError, Taking
 from pipeline.edges.exports import Identity
+from pipeline.edges.store.notices import DropNotice
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import Drop, complete_claims, enter, next_job
@@ -150,6 +151,11 @@ class Intake:
                 await self._untaken.tell(not_taken)
             for away in unread.values():
                 raise away
+
+    @property
+    def untold(self) -> DropNotice | None:
+        """The drops that wait or cannot be taken, if the disk does not take the notice of them."""
+        return self._untaken.untold
 
     async def next_job(self, running: Collection[int] = ()) -> JobRecord | None:
         """The job whose turn it is, if any; never one whose files are being taken, which would not find them.

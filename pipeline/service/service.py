@@ -97,6 +97,8 @@ class TenantService:
         runner = self._runner
         if not runner.is_told and runner.hold_ups != HoldUps():
             untold["sending"] = asdict(runner.hold_ups)
+        if drops := self._intake.untold:
+            untold["drops"] = asdict(drops)
         return untold
 
     @property

@@ -16,6 +16,8 @@ from pipeline.edges.store.notices import DropNotice, NotTaken, WaitingDrop, put_
 _TAKE_AGAIN_S = 60.0
 #: The most drops of a kind that the notice names.
 _MOST_NOTED = 20
+#: The same for the heartbeat, in which a few KB have room.
+_MOST_UNTOLD = 3
 
 #: A signal: its route and path.
 _Key = tuple[str, str]
@@ -43,6 +45,14 @@ class UntakenDrops:
         self._failures: dict[_Key, _Failure] = {}
         self._not_taken: dict[_Key, NotTaken] = {}
         self._told: DropNotice | None = None
+        self._is_put_up = True
+
+    @property
+    def untold(self) -> DropNotice | None:
+        """The first of the drops that the disk does not take: the heartbeat has room for them. None if it takes all."""
+        if self._is_put_up or self._told is None:
+            return None
+        return DropNotice(self._told.drops_waiting, self._told.drops_not_taken[:_MOST_UNTOLD])
 
     @property
     def reasons(self) -> dict[_Key, str]:
@@ -83,8 +93,8 @@ class UntakenDrops:
         self._failures = {key: failure for key, failure in self._failures.items() if key in not_taken}
         waiting = () if self.waiting is None else (self.waiting,)
         told = DropNotice(waiting, tuple(self._not_taken.values())[:_MOST_NOTED])
-        if told != self._told:
-            await run_sync(put_up_drops, self._state, told)
+        if told != self._told or not self._is_put_up:
+            self._is_put_up = await run_sync(put_up_drops, self._state, told)
             self._told = told
 
     def _named(self, key: _Key, why: str) -> NotTaken:

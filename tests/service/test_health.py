@@ -88,6 +88,16 @@ class TestLooking:
         assert look(tmp_path, 1_000.0)[1].endswith(f"{said}, and 1 more")
         heart.stop()
 
+    def test_drops_of_which_a_full_disk_takes_no_notice_are_in_the_heartbeat(self, tmp_path: Path) -> None:
+        heart = Heart(tmp_path)
+        drops = DropNotice((), (NotTaken("a.ready", "cannot be taken: it is immutable", "2026-11-24T10:00:00+00:00"),))
+        heart.write(replace(BEAT, notices={"demo": {"drops": asdict(drops)}}))
+        said = "; not taken: a.ready cannot be taken: it is immutable, since 2026-11-24 10:00:00 UTC"
+        assert look(tmp_path, 1_000.0)[1].endswith(said)
+        put_up_drops(tmp_path, drops)
+        assert look(tmp_path, 1_000.0)[1].endswith(said), "not twice"
+        heart.stop()
+
     def test_what_holds_up_sending_is_said_in_the_words_of_status(self, tmp_path: Path) -> None:
         heart = Heart(tmp_path)
         heart.write(BEAT)

@@ -333,3 +333,19 @@ async def test_what_waits_is_told_with_its_time(tmp_path: Path) -> None:
         (at.drop / "a.csv.ready").unlink()
         await at.look()
         assert read_drops(at.state.directory).drops_waiting == ()
+
+
+async def test_a_notice_that_the_disk_refused_is_for_the_heartbeat_and_is_written_later(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("a.csv.ready")
+        # No file can take the place of a directory.
+        in_the_way = at.state.directory / "drops.json"
+        in_the_way.mkdir()
+        await at.look()
+        untold = at.intake.untold
+        assert untold is not None
+        assert [each.name for each in untold.drops_waiting] == ["a.csv.ready"]
+        in_the_way.rmdir()
+        await at.look()
+        assert at.intake.untold is None
+        assert read_drops(at.state.directory) == untold

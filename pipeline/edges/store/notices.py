@@ -164,19 +164,30 @@ def read_hold_ups(state: Path) -> HoldUps:
         return HoldUps()
 
 
-def put_up_drops(state: Path, drops: DropNotice) -> None:
-    """Put up these drops, in place of others; nothing if there are none. A full disk keeps the old notice. Blocks."""
+def put_up_drops(state: Path, drops: DropNotice) -> bool:
+    """Put up these drops, in place of others; nothing if there are none. Blocks.
+
+    False if the disk refuses it: it keeps the old notice.
+    """
     if drops == DropNotice():
         (state / _DROPS).unlink(missing_ok=True)
-    else:
-        _put_up(state / _DROPS, asdict(drops))
+        return True
+    return _put_up(state / _DROPS, asdict(drops))
 
 
 def read_drops(state: Path) -> DropNotice:
     """The drops that are put up; none where none are, or none that can be read."""
     try:
-        return of_plain(DropNotice, orjson.loads((state / _DROPS).read_bytes()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return drops_of(orjson.loads((state / _DROPS).read_bytes()))
+    except (OSError, ValueError):
+        return DropNotice()
+
+
+def drops_of(values: Any) -> DropNotice:
+    """The drops that `asdict` made plain; none for anything else."""
+    try:
+        return of_plain(DropNotice, values)
+    except (ValueError, LookupError, TypeError, AttributeError):
         return DropNotice()
 
 
