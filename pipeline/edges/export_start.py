@@ -4,23 +4,30 @@ All of it depends on the bytes of the export alone, so a process that goes on af
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.formats.detection import (
+    DELIMITERS,
     SNIFFED_BYTES,
     delimiter_of_sep_line,
     detect_delimiter,
     ends_lines_with_cr,
+    holds_nothing,
     is_sep_line,
 )
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
 from pipeline.core.formats.text_codec import is_utf8
+from pipeline.core.model import Reason
+from pipeline.core.rows.cells import is_blank
 from pipeline.core.rows.header import check_line_breaks, positions
 from pipeline.edges.exports import Export
 
 #: The bytes in which the header line is looked for first.
 SHORT_BYTES = 4_096
+#: Lines such as `,,` before the header that are no header, at most. Ours: more of them stand before none.
+_MOST_EMPTY_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,13 @@ async def read_start(export: Export, layout: Layout, first: bytes) -> Start:
     """
     head = await _Head.of(export, layout, first)
     begin = await _behind_skipped_lines(head, layout)
+    first_row = await _behind_empty_lines(head, begin)
+    if layout.has_header:
+        begin = first_row
     if not layout.delimiter and not head.sep_line:
-        line = await head.line_at(begin.offset, skip_empty=True)
+        line = await head.line_at(begin.offset)
+        if not any(each in line for each in DELIMITERS):
+            line = await head.line_at(first_row.offset)
         name = layout.id_column if layout.has_header else None
         head.dialect = replace(head.dialect, delimiter=detect_delimiter(line, head.dialect, id_column=name))
     return await (_with_header if layout.has_header else _without_header)(head, begin, layout)
@@ -115,22 +127,49 @@ class _Head:
             if not await self.read_more():
                 return len(self.data)
 
-    async def line_at(self, start: int, *, skip_empty: bool = False) -> bytes:
-        """The line at this offset, without its line end; or the first one from there on that is not empty."""
-        while True:
-            end = await self.line_end(start)
-            line = self.data[start:end].rstrip(b"\r\n")
-            if line or not skip_empty or end is None or end == len(self.data):
-                return line
-            start = end
+    async def behind_line_ends(self, start: int, line: int) -> tuple[int, int]:
+        """The offset behind the line ends at `start`, which is on `line`; and the number of the line there."""
+        end = start
+        while self.data[end : end + 1] in (b"\r", b"\n"):
+            end = len(self.data) - len(self.data[end:].lstrip(b"\r\n"))
+            if end == len(self.data):
+                await self.read_more()
+        return end, line + self.dialect.with_line_feeds(self.data[start:end], at_end=True).count(b"\n")
+
+    async def line_at(self, start: int) -> bytes:
+        """The line at this offset, without its line end."""
+        end = await self.line_end(start)
+        return self.data[start:end].rstrip(b"\r\n")
+
+
+async def _behind_empty_lines(head: _Head, begin: Position) -> Position:
+    """The position from there on of the first line that holds anything, behind its byte order mark; or `begin`."""
+    offset, number = begin.offset, begin.line
+    for _ in range(_MOST_EMPTY_LINES):
+        offset, number = await head.behind_line_ends(offset, number)
+        line, end = await head.line_at(offset), await head.line_end(offset)
+        if not holds_nothing(line):
+            return Position(offset + _size_of_marks(line), number)
+        if end is None or end == offset:
+            break
+        offset, number = end, number + 1
+    return begin
+
+
+def _size_of_marks(line: bytes) -> int:
+    size = 0
+    while line.startswith(BOM, size):
+        size += len(BOM)
+    return size
 
 
 async def _behind_skipped_lines(head: _Head, layout: Layout) -> Position:
     """The position behind the lines that are not read: a line `sep=;`, and as many as the layout says."""
-    offset = len(BOM) if head.data.startswith(BOM) else 0
-    first = await head.line_at(offset)
-    skipped = layout.skip_first
+    offset, empty, skipped = _size_of_marks(head.data), 0, layout.skip_first
+    begin = Position(offset) if skipped else await _behind_empty_lines(head, Position(offset))
+    first = await head.line_at(begin.offset)
     if is_sep_line(first):
+        offset, empty = begin.offset, begin.line - 1
         # A delimiter that is configured is the word of whoever knows the export.
         head.sep_line = first
         head.dialect = replace(head.dialect, delimiter=layout.delimiter or delimiter_of_sep_line(first))
@@ -145,7 +184,7 @@ async def _behind_skipped_lines(head: _Head, layout: Layout) -> Position:
         offset = end
     if skipped and head.data.startswith(BOM, offset):
         offset += len(BOM)
-    return Position(offset, 1 + skipped)
+    return Position(offset, 1 + empty + skipped)
 
 
 async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
@@ -157,7 +196,8 @@ async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
         framed = framer.feed(block)
     framed = framed or framer.finish()
     if not framed:
-        skipped = f" behind the {begin.line - 1} lines that are skipped" if begin.line > 1 else ""
+        is_are = "line that is" if begin.line == 2 else "lines that are"
+        skipped = f" behind the {begin.line - 1:,} {is_are} skipped" if begin.line > 1 else ""
         raise InputError(f"{head.export.path} is empty{skipped}: it has not even a header line.", line=begin.line)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
     first = framed[0]
@@ -172,27 +212,28 @@ async def _without_header(head: _Head, begin: Position, layout: Layout) -> Start
     if not _has_record(framed):
         framed += framer.finish()
     # An export without any row has no columns either: none is missing.
-    widths = [len(record.fields) for record in framed if isinstance(record, Record)]
+    widths = [len(record.fields) for record in framed if _is_row(record)]
     names = positions(widths[0] if widths else layout.last_position)
     return Start(head.dialect, names, b"", begin.line, begin, head.data[begin.offset :])
 
 
 def _has_record(framed: list[Record | BrokenLine]) -> bool:
-    return any(isinstance(record, Record) for record in framed)
+    return any(map(_is_row, framed))
+
+
+def _is_row(record: Record | BrokenLine) -> TypeGuard[Record]:
+    return isinstance(record, Record) and not (is_utf8(record.raw) and is_blank(record.fields))
 
 
 def _names(first: Record | BrokenLine) -> list[str]:
     """The column names. Raises `HeaderError` where the first record cannot be a header."""
     if isinstance(first, BrokenLine):
-        raise HeaderError(
-            f"the header line is broken ({first.reason}): mend its quotes, or set [export] quote to what encloses the "
-            "names.",
-            header=first.raw,
-            line=first.line,
-        )
+        raise HeaderError(_broken(first), header=first.raw, line=first.line)
     if b"\0" in first.raw or not is_utf8(first.raw):
+        what = "holds a NUL byte" if b"\0" in first.raw else "is not UTF-8"
         raise HeaderError(
-            "the header line is not UTF-8 text (an export in UTF-16 or Latin-1?): save the export as UTF-8.",
+            f"the header line {what}: set [export] encoding to the one it was written in, such as "
+            '"windows-1252" or "utf-16-le", or write the export anew, as UTF-8.',
             header=first.raw,
             line=first.line,
         )
@@ -202,3 +243,16 @@ def _names(first: Record | BrokenLine) -> list[str]:
     except HeaderError as error:
         raise HeaderError(str(error), header=first.raw, line=first.line) from None
     return names
+
+
+def _broken(first: BrokenLine) -> str:
+    """The message for a first line that is no record."""
+    told = f"the header line is broken ({first.reason}): "
+    if b"\r" in first.raw:
+        return (
+            f"{told}it holds a CR, as the end of a line perhaps, in a file that has LF too: export it with LF or CR LF "
+            "at the end of each line, or mend its quotes."
+        )
+    if first.reason is Reason.RECORD_TOO_LONG:
+        return f"{told}it has more than {MAX_RECORD_BYTES:,} bytes. Are its lines ended with LF or CR LF?"
+    return f"{told}mend its quotes, or set [export] quote to what encloses the names."

@@ -28,6 +28,9 @@ from pipeline.edges.store.job_folder import JobFolder
 from pipeline.jobs.job import Job
 from pipeline.settings.export_section import ExportSettings
 
+#: Of these, no row can be made, however lines are ended and cells are separated; the last one ends files of DOS.
+_NO_CONTENT = b"\r\n\t \x1a"
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -53,7 +56,7 @@ class _Lines:
             return None
         if self._trailer is not None:
             block = self._trailer.feed(block)
-        self.has_content = self.has_content or bool(block.strip(b"\r\n"))
+        self.has_content = self.has_content or bool(block.strip(_NO_CONTENT))
         return block
 
 
@@ -183,7 +186,8 @@ def _plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
             id_kind=settings.id_kind,
             columns=settings.columns | _made_names(start, settings),
             unlisted=settings.unlisted,
-            has_header=settings.header,
+            has_header=settings.header or start.is_json,
+            is_json=start.is_json,
         )
     except HeaderError as error:
         raise HeaderError(str(error), header=start.header, line=start.header_line) from None

@@ -105,9 +105,12 @@ class ExportSettings(Section):
         ("\\N",), description="Cells, exactly so once trimmed, that mean no value; an id that is one is an empty id."
     )
     id_placeholders: tuple[Annotated[str, AfterValidator(_one_line)], ...] = Field(
-        ("null", "none", "nil", "nan", "n/a", "#n/a", "#ref!", "#value!", "undefined", "(none)"),
-        description="Ids, in any case, that are nobody's: their rows are rejected, as are those whose id holds nothing "
-        "but punctuation. One profile would else collect the values of many people.",
+        (
+            *("null", "none", "nil", "nan", "n/a", "#n/a", "#ref!", "#value!", "undefined", "(none)"),
+            *("#name?", "#div/0!", "#num!", "#null!", "(blank)", "true", "false"),
+        ),
+        description="Ids, in any case, that are nobody's, in quotes or brackets too: their rows are rejected, as are "
+        "those whose id holds nothing but punctuation. One profile would else collect the values of many people.",
     )
     number_ids: Literal["reject", "send"] = Field(
         "reject",

@@ -1,5 +1,6 @@
 """Exports as people have them, loaded by the real program into a sandbox: what is sent, or what is said instead."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,21 @@ class TestDialects:
             b"customer_id;a,b,c,d;tier\nu-1;1;gold\n",
             {"u-1": {"tier": "gold"}},
             export=TIER,
+        ),
+        "sep= as people write it": Case(
+            b'\n Sep = ";" ;;\n;;\ncustomer_id;tier\nu-1;gold\n', {"u-1": {"tier": "gold"}}
+        ),
+        "empty records before the header": Case(
+            b' \n,,\n"",""\n' + BOM + BOM + b'"customer_id","tier"\n"u-1","gold"\n', {"u-1": {"tier": "gold"}}
+        ),
+        "spaces before a header with semicolons": Case(
+            "\u00a0\r\n\t\r\ncustomer_id;tier\r\nu-1;gold\r\n".encode(), {"u-1": {"tier": "gold"}}
+        ),
+        "two marks": Case(BOM + BOM + ROWS, GOLD_AND_IRON),
+        "no header, spaces first": Case(b"  \n\nu-1|gold|Paris\nu-2|iron|Ulm\n", GOLD_AND_IRON, export=NO_HEADER),
+        "only a header, and the end of a file of DOS": Case(b"customer_id,tier\r\n \r\n\x1a", {}),
+        "unnamed columns of what is not seen": Case(
+            "customer_id,tier,\ufeff,\u200b\nu-1,gold,,\n".encode(), {"u-1": {"tier": "gold"}}
         ),
         "Spark": Case(
             b'customer_id,note\nu-1,"say \\"hi\\", friend \\\\"\nu-2,plain\\n\nu-null,\\N\n',
@@ -205,6 +221,19 @@ class TestHeaders:
         "CR CR LF": Case(b"customer_id,tier\r\r\n" + M + b",gold\r\r\n", says=("column 2 of the 2", "(CR)")),
         "NEL": Case("customer_id,tier\x85MARK,gold\x85".encode(), says=("U+0085",), export=TIER),
         "line separators": Case("customer_id,tier\u2028MARK,gold".encode(), says=("U+2028",)),
+        "record separators": Case(b"customer_id,tier\x1e" + M + b",gold\x1e", says=("(RS)",)),
+        "CR, and an LF in quotes": Case(
+            b'customer_id,tier\ru-1,"' + M + b'\ngold"\ru-2,iron\r', says=("holds a CR, as the end of a line perhaps",)
+        ),
+        "a line too long for a header": Case(
+            b"customer_id,tier," + M * 300_000 + b"\nu-1,gold,x\n", says=("more than 1,048,576 bytes",), export=TIER
+        ),
+        "a row with the name of a column": Case(
+            b"customer_7" + M + b",tier,x\n", says=("'customer_id'", "has 3 columns"), export=TIER
+        ),
+        "another encoding": Case(
+            b"customer_id,t\xefer\n" + M + b",gold\n" * 9, says=('such as "windows-1252"',), export={"max_rejects": 9}
+        ),
         "form feeds": Case(b"customer_id,tier\f" + M + b",gold", says=("FF",)),
         "a quote that swallows the file": Case(
             b'customer_id,tier,"note\n' + M + b',gold,x"\nu-2,"', says=("holds a line break (LF)",)
@@ -275,6 +304,26 @@ class TestHeaders:
             done = await load(at, b"customer_id,tier\n" + rows)
             assert (done.code, done.report["state"]) == (65, "failed"), done.said
 
+    @pytest.mark.parametrize(
+        "again", [b"tier,customer_id,city\n", b"customer_id,city,tier\n", b"city,tier,customer_id\n"]
+    )
+    async def test_the_header_again_in_another_order_fails(self, tmp_path: Path, again: bytes) -> None:
+        """Whatever stands behind it would be read into the wrong columns."""
+        async with bench(tmp_path) as at:
+            done = await load(at, ROWS + again + b"MARK,u-3,MARK\n", max_rejects="90%")
+            assert (done.code, done.report["state"]) == (65, "failed"), done.said
+            assert "line 4 is the header again, with its columns in another order" in done.report["error"]
+            assert MARK not in done.said
+            at.sandbox.apply_all()
+            assert not at.sandbox.profiles().keys() - {"u-1", "u-2"}
+
+    async def test_many_columns_take_no_time(self, tmp_path: Path) -> None:
+        names = b",".join(b"c%d" % number for number in range(30_000))
+        async with bench(tmp_path) as at:
+            async with asyncio.timeout(5):
+                done = await load(at, b"customer_id," + names + b"\n")
+            assert done.code == 0, done.said
+
     async def test_the_header_is_kept_as_it_was_read(self, tmp_path: Path) -> None:
         content = BOM + b"MARK-1;gold;MARK\r\nu-2;iron;Ulm\r\n"
         async with bench(tmp_path) as at:
@@ -327,7 +376,20 @@ class TestIdsAndCells:
 
     @pytest.mark.parametrize(
         "padded",
-        ["{}          ", " {}", "\t{}\t", "{}\u00a0", "\ufeff{}", "\u200b{}\u2060", '"{}\n"', "{}\x1a", "\u00ad{}"],
+        [
+            "{}          ",
+            " {}",
+            "\t{}\t",
+            "{}\u00a0",
+            "\ufeff{}",
+            "\u200b{}\u2060",
+            '"{}\n"',
+            "{}\x1a",
+            "\u00ad{}",
+            "\u061c{}",
+            "{}\u2800",
+            "\u3164{}",
+        ],
     )
     async def test_two_spellings_of_an_id_are_one_profile(self, tmp_path: Path, padded: str) -> None:
         rows = [f"{padded.format('C-1')},gold", "C-2,iron", "C-1,silver", f"{padded.format('C-2')},tin"]
@@ -345,7 +407,7 @@ class TestIdsAndCells:
         assert "first on line 2" in done.out
         assert "C-1" not in done.said
 
-    @pytest.mark.parametrize("number", ["3.91E16", "3.91E+16", "3,91E+16", "3.91e16", "1.2345678E7"])
+    @pytest.mark.parametrize("number", ["3.91E16", "3.91E+16", "3,91E+16", "3.91e16", "1.2345678E7", "-1.2E10"])
     async def test_numbers_of_a_spreadsheet_are_nobodys(self, tmp_path: Path, number: str) -> None:
         rows = f'customer_id,tier\n"{number}",gold\nC-1,gold\n"{number}",iron\n12E5,tin\n'
         done, profiles = await self._load(tmp_path, rows, max_rejects="90%")
@@ -358,7 +420,28 @@ class TestIdsAndCells:
         assert (done.code, profiles) == (0, {"3.91E16": {"tier": "gold"}})
 
     @pytest.mark.parametrize(
-        "nobody", ["NULL", "null ", "None", "N/A", "#REF!", "undefined", "-", "\u2014", "???", "#N/A"]
+        "nobody",
+        [
+            "'null'",
+            "<none>",
+            "(NULL)",
+            "[undefined]",
+            "\u201cNULL\u201d",
+            "#NAME?",
+            "#DIV/0!",
+            "(blank)",
+            "true",
+            "NULL",
+            "null ",
+            "None",
+            "N/A",
+            "#REF!",
+            "undefined",
+            "-",
+            "\u2014",
+            "???",
+            "#N/A",
+        ],
     )
     async def test_placeholders_are_nobodys(self, tmp_path: Path, nobody: str) -> None:
         rows = f"customer_id,tier\n{nobody},gold\nC-1,gold\n{nobody},iron\n"
@@ -375,7 +458,8 @@ class TestIdsAndCells:
         assert done.report["warnings"]["null_cells"] == 3
 
     @pytest.mark.parametrize(
-        "again", ["customer_id,tier", '"customer_id","tier"', "\ufeffcustomer_id,tier", "customer_id, tier"]
+        "again",
+        ["CUSTOMER_ID,Tier", "customer_id,tier", '"customer_id","tier"', "\ufeffcustomer_id,tier", "customer_id, tier"],
     )
     async def test_the_header_again_costs_nothing(self, tmp_path: Path, again: str) -> None:
         rows = f"customer_id,tier\nC-1,gold\n{again}\nC-3,gold\n{again}\n"

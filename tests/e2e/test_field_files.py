@@ -99,6 +99,9 @@ class TestEncodings:
             ("utf-16", "windows-1252", 'set encoding = "auto"'),
             ("utf-8-sig", "windows-1252", 'set encoding = "auto"'),
             ("utf-8", "utf-16-le", 'set encoding = "auto"'),
+            ("utf-8", "latin-1", 'set encoding = "auto"'),
+            ("utf-8", "iso-8859-15", 'set encoding = "auto"'),
+            ("utf-8", "mac-roman", 'set encoding = "auto"'),
         ],
     )
     async def test_the_wrong_one_is_said(self, tmp_path: Path, written: str, said: str, told: str) -> None:
@@ -237,6 +240,27 @@ class TestJsonLines:
             assert retried.code == 0, retried.said
             assert at.sandbox.profiles() == self.PROFILES
 
+    async def test_lines_that_were_put_together(self, tmp_path: Path) -> None:
+        """Byte order marks before lines, lines that are blank, and the end of a file of DOS cost no row."""
+        mark = b"\xef\xbb\xbf"
+        text = mark + mark + self.TEXT + b"\n \t\n" + mark + b'{"customer_id":"C-4","tier":"tin"}\n\x1a'
+        done, profiles = await load(tmp_path, "c.jsonl", text)
+        assert (done.code, done.report["rows"]["read"], done.report["rows"]["confirmed"]) == (0, 4, 4)
+        assert profiles == {**self.PROFILES, "C-4": {"tier": "tin"}}
+
+    async def test_ids_that_nobody_can_mean(self, tmp_path: Path) -> None:
+        """They are rejects: an object without any of the columns too, if it holds something else."""
+        lines = [
+            *('{"customer_id":["C-1","C-2"],"tier":"x"}', '{"customer_id":true,"tier":"x"}', '{"other":"x"}'),
+            *('{"customer_id":null,"other":1}', '{"customer_id":["C-3"],"tier":"gold"}', '{"customer_id":null}', "{}"),
+        ]
+        keys = {"unlisted": "ignore", "columns": {"tier": "tier"}, "max_rejects": 4}
+        done, profiles = await load(tmp_path, "c.jsonl", "\n".join(lines).encode(), **keys)
+        assert (done.code, profiles) == (0, {"C-3": {"tier": "gold"}})
+        reasons = {"local.empty_id": 2, "local.json_invalid": 1, "local.id_placeholder": 1}
+        assert done.report["rejects"]["by_reason"] == reasons
+        assert done.report["warnings"]["blank_records"] == 2
+
     async def test_a_broken_line_is_a_reject(self, tmp_path: Path) -> None:
         text = (
             self.TEXT + b'\n{"customer_id":"C-4","tier":\n[1]\n{"tier":"gold"}\n{"customer_id":"C-5","tier":"iron"}\n'
@@ -255,7 +279,8 @@ class TestJsonLines:
     @pytest.mark.parametrize(
         ("text", "keys", "told"),
         [
-            (b'{"id":"C-1"}\n', {}, "'customer_id'"),
+            (b'{"id":"C-1"}\n', {}, "'customer_id' ([export] id_column) is not among the keys of its objects"),
+            (b'{"id":"C-1"},\n{"id":"C-2"}\n', {}, "has a comma behind each JSON object"),
             (TEXT, {"unlisted": "ignore", "columns": {"teir": "tier"}}, "'teir'"),
             (b"customer_id,tier\n", {"format": "jsonl"}, "no line of it holds a JSON object"),
             (TEXT, {"format": "csv"}, "the header line is broken"),
@@ -265,7 +290,7 @@ class TestJsonLines:
                 "more than 1,000 different keys",
             ),
         ],
-        ids=["id", "column", "csv", "jsonl", "keys"],
+        ids=["id", "commas", "column", "csv", "jsonl", "keys"],
     )
     async def test_what_cannot_be_sent(self, tmp_path: Path, text: bytes, keys: dict[str, Any], told: str) -> None:
         done, profiles = await load(tmp_path, "c.jsonl", text, **keys)

@@ -8,6 +8,7 @@ cannot express, a CR that is no part of a line ending, gets a stand-in before cs
 import base64
 import csv
 import re
+import string
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -284,14 +285,39 @@ def read_plainly(
     return records
 
 
+def without_marks(text: str) -> str:
+    """A text, each byte of it a character, without byte order marks before it."""
+    mark = BOM.decode("latin-1")
+    while text.startswith(mark):
+        text = text.removeprefix(mark)
+    return text
+
+
+def empty_lines(lines: list[str], *, cr: bool) -> int:
+    """How many lines stand before the first in which anything but delimiters and quotes is to be seen."""
+    for number, line in enumerate(lines):
+        try:
+            text = content(line, cr=cr).encode("latin-1").decode()
+        except UnicodeDecodeError:
+            return number
+        if text.translate({ord(each): " " for each in ",;\t|\"'\ufeff\u200b\x1a"}).strip():
+            return number
+    return len(lines)
+
+
 def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> tuple[list[Record], str]:
     """All records of the file, header first, and the delimiter."""
     cr = b"\r" in data[:65_536] and b"\n" not in data[:65_536]
-    lines = cut_lines(data.removeprefix(BOM).decode("latin-1"), cr=cr)
+    lines = cut_lines(without_marks(data.decode("latin-1")), cr=cr)
     skipped = style.skip_first
-    told = re.fullmatch(r'"?sep=(\\t|[^"])?"?[,;\t|]*', content(lines[0], cr=cr) if lines else "", re.IGNORECASE)
+    empty = 0 if skipped else empty_lines(lines, cr=cr)
+    told = re.fullmatch(
+        r""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t| ]*""",
+        without_marks(content(lines[empty], cr=cr)) if empty < len(lines) else "",
+        re.IGNORECASE,
+    )
     if told:
-        skipped = max(skipped, 1)
+        skipped = max(skipped, 1) + empty
         mark = "\t" if told[1] == "\\t" else told[1]
         delimiter = mark if delimiter == "auto" else delimiter
         if delimiter is None or delimiter not in DELIMITERS:
@@ -299,8 +325,14 @@ def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> 
     lines = lines[skipped:]
     if lines and skipped:
         lines[0] = lines[0].removeprefix(BOM.decode("latin-1"))
+    empty = empty_lines(lines, cr=cr)
+    if style.header and empty < len(lines):
+        lines, skipped = lines[empty:], skipped + empty
+        lines[0], empty = without_marks(lines[0].lstrip("\r\n")), 0
     if delimiter == "auto":
         first = next((line for line in lines if content(line, cr=cr)), "")
+        if not any(mark in first for mark in DELIMITERS):
+            first = lines[empty] if empty < len(lines) else first
         name = used[0] if style.header else ""
         delimiter = delimiter_of_line(content(first, cr=cr), name, style, cr=cr)
     begin = 0
@@ -311,7 +343,8 @@ def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> 
     end = max(begin, len(lines) - style.skip_last)
     rows = read_plainly(lines[begin:end], 1 + skipped + begin, delimiter, style, cr=cr)
     if not style.header:
-        sound = [record for record, _ in read_plainly(lines, 1, delimiter, style, cr=cr) if record.broken is None]
+        read = [record for record, _ in read_plainly(lines, 1, delimiter, style, cr=cr)]
+        sound = [record for record in read if record.broken is None and not is_blank(record)]
         width = len(sound[0].fields) if sound else max(map(int, used))
         names = tuple(b"%d" % number for number in range(1, 1 + width))
         header = [Record(0, b"", names)]
@@ -410,7 +443,9 @@ def is_invisible(character: str) -> bool:
     code = ord(character)
     is_control = 0 < code < 32 or 127 <= code < 160
     is_format = code in (0xAD, 0x180E, 0xFEFF) or 0x200B <= code <= 0x200F or 0x202A <= code <= 0x202E
-    return is_control or character.isspace() or is_format or 0x2060 <= code <= 0x206F
+    is_blank_letter = code in (0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)
+    is_mark = 0x2060 <= code <= 0x206F or 0xFFF9 <= code <= 0xFFFB
+    return is_control or character.isspace() or is_format or is_blank_letter or is_mark
 
 
 def bare(text: str) -> str:
@@ -430,8 +465,8 @@ def is_blank(record: Record) -> bool:
 
 def is_header(record: Record, layout: Layout) -> bool:
     """Whether a record is the header once more, padded or behind a byte order mark."""
-    fields = [bare(field.decode()) for field in record.fields]
-    names = [bare(name) for name in layout.names]
+    fields = [bare(field.decode()).lower() for field in record.fields]
+    names = [bare(name).lower() for name in layout.names]
     if record.fields[0].startswith(BOM) and fields[0][:1] == fields[0][-1:] == '"' and len(fields[0]) > 1:
         # The mark hid the quotes from csv, so they are still there.
         return [fields[0], *fields[1:]] == ['"' + names[0].replace('"', '""') + '"', *names[1:]]
@@ -464,7 +499,8 @@ def is_spreadsheet_number(identifier: str) -> bool:
     if is_plus:
         digits = digits[1:] if digits[0:1] in ("+", "-") else digits
         return digits.isdigit() and (not point or decimals.isdigit())
-    return digits.removeprefix("+").isdigit() and len(digits.removeprefix("+")) == 1 and decimals.isdigit()
+    digits = digits[1:] if digits[0:1] in ("+", "-") else digits
+    return digits.isdigit() and len(digits) == 1 and decimals.isdigit()
 
 
 def sent_id(written: str, rules: Rules) -> str:
@@ -491,13 +527,30 @@ def record_fault(record: Record, layout: Layout) -> str | None:
     return None
 
 
+def is_known(identifier: str, rules: Rules) -> bool:
+    """Whether an id is one that the configuration calls nobody's."""
+    is_same_script = identifier.lower().isascii() == identifier.isascii()
+    return is_same_script and identifier.lower() in [bare(name).lower() for name in rules.id_placeholders if bare(name)]
+
+
+def enclosed(identifier: str) -> str:
+    """An id without the quotes, brackets and other signs that stand on both sides of it."""
+    signs = string.punctuation + "\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
+    text = bare(identifier)
+    if not (text and text[0] in signs and text[-1] in signs):
+        return ""
+    while text and (text[0] in signs or is_invisible(text[0])):
+        text = text[1:]
+    while text and (text[-1] in signs or is_invisible(text[-1])):
+        text = text[:-1]
+    return text
+
+
 def id_fault(identifier: str, layout: Layout, rules: Rules) -> str | None:
     """Why the id is rejected, whatever `on_delimiter` is."""
     if identifier == "" or identifier in rules.null_values:
         return "local.empty_id"
-    lower = bare(identifier).lower()
-    is_same_script = lower.isascii() == bare(identifier).isascii()
-    if is_punctuation(identifier) or (lower in [name.lower() for name in rules.id_placeholders] and is_same_script):
+    if is_punctuation(identifier) or is_known(bare(identifier), rules) or is_known(enclosed(identifier), rules):
         return "local.id_placeholder"
     if rules.number_ids == "reject" and is_spreadsheet_number(identifier):
         return "local.id_number"
@@ -559,7 +612,7 @@ def warnings_of(record: Record, row: Sent, layout: Layout, rules: Rules) -> dict
         "ids_padded": row.id != bare(row.id),
         "values_trimmed" if rules.trim == "all" else "values_padded": padded,
         "null_cells": sum(value in rules.null_values for value in values if value),
-        "id_ends_in_point_zero": row.id.endswith(".0"),
+        "id_ends_in_point_zero": row.id.endswith((".0", ".00", ".000")),
         "id_with_guard": row.id.startswith("'") or is_formula,
         "row_over_32_kb": size >= ATTRIBUTE_BYTES_SAFE,
     }

@@ -6,14 +6,18 @@ from dataclasses import replace
 from pipeline.core.errors import InputError
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import Framer, Record
+from pipeline.core.formats.text_codec import is_utf8
 
 #: Bytes of an export from which its line ends are found out. Ours: longer than any header that people have.
 SNIFFED_BYTES = 65_536
 #: The delimiters there are; if two are equally frequent, the earlier one wins.
 DELIMITERS = (b",", b";", b"\t", b"|")
 
+#: What an empty record is made of, and what is not seen: no-break spaces, byte order marks, the end of a file of DOS.
+_NOTHING = {ord(each): " " for each in ",;\t|\"'\ufeff\u200b\x1a"}
+
 #: A line that tells Excel the delimiter; programs that took it for a row put delimiters behind it.
-_SEP_LINE = re.compile(rb'"?sep=(\\t|[^"])?"?[,;\t|]*', re.IGNORECASE)
+_SEP_LINE = re.compile(rb""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t| ]*""", re.IGNORECASE)
 
 
 def ends_lines_with_cr(head: bytes) -> bool:
@@ -25,6 +29,11 @@ def ends_lines_with_cr(head: bytes) -> bool:
 def is_sep_line(line: bytes) -> bool:
     """True if the first line of an export is no header, but tells the delimiter, such as `sep=;`."""
     return _SEP_LINE.fullmatch(line) is not None
+
+
+def holds_nothing(line: bytes) -> bool:
+    """True if nothing is to be seen in a line but delimiters and quotes: it is no header, and tells no delimiter."""
+    return is_utf8(line) and not line.decode().translate(_NOTHING).strip()
 
 
 def delimiter_of_sep_line(line: bytes) -> bytes:

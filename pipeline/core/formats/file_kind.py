@@ -63,6 +63,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+#: In UTF-16 of any language one byte of so many at least is a NUL: those of delimiters, digits and line ends.
+_NULS_OF_UTF_16 = 16
 #: Bytes in which the NULs of UTF-16 are counted: the names of a header.
 _PATTERN_BYTES = 256
 #: The least of them that tell anything: four characters.
@@ -70,6 +72,12 @@ _LEAST_BYTES = 8
 _BEYOND_ASCII, _RUN = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
 #: Bytes that windows-1252 does not have.
 _NOT_IN_WINDOWS_1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
+
+
+#: Encodings with one byte a character, in which next to nothing that people write is UTF-8 by chance.
+_OF_ONE_BYTE = ("cp125", "iso8859", "mac-", "cp437", "cp85", "cp86", "koi8", "ascii")
+#: Bytes that stand in no text: control characters but those for white space, the escape and the end of a file.
+_IN_NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x19\x1c\x1d\x1f]")
 
 
 def is_gzip(head: bytes) -> bool:
@@ -106,7 +114,7 @@ def text_refusal(head: bytes, form: str) -> str | None:
     `head`: its beginning, in UTF-8 and at most with a byte order mark.
     `form`: csv, jsonl or auto, see [export] format.
     """
-    text = head.removeprefix(BOM).lstrip()
+    text = _behind_marks(head)
     if _PAGE.match(text):
         return (
             "is an HTML page, perhaps an error or a sign-in that was downloaded in its place: "
@@ -117,14 +125,24 @@ def text_refusal(head: bytes, form: str) -> str | None:
     if form != "csv" and _ARRAY.match(text):
         return "is one JSON array: write it as JSON Lines, one object a line (jq -c '.[]')"
     first, is_cut, _ = text.partition(b"\n")
+    if form != "csv" and _OBJECT.match(text) and is_cut and first.rstrip().endswith(b"},"):
+        return "has a comma behind each JSON object: write it as JSON Lines, one object a line and nothing between them"
     if form != "csv" and _OBJECT.match(text) and is_cut and not first.rstrip().endswith(b"}"):
         return "is one JSON document over several lines: write it as JSON Lines, one object a line (jq -c)"
     return None
 
 
+def _behind_marks(head: bytes) -> bytes:
+    """A text without byte order marks and white space at its beginning."""
+    text = head.lstrip()
+    while text.startswith(BOM):
+        text = text.removeprefix(BOM).lstrip()
+    return text
+
+
 def is_json_lines(head: bytes, form: str) -> bool:
     """True if a text is JSON Lines: [export] format says so, or it is auto and the text begins with an object."""
-    return form == "jsonl" or (form == "auto" and _OBJECT.match(head.removeprefix(BOM).lstrip()) is not None)
+    return form == "jsonl" or (form == "auto" and _OBJECT.match(_behind_marks(head)) is not None)
 
 
 def codec_of(head: bytes, encoding: str) -> str | None:
@@ -144,6 +162,8 @@ def codec_of(head: bytes, encoding: str) -> str | None:
         if found not in (None, "utf-8"):
             raise _mismatch(encoding, found)
         return None
+    if found is None and name.startswith(_OF_ONE_BYTE) and _is_utf8_beyond_ascii(head):
+        raise _mismatch(encoding, "utf-8")
     if name in ("utf-16", "utf-32"):
         if found is None or not found.startswith(name):
             if found is not None or _is_plain(head):
@@ -195,6 +215,12 @@ def _is_plain(head: bytes) -> bool:
     return len(head) >= _LEAST_BYTES and b"\0" not in head and not any(_are_bad(_lines(head)))
 
 
+def _is_utf8_beyond_ascii(head: bytes) -> bool:
+    """True if these are the first bytes of a text that is UTF-8, and holds more than ASCII."""
+    lines = _lines(head)
+    return not all(line.isascii() for line in lines) and not any(_are_bad(lines))
+
+
 def other_encoding(head: bytes, encoding: str) -> tuple[int, int, str] | None:
     """The number of lines that are not UTF-8, of all lines, and what to do; None for a text that is UTF-8.
 
@@ -209,7 +235,11 @@ def other_encoding(head: bytes, encoding: str) -> tuple[int, int, str] | None:
     bad = sum(are_bad)
     if not bad or any(not is_bad and not line.isascii() for line, is_bad in zip(lines, are_bad, strict=True)):
         return None
-    if encoding != "auto" and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
+    if encoding == "auto" and _NULS_OF_UTF_16 * head.count(0) > len(head):
+        advice = 'if it is UTF-16 without a byte order mark, set [export] encoding = "utf-16-le", or "utf-16-be"'
+    elif encoding == "auto" and _IN_NO_TEXT.search(head):
+        advice = "it holds control characters, as no text does, but what is packed or encrypted: unpack or decrypt it"
+    elif encoding != "auto" and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         advice = f"set [export] encoding, which is {encoding!r}, to the one it was written in"
     elif set(head) & _NOT_IN_WINDOWS_1252 or 2 * sum(map(len, _RUN.findall(head))) > len(_BEYOND_ASCII.findall(head)):
         # In the languages of western Europe, hardly ever do three letters that are not in ASCII stand side by side.

@@ -17,11 +17,11 @@ from typing import Any
 import orjson
 
 from pipeline.core.formats.blockframing import Framed
-from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record, position_of_line
+from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, START, BrokenLine, Position, Record, position_of_line
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
 
-_BLANK = b" \t\r"
+_BLANK = b" \t\r\x1a"
 #: Between the values of an array.
 JOINT = "|"
 #: Columns of an export, at most. Ours: more of them are no names but data, such as amounts by product.
@@ -48,12 +48,19 @@ class JsonFramer:
     """Frames JSON Lines fed block by block, as `BlockFramer` does for CSV.
 
     `columns`: the paths that the fields of a record stand for, in their order.
+    `id_column`: the one of the id, which is no array of several values; None if that does not matter.
     """
 
     def __init__(
-        self, columns: Sequence[str], *, start: Position = START, max_record_bytes: int = MAX_RECORD_BYTES
+        self,
+        columns: Sequence[str],
+        *,
+        start: Position = START,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        id_column: str | None = None,
     ) -> None:
         self._columns = columns
+        self._id_column = id_column
         self._max_record_bytes = max_record_bytes
         self._buffer = b""
         #: The position of the first byte that is not framed yet.
@@ -102,7 +109,7 @@ class JsonFramer:
             rest = b""
         self._buffer = b"" if is_skipping else rest
         self.position = Position(start.offset + len(buffer) - len(self._buffer), next_line, is_skipping)
-        cut = ((line, raw.strip(_BLANK) if len(raw) <= limit else raw[: limit + 1]) for line, raw in found)
+        cut = ((line, _stripped(raw) if len(raw) <= limit else raw[: limit + 1]) for line, raw in found)
         return [(line, raw) for line, raw in cut if raw]
 
     def _record(self, line: int, raw: bytes) -> Record | BrokenLine:
@@ -118,8 +125,21 @@ class JsonFramer:
             return BrokenLine(line, raw, Reason.JSON_INVALID)
         if b"\\u0000" in raw and any(b"\0" in field for field in fields):
             return BrokenLine(line, raw, Reason.NUL_BYTE)
+        if not b"".join(fields).strip() and any(value not in (None, "") for value in values.values()):
+            # It says nothing of what is asked for, but it is a row: only that nobody knows whose.
+            return BrokenLine(line, raw, Reason.EMPTY_ID)
+        if self._id_column is not None and _is_joined(values.get(self._id_column)):
+            return BrokenLine(line, raw, Reason.JSON_INVALID)
         joined = sum(_is_joined(values.get(column)) for column in self._columns) if b"[" in raw else 0
         return Record(line, raw, fields, False, joined)  # noqa: FBT003
+
+
+def _stripped(raw: bytes) -> bytes:
+    """A line without white space around it, and byte order marks before it: shards that were put together have them."""
+    raw = raw.strip(_BLANK)
+    while raw.startswith(BOM):
+        raw = raw.removeprefix(BOM).strip(_BLANK)
+    return raw
 
 
 def _is_joined(value: Any) -> bool:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.model import Flags, Offsets
-from pipeline.core.rows.cells import INVISIBLE, CellRules
+from pipeline.core.model import Flags, Octets, Offsets
+from pipeline.core.rows.cells import INVISIBLE, CellRules, is_heading
 from pipeline.core.rows.encoding import KEPT, STAND_INS
 from pipeline.core.rows.table import Escaped, Table, cut_out
 
-_COMMA, _LINE_FEED, _POINT = b",\n."
+_COMMA, _LINE_FEED, _POINT, _MINUS = b",\n.-"
 _ZERO = np.uint8(ord("0"))
+#: First bytes of invisible characters beyond ASCII.
+_LEADS = {each.encode()[0] for each in INVISIBLE if ord(each) > 0x7F}
 #: First byte of an invisible character -> the bytes of it.
 _BYTES_OF = {each.encode()[0]: len(each.encode()) for each in INVISIBLE} | {STAND_INS[byte]: 1 for byte in b"\t\r\n"}
 _INVISIBLE_BYTES = bytes(_BYTES_OF.get(byte, 0) for byte in range(256))
@@ -140,7 +142,7 @@ class Suspects:
             kinds[[each.encode()[place] for text in known for each in (text, text.lower(), text.upper())]] |= _KNOWN
         # No punctuation begins with another byte than these, so letters beyond ASCII are not looked at closely.
         leads = {each.encode()[0] for text in known for each in (text, text.lower(), text.upper())}
-        leads |= {0xC2, 0xE1, 0xE2, 0xE3, 0xEF}
+        leads |= {*_LEADS, 0xC2, 0xE2, 0xE3, 0xEF}
         firsts[[byte for byte in range(0x80, min(STAND_INS.values())) if byte not in leads]] = 0
         lasts[_ZERO] |= _IS_ZERO
         self._firsts, self._lasts = firsts.tobytes(), lasts.tobytes()
@@ -159,7 +161,7 @@ class Suspects:
         kinds = np.frombuffer(octets.take(ends - 1, mode="wrap").tobytes().translate(self._lasts), dtype=np.uint8)
         rows = np.flatnonzero(kinds)
         kinds = kinds[rows]
-        in_point_zero = rows[(kinds >= _IS_ZERO) & (octets.take(ends[rows] - 2, mode="wrap") == _POINT)]
+        in_point_zero = _in_point_zero(octets, ends, rows[kinds >= _IS_ZERO])
         if len(rows := rows[kinds != _IS_ZERO]):
             kinds = np.frombuffer(octets[starts[rows]].tobytes().translate(self._firsts), dtype=np.uint8)
             kinds = kinds & np.frombuffer(octets[ends[rows] - 1].tobytes().translate(self._lasts), dtype=np.uint8)
@@ -172,6 +174,9 @@ class Suspects:
     def _find_numbers(self, table: Table, starts: Offsets, ends: Offsets, is_suspect: Flags) -> None:
         """Set the flag of each row with an id such as 3.91E16; the exact path sees those with a plus sign anyway."""
         octets = table.octets
+        is_negative = octets[starts] == _MINUS
+        if is_negative.any():
+            starts = starts + is_negative
         second = octets.take(starts + 1)
         is_pointed = second == _POINT
         if self._has_commas:
@@ -181,11 +186,25 @@ class Suspects:
         rows = np.flatnonzero(is_pointed)
         is_digit = (octets[starts[rows]] ^ _ZERO < 10) & (octets[ends[rows] - 1] ^ _ZERO < 10)
         for row in rows[is_digit].tolist():
-            is_suspect[row] = self._rules.is_number(_id_of(table, starts[row], ends[row]))
+            is_suspect[row] = self._rules.is_number(_id_of(table, starts[row] - is_negative[row], ends[row]))
 
     def _is_known(self, profile_id: bytes) -> bool:
-        is_header = bool(self._header_id) and profile_id == self._header_id
+        is_header = bool(self._header_id) and is_heading(profile_id, self._header_id)
         return is_header or profile_id in self._rules.nulls or self._rules.is_placeholder(profile_id)
+
+
+def _in_point_zero(octets: Octets, ends: Offsets, rows: Offsets) -> Offsets:
+    """Those of `rows`, whose ids end in a zero, whose ids end in `.0`, `.00` or `.000`; ascending."""
+    found = []
+    for distance in (2, 3, 4):
+        # A separator stands before the id, so what is before it is never taken for a part of it; before the first one
+        # there is the last of the table.
+        before = octets[ends[rows] - distance]
+        found.append(rows[before == _POINT])
+        rows = rows[before == _ZERO]
+        if not len(rows):
+            break
+    return np.sort(np.concatenate(found))
 
 
 def _id_of(table: Table, start: int, end: int) -> bytes:

@@ -67,7 +67,10 @@ class BlockMapper:
         self.exact_records = 0
 
     def map(self, framed: Framed) -> Mapped:
-        """The rows to send and the rejects of these records, each in file order."""
+        """The rows to send and the rejects of these records, each in file order.
+
+        Raises `InputError` (65) for the header in another order.
+        """
         framed = framed.set_aside(_is_no_text(framed), self._delimiter)
         text, separators = self._separate(framed)
         columns = self._plan.field_count
@@ -122,6 +125,7 @@ class BlockMapper:
         if self._exact.on_delimiter == "replace" and is_delimiter.any():
             table, escaped = self._replaced(table, escaped, is_delimiter)
         rows = self._encode(table, escaped, id_lengths, keep, lines)
+        self._exact.order.check(rows)
         others = framed.set_aside(is_odd, self._delimiter).others
         fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
         if not others:

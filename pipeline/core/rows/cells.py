@@ -4,26 +4,35 @@ The exact path asks these rules for each cell. The fast path uses them to find t
 """
 
 import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 #: Characters that nobody means to have around a cell: white space, no-break spaces, control characters, byte order
-#: marks, zero-width and direction marks, soft hyphens. A NUL is not among them: it rejects a row wherever it stands.
-#: All but those of one byte begin, as UTF-8, with one of the bytes C2, E1, E2, E3 and EF.
+#: marks, zero-width and direction marks, soft hyphens, letters that are blank by design. A NUL is not among them: it
+#: rejects a row wherever it stands. Variation selectors are not either: they belong to the character before them.
 INVISIBLE = "".join(
     chr(code)
     for first, last in (
         (0x01, 0x20),
         (0x7F, 0xA0),
         (0xAD, 0xAD),
+        (0x034F, 0x034F),
+        (0x061C, 0x061C),
+        (0x115F, 0x1160),
         (0x1680, 0x1680),
+        (0x17B4, 0x17B5),
         (0x180E, 0x180E),
         (0x2000, 0x200F),
         (0x2028, 0x202F),
         (0x205F, 0x206F),
+        (0x2800, 0x2800),
         (0x3000, 0x3000),
+        (0x3164, 0x3164),
         (0xFEFF, 0xFEFF),
+        (0xFFA0, 0xFFA0),
+        (0xFFF9, 0xFFFB),
     )
     for code in range(first, last + 1)
 )
@@ -34,9 +43,13 @@ _PUNCTUATION = re.compile(
     rf"[{re.escape(INVISIBLE)}!-/:-@\[-`{{-~\u00a1\u00a7\u00ab\u00b6\u00b7\u00bb\u00bf\u2010-\u2027\u2030-\u205e"
     r"\u3001-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]*"
 )
+#: Stands around an id that is nobody's all the same, as in `"NULL"` and `<none>`.
+_ENCLOSING = f"{INVISIBLE}{string.punctuation}\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
+#: The end of a number to which something gave decimals.
+_POINT_ZERO = re.compile(rb"\.0{1,3}\Z")
 #: A number as spreadsheets and Java write large ones. The tell is a decimal sign behind the only digit before it, or a
 #: plus sign in the exponent: `12E5` may be the id of something, `1.2E5` and `12E+5` are not.
-_NUMBER = re.compile(rb"\+?[0-9][.,][0-9]+[Ee]-?[0-9]{1,3}|[+-]?[0-9]+(?:[.,][0-9]+)?[Ee]\+[0-9]{1,3}")
+_NUMBER = re.compile(rb"[+-]?[0-9][.,][0-9]+[Ee]-?[0-9]{1,3}|[+-]?[0-9]+(?:[.,][0-9]+)?[Ee]\+[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -70,9 +83,13 @@ class CellRules:
             return profile_id.lower().decode() in self.placeholders
         text = profile_id.decode()
         bare = text.strip(INVISIBLE)
+        if bare[:1] in _ENCLOSING and bare[-1:] in _ENCLOSING and self._is_known(bare.strip(_ENCLOSING)):
+            return True
+        return self._is_known(bare) or _PUNCTUATION.fullmatch(text) is not None
+
+    def _is_known(self, text: str) -> bool:
         # Some letters beyond ASCII have one of ASCII as their lower case, and are not meant.
-        is_known = bare.lower() in self.placeholders and bare.isascii() == bare.lower().isascii()
-        return is_known or _PUNCTUATION.fullmatch(text) is not None
+        return text.lower() in self.placeholders and text.isascii() == text.lower().isascii()
 
     def is_number(self, profile_id: bytes) -> bool:
         """True for an id such as 3.91E16, unless these are to be sent."""
@@ -86,6 +103,13 @@ def trimmed(value: bytes) -> bytes:
     return value.decode().strip(INVISIBLE).encode()
 
 
+def is_heading(field: bytes, heading: bytes) -> bool:
+    """True if a field, trimmed and valid UTF-8, is this name of the header, in any case."""
+    if field == heading or field.lower() == heading.lower():
+        return True
+    return not field.isascii() and field.decode().lower() == heading.decode().lower()
+
+
 def is_blank(fields: Iterable[bytes]) -> bool:
     """True for the fields of a record that is no row: nothing is to be seen in any of them. All are valid UTF-8."""
     return not any(map(trimmed, fields))
@@ -97,5 +121,5 @@ def is_guarded(profile_id: bytes) -> bool:
 
 
 def ends_in_point_zero(profile_id: bytes) -> bool:
-    """True for an id such as 123.0, of which something made a number with decimals."""
-    return profile_id[-2:] == b".0"
+    """True for an id such as 123.0 or 123.00, of which something made a number with decimals."""
+    return profile_id[-1:] == b"0" and _POINT_ZERO.search(profile_id) is not None

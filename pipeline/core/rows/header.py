@@ -7,11 +7,13 @@ counts. It names other columns of the header only where that is one for certain:
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from pipeline.core.errors import HeaderError
 from pipeline.core.plural import counted
+from pipeline.core.rows.cells import INVISIBLE
 from pipeline.core.rows.mapping import ColumnPlan
 
 #: Longest parameter name, in characters.
@@ -32,6 +34,9 @@ _LINE_BREAKS = {
     "\r": "CR",
     "\v": "VT",
     "\f": "FF",
+    "\x1c": "FS",
+    "\x1d": "GS",
+    "\x1e": "RS",
     "\x85": "NEL, U+0085",
     "\u2028": "LS, U+2028",
     "\u2029": "PS, U+2029",
@@ -79,22 +84,25 @@ def plan_columns(
     columns: Mapping[str, str],
     unlisted: str,
     has_header: bool = True,
+    is_json: bool = False,
 ) -> ColumnPlan:
     """Match the header with the configuration.
 
     `unlisted` decides about a column that is neither the id nor in `columns`: `stop` (an error, so that no column is
     sent unseen), `ignore`, or `send` under its own name; a column without a name has none to be sent under.
     `has_header`: false if `header` holds the positions of the columns.
+    `is_json`: the columns are the keys of JSON Lines.
 
     Raises `HeaderError` with all that is wrong.
     """
     check_line_breaks(header)
     missing = _missing(header, id_column, columns)
-    if missing and not {id_column, *columns} & set(header):
-        raise HeaderError(_no_header(missing, header, has_header=has_header))
+    where = "among the keys of its objects" if is_json else "in the header row" if has_header else "in the first row"
+    if missing and not is_json and not {id_column, *columns} & set(header):
+        raise HeaderError(_no_header(missing, header, where, has_header=has_header))
     sent = [(index, columns[column]) for index, column in enumerate(header) if column in columns]
     unseen = [(index, column) for index, column in enumerate(header) if column not in columns and column != id_column]
-    problems = [_not_there(missing, header, id_column, columns, has_header=has_header)] if missing else []
+    problems = [_not_there(missing, header, id_column, columns, where, has_header=has_header)] if missing else []
     if unlisted == "send" and id_column in header:
         sent = sorted([*sent, *((index, column) for index, column in unseen if not is_unnamed(column))])
     elif unlisted == "stop" and unseen and id_column in header:
@@ -118,7 +126,7 @@ def plan_columns(
 
 def is_unnamed(column: str) -> bool:
     """True for a column without a name, as a spreadsheet leaves them behind."""
-    return not column.strip()
+    return not column.strip(INVISIBLE)
 
 
 def check_line_breaks(header: Sequence[str]) -> None:
@@ -137,12 +145,13 @@ def _missing(header: Sequence[str], id_column: str, columns: Mapping[str, str]) 
     """The configured columns that are not in the header, each with the key that names it."""
     wanted = {**dict.fromkeys(columns, "columns"), id_column: "id_column"}
     wanted = {id_column: wanted.pop(id_column), **wanted}
-    return [(name, key) for name, key in wanted.items() if name not in header]
+    there = {*header}
+    return [(name, key) for name, key in wanted.items() if name not in there]
 
 
-def _no_header(missing: list[tuple[str, str]], header: Sequence[str], *, has_header: bool) -> str:
+def _no_header(missing: list[tuple[str, str]], header: Sequence[str], where: str, *, has_header: bool) -> str:
     """The message for a header that holds nothing of what is configured."""
-    text = _said_missing(missing, len(header), has_header=has_header)
+    text = _said_missing(missing, len(header), where)
     if not has_header:
         return f"{text}. Set [export] delimiter, if it was cut in the wrong places."
     # A name that differs in case and marks only says no more than the configuration does.
@@ -161,13 +170,19 @@ def _not_there(
     header: Sequence[str],
     id_column: str,
     columns: Mapping[str, str],
+    where: str,
     *,
     has_header: bool,
 ) -> str:
     """The message for a header that lacks some of the configured columns."""
-    text = _said_missing(missing, len(header), has_header=has_header)
+    text = _said_missing(missing, len(header), where)
     free = [column for column in header if column != id_column and column not in columns and not is_unnamed(column)]
-    meant = {name: found for name, _ in missing if has_header and (found := _alike(name, free))}
+    # No more is looked for than is named: it takes long where columns are many.
+    plain = {_plain(column): column for column in reversed(free)} if has_header else {}
+    meant = {name: found for name, _ in missing[:_MAX_NAMED] if (found := _alike(name, plain))}
+    if id_column not in header:
+        # Perhaps it is a row that holds the name of a column, and what is like another is the id of somebody.
+        meant = {name: found for name, found in meant.items() if _digits(found) <= _digits(name)}
     if not meant:
         return f"{text}."
     if len(missing) == 1:
@@ -175,21 +190,28 @@ def _not_there(
     return f"{text}: did you mean {', '.join(f'{found!r} for {name!r}' for name, found in meant.items())}?"
 
 
-def _said_missing(missing: list[tuple[str, str]], fields: int, *, has_header: bool) -> str:
-    where = "the header row" if has_header else "the first row"
+def _said_missing(missing: list[tuple[str, str]], fields: int, where: str) -> str:
     keys = dict.fromkeys(key for _, key in missing)
     said = " and ".join(
         f"{_named([name for name, its_key in missing if its_key == key])} ([export] {key})" for key in keys
     )
     is_are = "is" if len(missing) == 1 else "are"
-    return f"the column{'s' * (len(missing) > 1)} {said} {is_are} not in {where}, which has {counted(fields, 'column')}"
+    columns = counted(fields, "column")
+    has = f"which have {columns}" if where.endswith("objects") else f"which has {columns}"
+    return f"the column{'s' * (len(missing) > 1)} {said} {is_are} not {where}, {has}"
 
 
-def _alike(name: str, free: Sequence[str]) -> str | None:
-    """The column of the header that was most likely meant: case, spaces, accents and a few letters do not matter."""
-    plain = {_plain(column): column for column in reversed(free)}
+def _alike(name: str, plain: Mapping[str, str]) -> str | None:
+    """The column of the header that was most likely meant: case, spaces, accents and a few letters do not matter.
+
+    `plain`: the columns by their names as `_plain` has them.
+    """
     found = get_close_matches(_plain(name), plain, 1)
     return plain[found[0]] if found else None
+
+
+def _digits(name: str) -> set[str]:
+    return {character for character in name if character.isdigit()}
 
 
 def _plain(name: str) -> str:
@@ -215,7 +237,8 @@ def _not_listed(unseen: list[tuple[int, str]]) -> str:
 
 def _repeated(header: Sequence[str], ids: list[int], sent: list[int]) -> list[str]:
     """A message for the columns that are sent, or are the id, and stand in the header more than once."""
-    twice = [name for name in dict.fromkeys(header[index] for index in [*ids, *sent]) if header.count(name) > 1]
+    counts = Counter(header)
+    twice = [name for name in dict.fromkeys(header[index] for index in [*ids, *sent]) if counts[name] > 1]
     if not twice:
         return []
     places = [

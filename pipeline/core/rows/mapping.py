@@ -17,9 +17,10 @@ from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, BrokenLine, Record
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import NO_FAULTS, Reason, Reject, Rows, Warnings
-from pipeline.core.rows.cells import CellRules, ends_in_point_zero, is_blank, is_guarded, trimmed
+from pipeline.core.rows.cells import CellRules, ends_in_point_zero, is_blank, is_guarded, is_heading, trimmed
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.rows.heading_order import HeadingOrder
 from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 
 #: Longest value without a warning, in characters. Adobe names the limit for other ways of setting attributes.
@@ -57,7 +58,8 @@ class ColumnPlan:
 
     def carrying(self, parameters: Iterable[str]) -> "ColumnPlan":
         """This plan, for batches that may also carry these parameters."""
-        more = dict.fromkeys(name for name in parameters if name not in self.parameters)
+        own = {*self.parameters}
+        more = dict.fromkeys(name for name in parameters if name not in own)
         return replace(self, carried=tuple(more))
 
 
@@ -137,6 +139,7 @@ class RowMapper:
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
         self._header = [*map(trimmed, plan.header)]
+        self.order = HeadingOrder(plan.header, (plan.id_index, *plan.cell_indexes), salt)
         # A record of these bytes only, and at most `_short_bytes` long, is within every limit on ids, values and rows.
         self._plain = (KEPT + dialect.delimiter).translate(None, dialect.quoting)
         names_bytes = sum(self._name_bytes)
@@ -149,7 +152,10 @@ class RowMapper:
         return self._header[self.plan.id_index] if self._header else b""
 
     def map(self, records: Sequence[Record | BrokenLine]) -> Mapped:
-        """The rows to send and the rejects of these records, each in the order of the export."""
+        """The rows to send and the rejects of these records, each in the order of the export.
+
+        Raises `InputError` (65) for the header in another order.
+        """
         texts: list[bytes] = []
         id_lengths: list[int] = []
         lines: list[int] = []
@@ -170,7 +176,9 @@ class RowMapper:
                 texts.append(row)
                 id_lengths.append(row.index(b","))
                 lines.append(record.line)
-        return Mapped(pack_rows(texts, id_lengths, lines, self.salt), rejects, empty, self._warnings)
+        rows = pack_rows(texts, id_lengths, lines, self.salt)
+        self.order.check(rows)
+        return Mapped(rows, rejects, empty, self._warnings)
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | _Unsent:
         """The encoded row of a record, id first, with its line feed."""
@@ -181,7 +189,11 @@ class RowMapper:
         if is_short and not raw.translate(None, self._plain):
             # The fast path: most records are short, and have nothing to encode or to judge.
             picked = self._pick(fields)
-            is_plain = picked[0].isalnum() and picked[0] != self.header_id and self.rules.nulls.isdisjoint(picked)
+            is_plain = (
+                picked[0].isalnum()
+                and not is_heading(picked[0], self.header_id)
+                and self.rules.nulls.isdisjoint(picked)
+            )
             if is_plain and not self.rules.is_placeholder(picked[0]):
                 return b",".join(picked) + b"\n" if any(picked[1:]) else _Unsent.EMPTY
         return self._encoded_by_the_letter(record)
@@ -272,7 +284,9 @@ def _is_heading(field: bytes, heading: bytes) -> bool:
     """True if a field is this one of the header, padded perhaps, or behind the byte order mark of an export."""
     bare = trimmed(field)
     # Behind a byte order mark, the quotes around a field are no quotes of CSV any more.
-    return bare == heading or (field.startswith(BOM) and bare == b'"' + heading.replace(b'"', b'""') + b'"')
+    return is_heading(bare, heading) or (
+        field.startswith(BOM) and is_heading(bare, b'"' + heading.replace(b'"', b'""') + b'"')
+    )
 
 
 def _is_long(value: bytes) -> bool:

@@ -59,7 +59,9 @@ class Transform:
         self._framer: BlockFramer | JsonFramer = (
             BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
             if columns is None
-            else JsonFramer(columns, start=start, max_record_bytes=max_record_bytes)
+            else JsonFramer(
+                columns, start=start, max_record_bytes=max_record_bytes, id_column=columns[exact.plan.id_index]
+            )
         )
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])

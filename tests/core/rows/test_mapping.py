@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.errors import InputError
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BrokenLine, Framer, Position
 from pipeline.core.formats.text_codec import is_utf8
@@ -311,12 +312,25 @@ def test_trimming(trim: str, row_sent: bytes, counts: dict[str, int]) -> None:
 
 
 def test_the_header_again() -> None:
-    again = ["id,a,b", '"id","a","b"', "\ufeffid,a,b", '\ufeff"id","a","b"', " id ,a\t, b", "id,a,b\r"]
-    mapped = map_rows(mapper_of(), "\n".join([*again, "id,a,c", "id,b,a", "u,a,b"]) + "\n")
-    assert [reject.line for reject in mapped.rejects] == [2, 3, 4, 5, 6, 7]
+    again = ["id,a,b", '"id","a","b"', "\ufeffid,a,b", '\ufeff"id","a","b"', " id ,a\t, b", "id,a,b\r", "ID,A,b"]
+    mapped = map_rows(mapper_of(), "\n".join([*again, "id,a,c", "id,a,a", "u,a,b"]) + "\n")
+    assert [reject.line for reject in mapped.rejects] == [2, 3, 4, 5, 6, 7, 8]
     assert {reject.reason for reject in mapped.rejects} == {Reason.HEADER_AGAIN}
     assert len(mapped.rows) == 3
     assert mapped.faulty == 0
+
+
+@pytest.mark.parametrize("again", ["id,b,a", "a,id,b", "b,a,id", '"a","b","id"'])
+def test_the_header_again_in_another_order_ends_the_load(again: str) -> None:
+    """What follows would be read into the wrong columns."""
+    with pytest.raises(InputError, match="line 3 is the header again, with its columns in another order"):
+        map_rows(mapper_of(), f"u,1,2\n{again}\nv,1,2\n")
+
+
+def test_names_of_columns_in_their_places_are_a_row() -> None:
+    """It is no header once more, for another column differs; and nothing is in another order."""
+    mapper = mapper_of("id,a,x,b", columns={"a": "a", "b": "b"})
+    assert outcome("id,a,other,b", mapper) == b"id,a,b\n"
 
 
 def test_an_export_without_header_has_none_again() -> None:
