@@ -67,6 +67,14 @@ def test_no_run_follows_a_trial_that_was_cut_off() -> None:
     assert "the next run follows them" in shown(width=200, rows=rows, state="unfinished", exit_code=75)
 
 
+@pytest.mark.parametrize("job", [REPORT["job"], ""])
+def test_a_name_writes_nothing_but_itself_to_a_terminal(job: str) -> None:
+    export = REPORT["export"] | {"name": "a\x1b]0;b\nc.csv"}
+    text = shown(job=job, export=export, same_as=None if job else "j1", state="done" if job else "skipped")
+    assert "\x1b" not in text
+    assert "c.csv" in text.splitlines()[0]
+
+
 def test_done() -> None:
     text = shown()
     assert text.startswith("customers.csv -> Target client acme: done after 1,234.5 s\n")
