@@ -75,10 +75,11 @@ class Bars:
         if self._display is None:
             columns = (
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                # Names and words hold brackets, which are no styles.
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[told]}", markup=False),
             )
             self._display = Progress(*columns, console=console(stderr=True), transient=True)
             self._display.start()

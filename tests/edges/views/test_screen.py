@@ -243,6 +243,24 @@ async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
     assert said.out == "", "stdout is for the report"
 
 
+async def test_brackets_in_names_and_words_are_no_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    on_terminal = Console(file=text, width=200, force_terminal=True, color_system=None)
+    monkeypatch.setattr("pipeline.edges.views.screen.console", lambda **_: on_terminal)
+    waits = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal waits
+        await anyio.sleep(0.2)
+        if (waits := waits + 1) == 3:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        await Bars().show("a[b]c[-].csv", Progress(), lambda: "see [upload] and [/drop]", sleep)
+    assert "read a[b]c[-].csv" in text.getvalue()
+    assert "see [upload] and [/drop]" in text.getvalue()
+
+
 async def test_several_jobs_are_shown_at_once_and_come_and_go() -> None:
     """One terminal has one display; a second one would be an error."""
     bars, turns = Bars(), dict.fromkeys("abc", 0)
