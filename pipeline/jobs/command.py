@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from pipeline.core.batches.report import Report
+from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host, OpenExport
@@ -126,12 +127,12 @@ class _About:
         """The job of an export, or the report that it gets instead of one."""
         if isinstance(job, JobRecord) and export.place not in self.twins:
             if job.report is not None:
-                log.warning("export_not_sent", export=export.path.name, same_as=job.job_id, to_send_it="--again")
+                log.warning("export_not_sent", export=shown(export.path.name), same_as=job.job_id, to_send_it="--again")
             return job
         name = export.path.name
         if job is None:
             return report_without_job(name, 0, self.settings, self.now, target=self.target, error=export.error)
-        log.warning("export_not_sent", export=name, same_as=job.job_id, to_send_it="--again")
+        log.warning("export_not_sent", export=shown(name), same_as=job.job_id, to_send_it="--again")
         target = self.targets.get(job.job_id) or self.target
         size_bytes = export.identity.size_bytes
         return report_without_job(name, size_bytes, self.settings, self.now, target=target, same_as=job.job_id)
@@ -245,7 +246,7 @@ class _Search:
 
 
 def _say_why_sent(export: Named, job: Loaded, why: str) -> None:
-    log.info("export_sent_again", export=export.path.name, loaded_by=job.job_id, why=why)
+    log.info("export_sent_again", export=shown(export.path.name), loaded_by=job.job_id, why=why)
 
 
 async def name_export(place: int, path: Path, host: Host) -> Named:

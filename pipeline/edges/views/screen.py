@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipeline.core.batches.progress import Progress as JobProgress
 from pipeline.core.batches.report import Report
+from pipeline.core.drop.signals import shown
 from pipeline.core.model import RowCounts
 from pipeline.core.plural import counted
 from pipeline.edges.terminal import console
@@ -46,7 +47,7 @@ class Bars:
     async def show(self, name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
         """Draw two bars for a job, one for what is read and one for what Target has confirmed, until cancelled."""
         with self._drawn() as display:
-            reading = display.add_task(f"read {name}", total=None, told="")
+            reading = display.add_task(f"read {shown(name)}", total=None, told="")
             settling = display.add_task("confirmed by Target", total=None, told="")
             try:
                 while True:
@@ -74,10 +75,11 @@ class Bars:
         if self._display is None:
             columns = (
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                # Names and words hold brackets, which are no styles.
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[told]}", markup=False),
             )
             self._display = Progress(*columns, console=console(stderr=True), transient=True)
             self._display.start()
@@ -102,7 +104,7 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
         return
     color, told = _COLORS[report.state], STATES[report.state]
     title = Text.assemble(
-        (report.export.name, "bold"),
+        (shown(report.export.name), "bold"),
         " -> Target client ",
         (report.client_code, "bold"),
         ": ",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.core.batches.report import Report, ReportedBatch
+from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode
 from pipeline.core.plural import counted
 
@@ -136,7 +137,7 @@ STATES = {
 
 def without_job(report: Report) -> str:
     """The whole of a report for which no job was run, in a line."""
-    name = report.export.name
+    name = shown(report.export.name)
     if report.same_as is not None:
         return (
             f"{name}: nothing sent, because job {report.same_as} has the same content and settings. "

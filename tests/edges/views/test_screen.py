@@ -67,6 +67,14 @@ def test_no_run_follows_a_trial_that_was_cut_off() -> None:
     assert "the next run follows them" in shown(width=200, rows=rows, state="unfinished", exit_code=75)
 
 
+@pytest.mark.parametrize("job", [REPORT["job"], ""])
+def test_a_name_writes_nothing_but_itself_to_a_terminal(job: str) -> None:
+    export = REPORT["export"] | {"name": "a\x1b]0;b\nc.csv"}
+    text = shown(job=job, export=export, same_as=None if job else "j1", state="done" if job else "skipped")
+    assert "\x1b" not in text
+    assert "c.csv" in text.splitlines()[0]
+
+
 def test_done() -> None:
     text = shown()
     assert text.startswith("customers.csv -> Target client acme: done after 1,234.5 s\n")
@@ -233,6 +241,24 @@ async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
         await Bars().show("customers.csv", progress, lambda: "Target is applying 1 batch", sleep)
     said = capsys.readouterr()
     assert said.out == "", "stdout is for the report"
+
+
+async def test_brackets_in_names_and_words_are_no_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    on_terminal = Console(file=text, width=200, force_terminal=True, color_system=None)
+    monkeypatch.setattr("pipeline.edges.views.screen.console", lambda **_: on_terminal)
+    waits = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal waits
+        await anyio.sleep(0.2)
+        if (waits := waits + 1) == 3:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        await Bars().show("a[b]c[-].csv", Progress(), lambda: "see [upload] and [/drop]", sleep)
+    assert "read a[b]c[-].csv" in text.getvalue()
+    assert "see [upload] and [/drop]" in text.getvalue()
 
 
 async def test_several_jobs_are_shown_at_once_and_come_and_go() -> None:
