@@ -74,21 +74,33 @@ class Framed:
         data, ends = without(self.data, self.ends, dropped)
         return Framed(data, ends, self.lines[~dropped], self.others)
 
+    def raw(self, places: Offsets) -> list[bytes]:
+        """The regular records of these indexes, as the exact framer gives them: without their line endings."""
+        starts, stops = self._starts(places).tolist(), self.ends[places].tolist()
+        pairs = zip(starts, stops, strict=True)
+        return [self.data[start : stop - 1].removesuffix(b"\r") for start, stop in pairs]
+
+    def exactly(self, places: Offsets, delimiter: bytes) -> list[Record | BrokenLine]:
+        """The regular records of these indexes, framed by the exact framer, and the others; in the order of lines."""
+        # Regular records have the quotes of RFC 4180, and LF or CR LF at their ends, whatever the export has.
+        framer = Framer(Dialect(delimiter))
+        others = [*self.others]
+        for start, line in zip(self._starts(places).tolist(), self.lines[places].tolist(), strict=True):
+            framed = framer.frame_one(self.data, start, line)
+            assert framed is not None  # noqa: S101 - a regular record ends in the block
+            others.append(framed[0])
+        return sorted(others, key=lambda record: record.line)
+
     def set_aside(self, odd: Flags, delimiter: bytes) -> "Framed":
         """The same records, with the `odd` ones, flags of shape (n,), framed by the exact framer."""
         places = np.flatnonzero(odd)
         if not len(places):
             return self
-        # Regular records have the quotes of RFC 4180, and LF or CR LF at their ends, whatever the export has.
-        framer = Framer(Dialect(delimiter))
-        others = [*self.others]
-        for place in places.tolist():
-            start = int(self.ends[place - 1]) if place else 0
-            framed = framer.frame_one(self.data, start, int(self.lines[place]))
-            assert framed is not None  # noqa: S101 - a regular record ends in the block
-            others.append(framed[0])
         data, ends = without(self.data, self.ends, odd)
-        return Framed(data, ends, self.lines[~odd], sorted(others, key=lambda record: record.line))
+        return Framed(data, ends, self.lines[~odd], self.exactly(places, delimiter))
+
+    def _starts(self, places: Offsets) -> Offsets:
+        return np.where(places > 0, self.ends[places - 1], 0)
 
 
 def steps(ends: Offsets) -> Offsets:
@@ -166,18 +178,26 @@ class BlockFramer:
 
     def _frame(self, buffer: bytes) -> Framed:
         octets = np.frombuffer(buffer, dtype=np.uint8)
-        places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
-        is_quote = octets[places] == _QUOTE
-        quotes, line_ends = places[is_quote], places[~is_quote] + 1
-        before = np.cumsum(is_quote)[~is_quote]
+        if b'"' in buffer:
+            places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
+            is_quote = octets[places] == _QUOTE
+            quotes, line_ends = places[is_quote], places[~is_quote] + 1
+            before = np.cumsum(is_quote)[~is_quote]
+        else:
+            line_ends = np.flatnonzero(octets == _LINE_FEED) + 1
+            quotes, before = line_ends[:0], np.zeros_like(line_ends)
         others: list[Record | BrokenLine] = []
         last_lines, is_other = self._cut(octets, quotes, before, line_ends, others)
         if not len(last_lines):
             return Framed.of(others)
         ends = line_ends[last_lines]
         sizes = steps(ends)
-        is_empty = (sizes == 1) | ((sizes == 2) & (octets[ends - 2] == _CARRIAGE_RETURN))
-        lines = self.position.line + np.concatenate([[0], last_lines[:-1] + 1])
+        is_empty = sizes <= 2
+        if is_empty.any():
+            is_empty &= (sizes == 1) | (octets[ends - 2] == _CARRIAGE_RETURN)
+        lines = np.empty_like(last_lines)
+        lines[0] = self.position.line
+        np.add(last_lines[:-1], self.position.line + 1, out=lines[1:])
         end = int(ends[-1])
         dropped = is_other | is_empty
         data = buffer[:end] if buffer is self._source else _with_record_ends(self._source[:end], ends)

@@ -46,9 +46,9 @@ class Pads:
         """Those of a table; None if no cell begins or ends with any."""
         if not len(escaped.octets):
             return None
-        # `translate` is several times faster than an index of an array.
+        # `translate` is several times faster than an index of an array, and flags are found faster than numbers.
         sizes = np.frombuffer(escaped.octets.tobytes().translate(_INVISIBLE_BYTES), dtype=np.uint8)
-        found = np.flatnonzero(sizes)
+        found = np.flatnonzero(sizes > 0)
         if not len(found):
             return None
         octets, places, widths = table.octets, escaped.places[found], sizes[found].astype(np.int64)
@@ -59,7 +59,8 @@ class Pads:
             is_one = np.ones(len(places), dtype=np.bool_)
             is_one[long] = np.isin(codes, _INVISIBLE_CODES)
             places, widths = places[is_one], widths[is_one]
-        before, behind = octets.take(places - 1, mode="wrap"), octets.take(places + widths)
+        # Before the first byte stands, so to say, the last: a line feed.
+        before, behind = octets[places - 1], octets[places + widths]
         is_edge = (before == _COMMA) | (before == _LINE_FEED) | (behind == _COMMA) | (behind == _LINE_FEED)
         edges = places[is_edge]
         if not len(edges):
@@ -145,7 +146,9 @@ class Suspects:
         leads |= {*_LEADS, 0xC2, 0xE2, 0xE3, 0xEF}
         firsts[[byte for byte in range(0x80, min(STAND_INS.values())) if byte not in leads]] = 0
         lasts[_ZERO] |= _IS_ZERO
-        self._firsts, self._lasts = firsts.tobytes(), lasts.tobytes()
+        self._firsts, self._lasts = firsts, lasts
+        # One lookup for all ids, which leaves few of them.
+        self._is_last = (lasts > 0).tobytes()
 
     def of(self, table: Table, starts: Offsets, ends: Offsets) -> tuple[Flags, Offsets]:
         """Set for each row whose id is one, shape (n,); and the indexes of the rows whose id ends in `.0`.
@@ -158,18 +161,28 @@ class Suspects:
             return is_suspect, np.zeros(0, dtype=np.int64)
         if self._rules.number_ids == "reject":
             self._find_numbers(table, starts, ends, is_suspect)
-        kinds = np.frombuffer(octets.take(ends - 1, mode="wrap").tobytes().translate(self._lasts), dtype=np.uint8)
-        rows = np.flatnonzero(kinds)
-        kinds = kinds[rows]
+        lasts = octets[ends - 1]
+        rows = np.flatnonzero(np.frombuffer(lasts.tobytes().translate(self._is_last), dtype=np.bool_))
+        if not len(rows):
+            return is_suspect, rows
+        kinds = self._lasts[lasts[rows]]
         in_point_zero = _in_point_zero(octets, ends, rows[kinds >= _IS_ZERO])
         if len(rows := rows[kinds != _IS_ZERO]):
-            kinds = np.frombuffer(octets[starts[rows]].tobytes().translate(self._firsts), dtype=np.uint8)
-            kinds = kinds & np.frombuffer(octets[ends[rows] - 1].tobytes().translate(self._lasts), dtype=np.uint8)
+            kinds = self._firsts[octets[starts[rows]]] & self._lasts[lasts[rows]]
             is_short = ends[rows] - starts[rows] <= self._longest
             rows = rows[(kinds & _PUNCTUATION > 0) | ((kinds & _KNOWN > 0) & is_short)]
-            for row in rows.tolist():
-                is_suspect[row] |= self._is_known(_id_of(table, starts[row], ends[row]))
+            self._judge(table, rows, starts, ends, is_suspect)
         return is_suspect, in_point_zero
+
+    def _judge(self, table: Table, rows: Offsets, starts: Offsets, ends: Offsets, is_suspect: Flags) -> None:
+        # Nobody's ids come again and again.
+        judged: dict[bytes, bool] = {}
+        for row, start, end in zip(rows.tolist(), starts[rows].tolist(), ends[rows].tolist(), strict=True):
+            profile_id = id_of(table, start, end)
+            is_known = judged.get(profile_id)
+            if is_known is None:
+                is_known = judged[profile_id] = self._is_known(profile_id)
+            is_suspect[row] |= is_known
 
     def _find_numbers(self, table: Table, starts: Offsets, ends: Offsets, is_suspect: Flags) -> None:
         """Set the flag of each row with an id such as 3.91E16; the exact path sees those with a plus sign anyway."""
@@ -177,7 +190,7 @@ class Suspects:
         is_negative = octets[starts] == _MINUS
         if is_negative.any():
             starts = starts + is_negative
-        second = octets.take(starts + 1)
+        second = octets.take(starts + 1, mode="clip")
         is_pointed = second == _POINT
         if self._has_commas:
             is_pointed |= second == STAND_INS[_COMMA]
@@ -186,7 +199,7 @@ class Suspects:
         rows = np.flatnonzero(is_pointed)
         is_digit = (octets[starts[rows]] ^ _ZERO < 10) & (octets[ends[rows] - 1] ^ _ZERO < 10)
         for row in rows[is_digit].tolist():
-            is_suspect[row] = self._rules.is_number(_id_of(table, starts[row] - is_negative[row], ends[row]))
+            is_suspect[row] = self._rules.is_number(id_of(table, starts[row] - is_negative[row], ends[row]))
 
     def _is_known(self, profile_id: bytes) -> bool:
         is_header = bool(self._header_id) and is_heading(profile_id, self._header_id)
@@ -207,13 +220,15 @@ def _in_point_zero(octets: Octets, ends: Offsets, rows: Offsets) -> Offsets:
     return np.sort(np.concatenate(found))
 
 
-def _id_of(table: Table, start: int, end: int) -> bytes:
+def id_of(table: Table, start: int, end: int) -> bytes:
+    """The bytes of a table from `start` to `end`, the id of a row, as they were before there were stand-ins."""
     return table.text[int(start) : int(end)].translate(_AS_WRITTEN)
 
 
 def guarded(table: Table, escaped: Escaped) -> Offsets:
     """The indexes of the rows whose id has a guard against a spreadsheet, ascending."""
-    octets, of_ids = table.octets, np.flatnonzero(escaped.is_in_id)
+    octets, firsts = table.octets, escaped.octets[escaped.of_ids]
+    of_ids: Offsets = escaped.of_ids[(firsts == ord("'")) | (firsts == ord("="))]
     if not len(of_ids):
         return of_ids
     places, rows = escaped.places[of_ids], escaped.rows[of_ids]

@@ -12,14 +12,16 @@ exact mapper decides every case that is not plain.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 
 from pipeline.core.formats.blockframing import Framed, steps, without
 from pipeline.core.formats.text_codec import is_utf8
-from pipeline.core.model import Flags, Octets, Offsets, Rows, Warnings
-from pipeline.core.rows.blockcells import Nulls, Pads, Suspects, guarded
-from pipeline.core.rows.encoding import KEPT, STAND_INS, encode_table
+from pipeline.core.model import Flags, Octets, Offsets, Reject, Rows, Warnings
+from pipeline.core.rows.blockcells import Nulls, Pads, Suspects, guarded, id_of
+from pipeline.core.rows.cells import is_bare, trimmed
+from pipeline.core.rows.encoding import KEPT, STAND_INS, Escapes, encode_table
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.mapping import (
     MAX_ATTRIBUTES_BYTES,
@@ -28,8 +30,8 @@ from pipeline.core.rows.mapping import (
     Mapped,
     RowMapper,
 )
-from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS
-from pipeline.core.rows.table import Escaped, Table
+from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
+from pipeline.core.rows.table import Escaped, Table, cut_out
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
@@ -62,7 +64,9 @@ class BlockMapper:
         self._suspects = Suspects(exact.rules, exact.header_id, has_commas=exact.on_delimiter == "encode")
         # One byte that separates nothing takes the place of another; other replacements are left to the exact path.
         is_simple = len(exact.replacement) == 1 and exact.replacement.isascii() and exact.replacement not in b",\r\n"
-        self._replacement = exact.replacement[0] if is_simple else None
+        self._is_replacing = is_simple and exact.on_delimiter == "replace"
+        self._kept_replacement = exact.replacement[0] if self._is_replacing and exact.replacement in KEPT else None
+        self._escapes = Escapes.of(exact.replacement if self._is_replacing else None)
         #: Records that the exact mapper has mapped.
         self.exact_records = 0
 
@@ -75,14 +79,14 @@ class BlockMapper:
         text, separators = self._separate(framed)
         columns = self._plan.field_count
         is_ragged = _is_ragged(text, separators, columns, len(framed.ends))
-        if is_ragged.any():
-            framed = framed.set_aside(is_ragged, self._delimiter)
-            text, separators = _without_rows(text, separators, is_ragged)
         warnings = Warnings()
+        if is_ragged.any():
+            text, separators = _without_rows(text, separators, is_ragged)
+            framed = self._ragged_aside(framed, np.flatnonzero(is_ragged), warnings)
         table = Table.of(text, columns, separators)
         is_blank = table.sizes == columns
         if is_blank.any():
-            warnings.note("blank_records", int(framed.lines[is_blank.argmax()]), int(np.count_nonzero(is_blank)))
+            _note_blank(warnings, framed.lines[is_blank])
             framed = framed.leaving(is_blank)
             text, separators = _without_rows(text, separators, is_blank)
             table = Table.of(text, columns, separators)
@@ -98,40 +102,80 @@ class BlockMapper:
         id_lengths = id_ends - starts
         is_odd, ends_in_point_zero = self._suspects.of(table, starts, id_ends)
         is_odd |= (id_lengths == 0) | (id_lengths > SAFE_ID_CHARACTERS) | (sizes >= self._safe_bytes)
-        is_odd[escaped.rows[escaped.spoils_id]] = True
-        is_padded_id = padded % table.columns == 0
-        padded_ids = padded[is_padded_id] // table.columns
-        if self._exact.rules.trim == "none":
-            is_odd[padded_ids] = True
         is_delimiter = escaped.is_delimiter
-        is_odd[self._odd_by_delimiter(table, escaped, is_delimiter)] = True
+        if len(escaped.of_ids):
+            is_odd[escaped.spoilt] = True
+        if has_delimiter := bool(is_delimiter.any()):
+            is_odd[self._odd_by_delimiter(escaped, is_delimiter)] = True
+        padded_rows = padded // table.columns
+        is_padded_id = padded == padded_rows * table.columns
+        if self._exact.rules.trim == "none":
+            is_odd[padded_rows[is_padded_id]] = True
         # In a row with an id only, nothing but the separators follows the id.
         is_empty = (sizes == id_lengths + table.columns) & ~is_odd
         keep = ~(is_odd | is_empty)
         notes = _Notes(warnings, lines, keep)
-        if is_delimiter.any():
-            notes.add_cells(
-                "value_with_delimiter", table, np.searchsorted(table.separators, escaped.places[is_delimiter])
-            )
-        notes.add("ids_trimmed", padded_ids)
+        if has_delimiter:
+            cells = np.searchsorted(table.separators, escaped.places[is_delimiter])
+            notes.add("value_with_delimiter", cells[_is_first(cells)] // table.columns)
+        notes.add("ids_trimmed", padded_rows[is_padded_id])
         notes.add("id_ends_in_point_zero", ends_in_point_zero)
         notes.add("id_with_guard", guarded(table, escaped))
         is_trimmed = self._exact.rules.trim == "all"
-        notes.add_cells("values_trimmed" if is_trimmed else "values_padded", table, padded[~is_padded_id])
-        notes.add_cells("null_cells", table, emptied)
+        notes.add("values_trimmed" if is_trimmed else "values_padded", padded_rows[~is_padded_id])
+        notes.add("null_cells", emptied // table.columns)
         self._count_blank(table, notes)
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
-            notes.add_cells("value_over_256_characters", table, _long_cells(table))
-        if self._exact.on_delimiter == "replace" and is_delimiter.any():
-            table, escaped = self._replaced(table, escaped, is_delimiter)
+            notes.add("value_over_256_characters", _long_cells(table) // table.columns)
+        rejects, odd = self._rejects(table, framed, np.flatnonzero(is_odd), warnings)
+        if has_delimiter and self._kept_replacement is not None:
+            table, escaped = _replaced(table, escaped, is_delimiter, self._kept_replacement)
         rows = self._encode(table, escaped, id_lengths, keep, lines)
         self._exact.order.check(rows)
-        others = framed.set_aside(is_odd, self._delimiter).others
-        fast = Mapped(rows, [], int(np.count_nonzero(is_empty)), warnings)
-        if not others:
+        fast = Mapped(rows, rejects, int(np.count_nonzero(is_empty)), warnings)
+        if not (len(odd) or framed.others):
             return fast
+        others = framed.exactly(odd, self._delimiter)
         self.exact_records += len(others)
         return _merge(fast, self._exact.map(others))
+
+    def _ragged_aside(self, framed: Framed, ragged: Offsets, warnings: Warnings) -> Framed:
+        """The same records, with the ragged ones framed by the exact framer, but for those that are blank."""
+        is_blank = np.array([is_bare(raw, self._delimiter) for raw in framed.raw(ragged)], dtype=np.bool_)
+        is_odd, dropped = np.zeros((2, len(framed.ends)), dtype=np.bool_)
+        is_odd[ragged[~is_blank]] = dropped[ragged[is_blank]] = True
+        if is_blank.any():
+            _note_blank(warnings, framed.lines[dropped])
+            framed, is_odd = framed.leaving(dropped), is_odd[~dropped]
+        return framed.set_aside(is_odd, self._delimiter)
+
+    def _rejects(self, table: Table, framed: Framed, odd: Offsets, warnings: Warnings) -> tuple[list[Reject], Offsets]:
+        """Judge the odd rows, given by their indexes, by their ids only.
+
+        Returns the rejects, and the indexes of the rows that are left to the exact path. Blank ones are neither.
+        """
+        rejects: list[Reject] = []
+        if not len(odd):
+            return rejects, odd
+        blank, left = [], []
+        header_id, rules, id_kind = self._exact.header_id.decode().lower(), self._exact.rules, self._plan.id_kind
+        starts, ends = table.ends[odd] - table.sizes[odd], table.separators[:: table.columns][odd]
+        rows = zip(
+            odd.tolist(), framed.lines[odd].tolist(), starts.tolist(), ends.tolist(), framed.raw(odd), strict=True
+        )
+        for row, line, start, end, raw in rows:
+            profile_id = id_of(table, start, end)
+            if is_bare(raw, self._delimiter):
+                blank.append(row)
+            elif (header_id and header_id in profile_id.decode().lower()) or (b'"' in raw and not trimmed(profile_id)):
+                # Perhaps it is the header again, or quotes around nothing.
+                left.append(row)
+            elif reason := problem_of_id(profile_id, id_kind, rules):
+                rejects.append(Reject(line, reason, profile_id, raw))
+            else:
+                left.append(row)
+        _note_blank(warnings, framed.lines[blank])
+        return rejects, np.array(left, dtype=np.int64)
 
     def _plain_cells(self, table: Table, escaped: Escaped) -> tuple[Table, Escaped, Offsets, Offsets]:
         """The table with its cells trimmed, and those empty that mean no value.
@@ -149,42 +193,32 @@ class BlockMapper:
         if len(emptied):
             table = Nulls.empty(table, emptied)
             escaped = Escaped.of(table)
+        if self._is_replacing:
+            table, escaped = _with_single_breaks(table, escaped)
         return table, escaped, padded, emptied
 
-    def _odd_by_delimiter(self, table: Table, escaped: Escaped, is_delimiter: Flags) -> Offsets:
+    def _odd_by_delimiter(self, escaped: Escaped, is_delimiter: Flags) -> Offsets:
         """The indexes of rows that hold a comma or a line break, and are left to the exact path for it."""
-        if self._exact.on_delimiter == "encode" or not is_delimiter.any():
+        if self._exact.on_delimiter == "encode":
             return _NONE
-        if self._exact.on_delimiter == "reject" or self._replacement is None:
+        if not self._is_replacing:
             return escaped.rows[is_delimiter]
-        is_odd = is_delimiter & escaped.is_in_id
-        # CR LF is replaced as one.
-        is_return = (escaped.octets == STAND_INS[_CARRIAGE_RETURN]) | (escaped.octets == _CARRIAGE_RETURN)
-        returns = np.flatnonzero(is_return)
-        is_odd[returns] |= table.octets[escaped.places[returns] + 1] == STAND_INS[_LINE_FEED]
-        return escaped.rows[is_odd]
-
-    def _replaced(self, table: Table, escaped: Escaped, is_delimiter: Flags) -> tuple[Table, Escaped]:
-        """The table with commas and line breaks replaced, where the rows that hold any are not odd."""
-        if self._replacement is None:
-            return table, escaped
-        octets = np.frombuffer(bytearray(table.text), dtype=np.uint8)
-        octets[escaped.places[is_delimiter]] = self._replacement
-        table = replace(table, text=octets.tobytes())
-        if self._replacement not in KEPT:
-            return table, escaped
-        left = ~is_delimiter
-        return table, Escaped(escaped.places[left], escaped.octets[left], escaped.rows[left], escaped.is_in_id[left])
+        rows: Offsets = escaped.rows[escaped.of_ids[is_delimiter[escaped.of_ids]]]
+        return rows
 
     def _count_blank(self, table: Table, notes: "_Notes") -> None:
         # Comparing neighbours skips the first cell of the table, which is an id and never blank.
         blank = 1 + np.flatnonzero(table.separators[1:] - table.separators[:-1] == 1)
-        blank = blank[notes.keep[blank // table.columns]]
+        rows = blank // table.columns
+        if not notes.keep.all():
+            is_kept = notes.keep[rows]
+            blank, rows = blank[is_kept], rows[is_kept]
         if not len(blank):
             return
-        counts = np.bincount(blank % table.columns, minlength=table.columns)[1:].tolist()
+        # A division takes several times as long as a product.
+        counts = np.bincount(blank - rows * table.columns, minlength=table.columns)[1:].tolist()
         counted = {parameter: count for parameter, count in zip(self._plan.parameters, counts, strict=True) if count}
-        notes.warnings.note_empty_cells(counted, int(notes.lines[blank[0] // table.columns]))
+        notes.warnings.note_empty_cells(counted, int(notes.lines[rows[0]]))
 
     def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
         """The records as text of a table, and the offsets of its separators, shape (n,)."""
@@ -221,20 +255,20 @@ class BlockMapper:
 
     def _encode(self, table: Table, escaped: Escaped, id_lengths: Offsets, keep: Flags, lines: Offsets) -> Rows:
         """Encode the rows to keep. `id_lengths`: (n,), in bytes before encoding."""
-        text, places = table.text, escaped.places
+        text, places, octets = table.text, escaped.places, escaped.octets
+        # An escaped byte becomes three.
+        sizes = table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep))
+        if len(escaped.of_ids):
+            id_lengths = id_lengths + 2 * np.bincount(escaped.rows[escaped.of_ids], minlength=len(keep))
         if not keep.all():
             text, _ = without(text, table.ends, ~keep)
             is_kept = keep[escaped.rows]
             places = (places - _bytes_before(~keep, table.sizes)[escaped.rows])[is_kept]
-        body = encode_table(text, places)
-        # An escaped byte becomes three.
-        sizes = (table.sizes + 2 * np.bincount(escaped.rows, minlength=len(keep)))[keep]
-        in_ids = escaped.rows[escaped.is_in_id]
-        if len(in_ids):
-            id_lengths = id_lengths + 2 * np.bincount(in_ids, minlength=len(keep))
-        id_lengths = id_lengths[keep]
+            octets = octets[is_kept]
+            sizes, id_lengths, lines = sizes[keep], id_lengths[keep], lines[keep]
+        body = encode_table(text, places, octets, self._escapes)
         ends = np.cumsum(sizes)
-        return Rows(body, ends, id_lengths, lines[keep], hash_ids(body, ends - sizes, id_lengths, self._exact.salt))
+        return Rows(body, ends, id_lengths, lines, hash_ids(body, ends - sizes, id_lengths, self._exact.salt))
 
 
 def _is_no_text(framed: Framed) -> Flags:
@@ -337,10 +371,42 @@ class _Notes:
         if len(rows) and len(rows := rows[self.keep[rows]]):
             self.warnings.note(name, int(self.lines[rows[0]]), len(rows))
 
-    def add_cells(self, name: str, table: Table, cells: Offsets) -> None:
-        """Count a warning once for each of these cells of a table: indexes, ascending, possibly repeated."""
-        if len(cells):
-            self.add(name, cells[np.diff(cells, prepend=-1) > 0] // table.columns)
+
+def _note_blank(warnings: Warnings, lines: Offsets) -> None:
+    """Count blank records, given by their lines, which ascend; records before them may have been counted already."""
+    if len(lines):
+        among = Warnings()
+        among.note("blank_records", int(lines[0]), len(lines))
+        warnings.add_among(among)
+
+
+def _is_first(cells: Offsets) -> Flags:
+    """Set for each of these indexes, which ascend, that differs from the one before it; shape (n,)."""
+    is_first = np.ones(len(cells), dtype=np.bool_)
+    np.not_equal(cells[1:], cells[:-1], out=is_first[1:])
+    return is_first
+
+
+def _replaced(table: Table, escaped: Escaped, is_delimiter: Flags, replacement: int) -> tuple[Table, Escaped]:
+    """The table with commas and line breaks replaced by a byte that is sent as it is."""
+    octets = np.frombuffer(bytearray(table.text), dtype=np.uint8)
+    octets[escaped.places[is_delimiter]] = replacement
+    return replace(table, text=octets.tobytes()), escaped.leaving(is_delimiter, escaped.places[~is_delimiter])
+
+
+def _with_single_breaks(table: Table, escaped: Escaped) -> tuple[Table, Escaped]:
+    """The table with an LF for each CR LF in a value, which is replaced as one."""
+    returns = np.flatnonzero((escaped.octets == STAND_INS[_CARRIAGE_RETURN]) & ~escaped.is_in_id)
+    if len(returns):
+        returns = returns[table.octets[escaped.places[returns] + 1] == STAND_INS[_LINE_FEED]]
+    if not len(returns):
+        return table, escaped
+    places = escaped.places[returns]
+    table = cut_out(table, np.searchsorted(table.separators, places), places, places + 1)
+    dropped = np.zeros(len(escaped.places), dtype=np.bool_)
+    dropped[returns] = True
+    left = escaped.places[~dropped]
+    return table, escaped.leaving(dropped, left - np.searchsorted(places, left))
 
 
 def _long_cells(table: Table) -> Offsets:
@@ -356,11 +422,12 @@ def _long_cells(table: Table) -> Offsets:
 
 
 def _merge(fast: Mapped, exact: Mapped) -> Mapped:
-    """Merge both in the order of their lines; only `exact` has rejects."""
+    """Merge both in the order of their lines."""
     fast.warnings.add_among(exact.warnings)
     empty = fast.empty + exact.empty
+    rejects = sorted([*fast.rejects, *exact.rejects], key=attrgetter("line"))
     if not len(exact.rows):
-        return Mapped(fast.rows, exact.rejects, empty, fast.warnings)
+        return Mapped(fast.rows, rejects, empty, fast.warnings)
     first, second = fast.rows, exact.rows
     places = np.searchsorted(first.lines, second.lines)
     starts = [0, *np.concatenate([[0], first.ends])[places].tolist()]
@@ -375,4 +442,4 @@ def _merge(fast: Mapped, exact: Mapped) -> Mapped:
         np.insert(first.lines, places, second.lines),
         np.insert(first.hashes, places, second.hashes),
     )
-    return Mapped(rows, exact.rejects, empty, fast.warnings)
+    return Mapped(rows, rejects, empty, fast.warnings)

@@ -115,6 +115,11 @@ def is_blank(fields: Iterable[bytes]) -> bool:
     return not any(map(trimmed, fields))
 
 
+def is_bare(raw: bytes, delimiter: bytes) -> bool:
+    """True for a record in which nothing is to be seen but delimiters. It is valid UTF-8; quotes are to be seen."""
+    return not trimmed(raw.translate(None, delimiter))
+
+
 def is_guarded(profile_id: bytes) -> bool:
     """True for an id with a guard against a spreadsheet, as in `="00123"` and `'00123`."""
     return profile_id[:1] == b"'" or (profile_id[:2] == b'="' and profile_id[-1:] == b'"')

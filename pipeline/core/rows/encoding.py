@@ -8,6 +8,7 @@ each `,`. Source: Adobe's documentation of the Bulk Profile Update API.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
@@ -26,14 +27,32 @@ _NOT_KEPT = re.compile(rb"[^A-Za-z0-9\-.!~_*()]")
 _NOT_KEPT_NOR_COMMA = re.compile(rb"[^A-Za-z0-9\-.!~_*(),]")
 _LINE_BREAK_OR_COMMA = re.compile(rb"\r\n|[\r\n,]")
 _ESCAPES = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
-_ESCAPES_IN_TABLE = [_ESCAPES[_STOOD_FOR.get(byte, bytes([byte]))] for byte in range(256)]
-#: The first, second and third byte of each escape, shape (3, 256).
-_ESCAPE_OCTETS = np.frombuffer(b"".join(_ESCAPES_IN_TABLE), dtype=np.uint8).reshape(256, 3).T.copy()
 _IS_ESCAPED = np.array([byte not in KEPT + b",\n" for byte in range(256)])
-_LINE_FEED, _PERCENT, _PLUS, _SLASH = b"\n%+/"
-_FIRST_OF_RANGE, _LAST_OF_RANGE, _FIRST_LETTER, _LAST_LETTER, _LOWER_CASE = np.frombuffer(b"(9az ", dtype=np.uint8)
+_LINE_FEED, _PERCENT, _SLASH = b"\n%/"
+_FIRST_OF_RANGE, _LAST_OF_RANGE, _FIRST_LETTER, _LAST_LETTER, _LOWER_CASE = np.frombuffer(b",9az ", dtype=np.uint8)
 #: If more than one byte in this many must be escaped, escaping them all at once is faster (measured).
 _BYTES_PER_ESCAPE = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Escapes:
+    """The escape of each byte of a table.
+
+    `texts`: byte -> its escape.
+    `octets`: the first, second and third byte of each escape, shape (3, 256).
+    """
+
+    texts: list[bytes]
+    octets: Octets
+
+    @classmethod
+    def of(cls, replacement: bytes | None = None) -> "Escapes":
+        """The escapes; those of a comma and of line breaks are that of `replacement`, one byte, if it is given."""
+        stood_for = {byte: _STOOD_FOR.get(byte, bytes([byte])) for byte in range(256)}
+        if replacement is not None:
+            stood_for |= {byte: replacement for byte, text in stood_for.items() if has_delimiter(text)}
+        texts = [_ESCAPES[stood_for[byte]] for byte in range(256)]
+        return cls(texts, np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(256, 3).T.copy())
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -55,42 +74,41 @@ def encode_joined(values: bytes) -> bytes:
     return _NOT_KEPT_NOR_COMMA.sub(_escape, values)
 
 
-def escaped_places(text: bytes) -> Offsets:
-    """The offsets of the bytes that `encode_table` must escape, in rising order; shape (n,).
+def escaped_in(text: bytes) -> tuple[Offsets, Octets]:
+    """The offsets of the bytes that `encode_table` must escape, in rising order, and these bytes; shape (n,).
 
     `text`: rows of values separated by commas and line feeds.
     """
     octets = np.frombuffer(text, dtype=np.uint8)
-    # Most bytes are letters or lie between `(` and `9`, and all of those but `+` and `/` are kept (a comma separates).
+    # Most bytes are letters or lie between `,` and `9`, and all of those but `/` are kept (a comma separates).
     # The few other bytes are looked up in `_IS_ESCAPED`.
     is_other = octets - _FIRST_OF_RANGE > _LAST_OF_RANGE - _FIRST_OF_RANGE
     is_other &= (octets | _LOWER_CASE) - _FIRST_LETTER > _LAST_LETTER - _FIRST_LETTER
     is_other &= octets != _LINE_FEED
-    is_other |= octets == _PLUS
     is_other |= octets == _SLASH
     places = np.flatnonzero(is_other)
-    escaped: Offsets = places[_IS_ESCAPED[octets[places]]]
-    return escaped
+    found = octets[places]
+    is_escaped = _IS_ESCAPED[found]
+    return places[is_escaped], found[is_escaped]
 
 
-def encode_table(text: bytes, places: Offsets) -> bytes:
+def encode_table(text: bytes, places: Offsets, escaped: Octets, escapes: Escapes) -> bytes:
     """The percent-encoded form of rows of values separated by commas and line feeds, with stand-ins in the values.
 
-    `places`: the result of `escaped_places` for `text`.
+    `places`, `escaped`: the result of `escaped_in` for `text`.
     """
-    escaped = np.frombuffer(text, dtype=np.uint8)[places]
     if len(places) * _BYTES_PER_ESCAPE > len(text):
-        return _encode_bytewise(text, places, escaped)
+        return _encode_bytewise(text, places, escaped, escapes)
     occurring = np.flatnonzero(np.bincount(escaped, minlength=256)).tolist()
     if _PERCENT in occurring:
         text = text.replace(b"%", b"%25")
         occurring.remove(_PERCENT)
     for byte in occurring:
-        text = text.replace(bytes([byte]), _ESCAPES_IN_TABLE[byte])
+        text = text.replace(bytes([byte]), escapes.texts[byte])
     return text
 
 
-def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets) -> bytes:
+def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets, escapes: Escapes) -> bytes:
     """Encode as `encode_table` does, at a cost that hardly depends on how many kinds of bytes must be escaped."""
     places = places + 2 * np.arange(len(places))
     encoded = np.empty(len(text) + 2 * len(places), dtype=np.uint8)
@@ -98,7 +116,7 @@ def _encode_bytewise(text: bytes, places: Offsets, escaped: Octets) -> bytes:
     is_one_byte[places + 1] = is_one_byte[places + 2] = False
     encoded[is_one_byte] = np.frombuffer(text, dtype=np.uint8)
     for offset in range(3):
-        encoded[places + offset] = _ESCAPE_OCTETS[offset][escaped]
+        encoded[places + offset] = escapes.octets[offset][escaped]
     return encoded.tobytes()
 
 

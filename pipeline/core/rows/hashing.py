@@ -19,10 +19,13 @@ _LAST_WORD = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtyp
 
 
 def _mix(hashes: Hashes) -> Hashes:
-    hashes = (hashes ^ (hashes >> _SHIFT)) * _MIX_1
-    hashes = (hashes ^ (hashes >> _SHIFT)) * _MIX_2
+    hashes = hashes ^ (hashes >> _SHIFT)
+    hashes *= _MIX_1
+    hashes ^= hashes >> _SHIFT
+    hashes *= _MIX_2
     # The low bits choose the slot in a table. Without this shift they would depend on the low bits of the id alone.
-    return hashes ^ (hashes >> _SHIFT)
+    hashes ^= hashes >> _SHIFT
+    return hashes
 
 
 def hash_ids(body: bytes, starts: Offsets, lengths: Offsets, salt: int) -> Hashes:
@@ -33,16 +36,17 @@ def hash_ids(body: bytes, starts: Offsets, lengths: Offsets, salt: int) -> Hashe
     if not len(lengths):
         return np.zeros(0, dtype=np.uint64)
     # A view with an 8-byte word at every byte of the body; the padding is for the last ones.
-    padded = body + bytes(_WORD_BYTES)
-    words = np.ndarray(shape=(len(body) + 1,), dtype="<u8", buffer=padded, strides=(1,))
     shortest, longest = int(lengths.min()), int(lengths.max())
+    if int(starts[-1]) + longest + _WORD_BYTES > len(body):
+        body += bytes(longest + _WORD_BYTES)
+    words = np.ndarray(shape=(len(body) - _WORD_BYTES + 1,), dtype="<u8", buffer=body, strides=(1,))
     # There are few different lengths, so each is mixed once.
     hashes = _mix(np.arange(longest + 1, dtype=np.uint64) * _GOLDEN ^ np.uint64(salt))[lengths]
     for offset in range(0, max(longest, 1), _WORD_BYTES):
         if offset + _WORD_BYTES <= shortest:
             hashes = _mix(hashes ^ words[starts + offset])
         else:
-            rows = np.flatnonzero(lengths > offset) if offset else slice(None)
+            rows = np.flatnonzero(lengths > offset) if offset >= max(shortest, 1) else slice(None)
             word = words[starts[rows] + offset] & _LAST_WORD[np.minimum(lengths[rows] - offset, _WORD_BYTES)]
             hashes[rows] = _mix(hashes[rows] ^ word)
     hashes[hashes == 0] = _GOLDEN

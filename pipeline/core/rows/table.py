@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.core.formats.blockframing import steps
 from pipeline.core.model import Flags, Octets, Offsets
-from pipeline.core.rows.encoding import STAND_INS, escaped_places
+from pipeline.core.rows.encoding import STAND_INS, escaped_in
 from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS
 
 _CARRIAGE_RETURN = 13
@@ -53,26 +53,35 @@ class Escaped:
     `octets`: its value.
     `rows`: the index of its row.
     `is_in_id`: set if it belongs to the row's id.
+    `of_ids`: the indexes of those in ids, shape (number of them,).
     """
 
     places: Offsets
     octets: Octets
     rows: Offsets
     is_in_id: Flags
+    of_ids: Offsets
 
     @classmethod
     def of(cls, table: Table) -> "Escaped":
         """Those of a table."""
-        places = escaped_places(table.text)
+        places, octets = escaped_in(table.text)
         rows = np.searchsorted(table.ends, places, side="right")
         id_ends = table.separators[:: table.columns]
-        return cls(places, table.octets[places], rows, places < id_ends[rows])
+        is_in_id = places < id_ends[rows]
+        return cls(places, octets, rows, is_in_id, np.flatnonzero(is_in_id))
+
+    def leaving(self, dropped: Flags, places: Offsets) -> "Escaped":
+        """The same without the `dropped` ones, flags of shape (m,); `places` are those of the ones left."""
+        left = ~dropped
+        is_in_id = self.is_in_id[left]
+        return Escaped(places, self.octets[left], self.rows[left], is_in_id, np.flatnonzero(is_in_id))
 
     @property
-    def spoils_id(self) -> Flags:
-        """Set for each byte in an id that no id may hold; shape (m,)."""
-        spoils: Flags = self.is_in_id & _IS_FORBIDDEN_IN_IDS[self.octets]
-        return spoils
+    def spoilt(self) -> Offsets:
+        """The rows with a byte in their id that no id may hold, ascending; some perhaps repeated."""
+        rows: Offsets = self.rows[self.of_ids[_IS_FORBIDDEN_IN_IDS[self.octets[self.of_ids]]]]
+        return rows
 
     @property
     def is_delimiter(self) -> Flags:
