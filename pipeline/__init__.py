@@ -53,6 +53,7 @@ ending        the end of a process, a tenant or a job: one stage that only rises
 ledger        the durable facts: SQLite in the state directory, one for each client code
 heartbeat     the file by which `serve` shows that it lives
 notice        a file in which a process tells `status` and `health` why it waits
+trial         a load into a sandbox: `load --sandbox`
 
 Where to start reading: `pipeline/jobs/load.py` (`runner.py` decides which jobs run, and when), then `pipeline/core` in
 the order in which data flows: formats/framing, rows/mapping, rows/encoding, batches/tracker, batches/chunker,

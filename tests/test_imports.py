@@ -42,7 +42,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "duration": (),
     },
     "edges": {
-        "store": ("host", "exports", "durable", "lock", "memory", "clock"),
+        "store": ("host", "exports", "durable", "lock", "heap", "clock"),
         "drop": ("exports", "durable", "lock", "clock", "changed"),
         "target": ("durable", "clock", "changed"),
         "views": ("terminal",),
@@ -53,7 +53,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "durable": (),
         "log": ("terminal",),
         "terminal": (),
-        "memory": (),
+        "heap": (),
         "clock": (),
         "changed": (),
     },

@@ -9,8 +9,8 @@ import typer
 
 from pipeline.cli.arguments import log_level
 from pipeline.core.errors import ExitCode, PipelineError, most_telling
+from pipeline.edges.heap import share_heap
 from pipeline.edges.log import configure_logging
-from pipeline.edges.memory import share_heap
 
 
 def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:

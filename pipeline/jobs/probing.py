@@ -39,7 +39,7 @@ class Probing:
         self._judged = 0
         self._splitting = 0
         self._waiting: set[Batch] = set()
-        self._on_trial: int | None = None
+        self._tried_alone: int | None = None
         self._tried_again: set[int] = set()
 
     @property
@@ -76,12 +76,12 @@ class Probing:
         finally:
             self._waiting.remove(batch)
         if self.is_in_doubt:
-            self._on_trial = batch.batch_id
+            self._tried_alone = batch.batch_id
         try:
             yield
         finally:
-            if self._on_trial == batch.batch_id:
-                self._on_trial = None
+            if self._tried_alone == batch.batch_id:
+                self._tried_alone = None
             self._changed.tell()
 
     def note_accepted(self, batch: Batch) -> None:
@@ -95,7 +95,7 @@ class Probing:
         """Note that a batch was refused. Raises `FatalError` (77) if everything is, or the client code."""
         self._refusals.note_refused(
             self._progress.book.whole_of(batch),
-            on_trial=self._on_trial == batch.batch_id,
+            tried_alone=self._tried_alone == batch.batch_id,
             message=message,
             # A batch that was sealed with one row is no sample.
             is_single_row=batch.rows == 1 and batch.parent is not None,
@@ -159,7 +159,7 @@ class Probing:
     @property
     def _is_busy(self) -> bool:
         """True if a batch is on trial, or about to be replaced by smaller ones."""
-        return self._on_trial is not None or self._splitting > 0
+        return self._tried_alone is not None or self._splitting > 0
 
 
 def _refuses_everything(message: str) -> FatalError:

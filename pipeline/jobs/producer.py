@@ -29,7 +29,7 @@ from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
-from pipeline.edges.memory import give_back
+from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, no_rows, open_source

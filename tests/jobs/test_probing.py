@@ -58,7 +58,7 @@ def trial(*, in_doubt: bool, accepted: bool = False, all_sealed: bool = True) ->
     if accepted:
         refusals.note_accepted()
     for _ in range(REFUSALS_BEFORE_DOUBT * in_doubt):
-        refusals.note_refused(1_000, on_trial=False)
+        refusals.note_refused(1_000, tried_alone=False)
     return Trial(refusals, Progress(is_all_sealed=all_sealed))
 
 
@@ -289,7 +289,7 @@ async def test_where_nothing_is_left_to_learn_from(
     if proven:
         counts.prove(3)
     for _ in range(refusals):
-        counts.note_refused(1_000, on_trial=False)
+        counts.note_refused(1_000, tried_alone=False)
     at = Trial(counts, Progress(is_all_sealed=True))
     at.split(3, 1, 2)
     verdicts: list[Verdict] = []

@@ -221,7 +221,7 @@ async def in_a_time_window(at: Place) -> AsyncIterator[None]:
 async def doubted(at: Place) -> AsyncIterator[None]:
     """Another batch is tried, smaller than ours."""
     for _ in range(REFUSALS_BEFORE_DOUBT):
-        at.refusals.note_refused(1_000, on_trial=False)
+        at.refusals.note_refused(1_000, tried_alone=False)
     turn = at.probing.turn(ANOTHER)
     async with turn:
         at.asked.clear()
@@ -339,7 +339,7 @@ async def test_slot_and_turn_are_kept_over_all_attempts_and_the_rest_is_asked_fo
 async def test_the_turn_in_doubt_is_kept_as_long_as_the_slot(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         for _ in range(REFUSALS_BEFORE_DOUBT):
-            at.refusals.note_refused(1_000, on_trial=False)
+            at.refusals.note_refused(1_000, tried_alone=False)
         tried: list[str] = []
 
         async def try_another() -> None:

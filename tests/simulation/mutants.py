@@ -146,7 +146,7 @@ MUTANTS = [
         OVERLAPPING,
     ),
     Mutant(
-        "later jobs do not know of the parts of a batch that was split",
+        "later jobs do not know of the children of a batch that was split",
         f"{BATCHES}/in_flight.py",
         "        for view in self._awaiting(flight):\n            view.tracker.split(batch_id, children)\n",
         "        for view in self._awaiting(flight)[:1]:\n            view.tracker.split(batch_id, children)\n"
@@ -198,7 +198,7 @@ MUTANTS = [
         SPLITTING,
     ),
     Mutant(
-        "the parts of a batch do not have its open attempts after a restart",
+        "the children of a batch do not have its open attempts after a restart",
         STATE,
         "    life = Life() if parent is None else born_of(life_of(ledger, parent))\n",
         "    life = Life()\n",
@@ -233,7 +233,7 @@ MUTANTS = [
         "        if life.post_number is not None:\n",
     ),
     Mutant(
-        "the parts of a batch do not have its open attempts",
+        "the children of a batch do not have its open attempts",
         f"{BATCHES}/book.py",
         "            self._put(child, born_of(whole))\n",
         "            self._put(child, Life())\n",

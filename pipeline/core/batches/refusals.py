@@ -49,7 +49,7 @@ class Refusals:
         self._run = run or SeenAccepting()
         self.accepted = 0
         self._in_a_row = 0
-        self._on_trial = 0
+        self._tried_alone = 0
         self._single_rows = 0
         self._messages: set[str] = set()
         self._proven: set[int] = set()
@@ -69,9 +69,9 @@ class Refusals:
     def is_everything(self) -> bool:
         """True if Target refuses everything."""
         if self.has_accepted:
-            return self._on_trial >= MAX_REFUSALS_AFTER_ACCEPTANCE
+            return self._tried_alone >= MAX_REFUSALS_AFTER_ACCEPTANCE
         is_alike = self._single_rows >= MAX_ROWS_REFUSED_ALIKE and len(self._messages) == 1
-        return is_alike or self._on_trial >= MAX_REFUSALS_IN_DOUBT
+        return is_alike or self._tried_alone >= MAX_REFUSALS_IN_DOUBT
 
     @property
     def are_few(self) -> bool:
@@ -94,16 +94,16 @@ class Refusals:
         """Note that something was accepted."""
         self._run.has_accepted = True
         self.accepted += 1
-        self._in_a_row = self._on_trial = self._single_rows = 0
+        self._in_a_row = self._tried_alone = self._single_rows = 0
         self._messages.clear()
 
-    def note_refused(self, whole: int, *, on_trial: bool, message: str = "", is_single_row: bool = False) -> None:
+    def note_refused(self, whole: int, *, tried_alone: bool, message: str = "", is_single_row: bool = False) -> None:
         """Note that a batch or a part of it was refused, with Target's message.
 
-        `on_trial`: it was sent in doubt, and alone. `is_single_row`: it is one row that was split off.
+        `tried_alone`: it was sent in doubt, and alone. `is_single_row`: it is one row that was split off.
         """
         self._messages.add(message)
         self._single_rows += is_single_row
         self._in_a_row += 1
-        self._on_trial += on_trial
-        self._tried[whole] += on_trial
+        self._tried_alone += tried_alone
+        self._tried[whole] += tried_alone

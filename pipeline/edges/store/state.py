@@ -14,9 +14,9 @@ from pipeline.core.batches.lifecycle import Ages, Failed, GivenUp, IllegalFactEr
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
+from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
 from pipeline.edges.lock import state_lock
-from pipeline.edges.memory import give_back
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader

@@ -14,12 +14,12 @@ from pipeline.core.batches.refusals import (
 WHOLE = 7
 
 
-def refused(times: int, *, accepted_before: bool = False, on_trial: bool = False) -> Refusals:
+def refused(times: int, *, accepted_before: bool = False, tried_alone: bool = False) -> Refusals:
     refusals = Refusals()
     if accepted_before:
         refusals.note_accepted()
     for _ in range(times):
-        refusals.note_refused(WHOLE, on_trial=on_trial)
+        refusals.note_refused(WHOLE, tried_alone=tried_alone)
     return refusals
 
 
@@ -49,17 +49,17 @@ def test_rows_refused_alone_and_in_the_same_words(
 ) -> None:
     refusals = refused(0, accepted_before=accepted_before)
     for number, message in enumerate(messages):
-        refusals.note_refused(WHOLE, on_trial=False, message=message, is_single_row=number < single_rows)
+        refusals.note_refused(WHOLE, tried_alone=False, message=message, is_single_row=number < single_rows)
     assert refusals.is_everything is is_everything
     refusals.note_accepted()
     assert not refusals.is_everything
 
 
 def test_an_acceptance_ends_the_doubt() -> None:
-    refusals = refused(MAX_REFUSALS_IN_DOUBT, on_trial=True)
+    refusals = refused(MAX_REFUSALS_IN_DOUBT, tried_alone=True)
     refusals.note_accepted()
     assert (refusals.is_in_doubt, refusals.is_everything) == (False, False)
-    refusals.note_refused(WHOLE, on_trial=True)
+    refusals.note_refused(WHOLE, tried_alone=True)
     assert (refusals.is_in_doubt, refusals.is_everything) == (False, False)
 
 
@@ -67,8 +67,8 @@ def test_an_acceptance_ends_the_doubt() -> None:
     ("accepted_before", "most"), [(False, MAX_REFUSALS_IN_DOUBT), (True, MAX_REFUSALS_AFTER_ACCEPTANCE)]
 )
 def test_everything_is_refused_after_enough_trials_and_not_before(accepted_before: bool, most: int) -> None:
-    assert not refused(most - 1, accepted_before=accepted_before, on_trial=True).is_everything
-    assert refused(most, accepted_before=accepted_before, on_trial=True).is_everything
+    assert not refused(most - 1, accepted_before=accepted_before, tried_alone=True).is_everything
+    assert refused(most, accepted_before=accepted_before, tried_alone=True).is_everything
 
 
 def test_refusals_of_what_was_under_way_already_do_not_say_that_it_is_everything() -> None:
@@ -80,7 +80,7 @@ def test_what_is_proven_is_counted_all_the_same() -> None:
     refusals = Refusals()
     refusals.prove(WHOLE, 8)
     for _ in range(MAX_REFUSALS_IN_DOUBT):
-        refusals.note_refused(WHOLE, on_trial=True)
+        refusals.note_refused(WHOLE, tried_alone=True)
     assert (refusals.is_in_doubt, refusals.is_everything) == (True, True)
     assert (refusals.is_proven(WHOLE), refusals.is_proven(8), refusals.is_proven(9)) == (True, True, False)
 
@@ -88,7 +88,7 @@ def test_what_is_proven_is_counted_all_the_same() -> None:
 def test_acceptances_of_earlier_runs_count_as_such() -> None:
     refusals = Refusals(SeenAccepting(has_accepted=True))
     for _ in range(MAX_REFUSALS_IN_DOUBT):
-        refusals.note_refused(WHOLE, on_trial=True)
+        refusals.note_refused(WHOLE, tried_alone=True)
     assert (refusals.accepted, refusals.is_everything) == (0, False)
 
 
@@ -96,7 +96,7 @@ def test_what_another_job_has_accepted_tells_nothing_of_the_rows_of_this_one() -
     run = SeenAccepting()
     refusals, other = Refusals(run), Refusals(run)
     for _ in range(REFUSALS_BEFORE_DOUBT):
-        refusals.note_refused(WHOLE, on_trial=False)
+        refusals.note_refused(WHOLE, tried_alone=False)
     other.note_accepted()
     assert (refusals.accepted, refusals.is_in_doubt, refusals.has_accepted) == (0, True, True)
     assert (other.accepted, other.is_in_doubt) == (1, False)
@@ -108,6 +108,6 @@ def test_few_and_many_refusals_in_a_row() -> None:
 
 
 def test_trials_are_counted_for_each_batch() -> None:
-    refusals = refused(3, on_trial=True)
-    refusals.note_refused(8, on_trial=False)
+    refusals = refused(3, tried_alone=True)
+    refusals.note_refused(8, tried_alone=False)
     assert (refusals.tried(WHOLE), refusals.tried(8)) == (3, 0)

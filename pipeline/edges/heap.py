@@ -1,4 +1,4 @@
-"""Returns free memory of the process to the system.
+"""The heap of this process: threads share one, and what is free of it returns to the system.
 
 The allocator of the GNU C library keeps what was freed, by default in a separate heap for each thread that ever
 allocated. Memory that a worker thread freed after one batch is then useless to the thread that works on the next: a
