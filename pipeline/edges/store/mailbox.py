@@ -6,6 +6,7 @@ shares it, and without a port.
 """
 
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,14 @@ class Mailbox:
 
     def ask(self, command: str, job: str | None) -> str:
         """Leave a request; return its id."""
-        request_id = secrets.token_hex(8)
+        # File systems note times in steps of milliseconds, in which two requests may come: their ids are in order too.
+        request_id = f"{time.time_ns():020}-{secrets.token_hex(4)}"
         write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job})])
         return request_id
 
     def requests(self) -> list[Request]:
         """The requests that nobody has taken yet, oldest first. Files that are no requests are left alone."""
-        found = sorted(self._directory.glob("*.request"), key=_age)
+        found = sorted(self._directory.glob("*.request"), key=lambda file: (_age(file), file.name))
         return [request for file in found if (request := _read(file))]
 
     def taken(self) -> list[Request]:

@@ -63,6 +63,14 @@ def test_a_request_stays_until_it_is_answered(tmp_path: Path) -> None:
     assert len(Mailbox(tmp_path).requests()) == len(Mailbox(tmp_path).requests()) == 1
 
 
+def test_requests_of_one_tick_of_the_file_system_keep_their_order(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    asked = [mailbox.ask(command, None) for command in ("pause", "resume") * 10]
+    for file in (tmp_path / "requests").iterdir():
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert [request.request_id for request in mailbox.requests()] == asked
+
+
 def test_the_oldest_comes_first(tmp_path: Path) -> None:
     mailbox = Mailbox(tmp_path)
     asked = [mailbox.ask("retry", f"j{number}") for number in range(6)]
