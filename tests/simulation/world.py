@@ -296,7 +296,11 @@ class World:
             raise AssertionError("another process finds something to do, or this one does not end")
 
     def _give_up(self) -> None:
+        """Do what an operator does where nothing goes on."""
         for client in self.clients:
+            # The process that took the request on may have ended before it carried it out, and its answer says so.
+            if client.ledger.is_paused:
+                client.ask("resume", None)
             for report in client.reports[-2:]:
                 if report.exit_code is ExitCode.REFUSED_BY_TARGET:
                     client.ask("abandon", report.job)
