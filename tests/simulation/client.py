@@ -89,8 +89,10 @@ class Client:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to be done."""
-        return self.is_idle and not self.dropped and not self.ledger.jobs(unfinished_only=True)
+        """Whether nothing is left to be done, nor asked for."""
+        mailbox = Mailbox(self.state)
+        is_asked = bool(mailbox.requests() or mailbox.taken())
+        return self.is_idle and not self.dropped and not is_asked and not self.ledger.jobs(unfinished_only=True)
 
     def note_body(self, batch: Batch) -> None:
         """The body of a batch is in the spool."""
