@@ -56,6 +56,10 @@ MAX_PLACING = 4
 #: The most jobs that run at once. Ours: a job whose rows are all sealed costs next to nothing, and more jobs than
 #: statuses that Target keeps (ten by its own word) gain little.
 MAX_RUNNING = 16
+#: The most jobs, and bytes of their exports, whose garbage waits to be collected. Ours: to look for it takes as long as
+#: a tenth of the smallest job.
+_COLLECTED_JOBS = 16
+_COLLECTED_BYTES = 1_000_000
 #: Time between two looks for another job while some run (seconds).
 _LOOK_AROUND_S = 1.0
 
@@ -98,6 +102,7 @@ class Runner:
         self._seen_accepting = SeenAccepting()
         self._memory = StatusMemory(learned)
         self._running: dict[int, Job | None] = {}
+        self._left_jobs = self._left_bytes = 0
         #: The things that hold up sending, as they were told last; and if that is on the disk.
         self.hold_ups = HoldUps()
         self.is_told = False
@@ -191,11 +196,20 @@ class Runner:
         # Every task of the job logs its id.
         with bound_contextvars(job=record.job_id):
             report = await self._run_job(run, record)
-        # A job leaves reference cycles of tasks and callbacks behind, which keep arrays and deleted, mapped files. Left
-        # to itself, the collector finds them many jobs later.
-        gc.collect()
+        self._collect_garbage(report.export.size_bytes)
         del self._running[record.seq]
         return report
+
+    def _collect_garbage(self, size_bytes: int) -> None:
+        """Free what a job of this size has left behind, now or a few small jobs later.
+
+        It leaves reference cycles of tasks and callbacks, which keep arrays and deleted, mapped files. Left to itself,
+        the collector finds them many jobs later.
+        """
+        self._left_jobs, self._left_bytes = self._left_jobs + 1, self._left_bytes + size_bytes
+        if self._left_jobs >= _COLLECTED_JOBS or self._left_bytes >= _COLLECTED_BYTES:
+            self._left_jobs = self._left_bytes = 0
+            gc.collect()
 
     async def _run_job(self, run: _Run, record: JobRecord) -> Report:
         """Run a job from where it stands to its end."""

@@ -5,6 +5,7 @@ that must be escaped, and few ids begin and end as a placeholder does.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -120,6 +121,12 @@ def _cells_like(table: Table, value: bytes) -> Offsets:
     for offset, byte in enumerate(value):
         cells = cells[octets[table.separators[cells] - len(value) + offset] == byte]
     return cells
+
+
+@lru_cache(maxsize=8)
+def suspects(rules: CellRules, header_id: bytes, *, has_commas: bool) -> "Suspects":
+    """The `Suspects` of these; kept, since the tables of small exports would take longer to make than the exports."""
+    return Suspects(rules, header_id, has_commas=has_commas)
 
 
 class Suspects:

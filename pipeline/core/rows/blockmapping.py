@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.core.formats.blockframing import Framed, steps, without
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Flags, Octets, Offsets, Reject, Rows, Warnings
-from pipeline.core.rows.blockcells import Nulls, Pads, Suspects, guarded, id_of
+from pipeline.core.rows.blockcells import Nulls, Pads, guarded, id_of, suspects
 from pipeline.core.rows.cells import is_bare, trimmed
 from pipeline.core.rows.encoding import KEPT, STAND_INS, Escapes, encode_table
 from pipeline.core.rows.hashing import hash_ids
@@ -61,7 +61,7 @@ class BlockMapper:
         picked = [self._plan.id_index, *self._plan.cell_indexes]
         self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
         self._nulls = Nulls(exact.rules, exact.delimiter)
-        self._suspects = Suspects(exact.rules, exact.header_id, has_commas=exact.on_delimiter == "encode")
+        self._suspects = suspects(exact.rules, exact.header_id, has_commas=exact.on_delimiter == "encode")
         # One byte that separates nothing takes the place of another; other replacements are left to the exact path.
         is_simple = len(exact.replacement) == 1 and exact.replacement.isascii() and exact.replacement not in b",\r\n"
         self._is_replacing = is_simple and exact.on_delimiter == "replace"

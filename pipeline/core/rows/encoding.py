@@ -9,6 +9,7 @@ each `,`. Source: Adobe's documentation of the Bulk Profile Update API.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 
 import numpy as np
@@ -46,6 +47,7 @@ class Escapes:
     octets: Octets
 
     @classmethod
+    @lru_cache(maxsize=8)
     def of(cls, replacement: bytes | None = None) -> "Escapes":
         """The escapes; those of a comma and of line breaks are that of `replacement`, one byte, if it is given."""
         stood_for = {byte: _STOOD_FOR.get(byte, bytes([byte])) for byte in range(256)}

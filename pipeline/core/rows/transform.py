@@ -4,6 +4,7 @@ The result equals that of `Framer` and `RowMapper`, byte for byte, on every inpu
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -38,6 +39,16 @@ def _is_blank(record: Record | BrokenLine) -> bool:
     return not isinstance(record, BrokenLine) and not problem_of_text(record.raw) and is_blank(record.fields)
 
 
+@cache
+def _keep_working_memory() -> None:
+    """Let the process keep the memory of arrays that are freed; once is enough.
+
+    glibc returns the memory of large arrays to the system when they are freed, and gets it again page by page: that
+    took half of the time. It keeps memory that is smaller than the largest block it has seen freed.
+    """
+    bytearray(_WORKING_BYTES)
+
+
 class Transform:
     """Maps an export fed block by block from `start` on, behind its header.
 
@@ -53,9 +64,7 @@ class Transform:
         max_record_bytes: int = MAX_RECORD_BYTES,
         columns: Sequence[str] | None = None,
     ) -> None:
-        # glibc returns the memory of large arrays to the system when they are freed, and gets it again page by page:
-        # that took half of the time. It keeps memory that is smaller than the largest block it has seen freed.
-        bytearray(_WORKING_BYTES)
+        _keep_working_memory()
         self._framer: BlockFramer | JsonFramer = (
             BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
             if columns is None
