@@ -608,7 +608,7 @@ def test_repr_of_an_export_is_short_and_makes_it_again(export: Export) -> None:
 
 
 @settings(
-    max_examples=500,
+    max_examples=900,
     derandomize=True,
     database=None,
     deadline=None,
