@@ -7,6 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Properties are judged by what they find, not by how long a busy machine takes for it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: A file system in memory, where a write is durable at once; and how much must be free there (bytes).
 _IN_MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**31
