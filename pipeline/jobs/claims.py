@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from pipeline.core.drop.claim import Claim
-from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, HeaderError, InputError
 from pipeline.core.formats.framing import BOM
@@ -189,16 +188,6 @@ async def next_job(state: State, running: Collection[int] = ()) -> JobRecord | N
     records = await state.in_turn(state.ledger.jobs_in_order, len(running) + 1)
     record = next((record for record in records if record.seq not in running), None)
     return None if record is None or (record.claim is not None and not record.claim.is_taken) else record
-
-
-def in_order(records: list[JobRecord]) -> list[JobRecord]:
-    """Jobs that have begun, in the order they began; then the others, dropped ones by their sequence number."""
-    begun = [record for record in records if record.has_begun]
-    waiting = [record for record in records if not record.has_begun]
-    return [
-        *sorted(begun, key=lambda record: record.checkpoint.turn),
-        *by_sequence(waiting, lambda record: record.sequence),
-    ]
 
 
 async def check_claim(record: JobRecord, state: State) -> None:

@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.jobs.claims import in_order
 from tests.simulation.climate import Climate
 from tests.simulation.disk import Fuse
 from tests.simulation.world import World
+from tests.tools.ordering import in_order
 
 #: Processes that crash, and attempts of which nobody knows what became of them, but no other faults.
 CRASHING = Climate(

@@ -48,8 +48,8 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
-from pipeline.jobs.claims import in_order
 from tests.core.builders import changes_to
+from tests.tools.ordering import in_order
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = "ledger.db"
