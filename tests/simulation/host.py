@@ -9,8 +9,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.client import read_token
 from pipeline.edges.target.endpoint import Endpoint, Target
+from pipeline.edges.target.token_file import read_token
 from pipeline.sandbox import Sandbox
 from tests.simulation.exports import open_whole
 from tests.simulation.on_sandbox import SandboxAnswers

@@ -18,8 +18,6 @@ import anyio
 import yarl
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
-from pipeline import __version__
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.pacing import http_date, retry_after_s
@@ -45,6 +43,8 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_errors
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
+from pipeline.edges.target.session import open_session
+from pipeline.edges.target.token_file import read_token
 
 #: Bytes of the body handed to the socket at a time; each time costs a change of threads.
 SLICE_BYTES = 1_048_576
@@ -212,18 +212,6 @@ class TargetClient:
         return {"Authorization": f"Bearer {self._token}"}
 
 
-def read_token(file: Path) -> str:
-    """The bearer token in a file, without white space around it. Raises `FatalError` (78)."""
-    try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it holds other characters than ASCII"
-        raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
-    if not token or any(character.isspace() for character in token):
-        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else.")
-    return token
-
-
 @asynccontextmanager
 async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
@@ -231,26 +219,6 @@ async def connect(
     """A client for an endpoint; see `open_session` for its connections."""
     async with open_session(endpoint.url, tls=tls) as session:
         yield TargetClient(endpoint, session, calls, clock)
-
-
-@asynccontextmanager
-async def open_session(
-    url: str, *, tls: ssl.SSLContext | None = None, request_class: type[aiohttp.ClientRequest] = aiohttp.ClientRequest
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """The connections to Target at `url`: through the proxy that the environment names, but to loopback by plain http.
-
-    `tls`: the certificates to trust, by default those of the system.
-    """
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, limit=0, ssl=tls or True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"profile-pipeline/{__version__}"},
-        trust_env=not url.startswith("http:"),
-        request_class=request_class,
-    ) as session:
-        # Else the library would repeat a GET whose connection is reset, and the budget would not count it.
-        session._retry_connection = False
-        yield session
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -8,7 +8,7 @@ import aiohttp
 import yarl
 from aiohttp.helpers import get_env_proxy_for_url
 
-from pipeline.edges.target.client import open_session
+from pipeline.edges.target.session import open_session
 
 
 class _ReachedError(Exception):

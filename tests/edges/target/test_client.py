@@ -36,8 +36,9 @@ from pipeline.core.target.replies import (
 )
 from pipeline.edges.clock import Clock
 from pipeline.edges.target.call_queue import CallQueue
-from pipeline.edges.target.client import ANSWER_S, SLICE_BYTES, TargetClient, connect, read_token
+from pipeline.edges.target.client import ANSWER_S, SLICE_BYTES, TargetClient, connect
 from pipeline.edges.target.endpoint import Endpoint
+from pipeline.edges.target.token_file import read_token
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, serving
 from pipeline.sandbox.faults import POST_FAULTS, STATUS_FAULTS
 from pipeline.sandbox.server import application
