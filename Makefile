@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fault-test soak image lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fault-test soak image sbom lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -74,6 +74,9 @@ soak: dev ## serve for MINUTES under faults and restarts: nothing may grow, and 
 
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
 	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
+
+sbom: dev ## write sbom.cdx.json: packages, versions and licences of what runs (CycloneDX)
+	@$(BIN)/python -m tests.tools.sbom
 
 lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.tools.lock

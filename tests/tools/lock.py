@@ -1,4 +1,4 @@
-"""Write requirements.lock and requirements-dev.lock: names, versions, hashes, and nothing else.
+"""Write requirements.lock, requirements-dev.lock and requirements-sbom.lock: names, versions, hashes, nothing else.
 
 Run with `make lock` after a change of the dependencies in pyproject.toml.
 """
@@ -36,6 +36,7 @@ def main() -> None:
     on_top = [entry for entry in entries(develop) if entry.split("==")[0] not in pinned]
     data = resolve(groups["data"], "--no-deps")
     (ROOT / "requirements-dev.lock").write_text("".join(sorted([*on_top, *entries(data)])))
+    (ROOT / "requirements-sbom.lock").write_text(resolve(groups["sbom"]))
 
 
 def entries(lock: str) -> list[str]:
