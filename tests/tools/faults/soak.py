@@ -28,10 +28,22 @@ from pipeline.sandbox import SandboxOptions, running
 from pipeline.sandbox.faults import THROTTLING, Fault, FaultPlan
 from pipeline.sandbox.runner import Running
 from pipeline.service.health import look
-from tests.tools.faults.loading import Export, disorder, ledger_of, lost_ids, make_export, run, write_config
+from tests.tools.faults.canaries import TOKEN, check_told
+from tests.tools.faults.loading import (
+    Export,
+    check_exact,
+    check_order,
+    ledger_of,
+    lost_ids,
+    make_export,
+    origin_of,
+    run,
+    write_config,
+)
 from tests.tools.faults.plans import make_plan
 from tests.tools.faults.service_kills import Writer, check_all
 from tests.tools.faults.slope import Trend, trend
+from tests.tools.faults.tally import hold
 from tests.tools.support import program
 
 #: Rows of an export, and of a batch.
@@ -181,19 +193,12 @@ class Soak:
                 self.rows.update(asdict(job.report.rows))
         lost = set[str]().union(*lost_ids(self.state).values())
         profiles = self.sandbox.sandbox.profiles()
-        wrong = [
-            profile_id
-            for profile_id in profiles.keys() | self.writer.profiles.keys()
-            if profile_id not in lost and profiles.get(profile_id) != self.writer.profiles.get(profile_id)
-        ]
-        assert wrong == [], [(name, profiles.get(name), self.writer.profiles.get(name)) for name in wrong[:3]]
+        check_exact(profiles, self.writer.profiles, lost)
         for profile_id in lost & profiles.keys():
             for name, value in profiles[profile_id].items():
-                seed = int(value.removeprefix(name).partition("-")[0])
-                assert seed in self.made, (profile_id, name, value)
+                hold("lost", origin_of(name, value)[0] in self.made, (profile_id, name, value))
         mistakes = self.sandbox.sandbox.mistakes
-        assert disorder(mistakes) == [], disorder(mistakes)
-        assert mistakes == [], mistakes[:3]
+        check_order(mistakes)
         return len(lost)
 
 
@@ -258,7 +263,7 @@ async def change_faults(soak: Soak, every_s: float) -> None:
 
 async def soak_for(seconds: float, *, lives: int, seed: int, max_rows: int = MAX_ROWS, tell: bool = False) -> Soak:
     """So many processes in so many seconds. Raises `AssertionError` where the promise is broken, or something grows."""
-    options = SandboxOptions(seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None)
+    options = SandboxOptions(seed=seed, apply_min_s=0.02, apply_max_s=0.8, calls_per_minute=None, token=TOKEN)
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-soak-") as folder:
         async with running(options) as sandbox:
             soak = Soak(Path(folder), sandbox, random.Random(seed), seconds / lives, max_rows)
@@ -277,6 +282,8 @@ async def soak_for(seconds: float, *, lives: int, seed: int, max_rows: int = MAX
                 faults.cancel()
             await soak.finish()
             lost = soak.check()
+            own = [soak.config.with_name("token"), soak.writer.drop]
+            await check_told(soak.folder, soak.state, soak.config, exports=own)
             if tell:
                 print(f"{len(soak.writer.names)} exports, {dict(soak.rows)}")
                 print(f"{soak.met.total()} faults: {dict(sorted(soak.met.items()))}")
