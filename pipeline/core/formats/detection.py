@@ -20,6 +20,10 @@ _NOTHING = {ord(each): " " for each in ",;\t|\"'\ufeff\u200b\x1a"}
 _SEP_LINE = re.compile(rb""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t| ]*""", re.IGNORECASE)
 
 
+#: Bytes of such a line. Ours: blanks and delimiters beyond that are none of it, and cost their square to look at.
+_MAX_SEP_LINE_BYTES = 256
+
+
 def ends_lines_with_cr(head: bytes) -> bool:
     """True if CR alone ends lines: the first `SNIFFED_BYTES` hold CR and no LF. `head`: at least as much, or all."""
     sniffed = head[:SNIFFED_BYTES]
@@ -28,7 +32,7 @@ def ends_lines_with_cr(head: bytes) -> bool:
 
 def is_sep_line(line: bytes) -> bool:
     """True if the first line of an export is no header, but tells the delimiter, such as `sep=;`."""
-    return _SEP_LINE.fullmatch(line) is not None
+    return len(line) <= _MAX_SEP_LINE_BYTES and _SEP_LINE.fullmatch(line) is not None
 
 
 def holds_nothing(line: bytes) -> bool:

@@ -69,6 +69,8 @@ def _blob(rows: Rows | None, gone: tuple[bytes, ...]) -> bytes:
 
 def _read(blob: bytes) -> tuple[list[Held], list[bytes]]:
     rows, gone = np.frombuffer(blob[:_COUNTS_BYTES], dtype="<i8").tolist()
+    if not (0 <= rows <= len(blob) and 0 <= gone <= len(blob)):
+        raise ValueError(f"{len(blob)} bytes are no change of {rows:,} held rows and {gone:,} ids")
     lines = np.frombuffer(blob, dtype="<i8", count=rows, offset=_COUNTS_BYTES)
     numbers = np.frombuffer(blob, dtype="<u4", count=2 * rows + gone, offset=_COUNTS_BYTES + 8 * rows).astype(np.int64)
     sizes, id_sizes, gone_sizes = numbers[:rows], numbers[rows : 2 * rows], numbers[2 * rows :]

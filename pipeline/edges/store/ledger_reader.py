@@ -313,6 +313,8 @@ class LedgerReader:
             yield from self._database.execute(query, values)
         except sqlite3.Error as error:
             raise damaged(self._path, error) from error
+        except UnicodeDecodeError as error:
+            raise damaged(self._path, "a text is no UTF-8") from error
 
 
 def read_ledger(path: Path) -> LedgerReader | None:

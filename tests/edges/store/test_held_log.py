@@ -43,6 +43,14 @@ def test_nothing() -> None:
     assert replay([(1, gone)]) == []
 
 
+@pytest.mark.parametrize(("rows", "gone"), [(0, -(2**63)), (2**62, 0), (-1, 1), (-2, 0), (0, 2**63 - 1)])
+def test_counts_that_no_change_has(rows: int, gone: int) -> None:
+    counts = rows.to_bytes(8, "little", signed=True) + gone.to_bytes(8, "little", signed=True)
+    for rest in (b"", b"\0" * 28):
+        with pytest.raises(ValueError):
+            replay([(1, counts + rest)])
+
+
 @pytest.mark.parametrize("cut", [0, 7, 16, 20, -1])
 def test_what_is_no_change(cut: int) -> None:
     (blob,) = blobs_of(changes_to({b"u1": [(row("u1", "1"), 2)], b"u2": []}))

@@ -362,6 +362,16 @@ def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_
         assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
 
 
+def test_a_text_that_is_no_utf8_is_a_damaged_ledger(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of())
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("UPDATE jobs SET job_id = CAST(x'6AFF31' AS TEXT)")
+    with read(tmp_path) as ledger, pytest.raises(FatalError) as caught:
+        ledger.jobs()
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
 def test_held_rows_that_cannot_be_read_are_a_damaged_ledger(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         job = ledger.begin_job(job_of())

@@ -37,18 +37,22 @@ class Export:
     seed: int = 0
 
 
-def make_export(rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0, first_id: int = 0) -> Export:
+def make_export(
+    rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0, first_id: int = 0, wide_bytes: int = 0
+) -> Export:
     """An export of so many rows: some of ids seen before, some to be rejected, some cells empty.
 
-    Every value is unique. Ids are numbered from `first_id` on. Each of both has the canary in it.
+    Every value is unique. Ids are numbered from `first_id` on. Each of both has the canary in it. With
+    `wide_bytes` a value is so much longer.
     """
     draw = random.Random(seed)
     export = Export("", rows=rows, seed=seed)
+    wide = "_" + "w" * wide_bytes if wide_bytes else ""
     lines = [",".join(("id", *COLUMNS))]
     for number in range(rows):
         seen = number and draw.random() < repeated
         profile_id = f"{MARK}u{first_id + (draw.randrange(number) if seen else number)}"
-        cells = {name: value_of(name, seed, number) if draw.random() < 0.7 else "" for name in COLUMNS}
+        cells = {name: value_of(name, seed, number) + wide if draw.random() < 0.7 else "" for name in COLUMNS}
         if draw.random() < rejected:
             # Without any value, a row without id would be blank, and no row.
             cells["tier"] = value_of("tier", seed, number)
@@ -78,7 +82,7 @@ def value_of(column: str, seed: int, number: int) -> str:
 def origin_of(column: str, value: str) -> tuple[int, int]:
     """Seed and number of `value_of`."""
     seed, _, number = value.removeprefix(f"{MARK}{column}").partition("-")
-    return int(seed), int(number)
+    return int(seed), int(number.partition("_")[0])
 
 
 def merged_profiles(exports: Iterable[Export]) -> dict[str, dict[str, str]]:
