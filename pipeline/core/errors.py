@@ -5,7 +5,12 @@ this export. What is tried again is a value, not an exception. Messages say what
 Library exceptions are mapped to these once, at the edge that meets them.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
+from types import TracebackType
+
+#: Where our own code lies, whose places in a traceback are worth telling.
+_OURS = __file__.removesuffix("pipeline/core/errors.py")
 
 
 class ExitCode(IntEnum):
@@ -66,6 +71,10 @@ class FatalError(PipelineError):
     """The run stops: credentials, configuration, disk or a broken invariant."""
 
 
+class UnexpectedError(FatalError):
+    """An error that nobody expected: a bug in this program. Its text is ours, as the other's may quote a row."""
+
+
 class ConfigurationError(FatalError):
     """The run stops until the configuration is mended. `example`: lines to put into it, or an empty text."""
 
@@ -95,6 +104,36 @@ class HeaderError(InputError):
     def __init__(self, message: str, *, header: bytes = b"", line: int | None = None) -> None:
         super().__init__(message, line=line)
         self.header = header
+
+
+class SetAsideError(InputError):
+    """A bug ended this job for good, so that it is not met again at each start; other jobs go on."""
+
+    exit_code = ExitCode.OUR_BUG
+
+
+def is_bug(error: PipelineError) -> bool:
+    """True for an error that is the program's own: an invariant is broken, or nobody expected it."""
+    return error.exit_code is ExitCode.OUR_BUG
+
+
+def unexpected(error: BaseException) -> UnexpectedError:
+    """An error that is none of ours, in our words: its type, and where in our code it came up."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    places = [*_places(error.__traceback__)]
+    where = f" in {places[-1]}" if places else ""
+    what = "there was not enough memory" if isinstance(error, MemoryError) else f"an unexpected {type(error).__name__}"
+    return UnexpectedError(f"{what}{where}: a bug in profile-pipeline, please report it.")
+
+
+def _places(traceback: TracebackType | None) -> Iterator[str]:
+    """The files and lines of our own code that a traceback goes through."""
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if file.startswith(f"{_OURS}pipeline/"):
+            yield f"{file.removeprefix(_OURS)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
 
 
 def most_telling(errors: BaseExceptionGroup[BaseException]) -> PipelineError:

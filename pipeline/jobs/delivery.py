@@ -22,6 +22,7 @@ from pipeline.core.batches.lifecycle import (
     InDoubt,
     Life,
     NotTaken,
+    Phase,
     RefusedAs,
     RowRejected,
     SeenStuck,
@@ -41,7 +42,7 @@ from pipeline.core.batches.retry_policy import (
     next_step,
 )
 from pipeline.core.batches.splitting import first_half
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, UnexpectedError
 from pipeline.core.model import Batch, BatchState
 from pipeline.core.target.replies import (
     Ambiguous,
@@ -58,7 +59,9 @@ from pipeline.core.target.replies import (
 )
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
+from pipeline.edges.store.state import life_of
 from pipeline.edges.target.endpoint import Target
+from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, retry_policy_of
 from pipeline.jobs.probing import Probing, Verdict
 from pipeline.jobs.send_gate import Passage, SendGate
@@ -91,6 +94,8 @@ class Courier:
         # Batches whose acceptance this process saw: of others it is not known how long ago that was.
         self._seen_accepted: set[int] = set()
         self._extra_posts = 0
+        # Those that nothing is left to be done for.
+        self._settled: set[int] = set()
 
     async def deliver_new(self, batch: Batch) -> None:
         """Deliver a batch that was just sealed. It holds a permit of `limits.unsent` until its first POST."""
@@ -103,11 +108,38 @@ class Courier:
     async def deliver(self, batch: Batch) -> None:
         """Carry a batch on from where it stands until it is settled, or until the end of the job leaves it as it is.
 
-        An error ends the job: Target refuses the token or everything (77), or gives no answer for too long (69).
+        An error ends the job: Target refuses the token or everything (77), or gives no answer for too long (69). One
+        that nobody expected is the batch's alone: it is unconfirmed then, and all others go on.
         """
         with self._job.ending.by_errors():
-            if await self._carry_on(batch):
-                await self._look_again()
+            try:
+                if await self._carry_on(batch):
+                    await self._look_again()
+            except PipelineError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, other batches are not concerned
+                await self._give_up(batch, tell_unexpected(error))
+
+    async def _give_up(self, batch: Batch, bug: UnexpectedError) -> None:
+        """Settle a batch that met a bug as unconfirmed; a settled one is as it was.
+
+        Raises the bug, so that its job is set aside, where the ledger does not have of the batch what this process
+        takes for true.
+        """
+        batch_id, ledger = batch.batch_id, self._job.state.ledger
+        record, life = await self._job.state.in_turn(ledger.batch, batch_id), self._book.life(batch_id)
+        if record is None or not _is_as_written(life, await self._job.state.in_turn(life_of, ledger, record)):
+            raise bug
+        if batch_id in self._settled:
+            return
+        if life.phase is Phase.SETTLED:
+            raise bug
+        if life.phase is Phase.POSTING:
+            await self._record(batch, InDoubt(str(bug)))
+        await self._record(batch, GivenUp(str(bug)))
+        if life.post_number is not None:
+            self._limits.window.forget(life.post_number)
+        self._note_settled(batch)
 
     async def _carry_on(self, batch: Batch) -> bool:
         """Do one step after the other. True if the batch is settled, False if it is left as it is."""
@@ -321,6 +353,7 @@ class Courier:
         )
         if settled.state is not BatchState.SPLIT:
             job.in_flight.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
+        self._settled.add(batch.batch_id)
         job.ending.changed.tell()
 
     async def _record(self, batch: Batch, fact: Fact) -> Life:
@@ -337,6 +370,11 @@ class Courier:
         if batch.batch_id in self._never_begun:
             self._never_begun.discard(batch.batch_id)
             self._limits.unsent.release()
+
+
+def _is_as_written(life: Life, written: Life) -> bool:
+    """True if a batch stands as its facts in the ledger say; `try_again` is no fact."""
+    return (life.last, life.phase is Phase.POSTING) == (written.last, written.phase is Phase.POSTING)
 
 
 def _told(fact: Fact) -> str:

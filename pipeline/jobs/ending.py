@@ -3,6 +3,7 @@
     SIGTERM, SIGINT, --wait    process   LET_POSTS_END, at the second signal NOW
     a job cannot be finished   tenant    LET_POSTS_END: the jobs beside it stop too, the next run goes on with all
     an error ends the job      job       LET_POSTS_END
+    set aside because of a bug job       NO_ATTEMPTS
     abandoned                  job       NO_ATTEMPTS
     the export is unusable     job       NO_FIRST_ATTEMPTS
 
@@ -13,9 +14,13 @@ there are no callbacks. One task beside each job acts on it: `load` cancels what
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from pipeline.core.batches.retry_policy import EndStage
-from pipeline.core.errors import PipelineError, most_telling
+from pipeline.core.errors import PipelineError, UnexpectedError, most_telling, unexpected
 from pipeline.edges.changed import Changed
+
+log = structlog.get_logger()
 
 
 class Ending:
@@ -92,9 +97,18 @@ class Ending:
             yield
         except* PipelineError as errors:
             self.raise_to(EndStage.LET_POSTS_END, most_telling(errors))
+        except* Exception as errors:  # noqa: BLE001 - whatever it is, it is the end of this part only
+            self.raise_to(EndStage.LET_POSTS_END, tell_unexpected(errors))
 
     def _all_errors(self) -> list[tuple[EndStage, PipelineError]]:
         return [*self._errors, *(self._parent._all_errors() if self._parent else [])]
+
+
+def tell_unexpected(error: Exception) -> UnexpectedError:
+    """Log an error that nobody expected, and return it in our words. Called where the error is handled."""
+    told = unexpected(error)
+    log.exception("unexpected_error", why=str(told))
+    return told
 
 
 def _most_telling(every: list[tuple[EndStage, PipelineError]]) -> PipelineError | None:

@@ -14,7 +14,7 @@ from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.store.job_folder import JobFolder
-from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.records import JobRecord, SetAside
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
@@ -29,6 +29,7 @@ class Job:
 
     `settings` are the current ones. `export` is the [export] section with which the job began, the only one it obeys.
     `ending` is the end of this job; `ending.changed` wakes its tasks. `in_flight` is shared by all running jobs.
+    `aside`: why it was set aside, if it was: then it is only brought to its end.
     """
 
     record: JobRecord
@@ -39,6 +40,7 @@ class Job:
     progress: Progress
     ending: Ending
     in_flight: InFlight
+    aside: SetAside | None = None
 
     @property
     def host(self) -> Host:

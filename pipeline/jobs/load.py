@@ -25,13 +25,15 @@ from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.refusals import Refusals, SeenAccepting
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.errors import InputError, PipelineError, SetAsideError
 from pipeline.core.model import Batch
 from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.store.records import SetAside
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import changed_at_the_end, check_claim, is_empty_part
 from pipeline.jobs.delivery import Courier
+from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
@@ -53,6 +55,8 @@ async def load_job(
     """
     record, state, ending = job.record, job.state, job.ending
     recovered: Recovered | None = None
+    if job.aside is not None:
+        return await _end_set_aside(job, job.aside, stock, limits, seen, watch)
     with ending.by_errors():
         await state.in_turn(job.folder.make)
         is_abandoned = ending.own_stage >= EndStage.NO_ATTEMPTS
@@ -80,6 +84,37 @@ async def load_job(
     return error or ending.own_error
 
 
+async def _end_set_aside(
+    job: Job, aside: SetAside, stock: list[Standing], limits: SendLimits, seen: SeenAccepting, watch: Watch
+) -> PipelineError | None:
+    """Bring a job that was set aside to its end: nothing more is read or sent, what was sent is followed if it can be.
+
+    It keeps no job behind it from its beginning. What meets a bug in here too is not followed by the next run.
+    """
+    is_complete = False
+    async with _until_its_end(job, limits.calls, watch):
+        with job.ending.by_errors():
+            if aside.is_followed:
+                recovered = await recover(job, stock)
+                job.in_flight.pass_over(job.record.seq)
+                job.ending.changed.tell()
+                if recovered.to_deliver:
+                    await _send(job, limits, seen, recovered)
+            else:
+                job.in_flight.pass_over(job.record.seq)
+            is_complete = True
+    return set_aside_error(aside) if is_complete else job.ending.error
+
+
+def set_aside_error(aside: SetAside) -> SetAsideError:
+    """The error with which a job ends that was set aside."""
+    sent = "was followed to its end" if aside.is_followed else "could not be followed, and is unconfirmed"
+    return SetAsideError(
+        f"set aside, so that other jobs go on: {aside.why} The log has where it came up (unexpected_error). What the "
+        f"job had sent {sent}; the rest is unsent. Load its export again when the program is mended."
+    )
+
+
 async def _send(job: Job, limits: SendLimits, seen: SeenAccepting, recovered: Recovered) -> None:
     """Read, send and settle until every batch is settled, or left unsettled because the job ends."""
     sealed_in, sealed_out = anyio.create_memory_object_stream[Batch](0)
@@ -91,7 +126,8 @@ async def _send(job: Job, limits: SendLimits, seen: SeenAccepting, recovered: Re
         # The stream ends behind an error: nobody takes what was cut short for the end of the file.
         async with sealed_in:
             with job.ending.by_errors():
-                await produce(job, limits.unsent, sealed_in)
+                if job.aside is None:
+                    await produce(job, limits.unsent, sealed_in)
 
     async with sealed_out, AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         tasks.start_soon(produce_all)
@@ -164,7 +200,12 @@ async def _until_its_end(job: Job, calls: CallQueue, watch: Watch) -> AsyncItera
 
         async def watch_it() -> None:
             with job.ending.by_errors():
-                await watch(job, calls)
+                try:
+                    await watch(job, calls)
+                except PipelineError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a job goes on that nobody can watch
+                    tell_unexpected(error)
 
         tasks.start_soon(end_when_due)
         tasks.start_soon(watch_it)

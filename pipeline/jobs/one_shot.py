@@ -30,7 +30,14 @@ from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 log = structlog.get_logger()
 
 #: Exit codes of a job after which the exports that remain are still tried.
-GO_ON_AFTER = (ExitCode.DONE, ExitCode.EXPORT_UNUSABLE, ExitCode.EXPORT_MISSING, ExitCode.ROWS_LOST)
+GO_ON_AFTER = (
+    ExitCode.DONE,
+    ExitCode.EXPORT_UNUSABLE,
+    ExitCode.EXPORT_MISSING,
+    ExitCode.ROWS_LOST,
+    # A bug that a job met: it was set aside.
+    ExitCode.OUR_BUG,
+)
 
 
 async def load_export(

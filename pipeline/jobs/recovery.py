@@ -1,10 +1,22 @@
-"""Recovery: a new process takes up the batches of a job, and the batches in flight of jobs that have ended."""
+"""Recovery: a new process takes up the batches of a job, and the batches in flight of jobs that have ended.
+
+A job that was set aside is brought to its end from here as well: what is durable of it decides, as after a crash.
+"""
 
 from dataclasses import dataclass
 
 from pipeline.core.batches.in_flight import Due, InFlight
-from pipeline.core.batches.lifecycle import Fact, Life, Phase, Released, SplitUp, after_restart, release_at
-from pipeline.core.errors import FatalError
+from pipeline.core.batches.lifecycle import (
+    Fact,
+    GivenUp,
+    Life,
+    Phase,
+    Released,
+    SplitUp,
+    after_restart,
+    fold,
+    release_at,
+)
 from pipeline.core.model import Batch
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import State, life_of
@@ -45,7 +57,7 @@ async def recover_in_flight(in_flight: InFlight, state: State, hold_s: float) ->
             if life.phase is Phase.FOLLOWING and life.post_number is not None:
                 open_numbers.append(life.post_number)
         elif life.phase is not Phase.SETTLED:
-            raise FatalError(f"batch {record.batch.batch_id} of an ended job is unsettled: a bug, please report it.")
+            raise state.ledger.damaged(f"batch {record.batch.batch_id} of an ended job is unsettled")
         else:
             ages = state.ages.get(record.batch.batch_id)
             life, _ = after_restart(life, clock.monotonic(), ages)
@@ -102,6 +114,38 @@ async def recover(job: Job, stock: list[Standing]) -> Recovered:
         proven=frozenset(book.whole_of(batch) for batch in were_accepted if batch.parent is not None),
         has_accepted=bool(were_accepted),
     )
+
+
+async def settle_unfollowed(job: Job, why: str) -> None:
+    """Settle the batches of a job that is not followed any more, as the ledger has them, and take them up.
+
+    What Target may have is unconfirmed, for the reason `why`, and held as any such batch. The others were never sent:
+    the end of the job notes that. It may be done again after a crash in the middle.
+    """
+    state, now, hold_s = job.state, job.clock.monotonic(), job.settings.settle.ambiguous_hold_s
+    for record in await state.in_turn(state.ledger.batches, job=job.record):
+        batch_id = record.batch.batch_id
+        ages = state.ages.get(batch_id)
+        life, cut_off = after_restart(await state.in_turn(life_of, state.ledger, record), now, ages)
+        facts = [cut_off] if cut_off else []
+        if life.phase is not Phase.SETTLED and life.may_be_applied:
+            facts.append(GivenUp(why))
+            life = fold(life, facts[-1], now)
+        for fact in facts:
+            await state.in_turn(state.ledger.add_fact, batch_id, fact)
+        if facts:
+            state.note_lost(BatchRecord(record.batch, record.job, tuple(facts)))
+        if record.is_open and not isinstance(life.last, SplitUp):
+            is_due = life.phase is Phase.SETTLED and not life.is_never_sent
+            await _take_up(job.in_flight, state, record, _due(record, life, now, hold_s) if is_due else None)
+
+
+async def never_sent_of(job: Job) -> list[int]:
+    """The ids of the batches of a job that ends now that were never sent, as the ledger has them."""
+    state = job.state
+    records = await state.in_turn(state.ledger.batches, job=job.record)
+    lives = [(record.batch.batch_id, await state.in_turn(life_of, state.ledger, record)) for record in records]
+    return [batch_id for batch_id, life in lives if life.phase is not Phase.SETTLED]
 
 
 async def _take_up(in_flight: InFlight, state: State, record: BatchRecord, due: Due | None) -> None:

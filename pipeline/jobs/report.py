@@ -21,7 +21,9 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.edges.host import Host
+from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job
+from pipeline.jobs.recovery import never_sent_of
 from pipeline.settings.settings import Settings, config_digest
 
 log = structlog.get_logger()
@@ -31,8 +33,37 @@ def build_report(
     job: Job, error: PipelineError | None, started_at: datetime, finished_at: datetime, seconds: float
 ) -> Report:
     """The report of a job whose run has ended, with `error` if any."""
+    rows = job.progress.close(goes_on=_goes_on(error))
+    return _report(job, error, rows, started_at, finished_at, seconds)
+
+
+def build_uncounted_report(
+    job: Job, error: PipelineError | None, started_at: datetime, finished_at: datetime, seconds: float
+) -> Report:
+    """The report of a job that ends because of a bug, and of which nobody can tell what became of its batches.
+
+    Rows that were read are unconfirmed, but for those that were never to be sent; pending, if the job goes on.
+    """
+    checkpoint = job.progress.checkpoint
+    rows = RowCounts(
+        read=checkpoint.read,
+        superseded=checkpoint.superseded,
+        rejected=checkpoint.rejected,
+        empty=checkpoint.empty,
+    )
+    if rows.accounted > rows.read:
+        rows = RowCounts(read=rows.read)
+    if _goes_on(error):
+        rows.pending = rows.read - rows.accounted
+    else:
+        rows.unconfirmed = rows.read - rows.accounted
+    return _report(job, error, rows, started_at, finished_at, seconds)
+
+
+def _report(
+    job: Job, error: PipelineError | None, rows: RowCounts, started_at: datetime, finished_at: datetime, seconds: float
+) -> Report:
     progress = job.progress
-    rows = progress.close(goes_on=_goes_on(error))
     code = exit_code(error, rows, job.settings)
     return Report(
         job=job.record.job_id,
@@ -148,14 +179,31 @@ async def put_away(job: Job, report: Report) -> None:
             # The report says why the run ended; that it could not be noted matters less.
             log.warning("run_not_noted", why=str(error))
         return
-    never_sent = [batch.batch_id for batch in job.progress.book.unsettled]
-    await state.in_turn(_write, job, report)
+    if job.aside is None:
+        never_sent = [batch.batch_id for batch in job.progress.book.unsettled]
+        await state.in_turn(_write, job, report)
+    else:
+        # Its book may be what the bug is about.
+        never_sent = await never_sent_of(job)
+        await _write_if_it_can_be(job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
     await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:
             await state.in_turn(state.spool.remove, batch_id)
+
+
+async def _write_if_it_can_be(job: Job, report: Report) -> None:
+    """Write the files of a job that was set aside, unless a bug is in the way: then the ledger has its report alone."""
+    try:
+        await job.state.in_turn(job.folder.make)
+        await job.state.in_turn(job.folder.cut_rejects, job.record.checkpoint.rejects_bytes, may_be_shorter=True)
+        await job.state.in_turn(_write, job, report)
+    except PipelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it ends all the same
+        tell_unexpected(error)
 
 
 def _write(job: Job, report: Report) -> None:

@@ -3,12 +3,18 @@
 `core.batches.in_flight` keeps the rows of overlapping jobs in order, and says why that is safe. All limits are those of
 the client code, not of a job. A job that fails (65, 66) touches no other. When one cannot be finished (69, 70, 73, 74,
 75, 77, 78), all running jobs are stopped, unfinished: the next run goes on with them, in their order.
+
+A job that meets a bug is *set aside*, so that it holds up no other, and is not met again at each start: that is written
+down, all running jobs are stopped, and a new round begins with what is durable, as after a crash. In it that job only
+comes to its end (`load`): nothing more of it is sent, and what was sent is followed. If that meets a bug too, it ends
+without, and what Target may have of it is unconfirmed. If even that does, nothing is known of what it sent: no job of
+the client code goes on.
 """
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import anyio
@@ -21,24 +27,25 @@ from pipeline.core.batches.refusals import SeenAccepting
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError, is_bug, most_telling
 from pipeline.core.target.pacing import CallBudget
 from pipeline.core.target.status_memory import Learned, StatusMemory
 from pipeline.edges.host import Host
 from pipeline.edges.store.notices import HoldUps, put_up_hold_ups
-from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.records import JobRecord, SetAside
 from pipeline.edges.store.state import State
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
-from pipeline.jobs.ending import Ending
+from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.job import Job, export_settings
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
-from pipeline.jobs.recovery import begun_jobs, take_stock
-from pipeline.jobs.report import build_report, put_away
+from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
+from pipeline.jobs.report import build_report, build_uncounted_report, put_away, report_without_job, target_of
 from pipeline.jobs.retry_job import rows_left
 from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.windows_section import schedule_of
@@ -75,11 +82,22 @@ async def open_runner(
 
 @dataclass(slots=True)
 class _Run:
-    """Everything that the jobs of one call of `run_jobs` share. `limits` are opened for the first of them."""
+    """Everything that the jobs of one round share. `limits` are opened for the first of them."""
 
     ending: Ending
     in_flight: InFlight
+    aside: dict[str, SetAside]
     limits: SendLimits | None = None
+    #: The jobs that could not be finished; and if one met a bug, for which all were stopped.
+    unfinished: list[tuple[JobRecord, Report]] = field(default_factory=list)
+    is_to_begin_anew: bool = False
+
+    @property
+    def cause(self) -> Report | None:
+        """The report of a job that could not be finished for a reason of its own, or else of any."""
+        reports = [report for _, report in self.unfinished]
+        own = [report for report in reports if report.exit_code is not ExitCode.UNFINISHED]
+        return next(iter([*own, *reports]), None)
 
 
 class Runner:
@@ -131,36 +149,55 @@ class Runner:
         `told` is awaited with the report of each. When one cannot be finished, all running jobs are stopped, to be run
         again, and its report is returned.
         """
-        unfinished: list[Report] = []
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(self._calls.windows.watch, self._calls.look_again)
+            run = await self._run_round(next_job, told)
+            while run is not None and self._is_to_go_on(run):
+                run = await self._run_round(next_job, told)
+            watching.cancel_scope.cancel()
+        await self._tell_hold_ups(HoldUps())
+        for record, report in run.unfinished if run else ():
+            await told(record, report)
+        return run.cause if run else None
+
+    async def _run_round(self, next_job: Next, told: Told) -> _Run | None:
+        """Run jobs until there is none any more, or all are to stop. None if there was none."""
 
         async def run_and_tell(run: _Run, record: JobRecord) -> None:
             report = await self._run_and_clear(run, record)
-            if report.state == "unfinished":
-                unfinished.append(report)
-                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report.job))
-            await told(record, report)
+            if report is not None and report.state == "unfinished":
+                run.unfinished.append((record, report))
+                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report.job, "could not be finished"))
+            elif report is not None:
+                await told(record, report)
+            if run.is_to_begin_anew:
+                run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(record.job_id, "met a bug"))
             self.ending.changed.tell()
 
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(self._calls.windows.watch, self._calls.look_again)
-            record = await next_job(())
-            if record is not None:
-                run = self._run = _Run(self.ending.child(), await self._new_in_flight())
-                async with anyio.create_task_group() as tasks:
-                    while not run.ending.is_due:
-                        if record is not None and not (record.retry_of and self._running):
-                            self._running[record.seq] = None
-                            tasks.start_soon(run_and_tell, run, record)
-                        elif self._running:
-                            await self._tell_hold_ups()
-                            await self._until_another_may_begin(run)
-                        else:
-                            break
-                        record = await next_job(self._running.keys()) if self._may_begin(run) else None
-                self._run = None
-            watching.cancel_scope.cancel()
-        await self._tell_hold_ups(HoldUps())
-        return unfinished[0] if unfinished else None
+        self._running.clear()
+        record = await next_job(())
+        if record is None:
+            return None
+        aside = await self.state.in_turn(self.state.ledger.set_aside)
+        run = self._run = _Run(self.ending.child(), await self._new_in_flight(), aside)
+        async with anyio.create_task_group() as tasks:
+            while not run.ending.is_due:
+                if record is not None and not (record.retry_of and self._running):
+                    self._running[record.seq] = None
+                    tasks.start_soon(run_and_tell, run, record)
+                elif self._running:
+                    await self._tell_hold_ups()
+                    await self._until_another_may_begin(run)
+                else:
+                    break
+                record = await next_job(self._running.keys()) if self._may_begin(run) else None
+        self._run = None
+        return run
+
+    def _is_to_go_on(self, run: _Run) -> bool:
+        """True if a round ended for a job that met a bug, and for nothing else: the next one begins at once."""
+        was_stopped_only = all(report.exit_code is ExitCode.UNFINISHED for _, report in run.unfinished)
+        return run.is_to_begin_anew and was_stopped_only and not self.ending.is_due
 
     async def _tell_hold_ups(self, told: HoldUps | None = None) -> None:
         """Tell `status` and the log what holds up sending, if that has changed."""
@@ -192,13 +229,58 @@ class Runner:
             within_s=_LOOK_AROUND_S,
         )
 
-    async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report:
+    async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report | None:
         # Every task of the job logs its id.
         with bound_contextvars(job=record.job_id):
-            report = await self._run_job(run, record)
-        self._collect_garbage(report.export.size_bytes)
+            report = await self._run_or_set_aside(run, record)
+        self._collect_garbage(report.export.size_bytes if report else record.size_bytes)
         del self._running[record.seq]
         return report
+
+    async def _run_or_set_aside(self, run: _Run, record: JobRecord) -> Report | None:
+        """Run a job, and set it aside if it meets a bug; None then. Raises other errors that its report cannot tell."""
+        report: Report | None = None
+        error: PipelineError | None = None
+        try:
+            report, error = await self._run_job(run, record)
+        except* PipelineError as errors:
+            error = most_telling(errors)
+        except* Exception as errors:  # noqa: BLE001 - whatever it is, other jobs go on
+            error = tell_unexpected(errors)
+        if error is None:
+            return report
+        if not is_bug(error):
+            raise error
+        if (job := self._running[record.seq]) is not None:
+            self.state.note_ages(job.progress.book)
+        try:
+            return await self._set_aside(run, record, error)
+        except FatalError as not_written:
+            return self._report_of_stopped(record, not_written)
+        except Exception as not_written:  # noqa: BLE001 - nothing of the job goes on before it is written down
+            return self._report_of_stopped(record, tell_unexpected(not_written))
+
+    async def _set_aside(self, run: _Run, record: JobRecord, bug: PipelineError) -> Report | None:
+        """Write down that a job met a bug; what follows is for the next round. Returns its report if it has ended."""
+        ledger, before = self.state.ledger, run.aside.get(record.job_id)
+        if before is not None and not before.is_followed:
+            return self._report_of_stopped(record, _not_known(bug))
+        # What this process has in memory is not to be trusted from here on.
+        run.is_to_begin_anew = True
+        latest = await self.state.in_turn(ledger.job, record.job_id)
+        if latest is not None and latest.state is not None:
+            return latest.report
+        aside = SetAside(str(bug)) if before is None else replace(before, is_followed=False)
+        await self.state.in_turn(ledger.set_job_aside, record.job_id, aside)
+        log.error("job_set_aside", why=str(bug), is_followed=aside.is_followed)
+        return None
+
+    def _report_of_stopped(self, record: JobRecord, error: PipelineError) -> Report:
+        """The report of a job that met a bug, and could not be set aside for this reason: no job goes on."""
+        settings, now = self.settings.of(record.route), self._clock.utc_now()
+        target = target_of(settings, self.state.host)
+        report = report_without_job(record.export.name, record.size_bytes, settings, now, target=target, error=error)
+        return replace(report, job=record.job_id, state="unfinished")
 
     def _collect_garbage(self, size_bytes: int) -> None:
         """Free what a job of this size has left behind, now or a few small jobs later.
@@ -211,61 +293,67 @@ class Runner:
             self._left_jobs = self._left_bytes = 0
             gc.collect()
 
-    async def _run_job(self, run: _Run, record: JobRecord) -> Report:
-        """Run a job from where it stands to its end."""
-        state, clock = self.state, self._clock
-        began_at = clock.monotonic()
-        ending = run.ending.child()
+    async def _run_job(self, run: _Run, record: JobRecord) -> tuple[Report | None, PipelineError | None]:
+        """Run a job from where it stands to its end. Returns its report, or the bug that it met."""
+        began_at, ending = self._clock.monotonic(), run.ending.child()
+        aside = run.aside.get(record.job_id)
         with ending.by_errors():
-            if record.retry_of:
-                record = await state.in_turn(rows_left, state, record)
+            if record.retry_of and aside is None:
+                record = await self.state.in_turn(rows_left, self.state, record)
         job = await self._begin(run, record, ending, began_at)
-        stock = await take_stock(job)
-        with ending.by_errors():
-            run.limits = run.limits or await self._open_send_limits(run)
+        is_counted, stock = await self._take_stock(job)
+        await self._open_send_limits(run)
         error = ending.error
         if run.limits is not None and not ending.is_due:
             error = await load_job(job, stock, run.limits, self._seen_accepting, self._watch)
-
-        def tell(error: PipelineError | None) -> Report:
-            seconds = job.progress.seconds(clock.monotonic())
-            return build_report(job, error, datetime.fromisoformat(record.started_at), clock.utc_now(), seconds)
-
-        report = tell(error)
-        state.note_ages(job.progress.book)
+        if ending.own_error is not None and is_bug(ending.own_error):
+            return None, ending.own_error
+        self.state.note_ages(job.progress.book)
+        report = self._report(job, error, is_counted=is_counted)
         try:
             await put_away(job, report)
         except FatalError as not_put_away:
             # It has ended, but that cannot be written down: the next run does that.
-            report = tell(not_put_away)
+            report = self._report(job, not_put_away, is_counted=is_counted)
         if report.exit_code is ExitCode.REFUSED_BY_TARGET:
             # Before the next run somebody has mended something: earlier acceptances prove nothing then.
             self._seen_accepting = SeenAccepting()
-        rows = report.rows
-        log.info(
-            "load_finished",
-            state=report.state,
-            exit_code=int(report.exit_code),
-            error=report.error,
-            read=rows.read,
-            confirmed=rows.confirmed,
-            superseded=rows.superseded,
-            rejected=rows.rejected,
-            empty=rows.empty,
-            failed=rows.failed,
-            unconfirmed=rows.unconfirmed,
-            unsent=rows.unsent,
-            pending=rows.pending,
-            seconds=report.seconds,
-            target=report.target,
-        )
-        if report.is_of_sandbox and report.batches:
-            log.info("sent_to_sandbox_not_to_target", batches=len(report.batches))
-        return report
+        _log_end(report)
+        return report, None
+
+    async def _take_stock(self, job: Job) -> tuple[bool, list[Standing]]:
+        """Enter the job's batches in its book, and return True with them.
+
+        One that is not even followed any more is settled before. False if a bug is in the way of its book.
+        """
+        if job.aside is None or job.aside.is_followed:
+            return True, await take_stock(job)
+        await settle_unfollowed(job, job.aside.why)
+        try:
+            return True, await take_stock(job)
+        except PipelineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it ends all the same
+            tell_unexpected(error)
+            return False, []
+
+    def _report(self, job: Job, error: PipelineError | None, *, is_counted: bool) -> Report:
+        """The report of a job. One that is not even followed any more gets one whatever its counts come to."""
+        now = self._clock.utc_now()
+        seconds = job.progress.seconds(self._clock.monotonic())
+        started_at = datetime.fromisoformat(job.record.started_at)
+        if is_counted:
+            try:
+                return build_report(job, error, started_at, now, seconds)
+            except Exception as uncounted:
+                if job.aside is None or job.aside.is_followed:
+                    raise
+                tell_unexpected(uncounted)
+        return build_uncounted_report(job, error, started_at, now, seconds)
 
     async def _begin(self, run: _Run, record: JobRecord, ending: Ending, began_at: float) -> Job:
         """Make the `Job` of a record that is about to run, behind all running jobs."""
-        state = self.state
+        state, aside = self.state, run.aside.get(record.job_id)
         progress = Progress(
             checkpoint=record.checkpoint,
             began_at=began_at,
@@ -278,18 +366,22 @@ class Runner:
             progress.checkpoint.turn = 1 + max((job.progress.checkpoint.turn for job in self.running), default=0)
         job = Job(
             record=record,
-            export=export_settings(record),
+            export=self._export_settings(record, aside),
             settings=self.settings.of(record.route),
             state=state,
             folder=state.folder(record.job_id),
             progress=progress,
             ending=ending,
             in_flight=run.in_flight,
+            aside=aside,
         )
         job.in_flight.enter(record.seq)
         self._running[record.seq] = job
+        if aside is not None:
+            ending.raise_to(EndStage.NO_ATTEMPTS)
         with ending.by_errors():
-            await self._note_settings(job)
+            if aside is None:
+                await self._note_settings(job)
         # An `abandon` before this line could reach no running job: look in the ledger.
         latest = await state.in_turn(state.ledger.job, record.job_id)
         if record.is_abandoned or (latest is not None and latest.is_abandoned):
@@ -311,16 +403,61 @@ class Runner:
         if keys := job.earlier_settings:
             log.warning("job_goes_on_with_its_settings", keys=keys)
 
-    async def _open_send_limits(self, run: _Run) -> SendLimits:
+    def _export_settings(self, record: JobRecord, aside: SetAside | None) -> ExportSettings:
+        """The [export] section with which a job began; of one that was set aside any will do, as it reads no row."""
+        try:
+            return export_settings(record)
+        except ValueError:
+            if aside is None:
+                raise
+            return self.settings.of(record.route).export
+
+    async def _open_send_limits(self, run: _Run) -> None:
+        """Open the limits of a round, unless they are. What is wrong with them ends the round, and no job of it."""
+        if run.limits is not None:
+            return
         settings = self.settings.settings
-        limits = await open_send_limits(run.in_flight, self.state, settings, self._calls, self._poller, self._memory)
-        # Other settings may have been taken meanwhile.
-        limits.hold_s = self.settings.settings.settle.ambiguous_hold_s
-        return limits
+        with run.ending.by_errors():
+            run.limits = await open_send_limits(
+                run.in_flight, self.state, settings, self._calls, self._poller, self._memory
+            )
+            # Other settings may have been taken meanwhile.
+            run.limits.hold_s = self.settings.settings.settle.ambiguous_hold_s
 
 
-def _stopped_because_of(job_id: str) -> FatalError:
-    return FatalError(f"stopped because job {job_id} could not be finished.", exit_code=ExitCode.UNFINISHED)
+def _log_end(report: Report) -> None:
+    rows = report.rows
+    log.info(
+        "load_finished",
+        state=report.state,
+        exit_code=int(report.exit_code),
+        error=report.error,
+        read=rows.read,
+        confirmed=rows.confirmed,
+        superseded=rows.superseded,
+        rejected=rows.rejected,
+        empty=rows.empty,
+        failed=rows.failed,
+        unconfirmed=rows.unconfirmed,
+        unsent=rows.unsent,
+        pending=rows.pending,
+        seconds=report.seconds,
+        target=report.target,
+    )
+    if report.is_of_sandbox and report.batches:
+        log.info("sent_to_sandbox_not_to_target", batches=len(report.batches))
+
+
+def _stopped_because_of(job_id: str, why: str) -> FatalError:
+    return FatalError(f"stopped because job {job_id} {why}.", exit_code=ExitCode.UNFINISHED)
+
+
+def _not_known(bug: PipelineError) -> FatalError:
+    """The error for a job that cannot even be ended."""
+    return FatalError(
+        f"{bug} The job was set aside before and cannot be ended either: nobody can tell what Target may have of it. "
+        "Nothing more is sent for this client code: older values could win over newer ones."
+    )
 
 
 async def _watch_nothing(job: Job, calls: CallQueue) -> None:

@@ -5,9 +5,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pipeline.core.batches.retry_policy import EndStage
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, is_bug
 from pipeline.jobs.ending import Ending
 
 STAGES = list(EndStage)
@@ -243,21 +244,30 @@ def test_without_an_error_nothing_ends() -> None:
     assert (ending.stage, ending.error) == (EndStage.NONE, None)
 
 
-@pytest.mark.parametrize("foreign", [ValueError("a bug"), KeyboardInterrupt(), TimeoutError()])
-def test_a_foreign_exception_passes_through_as_it_is(foreign: BaseException) -> None:
-    ending = Ending()
-    with pytest.raises(type(foreign)) as caught, ending.by_errors():
+def test_what_is_no_error_passes_through_as_it_is() -> None:
+    ending, foreign = Ending(), KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt) as caught, ending.by_errors():
         raise foreign
     assert caught.value is foreign
     assert (ending.stage, ending.error) == (EndStage.NONE, None)
 
 
-def test_of_a_group_what_is_ours_ends_it_and_the_rest_passes_through() -> None:
+@pytest.mark.parametrize("foreign", [ValueError("u1,gold"), TimeoutError("u1,gold"), MemoryError()])
+def test_an_error_that_nobody_expected_ends_it_as_a_bug_without_its_text(foreign: Exception) -> None:
     ending = Ending()
-    bug = ValueError("a bug")
-    with pytest.raises(BaseExceptionGroup) as caught, ending.by_errors():
-        raise BaseExceptionGroup("tasks", [error("disk"), bug])
-    assert caught.value.exceptions == (bug,)
+    with capture_logs() as logs, ending.by_errors():
+        raise foreign
+    assert ending.stage is EndStage.LET_POSTS_END
+    assert ending.error and is_bug(ending.error)
+    assert "a bug in profile-pipeline, please report it" in str(ending.error)
+    assert "gold" not in str(ending.error)
+    assert [each["event"] for each in logs] == ["unexpected_error"]
+
+
+def test_of_a_group_what_is_ours_and_what_is_not_both_end_it() -> None:
+    ending = Ending()
+    with ending.by_errors():
+        raise BaseExceptionGroup("tasks", [error("disk", ExitCode.DISK_OR_LEDGER), ValueError("a bug")])
     assert (ending.stage, str(ending.error)) == (EndStage.LET_POSTS_END, "disk")
 
 

@@ -167,6 +167,11 @@ class InFlight:
             if other in self._views:
                 self._views[other].put(-job, hashes, None)
 
+    def pass_over(self, job: int) -> None:
+        """Note that nothing of a job is sent any more but what is in batches: jobs behind it may begin."""
+        self.hold(job, np.empty(0, dtype=np.uint64), ())
+        self.leave(job)
+
     def take_over(self, job: int, now: float) -> list[int]:
         """Remove and return the batches that are over when a job ends: due by now, and awaited by no other job."""
         return self._take(

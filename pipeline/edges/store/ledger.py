@@ -35,8 +35,8 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger_file import damaged, prepare, write_held
-from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, LedgerReader
-from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, SET_ASIDE, LedgerReader
+from pipeline.edges.store.records import JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
 _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
@@ -134,6 +134,11 @@ class Ledger(LedgerReader):
         with self._transaction() as database:
             database.execute("UPDATE jobs SET is_abandoned = 1 WHERE job_id = ?", (job_id,))
 
+    def set_job_aside(self, job_id: str, aside: SetAside) -> None:
+        """Mark an unfinished job as set aside, until it has ended."""
+        with self._transaction():
+            self._keep(SET_ASIDE, plain({**self.set_aside(), job_id: aside}))
+
     def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
         """End a job for good; its held rows, if any are left, are unsent.
 
@@ -157,6 +162,8 @@ class Ledger(LedgerReader):
                 ),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
+            if job.job_id in (aside := self.set_aside()):
+                self._keep(SET_ASIDE, plain({job_id: aside[job_id] for job_id in aside if job_id != job.job_id}))
             if job.claim is not None:
                 self._note_if_ended(job.claim.drop)
 

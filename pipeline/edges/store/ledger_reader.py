@@ -18,10 +18,11 @@ from pipeline.core.batches.lifecycle import NeverSent
 from pipeline.core.drop.ordering import first_by_sequence
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch
+from pipeline.core.plain import of_plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, is_there
-from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, job_of_row
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
 
 #: The key in `meta` for the marks of `load` commands.
 COMMANDS = "commands"
@@ -29,6 +30,8 @@ COMMANDS = "commands"
 ENDED_DROPS = "ended_drops"
 #: The key in `meta` for what was learned of statuses.
 LEARNED = "learned_statuses"
+#: The key in `meta` for the unfinished jobs that were set aside.
+SET_ASIDE = "set_aside"
 #: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
 _SENT_IN_PART = (
     "FROM jobs INDEXED BY begun_drops WHERE drop_id IS NOT NULL AND NOT is_waiting"
@@ -205,6 +208,12 @@ class LedgerReader:
     def marks_of_commands(self) -> dict[str, bool]:
         """The marks of `load` commands that have not ended: job id -> True if `--again` asked for the job."""
         return self._kept(COMMANDS, dict)
+
+    def set_aside(self) -> dict[str, SetAside]:
+        """The unfinished jobs that were set aside, by their ids."""
+        kept: dict[str, Any] = self._kept(SET_ASIDE, dict)
+        with self._readable(f"its {SET_ASIDE}"):
+            return {job_id: of_plain(SetAside, values) for job_id, values in kept.items()}
 
     def ended_drops(self) -> list[str]:
         """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""

@@ -115,6 +115,18 @@ class JobRecord:
         return self.checkpoint.digest_bytes > 0
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A job that a bug has ended: nothing more of it is sent, and its next runs only end it.
+
+    `why`: in our words.
+    `is_followed`: what it had sent is followed to its end. If even that meets a bug, it ends without.
+    """
+
+    why: str
+    is_followed: bool = True
+
+
 #: The columns of `jobs` that are not worked out of others.
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What makes of a value in a column of `jobs` that of the record, where they differ.

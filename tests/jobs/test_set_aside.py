@@ -1,0 +1,303 @@
+"""An unexpected error of one batch or one job ends that batch or job: it is not met again, and all others go on."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+import pytest
+from structlog.contextvars import get_contextvars
+from structlog.testing import capture_logs
+
+from pipeline.core.errors import ExitCode
+from pipeline.core.model import Batch
+from pipeline.edges.clock import Clock
+from pipeline.edges.exports import Export
+from pipeline.edges.host import Host
+from pipeline.edges.target.call_queue import CallQueue
+from pipeline.edges.target.endpoint import Endpoint, SendBatch, Target
+from tests.simulation.staged import Stage, staged
+from tests.simulation.virtually import virtually
+from tests.tools.support import ONE_BY_ONE
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+#: In the text of an error: no line and no report may say it.
+SECRET = "u1,gold,secret"
+POISONED = "poisoned"
+ALWAYS = 10**9
+ERRORS = (ValueError, RuntimeError, RecursionError, MemoryError, KeyError, TypeError, UnicodeError, AssertionError)
+
+
+@dataclass(slots=True)
+class Poison:
+    """A machine on which a step of one job raises what nobody expects, `times` times, before or after it is done.
+
+    `step`: the name of a blocking call, or `open`, `read`, `connect`, `post`, `status`. `counts` has all steps.
+    """
+
+    step: str = ""
+    error: Callable[[str], Exception] = ValueError
+    times: int = 1
+    is_done_first: bool = False
+    skips: int = 0
+    of_job: str = POISONED
+    met: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def meet(self, step: str, *, is_done: bool) -> None:
+        """Raise the error if its time has come."""
+        if self.of_job not in get_contextvars().get("job", ""):
+            return
+        self.counts[step] += not is_done
+        if step != self.step or is_done != self.is_done_first:
+            return
+        if self.skips:
+            self.skips -= 1
+        elif self.met < self.times:
+            self.met += 1
+            raise self.error(SECRET)
+
+    def on(self, host: Host) -> Host:
+        """The machine with this poison."""
+
+        async def run_blocking(function: Callable[[Unpack[Arguments]], T], /, *args: *Arguments) -> T:
+            called: Any = function
+            while isinstance(called, partial):
+                called = called.func
+            name = getattr(called, "__name__", type(called).__name__)
+            self.meet(name, is_done=False)
+            result = await host.run_blocking(function, *args)
+            self.meet(name, is_done=True)
+            return result
+
+        @asynccontextmanager
+        async def open_export(path: Path, encoding: str | None = None, /) -> AsyncIterator[Export]:
+            self.meet("open", is_done=False)
+            async with host.open_export(path, encoding) as export:
+                self.meet("open", is_done=True)
+                read, export_ = export.read_block, export
+
+                async def read_block() -> bytes:
+                    self.meet("read", is_done=False)
+                    block = await read()
+                    self.meet("read", is_done=True)
+                    return block
+
+                export_.read_block = read_block  # type: ignore[method-assign]
+                yield export_
+
+        @asynccontextmanager
+        async def connect(endpoint: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
+            self.meet("connect", is_done=False)
+            async with host.connect(endpoint, calls, clock) as target:
+                self.meet("connect", is_done=True)
+                yield _Poisoned(target, self)
+
+        return replace(host, run_blocking=run_blocking, open_export=open_export, connect=connect)
+
+
+@dataclass(slots=True)
+class _Twice(Poison):
+    """One that raises at a later step too, whenever that comes after the first time."""
+
+    then: str = ""
+
+    def meet(self, step: str, *, is_done: bool) -> None:
+        """Raise an error, if its time has come."""
+        Poison.meet(self, step, is_done=is_done)
+        if self.met and step == self.then and self.of_job in get_contextvars().get("job", ""):
+            raise self.error(SECRET)
+
+
+class _Poisoned:
+    """Target, of which a call may raise."""
+
+    def __init__(self, target: Target, poison: Poison) -> None:
+        self._target = target
+        self._poison = poison
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    @asynccontextmanager
+    async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
+        async with self._target.turn_to_post(batch, body) as send:
+
+            async def post() -> Any:
+                self._poison.meet("post", is_done=False)
+                outcome = await send()
+                self._poison.meet("post", is_done=True)
+                return outcome
+
+            yield post
+
+    async def status(self, url: str) -> Any:
+        self._poison.meet("status", is_done=False)
+        outcome = await self._target.status(url)
+        self._poison.meet("status", is_done=True)
+        return outcome
+
+
+IDS = [f"u{number}" for number in range(6)]
+
+
+def lines_of(value: str) -> list[str]:
+    return [f"{each},{value},{number}" for number, each in enumerate(IDS)]
+
+
+async def load_three(stage: Stage, poison: Poison | None, *names: str) -> list[dict[str, Any]]:
+    """Load three exports of the same ids in one command; the one in the middle is poisoned."""
+    asked = names or ("first.csv", f"{POISONED}.csv", "last.csv")
+    exports = [stage.export(name, *lines_of(name.partition(".")[0])) for name in asked]
+    on = stage if poison is None else replace(stage, host=poison.on(stage.host))
+    return await on.load_all(*exports, watch=None, again=False, wait_s=None, **ONE_BY_ONE)
+
+
+def told(reports: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(report["state"], report["exit_code"]) for report in reports]
+
+
+def assert_says_nothing_of_rows(said: object) -> None:
+    assert SECRET not in repr(said)
+    assert "secret" not in repr(said)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@virtually
+async def test_a_job_that_cannot_be_read_for_a_bug_is_set_aside_and_the_others_go_on(
+    error: type[Exception], tmp_path: Path
+) -> None:
+    async with staged(tmp_path) as stage:
+        with capture_logs() as logs:
+            reports = await load_three(stage, Poison("open", error, ALWAYS))
+        assert told(reports) == [("done", 0), ("failed", 70), ("done", 0)]
+        assert "a bug in profile-pipeline, please report it" in reports[1]["error"]
+        assert ("not enough memory" if error is MemoryError else error.__name__) in reports[1]["error"]
+        assert [each["event"] for each in logs if each["log_level"] == "error"] == ["unexpected_error", "job_set_aside"]
+        # As each next start does.
+        for number in range(3):
+            again = await load_three(stage, Poison("open", error, ALWAYS), f"later{number}.csv")
+            assert told(again) == [("done", 0)]
+        stage.sandbox.apply_all()
+        assert {each["tier"] for each in stage.sandbox.profiles().values()} == {"later2"}
+        assert_says_nothing_of_rows(reports)
+
+
+@virtually
+async def test_what_a_job_had_sent_is_followed_to_its_end_and_the_rest_is_unsent(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        # The first block is read, and nothing behind it.
+        reports = await load_three(stage, Poison("sync_rejects", times=1, skips=2))
+        rows = reports[1]["rows"]
+        assert told(reports) == [("done", 0), ("failed", 70), ("done", 0)]
+        assert rows["confirmed"] > 0
+        assert rows["confirmed"] + rows["unsent"] == rows["read"] < len(IDS) + 1
+        assert len(reports[1]["batches"]) == rows["confirmed"] // 2
+
+
+@virtually
+async def test_a_batch_whose_post_meets_a_bug_is_unconfirmed_and_the_rest_of_its_job_goes_on(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        with capture_logs() as logs:
+            reports = await load_three(stage, Poison("post", times=1, is_done_first=True))
+        assert told(reports) == [("done", 0), ("incomplete", 76), ("done", 0)]
+        assert (reports[1]["rows"]["confirmed"], reports[1]["rows"]["unconfirmed"]) == (4, 2)
+        (batch,) = (each for each in reports[1]["batches"] if each["state"] == "unconfirmed")
+        assert "an unexpected ValueError in " in batch["why"]
+        assert_says_nothing_of_rows((reports, logs))
+        stage.sandbox.apply_all()
+        assert {each["tier"] for each in stage.sandbox.profiles().values()} == {"last"}
+
+
+@virtually
+async def test_its_open_attempt_is_held_as_that_of_any_unconfirmed_batch(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        reports = await load_three(stage, Poison("post", times=1, is_done_first=True))
+        # The same ids come again in the last export, which has to wait for that.
+        assert reports[2]["seconds"] >= stage.settings().settle.ambiguous_hold_s
+
+
+@virtually
+async def test_a_bug_in_each_status_is_met_once_a_batch(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        poison = Poison("status", times=ALWAYS)
+        reports = await load_three(stage, poison)
+        assert told(reports) == [("done", 0), ("incomplete", 76), ("done", 0)]
+        assert reports[1]["rows"]["unconfirmed"] == 6
+        assert poison.met == 3
+        assert told(await load_three(stage, poison, "later.csv")) == [("done", 0)]
+        assert poison.met == 3
+
+
+@virtually
+async def test_a_job_that_cannot_be_followed_for_a_bug_either_ends_without(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=50.0, apply_max_s=60.0) as stage:
+        # One batch is sent. From the time when it is to be followed on, no batch of the job can be looked at.
+        reports = await load_three(stage, Poison("batches", times=2, skips=0))
+        assert told(reports) == [("done", 0), ("failed", 70), ("done", 0)]
+        stopped = await load_three(stage, Poison("seal", times=1, skips=1), f"{POISONED}.csv")
+        assert stopped[-1]["rows"]["confirmed"] == 2
+        again = await load_three(stage, _Twice("seal", skips=1, then="connect"), f"{POISONED}.csv", "end.csv")
+        rows = again[0]["rows"]
+        assert told(again) == [("failed", 70), ("done", 0)]
+        assert (rows["confirmed"], rows["unconfirmed"], rows["unsent"], rows["read"]) == (0, 2, 0, 2)
+        assert "could not be followed, and is unconfirmed" in again[0]["error"]
+        # It is held as long as Target may apply it.
+        assert again[1]["seconds"] >= stage.settings().settle.ambiguous_hold_s
+        stage.sandbox.apply_all()
+        assert {each["tier"] for each in stage.sandbox.profiles().values()} == {"end"}
+
+
+@virtually
+async def _steps(tmp_path: Path) -> Counter[str]:
+    async with staged(tmp_path) as stage:
+        poison = Poison()
+        await load_three(stage, poison)
+        return poison.counts
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    return _steps(tmp_path_factory.mktemp("steps"))
+
+
+@pytest.mark.parametrize(("times", "is_done_first"), [(1, False), (1, True), (ALWAYS, False)])
+def test_whatever_step_of_a_job_meets_a_bug(
+    steps: Counter[str], tmp_path: Path, times: int, *, is_done_first: bool
+) -> None:
+    assert len(steps) > 20
+    for step, count in steps.items():
+        for skips in {0, count - 1} if times == 1 else {0}:
+            directory = tmp_path / f"{step}-{skips}"
+            directory.mkdir()
+            _assert_others_go_on(directory, Poison(step, times=times, is_done_first=is_done_first, skips=skips))
+
+
+@virtually
+async def _assert_others_go_on(directory: Path, poison: Poison) -> None:
+    async with staged(directory) as stage:
+        with capture_logs() as logs:
+            reports = await load_three(stage, poison)
+        assert_says_nothing_of_rows((reports, logs))
+        assert poison.met, "the step is met"
+        told_of = f"{poison}: {told(reports)}, {reports[1]['error'] if len(reports) > 1 else ''}"
+        codes = [report["exit_code"] for report in reports]
+        if ExitCode.OUR_BUG in codes and any(report["state"] == "unfinished" for report in reports):
+            # It cannot even be ended: no job of the client code goes on, until the program is mended.
+            assert poison.times == ALWAYS, told_of
+            assert told(await load_three(stage, None))[-1] == ("done", 0), told_of
+        else:
+            assert [report["state"] for report in reports[::2]] == ["done", "done"], told_of
+            assert reports[1]["state"] in ("done", "incomplete", "failed"), told_of
+        # The next start meets nothing of it.
+        assert told(await load_three(stage, replace(poison, of_job="none"), "later.csv")) == [("done", 0)], told_of
+        stage.sandbox.apply_all()
+        assert {each["tier"] for each in stage.sandbox.profiles().values()} == {"later"}, told_of
+        with stage.ledger() as ledger:
+            assert not ledger.set_aside()
+            assert not ledger.jobs(unfinished_only=True), told_of
