@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.edges.standard_streams import bear_all_output, open_standard_descriptors
+
 #: The exit code of a process ended by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -28,6 +30,8 @@ def _unseen(package: str) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the command line."""
+    open_standard_descriptors()
+    bear_all_output()
     # Ctrl-C while modules are imported ends the process, without a traceback of whatever is imported.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     match [*sys.argv[1:], os.environ.get("PROFILE_PIPELINE_CONFIG")]:

@@ -14,7 +14,6 @@ import anyio
 import structlog
 import typer
 from typer import Argument, Context, Option
-from typer._click.utils import PacifyFlushWrapper
 
 from pipeline import __version__
 from pipeline.cli import config_commands
@@ -29,13 +28,14 @@ from pipeline.cli.arguments import (
 )
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load
-from pipeline.cli.output import bear_all_output, write_json, write_line, writing
+from pipeline.cli.output import code_with_output, say, write_json, write_line
 from pipeline.cli.request_commands import abandon, pause, resume, retry
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
+from pipeline.edges.machine import refused_by_machine
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.terminal import console
 from pipeline.settings.routes import load_configuration
@@ -55,28 +55,32 @@ app.add_typer(config_app, name="config")
 
 def main() -> NoReturn:
     """Run the command; always raises `SystemExit` with one of the documented exit codes."""
-    bear_all_output()
+    sys.exit(code_with_output(_ended_with()))
+
+
+def _ended_with() -> int:
+    """Run the command; returns its exit code."""
     try:
         app()
     except SystemExit as exit_:
-        if isinstance(sys.stdout, PacifyFlushWrapper):
-            # So the command line library ends, with 1, where nobody reads a help text to its end.
-            sys.exit(ExitCode.DONE)
         # The command line library ends usage errors with 2.
-        sys.exit(ExitCode.USAGE if exit_.code == 2 else exit_.code)
+        return ExitCode.USAGE if exit_.code == 2 else int(exit_.code or 0)
     except PipelineError as error:
-        example = error.example if isinstance(error, ConfigurationError) else ""
-        _fail(f"{error}\n  For example:\n{example}" if example else str(error), error.exit_code)
-    except Exception:  # noqa: BLE001 - the last resort: say so and end with the code of a bug
+        return _failed(error)
+    except Exception as error:  # noqa: BLE001 - the last resort: say so and end with the code of a bug
+        if refused := refused_by_machine(error):
+            return _failed(refused)
         configure_logging(is_terminal=sys.stderr.isatty())
         structlog.get_logger().exception("internal_error")
-        _fail("an internal error: a bug in profile-pipeline, please report the lines above.", ExitCode.OUR_BUG)
-    sys.exit(ExitCode.DONE)
+        say("an internal error: a bug in profile-pipeline, please report the lines above.")
+        return ExitCode.OUR_BUG
+    return ExitCode.DONE
 
 
-def _fail(message: str, code: ExitCode) -> NoReturn:
-    print(f"profile-pipeline: {message}", file=sys.stderr)  # noqa: T201
-    sys.exit(code)
+def _failed(error: PipelineError) -> ExitCode:
+    example = error.example if isinstance(error, ConfigurationError) else ""
+    say(f"{error}\n  For example:\n{example}" if example else str(error))
+    return error.exit_code
 
 
 def _version(is_asked: bool) -> None:  # noqa: FBT001 - the command line library calls it so
@@ -130,8 +134,7 @@ def status(
     if as_json:
         write_json(told.as_json())
     else:
-        with writing():
-            print_statuses(told, console())
+        print_statuses(told, console())
 
 
 def serve(

@@ -7,7 +7,7 @@ import orjson
 
 from pipeline.cli.arguments import AsJson, ConfigFile
 from pipeline.cli.invocation import run
-from pipeline.cli.output import write_json, write_line, writing
+from pipeline.cli.output import write_json, write_line
 from pipeline.core.errors import ExitCode
 from pipeline.edges.terminal import console
 from pipeline.settings.routes import load_configuration
@@ -28,8 +28,7 @@ def check(config: ConfigFile, *, as_json: AsJson = False) -> None:
         if as_json:
             write_json({"findings": [asdict(finding) for finding in findings]})
         else:
-            with writing():
-                print_findings(findings, console())
+            print_findings(findings, console())
         has_problem = any(finding.verdict == "problem" for finding in findings)
         return ExitCode.CONFIGURATION if has_problem else ExitCode.DONE
 

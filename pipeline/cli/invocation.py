@@ -11,6 +11,7 @@ from pipeline.cli.arguments import log_level
 from pipeline.core.errors import ExitCode, PipelineError, most_telling
 from pipeline.edges.heap import share_heap
 from pipeline.edges.log import configure_logging
+from pipeline.edges.machine import refused_by_machine
 
 
 def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
@@ -23,6 +24,10 @@ def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
             code = await coroutine
         except* PipelineError as errors:
             failed = most_telling(errors)
+        except* (OSError, MemoryError, RuntimeError) as refused:
+            failed = refused_by_machine(refused)
+            if failed is None:
+                raise
         if failed:
             raise failed
         return code

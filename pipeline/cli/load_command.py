@@ -1,15 +1,16 @@
 """The command `load`: exports go to Target, or each to a sandbox of its own."""
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import structlog
+from anyio import to_thread
 from typer import Argument, Context, Option
 
 from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, is_from_variable
 from pipeline.cli.invocation import begin_log, run
-from pipeline.cli.output import write_json, write_report
+from pipeline.cli.output import say, write_json, write_report
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, InputError, worst
 from pipeline.edges.host import Host
@@ -84,7 +85,7 @@ def load(
                 codes.append(error.exit_code)
                 if as_json:
                     write_json(refused(export, error).as_json())
-                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
+                say(str(error))
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)
@@ -94,7 +95,8 @@ def load(
         tenant, name = load_configuration(config).tenant_of(route)
         loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
-            write_report(report, tenant, as_json=as_json)
+            # In a thread: while somebody who reads stdout stands still, the loads go on.
+            await to_thread.run_sync(partial(write_report, report, tenant, as_json=as_json))
             codes.append(report.exit_code)
         return worst(codes)
 

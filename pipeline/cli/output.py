@@ -1,59 +1,47 @@
-"""Writes what a command has to say to stdout, whoever reads it: a terminal, a pipe that was closed, a full disk."""
+"""Writes what a command has to say: its results to stdout, and what went wrong to stderr.
 
-import os
+Neither raises, wherever they lead: see `edges.standard_streams`. The end of the command tells what was not written.
+"""
+
+import errno
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
 from pipeline.core.batches.report import Report
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode, worst
+from pipeline.edges.standard_streams import LAST_WAIT_S, stderr_stream, stdout_failure
 from pipeline.edges.terminal import console
 from pipeline.settings.tenants import Tenant
 
 
-def bear_all_output() -> None:
-    """Have characters escaped that a terminal cannot show, and nothing written where a stream is closed."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            # It was closed by whoever started us.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        else:
-            stream.reconfigure(errors="backslashreplace")
-
-
-@contextmanager
-def writing() -> Iterator[None]:
-    """Write to stdout in the body, whole when it is left.
-
-    If nobody reads stdout any more (`| head`), what is written to it goes nowhere from then on: what the command does
-    matters more than who listens. Raises `FatalError` (74) if it cannot be written for another reason.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _write_to_nobody()
-    except SystemExit:
-        # So says rich where a pipe is closed.
-        _write_to_nobody()
-    except OSError as error:
-        _write_to_nobody()
-        text = f"cannot write to stdout: {error.strerror}. What jobs came to is in their folders; see `status`."
-        raise FatalError(text, exit_code=ExitCode.DISK_OR_LEDGER) from error
-
-
 def write_line(text: str) -> None:
-    """Write a line. Raises the errors of `writing`."""
-    with writing():
-        print(text)  # noqa: T201
+    """Write a line to stdout."""
+    print(text)  # noqa: T201
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, for whoever started the command."""
+    print(f"profile-pipeline: {text}", file=sys.stderr)  # noqa: T201
+
+
+def code_with_output(code: int) -> int:
+    """The exit code of a command that ends with `code`, once its output is judged; says so if it is not all written.
+
+    A reader who has read enough (`| head`) is no fault.
+    """
+    failure = stdout_failure()
+    if failure is not None and failure.errno != errno.EPIPE:
+        say(f"cannot write to stdout: {failure.strerror}. What jobs came to is in their folders; see `status`.")
+        code = worst([ExitCode(code), ExitCode.DISK_OR_LEDGER]) if code in EXIT_PRECEDENCE else code
+    if stderr := stderr_stream():
+        stderr.write_kept(LAST_WAIT_S)
+    return code
 
 
 def write_json(value: Any) -> None:
-    """Write a value as one line of JSON. Raises the errors of `writing`."""
+    """Write a value as one line of JSON."""
     # Ids of jobs and names of files may hold anything that file systems allow.
     write_line(orjson.dumps(value).decode())
 
@@ -68,11 +56,4 @@ def write_report(
     else:
         from pipeline.edges.views.screen import print_report
 
-        with writing():
-            print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)
-
-
-def _write_to_nobody() -> None:
-    nobody = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nobody, sys.stdout.fileno())
-    os.close(nobody)
+        print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)

@@ -60,6 +60,8 @@ def _hold_ups(told: Status) -> list[str]:
     if pause := told.paused_by_itself:
         lines.append(f"[yellow]Waiting since {time_in_words(pause.since)}[/]: {escape(str(pause.why))}")
     lines += [f"[yellow]{escape(words[0].upper() + words[1:])}.[/]" for words in told.held_up.words]
+    if told.log_lines_dropped:
+        lines.append(f"[yellow]Its log lacks {counted(told.log_lines_dropped, 'line')}[/]: stderr did not take them.")
     if told.token_expires and told.token_days_left is not None:
         color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"
         ends = date.fromisoformat(told.token_expires)

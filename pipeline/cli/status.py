@@ -84,6 +84,7 @@ class Status:
     `older_jobs`: the number of jobs that have ended and are not told of.
     `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
     `token_expires`, `token_days_left`: the end of the token, a date, and the days until then; None if it is not known.
+    `log_lines_dropped`: the lines of its log that the service could not write.
     """
 
     client_code: str
@@ -101,6 +102,7 @@ class Status:
     waiting_jobs: int
     token_expires: str | None = None
     token_days_left: int | None = None
+    log_lines_dropped: int = 0
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -189,7 +191,10 @@ def _with_untold(one: Status, root: Path) -> Status:
     if drops and one.drop is not None:
         one = replace(one, drop=replace(one.drop, not_taken=drops))
     return replace(
-        one, paused_by_itself=pause or one.paused_by_itself, held_up=one.held_up if held_up == HoldUps() else held_up
+        one,
+        paused_by_itself=pause or one.paused_by_itself,
+        held_up=one.held_up if held_up == HoldUps() else held_up,
+        log_lines_dropped=beat.log_lines_dropped if beat else 0,
     )
 
 

@@ -7,27 +7,46 @@ in tracebacks: both may quote a row.
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import structlog
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
+from pipeline.edges.standard_streams import stderr_stream
 from pipeline.edges.terminal import is_colored
 
 #: Seconds between lines about a load, in a log that is no terminal.
 LOG_EVERY_S = 10.0
 
 
-class _CurrentStderr:
-    """Writes to the stderr of the moment, so that lines appear above a progress display."""
+class _Lines:
+    """Writes each line to the stderr of the moment, so that lines appear above a progress display."""
 
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
+    def msg(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+        tell_of_dropped_lines()
+
+    # By these names structlog calls it.
+    debug = info = warning = error = critical = msg
+
+
+def tell_of_dropped_lines() -> None:
+    """Write what a reader who stood still did not take, and log how many lines were dropped, if stderr works again."""
+    stderr = stderr_stream()
+    if stderr is None:
+        return
+    stderr.write_kept()
+    if stderr.works and (lines := stderr.take_dropped()):
+        structlog.get_logger().warning("log_lines_dropped", lines=lines)
+
+
+def dropped_lines() -> int:
+    """The lines that stderr did not take since the process began."""
+    stderr = stderr_stream()
+    return stderr.dropped_in_all if stderr else 0
 
 
 def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
@@ -40,11 +59,10 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         # Somebody may have asked for readable lines in a file.
         structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr)) if is_terminal else _as_json,
     ]
-    stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(min_level),
-        logger_factory=structlog.WriteLoggerFactory(file=stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=False,
     )
 

@@ -79,7 +79,7 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
     age_s = now_s - beat.at_s
     if age_s > STALE_AFTER_S:
         return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
-    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state, beat)}"
+    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state, beat)}{_not_logged(beat)}"
 
 
 def _described(beat: Beat, now_s: float) -> str:
@@ -117,3 +117,8 @@ def _not_taken(state: Path, beat: Beat) -> str:
     first = f"{drops[0].name} {drops[0].why}, since {time_in_words(drops[0].since)}"
     more = f", and {len(drops) - 1:,} more" if len(drops) > 1 else ""
     return f"; not taken: {first}{more}"
+
+
+def _not_logged(beat: Beat) -> str:
+    lines = beat.log_lines_dropped
+    return f"; stderr did not take {counted(lines, 'line')} of the log" if lines else ""

@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.errors import FatalError
 from pipeline.edges.clock import Clock
+from pipeline.edges.log import dropped_lines, tell_of_dropped_lines
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ async def heart_beating(
             job=running(),
             is_paused=is_paused(),
             notices=notices(),
+            log_lines_dropped=dropped_lines(),
         )
 
     heart = Heart(directory)
@@ -72,6 +74,8 @@ async def _beat_on(heart: Heart, beat: Callable[[], Beat], clock: Clock) -> None
     while True:
         # While it has notices, nobody should read them for long after they have ended.
         await clock.sleep(_SOON_S if latest.notices else BEAT_EVERY_S)
+        # Without another line of the log, nothing else would do it.
+        tell_of_dropped_lines()
         latest = beat()
         await _beat(heart, latest)
 

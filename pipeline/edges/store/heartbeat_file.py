@@ -39,6 +39,7 @@ class Beat:
     `open_files`, `memory_bytes` (resident): None if the system does not say.
     `job`: the id of the job that runs, or None.
     `notices`: by client code, what the disk did not take: the `pause` of its service, and what holds up its `sending`.
+    `log_lines_dropped`: lines of the log that stderr did not take.
     """
 
     pid: int
@@ -50,6 +51,7 @@ class Beat:
     job: str | None = None
     is_paused: bool = False
     notices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    log_lines_dropped: int = 0
 
 
 class Heart:

@@ -1,0 +1,65 @@
+"""The errors by which a machine refuses what is asked of it, in words: no memory, no threads, no files, no disk.
+
+The edges turn errors of the system into ours where they know what they were about. This is for those that come from
+anywhere: no bug, so the code is 74, and what was under way goes on with the next run.
+"""
+
+import errno
+
+import structlog
+
+from pipeline.core.errors import ExitCode, FatalError
+
+_NO_MEMORY = (
+    "not enough memory: give the process more (`ulimit -v`, or the limit of its container), or lower "
+    "[batch] max_bytes, [upload] concurrency and [tracker] held_max_bytes; then run again."
+)
+_NO_FILES = "too many open files: allow the process more (`ulimit -n`), then run again."
+#: Errors whose cause is known, and the advice for it; for all others it is the system's own word.
+_ADVICE = {
+    errno.ENOMEM: _NO_MEMORY,
+    errno.EMFILE: _NO_FILES,
+    errno.ENFILE: _NO_FILES,
+    errno.ENOSPC: "the disk is full: make room, then run again.",
+    errno.EDQUOT: "the disk is full: make room, then run again.",
+    errno.EFBIG: "a file may not become so large: allow larger ones (`ulimit -f`), then run again.",
+}
+#: The beginning of the message of Python where the system starts no thread.
+_NO_THREAD = "can't start new thread"
+
+
+def refused_by_machine(error: BaseException) -> FatalError | None:
+    """The error that ends the run, if an error and all that it consists of are refusals of the machine; else None."""
+    parts = list(_parts(error))
+    words = [_in_words(part) for part in parts]
+    told = [each for each in words if each]
+    if not told or len(told) < len(words):
+        return None
+    structlog.get_logger().debug("machine_refused", exc_info=error)
+    refused = FatalError(told[0], exit_code=ExitCode.DISK_OR_LEDGER)
+    refused.__cause__ = error
+    return refused
+
+
+def _parts(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [part for each in error.exceptions for part in _parts(each)]
+    return [error]
+
+
+def _in_words(error: BaseException) -> str:
+    """The refusal with its advice; empty if the error is none."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith(_NO_THREAD)):
+        return _NO_MEMORY
+    if not isinstance(error, OSError) or error.errno is None:
+        return ""
+    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    advice = _ADVICE.get(error.errno)
+    return (
+        f"{advice}{where}"
+        if advice
+        else (
+            f"the system refuses what is needed: {error.strerror}{where}. Check what is there, its owner and its "
+            "permissions, then run again."
+        )
+    )
