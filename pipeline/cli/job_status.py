@@ -55,7 +55,8 @@ class JobStatus:
 
     `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end. Times are
     UTC in ISO 8601; `finished_at` is None while the job is unfinished. `seconds`: the duration of its runs so far, as
-    far as it is durable. `last_run`: the end of its latest run, if that left it unfinished.
+    far as it is durable. `last_run`: the end of its latest run, if that left it unfinished. `set_aside`: the bug for
+    which an unfinished job only comes to its end.
     """
 
     job: str
@@ -70,6 +71,7 @@ class JobStatus:
     rows: dict[str, int]
     batches: dict[str, int]
     is_abandoned: bool
+    set_aside: str | None
     waits_for: list[str]
     retry_of: str | None
     route: str
@@ -87,6 +89,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
     else:
         held = len(ledger.held_rows(record))
         rows = _rows_so_far(record, progress.rows())
+    aside = None if record.state else ledger.set_aside().get(record.job_id)
     phases = Counter(_phase(life) for _, life in lives)
     return JobStatus(
         job=record.job_id,
@@ -101,7 +104,8 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         rows=rows | {"held": held},
         batches=dict(phases),
         is_abandoned=record.is_abandoned,
-        waits_for=[] if record.state else _Waiting(ledger, record, lives, around).reasons(held),
+        set_aside=None if aside is None else aside.why,
+        waits_for=[] if record.state else _Waiting(ledger, record, lives, around, aside is not None).reasons(held),
         retry_of=record.retry_of,
         route=record.route,
     )
@@ -152,14 +156,20 @@ class _Waiting:
     record: JobRecord
     lives: list[tuple[BatchRecord, Life]]
     around: Surroundings
+    is_set_aside: bool
+
+    @property
+    def _is_given_up(self) -> bool:
+        """True if nothing more of the job is sent."""
+        return self.record.is_abandoned or self.is_set_aside
 
     def reasons(self, held: int) -> list[str]:
         """Each thing that the job waits for, in words."""
         told = self._following()
         if unsent := sum(self._is_to_be_sent(life) for _, life in self.lives):
             told.append(f"{_batches(unsent)} to be sent")
-        # The rows that an abandoned job holds are not sent.
-        if held and not self.record.is_abandoned:
+        # The rows that a job holds which is given up are not sent.
+        if held and not self._is_given_up:
             told.append(f"ids in earlier batches, for which {counted(held, 'row')} {'is' if held == 1 else 'are'} held")
             told += self._holding()
         if not self.record.has_begun and self.around.before and self.around.at_it_since is None:
@@ -171,7 +181,7 @@ class _Waiting:
 
     def _is_to_be_sent(self, life: Life) -> bool:
         """True if the process that goes on with the job sends the batch, which it may be doing now."""
-        ending = EndStage.NO_ATTEMPTS if self.record.is_abandoned else EndStage.NONE
+        ending = EndStage.NO_ATTEMPTS if self._is_given_up else EndStage.NONE
         next_life, _ = after_restart(life, 0.0)
         policy = retry_policy_of(self.around.settings.upload)
         return isinstance(next_step(next_life, policy, ending), Attempt)

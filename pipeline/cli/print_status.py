@@ -122,6 +122,8 @@ def _unfinished(job: JobStatus) -> list[str]:
         lines.append(
             f"  [yellow]its run ended unfinished at {_minute(last.finished_at)} ({last.exit_code:d})[/]: {why}"
         )
+    if job.set_aside:
+        lines.append(f"  [yellow]set aside[/], so only followed to its end: {escape(job.set_aside)}")
     if job.is_abandoned:
         lines.append("  abandoned: what Target may have is followed to its end, the rest will not be sent")
     return lines

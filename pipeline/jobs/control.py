@@ -18,6 +18,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.lock import holder
 from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
+from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, unknown_job
 from pipeline.jobs.retry_job import begin_retry
 
@@ -110,6 +111,8 @@ async def _answer_to(request: Request, state: State, running: Running) -> Answer
         answer = Answer(told)
     except PipelineError as error:
         answer = Answer(str(error), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - whoever asked is told, and it is not carried out once more
+        answer = Answer(str(tell_unexpected(error)), ExitCode.OUR_BUG)
     log.info("request_answered", command=request.command, job=request.job, ok=answer.exit_code is None)
     return answer
 

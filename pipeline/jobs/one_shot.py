@@ -20,7 +20,7 @@ from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims, next_job
 from pipeline.jobs.command import Command, enter_command, name_export
 from pipeline.jobs.control import answer_requests
-from pipeline.jobs.ending import Ending
+from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.load import Watch
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.runner import Runner, open_runner
@@ -115,7 +115,7 @@ async def _load_all(
             await complete_claims(state)
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(answer_requests, state, lambda: runner.running, ending.changed)
+                    tasks.start_soon(_answer_requests, runner)
                     tasks.start_soon(_end_by_signals, ending)
                     if wait_s is not None:
                         tasks.start_soon(_end_after, ending, wait_s)
@@ -229,6 +229,16 @@ class Loads:
         )
         self._ended_before = [job for job in jobs if job.report is not None]
         self._jobs = jobs
+
+
+async def _answer_requests(runner: Runner) -> None:
+    """Carry requests out while jobs run. A bug in that is no reason to end them."""
+    try:
+        await answer_requests(runner.state, lambda: runner.running, runner.ending.changed)
+    except PipelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - who asks hears that nobody answers
+        tell_unexpected(error)
 
 
 async def _end_by_signals(ending: Ending) -> None:

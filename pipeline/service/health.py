@@ -79,7 +79,8 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
     age_s = now_s - beat.at_s
     if age_s > STALE_AFTER_S:
         return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
-    return True, f"alive: {_described(beat, now_s)}{_waiting(state, beat)}{_not_taken(state, beat)}{_not_logged(beat)}"
+    waiting = f"{_waiting(state, beat)}{_not_taken(state, beat)}{_failing(beat)}{_not_logged(beat)}"
+    return True, f"alive: {_described(beat, now_s)}{waiting}"
 
 
 def _described(beat: Beat, now_s: float) -> str:
@@ -105,6 +106,18 @@ def _waiting(state: Path, beat: Beat) -> str:
     held_up = [read_hold_ups(each) for each in directories]
     held_up += [HoldUps.of(each.get("sending")) for each in beat.notices.values()]
     return "".join(f"; {words}" for each in held_up for words in each.words)
+
+
+def _failing(beat: Beat) -> str:
+    """The things that a bug keeps from being done, tried again and again."""
+    found = [each for notices in beat.notices.values() for each in notices.get("failing", ())]
+    told = [
+        f"; {each['what']} meets a bug again and again since {time_in_words(each['since'])} "
+        f"({counted(each['times'], 'time')} in the log: unexpected_error)"
+        for each in found
+        if each["times"] > 1
+    ]
+    return "".join(told)
 
 
 def _not_taken(state: Path, beat: Beat) -> str:

@@ -15,10 +15,11 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
-from pipeline.core.errors import FatalError
+from pipeline.core.errors import FatalError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.edges.log import dropped_lines, tell_of_dropped_lines
 from pipeline.edges.store.heartbeat_file import BEAT_EVERY_S, Beat, Heart
+from pipeline.service.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -70,14 +71,19 @@ async def heart_beating(
 
 
 async def _beat_on(heart: Heart, beat: Callable[[], Beat], clock: Clock) -> None:
-    latest = beat()
+    latest, upkeep = beat(), Upkeep(clock)
     while True:
         # While it has notices, nobody should read them for long after they have ended.
         await clock.sleep(_SOON_S if latest.notices else BEAT_EVERY_S)
-        # Without another line of the log, nothing else would do it.
-        tell_of_dropped_lines()
-        latest = beat()
-        await _beat(heart, latest)
+        try:
+            # Without another line of the log, nothing else would do it.
+            tell_of_dropped_lines()
+            latest = beat()
+            await _beat(heart, latest)
+        except PipelineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - without a beat, `health` soon reports it
+            upkeep.note("writing the heartbeat", error)
 
 
 async def _beat(heart: Heart, beat: Beat) -> None:

@@ -1,13 +1,13 @@
 """The process that serves: opens all tenants, runs their services side by side, and ends with all of them.
 
-A tenant that is held up holds up no other; a ledger that cannot be used ends them all.
+A tenant that is held up holds up no other. Nor does one whose ledger cannot be used, or whose service meets a bug: it
+is tried again while the others are served. The process ends with an error when none is served any more.
 """
 
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 import anyio
 import structlog
@@ -15,19 +15,14 @@ from anyio.to_thread import run_sync
 
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, worst
-from pipeline.edges.drop.taking import Taking, hold_drop
 from pipeline.edges.host import Host
-from pipeline.edges.store.state import State
-from pipeline.jobs.claims import drop_of
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
 from pipeline.jobs.open_state import without_route
-from pipeline.jobs.runner import open_runner
 from pipeline.service.heartbeat import heart_beating
-from pipeline.service.intake import DropSource
 from pipeline.service.reload import ReadAgain, Reloading
-from pipeline.service.service import TenantService
-from pipeline.settings.tenants import Configuration, Tenant
+from pipeline.service.served import Served, check_any_is_served
+from pipeline.settings.tenants import Configuration
 
 log = structlog.get_logger()
 
@@ -43,7 +38,8 @@ async def serve(
     """Load drops until SIGTERM or SIGINT. With `drain` until none is left; returns the worst job's exit code then.
 
     `read_again` reads the configuration anew, at SIGHUP. Raises `FatalError`: 73 if a state or drop directory is in
-    use, 78 if one of them cannot be served, and 74 if a ledger cannot be used.
+    use, 78 if one of them cannot be served, and 74 if no ledger can be used. Of several client codes, those whose
+    ledger can be used are served.
     """
     if not any(tenant.drops for tenant in configuration.tenants):
         raise ConfigurationError(
@@ -62,29 +58,30 @@ async def serve(
     # From here on no system signal is lost, though it may have to wait until all tenants are open.
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends, Reloading.signals() as hangups:
         async with AsyncExitStack() as stack:
-            tenants = [
-                await stack.enter_async_context(open_service(tenant, host, ending, watch, all_drops))
-                for tenant in configuration.tenants
-            ]
+            served = [Served(tenant, host, ending, watch, all_drops) for tenant in configuration.tenants]
+            for each in served:
+                stack.push_async_callback(each.close)
+                await each.open_first(is_only=len(served) == 1)
+            check_any_is_served(served)
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
             async with (
                 heart_beating(
                     configuration.root,
                     host.clock,
-                    lambda: next((tenant.job for tenant in tenants if tenant.job), None),
-                    lambda: any(tenant.is_paused for tenant in tenants),
-                    lambda: {tenant.client_code: tenant.untold for tenant in tenants if tenant.untold},
+                    lambda: next((each.job for each in served if each.job), None),
+                    lambda: any(each.is_paused for each in served),
+                    lambda: {each.client_code: each.untold for each in served if each.untold},
                 ),
                 anyio.create_task_group() as listening,
             ):
                 listening.start_soon(_end_by_signals, ending, ends)
-                listening.start_soon(Reloading(configuration, read_again, tenants, ending).listen, hangups)
+                listening.start_soon(Reloading(configuration, read_again, served, ending).listen, hangups)
                 async with anyio.create_task_group() as tasks:
-                    for tenant in tenants:
-                        tasks.start_soon(partial(tenant.run, drain=drain, is_only=len(tenants) == 1))
+                    for each in served:
+                        tasks.start_soon(partial(each.run, served, drain=drain))
                 listening.cancel_scope.cancel()
-    code = worst([code for tenant in tenants for code in tenant.codes]) if drain else ExitCode.DONE
+    code = worst([code for each in served for code in (each.codes if drain else each.codes_of_errors)])
     log.info("service_stopped", exit_code=int(code))
     return code
 
@@ -94,26 +91,3 @@ async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]
     async for number in signals:
         log.info("service_stopping", signal=signal.Signals(number).name, at_once=ending.is_due)
         ending.hasten(FatalError("stopped by a signal; the next start goes on.", exit_code=ExitCode.UNFINISHED))
-
-
-@asynccontextmanager
-async def open_service(
-    settings: Tenant, host: Host, ending: Ending, watch: Watch | None, all_drops: frozenset[Path]
-) -> AsyncIterator[TenantService]:
-    """Hold the state directory and the drop directories of a tenant; `all_drops` are those of all tenants."""
-    async with open_runner(settings, host, ending, watch) as runner:
-        with ExitStack() as held:
-            sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
-            former = [
-                # One in `all_drops` is another tenant's by now: this process holds it for that one.
-                Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
-                for drop in await _former_drops(runner.state, sources)
-            ]
-            yield TenantService(runner, sources, former)
-
-
-async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Path]:
-    """The drop directories of unfinished jobs that still exist, but that no route of the tenant has any more."""
-    records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
-    found = {drop_of(record) for record in records if record.claim is not None}
-    return sorted(drop for drop in found - {source.processing.drop.resolve() for source in sources} if drop.is_dir())

@@ -13,7 +13,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import PipelineError
-from pipeline.jobs.ending import Ending
+from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.settings.routes import PROCESS_SECTIONS, values_of
 from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration, Tenant
 
@@ -62,7 +62,10 @@ class Reloading:
     async def listen(self, signals: AsyncIterator[signal.Signals]) -> None:
         """Reload at each signal, until cancelled."""
         async for _ in signals:
-            await self._reload()
+            try:
+                await self._reload()
+            except Exception as error:  # noqa: BLE001 - what runs goes on
+                tell_unexpected(error)
 
     async def _reload(self) -> None:
         if self._read_again is None:

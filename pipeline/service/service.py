@@ -21,7 +21,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
@@ -31,10 +31,12 @@ from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
+from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
+from pipeline.service.upkeep import Upkeep
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 
@@ -46,6 +48,9 @@ TOKEN_AGAIN_S = 600.0
 _DAY_S = 86_400.0
 #: Characters of the reason of a pause that a heartbeat has room for.
 _MOST_OF_WHY = 400
+#: The words for what a bug may be met in besides the jobs; see `Upkeep`.
+_LOOKING, _TAKING, _PRUNING = "looking for signals", "taking what is dropped", "removing old files"
+_MOVING, _TELLING = "moving the files of ended jobs", "telling which drops have ended"
 
 
 class TenantService:
@@ -65,6 +70,7 @@ class TenantService:
         self._intake = Intake(runner.state, runner.settings, runner.ending, sources, former)
         self._ended_drops = EndedDrops(runner.state)
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
+        self._upkeep = Upkeep(clock)
         self._failures = 0
         self._untold_pause: Pause | None = None
         self._token: Any = None
@@ -73,11 +79,6 @@ class TenantService:
         self._to_move: set[str] | None = None
         self._not_moved: set[str] | None = set()
         self._has_pruned = anyio.Event()
-
-    @property
-    def client_code(self) -> str:
-        """The client code of the tenant."""
-        return self._runner.settings.client_code
 
     @property
     def job(self) -> str | None:
@@ -91,14 +92,16 @@ class TenantService:
 
     @property
     def untold(self) -> dict[str, Any]:
-        """The notices that the disk does not take: the heartbeat has room for them."""
+        """The notices that the disk does not take, and what meets a bug: the heartbeat has room for them."""
         pause = self._untold_pause
-        untold = {"pause": asdict(replace(pause, why=shortened(pause.why)))} if pause else {}
+        untold: dict[str, Any] = {"pause": asdict(replace(pause, why=shortened(pause.why)))} if pause else {}
         runner = self._runner
         if not runner.is_told and runner.hold_ups != HoldUps():
             untold["sending"] = asdict(runner.hold_ups)
         if drops := self._intake.untold:
             untold["drops"] = asdict(drops)
+        if failing := self._upkeep.failing:
+            untold["failing"] = failing
         return untold
 
     @property
@@ -110,22 +113,19 @@ class TenantService:
         self._runner.take(settings)
         self._intake.settings = settings
 
-    async def run(self, *, drain: bool, is_only: bool) -> None:
+    async def run(self, *, drain: bool) -> None:
         """Serve until stopped, or with `drain` until nothing is left to do."""
-        if not is_only:
-            # Every log event from here on names the tenant.
-            structlog.contextvars.bind_contextvars(client_code=self.client_code)
         await complete_claims(self._state, self._held)
         # Drops that an earlier process, or a `load`, ended without logging them.
         await self._ended_drops.tell()
         await run_sync(take_down_pause, self._state.directory)
         await run_sync(put_up_drops, self._state.directory, DropNotice())
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_requests, self._state, lambda: self._runner.running, self._ending.changed)
-            tasks.start_soon(self._look_for_signals)
-            tasks.start_soon(self._arrivals.watch)
-            tasks.start_soon(self._prune_daily)
-            tasks.start_soon(self._warn_of_token_daily)
+            tasks.start_soon(self._upkeep.keep, "answering requests", self._answer_requests)
+            tasks.start_soon(self._upkeep.keep, _LOOKING, self._look_for_signals)
+            tasks.start_soon(self._upkeep.keep, "watching the drop directory", self._arrivals.watch)
+            tasks.start_soon(self._upkeep.keep, _PRUNING, self._prune_daily)
+            tasks.start_soon(self._upkeep.keep, "looking when the token ends", self._warn_of_token_daily)
             await self._run_jobs(drain=drain)
             await self._move_out_ended()
             if drain:
@@ -133,6 +133,9 @@ class TenantService:
             tasks.cancel_scope.cancel()
         await run_sync(take_down_pause, self._state.directory)
         await run_sync(put_up_drops, self._state.directory, DropNotice())
+
+    async def _answer_requests(self) -> None:
+        await answer_requests(self._state, lambda: self._runner.running, self._ending.changed)
 
     async def _look_for_signals(self) -> None:
         while not self._ending.is_due:
@@ -142,6 +145,7 @@ class TenantService:
             except FatalError as error:
                 await self._bear(error)
                 log.warning("signals_not_looked_for", why=str(error))
+            self._upkeep.note_well(_LOOKING)
             look_in_s = min(self._settings.drop.poll_s, max(0.0, self._intake.look_in_s))
             await self._sleep(look_in_s, unless=partial(self._has_arrived_since, seen))
             if self._arrivals.count > seen:
@@ -166,7 +170,7 @@ class TenantService:
     async def _run_jobs(self, *, drain: bool) -> None:
         while not self._ending.is_due:
             claimed = self._intake.claimed
-            unfinished = await self._runner.run_jobs(self._next_job, self._note_ended)
+            unfinished = await self._run_all()
             if unfinished is None and not self._ending.is_due:
                 if drain and await self._is_drained():
                     return
@@ -178,6 +182,17 @@ class TenantService:
                 return
             else:
                 await self._pause(unfinished.exit_code, unfinished)
+
+    async def _run_all(self) -> Report | None:
+        """Run all jobs that there are. A bug in what is none of them is told like a job that cannot be finished."""
+        bug: FatalError | None = None
+        try:
+            return await self._runner.run_jobs(self._next_job, self._note_ended)
+        except* PipelineError:
+            raise
+        except* Exception as errors:  # noqa: BLE001 - other client codes go on
+            bug = tell_unexpected(errors)
+        return Report(error=str(bug), exit_code=ExitCode.OUR_BUG)
 
     async def _next_job(self, running: Collection[int]) -> JobRecord | None:
         if self._ending.is_due:
@@ -191,6 +206,12 @@ class TenantService:
             await self._bear(error)
             log.warning("signals_not_looked_for", why=str(error))
             return None
+        except PipelineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - jobs that run go on
+            self._upkeep.note(_TAKING, error)
+            return None
+        self._upkeep.note_well(_TAKING)
         if record is not None:
             self._warn_of_removed_route(record)
         return record
@@ -202,7 +223,12 @@ class TenantService:
             is_all = self._to_move is None or again is None
             self._to_move = None if is_all else {*(self._to_move or ()), *(again or ()), record.job_id}
             self.codes.append(report.exit_code)
-            await self._ended_drops.tell()
+            try:
+                await self._ended_drops.tell()
+            except PipelineError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the next start tells it
+                self._upkeep.note(_TELLING, error)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         tenant = self._runner.settings
@@ -231,8 +257,12 @@ class TenantService:
             for job_id in job_ids:
                 try:
                     await self._move_out(processing, job_id)
-                except FatalError as error:
-                    _tell_not_moved(error)
+                    self._upkeep.note_well(_MOVING)
+                except Exception as error:  # noqa: BLE001 - that it lies there yet is no reason to stop
+                    if isinstance(error, PipelineError):
+                        _tell_not_moved(error)
+                    else:
+                        self._upkeep.note(_MOVING, error)
                     self._not_moved = None if self._not_moved is None else {*self._not_moved, job_id}
 
     async def _move_out(self, processing: Taking, job_id: str) -> None:
@@ -295,16 +325,23 @@ class TenantService:
 
     async def _prune_daily(self) -> None:
         while True:
-            settings, now, last = self._runner.settings, self._clock.utc_now(), None
-            files = not_removed = 0
-            while jobs := await self._state.in_turn(jobs_to_look_at, settings, self._state.ledger, now, last):
-                old, last = await run_sync(overdue, settings, jobs, now), jobs[-1]
-                left = await run_sync(remove, self._settings, old)
-                files, not_removed = files + len(old) - len(left), not_removed + len(left)
-            if files or not_removed:
-                log.info("old_files_removed", files=files, not_removed=not_removed)
-            self._has_pruned.set()
+            try:
+                await self._prune()
+            finally:
+                # What cannot be removed for a bug must not keep a service from its end.
+                self._has_pruned.set()
+            self._upkeep.note_well(_PRUNING)
             await self._clock.sleep(_DAY_S)
+
+    async def _prune(self) -> None:
+        settings, now, last = self._runner.settings, self._clock.utc_now(), None
+        files = not_removed = 0
+        while jobs := await self._state.in_turn(jobs_to_look_at, settings, self._state.ledger, now, last):
+            old, last = await run_sync(overdue, settings, jobs, now), jobs[-1]
+            left = await run_sync(remove, self._settings, old)
+            files, not_removed = files + len(old) - len(left), not_removed + len(left)
+        if files or not_removed:
+            log.info("old_files_removed", files=files, not_removed=not_removed)
 
     async def _warn_of_token_daily(self) -> None:
         while True:
@@ -328,6 +365,6 @@ def shortened(why: str | None) -> str | None:
     return why if why is None or len(why) <= _MOST_OF_WHY else f"{why[:_MOST_OF_WHY]}..."
 
 
-def _tell_not_moved(error: FatalError) -> None:
+def _tell_not_moved(error: PipelineError) -> None:
     """Log an error of moving files; moving is tried again after the next job ends, at the latest at the next start."""
     log.warning("taken_files_not_moved", why=str(error))

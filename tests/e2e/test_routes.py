@@ -14,7 +14,7 @@ from pipeline.sandbox import Fault, FaultPlan, MistakeKind
 from tests.tools.dropping import events
 from tests.tools.faults.loading import check_left_over
 from tests.tools.routing import Routes, routing
-from tests.tools.support import SIX_ROWS, Process, ended, profiles_after, run_program, until, write_export
+from tests.tools.support import SIX_ROWS, Process, ended, profiles_after, run_program, started, until, write_export
 
 NEVER: dict[str, Any] = {"apply_min_s": 600.0, "apply_max_s": 600.0}
 
@@ -194,15 +194,41 @@ class TestWhatHoldsUpOne:
                 in events(done, "signals_not_looked_for")[0]["why"]
             )
 
-    async def test_a_damaged_ledger_ends_all(self, tmp_path: Path) -> None:
+    async def test_a_damaged_ledger_is_that_of_its_client_code_and_tried_again(self, tmp_path: Path) -> None:
+        async with routing(tmp_path, "acme", "other") as at:
+            eu, us = at.add("eu", "acme"), at.add("us", "other")
+            at.config()
+            assert (await at.run("serve", "--drain")).code == 0
+            ledger = at.state("other") / "ledger.db"
+            whole = ledger.read_bytes()
+            ledger.write_bytes(b"x" * 10_000)
+            eu.put("a.csv", *SIX_ROWS)
+            us.put("b.csv", *SIX_ROWS)
+            drained = await at.run("serve", "--drain")
+            assert (drained.code, at.ends("acme"), at.ends("other")) == (74, {"a.csv": "done"}, {}), drained.said
+            (event,) = events(drained, "client_code_not_served")
+            assert (event["client_code"], event["exit_code"], event["again_in_s"]) == ("other", 74, None)
+            assert "other/ledger.db cannot be used" in event["why"]
+            async with started("serve", "--config", at.file) as process:
+                eu.put("c.csv", *SIX_ROWS)
+                await until(lambda: at.ends("acme").get("c.csv") == "done")
+                health = await run_program("health", "--config", at.file)
+                assert (health.code, "other/ledger.db cannot be used" in health.out) == (0, True), health.said
+                # It is let go meanwhile, so that somebody can mend it.
+                ledger.write_bytes(whole)
+                await until(lambda: at.ends("other") == {"b.csv": "done"}, within_s=40.0)
+                await stopped(process)
+
+    async def test_where_no_ledger_can_be_used_the_process_ends(self, tmp_path: Path) -> None:
         async with routing(tmp_path, "acme", "other") as at:
             at.add("eu", "acme")
             at.add("us", "other")
             at.config()
             assert (await at.run("serve", "--drain")).code == 0
-            (at.state("other") / "ledger.db").write_bytes(b"x" * 10_000)
+            for code in ("acme", "other"):
+                (at.state(code) / "ledger.db").write_bytes(b"x" * 10_000)
             done = await at.run("serve")
-            assert (done.code, "other/ledger.db cannot be used" in done.err) == (74, True), done.said
+            assert (done.code, "ledger.db cannot be used" in done.err) == (74, True), done.said
 
 
 class TestStopping:

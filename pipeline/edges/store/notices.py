@@ -8,6 +8,7 @@ Each is there only while there is something to tell, and other versions read it 
 heartbeat has the first two. `health` reads all every few seconds, so this module imports next to nothing.
 """
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,9 @@ def put_up_pause(state: Path, pause: Pause) -> bool:
 
 
 def take_down_pause(state: Path) -> None:
-    """Remove the notice of a pause. Blocks."""
-    (state / _PAUSE).unlink(missing_ok=True)
+    """Remove the notice of a pause; where the disk refuses that, it stays. Blocks."""
+    with suppress(OSError):
+        (state / _PAUSE).unlink()
 
 
 def read_pause(state: Path) -> Pause | None:
@@ -170,7 +172,10 @@ def put_up_drops(state: Path, drops: DropNotice) -> bool:
     False if the disk refuses it: it keeps the old notice.
     """
     if drops == DropNotice():
-        (state / _DROPS).unlink(missing_ok=True)
+        try:
+            (state / _DROPS).unlink(missing_ok=True)
+        except OSError:
+            return False
         return True
     return _put_up(state / _DROPS, asdict(drops))
 
