@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fault-test soak image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test soak image sbom lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -65,6 +65,12 @@ service-kill-test: dev ## kill the service N times at random moments, and check 
 
 step-test: dev ## kill a load at each write, fsync and rename in turn (needs strace)
 	@$(BIN)/python -m tests.tools.faults.steps --every
+
+fail-test: dev ## let N writes, flushes and renames of loads and of the service fail, on a full or broken disk (needs strace)
+	@$(BIN)/python -m tests.tools.faults.failing --runs $(N)
+
+power-test: dev ## cut the power N times at random moments of loads and of the service (needs strace)
+	@$(BIN)/python -m tests.tools.faults.power --cuts $(N)
 
 fault-test: dev ## N seeded loads under random faults
 	@$(BIN)/python -m tests.tools.faults.plans --loads $(N)

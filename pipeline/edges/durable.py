@@ -13,6 +13,8 @@ from pathlib import Path
 from pipeline.core.errors import ExitCode, FatalError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: Errors of a directory that this process may not read, or of a file system that flushes no directories.
+_NOT_FLUSHED = frozenset((errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EROFS))
 
 
 def disk_error(error: OSError, what: str) -> FatalError:
@@ -74,9 +76,32 @@ def make_directory(directory: Path) -> None:
         missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o700, exist_ok=True)
-            sync_directory(parent.parent)
+            try:
+                sync_directory(parent.parent)
+            except OSError:
+                # Whoever tries again would take a directory that is there for a durable one.
+                with suppress(OSError):
+                    parent.rmdir()
+                raise
         if not directory.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+
+
+def sync_names(directory: Path) -> None:
+    """Flush the names in a directory, its own, and those of its parents as far as this process may read them.
+
+    An earlier process may have made any of them and been killed before it could flush it.
+
+    Raises `FatalError` if the disk refuses.
+    """
+    with disk_errors(f"cannot flush the directory {directory}"):
+        sync_directory(directory)
+        for parent in directory.absolute().parents:
+            try:
+                sync_directory(parent)
+            except OSError as error:
+                if error.errno not in _NOT_FLUSHED:
+                    raise
 
 
 def free_bytes(directory: Path) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.durable import disk_error, disk_errors, make_directory
+from pipeline.edges.durable import disk_error, disk_errors, make_directory, sync_names
 
 #: Attempts to take the lock, and seconds between them. A process that only asks whether the lock is held holds it for a
 #: moment itself.
@@ -26,7 +26,7 @@ def state_lock(state: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def lock(directory: Path, what: str) -> Iterator[None]:
-    """Hold a directory. Raises `FatalError` (73), which names the process that holds it already.
+    """Hold a directory, with all names in it durable. Raises `FatalError` (73), which names the process that holds it.
 
     `what`: the directory, in the words of that message.
     """
@@ -41,6 +41,7 @@ def lock(directory: Path, what: str) -> Iterator[None]:
         with disk_errors(f"cannot write {path}"):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        sync_names(directory)
         yield
     finally:
         # Closing the file releases the lock. The end of the process does so too, however it ends.

@@ -16,6 +16,7 @@ from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import in_a_fork
 from tests.simulation.schedule import PromiseBrokenError, run_schedule
+from tests.simulation.weather import FAILING
 
 #: Schedules that a process runs in one go.
 _AT_ONCE = 20
@@ -30,10 +31,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="run this schedule only, and see its log")
+    parser.add_argument("--failing", action="store_true", help="in the climate in which steps fail more often")
     parser.add_argument("--mutants", default="", help="only those with this in their names")
     options = parser.parse_args()
     if options.seed is not None:
-        run_schedule(options.seed, is_heard=True)
+        run_schedule(options.seed, FAILING if options.failing else ANY, is_heard=True)
         return 0
     began = time.monotonic()
     figures, broken = Figures(), []
@@ -63,11 +65,13 @@ def _in_turn(seeds: range) -> Iterator[range]:
 
 def _run_some(seeds: range) -> tuple[Figures, list[str]]:
     figures, broken = Figures(), []
-    for seed in seeds:
+    # In one of three, steps fail much more often.
+    climates = (ANY, FAILING) if seeds.start // _AT_ONCE % 2 else (ANY,)
+    for seed, climate in ((seed, climate) for seed in seeds for climate in climates):
         try:
-            figures.add(run_schedule(seed, ANY))
+            figures.add(run_schedule(seed, climate))
         except PromiseBrokenError as error:
-            broken.append(str(error))
+            broken.append(f"{error}{' --failing' * (climate is FAILING)}")
             figures.schedules += 1
     return figures, broken
 

@@ -28,7 +28,8 @@ class Climate:
     """Of what a schedule is drawn.
 
     `least` to `most` things happen, in which at most so many `exports` of so many `rows` come for each client code.
-    `crash_before` are durable steps by name, before which a process crashes or which fail; None: any.
+    `crash_before` are durable steps by name, before which a process crashes or which fail; None: any. `in_recovery` is
+    what happens at once to some processes that follow on a crash.
     """
 
     least: int = 5
@@ -47,6 +48,7 @@ class Climate:
     waits: tuple[float, ...] = (*[0.2] * 4, *[0.6] * 2, *[HOLD_S / 2] * 2, HOLD_S, 8.0)
     commands: tuple[str, ...] = ("pause", "resume", "resume", "abandon", "retry")
     crash_before: frozenset[str] | None = None
+    in_recovery: tuple[str, ...] = ("crash",)
 
     def without_faults(self) -> "Climate":
         """In which all goes well from now on."""

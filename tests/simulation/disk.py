@@ -1,4 +1,10 @@
-"""The disk of a process: every blocking call is a step, before which the process may crash or the step may fail."""
+"""The disk of a process: every blocking call is a step, before which the process may crash or which may fail.
+
+A step fails before it has done anything, behind all that it does (a write that is there, and could not be flushed), or
+in part of it. What fails in the ledger is rolled back, as SQLite does, but may be durable all the same: then it is
+there when the process has ended, and so the process crashes at its next step. On a full disk all steps fail that need
+room, until there is some.
+"""
 
 import asyncio
 import errno
@@ -6,13 +12,17 @@ import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.model import Batch
 from pipeline.edges.durable import disk_error
+from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.ledger_file import damaged
+from pipeline.edges.store.state import State
 from tests.simulation.figures import Figures
 
 T = TypeVar("T")
@@ -61,13 +71,27 @@ READING = frozenset(
 )
 
 
+#: Steps that need no room on the disk.
+_WITHOUT_ROOM = frozenset(
+    ["cut_rejects", "life_of", "remove", "sync_rejects", "take_on", "_named", "_targets", "_tidy", "<lambda>"]
+)
+
+
+class Failing(Enum):
+    """How much of a failing step is done all the same."""
+
+    BEFORE = "nothing"
+    BEHIND = "all"
+    PARTLY = "part"
+
+
 @dataclass(slots=True)
 class Fuse:
     """Before the step, when `steps` of these `kinds` have gone by (None: of all), the process crashes, or it fails."""
 
     steps: int
     kinds: frozenset[str] | None = None
-    fails: bool = False
+    fails: Failing | None = None
 
 
 class Disk:
@@ -82,6 +106,7 @@ class Disk:
         self, figures: Figures, random: Callable[[], float], note_written: Callable[[Any, Batch], None]
     ) -> None:
         self.fuse: Fuse | None = None
+        self.is_full = False
         self.is_crashed = False
         self.is_gone = False
         self._figures = figures
@@ -93,12 +118,15 @@ class Disk:
         """Run a function that blocks, see `Host`."""
         called, name = _unwrapped(function)
         await self._be_slow()
+        late: Failing | None = None
         if name not in READING:
-            await self._step(called, name)
+            late = await self._step(called, name)
         if self.is_gone and name != "close":
             raise asyncio.CancelledError
         try:
             result = function(*args)
+            if late is not None:
+                self._fail_late(late, called, name, result)
         finally:
             if not self.is_gone:
                 await self._be_slow()
@@ -128,21 +156,42 @@ class Disk:
             await asyncio.sleep(drawn * 5)
         await self.until_alive()
 
-    async def _step(self, called: Any, name: str) -> None:
-        """A durable step comes next."""
+    async def _step(self, called: Any, name: str) -> Failing | None:
+        """A durable step comes next; returns how it fails when it is done."""
         fuse = self.fuse
         self._figures.kinds[name] += 1
-        if fuse is None or (fuse.kinds is not None and name not in fuse.kinds):
-            return
-        fuse.steps -= 1
-        if fuse.steps >= 0:
-            return
-        self.fuse = None
-        if fuse.fails:
+        if self.is_full and name not in _WITHOUT_ROOM:
             self._figures.failed_steps += 1
             raise _failure(called, name)
-        self.is_crashed = True
-        await self.until_alive()
+        if fuse is None or (fuse.kinds is not None and name not in fuse.kinds):
+            return None
+        fuse.steps -= 1
+        if fuse.steps >= 0:
+            return None
+        self.fuse = None
+        if fuse.fails is None:
+            self.is_crashed = True
+            await self.until_alive()
+            return None
+        self._figures.failed_steps += 1
+        if fuse.fails is Failing.BEFORE:
+            raise _failure(called, name)
+        return fuse.fails
+
+    def _fail_late(self, how: Failing, called: Any, name: str, result: Any) -> None:
+        """Fail behind what was done, of which a part is undone."""
+        owner: Any = getattr(called, "__self__", None)
+        if _ledger_of(called) is not None:
+            self.fuse = Fuse(0)
+        elif how is Failing.PARTLY and isinstance(result, Batch):
+            body = owner.body(result.batch_id)
+            os.truncate(body, body.stat().st_size // 2)
+            body.with_suffix(".ids").unlink()
+        elif how is Failing.PARTLY and name == "add_rejects":
+            os.truncate(owner.rejects, owner.rejects_bytes - 1)
+        elif isinstance(result, State):
+            result.ledger.close()
+        raise _failure(called, name)
 
 
 def _unwrapped(function: Any) -> tuple[Any, str]:
@@ -152,9 +201,15 @@ def _unwrapped(function: Any) -> tuple[Any, str]:
     return function, getattr(function, "__name__", type(function).__name__)
 
 
+def _ledger_of(called: Any) -> Path | None:
+    """The file of the ledger of which this is called, if it is one."""
+    owner = getattr(called, "__self__", None)
+    return getattr(owner, "_path", None) if isinstance(owner, Ledger) else None
+
+
 def _failure(called: Any, name: str) -> PipelineError:
     """The error with which the product says that a step failed: the ledger is locked, or the disk is full."""
-    path = getattr(getattr(called, "__self__", None), "_path", None)
+    path = _ledger_of(called)
     if path is not None:
         locked = sqlite3.OperationalError("database is locked")
         locked.sqlite_errorcode = sqlite3.SQLITE_BUSY

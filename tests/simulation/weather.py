@@ -22,6 +22,23 @@ STUCK = replace(DOUBTFUL, outcomes=("taken",), words=("complete", "complete", "s
 FORGOTTEN = replace(DOUBTFUL, outcomes=("taken",), words=("complete", "complete", "lost"))
 #: Processes that crash before something is written down of a batch.
 CRASHING = replace(DOUBTFUL, actions=(*_BUSY, *["crash"] * 5), crash_before=frozenset(["add_fact"]))
+#: Steps that fail, before, in or behind what they do; full disks; and all of that in recoveries too.
+FAILING = Climate(
+    actions=(
+        *_BUSY,
+        *["drop"] * 3,
+        "ask",
+        *["fail", "fail_late"] * 3,
+        "fill",
+        "make_room",
+        "make_room",
+        "crash",
+        "calm",
+    ),
+    commands=("pause", "resume", "abandon", "retry"),
+    in_recovery=("crash", "fail", "fail_late", "fail_late"),
+    least=20,
+)
 SPLITTING = replace(DOUBTFUL, outcomes=("taken", "lost after", "refused", "refused"))
 SPLITTING_AND_CRASHING = replace(
     SPLITTING,

@@ -12,7 +12,7 @@ from pipeline.core.target.replies import PostOutcome, StatusOutcome
 from tests.simulation.answers import post_outcome, status_outcome
 from tests.simulation.client import Client
 from tests.simulation.climate import Climate
-from tests.simulation.disk import Fuse
+from tests.simulation.disk import Failing, Fuse
 from tests.simulation.exports import Row
 from tests.simulation.figures import Figures
 from tests.simulation.limits import defaults, settings_with
@@ -38,6 +38,7 @@ class World:
         self.climate = climate
         self.figures = Figures(schedules=1)
         self.loop = VirtualLoop()
+        self.is_full = False
         self._values = 0
         self._directory = directory
         self.clients = [self._new_client(f"client{number}") for number in range(self.one(climate.clients))]
@@ -70,7 +71,9 @@ class World:
     def _new_process(self) -> Process:
         async def start() -> Process:
             offset_s = float(self.random.randint(-5_000, 5_000))
-            return Process(self.clients, self.figures, self.random.random, offset_s=offset_s)
+            process = Process(self.clients, self.figures, self.random.random, offset_s=offset_s)
+            process.disk.is_full = self.is_full
+            return process
 
         return self.loop.run(start())
 
@@ -142,7 +145,20 @@ class World:
             self.process.disk.is_crashed = True
 
     def _fail(self) -> None:
-        self.process.disk.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, fails=True)
+        self.process.disk.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, Failing.BEFORE)
+
+    def _fail_late(self) -> None:
+        how = self.one([Failing.BEHIND, Failing.BEHIND, Failing.PARTLY])
+        self.process.disk.fuse = Fuse(self.random.randint(0, 8), self.climate.crash_before, how)
+
+    def _fill(self) -> None:
+        self._take_room(is_full=True)
+
+    def _make_room(self) -> None:
+        self._take_room(is_full=False)
+
+    def _take_room(self, *, is_full: bool) -> None:
+        self.is_full = self.process.disk.is_full = is_full
 
     def _terminate(self) -> None:
         self.process.terminate()
@@ -231,8 +247,9 @@ class World:
         self._crash_and_bury()
         self._start()
         if self.random.random() < 0.3:
-            # Another one comes while it recovers.
-            self._crash()
+            # Another one comes while it recovers, or a step of that fails.
+            kinds = self.climate.in_recovery
+            getattr(self, f"_{kinds[0] if len(kinds) == 1 else self.one(kinds)}")()
 
     def _crash_and_bury(self) -> None:
         """The process is gone where it stands; the next one finds its state directories as they are now."""
@@ -265,6 +282,7 @@ class World:
         """Take all faults away, and let everything come to its end."""
         self.climate = self.climate.without_faults()
         self.process.disk.fuse = None
+        self._make_room()
         for client in self.clients:
             client.paused_since = None
             client.ask("resume", None)

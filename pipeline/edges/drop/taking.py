@@ -174,8 +174,10 @@ class Taking:
     def remove_emptied(self, source: str) -> None:
         """Remove the subdirectory from which the last file was taken, unless it holds something else."""
         if "/" in source:
+            directory = (self.drop / source).parent
             with suppress(OSError):
-                (self.drop / source).parent.rmdir()
+                directory.rmdir()
+                sync_directory(directory.parent)
 
 
 @contextmanager
@@ -309,3 +311,5 @@ def _copy(file: Path, to: Path) -> None:
         if Identity.of(os.fstat(source)) != before:
             raise OSError(errno.EBUSY, "it was changed while it was copied", str(file))
     temporary.replace(to)
+    # Before the other one goes: on two file systems, nothing else keeps the order of the two.
+    sync_directory(to.parent)

@@ -14,6 +14,7 @@ import orjson
 import structlog
 from anyio.to_thread import current_default_thread_limiter, run_sync
 
+from pipeline.core.errors import PipelineError, most_telling
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_exports
 from pipeline.settings.settings import load_settings
@@ -41,9 +42,13 @@ async def load(config: Path, exports: list[Path], *, has_head_start: bool) -> in
     if has_head_start:
         await run_sync(_make_each_call)
     code = 0
-    async for report in load_exports(exports, Tenant.of_one(load_settings(config)), host=Host()):
-        code = report.exit_code
-        sys.stdout.buffer.write(orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE))
+    try:
+        async for report in load_exports(exports, Tenant.of_one(load_settings(config)), host=Host()):
+            code = report.exit_code
+            # Not `write`: that is to fail in the product, not here.
+            os.writev(sys.stdout.fileno(), [orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE)])
+    except* PipelineError as errors:
+        code = most_telling(errors).exit_code
     return code
 
 

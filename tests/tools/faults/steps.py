@@ -2,7 +2,7 @@
 
 `python -m tests.tools.faults.steps --every`. A step is a system call that changes a file or makes a change durable (see
 `CALLS`); strace ends the process on its way into the nth one, so that all before it are done and it is not. Calls
-torn in their middle, and what a loss of power undoes, are not modelled.
+torn in their middle are not modelled; `failing` has those that fail, `power` what a loss of power undoes.
 """
 
 import asyncio
@@ -55,7 +55,14 @@ CALLS = (
     "mkdir",
 )
 ROWS = 240
-_KILLED = -9
+_KILLED, _DISK_OR_LEDGER = -9, 74
+
+
+def parse_step(text: str) -> "Step":
+    """A step as it is printed: CALL:N, CALL:N=ERROR or CALL:N+=ERROR."""
+    where, _, error = text.partition("=")
+    call, _, count = where.partition(":")
+    return Step(call, int(count.rstrip("+")), error=error, lasts=count.endswith("+"))
 
 
 def why_not() -> str | None:
@@ -68,28 +75,41 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The nth call of that name, from 1; with `is_locking` by the thread that takes the lock, else by the worker."""
+    """The nth call of that name, from 1; with `is_locking` by the thread that takes the lock, else by the worker.
+
+    `error`: the call fails with it, and is not made; without it the process is killed there. `lasts`: so do all calls
+    of that name from there on.
+    """
 
     call: str
     count: int
     is_locking: bool = False
+    error: str = ""
+    lasts: bool = False
 
     def __str__(self) -> str:
-        return f"{self.call}:{self.count}"
+        return f"{self.call}:{self.count}{'+' * self.lasts}{f'={self.error}' if self.error else ''}"
+
+    @property
+    def injected(self) -> str:
+        """What strace does there, in its words."""
+        what = f"error={self.error}" if self.error else "signal=SIGKILL"
+        return f"{self.call}:{what}:when={self.count}{'+' * self.lasts}"
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How often the load was killed, and which call each of them kept from being made."""
+    """How often the load was killed, and which call each of them kept from being made; how it ended of failed calls."""
 
     kills: int = 0
+    codes: Counter[int] = field(default_factory=Counter)
     before: list[str] = field(default_factory=list)
 
 
 async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Outcome:
-    """Load an export, kill each start before its step in turn, and let the last one be.
+    """Load an export, kill each start before its step in turn or let that step fail, and let the last one be.
 
-    Raises `AssertionError` where the promise is broken.
+    A load of which a step failed ends with 74, or goes on. Raises `AssertionError` where the promise is broken.
     """
     options = SandboxOptions(seed=seed, apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)
     outcome = Outcome()
@@ -101,10 +121,14 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             write_config(config, sandbox.base_url, state, batch_rows=export.rows // 6, hold_s=0.3)
             for step in (*steps, None):
                 command = _command(step, folder, [str(config), str(path)])
-                code, out, err = await _run(command)
+                code, out, err = await run_to_end(command)
                 if step is not None and code == _KILLED:
                     outcome.kills += 1
                     outcome.before.append(_last_call((folder / "trace").read_text()))
+                    continue
+                if step is not None and step.error:
+                    outcome.codes[code] += 1
+                    assert code in (0, _DISK_OR_LEDGER), (str(step), code, out, err.decode())
                     continue
                 assert code == 0, (code, out, err.decode())
                 break
@@ -125,7 +149,7 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
     return outcome
 
 
-async def _run(command: Sequence[str]) -> tuple[int, bytes, bytes]:
+async def run_to_end(command: Sequence[str]) -> tuple[int, bytes, bytes]:
     """Run a command to its end; exit code, stdout and stderr."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
@@ -145,8 +169,8 @@ def _command(step: Step | None, folder: Path, arguments: list[str]) -> list[str]
     load = [sys.executable, "-m", "tests.tools.faults.one_thread", head_start, *arguments]
     if step is None:
         return load
-    killing = f"-einject={step.call}:signal=SIGKILL:when={step.count}"
-    return ["strace", "-f", "-y", "-o", str(folder / "trace"), f"-etrace={step.call}", killing, *load]
+    injecting = f"-einject={step.injected}"
+    return ["strace", "-f", "-y", "-o", str(folder / "trace"), f"-etrace={step.call}", injecting, *load]
 
 
 def _last_call(trace: str) -> str:
@@ -172,7 +196,7 @@ async def steps_of(export: Export) -> list[Step]:
         async with running(SandboxOptions(apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)) as sandbox:
             write_config(config, sandbox.base_url, folder / "state", batch_rows=export.rows // 6, hold_s=0.3)
             tracing = ["strace", "-f", "-o", str(folder / "trace"), f"-etrace={','.join(CALLS)}"]
-            code, _, err = await _run([*tracing, *_command(None, folder, [str(config), str(path)])])
+            code, _, err = await run_to_end([*tracing, *_command(None, folder, [str(config), str(path)])])
         assert code == 0, err.decode()
         made = re.findall(r"^(\d+) +(\w+)\(", (folder / "trace").read_text(), re.MULTILINE)
     # The worker is the first to make a call, its head start.
@@ -200,6 +224,7 @@ async def kill_at_all(many: list[tuple[Step, ...]], export: Export, *, at_once: 
             else:
                 told.kills += outcome.kills
                 told.before += outcome.before
+                told.codes += outcome.codes
 
     async with asyncio.TaskGroup() as tasks:
         for steps in many:
@@ -247,7 +272,9 @@ async def kill_everywhere(*, recoveries: int) -> None:
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--every", action="store_true", help="every step, else those of --at")
-    parser.add_argument("--at", nargs="*", default=[], help="CALL:N ends the first start there, and so on")
+    parser.add_argument(
+        "--at", nargs="*", default=[], help="CALL:N ends the first start there (CALL:N=EIO: it fails), and so on"
+    )
     parser.add_argument("--recoveries", type=int, default=2, help="from how many steps on every step of a recovery")
     arguments = parser.parse_args()
     reason = why_not()
@@ -256,7 +283,7 @@ def main() -> None:
     if arguments.every:
         asyncio.run(kill_everywhere(recoveries=arguments.recoveries))
         return
-    steps = [Step(call, int(count)) for call, _, count in (at.partition(":") for at in arguments.at)]
+    steps = [parse_step(at) for at in arguments.at]
     print(asyncio.run(kill_at(steps, small_export())))
 
 
