@@ -106,7 +106,9 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
     joined = deliver(tmp_path_factory.mktemp("joined"), header='{"id":"a","tier":["gold","iron"]}')
     # Ids and values keep what is around them, or lose it.
     others = [deliver(tmp_path_factory.mktemp(trim), " u , gold ,1", export={"trim": trim}) for trim in ("none", "all")]
-    return [failed, refused, unusable, joined, *others]
+    # A status URL on a host that must not be asked is kept.
+    lost = deliver(tmp_path_factory.mktemp("lost"), "a,gold,1", options={"status_base_url": "https://example.com"})
+    return [failed, refused, unusable, joined, lost, *others]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:
@@ -156,6 +158,10 @@ class TestRows:
 
     def test_failed(self, jobs: list[Delivery]) -> None:
         check("failed.jsonl", [line for job in jobs[:1] for line in read_lines(job.folder / "failed.jsonl")])
+
+    def test_answers(self, jobs: list[Delivery]) -> None:
+        files = [job.folder / "answers.jsonl" for job in jobs]
+        check("answers.jsonl", [line for file in files if file.exists() for line in read_lines(file)])
 
     def test_every_file(self, jobs: list[Delivery]) -> None:
         (files,) = re.findall(r"(?s)\| file \| what it is \|\n\|---\|---\|\n(.*?)\n\n", PAGE)

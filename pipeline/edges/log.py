@@ -4,6 +4,7 @@ It never holds row content, ids or the token. So it leaves out the text of excep
 in tracebacks: both may quote a row.
 """
 
+import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,11 +15,21 @@ import structlog
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
+from pipeline.edges.secrets import SecretsLeftOut
 from pipeline.edges.standard_streams import stderr_stream
 from pipeline.edges.terminal import is_colored
 
 #: Seconds between lines about a load, in a log that is no terminal.
 LOG_EVERY_S = 10.0
+
+
+class _OfLibraries(logging.Handler):
+    """Tells what libraries log in a line of ours: which of them, and the type of the error. Their words may quote."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0] if record.exc_info else None
+        log = structlog.get_logger()
+        log.warning("library_warning", library=record.name, error=None if error is None else error.__qualname__)
 
 
 class _Lines:
@@ -56,9 +67,13 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
         structlog.processors.ExceptionRenderer(_without_values),
+        SecretsLeftOut(),
         # Somebody may have asked for readable lines in a file.
         structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr)) if is_terminal else _as_json,
     ]
+    libraries = logging.getLogger()
+    if not any(isinstance(each, _OfLibraries) for each in libraries.handlers):
+        libraries.addHandler(_OfLibraries(logging.WARNING))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(min_level),

@@ -4,8 +4,8 @@
 done. Every fact is in the ledger before it has consequences, so a new process goes on where this one ended.
 """
 
-from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 import anyio
 import structlog
@@ -44,18 +44,19 @@ from pipeline.core.batches.retry_policy import (
 from pipeline.core.batches.splitting import first_half
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, UnexpectedError
 from pipeline.core.model import Batch, BatchState
+from pipeline.core.rows.encoding import encoded_forms
+from pipeline.core.target.messages import is_empty_batch
 from pipeline.core.target.replies import (
     Ambiguous,
     Complete,
     PostOutcome,
+    Refused,
     StatusLost,
     StatusOutcome,
     Stuck,
     Unauthorized,
     Uncounted,
     WrongAddress,
-    is_about_the_body,
-    is_empty_batch,
 )
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
@@ -183,8 +184,8 @@ class Courier:
         self._has_begun(batch)
         outcome = await passage.send()
         fact = attempt_fact(outcome)
-        if isinstance(fact, RefusedAs) and not is_about_the_body(fact.message):
-            fact = replace(fact, message=await self._redacted(batch, fact.message))
+        if isinstance(outcome, Refused):
+            await self._keep(batch, "POST", outcome.said)
         life = await self._record(batch, fact)
         if isinstance(fact, Taken):
             passage.is_accepted = True
@@ -233,14 +234,15 @@ class Courier:
             case Complete():
                 if life.post_number is not None:
                     window.note_complete(life.post_number, life.status_url)
-                fact: Fact = self._judged(batch, outcome)
+                fact: Fact = await self._judged(batch, outcome)
             case Stuck():
                 log.warning("batch_stuck", batch=batch.number, attempt=life.attempts)
                 fact = SeenStuck()
-            case StatusLost(why):
+            case StatusLost(why, said=said):
                 now = self._job.clock.utc_now()
                 await self._remember(window.note_lost(now - await self._accepted_at(batch), now))
-                fact = GivenUp(await self._redacted(batch, why))
+                await self._keep(batch, "GET", said)
+                fact = GivenUp(why)
             case Unauthorized():
                 raise _token_refused(outcome)
             case Uncounted(why):
@@ -253,16 +255,36 @@ class Courier:
             # Target need not keep this status any more: it leaves the status window.
             window.forget(life.post_number)
 
-    def _judged(self, batch: Batch, complete: Complete) -> Fact:
+    async def _judged(self, batch: Batch, complete: Complete) -> Fact:
         """The fact that follows from a batch's `complete`; logs an error if other rows were read than were sent."""
-        fact = seen_complete(batch.rows, complete)
+        named = encoded_forms(complete.failed_ids + complete.unknown_ids)
+        found = await self._job.state.in_turn(self._rows_of, batch, named) if named else frozenset[bytes]()
+        fact = seen_complete(batch.rows, complete, found)
         if fact.batch_size is not None:
             log.error("batch_size_differs", batch=batch.number, rows=batch.rows, batch_size=fact.batch_size)
         return fact
 
-    async def _redacted(self, batch: Batch, message: str) -> str:
-        """Target's message without row content, fit for log and report."""
-        return await self._job.host.run_blocking(self._job.spool.discreet, batch.batch_id, message)
+    def _rows_of(self, batch: Batch, encoded_ids: set[bytes]) -> frozenset[bytes]:
+        """Those of the encoded ids that are in the batch. Blocks."""
+        salt = self._job.state.ledger.salt
+        return frozenset(self._job.spool.find_rows(batch.batch_id, encoded_ids, salt))
+
+    async def _keep(self, batch: Batch, call: Literal["POST", "GET"], said: str) -> None:
+        """Keep a text of Target's, if there is one, in the job's folder: what is told of it does not quote it.
+
+        A disk that refuses must not cost the answer itself, so it is only logged.
+        """
+        if not said:
+            return
+        why: str | None = "the file is full"
+        try:
+            now, folder = self._job.clock.utc_now(), self._job.folder
+            if await self._job.host.run_blocking(folder.add_answer, batch.number, call, said, now):
+                why = None
+        except FatalError as error:
+            why = str(error)
+        if why:
+            log.warning("answer_not_kept", batch=batch.number, call=call, why=why)
 
     async def _look_again(self) -> None:
         """Ask once more for the status of a settled batch while others are to come: learns how many Target keeps."""

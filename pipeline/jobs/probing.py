@@ -3,7 +3,6 @@
 `core.batches.refusals` decides, and says why; here tasks wait for its decisions.
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
@@ -14,10 +13,8 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.splitting import any_row, first_half, spread_rows
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch
+from pipeline.core.target.messages import is_about_the_client
 from pipeline.jobs.ending import Ending
-
-#: A message about the client, and not about rows.
-_CLIENT = re.compile(r"\bclient\b", re.IGNORECASE)
 
 
 class Verdict(StrEnum):
@@ -100,7 +97,7 @@ class Probing:
             # A batch that was sealed with one row is no sample.
             is_single_row=batch.rows == 1 and batch.parent is not None,
         )
-        names_client = _CLIENT.search(message) is not None and not self._refusals.has_accepted
+        names_client = is_about_the_client(message) and not self._refusals.has_accepted
         if self._refusals.is_everything or names_client:
             raise _refuses_everything(message)
 

@@ -208,8 +208,9 @@ async def _write_if_it_can_be(job: Job, report: Report) -> None:
 
 def _write(job: Job, report: Report) -> None:
     """Write the report, its page, and the rows that Target rejected or failed, to files. Blocks."""
-    facts = [record.latest for record in job.state.ledger.batches(job=job.record)]
-    job.folder.add_target_rejects(job.record.export.name, [fact for fact in facts if isinstance(fact, RowRejected)])
+    facts = [(record.batch.number, record.latest) for record in job.state.ledger.batches(job=job.record)]
+    rejected = [(number, fact) for number, fact in facts if isinstance(fact, RowRejected)]
+    job.folder.add_target_rejects(job.record.export.name, rejected)
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(job.record.export.name, failed)

@@ -1,5 +1,7 @@
 """The log: one JSON object a line with stable names, and nothing in it that came from a row."""
 
+import base64
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import structlog
 
 from pipeline.core.errors import FatalError
 from pipeline.edges.log import configure_logging
+from pipeline.edges.secrets import keep_out_of_log
 from pipeline.sandbox import Fault, FaultPlan
 from tests.simulation.staged import deliver
 
@@ -70,6 +73,45 @@ def test_an_exception_shows_places_and_no_values(capsys: pytest.CaptureFixture[s
         assert told in said
     assert f"{__file__}, line " in said
     assert ", in fail\n" in said
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_token_is_left_out_of_whatever_comes_by(capsys: pytest.CaptureFixture[str], is_terminal: bool) -> None:
+    """Nothing should bring it here: this is a second line."""
+    configure_logging(is_terminal=is_terminal)
+    keep_out_of_log("MARKTOKEN1")
+    keep_out_of_log("MARKTOKEN2")
+    log = structlog.get_logger()
+    coded = base64.b64encode(b"Bearer MARKTOKEN2").decode()
+    log.warning("said", why="Bearer MARKTOKEN1", into=["MARKTOKEN2"], file=Path("MARKTOKEN1"), coded=coded, batch=3)
+    log.info("said_nothing", into=[1, 2], why=None, is_final=True)
+    said = capsys.readouterr().err
+    assert "MARK" not in said and coded[9:20] not in said
+    if not is_terminal:
+        first, second = logged(said)
+        assert (first["why"], first["into"], first["file"], first["batch"]) == ("Bearer ***", "['***']", "***", 3)
+        assert (second["into"], second["why"], second["is_final"]) == ([1, 2], None, True)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_libraries_are_not_quoted(capsys: pytest.CaptureFixture[str], is_terminal: bool) -> None:
+    """Those that log an error would have its text and its traceback printed."""
+    configure_logging(is_terminal=is_terminal)
+    configure_logging(is_terminal=is_terminal)
+    library = logging.getLogger("asyncio")
+    library.info("MARK %s", "MARK")
+    library.warning("MARK %s", "MARK")
+    try:
+        fail("MARK")
+    except ExceptionGroup:
+        library.exception("MARK")
+    said = capsys.readouterr().err
+    assert "MARK" not in said
+    assert said.count("library_warning") == 2
+    if not is_terminal:
+        first, second = logged(said)
+        assert (first["library"], first["error"]) == ("asyncio", None)
+        assert (second["library"], second["error"]) == ("asyncio", "ExceptionGroup")
 
 
 def test_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,6 @@ READING = frozenset(
         "begun_jobs",
         "check",
         "close",
-        "discreet",
         "ended_before",
         "find_lines",
         "find_rows",

@@ -103,7 +103,7 @@ class SandboxAnswers:
         endpoint, sandbox = self._endpoint, self._sandbox
         asked = status_request(url, base_url=endpoint.url, status_hosts=endpoint.status_hosts)
         if isinstance(asked, NotAllowed):
-            return StatusLost(asked.why)
+            return StatusLost(asked.why, said=url)
         if (denied := self._denied("statuses")) is not None:
             return denied
         _, fault = sandbox.next_fault("status")

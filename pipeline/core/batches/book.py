@@ -6,7 +6,7 @@ on request, and not stored.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pipeline.core.batches.lifecycle import (
     Ages,
@@ -27,7 +27,8 @@ from pipeline.core.batches.lifecycle import (
 )
 from pipeline.core.model import Batch, BatchState, RowCounts, Settled
 from pipeline.core.plural import counted
-from pipeline.core.target.replies import Complete, RowOutcomes, count_rows
+from pipeline.core.rows.encoding import encode
+from pipeline.core.target.replies import Complete, NamedRows, RowOutcomes, count_rows
 
 
 class Book:
@@ -241,9 +242,32 @@ def _why_not_all(rows: int, seen: SeenComplete) -> str | None:
     return "; ".join(whys) or None
 
 
-def seen_complete(rows: int, complete: Complete) -> SeenComplete:
-    """The fact that follows from the `complete` status of a batch with this number of rows."""
-    outcomes = count_rows(rows, complete)
+def named_rows(complete: Complete, in_batch: Collection[bytes]) -> NamedRows:
+    """The rows that the ids of an answer name. A row that is named both as failed and otherwise is a failed one."""
+    failed, failed_strays = _rows_named(complete.failed_ids, in_batch)
+    unknown, unknown_strays = _rows_named(complete.unknown_ids, in_batch)
+    return NamedRows(len(failed), len(unknown - failed), failed_strays, unknown_strays)
+
+
+def _rows_named(ids: tuple[str, ...], in_batch: Collection[bytes]) -> tuple[set[bytes], int]:
+    """The encoded ids of the rows that these ids name, and how many of them name none."""
+    rows, strays = set(), 0
+    for each in ids:
+        forms = (encode(each.encode()), each.encode())
+        row = next((form for form in forms if form in in_batch), None)
+        if row is None:
+            strays += 1
+        else:
+            rows.add(row)
+    return rows, strays
+
+
+def seen_complete(rows: int, complete: Complete, in_batch: Collection[bytes]) -> SeenComplete:
+    """The fact that follows from the `complete` status of a batch with this number of rows.
+
+    `in_batch`: those of the ids named, encoded in either way that Target may name them, that the batch holds.
+    """
+    outcomes = count_rows(rows, complete, named_rows(complete, in_batch))
     differs = complete.batch_size is not None and complete.batch_size != rows
     return SeenComplete(
         outcomes.failed,

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.core.errors import FatalError
-from pipeline.core.target.replies import is_empty_batch
+from pipeline.core.target.messages import is_empty_batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ def kind_of(path: str) -> Kind:
     """
     if path in ("report.json", "report.html"):
         return Kind.REPORT
-    return Kind.REJECTS if path in ("rejects.jsonl", "failed.jsonl", "header.txt") else Kind.EXPORT
+    is_of_rows = path in ("rejects.jsonl", "failed.jsonl", "answers.jsonl", "header.txt")
+    return Kind.REJECTS if is_of_rows else Kind.EXPORT
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_host(host: str) -> bool:
-    if ":" in host:
+def is_host(host: str) -> bool:
+    """True if this can be the name of a host in lower case: labels of at most 63 characters, 253 in all; or IPv6."""
+    if ":" not in host:
+        return _HOST.fullmatch(host) is not None
+    try:
         return ipaddress.IPv6Address(host) is not None
-    return _HOST.fullmatch(host) is not None
+    except ValueError:
+        return False
 
 
 def _host_and_port(parts: SplitResult) -> str:
@@ -45,7 +49,7 @@ def checked_base_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         url = f"{parts.scheme}://{_host_and_port(parts)}"
-        known = _is_host(parts.hostname or "")
+        known = is_host(parts.hostname or "")
     except ValueError:
         raise ValueError(_BASE_URL_RULE) from None
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
@@ -61,7 +65,7 @@ def checked_status_host(text: str) -> str:
         parts = urlsplit(f"//{text}")
         entry = _host_and_port(parts)
         host = parts.hostname or ""
-        known = _HOST_PATTERN.fullmatch(host) is not None if "*" in host else _is_host(host)
+        known = _HOST_PATTERN.fullmatch(host) is not None if "*" in host else is_host(host)
     except ValueError:
         raise ValueError(_STATUS_HOST_RULE) from None
     if not known or entry != text.lower():

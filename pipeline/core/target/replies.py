@@ -2,12 +2,18 @@
 
 A successful HTTP answer can still be a refusal. An answer that cannot be read says nothing about what Target has
 done. The XML is Adobe's, but not always well-formed: the status URL may hold a raw `&`.
+
+Whoever answers may mean harm. So reading takes a time that grows with the length of the answer and no faster, and what
+is told of it is in words of our own; `said` keeps the text, for the owner's eyes only.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from pipeline.core.target.messages import in_our_words
 
 #: Bytes of an answer that are read at most. Ours: status answers list failed ids. In a longer list, all ids are counted
 #: and only the first ones are named.
@@ -15,8 +21,8 @@ MAX_REPLY_BYTES = 65_536
 
 #: The words of a row's status (Adobe); any other one (`pending`) says that it is not known yet.
 _ROW_STATUSES = {"success": "success", "failed": "failed", "error": "failed"}
-# A raw ampersand is legal in a CDATA section, so group 1 matches such a section and keeps it.
-_RAW_AMPERSAND = re.compile(r"(<!\[CDATA\[.*?\]\]>)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)", re.DOTALL)
+_RAW_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
+_CDATA, _CDATA_END = "<![CDATA[", "]]>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Target did not take the batch, and would refuse the same bytes again. `message` is Target's."""
+    """Target did not take the batch, and would refuse the same bytes again.
+
+    `message`: Target's, in our words. `said`: its text, where these do not say all of it.
+    """
 
     message: str
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +97,6 @@ def is_about_the_address(http_status: int) -> bool:
 
 
 PostOutcome = Accepted | Refused | Throttled | Unreachable | Unauthorized | WrongAddress | Ambiguous
-#: Messages of Target's (Adobe) that are about the encoding of the whole body, in lower case. They quote no row.
-UNEXPECTED_ERROR, BATCH_IS_EMPTY = "unexpected error", "batch is empty"
-
-
-def is_about_the_body(message: str) -> bool:
-    """True if a refusal's message is one that Target gives for the body as a whole, so that it quotes no row."""
-    return message.strip().lower().rstrip(".") in (UNEXPECTED_ERROR, BATCH_IS_EMPTY)
-
-
-def is_empty_batch(message: str) -> bool:
-    """True if Target found no row in the body, although there are some: an error of ours, or of a proxy."""
-    return message.strip().lower().rstrip(".") == BATCH_IS_EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +133,12 @@ class StatusLost:
     """The status cannot be had: Target does not know the batch, or its URL must not be asked. `why` says which.
 
     `is_unknown`: Target does not know the batch. It may have forgotten it, or the host asked may not know of it yet.
+    `said`: the text of Target's message, or the URL, where `why` does not say all of it.
     """
 
     why: str
     is_unknown: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,8 @@ def parse_submitted(body: bytes) -> Accepted | Refused | None:
     if success == "true" and status_url:
         return Accepted(status_url)
     if success == "false":
-        return Refused(_text(root, "message") or "refused without a message")
+        message = _text(root, "message")
+        return Refused(*in_our_words(message)) if message else Refused("refused without a message")
     return None
 
 
@@ -191,12 +192,13 @@ def parse_status(body: bytes) -> Incomplete | Stuck | Complete | Uncounted | Sta
     if status:
         return Incomplete()
     if _text(root, "success").lower() == "false":
-        return StatusLost(f"Target does not know the batch: {_text(root, 'message') or 'no message'}", is_unknown=True)
+        message, said = in_our_words(_text(root, "message"))
+        return StatusLost(f"Target does not know the batch: {message}", is_unknown=True, said=said)
     # A list that is cut off does not tell if a row is pending in the part that is missing.
     return None if len(body) >= MAX_REPLY_BYTES else _parse_rows_only(root)
 
 
-def _parse_rows_only(root: ElementTree.Element) -> Incomplete | Complete | None:
+def _parse_rows_only(root: Element) -> Incomplete | Complete | None:
     """The meaning of an answer that names every row and has no status of the batch, as pages of 2019 show it."""
     rows = _Rows.of(root)
     if not rows.count:
@@ -211,6 +213,7 @@ def _parse_rows_only(root: ElementTree.Element) -> Incomplete | Complete | None:
 class _Rows:
     """The rows that an answer names: how many, how many of them succeeded, and the ids of the others.
 
+    An id counts once, as the worst that is said of it: failed, else unknown.
     `nameless_failed`, `nameless_unknown`: rows without an id, by their status.
     """
 
@@ -222,27 +225,29 @@ class _Rows:
     nameless_unknown: int
 
     @classmethod
-    def of(cls, root: ElementTree.Element) -> "_Rows":
+    def of(cls, root: Element) -> "_Rows":
         ids: dict[str, list[str]] = {"success": [], "failed": [], "unknown": []}
         for profile in root.iter("profile"):
             word = _text(profile, "status").lower()
             ids[_ROW_STATUSES.get(word, "unknown")].append(_text(profile, "id"))
-        failed, unknown = (tuple(dict.fromkeys(filter(None, ids[word]))) for word in ("failed", "unknown"))
+        succeeded, failed, unknown = (
+            dict.fromkeys(filter(None, ids[word])) for word in ("success", "failed", "unknown")
+        )
         return cls(
-            sum(1 for named in ids.values() for each in named if each),
-            len(set(filter(None, ids["success"]))),
-            failed,
-            unknown,
+            len(succeeded | failed | unknown),
+            len(succeeded.keys() - failed.keys() - unknown.keys()),
+            tuple(failed),
+            tuple(each for each in unknown if each not in failed),
             ids["failed"].count(""),
             ids["unknown"].count(""),
         )
 
 
-def _parse_complete(root: ElementTree.Element) -> Complete | Uncounted:
+def _parse_complete(root: Element) -> Complete | Uncounted:
     counts: dict[str, int | None] = {}
     for name in ("batchSize", "consumedCount", "successfulUpdates", "profilesNotFound", "failedUpdates"):
         text = _text(root, name)
-        if text and not re.fullmatch(r"\d{1,12}", text):
+        if text and not re.fullmatch(r"[0-9]{1,12}", text):
             return Uncounted(f"complete, but {name} is no count")
         counts[name] = int(text) if text else None
     rows = _Rows.of(root)
@@ -268,21 +273,40 @@ class RowOutcomes:
     unconfirmed: int
 
 
-def count_rows(rows: int, complete: Complete) -> RowOutcomes:
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """The rows of a batch that an answer names, each once, though it may be named encoded and decoded.
+
+    `failed`, `unknown`: rows of the batch, as `failed_ids` and `unknown_ids` name them.
+    `failed_strays`, `unknown_strays`: ids that name no row of the batch.
+    """
+
+    failed: int
+    unknown: int
+    failed_strays: int = 0
+    unknown_strays: int = 0
+
+
+def count_rows(rows: int, complete: Complete, named: NamedRows | None = None) -> RowOutcomes:
     """Count the rows of a completed batch that were confirmed or failed, and those that no count names: unconfirmed.
 
     The three add up to `rows`, whatever Target counts. Where its counts contradict each other, the least is confirmed.
-    Without a count of those applied, all that were consumed and have not failed are.
+    Without a count of those applied, all that were consumed and have not failed are. An id that names no row of the
+    batch is no failed row; which row it means nobody knows, so that one row less is confirmed.
+
+    `named`: the rows that the ids name; without it each id is taken for a row.
     """
-    failed = min(max(complete.failed + complete.not_found, len(complete.failed_ids)), rows)
-    most = rows - failed - len(complete.unknown_ids) - complete.unknown_unnamed
+    named = named or NamedRows(len(complete.failed_ids), len(complete.unknown_ids))
+    failed = min(max(complete.failed + complete.not_found, named.failed), rows)
+    strays = max(0, named.failed + named.failed_strays - failed) + named.unknown_strays
+    most = rows - failed - named.unknown - complete.unknown_unnamed - strays
     consumed = [count - failed for count in (complete.batch_size, complete.consumed) if count is not None]
     updated = [] if complete.updated is None else [complete.updated]
     confirmed = max(0, min([most, *consumed, *updated]))
     return RowOutcomes(confirmed, failed, rows - failed - confirmed)
 
 
-def _parse(body: bytes) -> ElementTree.Element | None:
+def _parse(body: bytes) -> Element | None:
     """The root element; None if the text is not XML, or has a document type (which could hide entities).
 
     An answer that was cut off at `MAX_REPLY_BYTES` gives the part that is there: counts precede the list of failed ids.
@@ -296,21 +320,38 @@ def _parse(body: bytes) -> ElementTree.Element | None:
     if is_cut:
         # Keep whole profiles only: the text of an element that is cut off would be half an id.
         text = text[: text.rfind("</profile>") + len("</profile>")]
-    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(["start", "end"])
+    return _tree("".join(_with_escapes(text)), is_cut=is_cut)
+
+
+def _with_escapes(text: str) -> Iterator[str]:
+    """The text with each raw ampersand escaped, but in CDATA sections, where it is legal."""
+    at = 0
+    while (start := text.find(_CDATA, at)) != -1 and (end := text.find(_CDATA_END, start)) != -1:
+        yield _RAW_AMPERSAND.sub("&amp;", text[at:start])
+        at = end + len(_CDATA_END)
+        yield text[start:at]
+    yield _RAW_AMPERSAND.sub("&amp;", text[at:])
+
+
+def _tree(text: str, *, is_cut: bool) -> Element | None:
+    """The root element of an XML text; None if it is none, or is not whole and was not cut off.
+
+    Attributes are left out, and names are the same in whatever namespace an answer puts them: only what stands behind
+    the colon is kept. A parser that knows namespaces would put the whole address before each name.
+    """
+    builder, elements = TreeBuilder(), list[Element]()
+    # The text is UTF-8, whatever encoding its declaration claims.
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = lambda name, _: elements.append(builder.start(name.rpartition(":")[2], {}))
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
     try:
-        parser.feed(_RAW_AMPERSAND.sub(lambda found: found[1] or "&amp;", text))
-        events = cast(list[tuple[str, ElementTree.Element]], list(parser.read_events()))
-    except ElementTree.ParseError:
+        parser.Parse(text.encode(), not is_cut)
+    except expat.ExpatError:
         return None
-    if not events:
-        return None
-    root = events[0][1]
-    for element in root.iter():
-        # Names are the same in whatever namespace an answer puts them.
-        element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else element.tag
-    is_whole = events[-1] == ("end", root)
-    return root if is_whole or is_cut else None
+    return elements[0] if elements else None
 
 
-def _text(element: ElementTree.Element, name: str) -> str:
+def _text(element: Element, name: str) -> str:
     return (element.findtext(name) or "").strip()

@@ -2,14 +2,16 @@
 
 Lines of `rejects.jsonl` are `{"file", "line", "reason", "id", "raw"}`, with `raw_base64` if the row holds bytes that
 are not UTF-8. Rows that Target refused have `message` too. Lines of `failed.jsonl` are
-`{"file", "line", "batch", "id", "reason"}`.
+`{"file", "line", "batch", "id", "reason"}`, those of `answers.jsonl` `{"at", "batch", "call", "characters", "text"}`.
 """
 
 import base64
 import os
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import orjson
@@ -20,7 +22,11 @@ from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import FailedRow, Reject
+from pipeline.core.target.messages import ANSWERS_FILE
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
+
+#: Characters of a text of Target's that are kept, and bytes of all of a job. Ours: one is to be understood from them.
+MAX_ANSWER_CHARS, MAX_ANSWERS_BYTES = 2_000, 1_048_576
 
 
 class JobFolder:
@@ -33,6 +39,8 @@ class JobFolder:
         self.rejects = directory / "rejects.jsonl"
         #: One JSON object for each row that Target named as failed.
         self.failed = directory / "failed.jsonl"
+        #: One JSON object for each text of Target's that is not told in log and report, which never quote it.
+        self.answers = directory / ANSWERS_FILE
         #: The header of the export as it was read, if it cannot be used; where the export has none, a row.
         self.header = directory / "header.txt"
         #: The report, which is written once, at the end; and the same as a page for people.
@@ -83,8 +91,24 @@ class JobFolder:
             sync_directory(self.directory)
         return self.rejects_bytes
 
-    def add_target_rejects(self, export_name: str, rejected: Iterable[RowRejected]) -> None:
-        """Append the rows that Target refused to the rejects file, durably; `raw` is the encoded row that was sent."""
+    def add_answer(self, batch_number: int, call: Literal["POST", "GET"], text: str, at: datetime) -> bool:
+        """Keep what Target said of a batch, its first `MAX_ANSWER_CHARS` characters; False if the file is full.
+
+        Raises `FatalError` (74) if the disk refuses.
+        """
+        if self.answers.exists() and self.answers.stat().st_size >= MAX_ANSWERS_BYTES:
+            return False
+        kept = text[:MAX_ANSWER_CHARS].encode(errors="backslashreplace").decode()
+        line = {"at": at.isoformat(timespec="seconds"), "batch": batch_number, "call": call}
+        _append(self.answers, [{**line, "characters": len(text), "text": kept}])
+        return True
+
+    def add_target_rejects(self, export_name: str, rejected: Iterable[tuple[int, RowRejected]]) -> None:
+        """Append the rows that Target refused, each with the number of its batch, to the rejects file, durably.
+
+        `raw` is the encoded row that was sent, `message` Target's text where it was kept, else what is told of it.
+        """
+        said = self._refusals()
         _append(
             self.rejects,
             (
@@ -94,12 +118,24 @@ class JobFolder:
                     "reason": TARGET_REFUSED,
                     "id": unquote(row.row.partition(",")[0]),
                     "raw": row.row,
-                    "message": row.message,
+                    "message": said.get(number, row.message),
                 }
-                for row in rejected
+                for number, row in rejected
             ),
         )
         self.sync_rejects()
+
+    def _refusals(self) -> dict[int, str]:
+        """By number of the batch what Target said when it refused it, as far as it was kept."""
+        said = {}
+        with suppress(OSError):
+            for line in self.answers.read_bytes().splitlines():
+                # The last one may be cut off, after a crash.
+                with suppress(orjson.JSONDecodeError):
+                    answer = orjson.loads(line)
+                    if answer["call"] == "POST":
+                        said[answer["batch"]] = answer["text"]
+        return said
 
     def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
         """Write the file of the rows that Target named as failed, whole or not at all."""

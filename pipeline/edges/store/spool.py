@@ -14,12 +14,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.batches.redaction import discreet
 from pipeline.core.batches.splitting import split
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
@@ -174,14 +172,6 @@ class Spool:
         for batch_id in self.batch_ids():
             if not keep(batch_id):
                 self.remove(batch_id)
-
-    def discreet(self, batch_id: int, message: str) -> str:
-        """A message of Target's about a batch, without any content of the batch's rows."""
-        opened = self.body(batch_id).open
-        with self._reading(batch_id), opened("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as body:
-            # Search from the header's line feed on: the header may be quoted, and each row must follow a line feed.
-            rows_at = body.find(b"\n")
-            return discreet(message, lambda piece: body.find(piece, rows_at) != -1)
 
     def _file(self, batch_id: int, kind: str) -> Path:
         return self._directory / f"{batch_id:08d}.{kind}"

@@ -3,23 +3,32 @@
 Nothing is retried here. The important point is whether Target can have a batch when no usable answer came: not before
 the first byte of the body was asked for, possibly ever after. Every POST has a connection of its own: a kept one that
 Target closed meanwhile would make an attempt ambiguous for nothing.
+
+Whatever a library raises in a call is the outcome of that call, and of no other. Nothing of an answer is told as it is;
+`said` of an outcome keeps a text for the owner's eyes.
 """
 
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiofiles
 import aiohttp
 import anyio
+import structlog
 import yarl
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
+from pipeline.core.errors import PipelineError
 from pipeline.core.model import Batch
 from pipeline.core.target.hosts import is_loopback
+from pipeline.core.target.messages import without
 from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import (
     MAX_REPLY_BYTES,
@@ -41,10 +50,14 @@ from pipeline.core.target.replies import (
 from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
 from pipeline.edges.durable import disk_errors
+from pipeline.edges.secrets import keep_out_of_log
+from pipeline.edges.target.call_errors import in_words, is_expected, kind_of
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
 from pipeline.edges.target.session import open_session
 from pipeline.edges.target.token_file import read_token
+
+log = structlog.get_logger()
 
 #: Bytes of the body handed to the socket at a time; each time costs a change of threads.
 SLICE_BYTES = 1_048_576
@@ -73,6 +86,8 @@ class TargetClient:
         self._clock = clock
         self._token: str | None = None
         self._silent_since: float | None = None
+        # Errors that no call should meet, by call and type.
+        self._unexpected: Counter[tuple[str, str]] = Counter()
         self.calls_made = 0
         self.is_sandbox: bool | None = None
 
@@ -111,9 +126,11 @@ class TargetClient:
         self.calls_made += 1
         try:
             return await self._post(batch, slices())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = _in_words(error)
-            return self._heard(Ambiguous(why) if has_begun else Unreachable(why), _kind(error))
+        except PipelineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of whatever kind, it is the outcome of this call only
+            why = self._met("POST", error)
+            return self._heard(Ambiguous(why) if has_begun else Unreachable(why), kind_of(error))
 
     async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
         headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}
@@ -137,19 +154,20 @@ class TargetClient:
         if 200 <= status < 300:
             body = await _read(response)
             what = "a web page" if is_page(body) else "an answer that cannot be read"
-            return parse_submitted(body) or Ambiguous(f"HTTP {status} with {what}", is_page=is_page(body))
+            outcome = parse_submitted(body) or Ambiguous(f"HTTP {status} with {what}", is_page=is_page(body))
+            return self._without_token(outcome)
         if status >= 500 or status == 408:
             return Ambiguous(f"HTTP {status}")
         if is_about_the_address(status):
             return WrongAddress(status)
-        return Refused(f"HTTP {status} {response.reason or ''}".strip())
+        return Refused(_told(status))
 
     async def status(self, returned_url: str) -> StatusOutcome:
         """Ask for the state of a batch at the URL that Target returned for it."""
         endpoint = self._endpoint
         url = status_request(returned_url, base_url=endpoint.url, status_hosts=endpoint.status_hosts)
         if isinstance(url, NotAllowed):
-            return StatusLost(url.why)
+            return self._without_token(StatusLost(url.why, said=returned_url))
         try:
             async with self._calls.call(can_wait=True):
                 self.calls_made += 1
@@ -160,8 +178,10 @@ class TargetClient:
                     allow_redirects=False,
                 ) as response:
                     return self._heard(await self._status_outcome(response))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return self._heard(StatusUnavailable(_in_words(error)), _kind(error))
+        except PipelineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of whatever kind, it is the outcome of this call only
+            return self._heard(StatusUnavailable(self._met("GET", error)), kind_of(error))
 
     async def _status_outcome(self, response: aiohttp.ClientResponse) -> StatusOutcome:
         self._note_server(response)
@@ -173,8 +193,34 @@ class TargetClient:
         if status in (404, 410):
             return StatusLost(f"Target does not know the batch (HTTP {status})", is_unknown=status == 404)
         if status == 200:
-            return parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
+            outcome = parse_status(await _read(response)) or StatusUnavailable("an answer that cannot be read")
+            return self._without_token(outcome)
         return StatusUnavailable(f"HTTP {status}")
+
+    def _met(self, call: str, error: Exception) -> str:
+        """An error of a call in our words. One that no call should meet is logged, and counted after the first time."""
+        if not is_expected(error):
+            name = type(error).__qualname__
+            self._unexpected[call, name] += 1
+            times = self._unexpected[call, name]
+            # Of a thousand there are four lines.
+            if times == 10 ** (len(str(times)) - 1):
+                log.error("call_failed_unexpectedly", call=call, error=name, times=times)
+        return in_words(error)
+
+    def _without_token(self, outcome: Outcome) -> Outcome:
+        """The outcome without the token in what it has from the answer: texts, ids and URL."""
+        token = self._token
+        if token is None:
+            return outcome
+        texts: dict[str, Any] = {}
+        for field in fields(outcome):
+            match getattr(outcome, field.name):
+                case str(text):
+                    texts[field.name] = without(token, text)
+                case (str(), *_) as several:
+                    texts[field.name] = tuple(without(token, text) for text in several)
+        return replace(outcome, **texts)
 
     def _note_server(self, response: aiohttp.ClientResponse) -> None:
         by_sandbox = response.headers.get("Server") == SANDBOX_NAME and is_loopback(response.url.host or "")
@@ -209,6 +255,7 @@ class TargetClient:
             return {}
         if self._token is None:
             self._token = read_token(self._endpoint.token_file)
+            keep_out_of_log(self._token)
         return {"Authorization": f"Bearer {self._token}"}
 
 
@@ -244,29 +291,6 @@ def _unusable(outcome: PostOutcome | StatusOutcome) -> str | None:
     return None
 
 
-def _kind(error: BaseException) -> str:
-    """The kind of an error, in our words: its own may quote anything."""
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "no connection, because of TLS"
-        case aiohttp.ClientConnectorDNSError():
-            return "no address for its name"
-        case aiohttp.ClientConnectorError():
-            return "no connection"
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
-            return "the connection broke off"
-        case aiohttp.ClientResponseError():
-            return "an answer that is no HTTP"
-    return "an error of the network"
-
-
-def _in_words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answers HTTP {error.status}"
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"no connection to the proxy {error.host}:{error.port}"
-    return str(error) or type(error).__name__
+def _told(status: int) -> str:
+    """A status of HTTP, with the phrase that the standard has for it: a server's own may say anything."""
+    return f"HTTP {status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else f"HTTP {status}"

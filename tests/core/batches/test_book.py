@@ -33,7 +33,7 @@ from pipeline.core.batches.lifecycle import (
 )
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch, BatchState, RowCounts, Settled
-from pipeline.core.target.replies import Complete
+from pipeline.core.target.replies import Complete, RowOutcomes
 from tests.tools.life_drawing import EXAMPLES
 
 HOLD_S = 3_600.0
@@ -351,11 +351,38 @@ def test_a_batch_that_is_not_settled_or_was_never_sent_has_no_outcome(life: Life
 
 def test_seen_complete() -> None:
     complete = Complete(batch_size=10, consumed=8, not_found=1, failed=2, failed_ids=("a", "b"))
-    assert seen_complete(10, complete) == SeenComplete(3, 2, ("a", "b"))
-    assert seen_complete(3, complete).failed + seen_complete(3, complete).unconfirmed <= 3
-    assert [seen_complete(rows, complete).batch_size for rows in (9, 10, 11)] == [10, None, 10]
+    assert seen_complete(10, complete, {b"a", b"b"}) == SeenComplete(3, 2, ("a", "b"))
+    assert seen_complete(3, complete, {b"a", b"b"}).failed + seen_complete(3, complete, {b"a", b"b"}).unconfirmed <= 3
+    assert [seen_complete(rows, complete, {b"a", b"b"}).batch_size for rows in (9, 10, 11)] == [10, None, 10]
     pending = Complete(batch_size=2, updated=1, unknown_ids=("u2",))
-    assert seen_complete(2, pending) == SeenComplete(0, 1, (), ("u2",))
+    assert seen_complete(2, pending, {b"u2"}) == SeenComplete(0, 1, (), ("u2",))
+
+
+#: The rows of a batch of 10 by what Target names, and what stands in the batch.
+NAMED: dict[str, tuple[Complete, set[bytes], RowOutcomes]] = {
+    "a row": (Complete(failed_ids=("a",)), {b"a"}, RowOutcomes(9, 1, 0)),
+    "encoded and decoded": (Complete(failed_ids=("a b", "a%20b")), {b"a%20b"}, RowOutcomes(9, 1, 0)),
+    "an id that is not in it": (Complete(failed_ids=("x",)), set(), RowOutcomes(9, 0, 1)),
+    "one that is and one that is not": (Complete(failed_ids=("a", "x")), {b"a"}, RowOutcomes(8, 1, 1)),
+    "not in it, and counted": (Complete(failed=1, failed_ids=("x",)), set(), RowOutcomes(9, 1, 0)),
+    "not in it, though all were applied": (Complete(updated=10, failed_ids=("x",)), set(), RowOutcomes(9, 0, 1)),
+    "pending and not in it": (Complete(unknown_ids=("x",)), set(), RowOutcomes(9, 0, 1)),
+    "failed and pending, as it was sent and as it is meant": (
+        Complete(failed_ids=("a b",), unknown_ids=("a%20b",)),
+        {b"a%20b"},
+        RowOutcomes(9, 1, 0),
+    ),
+    "more than there are": (Complete(failed_ids=tuple(map(str, range(99)))), set(), RowOutcomes(0, 0, 10)),
+}
+
+
+@pytest.mark.parametrize(("complete", "in_batch", "expected"), NAMED.values(), ids=NAMED)
+def test_an_id_counts_once_and_as_a_row_of_the_batch_only_if_it_is_one(
+    complete: Complete, in_batch: set[bytes], expected: RowOutcomes
+) -> None:
+    seen = seen_complete(10, complete, in_batch)
+    assert (seen.failed, seen.unconfirmed) == (expected.failed, expected.unconfirmed)
+    assert seen.failed_ids == complete.failed_ids, "all of them are named in failed.jsonl"
 
 
 def test_batches_of_which_other_rows_were_read_are_counted() -> None:

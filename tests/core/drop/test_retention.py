@@ -14,6 +14,7 @@ DAY_S = 86_400.0
         ("report.html", Kind.REPORT),
         ("rejects.jsonl", Kind.REJECTS),
         ("header.txt", Kind.REJECTS),
+        ("answers.jsonl", Kind.REJECTS),
         ("failed.jsonl", Kind.REJECTS),
         ("retry.csv", Kind.EXPORT),
         ("drop/customers.csv", Kind.EXPORT),

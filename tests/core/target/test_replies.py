@@ -1,5 +1,7 @@
 """What Target's answers mean, in every shape they come in, and none of them believed too much."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +89,7 @@ def test_status_url_in_a_cdata_section() -> None:
     ("body", "message"),
     [
         (response("<success>false</success>", "<message>Unexpected error</message>"), "Unexpected error"),
-        (response("<success>False</success>", "<message> a &amp; b & c </message>"), "a & b & c"),
+        (response("<success>False</success>", "<message> unexpected\n ERROR. </message>"), "Unexpected error"),
         (response("<success>false</success>"), "refused without a message"),
         (response("<success>false</success>", "<message/>"), "refused without a message"),
         (submitted(URL, "false"), "Batch submitted for processing"),
@@ -95,6 +97,71 @@ def test_status_url_in_a_cdata_section() -> None:
 )
 def test_refused(body: bytes, message: str) -> None:
     assert parse_submitted(body) == Refused(message)
+
+
+def test_a_message_that_is_not_known_is_not_quoted() -> None:
+    said = "row u-17 & gold is bad"
+    answer = response("<success>false</success>", f"<message> {said} </message>")
+    told = "a message that is not known (22 characters; see answers.jsonl in the job's folder)"
+    assert parse_submitted(answer) == Refused(told, said)
+    lost = parse_status(answer)
+    assert lost == StatusLost(f"Target does not know the batch: {told}", is_unknown=True, said=said)
+
+
+#: Answers that are made to take long to read: of as many bytes as are read of one.
+COSTLY = {
+    "openers of CDATA sections": "<![CDATA[",
+    "openers of CDATA sections and ampersands": "&<![CDATA[",
+    "CDATA sections": "<r>|<![CDATA[a&b]]>",
+    "ends of CDATA sections": "<r>|]]>",
+    "elements in one another": "<a>",
+    "elements in one another, closed": "<a>" * 9_000 + "</a>" * 9_000,
+    "elements beside one another": "<r>|<a/>",
+    "profiles in one another": "<r><status>complete</status>|<profile>",
+    "profiles": "<r><status>complete</status>|<profile><id>a</id><status>failed</status></profile>",
+    "profiles without anything": "<r><status>complete</status>|<profile/>",
+    "many of one name": "<r>|<success>false</success>",
+    "attributes": "<r " + " ".join(f"a{n}=''" for n in range(7_000)) + ">",
+    "attributes of one name": "<r| a=''",
+    "a long namespace": f"<r xmlns='{'u' * 32_000}'>|<b/>",
+    "a long namespace with a prefix": f"<r xmlns:a='{'u' * 32_000}'>|<a:b/>",
+    "many namespaces": "<r>|<a xmlns:n='u' xmlns='v'>",
+    "a name that is long": "<|a",
+    "a name of colons": "<r>|<a:a:a:a/>",
+    "comments": "<r>|<!---->",
+    "openers of comments": "<r>|<!--",
+    "hyphens": "<r><!--|-",
+    "processing instructions": "<r>|<?a?>",
+    "ampersands": "<r>|&",
+    "references": "<r>|&amp;",
+    "references by number": "<r>|&#65;",
+    "half references": "<r>|&#1",
+    "a reference of many digits": "<r>&#|1",
+    "entities": '<!DOCTYPE r [<!ENTITY a "aaaaaaaa">|<!ENTITY b "&a;&a;&a;">',
+    "a long message": "<r><success>false</success><message>|client ",
+    "a message of blanks": "<r><success>false</success><message>| ",
+    "a page": "<html>| ",
+    "a declaration": "<?xml| a",
+    "white space": "| ",
+}
+
+
+@pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY)
+def test_reading_an_answer_takes_no_longer_than_its_length_tells(text: str) -> None:
+    """Processor time, so that others on the machine do not count; the least of three, for the same reason."""
+    first, _, again = text.partition("|")
+    whole = (first + again * MAX_REPLY_BYTES)[:MAX_REPLY_BYTES]
+    bodies = [whole.encode(), whole[:-1].encode()]
+    for ending in ("</message></r>", "</r>"):
+        bodies.append((whole[: -len(ending) - 1] + ending).encode())
+    for body in bodies:
+        for read in (parse_submitted, parse_status, is_page):
+            took = []
+            for _ in range(3):
+                began = time.process_time()
+                read(body)
+                took.append(time.process_time() - began)
+            assert min(took) < 0.05
 
 
 UNREADABLE = [
@@ -184,7 +251,7 @@ def test_no_bytes_make_it_fail(body: bytes) -> None:
         (status("<status> STUCK </status>"), Stuck()),
         (status("<status>complete</status>"), Complete()),
         (status("<status>Complete</status>"), Complete()),
-        (response("<success>false</success>", "<message>No such batch</message>"), "No such batch"),
+        (response("<success>false</success>", "<message>batch  not found.</message>"), "Batch not found"),
         (response("<success>false</success>"), "no message"),
         (response("<success>true</success>"), None),
         (status("<status></status>"), None),
@@ -329,6 +396,7 @@ ROWS_ONLY = {
     "all pending": (["pending"] * 3, Incomplete()),
     "another word": (["success", "success", "later"], Incomplete()),
     "more than were sent": (["success"] * 4, RowOutcomes(3, 0, 0)),
+    "one not named, and the first failed": (["failed", "success"], RowOutcomes(1, 1, 1)),
 }
 
 
@@ -337,6 +405,36 @@ def test_rows_only(words: list[str], expected: RowOutcomes | Incomplete) -> None
     found = parse_status(status(*(row(f"u{n}", word) for n, word in enumerate(words))))
     assert found == expected if isinstance(expected, Incomplete) else isinstance(found, Complete)
     assert not isinstance(found, Complete) or count_rows(3, found) == expected
+
+
+#: What an answer says of one id more than once, and what the row of that id is; two more rows succeed.
+TWICE = {
+    "failed twice": (["failed", "failed"], RowOutcomes(2, 1, 0)),
+    "failed in other words": (["failed", "error", "FAILED"], RowOutcomes(2, 1, 0)),
+    "success and failed": (["success", "failed"], RowOutcomes(2, 1, 0)),
+    "failed and success": (["failed", "success"], RowOutcomes(2, 1, 0)),
+    "success twice": (["success", "success"], RowOutcomes(3, 0, 0)),
+    "failed and pending": (["failed", "pending"], RowOutcomes(2, 1, 0)),
+    "success and pending": (["success", "pending"], RowOutcomes(2, 0, 1)),
+    "pending twice": (["pending", "pending"], RowOutcomes(2, 0, 1)),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), TWICE.values(), ids=TWICE)
+@pytest.mark.parametrize("counts", ["", "<successfulUpdates>3</successfulUpdates>"])
+def test_an_id_counts_once_as_the_worst_that_is_said_of_it(
+    words: list[str], expected: RowOutcomes, counts: str
+) -> None:
+    others = [row("u1", "success"), row("u2", "success")]
+    named = [row(f" u0{' ' * n}\n", word) for n, word in enumerate(words)]
+    found = parse_status(status("<status>complete</status>", counts, *named, *others))
+    assert isinstance(found, Complete)
+    assert count_rows(3, found) == expected
+    rows_only = parse_status(status(*named, *others))
+    if not expected.unconfirmed and "pending" not in words:
+        assert isinstance(rows_only, Complete)
+        assert count_rows(3, rows_only) == expected
+        assert count_rows(4, rows_only) == RowOutcomes(expected.confirmed, expected.failed, 1)
 
 
 @pytest.mark.parametrize(("word", "expected"), [("failed", RowOutcomes(2, 1, 0)), ("pending", Incomplete())])

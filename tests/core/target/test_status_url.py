@@ -3,11 +3,12 @@
 from urllib.parse import urlsplit
 
 import pytest
+import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.target.hosts import is_loopback
-from pipeline.core.target.status_url import NotAllowed, status_request
+from pipeline.core.target.status_url import MAX_URL_CHARS, NotAllowed, status_request
 
 OWN = "https://demo.tt.omtrdc.net"
 EDGES = ("mboxedge*.tt.omtrdc.net",)
@@ -167,22 +168,138 @@ def test_path_and_query_stay_as_they_were_given(returned: str, asked: str) -> No
 @pytest.mark.parametrize(
     ("returned", "why"),
     [
-        ("ftp://demo.tt.omtrdc.net/", "not one of http or https"),
-        ("https://a:b@demo.tt.omtrdc.net/", "user name"),
-        ("https://evil.example:8443/", "evil.example:8443, which is not in [target] status_hosts"),
-        ("https://[", "cannot be read"),
+        ("ftp://demo.tt.omtrdc.net/", "not written as one of http or https"),
+        ("https://a:b@demo.tt.omtrdc.net/", "not written as one of http or https"),
+        ("https://[", "not written as one of http or https"),
+        ("https://demo.tt.omtrdc.net:99999/", "names no host and port that there can be"),
+        ("https://evil.example:8443/", "on a host and port that [target] status_hosts does not allow"),
+        (f"{OWN}/{'a' * MAX_URL_CHARS}", "more than 4,096 characters"),
     ],
 )
 def test_why_it_is_not_allowed(returned: str, why: str) -> None:
     refused = status_request(returned, base_url=OWN, status_hosts=EDGES)
     assert isinstance(refused, NotAllowed)
     assert why in refused.why
+    assert not any(piece in refused.why for piece in ("evil", "demo", "a:b", "8443", "99999")), "nothing is quoted"
 
 
-def test_a_refusal_does_not_tell_a_password() -> None:
-    refused = status_request("https://user:word@demo.tt.omtrdc.net/", base_url=OWN, status_hosts=EDGES)
-    assert isinstance(refused, NotAllowed)
-    assert "word" not in refused.why
+EDGE = "http://mboxedge45.tt.omtrdc.net"
+#: What a server may name that must not be asked for.
+HOSTILE = {
+    "DEL in the path": f"{EDGE}/m2/\x7f?batchId=1",
+    "a label of 70 characters": f"http://mboxedge{'a' * 62}.tt.omtrdc.net{PATH}",
+    "a label of 64 characters": f"http://mboxedge{'a' * 56}.tt.omtrdc.net{PATH}",
+    "a label that ends with a hyphen": f"http://mboxedge-.tt.omtrdc.net{PATH}",
+    "a backslash in the host": f"http://mboxedge1\\x.tt.omtrdc.net{PATH}",
+    "a backslash behind the host": f"{OWN}\\@evil.example{PATH}",
+    "a backslash in the path": f"{OWN}/m2\\demo",
+    "a Hebrew letter and a digit in the host": f"http://mboxedge\u05d01.tt.omtrdc.net{PATH}",
+    "a Hebrew letter as the own host": f"https://demo\u05d01.tt.omtrdc.net{PATH}",
+    "another dot": f"http://mboxedge1\u3002tt.omtrdc.net{PATH}",
+    "digits of another script": f"http://mboxedge\u0661.tt.omtrdc.net{PATH}",
+    "letters of full width": f"http://\uff4dboxedge1.tt.omtrdc.net{PATH}",
+    "a long s": f"http\u017f://demo.tt.omtrdc.net{PATH}",
+    "the sign of Kelvin": f"http://mboxedge\u212a.tt.omtrdc.net{PATH}",
+    "a soft hyphen": f"http://mboxedge\u00ad1.tt.omtrdc.net{PATH}",
+    "a zero-width joiner": f"http://mboxedge\u200d1.tt.omtrdc.net{PATH}",
+    "raw UTF-8 in the path": f"{EDGE}/m2/\u00e9",
+    "raw UTF-8 in the query": f"{EDGE}{PATH}\u00e9",
+    "raw UTF-8 in the fragment": f"{EDGE}{PATH}#\u00e9",
+    "an emoji": f"{EDGE}/\U0001f600",
+    "a lone surrogate": f"{EDGE}/\ud800",
+    "a bidirectional override": f"{EDGE}/\u202ecba",
+    "a C1 control": f"{EDGE}/\u009b2J",
+    "a blank before": f" {EDGE}{PATH}",
+    "a blank behind": f"{EDGE}{PATH} ",
+    "a blank in the host": f"http://mboxedge 1.tt.omtrdc.net{PATH}",
+    "a blank in the path": f"{EDGE}/m2/a b",
+    "a blank in the query": f"{EDGE}{PATH} HTTP/1.1",
+    "a no-break space": f"{EDGE}/\u00a0",
+    "CR and LF in the path": f"{EDGE}/a\r\nX-Header: 1\r\n\r\n",
+    "CR and LF in the query": f"{EDGE}{PATH}\r\nHost: evil.example",
+    "LF in the host": f"http://mboxedge1\n.tt.omtrdc.net{PATH}",
+    "LF at the end": f"{EDGE}{PATH}\n",
+    "a tab in the scheme": f"ht\ttp://mboxedge1.tt.omtrdc.net{PATH}",
+    "a tab in the host": f"http://mboxedge\t1.tt.omtrdc.net{PATH}",
+    "a tab in the path": f"{EDGE}/a\tb",
+    "NUL": f"{EDGE}/\0",
+    "ESC": f"{EDGE}/\x1b[2J",
+    "a double quote": f'{EDGE}/"',
+    "a single quote": f"{EDGE}/'",
+    "a backtick": f"{EDGE}/`",
+    "angle brackets": f"{EDGE}/<b>",
+    "braces": f"{EDGE}/{{x}}",
+    "a pipe character": f"{EDGE}/a|b",
+    "square brackets in the path": f"{EDGE}/[x]",
+    "two fragments": f"{EDGE}/#a#b",
+    "a bare percent": f"{EDGE}/a%",
+    "half an escape": f"{EDGE}/a%4",
+    "an escape that is none": f"{EDGE}/a%zz",
+    "an escape in the host": f"http://mboxedge%31.tt.omtrdc.net{PATH}",
+    "an escaped line feed in the host": f"http://mboxedge%0a.tt.omtrdc.net{PATH}",
+    "a user name": f"http://user@mboxedge1.tt.omtrdc.net{PATH}",
+    "a user and a password": f"http://user:word@mboxedge1.tt.omtrdc.net{PATH}",
+    "an empty user": f"http://@mboxedge1.tt.omtrdc.net{PATH}",
+    "a user that is the host": f"https://demo.tt.omtrdc.net@evil.example{PATH}",
+    "an IPv6 address": f"http://[::1]{PATH}",
+    "an IPv6 address with a zone": f"http://[fe80::1%25eth0]{PATH}",
+    "an IPv6 address that is none": f"http://[:::]{PATH}",
+    "a mapped IPv4 address": f"http://[::ffff:127.0.0.1]{PATH}",
+    "brackets around a name": f"http://[mboxedge1.tt.omtrdc.net]{PATH}",
+    "an IPv4 address": f"http://169.254.169.254{PATH}",
+    "an IPv4 address as a number": f"http://2130706433{PATH}",
+    "an IPv4 address in octal": f"http://0177.0.0.1{PATH}",
+    "port 0": f"http://mboxedge1.tt.omtrdc.net:0{PATH}",
+    "port 99999": f"http://mboxedge1.tt.omtrdc.net:99999{PATH}",
+    "port 65536": f"http://mboxedge1.tt.omtrdc.net:65536{PATH}",
+    "a negative port": f"http://mboxedge1.tt.omtrdc.net:-1{PATH}",
+    "a port with a plus": f"http://mboxedge1.tt.omtrdc.net:+443{PATH}",
+    "a port of many digits": f"http://mboxedge1.tt.omtrdc.net:{'4' * 5_000}{PATH}",
+    "an empty port": f"http://mboxedge1.tt.omtrdc.net:{PATH}",
+    "two ports": f"http://mboxedge1.tt.omtrdc.net:443:443{PATH}",
+    "punycode of another name": f"http://xn--mboxedge1-x9a.tt.omtrdc.net{PATH}",
+    "a trailing dot": f"http://mboxedge1.tt.omtrdc.net.{PATH}",
+    "an empty label": f"http://mboxedge1..tt.omtrdc.net{PATH}",
+    "an empty label in front": f"http://.tt.omtrdc.net{PATH}",
+    "nothing but dots": f"http://...{PATH}",
+    "a host of 300 characters": f"http://{'a.' * 150}net{PATH}",
+    "no host": f"http://{PATH}",
+    "one slash": f"http:/mboxedge1.tt.omtrdc.net{PATH}",
+    "three slashes": f"http:///mboxedge1.tt.omtrdc.net{PATH}",
+    "another scheme": f"javascript:alert(1)//mboxedge1.tt.omtrdc.net{PATH}",
+    "a file": "file:///etc/passwd",
+    "no scheme": f"//mboxedge1.tt.omtrdc.net{PATH}",
+    "a path that does not begin with a slash": "http://mboxedge1.tt.omtrdc.netm2",
+    "a URL of a megabyte": f"{EDGE}/{'a' * 1_048_576}",
+    "a megabyte of escapes": f"{EDGE}/{'%41' * 349_525}",
+    "a URL one character too long": f"{EDGE}/".ljust(MAX_URL_CHARS + 1, "a"),
+}
+
+
+@pytest.mark.parametrize("returned", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_url_is_not_asked_for(returned: str) -> None:
+    assert isinstance(status_request(returned, base_url=OWN, status_hosts=EDGES), NotAllowed)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        f"{EDGE}/".ljust(MAX_URL_CHARS, "a"),
+        f"http://mboxedge{'a' * 55}.tt.omtrdc.net{PATH}",
+        f"{EDGE}/a%00%0d%0a%7f%2F?a=%20&b=(x)!$*;,~._-@:/?#frag%20ment?",
+        f"{EDGE}",
+        f"{EDGE}?{'&' * 500}",
+        f"{EDGE}:00443{PATH}",
+        f"{EDGE}/../../../etc",
+    ],
+)
+def test_what_is_asked_for_is_taken_by_the_libraries_as_it_is(returned: str) -> None:
+    asked = status_request(returned, base_url=OWN, status_hosts=EDGES)
+    assert isinstance(asked, str)
+    url = yarl.URL(asked, encoded=True)
+    assert asked.partition(":443")[2] == url.raw_path_qs
+    assert url.raw_host is not None and url.raw_host.encode("idna").decode() == url.raw_host
+    assert url.path and url.query_string
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The folder of a job: for its owner only, and every reject readable again to the byte."""
 
 import base64
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from pipeline.core.batches.lifecycle import RowRejected
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reason, Reject
-from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.job_folder import MAX_ANSWER_CHARS, MAX_ANSWERS_BYTES, JobFolder
 from tests.tools.support import read_lines, read_only, small_disk
 
 
@@ -101,11 +102,40 @@ class TestTakingRejectsBack:
             assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
+class TestAnswers:
+    """What Target said is kept for the owner only, and not without bounds."""
+
+    AT = datetime(2026, 11, 29, 2, 14, tzinfo=UTC)
+
+    def test_a_line(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path).make()
+        assert folder.add_answer(3, "POST", 'no "\n\x1b[2J\u202e\ud800', self.AT)
+        assert read_lines(folder.answers) == [
+            {
+                "at": "2026-11-29T02:14:00+00:00",
+                "batch": 3,
+                "call": "POST",
+                "characters": 11,
+                "text": 'no "\n\x1b[2J\u202e\\ud800',
+            }
+        ]
+        assert folder.answers.stat().st_mode & 0o777 == 0o600
+        assert b"\x1b" not in folder.answers.read_bytes()
+
+    def test_its_bounds(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path).make()
+        kept = sum(folder.add_answer(1, "GET", "\x01" * 60_000, self.AT) for _ in range(200))
+        lines = read_lines(folder.answers)
+        assert len(lines) == kept < 200
+        assert {(line["characters"], len(line["text"])) for line in lines} == {(60_000, MAX_ANSWER_CHARS)}
+        assert folder.answers.stat().st_size < MAX_ANSWERS_BYTES + 7 * MAX_ANSWER_CHARS
+
+
 class TestRowsThatTargetRefused:
     def test_a_line(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
         folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
-        folder.add_target_rejects("a.csv", [RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25")])
+        folder.add_target_rejects("a.csv", [(3, RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25"))])
         first, second = read_lines(folder.rejects)
         assert first["line"] == 2
         assert second == {
@@ -116,6 +146,15 @@ class TestRowsThatTargetRefused:
             "raw": "%C3%BC%2C,gold,%25",
             "message": 'Bad "id"\n',
         }
+
+    def test_its_message_is_what_was_kept_of_it(self, tmp_path: Path) -> None:
+        folder = JobFolder(tmp_path).make()
+        for batch, call, text in ((3, "POST", "first"), (3, "POST", "bad u3"), (3, "GET", "lost"), (4, "GET", "lost")):
+            folder.add_answer(batch, "POST" if call == "POST" else "GET", text, TestAnswers.AT)
+        with folder.answers.open("ab") as answers:
+            answers.write(b'{"batch":4,"call":"PO')
+        folder.add_target_rejects("a.csv", [(3, RowRejected("told", 9, "u3")), (4, RowRejected("told", 10, "u4"))])
+        assert [line["message"] for line in read_lines(folder.rejects)] == ["bad u3", "told"]
 
     def test_none(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
