@@ -33,6 +33,7 @@ from pipeline.cli.output import bear_all_output, write_json, write_line, writing
 from pipeline.cli.request_commands import abandon, pause, resume, retry
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
+from pipeline.core.printable import printable_lines
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
@@ -75,7 +76,7 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: ExitCode) -> NoReturn:
-    print(f"profile-pipeline: {message}", file=sys.stderr)  # noqa: T201
+    print(f"profile-pipeline: {printable_lines(message)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 
 

@@ -12,6 +12,7 @@ from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import write_json, write_report
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, InputError, worst
+from pipeline.core.printable import printable_lines
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
 from pipeline.settings.routes import load_configuration
@@ -84,7 +85,7 @@ def load(
                 codes.append(error.exit_code)
                 if as_json:
                     write_json(refused(export, error).as_json())
-                print(f"profile-pipeline: {error}", file=sys.stderr)  # noqa: T201
+                print(f"profile-pipeline: {printable_lines(str(error))}", file=sys.stderr)  # noqa: T201
             if codes[-1] not in GO_ON_AFTER:
                 break
         return worst(codes)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
-
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.printable import printable_json, printable_lines
 from pipeline.edges.terminal import console
 from pipeline.settings.tenants import Tenant
 
@@ -47,15 +46,14 @@ def writing() -> Iterator[None]:
 
 
 def write_line(text: str) -> None:
-    """Write a line. Raises the errors of `writing`."""
+    """Write a line, or several. Raises the errors of `writing`."""
     with writing():
-        print(text)  # noqa: T201
+        print(printable_lines(text))  # noqa: T201
 
 
 def write_json(value: Any) -> None:
     """Write a value as one line of JSON. Raises the errors of `writing`."""
-    # Ids of jobs and names of files may hold anything that file systems allow.
-    write_line(orjson.dumps(value).decode())
+    write_line(printable_json(value))
 
 
 def write_report(

@@ -7,6 +7,8 @@ Library exceptions are mapped to these once, at the edge that meets them.
 
 from enum import IntEnum
 
+from pipeline.core.printable import printable_lines
+
 
 class ExitCode(IntEnum):
     """The exit code of the process: a number of BSD's sysexits.h where that has one."""
@@ -52,12 +54,15 @@ def worst(codes: list[ExitCode]) -> ExitCode:
 
 
 class PipelineError(Exception):
-    """Base of all errors that the program raises on purpose. `exit_code`: of a run that meets the error."""
+    """Base of all errors that the program raises on purpose. `exit_code`: of a run that meets the error.
+
+    The message is printable, whatever others have put into a name that it holds.
+    """
 
     exit_code = ExitCode.OUR_BUG
 
     def __init__(self, message: str, *, exit_code: ExitCode | None = None) -> None:
-        super().__init__(message)
+        super().__init__(printable_lines(message))
         if exit_code is not None:
             self.exit_code = exit_code
 

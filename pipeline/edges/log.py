@@ -7,13 +7,14 @@ in tracebacks: both may quote a row.
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
-import orjson
 import structlog
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
+from pipeline.core.printable import printable, printable_json, printable_lines
 from pipeline.edges.terminal import is_colored
 
 #: Seconds between lines about a load, in a log that is no terminal.
@@ -37,9 +38,13 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
         structlog.processors.ExceptionRenderer(_without_values),
-        # Somebody may have asked for readable lines in a file.
-        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr)) if is_terminal else _as_json,
     ]
+    if is_terminal:
+        # Somebody may have asked for readable lines in a file.
+        readable = structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr))
+        processors += [_printable, readable]
+    else:
+        processors.append(_as_json)
     stderr: TextIO = _CurrentStderr()  # type: ignore[assignment]
     structlog.configure(
         processors=processors,
@@ -90,6 +95,19 @@ def _places(error: BaseException, *after: BaseException) -> Iterator[str]:
             yield from _places(part)
 
 
+def _printable(_: object, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The event with nothing in it that a terminal obeys; a traceback keeps its lines."""
+    return {
+        printable(name): printable_lines(value) if name == "exception" else _printable_value(value)
+        for name, value in event.items()
+    }
+
+
+def _printable_value(value: Any) -> Any:
+    # Of all but texts the renderer shows what `repr` says, which is printable.
+    return printable(str(value)) if isinstance(value, str | Path | BaseException) else value
+
+
 def _as_json(_: object, __: str, event: dict[str, Any]) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
-    return orjson.dumps(first | event, default=str).decode()
+    return printable_json(first | event)
