@@ -30,15 +30,16 @@ BELOW: dict[str, tuple[str, ...]] = {
 #: The same inside the core and the edges, for their folders and for the modules that lie beside them.
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
-        "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural"),
-        "rows": ("formats", "model", "errors", "plural"),
-        "formats": ("model", "errors"),
+        "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),
+        "rows": ("formats", "model", "errors", "plural", "printable"),
+        "formats": ("model", "errors", "printable"),
         "target": ("model", "errors", "plural"),
-        "drop": ("errors", "plain"),
+        "drop": ("errors", "plain", "printable"),
         "model": ("errors", "plain"),
         "plain": (),
         "plural": (),
-        "errors": (),
+        "errors": ("printable",),
+        "printable": (),
         "duration": (),
     },
     "edges": {
@@ -47,7 +48,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "target": ("durable", "clock", "changed", "secrets"),
         "views": ("terminal",),
         "host": ("target", "exports", "clock"),
-        "export_start": ("exports",),
+        "export_start": ("exports", "host"),
         "exports": (),
         "lock": ("durable",),
         "durable": (),

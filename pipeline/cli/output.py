@@ -7,23 +7,22 @@ import errno
 import sys
 from typing import Any
 
-import orjson
-
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import EXIT_PRECEDENCE, ExitCode, worst
+from pipeline.core.printable import printable_json, printable_lines
 from pipeline.edges.standard_streams import LAST_WAIT_S, stderr_stream, stdout_failure
 from pipeline.edges.terminal import console
 from pipeline.settings.tenants import Tenant
 
 
 def write_line(text: str) -> None:
-    """Write a line to stdout."""
-    print(text)  # noqa: T201
+    """Write a line to stdout, or several."""
+    print(printable_lines(text))  # noqa: T201
 
 
 def say(text: str) -> None:
     """Write a line to stderr, for whoever started the command."""
-    print(f"profile-pipeline: {text}", file=sys.stderr)  # noqa: T201
+    print(f"profile-pipeline: {printable_lines(text)}", file=sys.stderr)  # noqa: T201
 
 
 def code_with_output(code: int) -> int:
@@ -42,8 +41,7 @@ def code_with_output(code: int) -> int:
 
 def write_json(value: Any) -> None:
     """Write a value as one line of JSON."""
-    # Ids of jobs and names of files may hold anything that file systems allow.
-    write_line(orjson.dumps(value).decode())
+    write_line(printable_json(value))
 
 
 def write_report(

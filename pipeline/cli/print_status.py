@@ -33,7 +33,7 @@ def print_statuses(told: Statuses, console: Console) -> None:
 
 def print_status(told: Status, console: Console) -> None:
     """Print the status of one tenant."""
-    lines = [f"[bold]{told.client_code}[/], {told.state_directory}"]
+    lines = [f"[bold]{told.client_code}[/], {escape(told.state_directory)}"]
     if told.held_by:
         lines.append(f"Process {told.held_by} is at work.")
     lines += _hold_ups(told)
@@ -56,7 +56,7 @@ def _hold_ups(told: Status) -> list[str]:
     if told.window:
         now, then = told.window.in_words, told.window.then
         color = "yellow" if told.window.pause else "cyan"
-        lines.append(f"[{color}]Time windows[/]: {now}{f'; then {then}' if then else ''}.")
+        lines.append(f"[{color}]Time windows[/]: {escape(now)}{f'; then {escape(then)}' if then else ''}.")
     if pause := told.paused_by_itself:
         lines.append(f"[yellow]Waiting since {time_in_words(pause.since)}[/]: {escape(str(pause.why))}")
     lines += [f"[yellow]{escape(words[0].upper() + words[1:])}.[/]" for words in told.held_up.words]
@@ -116,7 +116,7 @@ def _unfinished(job: JobStatus) -> list[str]:
     lines = []
     if job.read_to_line is not None and job.rows["read"]:
         lines.append(f"  read up to line {job.read_to_line:,} of {escape(job.export)}")
-    lines += [f"  waits for {reason}" for reason in job.waits_for]
+    lines += [f"  waits for {escape(reason)}" for reason in job.waits_for]
     if last := job.last_run:
         why = escape(str(last.why))
         lines.append(

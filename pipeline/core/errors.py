@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from types import TracebackType
 
+from pipeline.core.printable import printable_lines
+
 #: Where our own code lies, whose places in a traceback are worth telling.
 _OURS = __file__.removesuffix("pipeline/core/errors.py")
 
@@ -57,12 +59,15 @@ def worst(codes: list[ExitCode]) -> ExitCode:
 
 
 class PipelineError(Exception):
-    """Base of all errors that the program raises on purpose. `exit_code`: of a run that meets the error."""
+    """Base of all errors that the program raises on purpose. `exit_code`: of a run that meets the error.
+
+    The message is printable, whatever others have put into a name that it holds.
+    """
 
     exit_code = ExitCode.OUR_BUG
 
     def __init__(self, message: str, *, exit_code: ExitCode | None = None) -> None:
-        super().__init__(message)
+        super().__init__(printable_lines(message))
         if exit_code is not None:
             self.exit_code = exit_code
 

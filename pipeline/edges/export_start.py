@@ -3,28 +3,40 @@
 All of it depends on the bytes of the export alone, so a process that goes on after a crash finds the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from functools import partial
+from typing import TypeGuard, TypeVar, TypeVarTuple, Unpack
+
+from anyio import to_thread
 
 from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.formats.detection import (
     DELIMITERS,
+    MAX_COLUMNS,
     SNIFFED_BYTES,
+    check_number,
     delimiter_of_sep_line,
     detect_delimiter,
     ends_lines_with_cr,
     holds_nothing,
     is_sep_line,
+    too_many,
 )
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
+from pipeline.core.printable import printable
 from pipeline.core.rows.cells import is_blank
 from pipeline.core.rows.header import check_line_breaks, positions
 from pipeline.edges.exports import Export
+from pipeline.edges.host import RunBlocking, run_if_large
 
-#: The bytes in which the header line is looked for first.
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+#: The bytes in which the header line is looked for first; what they hold is framed at once.
 SHORT_BYTES = 4_096
 #: Lines such as `,,` before the header that are no header, at most. Ours: more of them stand before none.
 _MOST_EMPTY_LINES = 100
@@ -38,6 +50,7 @@ class Layout:
     `id_column`: the name by which the header is known, if any.
     `has_header`: false if the first line is a row; columns have positions then, `last_position` is the highest used.
     `skip_first`: lines before the header, or the first row, that are not read.
+    `max_columns`: an export of more is refused.
     """
 
     delimiter: bytes = b""
@@ -47,6 +60,7 @@ class Layout:
     has_header: bool = True
     last_position: int = 0
     skip_first: int = 0
+    max_columns: int = MAX_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,76 +84,116 @@ class Start:
     is_json: bool = False
 
 
-async def read_start(export: Export, layout: Layout, first: bytes) -> Start:
+async def read_start(
+    export: Export, layout: Layout, first: bytes, run_blocking: RunBlocking = to_thread.run_sync
+) -> Start:
     """Read the beginning of an export of which nothing was read yet but its first block.
+
+    A long line is cut and judged by `run_blocking`, outside the event loop.
 
     Raises `InputError` for an export without a header, `HeaderError` for a header that cannot be read.
     """
-    head = await _Head.of(export, layout, first)
+    head = await _Head.of(export, layout, first, run_blocking)
     begin = await _behind_skipped_lines(head, layout)
     first_row = await _behind_empty_lines(head, begin)
     if layout.has_header:
         begin = first_row
+    head.leave(begin.offset)
+    line = await head.line_at(begin.offset)
     if not layout.delimiter and not head.sep_line:
-        line = await head.line_at(begin.offset)
         if not any(each in line for each in DELIMITERS):
             line = await head.line_at(first_row.offset)
         name = layout.id_column if layout.has_header else None
-        head.dialect = replace(head.dialect, delimiter=detect_delimiter(line, head.dialect, id_column=name))
+        found = await head.pure(len(line), partial(detect_delimiter, id_column=name), line, head.dialect)
+        head.dialect = replace(head.dialect, delimiter=found)
+    await head.pure(len(line), check_number, line, head.dialect, layout.max_columns)
     return await (_with_header if layout.has_header else _without_header)(head, begin, layout)
 
 
 class _Head:
-    """The first bytes of an export: all those read so far."""
+    """The beginning of an export: the bytes from `offset` on that were read so far."""
 
-    def __init__(self, export: Export, data: bytes, dialect: Dialect, *, is_at_end: bool) -> None:
+    def __init__(self, export: Export, data: bytes, dialect: Dialect, run_blocking: RunBlocking) -> None:
         self.export = export
+        self.offset = 0
         self.data = data
         self.dialect = dialect
         self.sep_line = b""
-        self._is_at_end = is_at_end
+        self.is_at_end = False
+        self._run_blocking = run_blocking
 
     @classmethod
-    async def of(cls, export: Export, layout: Layout, first: bytes) -> "_Head":
+    async def of(cls, export: Export, layout: Layout, first: bytes, run_blocking: RunBlocking) -> "_Head":
         """Read as much as it takes to find out what ends the lines."""
-        data = block = first
-        while block and len(data) < SNIFFED_BYTES and b"\n" not in data:
-            block = await export.read_block()
-            data += block
-        dialect = Dialect(layout.delimiter, layout.quote, layout.escape, ends_lines_with_cr(data))
-        return cls(export, data, dialect, is_at_end=not block)
+        head = cls(export, first, Dialect(layout.delimiter, layout.quote, layout.escape), run_blocking)
+        block = first
+        while block and len(head.data) < SNIFFED_BYTES and b"\n" not in head.data:
+            block = await head.read_more()
+        head.is_at_end = not block
+        head.dialect = replace(head.dialect, cr_ends_lines=ends_lines_with_cr(head.data))
+        return head
+
+    async def pure(self, size_bytes: int, function: Callable[[Unpack[Arguments]], T], *args: *Arguments) -> T:
+        """Run a pure function, outside the event loop if what it looks at has so many bytes."""
+        return await run_if_large(self._run_blocking, size_bytes, function, *args)
 
     async def read_more(self) -> bytes:
         """The next bytes of the export, which are added to `data`; none at its end."""
-        block = b"" if self._is_at_end else await self.export.read_block()
-        self._is_at_end = not block
+        block = b"" if self.is_at_end else await self.export.read_block()
+        self.is_at_end = not block
         self.data += block
         return block
+
+    def leave(self, offset: int) -> None:
+        """Forget what stands before this offset."""
+        self.data, self.offset = self.data[offset - self.offset :], offset
+
+    def since(self, start: int) -> bytes:
+        """The bytes read so far from this offset on."""
+        return self.data[start - self.offset :]
 
     async def line_end(self, start: int) -> int | None:
         """The offset behind the line at `start`; None if that line is longer than a record may be."""
         while True:
-            found = self.dialect.with_line_feeds(self.data[start:], at_end=self._is_at_end).find(b"\n")
-            if found >= 0:
-                return start + found + 1
-            if len(self.data) - start > MAX_RECORD_BYTES:
+            if (found := self._line_feed(start - self.offset)) >= 0:
+                return self.offset + found + 1
+            if self.offset + len(self.data) - start > MAX_RECORD_BYTES:
                 return None
             if not await self.read_more():
-                return len(self.data)
+                return self.offset + len(self.data)
+
+    def _line_feed(self, place: int) -> int:
+        if not self.dialect.cr_ends_lines:
+            return self.data.find(b"\n", place)
+        # With the byte behind: an LF there belongs to the CR before it.
+        line = self.data[place : place + MAX_RECORD_BYTES + 2]
+        found = self.dialect.with_line_feeds(line, at_end=self.is_at_end).find(b"\n")
+        return place + found if found >= 0 else found
 
     async def behind_line_ends(self, start: int, line: int) -> tuple[int, int]:
         """The offset behind the line ends at `start`, which is on `line`; and the number of the line there."""
         end = start
-        while self.data[end : end + 1] in (b"\r", b"\n"):
-            end = len(self.data) - len(self.data[end:].lstrip(b"\r\n"))
-            if end == len(self.data):
+        while self.data[end - self.offset : end - self.offset + 1] in (b"\r", b"\n"):
+            rest = self.since(end).lstrip(b"\r\n")
+            end = self.offset + len(self.data) - len(rest)
+            _check_emptiness(end - start)
+            if not rest:
                 await self.read_more()
-        return end, line + self.dialect.with_line_feeds(self.data[start:end], at_end=True).count(b"\n")
+        line_ends = self.data[start - self.offset : end - self.offset]
+        return end, line + self.dialect.with_line_feeds(line_ends, at_end=True).count(b"\n")
 
     async def line_at(self, start: int) -> bytes:
-        """The line at this offset, without its line end."""
+        """The line at this offset, without its line end; of one that is too long, what was read."""
         end = await self.line_end(start)
-        return self.data[start:end].rstrip(b"\r\n")
+        return self.data[start - self.offset : None if end is None else end - self.offset].rstrip(b"\r\n")
+
+
+def _check_emptiness(size_bytes: int) -> None:
+    if size_bytes > MAX_RECORD_BYTES:
+        raise InputError(
+            f"it begins with more than {MAX_RECORD_BYTES:,} bytes of lines in which nothing stands: no header was "
+            "looked for behind them. Export it anew, without them."
+        )
 
 
 async def _behind_empty_lines(head: _Head, begin: Position) -> Position:
@@ -148,11 +202,12 @@ async def _behind_empty_lines(head: _Head, begin: Position) -> Position:
     for _ in range(_MOST_EMPTY_LINES):
         offset, number = await head.behind_line_ends(offset, number)
         line, end = await head.line_at(offset), await head.line_end(offset)
-        if not holds_nothing(line):
+        if not await head.pure(len(line), holds_nothing, line):
             return Position(offset + _size_of_marks(line), number)
         if end is None or end == offset:
             break
         offset, number = end, number + 1
+        _check_emptiness(offset - begin.offset)
     return begin
 
 
@@ -182,39 +237,50 @@ async def _behind_skipped_lines(head: _Head, layout: Layout) -> Position:
                 line=number,
             )
         offset = end
-    if skipped and head.data.startswith(BOM, offset):
+        head.leave(offset)
+    if skipped and head.data.startswith(BOM):
         offset += len(BOM)
     return Position(offset, 1 + empty + skipped)
 
 
 async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
     framer = Framer(head.dialect, start=begin)
-    # Most headers are short, and the records behind are not needed here.
-    short = begin.offset + SHORT_BYTES
-    framed = framer.feed(head.data[begin.offset : short]) or framer.feed(head.data[short:])
-    while not framed and (block := await head.read_more()):
-        framed = framer.feed(block)
-    framed = framed or framer.finish()
+    framed = await _first_records(head, begin, framer)
     if not framed:
         is_are = "line that is" if begin.line == 2 else "lines that are"
         skipped = f" behind the {begin.line - 1:,} {is_are} skipped" if begin.line > 1 else ""
-        raise InputError(f"{head.export.path} is empty{skipped}: it has not even a header line.", line=begin.line)
+        path = printable(str(head.export.path))
+        raise InputError(f"{path} is empty{skipped}: it has not even a header line.", line=begin.line)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
     first = framed[0]
-    return Start(head.dialect, _names(first), first.raw, first.line, end, head.data[end.offset :])
+    names = await head.pure(len(first.raw), _names, first, layout.max_columns)
+    return Start(head.dialect, names, first.raw, first.line, end, head.since(end.offset))
 
 
 async def _without_header(head: _Head, begin: Position, layout: Layout) -> Start:
     framer = Framer(head.dialect, start=begin)
-    framed = framer.feed(head.data[begin.offset :])
+    framed = await _first_records(head, begin, framer)
     while not _has_record(framed) and len(head.data) <= MAX_RECORD_BYTES and (block := await head.read_more()):
-        framed += framer.feed(block)
+        framed += await head.pure(len(block), framer.feed, block)
     if not _has_record(framed):
-        framed += framer.finish()
+        framed += await head.pure(len(head.data), framer.finish)
     # An export without any row has no columns either: none is missing.
     widths = [len(record.fields) for record in framed if _is_row(record)]
+    if widths and widths[0] > layout.max_columns:
+        raise too_many(widths[0], layout.max_columns)
     names = positions(widths[0] if widths else layout.last_position)
-    return Start(head.dialect, names, b"", begin.line, begin, head.data[begin.offset :])
+    return Start(head.dialect, names, b"", begin.line, begin, head.since(begin.offset))
+
+
+async def _first_records(head: _Head, begin: Position, framer: Framer) -> list[Record | BrokenLine]:
+    """The first records, at least one if there is any; most headers are short, and those behind are not needed here."""
+    data = head.since(begin.offset)
+    framed = framer.feed(data[:SHORT_BYTES])
+    if not framed:
+        framed = await head.pure(len(data), framer.feed, data[SHORT_BYTES:])
+    while not framed and (block := await head.read_more()):
+        framed = await head.pure(len(head.data), framer.feed, block)
+    return framed or await head.pure(len(head.data), framer.finish)
 
 
 def _has_record(framed: list[Record | BrokenLine]) -> bool:
@@ -225,7 +291,7 @@ def _is_row(record: Record | BrokenLine) -> TypeGuard[Record]:
     return isinstance(record, Record) and not (is_utf8(record.raw) and is_blank(record.fields))
 
 
-def _names(first: Record | BrokenLine) -> list[str]:
+def _names(first: Record | BrokenLine, max_columns: int) -> list[str]:
     """The column names. Raises `HeaderError` where the first record cannot be a header."""
     if isinstance(first, BrokenLine):
         raise HeaderError(_broken(first), header=first.raw, line=first.line)
@@ -239,6 +305,8 @@ def _names(first: Record | BrokenLine) -> list[str]:
         )
     names = [column.decode() for column in first.fields]
     try:
+        if len(names) > max_columns:
+            raise too_many(len(names), max_columns)
         check_line_breaks(names)
     except HeaderError as error:
         raise HeaderError(str(error), header=first.raw, line=first.line) from None

@@ -24,6 +24,7 @@ from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip, refusal
 from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.formats.text_codec import to_utf8
+from pipeline.core.printable import printable
 
 #: Bytes of a block. Larger blocks fall out of the processor's cache: with 4 MiB the same step took five times as long
 #: for each byte.
@@ -286,7 +287,7 @@ async def identify(path: Path) -> Identity:
     with _readable(path):
         info = await aiofiles.os.stat(path)
     if not S_ISREG(info.st_mode):
-        raise InputError(f"{path} is {_kind_of(info.st_mode)}.", exit_code=ExitCode.EXPORT_MISSING)
+        raise InputError(f"{printable(str(path))} is {_kind_of(info.st_mode)}.", exit_code=ExitCode.EXPORT_MISSING)
     return Identity.of(info)
 
 
@@ -310,8 +311,8 @@ async def digest(path: Path, opened: Callable[[Path], AbstractAsyncContextManage
 def changed(path: Path) -> InputError:
     """The error for an export that changed after its job began."""
     return InputError(
-        f"{path} was changed while it was being loaded: what was sent is followed to its end, the rest is not sent. "
-        "Write exports under another name and rename them when they are complete; then load it again."
+        f"{printable(str(path))} was changed while it was being loaded: what was sent is followed to its end, the "
+        "rest is not sent. Write exports under another name and rename them when they are complete; then load it again."
     )
 
 
@@ -321,7 +322,7 @@ def _about(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path} cannot be loaded: {error}", exit_code=error.exit_code) from error
+        raise InputError(f"{printable(str(path))} cannot be loaded: {error}", exit_code=error.exit_code) from error
 
 
 @contextmanager
@@ -330,5 +331,5 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"cannot read the export {path}: {error.strerror or error}."
+        text = f"cannot read the export {printable(str(path))}: {error.strerror or error}."
         raise InputError(text, exit_code=ExitCode.EXPORT_MISSING) from error

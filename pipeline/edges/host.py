@@ -17,6 +17,9 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
+#: Bytes that are read, cut or compared within a few milliseconds, whatever they are.
+SMALL_BYTES = 16_384
+
 Connect = Callable[[Endpoint, CallQueue, Clock], AbstractAsyncContextManager[Target]]
 
 
@@ -32,6 +35,13 @@ class RunBlocking(Protocol):
 
     async def __call__(self, function: Callable[[Unpack[Arguments]], T], /, *args: *Arguments) -> T:
         """Run `function(*args)`."""
+
+
+async def run_if_large(
+    run_blocking: RunBlocking, size_bytes: int, function: Callable[[Unpack[Arguments]], T], *args: *Arguments
+) -> T:
+    """Run a pure function whose time grows with its input: at once if that is small, else outside the event loop."""
+    return function(*args) if size_bytes <= SMALL_BYTES else await run_blocking(function, *args)
 
 
 @dataclass(frozen=True, slots=True)

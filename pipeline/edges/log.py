@@ -8,13 +8,14 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.errors import PipelineError
+from pipeline.core.printable import printable, printable_json, printable_lines
 from pipeline.edges.secrets import SecretsLeftOut
 from pipeline.edges.standard_streams import stderr_stream
 from pipeline.edges.terminal import is_colored
@@ -68,9 +69,13 @@ def configure_logging(*, is_terminal: bool, min_level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal),
         structlog.processors.ExceptionRenderer(_without_values),
         SecretsLeftOut(),
-        # Somebody may have asked for readable lines in a file.
-        structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr)) if is_terminal else _as_json,
     ]
+    if is_terminal:
+        # Somebody may have asked for readable lines in a file.
+        readable = structlog.dev.ConsoleRenderer(pad_event_to=20, colors=is_colored(sys.stderr))
+        processors += [_printable, readable]
+    else:
+        processors.append(_as_json)
     libraries = logging.getLogger()
     if not any(isinstance(each, _OfLibraries) for each in libraries.handlers):
         libraries.addHandler(_OfLibraries(logging.WARNING))
@@ -123,6 +128,19 @@ def _places(error: BaseException, *after: BaseException) -> Iterator[str]:
             yield from _places(part)
 
 
+def _printable(_: object, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The event with nothing in it that a terminal obeys; a traceback keeps its lines."""
+    return {
+        printable(name): printable_lines(value) if name == "exception" else _printable_value(value)
+        for name, value in event.items()
+    }
+
+
+def _printable_value(value: Any) -> Any:
+    # Of all but texts the renderer shows what `repr` says, which is printable.
+    return printable(str(value)) if isinstance(value, str | Path | BaseException) else value
+
+
 def _as_json(_: object, __: str, event: dict[str, Any]) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
-    return orjson.dumps(first | event, default=str).decode()
+    return printable_json(first | event)

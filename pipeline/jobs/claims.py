@@ -294,7 +294,7 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
             continue
         settings = export_settings(record)
         try:
-            found.append(await measure(record.export, state.host.open_export, settings))
+            found.append(await measure(record.export, state.host.open_export, settings, state.host.run_blocking))
             _check_columns(claim, found[-1], has_header=settings.header)
         except HeaderError as error:
             raise await with_header_kept(error, state.folder(record.job_id), state.host.run_blocking) from error
@@ -312,7 +312,7 @@ def _check_columns(claim: Claim, found: Measured, *, has_header: bool) -> None:
     differing = next(
         (at for at, (one, other) in enumerate(zip(said, found.columns, strict=False), 1) if one != other), 0
     )
-    where = f", and number {differing}, {said[differing - 1]!r}, is not there" if differing and has_header else ""
+    where = f", of which number {differing} is another" if differing and has_header else ""
     raise HeaderError(
         f"the manifest in {shown(claim.signal)} says columns, {len(said):,} of them, and the export has "
         f"{len(found.columns):,}{where}: nothing was sent. Is it the right export?",

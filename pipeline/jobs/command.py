@@ -20,6 +20,7 @@ import structlog
 from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.printable import printable
 from pipeline.edges.exports import Identity, digest, identify
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger_reader import LedgerReader
@@ -260,7 +261,7 @@ async def name_export(place: int, path: Path, host: Host) -> Named:
 
 def _named(place: int, path: Path, identity: Identity, error: InputError | None) -> Named:
     if error is None and not access(path, R_OK):
-        text = f"cannot read the export {path}: {strerror(EACCES)}."
+        text = f"cannot read the export {printable(str(path))}: {strerror(EACCES)}."
         identity, error = Identity(0, 0), InputError(text, exit_code=ExitCode.EXPORT_MISSING)
     return Named(place, path.absolute(), identity, error)
 

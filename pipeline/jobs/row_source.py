@@ -1,11 +1,12 @@
 """The rows of an open export, block by block: read, framed, mapped and encoded; from any checkpoint on."""
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-import anyio.lowlevel
+from anyio import to_thread
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import HeaderError, InputError
@@ -16,18 +17,21 @@ from pipeline.core.formats.framing import BOM, Position
 from pipeline.core.formats.json_lines import MAX_COLUMNS, JsonFramer, add_columns
 from pipeline.core.formats.text_codec import as_read
 from pipeline.core.formats.trailer import Trailer
+from pipeline.core.printable import printable
 from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns, suggest_parameter_name
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper
-from pipeline.core.rows.transform import Transform, count_rows
+from pipeline.core.rows.transform import PART_BYTES, Transform, count_rows, is_of_shortest_lines
 from pipeline.edges import exports
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export, changed
-from pipeline.edges.host import OpenExport, RunBlocking
+from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.jobs.job import Job
 from pipeline.settings.export_section import ExportSettings
 
+#: Bytes that stand for the work on one name of a column.
+_BYTES_OF_A_NAME = 32
 #: Of these, no row can be made, however lines are ended and cells are separated; the last one ends files of DOS.
 _NO_CONTENT = b"\r\n\t \x1a"
 
@@ -54,6 +58,8 @@ class _Lines:
         block, self._behind = self._behind or await self._export.read_block(), b""
         if not block:
             return None
+        if len(block) > PART_BYTES and is_of_shortest_lines(block):
+            block, self._behind = block[:PART_BYTES], block[PART_BYTES:]
         if self._trailer is not None:
             block = self._trailer.feed(block)
         self.has_content = self.has_content or bool(block.strip(_NO_CONTENT))
@@ -67,8 +73,11 @@ class RowSource:
     `encoding`: as [export] has it.
     """
 
-    def __init__(self, transform: Transform, plan: ColumnPlan, lines: _Lines, *, encoding: str) -> None:
+    def __init__(
+        self, transform: Transform, plan: ColumnPlan, lines: _Lines, *, encoding: str, run_blocking: RunBlocking
+    ) -> None:
         self.plan = plan
+        self._run_blocking = run_blocking
         self._is_decoded = encoding != "auto"
         self._transform = transform
         self._lines = lines
@@ -81,11 +90,22 @@ class RowSource:
 
     async def read(self) -> Block | None:
         """The next records, possibly none; None at the end of the export."""
+        if self._transform.has_more:
+            return await self._run_blocking(self._mapped_more)
         if self._is_at_end:
             return None
         block = await self._lines.read()
         self._is_at_end = block is None
-        mapped = self._transform.finish() if block is None else self._transform.feed(block)
+        if self._transform.is_slow(block):
+            return await self._run_blocking(self._mapped, block)
+        return self._mapped(block)
+
+    def _mapped(self, block: bytes | None) -> Block:
+        mapped = self._transform.feed_some(block)
+        return self._block(mapped, self._transform.position)
+
+    def _mapped_more(self) -> Block:
+        mapped = self._transform.map_more()
         return self._block(mapped, self._transform.position)
 
     def split(self, block: Block, row: int) -> tuple[Block, Block]:
@@ -120,6 +140,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,
+                run_blocking=job.host.run_blocking,
             )
         progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         progress.checkpoint.columns_sent = source.plan.parameters
@@ -135,20 +156,26 @@ async def open_rows(
     carried: Iterable[str],
     max_batch_bytes: int,
     salt: int,
+    run_blocking: RunBlocking = to_thread.run_sync,
 ) -> RowSource:
     """Read the header, plan the columns, and go to the checkpoint.
 
-    `carried`: parameters of batches in flight, from which held rows may carry cells. Raises `InputError` (65) for an
+    `carried`: parameters of batches in flight, from which held rows may carry cells.
+    `run_blocking`: for what may take long, outside the event loop.
+
+    Raises `InputError` (65) for an
     export that cannot be sent, or is not the one that the checkpoint was made of.
     """
     if checkpoint.digest_bytes:
         # The header is read through a second handle: `export` is read from its start again, for its digest.
         async with open_export(export.path, settings.encoding) as again:
-            start = await _start_of(again, settings, open_export)
+            start = await _start_of(again, settings, open_export, run_blocking)
     else:
-        start = await _start_of(export, settings, open_export)
+        start = await _start_of(export, settings, open_export, run_blocking)
     # The header of a job's batches never changes.
-    plan = _plan_of(start, settings).carrying(checkpoint.parameters or carried)
+    size_bytes = _BYTES_OF_A_NAME * (len(start.names) + len(settings.columns)) + len(start.header)
+    plan = await run_if_large(run_blocking, size_bytes, _plan_of, start, settings)
+    plan = plan.carrying(checkpoint.parameters or carried)
     mapper = RowMapper(
         plan,
         dialect=start.dialect,
@@ -164,17 +191,19 @@ async def open_rows(
         behind = await export.skip_to(begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest)
     transform = Transform(mapper, start=begin, columns=start.names if start.is_json else None)
     lines = _Lines(export, behind, _trailer_of(settings, start))
-    return RowSource(transform, plan, lines, encoding=settings.encoding)
+    return RowSource(transform, plan, lines, encoding=settings.encoding, run_blocking=run_blocking)
 
 
-async def _start_of(export: Export, settings: ExportSettings, open_export: OpenExport) -> Start:
+async def _start_of(
+    export: Export, settings: ExportSettings, open_export: OpenExport, run_blocking: RunBlocking
+) -> Start:
     """The beginning of an export that nothing was read of yet. Raises `InputError` (65) for what is none."""
     first = await export.read_block()
-    _check_kind(export.path, first, settings)
+    await run_if_large(run_blocking, len(first), _check_kind, export.path, first, settings)
     if not is_json_lines(first, settings.format):
-        return await read_start(export, layout_of(settings), first)
+        return await read_start(export, layout_of(settings), first, run_blocking)
     head = first.removeprefix(BOM)
-    names = await _read_keys(export, head, settings, open_export)
+    names = await _read_keys(export, head, settings, open_export, run_blocking)
     return Start(Dialect(b","), names, b"", 1, Position(len(first) - len(head)), head, is_json=True)
 
 
@@ -213,6 +242,7 @@ def layout_of(settings: ExportSettings) -> Layout:
         has_header=settings.header,
         last_position=0 if settings.header else max(map(int, used)),
         skip_first=settings.skip_first,
+        max_columns=settings.max_columns,
     )
 
 
@@ -254,10 +284,12 @@ def cell_rules(settings: ExportSettings) -> CellRules:
 async def read_columns(path: Path, settings: ExportSettings) -> list[str]:
     """The column names of an export. Raises `InputError` (65, 66)."""
     async with exports.open_export(path, settings.encoding) as export:
-        return (await _start_of(export, settings, exports.open_export)).names
+        return (await _start_of(export, settings, exports.open_export, to_thread.run_sync)).names
 
 
-async def _read_keys(export: Export, head: bytes, settings: ExportSettings, open_export: OpenExport) -> list[str]:
+async def _read_keys(
+    export: Export, head: bytes, settings: ExportSettings, open_export: OpenExport, run_blocking: RunBlocking
+) -> list[str]:
     """The columns of JSON Lines, of which `head` is the first block.
 
     If all keys count, because each is sent or stops the load, the whole export is read for them: a key that comes late
@@ -266,50 +298,65 @@ async def _read_keys(export: Export, head: bytes, settings: ExportSettings, open
     columns: dict[str, None] = {}
     framer = JsonFramer(())
     if settings.unlisted == "ignore":
-        objects = [*framer.objects(head), *framer.objects(None)]
-        columns = {
-            key: None for keys in objects for key in keys if key == settings.id_column or key in settings.columns
-        }
-        is_blank = not objects
+        is_blank = await run_if_large(run_blocking, len(head), _add_configured, columns, framer, head, settings)
     else:
         async with open_export(export.path, settings.encoding) as again:
             start = BOM
             while block := await again.read_block():
-                add_columns(columns, framer.objects(block.removeprefix(start)))
-                _check_number(export.path, columns)
-                # Let other tasks run: most blocks are there already.
-                await anyio.lowlevel.checkpoint()
+                block = block.removeprefix(start)
+                await run_if_large(run_blocking, len(block), _add_all, columns, framer, block, settings, export.path)
                 start = b""
-        add_columns(columns, framer.objects(None))
-        _check_number(export.path, columns)
+        await run_if_large(run_blocking, framer.pending_bytes, _add_all, columns, framer, None, settings, export.path)
         is_blank = not columns
     if is_blank:
-        raise InputError(f"{export.path} cannot be loaded: no line of it holds a JSON object.", line=1)
+        raise InputError(f"{printable(str(export.path))} cannot be loaded: no line of it holds a JSON object.", line=1)
     if not settings.columns.keys().isdisjoint(columns):
         columns |= dict.fromkeys(settings.columns)
     return list(columns)
 
 
-def _check_number(path: Path, columns: Collection[str]) -> None:
-    if len(columns) > MAX_COLUMNS:
-        raise InputError(
-            f"{path} cannot be loaded: its objects have more than {MAX_COLUMNS:,} different keys, so some are data and "
-            'no names. List those that Target should get under [export] columns, and set unlisted = "ignore".'
-        )
+def _add_configured(columns: dict[str, None], framer: JsonFramer, head: bytes, settings: ExportSettings) -> bool:
+    """Add those of the configured columns that are in the first block; True if it holds no object at all."""
+    is_blank = True
+    wanted = {settings.id_column, *settings.columns}
+    for keys in chain(framer.objects(head), framer.objects(None)):
+        is_blank = False
+        columns |= dict.fromkeys(key for key in keys if key in wanted)
+    return is_blank
+
+
+def _add_all(
+    columns: dict[str, None], framer: JsonFramer, block: bytes | None, settings: ExportSettings, path: Path
+) -> None:
+    """Add the keys of the objects that a block completes. Raises `InputError` (65) for too many."""
+    most = min(MAX_COLUMNS, settings.max_columns)
+    for keys in framer.objects(block):
+        add_columns(columns, [keys])
+        if len(columns) > most:
+            raise InputError(
+                f"{printable(str(path))} cannot be loaded: its objects have more than {most:,} different keys, so some "
+                "are data and no names. List those that Target should get under [export] columns, and set "
+                'unlisted = "ignore".'
+            )
 
 
 def _check_kind(path: Path, block: bytes, settings: ExportSettings) -> None:
     """Raise `InputError` (65) for a text that is no export, or in another encoding, by its first block."""
     if told := text_refusal(block, settings.format):
-        raise InputError(f"{path} cannot be loaded: it {told}.")
+        raise InputError(f"{printable(str(path))} cannot be loaded: it {told}.")
     if found := other_encoding(block[:HEAD_BYTES], settings.encoding):
         bad, lines, advice = found
         if settings.max_rejects.is_exceeded(bad, lines, final=True):
             encoding = "UTF-8" if settings.encoding == "auto" else settings.encoding
             raise InputError(
-                f"{path} cannot be loaded: it is not {encoding}, as {bad:,} of its first {lines:,} lines tell, more "
-                f"than [export] max_rejects = {settings.max_rejects} allows; {advice}."
+                f"{printable(str(path))} cannot be loaded: it is not {encoding}, as {bad:,} of its first {lines:,} "
+                f"lines tell, more than [export] max_rejects = {settings.max_rejects} allows; {advice}."
             )
+
+
+def _count_more(framer: BlockFramer | JsonFramer, block: bytes | None, delimiter: bytes) -> int:
+    """The number of rows that a block completes, or the end of the export if it is None."""
+    return count_rows(framer.finish() if block is None else framer.feed(block), delimiter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,16 +375,19 @@ class Measured:
     rows: int
 
 
-async def measure(path: Path, open_export: OpenExport, settings: ExportSettings) -> Measured:
+async def measure(
+    path: Path, open_export: OpenExport, settings: ExportSettings, run_blocking: RunBlocking = to_thread.run_sync
+) -> Measured:
     """Read an export once, and count the records that a load would read. Raises `InputError` (65, 66)."""
     async with open_export(path, settings.encoding) as export:
-        start = await _start_of(export, settings, open_export)
+        start = await _start_of(export, settings, open_export, run_blocking)
         framer = (
             JsonFramer(start.names, start=start.end) if start.is_json else BlockFramer(start.dialect, start=start.end)
         )
         lines = _Lines(export, start.behind, _trailer_of(settings, start))
         rows = 0
         while (block := await lines.read()) is not None:
-            rows += count_rows(framer.feed(block), start.dialect.delimiter)
-        rows += count_rows(framer.finish(), start.dialect.delimiter)
+            rows += await run_if_large(run_blocking, len(block), _count_more, framer, block, start.dialect.delimiter)
+        left = framer.pending_bytes
+        rows += await run_if_large(run_blocking, left, _count_more, framer, None, start.dialect.delimiter)
         return Measured(export.bytes_read, export.sha256, tuple(start.names), start.header, start.header_line, rows)

@@ -17,6 +17,7 @@ from typing import NoReturn
 from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.errors import FatalError
 from pipeline.core.plural import counted
+from pipeline.core.printable import printable
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.notices import PAUSED, HoldUps, drops_of, pause_of, read_drops, read_hold_ups, read_pause
@@ -39,7 +40,7 @@ def main(config: Path, *, as_json: bool = False) -> NoReturn:
         days = None if expires is None else days_left(expires, today)
         print(json.dumps({"is_well": is_well, "told": told, "token_days_left": days}))  # noqa: T201
     else:
-        print(told + (f"; the token {in_words(expires, today)}" if expires else ""))  # noqa: T201
+        print(printable(told) + (f"; the token {in_words(expires, today)}" if expires else ""))  # noqa: T201
     sys.exit(not is_well)
 
 

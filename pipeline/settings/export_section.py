@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from pipeline.core.formats.detection import MAX_COLUMNS
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import parameter_name_problem
 from pipeline.settings.section_base import AllowanceText, Section
@@ -89,6 +90,13 @@ class ExportSettings(Section):
     header: bool = Field(
         default=True,
         description="False for an export without header: id_column and columns name positions then, 1 the first.",
+    )
+    max_columns: int = Field(
+        MAX_COLUMNS,
+        ge=1,
+        le=100_000,
+        description="Columns of an export, those that are left out too; one of more is refused. Target keeps 64 KB of "
+        "a profile, some thousands of attributes: more columns come from a header that is cut in the wrong places.",
     )
     skip_first: int = Field(
         0, ge=0, le=1_000, description="Lines before the header that are not read; a first line such as sep=; is one."

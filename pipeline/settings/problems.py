@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import ConfigurationError, FatalError
+from pipeline.core.printable import printable
 from pipeline.settings.file_advice import lines_to_paste
 
 #: The key of the file's top level that is a list of tables; all others are tables of keys.
@@ -62,7 +63,7 @@ class Problems:
         `origin`: the file or variable that set it, or None.
         `text`: the advice.
         """
-        self.lines.append(f"{where}{f' (from {origin})' if origin else ''}: {text}")
+        self.lines.append(printable(f"{where}{f' (from {origin})' if origin else ''}: {text}"))
 
     @contextmanager
     def within(self, where: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.settings import Settings
 
 #: Keys of [export] that decide if an export is given up, and never what is sent of one that is done. All others count.
-_NOT_OF_ROWS = {"max_rejects"}
+_NOT_OF_ROWS = {"max_rejects", "max_columns"}
 #: Bytes above which [batch] max_bytes makes no difference to a row: none that Target takes is as long.
 _LONGER_THAN_ANY_ROW = 2_097_152
 
@@ -21,8 +21,8 @@ def sending_digest(settings: Settings, export: ExportSettings | None = None) -> 
 
     `export`: the [export] section of a job that began with another than that of `settings`.
 
-    Of [target] these are client code, API version and address; of [export] all keys but `max_rejects`; of [batch] the
-    size above which a row fits in no batch.
+    Of [target] these are client code, API version and address; of [export] all keys but `max_rejects` and
+    `max_columns`; of [batch] the size above which a row fits in no batch.
     """
     target = settings.target
     deciding = {

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.printable import printable_toml
 from pipeline.settings.drop_section import DropSettings
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
@@ -210,8 +211,8 @@ def as_toml(value: Any) -> str:
         return "{" + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(as_toml, value)) + "]"
-    # A JSON string is a TOML string, except for DEL, which TOML wants escaped. An unset path is an empty text.
-    return json.dumps("" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # An unset path is an empty text.
+    return printable_toml(value or "") if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def schema() -> dict[str, Any]:

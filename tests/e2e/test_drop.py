@@ -138,7 +138,7 @@ class TestDrain:
             done = await drop.drain()
             assert done.code == 65, done.said
             reports = drop.reports()
-            assert "number 2, 'tier', is not there" in reports[0]["error"], reports
+            assert "of which number 2 is another" in reports[0]["error"], reports
             kept = [*drop.at.state.glob("jobs/*/header.txt")]
             assert [file.read_text() for file in kept] == ["id,MARK\n"]
             assert str(kept[0]) in reports[0]["error"]
@@ -153,7 +153,7 @@ class TestDrain:
             (f"sha256={ZEROS}", f"says sha256 = {ZEROS}, but it is {digest_of('a,gold,1', 'b,,')}"),
             ("columns=id,tier", "says columns, 2 of them, and the export has 3"),
             ("rows=2\nbytes=24", "says bytes = 24, but it is 25"),
-            ("lines=2", "unknown key 'lines'"),
+            ("lines=2", "key number 1 is unknown"),
         ],
     )
     async def test_a_manifest_that_lies(self, tmp_path: Path, manifest: str, told: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.formats.framing import BOM, Framer
 from pipeline.core.formats.trailer import Trailer
 from pipeline.core.rows.header import plan_columns
@@ -168,3 +168,40 @@ def test_any_dialect(export: tuple[bytes, dict[str, Any], Style], cuts: list[int
     data, options, style = export
     assume(style.escape not in (style.quote, options["delimiter"]) or not style.escape)
     check(data, cuts, options, style)
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (b"id,a,b,c\nu1,1,2,3\n", {}),
+        (b"id;a;b;c\n", {}),
+        (b"id\ta\tb\tc\n", {"delimiter": b"\t"}),
+        (b'"id","a","b","c"\n', {}),
+        (b"\n\n,,\nid,a,b,c\n", {}),
+        (b"sep=;\nid;a;b;c\n", {}),
+        (b"x,x,x,x,x,x\nid,a,b,c\n", {"skip_first": 1}),
+        (b"id," + b"," * 1_000_000 + b"\n", {}),
+        (b"1,2,3,4\n", {"has_header": False, "id_column": None}),
+        (b"\n\n1,2,3,4\n", {"has_header": False, "id_column": None}),
+        (b"id\\,x,a,b,c\n", {"escape": b"\\"}),
+    ],
+)
+def test_more_columns_than_allowed_are_refused(data: bytes, options: dict[str, Any]) -> None:
+    layout = Layout(**{"id_column": "id", "max_columns": 3, **options})
+    with pytest.raises(HeaderError, match=r"columns, more than \[export\] max_columns = 3 allows") as raised:
+        start_of(data, layout, [1, 2, 5, 300_000, 600_000])
+    assert raised.value.exit_code == 65
+
+
+@pytest.mark.parametrize(
+    "data", [b"id,a,b\n1,2,3,4\n", b'id,"a,a,a",b\n', b'id,"a,""a,a",b\n', b"x,x,x,x,x\nid,a,b\n", b"id,a,b"]
+)
+def test_as_many_columns_as_allowed_are_read(data: bytes) -> None:
+    skipped = int(data.startswith(b"x"))
+    assert len(start_of(data, Layout(id_column="id", max_columns=3, skip_first=skipped)).names) == 3
+
+
+@pytest.mark.parametrize("data", [b"\n" * 3_000_000 + b"id,a\n", b"\r" * 3_000_000, (b"," * 99_999 + b"\n") * 50])
+def test_nothing_is_looked_for_behind_a_megabyte_of_nothing(data: bytes) -> None:
+    with pytest.raises(InputError, match="begins with more than 1,048,576 bytes of lines in which nothing stands"):
+        start_of(data, Layout(id_column="id"), [*range(0, len(data), 262_144)])

@@ -7,13 +7,15 @@
 
 Keys: `files` (names, in the order in which they are loaded), `rows` and `bytes` (of all files together), `sha256` (of
 the only file), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, commas separate the items of a
-list. Anything that is not understood is an error: half a manifest is worse than none.
+list. Anything that is not understood is an error: half a manifest is worse than none. No message holds a value, or
+a key that is unknown: an export that was signalled with itself is full of both.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pipeline.core.drop.signals import is_ignored, name_problem, shown
@@ -21,6 +23,8 @@ from pipeline.core.errors import InputError
 
 #: Bytes of the largest signal. Ours: far more than a manifest needs, and too few for an export by mistake.
 MAX_MANIFEST_BYTES = 65_536
+#: Characters of a key that are compared with the keys there are.
+_LONGEST_KEY = 20
 #: The largest number in a manifest: the largest signed 64-bit one.
 _MAX_NUMBER = 2**63 - 1
 
@@ -48,9 +52,11 @@ def parse_manifest(content: bytes) -> Manifest:
     except UnicodeDecodeError:
         raise InputError("it is not UTF-8 text: a signal is empty, JSON, or lines of key=value.") from None
     said = dict(_unique(_from_json(text) if text.startswith(("{", "[")) else _from_lines(text)))
-    unknown = [key for key in said if key not in _READERS]
-    if unknown:
-        raise InputError(f"unknown key {shown(unknown[0])!r}; there are {', '.join(_READERS)}.")
+    for number, key in enumerate(said, 1):
+        if key not in _READERS:
+            meant = get_close_matches(key[:_LONGEST_KEY], _READERS, 1)
+            told = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(_READERS)}."
+            raise InputError(f"its key number {number} is unknown; {told}")
     values = {_FIELDS.get(key, key): _READERS[key](key, value) for key, value in said.items()}
     return Manifest(**values)
 
@@ -76,12 +82,12 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _from_lines(text: str) -> list[tuple[str, str]]:
     pairs = []
-    for line in map(str.strip, text.splitlines()):
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if not line or line.startswith("#"):
             continue
         key, equals, value = line.partition("=")
         if not equals:
-            raise InputError(f"{shown(line)!r} is not key=value.")
+            raise InputError(f"its line {number} is not key=value.")
         pairs.append((key.strip(), value.strip()))
     return pairs
 
@@ -90,7 +96,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
     seen = set[str]()
     for key, value in pairs:
         if key in seen:
-            raise InputError(f"{shown(key)!r} is said twice.")
+            raise InputError(f"{key} is said twice." if key in _READERS else "an unknown key is said twice.")
         seen.add(key)
         yield key, value
 
@@ -100,27 +106,27 @@ def _number(key: str, value: object) -> int:
     if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value, re.ASCII):
         number = int(value)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_NUMBER:
-        raise _nonsense(key, value, "a whole number from 0 on")
+        raise _nonsense(key, "a whole number from 0 on")
     return number
 
 
 def _flag(key: str, value: object) -> bool:
     flag = {"true": True, "false": False}.get(value) if isinstance(value, str) else value
     if not isinstance(flag, bool):
-        raise _nonsense(key, value, "true or false")
+        raise _nonsense(key, "true or false")
     return flag
 
 
 def _sha256(key: str, value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
-        raise _nonsense(key, value, "64 hexadecimal digits")
+        raise _nonsense(key, "64 hexadecimal digits")
     return value.lower()
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:
     texts = [text.strip() for text in value.split(",")] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
-        raise _nonsense(key, value, "a list of texts")
+        raise _nonsense(key, "a list of texts")
     return tuple(texts)
 
 
@@ -141,8 +147,8 @@ def _files(key: str, value: object) -> tuple[str, ...]:
     return names
 
 
-def _nonsense(key: str, value: object, wanted: str) -> InputError:
-    return InputError(f"{key} = {shown(str(value))!r}: must be {wanted}.")
+def _nonsense(key: str, wanted: str) -> InputError:
+    return InputError(f"{key} must be {wanted}.")
 
 
 _READERS: dict[str, Callable[[str, object], Any]] = {

@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from fnmatch import translate
 from functools import cache
 
+from pipeline.core.printable import printable
+
 #: The signal for all files of a subdirectory, as Hadoop and Spark write it.
 GROUP_SIGNAL = "_SUCCESS"
 #: Endings of names, in small letters, under which programs write or download what they rename when it is whole: curl
@@ -56,8 +58,9 @@ def name_problem(name: str) -> str | None:
 
 
 def shown(name: str) -> str:
-    """A name for people and logs: one line of text, whatever the name holds."""
-    return name[:_MAX_SHOWN] if name.isprintable() else ascii(name)[1:-1][:_MAX_SHOWN]
+    """A name for people and logs: one line of text, whatever the name holds, and not too long."""
+    text = printable(name[:_MAX_SHOWN])
+    return text if len(text) <= _MAX_SHOWN and len(name) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def stem_of(name: str, suffixes: Iterable[str]) -> str | None:

@@ -59,6 +59,15 @@ class Framed:
         """Framed records of which none is kept as bytes."""
         return cls(b"", np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), others)
 
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self.ends) + len(self.others)
+
+    def line_of(self, index: int) -> int:
+        """The line on which the record of this index, in the order of lines, begins."""
+        lines = np.concatenate([self.lines, np.array([record.line for record in self.others], dtype=np.int64)])
+        return int(np.partition(lines, index)[index])
+
     def split(self, line: int) -> tuple["Framed", "Framed"]:
         """The records that begin before this line, and those that begin on it or later."""
         index = int(np.searchsorted(self.lines, line))

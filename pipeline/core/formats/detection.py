@@ -3,13 +3,16 @@
 import re
 from dataclasses import replace
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import Framer, Record
 from pipeline.core.formats.text_codec import is_utf8
 
 #: Bytes of an export from which its line ends are found out. Ours: longer than any header that people have.
 SNIFFED_BYTES = 65_536
+#: Columns of an export, at most, unless [export] max_columns says otherwise. Ours: the 64 KB of a profile at Target
+#: hold some thousands of attributes, and columns that are left out count too.
+MAX_COLUMNS = 10_000
 #: The delimiters there are; if two are equally frequent, the earlier one wins.
 DELIMITERS = (b",", b";", b"\t", b"|")
 
@@ -69,9 +72,31 @@ def detect_delimiter(line: bytes, dialect: Dialect, *, id_column: str | None = N
         candidates = [
             each for each in candidates if name in _fields(line, replace(dialect, delimiter=each))
         ] or candidates
+    return max(candidates, key=_unquoted(line, dialect).count)
+
+
+def check_number(line: bytes, dialect: Dialect, max_columns: int) -> None:
+    """Raise `HeaderError` for a line, without its line end, of more columns than these; before it is cut into them."""
+    if line.count(dialect.delimiter) < max_columns:
+        return
+    found = 1 + _unquoted(line, dialect).count(dialect.delimiter)
+    if found > max_columns:
+        raise too_many(found, max_columns)
+
+
+def too_many(found: int, max_columns: int) -> HeaderError:
+    """The error for an export of more columns than [export] `max_columns` allows."""
+    return HeaderError(
+        f"the first row has {found:,} columns, more than [export] max_columns = {max_columns:,} allows: is it cut in "
+        "the wrong places ([export] delimiter, quote), or are its lines not ended with LF or CR LF? If it is meant, "
+        "raise max_columns."
+    )
+
+
+def _unquoted(line: bytes, dialect: Dialect) -> bytes:
+    """A line without what stands in quotes."""
     quote = re.escape(dialect.quote)
-    unquoted = re.sub(quote + b"[^" + quote + b"]*" + quote, b"", line) if quote else line
-    return max(candidates, key=unquoted.count)
+    return re.sub(quote + b"[^" + quote + b"]*" + quote, b"", line) if quote else line
 
 
 def _fields(line: bytes, dialect: Dialect) -> list[bytes]:

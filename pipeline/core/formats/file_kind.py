@@ -52,7 +52,9 @@ _TAR_OFFSET = 257
 _WORKBOOK = (b"[Content_Types].xml", b"xl/workbook", b"xl/worksheets", b"_rels/.rels")
 _OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet"
 
-_PAGE = re.compile(rb"(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)[\s>]", re.DOTALL | re.IGNORECASE)
+_PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
+#: White space and byte order marks; comments of a page and the white space behind them.
+_MARKS, _COMMENT_BEGIN, _COMMENT_END = re.compile(rb"(?:\s|\xef\xbb\xbf)*"), b"<!--", re.compile(rb"-->\s*")
 _XML = re.compile(rb"<\?xml[\s]", re.IGNORECASE)
 _OBJECT = re.compile(rb'\{[ \t]*(?:["}]|\r?\n|$)')
 _ARRAY = re.compile(rb"\[\s*(?:[{\[\]]|$)")
@@ -115,7 +117,7 @@ def text_refusal(head: bytes, form: str) -> str | None:
     `form`: csv, jsonl or auto, see [export] format.
     """
     text = _behind_marks(head)
-    if _PAGE.match(text):
+    if _PAGE.match(text, _behind_comments(text)):
         return (
             "is an HTML page, perhaps an error or a sign-in that was downloaded in its place: "
             "look at it in a browser, and download the export anew"
@@ -134,10 +136,16 @@ def text_refusal(head: bytes, form: str) -> str | None:
 
 def _behind_marks(head: bytes) -> bytes:
     """A text without byte order marks and white space at its beginning."""
-    text = head.lstrip()
-    while text.startswith(BOM):
-        text = text.removeprefix(BOM).lstrip()
-    return text
+    marks = _MARKS.match(head)
+    return head[marks.end() :] if marks else head
+
+
+def _behind_comments(text: bytes) -> int:
+    """The offset behind the comments with which a page may begin."""
+    offset = 0
+    while text.startswith(_COMMENT_BEGIN, offset) and (end := _COMMENT_END.search(text, offset + len(_COMMENT_BEGIN))):
+        offset = end.end()
+    return offset
 
 
 def is_json_lines(head: bytes, form: str) -> bool:

@@ -22,6 +22,7 @@ from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Reason
 
 _BLANK = b" \t\r\x1a"
+_MARKS = re.compile(rb"\A(?:[ \t\r\x1a]|\xef\xbb\xbf)*")
 #: Between the values of an array.
 JOINT = "|"
 #: Columns of an export, at most. Ours: more of them are no names but data, such as amounts by product.
@@ -137,9 +138,7 @@ class JsonFramer:
 def _stripped(raw: bytes) -> bytes:
     """A line without white space around it, and byte order marks before it: shards that were put together have them."""
     raw = raw.strip(_BLANK)
-    while raw.startswith(BOM):
-        raw = raw.removeprefix(BOM).strip(_BLANK)
-    return raw
+    return raw if not raw.startswith(BOM) else _MARKS.sub(b"", raw, count=1)
 
 
 def _is_joined(value: Any) -> bool:

@@ -4,22 +4,28 @@ A first line that is no header holds cells, and no cell appears in a message. So
 counts. It names other columns of the header only where that is one for certain: where it holds the id column.
 """
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from pipeline.core.errors import HeaderError
 from pipeline.core.plural import counted
+from pipeline.core.printable import printable_toml
 from pipeline.core.rows.cells import INVISIBLE
 from pipeline.core.rows.mapping import ColumnPlan
 
 #: Longest parameter name, in characters.
 MAX_PARAMETER_CHARACTERS = 128
-#: Columns that a message names.
-_MAX_NAMED = 10
+#: Columns that a message names, and characters of a name that it shows.
+_MAX_NAMED, _MAX_SHOWN = 10, 100
+#: Names of columns that are compared with one that is missing, and their characters: comparing two costs the product of
+#: their lengths, and what is longer or behind so many is not what somebody has mistyped.
+_MAX_COMPARED, _MAX_COMPARED_CHARACTERS = 300, 40
+#: Characters of a name of which letters and digits are looked at: sorting marks costs the square of their number.
+_MAX_PLAIN = 200
 
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED_PREFIXES = ("profile.", "user.", "crs.", "mbox", "entity.")
@@ -96,18 +102,19 @@ def plan_columns(
     Raises `HeaderError` with all that is wrong.
     """
     check_line_breaks(header)
-    missing = _missing(header, id_column, columns)
+    there = {*header}
+    missing = _missing(there, id_column, columns)
     where = "among the keys of its objects" if is_json else "in the header row" if has_header else "in the first row"
-    if missing and not is_json and not {id_column, *columns} & set(header):
+    if missing and not is_json and there.isdisjoint([id_column, *columns]):
         raise HeaderError(_no_header(missing, header, where, has_header=has_header))
     sent = [(index, columns[column]) for index, column in enumerate(header) if column in columns]
     unseen = [(index, column) for index, column in enumerate(header) if column not in columns and column != id_column]
     problems = [_not_there(missing, header, id_column, columns, where, has_header=has_header)] if missing else []
-    if unlisted == "send" and id_column in header:
+    if unlisted == "send" and id_column in there:
         sent = sorted([*sent, *((index, column) for index, column in unseen if not is_unnamed(column))])
-    elif unlisted == "stop" and unseen and id_column in header:
+    elif unlisted == "stop" and unseen and id_column in there:
         problems.append(_not_listed(unseen))
-    problems += _repeated(header, [header.index(id_column)] if id_column in header else [], [at for at, _ in sent])
+    problems += _repeated(header, [header.index(id_column)] if id_column in there else [], [at for at, _ in sent])
     problems += _unsendable(header, sent)
     if not sent and not problems:
         problems.append(f"no column to send besides the id column {id_column!r}; list some under [export] columns.")
@@ -132,6 +139,8 @@ def is_unnamed(column: str) -> bool:
 def check_line_breaks(header: Sequence[str]) -> None:
     """Raise `HeaderError` for a header that holds a line break of any system: then more than the header is in it."""
     for number, column in enumerate(header, 1):
+        if len(column.splitlines()) < 2 and not column.endswith(tuple(_LINE_BREAKS)):
+            continue
         for character, name in _LINE_BREAKS.items():
             if character in column:
                 raise HeaderError(
@@ -141,11 +150,10 @@ def check_line_breaks(header: Sequence[str]) -> None:
                 )
 
 
-def _missing(header: Sequence[str], id_column: str, columns: Mapping[str, str]) -> list[tuple[str, str]]:
+def _missing(there: set[str], id_column: str, columns: Mapping[str, str]) -> list[tuple[str, str]]:
     """The configured columns that are not in the header, each with the key that names it."""
     wanted = {**dict.fromkeys(columns, "columns"), id_column: "id_column"}
     wanted = {id_column: wanted.pop(id_column), **wanted}
-    there = {*header}
     return [(name, key) for name, key in wanted.items() if name not in there]
 
 
@@ -154,10 +162,11 @@ def _no_header(missing: list[tuple[str, str]], header: Sequence[str], where: str
     text = _said_missing(missing, len(header), where)
     if not has_header:
         return f"{text}. Set [export] delimiter, if it was cut in the wrong places."
-    # A name that differs in case and marks only says no more than the configuration does.
-    plain = {_plain(column): column for column in header}
-    if meant := [f"{plain[_plain(name)]!r} for {name!r}" for name, _ in missing if _plain(name) in plain]:
-        return f"{text}: did you mean {', '.join(meant)}?"
+    # Perhaps it is a row, in which what is spelled like a column is a value: it is told by its place.
+    places = {_plain(column): number for number, column in enumerate(header, 1)}
+    named = [name for name, _ in missing[:_MAX_NAMED] if _plain(name) in places]
+    if meant := [f"column {places[_plain(name)]} for {name!r}" for name in named]:
+        return f"{text}: did you mean {', '.join(meant)}, which is spelled alike?"
     cut = " Is it cut in the wrong places? Set [export] delimiter then." if len(header) == 1 else ""
     return (
         f"{text}. If the export has no header row, set [export] header = false, and name positions in id_column and "
@@ -176,18 +185,22 @@ def _not_there(
 ) -> str:
     """The message for a header that lacks some of the configured columns."""
     text = _said_missing(missing, len(header), where)
-    free = [column for column in header if column != id_column and column not in columns and not is_unnamed(column)]
+    free = [
+        (number, column)
+        for number, column in enumerate(header, 1)
+        if column != id_column and column not in columns and not is_unnamed(column)
+    ]
     # No more is looked for than is named: it takes long where columns are many.
-    plain = {_plain(column): column for column in reversed(free)} if has_header else {}
+    plain = {_plain(column): number for number, column in reversed(free)} if has_header else {}
     meant = {name: found for name, _ in missing[:_MAX_NAMED] if (found := _alike(name, plain))}
-    if id_column not in header:
-        # Perhaps it is a row that holds the name of a column, and what is like another is the id of somebody.
-        meant = {name: found for name, found in meant.items() if _digits(found) <= _digits(name)}
     if not meant:
         return f"{text}."
+    # Without the id column, perhaps it is a row that holds the name of a column as a value.
+    is_header = id_column in header
+    told = {name: _quoted(header[at - 1]) if is_header else f"column {at}" for name, at in meant.items()}
     if len(missing) == 1:
-        return f"{text}: did you mean {meant[missing[0][0]]!r}?"
-    return f"{text}: did you mean {', '.join(f'{found!r} for {name!r}' for name, found in meant.items())}?"
+        return f"{text}: did you mean {told[missing[0][0]]}?"
+    return f"{text}: did you mean {', '.join(f'{found} for {name!r}' for name, found in told.items())}?"
 
 
 def _said_missing(missing: list[tuple[str, str]], fields: int, where: str) -> str:
@@ -201,20 +214,27 @@ def _said_missing(missing: list[tuple[str, str]], fields: int, where: str) -> st
     return f"the column{'s' * (len(missing) > 1)} {said} {is_are} not {where}, {has}"
 
 
-def _alike(name: str, plain: Mapping[str, str]) -> str | None:
+def _alike(name: str, plain: Mapping[str, int]) -> int | None:
     """The column of the header that was most likely meant: case, spaces, accents and a few letters do not matter.
 
-    `plain`: the columns by their names as `_plain` has them.
+    `plain`: the numbers of the columns by their names as `_plain` has them.
     """
-    found = get_close_matches(_plain(name), plain, 1)
+    wanted = _plain(name)
+    if wanted in plain or len(wanted) > _MAX_COMPARED_CHARACTERS:
+        return plain.get(wanted)
+    near = (each for each in plain if 2 * len(wanted) >= len(each) >= len(wanted) // 2)
+    found = get_close_matches(wanted, islice(near, _MAX_COMPARED), 1)
     return plain[found[0]] if found else None
 
 
-def _digits(name: str) -> set[str]:
-    return {character for character in name if character.isdigit()}
+def _quoted(column: str) -> str:
+    """The name of a column in quotes, as a message shows it."""
+    return repr(column) if len(column) <= _MAX_SHOWN else f"{column[:_MAX_SHOWN]!r}..."
 
 
 def _plain(name: str) -> str:
+    if len(name) > _MAX_PLAIN:
+        return name
     text = unicodedata.normalize("NFKD", name).casefold()
     return "".join(character for character in text if character.isalnum()) or text
 
@@ -242,7 +262,7 @@ def _repeated(header: Sequence[str], ids: list[int], sent: list[int]) -> list[st
     if not twice:
         return []
     places = [
-        f"{name!r} (columns {_numbers([at for at, column in enumerate(header, 1) if column == name])})"
+        f"{_quoted(name)} (columns {_numbers([at for at, column in enumerate(header, 1) if column == name])})"
         for name in twice[:_MAX_NAMED]
     ]
     more = f" and {len(twice) - _MAX_NAMED} more" if len(twice) > _MAX_NAMED else ""
@@ -254,22 +274,25 @@ def _repeated(header: Sequence[str], ids: list[int], sent: list[int]) -> list[st
 
 def _unsendable(header: Sequence[str], sent: Sequence[tuple[int, str]]) -> list[str]:
     """A message for each column, up to some, that cannot be sent under its name."""
-    said = []
+    said: list[str] = []
+    more = 0
     for column, parameter in dict.fromkeys((header[index], parameter) for index, parameter in sent):
-        if problem := parameter_name_problem(parameter):
+        problem = parameter_name_problem(parameter)
+        more += bool(problem) and len(said) >= _MAX_NAMED
+        if problem and len(said) < _MAX_NAMED:
             said.append(
-                f"column {column!r} cannot be sent under the name {parameter!r}: it {problem}. "
+                f"column {_quoted(column)} cannot be sent under the name {_quoted(parameter)}: it {problem}. "
                 f"Map it under [export.columns], for example: {_suggestion(column)}."
             )
-    if len(said) > _MAX_NAMED:
-        said[_MAX_NAMED:] = [f"So it is with {len(said) - _MAX_NAMED} more."]
+    if more:
+        said.append(f"So it is with {more} more.")
     sources: dict[str, list[str]] = {}
     for index, parameter in sent:
         sources.setdefault(parameter, []).append(header[index])
     for parameter, names in sources.items():
         if len(set(names)) > 1:
             said.append(
-                f"columns {_named(names)} would all be sent as {parameter!r}; give each its own name under "
+                f"columns {_named(names)} would all be sent as {_quoted(parameter)}; give each its own name under "
                 "[export.columns]."
             )
     return said
@@ -281,7 +304,7 @@ def _names(columns: Sequence[str]) -> str:
 
 def _named(columns: Sequence[str]) -> str:
     more = f" and {len(columns) - _MAX_NAMED} more" if len(columns) > _MAX_NAMED else ""
-    return ", ".join(repr(column) for column in columns[:_MAX_NAMED]) + more
+    return ", ".join(map(_quoted, columns[:_MAX_NAMED])) + more
 
 
 def _numbers(numbers: Iterable[int]) -> str:
@@ -291,7 +314,7 @@ def _numbers(numbers: Iterable[int]) -> str:
 
 
 def _suggestion(column: str) -> str:
-    # A JSON string is a TOML string, except for DEL, which TOML wants escaped.
-    quoted = json.dumps(column, ensure_ascii=False).replace("\x7f", "\\u007f")
-    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else quoted
+    if len(column) > _MAX_SHOWN:
+        return f'"the whole name" = "{suggest_parameter_name(column)}"'
+    key = column if re.fullmatch(r"[A-Za-z0-9_-]+", column) else printable_toml(column)
     return f'{key} = "{suggest_parameter_name(column)}"'

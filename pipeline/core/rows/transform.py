@@ -15,12 +15,33 @@ from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.cells import INVISIBLE, is_blank
 from pipeline.core.rows.mapping import Mapped, RowMapper, problem_of_text
 
+_LINE_FEED = 10
 #: Bytes; more than all arrays for one block take together.
 _WORKING_BYTES = 4_194_304
 #: Bytes with which a blank record may begin, and of which it consists, besides its delimiters.
 _MAY_BE_BLANK = frozenset(INVISIBLE.encode()) | {ord('"')}
 #: Bytes at the start of a record that are looked at for all records together. Ours: a quote and a bit more.
 _LOOKED_AT = 3
+
+
+#: Bytes that are mapped at once, whatever they are, and those of a part of a block of very short lines.
+_SMALL_BYTES, PART_BYTES = 16_384, 65_536
+#: Bytes of a line, on average, below which not only the bytes of a block take time; and below which it is cut in parts.
+_SHORT_LINE_BYTES, _SHORTEST_LINE_BYTES = 40, 8
+#: Odd records and quotes of a block of 256 KiB, with which it is mapped within some ten milliseconds.
+_FEW_ODD, _FEW_QUOTES = 1_024, 32_768
+#: Records that are mapped together, at most: a megabyte of them may become complete at once.
+_MOST_RECORDS = 32_768
+
+
+def is_of_shortest_lines(block: bytes) -> bool:
+    """True if the lines of a block are so short that whoever places its rows works on many times their bytes."""
+    return _lines(block) * _SHORTEST_LINE_BYTES > len(block)
+
+
+def _lines(block: bytes) -> int:
+    # Counting them in bytes takes five times as long.
+    return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == _LINE_FEED))
 
 
 def count_rows(framed: Framed, delimiter: bytes) -> int:
@@ -74,11 +95,14 @@ class Transform:
         )
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])
+        self._rest: Framed | None = None
+        self._is_json = columns is not None
+        self._odd_before = 0
 
     @property
     def position(self) -> Position:
         """The position of the first byte that is not mapped yet."""
-        return self._framer.position
+        return self._framer.position if self._rest is None else self._framer.position_of(self._rest.line_of(0))
 
     @property
     def pending_bytes(self) -> int:
@@ -90,15 +114,47 @@ class Transform:
         """The number of irregular records so far, which were mapped one by one."""
         return self._mapper.exact_records
 
+    def is_slow(self, block: bytes | None) -> bool:
+        """True if mapping a block, or the end of the export, may take long: many records, odd ones, or a long one."""
+        if block is None or self._is_json:
+            return self.pending_bytes > _SMALL_BYTES or (block is not None and len(block) > _SMALL_BYTES)
+        if len(block) <= _SMALL_BYTES:
+            return False
+        is_odd = self._odd_before > _FEW_ODD or self.pending_bytes > _SMALL_BYTES
+        is_short = _lines(block) * _SHORT_LINE_BYTES > len(block)
+        return is_odd or is_short or (b'"' in block and block.count(b'"') > _FEW_QUOTES)
+
+    @property
+    def has_more(self) -> bool:
+        """True if records that were fed are not mapped yet."""
+        return self._rest is not None
+
     def feed(self, block: bytes) -> Mapped:
         """Add a block; map the records that are now complete."""
-        self._last = self._framer.feed(block)
-        return self._mapper.map(self._last)
+        return self._map(self._framer.feed(block))
 
     def finish(self) -> Mapped:
         """End the file; map the records that only its end completes."""
-        self._last = self._framer.finish()
-        return self._mapper.map(self._last)
+        return self._map(self._framer.finish())
+
+    def feed_some(self, block: bytes | None) -> Mapped:
+        """Add a block, or end the file if it is None; map the first `_MOST_RECORDS` of the records now complete."""
+        self._rest = self._framer.finish() if block is None else self._framer.feed(block)
+        return self.map_more()
+
+    def map_more(self) -> Mapped:
+        """Map the next of the records that were fed and are not mapped yet."""
+        framed, self._rest = self._rest or Framed.of([]), None
+        if len(framed) > _MOST_RECORDS:
+            framed, self._rest = framed.split(framed.line_of(_MOST_RECORDS))
+        return self._map(framed)
+
+    def _map(self, framed: Framed) -> Mapped:
+        self._last = framed
+        before = self._mapper.exact_records
+        mapped = self._mapper.map(framed)
+        self._odd_before = self._mapper.exact_records - before + len(mapped.rejects)
+        return mapped
 
     def split(self, line: int) -> tuple[Mapped, Position, Mapped]:
         """Split the result of the last call at a line: the records before it, its position, and the rest.

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
 from pipeline.core.plural import counted
+from pipeline.core.printable import printable
 from pipeline.edges.views.wording import (
     GOOD,
     IN_SANDBOX,
@@ -66,6 +67,8 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        # A browser obeys characters that turn a line around.
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -182,9 +182,9 @@ def test_without_the_id_column_no_other_column_is_named(unlisted: str) -> None:
         (["id", "a", "a"], {"a": "x"}, "ignore", ["'a' (columns 2, 3) is sent"]),
         (["key", "a"], {}, "send", ["the column 'id' ([export] id_column) is not in the header row, which has 2 col"]),
         (["key"], {}, "send", ["which has 1 column.", "Set [export] delimiter"]),
-        ([" id", "a"], {"a": "a"}, "send", ["'id' ([export] id_column) is not", "did you mean ' id'?"]),
-        (["ID", "a"], {"a": "a"}, "send", ["did you mean 'ID'?"]),
-        ([" I D ", "a"], {}, "send", ["did you mean ' I D ' for 'id'?"]),
+        ([" id", "a"], {"a": "a"}, "send", ["'id' ([export] id_column) is not", "did you mean column 1?"]),
+        (["ID", "a"], {"a": "a"}, "send", ["did you mean column 1?"]),
+        ([" I D ", "a"], {}, "send", ["did you mean column 1 for 'id', which is spelled alike?"]),
         (["id", "Bé"], {"be": "b"}, "send", ["'be' ([export] columns) is not", "did you mean 'Bé'?"]),
         (["id", "tiers"], {"tier": "t", "c": "c"}, "ignore", ["'tier', 'c' ([export] columns) are", "'tiers' for 't"]),
         (
@@ -283,7 +283,7 @@ def test_a_suggestion_can_be_pasted_into_the_configuration(column: str) -> None:
     assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}
 
 
-@given(st.text(st.characters(codec="utf-8")))
+@given(st.text(st.characters(codec="utf-8"), max_size=100))
 def test_a_suggestion_for_any_column_can_be_pasted(column: str) -> None:
     if column != "id" and column.strip(INVISIBLE) and not set(column) & set("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
         assert tomllib.loads(suggested_entry(column)) == {column: suggest_parameter_name(column)}

@@ -1,0 +1,49 @@
+"""The watchdog sees a step that blocks the loop, and no hostile export or drop makes one; `watchdog` runs them all."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.tools.hostile import all_hostile
+from tests.tools.watchdog import LONGEST_BLOCK_S, longest_block, watched
+
+#: Those that once blocked the loop for the longest, and take little time now; the rest is `make torture`'s.
+QUICK = (
+    "a header of 40,000 columns",
+    "a megabyte of commas behind the id column",
+    "a header of 50 MB, packed",
+    "names that are all but the columns configured",
+    "long names that are all but the columns configured",
+    "marks upon marks in names",
+    "blanks before a sep",
+    "comments of a page",
+    "byte order marks",
+    "lines of commas before a header",
+    "rows of quotes",
+    "an object of 50,000 keys",
+    "a manifest of a megabyte",
+)
+
+
+async def block(for_s: float) -> None:
+    await asyncio.sleep(0)
+    began = time.thread_time()
+    while time.thread_time() - began < for_s:
+        pass
+
+
+def test_a_step_that_blocks_is_seen() -> None:
+    with watched() as found:
+        asyncio.run(block(0.15))
+    assert found.longest_s >= 0.15
+    with watched() as found:
+        asyncio.run(block(0.0))
+    assert found.longest_s < 0.15
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_no_hostile_export_blocks_the_loop(name: str) -> None:
+    assert name in {hostile.name for hostile in all_hostile()}
+    worst = longest_block((name,), say=lambda _: None)
+    assert worst.longest_s < LONGEST_BLOCK_S, worst

@@ -1,0 +1,142 @@
+"""Measures for how long the event loop is blocked by one step of it, in time of its own thread.
+
+Other processes and other threads take time too, and are not judged: a step is the processor time that the thread of
+the loop takes between two turns of other tasks.
+
+    python -m tests.tools.watchdog              all that `hostile` has
+    python -m tests.tools.watchdog PART...      those with one of these in their names
+"""
+
+import asyncio
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from pipeline.edges.host import Host
+from pipeline.jobs.one_shot import load_exports
+from pipeline.sandbox import SandboxOptions, running
+from pipeline.service.process import serve
+from pipeline.settings.tenants import Configuration, Tenant
+from tests.tools.hostile import Hostile, all_hostile
+from tests.tools.support import Sections, settings_for
+
+#: The longest that a step may take (seconds), whatever is read: signals, heartbeat and answers wait as long.
+LONGEST_BLOCK_S = 0.1
+#: What takes longer than this hangs (seconds).
+_HANGS_AFTER_S = 120.0
+
+
+@dataclass(slots=True)
+class Watched:
+    """The longest step so far: its seconds, and its callback."""
+
+    longest_s: float = 0.0
+    longest: str = "nothing"
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    """Watch all steps of event loops of this thread in the body."""
+    found, thread, run = Watched(), threading.get_ident(), asyncio.Handle._run
+
+    def run_watched(handle: asyncio.Handle) -> None:
+        began = time.thread_time()
+        run(handle)
+        took = time.thread_time() - began
+        if took > found.longest_s and threading.get_ident() == thread:
+            found.longest_s, found.longest = took, repr(handle)[:400]
+
+    asyncio.Handle._run = run_watched  # type: ignore[assignment, method-assign]
+    try:
+        yield found
+    finally:
+        asyncio.Handle._run = run  # type: ignore[method-assign]
+
+
+@contextmanager
+def sandbox_elsewhere() -> Iterator[str]:
+    """A sandbox on a loop of another thread, which is not watched; its address."""
+    base_urls: list[str] = []
+    is_up, is_over = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        options = SandboxOptions(apply_min_s=0.0, apply_max_s=0.05, calls_per_minute=None)
+        async with running(options) as server:
+            base_urls.append(server.base_url)
+            is_up.set()
+            await asyncio.to_thread(is_over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        assert is_up.wait(_HANGS_AFTER_S)
+        yield base_urls[0]
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def block_of(hostile: Hostile, base_url: str) -> Watched:
+    """The longest step of a load of this, or of a service on whose drop directory it lies."""
+    with tempfile.TemporaryDirectory(prefix="hostile-") as place:
+        directory = Path(place)
+        source = directory / "export.csv"
+        if hostile.is_dropped:
+            source = directory / "drop"
+            source.mkdir()
+        hostile.write(source)
+        quick = {"poll_first_s": 0.05, "poll_max_s": 0.1, "ambiguous_hold_s": 0.1}
+        drop = {"drop": {"directory": str(source), "settle_s": 0.0, "poll_s": 0.1, "signal_wait_s": 0.5}}
+        sections: Sections = {"settle": quick, **(drop if hostile.is_dropped else {}), **hostile.sections}
+        settings = settings_for(base_url, directory / "state", **sections)
+        tenant = Tenant.of_one(settings)
+
+        async def load() -> None:
+            async with asyncio.timeout(_HANGS_AFTER_S):
+                async for _ in load_exports([source], tenant, host=Host()):
+                    pass
+
+        async def serve_it() -> None:
+            async with asyncio.timeout(_HANGS_AFTER_S):
+                await serve(Configuration.of_one(settings), host=Host(), drain=True)
+
+        with watched() as found:
+            asyncio.run(serve_it() if hostile.is_dropped else load())
+    return found
+
+
+def longest_block(parts: tuple[str, ...] = (), *, say: Callable[[str], object] = print) -> Watched:
+    """The longest step over all hostile exports and drops, or those with one of these parts in their names."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    worst = Watched()
+    with sandbox_elsewhere() as base_url:
+        for hostile in all_hostile():
+            if parts and not any(part in hostile.name for part in parts):
+                continue
+            began = time.monotonic()
+            found = block_of(hostile, base_url)
+            say(f"{1_000 * found.longest_s:8.1f} ms  {time.monotonic() - began:6.1f} s  {hostile.name}")
+            if found.longest_s > LONGEST_BLOCK_S:
+                say(f"             {found.longest}")
+            if found.longest_s > worst.longest_s:
+                worst = replace(found, longest=f"{hostile.name}: {found.longest}")
+    return worst
+
+
+def main() -> int:
+    """Run the table, or part of it; 1 if a step took longer than `LONGEST_BLOCK_S`."""
+    worst = longest_block(tuple(sys.argv[1:]), say=partial(print, flush=True))
+    print(f"longest step of the loop: {1_000 * worst.longest_s:.1f} ms, in {worst.longest}")
+    return worst.longest_s > LONGEST_BLOCK_S
+
+
+if __name__ == "__main__":
+    sys.exit(main())
