@@ -29,7 +29,7 @@ def main() -> int:
         parser.error(f"no target {unknown[0]!r}; there are {', '.join(TARGETS)}")
     if arguments.input:
         for name in names:
-            judged(name)(arguments.input.read_bytes())
+            judged(TARGETS[name])(arguments.input.read_bytes())
         return 0
     workers = os.cpu_count() or 1
     each_s = max(1.0, arguments.seconds * min(workers, len(names)) / len(names))

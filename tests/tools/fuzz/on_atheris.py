@@ -18,7 +18,7 @@ import orjson
 with atheris.instrument_imports(include=["pipeline.core"]):
     from tests.tools.fuzz.running import Fuzzing, judged
     from tests.tools.fuzz.seeds import seeds, shown
-    from tests.tools.fuzz.targets import LONGEST_BYTES, warm_up
+    from tests.tools.fuzz.targets import LONGEST_BYTES, TARGETS, warm_up
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def _fuzz(name: str, seconds: str, seed: str, folder: Path) -> NoReturn:
         # Judged by the processor's time in `judged`, and here only where something does not end at all.
         "-timeout=60",
     ]
-    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], judged(name))
+    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], judged(TARGETS[name]))
     atheris.Fuzz()
     os._exit(0)
 

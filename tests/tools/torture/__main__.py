@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from threading import Timer
 
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -62,7 +63,7 @@ def main() -> int:
     # What has nothing to run has no row.
     rows = [row for row in rows if row.most]
     began_s = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 100)
     _run_all(rows, arguments.minutes, arguments.seed, arguments.runs, console)
     console.print(table_of(rows))
     console.print(summary_of(rows, arguments.seed, time.monotonic() - began_s))
@@ -125,10 +126,12 @@ def _run_one(row: Row, seed: int, seconds: float, most: int) -> None:
 
 def table_of(rows: list[Row]) -> Table:
     """A row for each campaign, and their sums."""
-    table = Table(title="faults and attacks", title_justify="left")
-    table.add_column("kind")
+    table = Table(
+        title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("kind", no_wrap=True)
     for name in ("runs", "of what", "rows", *_HARM, "refused", "s"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     total = Tally()
     for row in rows:
         total.add(row.tally)
@@ -141,7 +144,7 @@ def table_of(rows: list[Row]) -> Table:
 def _cells(tally: Tally, events: str, row: Row | None) -> list[str]:
     harm = [getattr(tally, name) for name in _HARM]
     shown = [f"[bold red]{count:,}[/]" if count else "0" for count in harm]
-    time_s = "" if row is None else row.state if row.state == "waits" else f"{row.seconds:,.0f}"
+    time_s = "" if row is None or row.state == "waits" else f"{row.seconds:,.0f}"
     return [f"{tally.runs:,}", events, f"{tally.rows:,}", *shown, f"{tally.refused:,}", time_s]
 
 
