@@ -30,6 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
         tempfile.tempdir = os.environ.setdefault("TMPDIR", str(_IN_MEMORY))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test has recorded as its `summary` stands at the end."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, told in report.user_properties:
+            if name == "summary":
+                terminalreporter.write_line("")
+                terminalreporter.write(str(told))
+
+
 def pytest_collection_finish() -> None:
     """What was imported is no garbage: not to be looked through at the end of each job."""
     gc.collect()

@@ -1,4 +1,4 @@
-"""Write requirements.lock, requirements-dev.lock and requirements-sbom.lock: names, versions, hashes, nothing else.
+"""Write requirements.lock and those of tests (-dev), fuzzing and the bill of materials: names, versions, hashes.
 
 Run with `make lock` after a change of the dependencies in pyproject.toml.
 """
@@ -37,6 +37,7 @@ def main() -> None:
     data = resolve(groups["data"], "--no-deps")
     (ROOT / "requirements-dev.lock").write_text("".join(sorted([*on_top, *entries(data)])))
     (ROOT / "requirements-sbom.lock").write_text(resolve(groups["sbom"]))
+    (ROOT / "requirements-fuzz.lock").write_text(resolve(groups["fuzz"]))
 
 
 def entries(lock: str) -> list[str]:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -36,7 +37,7 @@ from tests.tools.faults.loading import (
     write_config,
 )
 from tests.tools.faults.one_thread import HEAD_START, LOCKING
-from tests.tools.faults.tally import hold
+from tests.tools.faults.tally import Tally, hold
 
 #: What changes a file, a name, or what would survive. Sockets are written to with other calls.
 CALLS = (
@@ -267,6 +268,20 @@ async def kill_everywhere(*, recoveries: int) -> None:
     if broken:
         sys.exit("\n".join((*broken, f"{len(broken)} loads broke the promise")))
     print(f"{kills.total()} kills survived, each before one step on the disk; {len(steps)} steps in a load")
+
+
+@cache
+def _steps() -> list[Step]:
+    """The steps of a load; none where they cannot be counted."""
+    return [] if why_not() else asyncio.run(steps_of(small_export()))
+
+
+def one_run(seed: int) -> Tally:
+    """A load that dies before a step, and every other time the one that follows on it too."""
+    draw, steps = random.Random(seed), _steps()
+    chosen = [draw.choice(steps) for _ in range(1 + seed % 2) if steps]
+    outcome = asyncio.run(kill_at(chosen, small_export(), seed=seed))
+    return Tally(runs=1, rows=ROWS, events=outcome.kills)
 
 
 def main() -> None:

@@ -1,0 +1,47 @@
+"""A share of `make torture`: each campaign once; its table stands at the end of what pytest says."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from tests.tools.faults.tally import Tally
+from tests.tools.torture.__main__ import Row, summary_of, table_of
+from tests.tools.torture.campaigns import CAMPAIGNS
+from tests.tools.torture.one import named
+
+#: Of which each has a test of its own that takes longer.
+ELSEWHERE = {"mends", "fuzz"}
+
+
+def test_a_share_of_all_campaigns(record_property: Callable[[str, object], None]) -> None:
+    names = [each.name for each in CAMPAIGNS if each.name not in ELSEWHERE]
+    command = [sys.executable, "-m", "tests.tools.torture", *names, "--minutes", "0.2"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}, check=False)
+    _, _, table = done.stdout.partition("faults and attacks")
+    record_property("summary", f"faults and attacks{table}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(name in table for name in names)
+
+
+@pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: campaign.name)
+def test_each_campaign_is_there(campaign: object) -> None:
+    assert callable(named(campaign.run))  # type: ignore[attr-defined]
+
+
+def test_what_must_be_0_is_seen_and_told_how_to_run_again() -> None:
+    row = Row(CAMPAIGNS[0])
+    row.note({"seed": 7, "tally": {"runs": 1, "rows": 1_000_000, "lost": 12}, "error": "lost: u1"})
+    row.note({"seed": 8, "tally": {"runs": 1, "rows": 1_000_000, "refused": 1}, "error": ""})
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table_of([row]), summary_of([row], 7, 1.0))
+    said = console.export_text()
+    assert row.tally == Tally(runs=2, rows=2_000_000, lost=12, refused=1)
+    assert row.broken == ["lost: u1\n  again: python -m tests.tools.torture 'kills of loads' --seed 7 --runs 1"]
+    assert "2,000,000" in said
+    assert "12 that must be 0" in said
+    assert max(map(len, said.splitlines())) <= 100

@@ -1,0 +1,168 @@
+"""Run all campaigns, or those that are named, and print one table; exit code 1 if what must be 0 is not."""
+
+import os
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Timer
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tests.tools.faults.tally import Tally
+from tests.tools.torture.campaigns import CAMPAIGNS, Campaign
+from tests.tools.torture.one import named
+
+#: What must be 0, and is red otherwise.
+_HARM = ("lost", "stale", "doubled", "leaked", "broken")
+#: A run that takes longer than its time and this hangs (seconds).
+_PATIENCE_S = 600.0
+#: With so many minutes campaigns whose number of runs is limited are run to their end.
+_ALL_FROM_MINUTES = 5.0
+_ANY_NUMBER = 10**9
+
+
+@dataclass(slots=True)
+class Row:
+    """A campaign and what it has come to so far. `most`: runs there are, if their number is limited."""
+
+    campaign: Campaign
+    most: int = _ANY_NUMBER
+    tally: Tally = field(default_factory=Tally)
+    seconds: float = 0.0
+    state: str = "waits"
+    broken: list[str] = field(default_factory=list)
+
+    def note(self, told: dict[str, object]) -> None:
+        """Take in one run."""
+        tally = Tally(**told["tally"])  # type: ignore[arg-type]
+        self.tally.add(tally)
+        if told["error"]:
+            again = f"python -m tests.tools.torture '{self.campaign.name}' --seed {told['seed']} --runs 1"
+            self.broken.append(f"{told['error']}\n  again: {again}")
+
+
+def main() -> int:
+    parser = ArgumentParser(prog="python -m tests.tools.torture", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(each.name for each in CAMPAIGNS)}")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all of them together")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run of each")
+    parser.add_argument("--runs", type=int, help="so many of each, however long they take")
+    arguments = parser.parse_args()
+    known = {each.name: each for each in CAMPAIGNS}
+    if unknown := [name for name in arguments.names if name not in known]:
+        parser.error(f"no campaign {unknown[0]!r}; there are {', '.join(known)}")
+    chosen = [known[name] for name in arguments.names] or list(CAMPAIGNS)
+    rows = [Row(each, named(each.most)() if each.most else _ANY_NUMBER) for each in chosen]
+    # What has nothing to run has no row.
+    rows = [row for row in rows if row.most]
+    began_s = time.monotonic()
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    _run_all(rows, arguments.minutes, arguments.seed, arguments.runs, console)
+    console.print(table_of(rows))
+    console.print(summary_of(rows, arguments.seed, time.monotonic() - began_s))
+    for told in (each for row in rows for each in row.broken):
+        console.print(told, markup=False, highlight=False)
+    return int(any(row.tally.harm for row in rows))
+
+
+def _run_all(rows: list[Row], minutes: float, seed: int, runs: int | None, console: Console) -> None:
+    """Run the campaigns side by side, on as many processors as there are, and show how far they are."""
+    workers = os.cpu_count() or 1
+    shares = sum(row.campaign.share for row in rows)
+
+    def run(row: Row) -> None:
+        seconds = minutes * 60 * workers * row.campaign.share / shares
+        most = runs or _ANY_NUMBER
+        if row.most < _ANY_NUMBER:
+            most = min(most, row.most)
+            seconds = 1e6 if minutes >= _ALL_FROM_MINUTES else seconds
+        _run_one(row, seed, 1e6 if runs else seconds, most)
+        if not console.is_terminal:
+            console.print(f"{row.campaign.name}: {row.tally.runs} runs, {row.seconds:,.0f} s", highlight=False)
+
+    with ThreadPoolExecutor(workers) as pool:
+        # The longest first, so that none is left alone at the end.
+        running = [pool.submit(run, row) for row in sorted(rows, key=lambda row: -row.campaign.share)]
+        if console.is_terminal:
+            with Live(console=console, get_renderable=lambda: table_of(rows), transient=True):
+                _wait(running)
+        else:
+            _wait(running)
+
+
+def _wait(running: list[Future[None]]) -> None:
+    for each in running:
+        each.result()
+
+
+def _run_one(row: Row, seed: int, seconds: float, most: int) -> None:
+    """Run a campaign in a process of its own."""
+    began_s, row.state = time.monotonic(), "runs"
+    command = [sys.executable, "-m", "tests.tools.torture.one", row.campaign.run, str(seed), str(seconds), str(most)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    watch = Timer(min(seconds, 3_600.0) + _PATIENCE_S, process.kill)
+    watch.start()
+    assert process.stdout is not None
+    # Both are read, or a process that says much would wait for ever.
+    with ThreadPoolExecutor(1) as reading:
+        said = reading.submit(process.stderr.read)  # type: ignore[union-attr]
+        for line in process.stdout:
+            row.note(orjson.loads(line))
+            row.seconds = time.monotonic() - began_s
+        code = process.wait()
+        watch.cancel()
+        if code:
+            row.tally.broken += 1
+            row.broken.append(f"{row.campaign.name}: its process ended with {code}: {said.result().decode()[-1_000:]}")
+    row.seconds, row.state = time.monotonic() - began_s, "done"
+
+
+def table_of(rows: list[Row]) -> Table:
+    """A row for each campaign, and their sums."""
+    table = Table(
+        title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("kind", no_wrap=True)
+    for name in ("runs", "of what", "rows", *_HARM, "refused", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    total = Tally()
+    for row in rows:
+        total.add(row.tally)
+        table.add_row(row.campaign.name, *_cells(row.tally, f"{row.tally.events:,} {row.campaign.events}", row))
+    table.add_section()
+    table.add_row("all", *_cells(total, "", None))
+    return table
+
+
+def _cells(tally: Tally, events: str, row: Row | None) -> list[str]:
+    harm = [getattr(tally, name) for name in _HARM]
+    shown = [f"[bold red]{count:,}[/]" if count else "0" for count in harm]
+    time_s = "" if row is None or row.state == "waits" else f"{row.seconds:,.0f}"
+    return [f"{tally.runs:,}", events, f"{tally.rows:,}", *shown, f"{tally.refused:,}", time_s]
+
+
+def summary_of(rows: list[Row], seed: int, seconds: float) -> str:
+    """What is no sum of rows."""
+    by_name = {row.campaign.name: row for row in rows}
+    told = []
+    blocked_ms = max((row.tally.blocked_ms for row in rows), default=0.0)
+    if blocked_ms:
+        told.append(f"loop blocked {blocked_ms:,.0f} ms at most")
+    if fuzz := by_name.get("fuzz"):
+        told.append(f"fuzz inputs {fuzz.tally.events:,}, crashes {fuzz.tally.broken:,}")
+    if mends := by_name.get("mends"):
+        told.append(f"mends missed {mends.tally.events} of {mends.tally.runs}, of {mends.most} in all")
+    bad = sum(row.tally.harm for row in rows)
+    told.append("nothing that must be 0 is more" if not bad else f"[bold red]{bad} that must be 0[/]")
+    return f"{'; '.join(told)}; seed {seed}, {seconds:,.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
