@@ -115,13 +115,13 @@ COSTLY = {
     "CDATA sections": "<r>|<![CDATA[a&b]]>",
     "ends of CDATA sections": "<r>|]]>",
     "elements in one another": "<a>",
-    "elements in one another, closed": "<a>" * 9_000 + "</a>" * 9_000,
+    "elements in one another, closed": "<a>" * 9_000 + "</a>" * 9_000 + "|",
     "elements beside one another": "<r>|<a/>",
     "profiles in one another": "<r><status>complete</status>|<profile>",
     "profiles": "<r><status>complete</status>|<profile><id>a</id><status>failed</status></profile>",
     "profiles without anything": "<r><status>complete</status>|<profile/>",
     "many of one name": "<r>|<success>false</success>",
-    "attributes": "<r " + " ".join(f"a{n}=''" for n in range(7_000)) + ">",
+    "attributes": "<r " + " ".join(f"a{n}=''" for n in range(5_000)) + "/>|",
     "attributes of one name": "<r| a=''",
     "a long namespace": f"<r xmlns='{'u' * 32_000}'>|<b/>",
     "a long namespace with a prefix": f"<r xmlns:a='{'u' * 32_000}'>|<a:b/>",
@@ -149,7 +149,7 @@ COSTLY = {
 @pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY)
 def test_reading_an_answer_takes_no_longer_than_its_length_tells(text: str) -> None:
     """Processor time, so that others on the machine do not count; the least of three, for the same reason."""
-    first, _, again = text.partition("|")
+    first, _, again = text.rpartition("|")
     whole = (first + again * MAX_REPLY_BYTES)[:MAX_REPLY_BYTES]
     bodies = [whole.encode(), whole[:-1].encode()]
     for ending in ("</message></r>", "</r>"):
