@@ -1,5 +1,6 @@
 """The report of a job: what became of every row, and its exit code. Also puts away a job that has ended."""
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from pipeline.jobs.recovery import never_sent_of
 from pipeline.settings.settings import Settings, config_digest
 
 log = structlog.get_logger()
+
+#: Said in a report of which the classes are no count.
+NOT_COUNTED = "What became of its rows cannot be counted any more: all that may have been sent are unconfirmed."
 
 
 def build_report(
@@ -57,7 +61,8 @@ def build_uncounted_report(
         rows.pending = rows.read - rows.accounted
     else:
         rows.unconfirmed = rows.read - rows.accounted
-    return _report(job, error, rows, started_at, finished_at, seconds)
+    report = _report(job, error, rows, started_at, finished_at, seconds)
+    return replace(report, error=f"{report.error} {NOT_COUNTED}")
 
 
 def _report(

@@ -41,6 +41,8 @@ class Client:
         self.dropped: list[GrowingExport] = []
         self.reports: list[Report] = []
         self.is_idle = False
+        #: Whether the product has a bug, or had one.
+        self.is_cursed = False
         self.ended_by: list[str] = []
         #: The bodies of all batches that were ever written, by batch.
         self.bodies: dict[int, Body] = {}
@@ -80,7 +82,9 @@ class Client:
 
     def note_report(self, report: Report) -> None:
         """A job has ended, or could not be finished."""
-        assert report.exit_code is not ExitCode.OUR_BUG and "a bug" not in (report.error or ""), report.error
+        whys = [report.error, *(batch.why for batch in report.batches)]
+        is_bug = report.exit_code is ExitCode.OUR_BUG or any("a bug" in (why or "") for why in whys)
+        assert self.is_cursed or not is_bug, whys
         self.reports.append(report)
 
     def take(self, settings: Settings) -> None:

@@ -20,6 +20,7 @@ ACTIONS = (
     *["wait"] * 6,
     *["apply", "fail", "calm"] * 2,
     *["ask", "ask", "terminate", "reload"],
+    "curse",
 )
 
 

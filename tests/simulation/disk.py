@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
+from structlog.contextvars import get_contextvars
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.model import Batch
 from pipeline.edges.durable import disk_error
@@ -93,6 +95,36 @@ class Fuse:
     fails: Failing | None = None
 
 
+@dataclass(slots=True)
+class Curse:
+    """A bug in the product: when `steps` blocking calls of jobs have gone by, one raises what nobody expects.
+
+    It does so before or after the call `is_done`. If it `stays`, it is met again in each call of that name of that job,
+    in each process, until it `is_lifted`.
+    """
+
+    steps: int
+    is_done: bool
+    stays: bool
+    is_lifted: bool = False
+    job: str = ""
+    name: str = ""
+
+    def meet(self, name: str, *, is_done: bool) -> None:
+        """Raise `ValueError` if it is time. Called before and after each blocking call."""
+        job = get_contextvars().get("job", "")
+        if not job or self.is_lifted or is_done != self.is_done:
+            return
+        if not self.name:
+            self.steps -= 1
+            if self.steps >= 0:
+                return
+            self.job, self.name = job, name
+        if (job, name) == (self.job, self.name):
+            self.is_lifted = not self.stays
+            raise ValueError("a bug")
+
+
 class Disk:
     """Runs blocking calls at once, each after some turns of the loop, as `random` draws it.
 
@@ -106,6 +138,7 @@ class Disk:
     ) -> None:
         self.fuse: Fuse | None = None
         self.is_full = False
+        self.curse: Curse | None = None
         self.is_crashed = False
         self.is_gone = False
         self._figures = figures
@@ -123,6 +156,7 @@ class Disk:
         if self.is_gone and name != "close":
             raise asyncio.CancelledError
         try:
+            self._meet_bug(name, is_done=False)
             result = function(*args)
             if late is not None:
                 self._fail_late(late, called, name, result)
@@ -131,7 +165,12 @@ class Disk:
                 await self._be_slow()
         if isinstance(result, Batch):
             self._note_written(called.__self__, result)
+        self._meet_bug(name, is_done=True)
         return result
+
+    def _meet_bug(self, name: str, *, is_done: bool) -> None:
+        if self.curse is not None and not self.is_crashed:
+            self.curse.meet(name, is_done=is_done)
 
     def vanish(self) -> None:
         """The process is gone, and with it all that wait."""

@@ -159,7 +159,12 @@ class Process:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_requests, runner.state, lambda: runner.running, self._ending.changed)
             while not self._ending.is_due:
-                unfinished = await runner.run_jobs(next_one, told)
+                unfinished: Report | None = None
+                try:
+                    unfinished = await runner.run_jobs(next_one, told)
+                except* ValueError:
+                    # As the service does.
+                    assert client.is_cursed
                 if unfinished and not self.goes_on:
                     self.terminate()
                 client.is_idle = unfinished is None

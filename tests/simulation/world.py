@@ -12,7 +12,7 @@ from pipeline.core.target.replies import PostOutcome, StatusOutcome
 from tests.simulation.answers import post_outcome, status_outcome
 from tests.simulation.client import Client
 from tests.simulation.climate import Climate
-from tests.simulation.disk import Failing, Fuse
+from tests.simulation.disk import Curse, Failing, Fuse
 from tests.simulation.exports import Row
 from tests.simulation.figures import Figures
 from tests.simulation.limits import defaults, settings_with
@@ -40,6 +40,7 @@ class World:
         self.loop = VirtualLoop()
         self.is_full = False
         self._values = 0
+        self._curse_of_now: Curse | None = None
         self._directory = directory
         self.clients = [self._new_client(f"client{number}") for number in range(self.one(climate.clients))]
         for client in self.clients:
@@ -72,7 +73,7 @@ class World:
         async def start() -> Process:
             offset_s = float(self.random.randint(-5_000, 5_000))
             process = Process(self.clients, self.figures, self.random.random, offset_s=offset_s)
-            process.disk.is_full = self.is_full
+            process.disk.is_full, process.disk.curse = self.is_full, self._curse_of_now
             return process
 
         return self.loop.run(start())
@@ -159,6 +160,15 @@ class World:
 
     def _take_room(self, *, is_full: bool) -> None:
         self.is_full = self.process.disk.is_full = is_full
+
+    def _curse(self) -> None:
+        """From some call on there is a bug, in one call or in each of that name of a job."""
+        if self._curse_of_now is None or self._curse_of_now.is_lifted:
+            stays, is_done = self.random.random() < 0.5, self.random.random() < 0.5
+            self._curse_of_now = Curse(self.random.randint(0, 40), is_done=is_done, stays=stays)
+            self.process.disk.curse = self._curse_of_now
+            for client in self.clients:
+                client.is_cursed = True
 
     def _terminate(self) -> None:
         self.process.terminate()
@@ -283,6 +293,8 @@ class World:
         self.climate = self.climate.without_faults()
         self.process.disk.fuse = None
         self._make_room()
+        if self._curse_of_now is not None:
+            self._curse_of_now.is_lifted = True
         for client in self.clients:
             client.paused_since = None
             client.ask("resume", None)
