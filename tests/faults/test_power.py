@@ -31,9 +31,9 @@ from pipeline.edges.store.mailbox import Mailbox
 
 
 async def test_a_loss_of_power_at_any_moment_loses_nothing() -> None:
-    told = await cut_power(CUTS, seed=int.from_bytes(os.urandom(2)))
-    assert told.broken == []
-    assert told.cuts == told.restarts == CUTS
+    told = await cut_power(CUTS, seed=int.from_bytes(os.urandom(2)), courses=2)
+    assert told.errors == []
+    assert told.tally.events == told.tally.runs == CUTS
 
 
 def calls_of(root: Path, script: str, *, failing: str = "") -> list[Call]:
