@@ -14,12 +14,15 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.core.batches.lifecycle import Begun
+from pipeline.core.errors import FatalError
+from pipeline.edges.exports import Identity
+from pipeline.edges.store.ledger import open_ledger
 from pipeline.sandbox import Running, Sandbox, SandboxOptions
 from pipeline.sandbox.acceptance import Accepted
 from pipeline.sandbox.batch import Refusal
@@ -190,11 +193,20 @@ def _copy(source: Path | str, to: Path | str) -> None:
     shutil.copy2(source, to)
 
 
-def _forget_numbers(ledger: Path) -> None:
-    """Let a ledger know its exports by size and time alone."""
-    if ledger.exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(ledger, isolation_level=None)) as database:
-            database.execute("UPDATE jobs SET inode = NULL, claim = json_set(claim, '$.signal_inode', NULL)")
+def _forget_numbers(path: Path) -> None:
+    """Let a ledger know its exports and signals by size and time alone. Raises `RefusedError` if it is refused."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
+        if database.execute("PRAGMA user_version").fetchone() == (0,):
+            return
+    try:
+        ledger = open_ledger(path, "demo", lambda: "", is_new=False)
+    except FatalError as error:
+        raise RefusedError(str(error)) from error
+    for job in ledger.jobs(unfinished_only=True):
+        ledger.set_source(job, Identity(job.size_bytes, job.mtime_ns))
+        if job.claim is not None:
+            ledger.note_claims({job.job_id: replace(job.claim, signal_inode=None)})
+    ledger.close()
 
 
 def _check(course: Course, target: Running) -> None:
@@ -215,7 +227,7 @@ async def cut_at(recording: Recording, cut: int, *, is_ordered: bool) -> str:
     disk.begin(recording.kept)
     done = replay(disk, recording.logs, at)
     disk.lose_power(draw)
-    if course.put is _copy:
+    if course.put is _copy and (course.state / "ledger.db").exists():
         _forget_numbers(course.state / "ledger.db")
     arrived = [each for each in recording.target.arrived if each[0] <= at]
     unknown = _unknown(course.state, [post for _, post, _ in arrived])
@@ -259,8 +271,11 @@ def _unknown(state: Path, posts: list[Post]) -> int:
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-power-") as name:
         copy = Path(name) / "state"
         shutil.copytree(state, copy)
-        with ledger_of(copy) as ledger:
-            records = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
+        try:
+            with ledger_of(copy) as ledger:
+                records = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
+        except FatalError as error:
+            raise RefusedError(str(error)) from error
     begun = {record.batch.sha256 for record in records if any(isinstance(fact, Begun) for fact in record.facts)}
     return sum(sha256(post.body).hexdigest() not in begun for post in posts)
 
