@@ -1,7 +1,5 @@
 """A sample of the calls that fail; `python -m tests.tools.faults.failing --every` takes all of them."""
 
-import os
-
 import pytest
 
 from tests.tools.faults.failing import fail_loads, fail_service
@@ -12,12 +10,12 @@ pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
 
 
 async def test_a_write_that_fails_loses_nothing() -> None:
-    told = await fail_loads(5, seed=int.from_bytes(os.urandom(2)))
+    told = await fail_loads(5, seed=1)
     assert told.broken == []
     assert told.runs == 5
 
 
 async def test_a_write_of_the_service_that_fails_loses_nothing() -> None:
-    told = await fail_service(3, seed=int.from_bytes(os.urandom(2)))
+    told = await fail_service(3, seed=1)
     assert told.broken == []
     assert told.runs == 3

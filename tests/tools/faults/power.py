@@ -14,13 +14,16 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.core.batches.lifecycle import Begun
-from pipeline.sandbox import MistakeKind, Running, Sandbox, SandboxOptions
+from pipeline.core.errors import FatalError
+from pipeline.edges.exports import Identity
+from pipeline.edges.store.ledger import open_ledger
+from pipeline.sandbox import Running, Sandbox, SandboxOptions
 from pipeline.sandbox.acceptance import Accepted
 from pipeline.sandbox.batch import Refusal
 from pipeline.sandbox.calls import Post
@@ -30,7 +33,9 @@ from tests.tools.faults.kills import check_jobs
 from tests.tools.faults.loading import (
     HANGS_AFTER_S,
     Export,
+    check_exact,
     check_left_over,
+    check_order,
     ledger_of,
     make_export,
     merged_profiles,
@@ -40,6 +45,7 @@ from tests.tools.faults.loading import (
 from tests.tools.faults.lost_power import Disk, replay
 from tests.tools.faults.service_kills import Writer, check_all
 from tests.tools.faults.steps import parse_step, why_not
+from tests.tools.faults.tally import HarmError, Tally, hold
 from tests.tools.support import program
 
 #: Rows of an export, and of a batch.
@@ -78,26 +84,16 @@ class _Target(Sandbox):
 
 @dataclass(slots=True)
 class Outcome:
-    """What cuts came to. `refused`: the next start ended with 74. `broken`: what broke, in words."""
+    """What cuts came to: a run of `tally` is a start behind a cut. `errors`: how the promise was broken."""
 
-    cuts: int = 0
-    restarts: int = 0
-    lost: int = 0
-    stale: int = 0
-    doubled: int = 0
-    refused: int = 0
-    broken: list[str] = field(default_factory=list)
-
-    def add(self, other: "Outcome") -> None:
-        """Count these too."""
-        for name in ("cuts", "restarts", "lost", "stale", "doubled", "refused"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.broken += other.broken
+    tally: Tally = field(default_factory=Tally)
+    errors: list[AssertionError] = field(default_factory=list)
 
     def __str__(self) -> str:
+        tally = self.tally
         return (
-            f"{self.cuts} cuts, {self.restarts} restarts, {self.lost} lost, {self.stale} stale, "
-            f"{self.doubled} doubled, {self.refused} refused with 74, {len(self.broken)} broken"
+            f"{tally.events} cuts, {tally.runs} restarts, {tally.lost} lost, {tally.stale} stale, "
+            f"{tally.doubled} doubled, {tally.refused} refused with 74, {tally.broken} broken otherwise"
         )
 
 
@@ -113,6 +109,7 @@ class Course:
     command: tuple[str, ...]
     state: Path
     profiles: dict[str, dict[str, str]]
+    rows: int
     check: Callable[[], object]
     put: Callable[[Path | str, Path | str], object]
     kills: tuple[str, ...] = ()
@@ -138,7 +135,9 @@ def load_in(folder: Path, base_url: str, seed: int, kills: tuple[str, ...] = ())
     config, state = folder / "config.toml", folder / "state"
     write_config(config, base_url, state, batch_rows=BATCH_ROWS, hold_s=0.3)
     command = ("load", *map(str, paths), "--config", str(config), "--json")
-    return Course(folder, command, state, merged_profiles(exports), lambda: _check_load(state, exports), _link, kills)
+    return Course(
+        folder, command, state, merged_profiles(exports), 2 * ROWS, lambda: _check_load(state, exports), _link, kills
+    )
 
 
 def _check_load(state: Path, exports: list[Export]) -> None:
@@ -157,7 +156,7 @@ def serve_in(folder: Path, base_url: str, seed: int, kills: tuple[str, ...] = ()
     with config.open("a") as file:
         file.write(f'[drop]\ndirectory = "{writer.drop}"\npoll_s = 0.02\nsettle_s = 0.05\nkeep_exports = "always"\n')
     command = ("serve", "--drain", "--config", str(config))
-    return Course(folder, command, state, writer.profiles, lambda: check_all(writer, state), _copy, kills)
+    return Course(folder, command, state, writer.profiles, writer.rows, lambda: check_all(writer, state), _copy, kills)
 
 
 async def record(make: Callable[[Path, str], Course], folder: Path, kept: Path) -> Recording:
@@ -194,58 +193,73 @@ def _copy(source: Path | str, to: Path | str) -> None:
     shutil.copy2(source, to)
 
 
-def _forget_numbers(ledger: Path) -> None:
-    """Let a ledger know its exports by size and time alone."""
-    if ledger.exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(ledger, isolation_level=None)) as database:
-            database.execute("UPDATE jobs SET inode = NULL, claim = json_set(claim, '$.signal_inode', NULL)")
+def _forget_numbers(path: Path) -> None:
+    """Let a ledger know its exports and signals by size and time alone. Raises `RefusedError` if it is refused."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
+        if database.execute("PRAGMA user_version").fetchone() == (0,):
+            return
+    try:
+        ledger = open_ledger(path, "demo", lambda: "", is_new=False)
+    except FatalError as error:
+        raise RefusedError(str(error)) from error
+    for job in ledger.jobs(unfinished_only=True):
+        ledger.set_source(job, Identity(job.size_bytes, job.mtime_ns))
+        if job.claim is not None:
+            ledger.note_claims({job.job_id: replace(job.claim, signal_inode=None)})
+    ledger.close()
 
 
 def _check(course: Course, target: Running) -> None:
     course.check()
     target.sandbox.apply_all()
-    assert target.sandbox.profiles() == course.profiles, "profiles differ"
-    assert target.sandbox.mistakes == [], target.sandbox.mistakes
+    check_exact(target.sandbox.profiles(), course.profiles)
+    check_order(target.sandbox.mistakes)
 
 
-async def cut_at(recording: Recording, cut: int, *, is_ordered: bool) -> Outcome:
-    """Cut the power somewhere, as the seed `cut` decides, start again, and look how it ends."""
+async def cut_at(recording: Recording, cut: int, *, is_ordered: bool) -> str:
+    """Cut the power somewhere, as the seed `cut` decides, start again, and look how it ends; in words, where that was.
+
+    Raises `AssertionError` where the promise is broken: a loss of power is no damage, and so 74 is none of the ends.
+    """
     draw, course = random.Random(cut), recording.course
-    moments = [call.ended for calls in recording.logs for call in calls if call.name.startswith(_LASTING)]
-    at = draw.choice(moments)
+    at = draw.choice([call.ended for calls in recording.logs for call in calls if call.name.startswith(_LASTING)])
     disk = Disk(course.folder, is_ordered=is_ordered, put=course.put)
     disk.begin(recording.kept)
     done = replay(disk, recording.logs, at)
     disk.lose_power(draw)
-    if course.put is _copy:
+    if course.put is _copy and (course.state / "ledger.db").exists():
         _forget_numbers(course.state / "ledger.db")
     arrived = [each for each in recording.target.arrived if each[0] <= at]
-    told = Outcome(cuts=1)
-    killed = f" after kills at {', '.join(course.kills)}" if course.kills else ""
-    kind = "ordered" if is_ordered else "strict"
-    where = f"{course.command[0]}{killed}, cut {cut} ({kind}) behind {done} calls and {len(arrived)} batches"
     unknown = _unknown(course.state, [post for _, post, _ in arrived])
-    if unknown:
-        told.lost += 1
-        told.broken.append(f"{where}: {unknown} batches arrived of which the ledger knows nothing")
+    hold("lost", not unknown, f"{unknown} batches arrived of which the ledger knows nothing", unknown)
     async with serving(_Target(recording.target.began_s, arrived), port=recording.port) as target:
         code, _, err = await run(*course.command)
-        told.restarts += 1
         if code == _DISK_OR_LEDGER:
-            told.refused += 1
-            told.broken.append(f"{where}: refused: {err.decode()[-600:]}")
-            return told
-        kinds = [mistake.kind for mistake in target.sandbox.mistakes]
-        told.stale += bool({MistakeKind.CLASH, MistakeKind.STALE_OVERWRITE} & set(kinds))
-        try:
-            assert code == 0, (code, err.decode()[-600:])
-            target.sandbox.apply_all()
-            told.lost += target.sandbox.profiles() != course.profiles
-            _check(course, target)
-        except AssertionError as error:
-            told.doubled += "profiles" not in str(error)
-            told.broken.append(f"{where}: {error}")
-    return told
+            raise RefusedError(err.decode()[-600:])
+        assert code == 0, (code, err.decode()[-600:])
+        _check(course, target)
+    return f"behind {done} calls, when {len(arrived)} batches had arrived"
+
+
+class RefusedError(AssertionError):
+    """The next start refused to go on, as with a damaged ledger."""
+
+
+async def _told_of(recording: Recording, cut: int, *, is_ordered: bool, told: Outcome) -> None:
+    """Count a cut."""
+    course, tally = recording.course, told.tally
+    tally.events, tally.runs, tally.rows = tally.events + 1, tally.runs + 1, tally.rows + course.rows
+    try:
+        await cut_at(recording, cut, is_ordered=is_ordered)
+    except AssertionError as error:
+        if isinstance(error, HarmError):
+            setattr(tally, error.harm, getattr(tally, error.harm) + error.count)
+        else:
+            tally.broken += 1
+            tally.refused += isinstance(error, RefusedError)
+        killed = f" after kills at {', '.join(course.kills)}" if course.kills else ""
+        error.add_note(f"{course.command[0]}{killed}, cut {cut}, {'ordered' if is_ordered else 'strict'}")
+        told.errors.append(error)
 
 
 def _unknown(state: Path, posts: list[Post]) -> int:
@@ -257,40 +271,57 @@ def _unknown(state: Path, posts: list[Post]) -> int:
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-power-") as name:
         copy = Path(name) / "state"
         shutil.copytree(state, copy)
-        with ledger_of(copy) as ledger:
-            records = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
+        try:
+            with ledger_of(copy) as ledger:
+                records = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
+        except FatalError as error:
+            raise RefusedError(str(error)) from error
     begun = {record.batch.sha256 for record in records if any(isinstance(fact, Begun) for fact in record.facts)}
     return sum(sha256(post.body).hexdigest() not in begun for post in posts)
 
 
-async def cut_power(cuts: int, *, seed: int = 0, at_once: int = 2) -> Outcome:
-    """So many cuts of loads and of the service, of killed ones too; half of them in an ordered file system."""
+def _courses(seed: int) -> list[Callable[[Path, str], Course]]:
+    """Loads and services; kills come at the first flushes of a new state directory, and at any."""
     draw = random.Random(seed)
     kills: list[tuple[str, ...]] = [
         (),
-        # The first of a new state directory, and any.
         *[(f"fsync:{count}",) for count in (1, 2, 3)],
         (f"fdatasync:{draw.randint(1, 12)}", f"fsync:{draw.randint(1, 20)}"),
         (f"rename:{draw.randint(1, 10)}",),
     ]
-    makers = [(make, each) for each in kills for make in (load_in, serve_in)]
+    return [partial(make, seed=seed + number, kills=each) for number, each in enumerate(kills) for make in _MAKERS]
+
+
+_MAKERS = (load_in, serve_in)
+
+
+async def cut_power(cuts: int, *, seed: int = 0, at_once: int = 2, courses: int | None = None) -> Outcome:
+    """So many cuts of loads and of the service, of killed ones too; half of them in an ordered file system."""
     told, limit = Outcome(), asyncio.Semaphore(at_once)
+    chosen = _courses(seed)
+    chosen = chosen if courses is None else random.Random(seed).sample(chosen, courses)
 
     async def one(number: int) -> None:
         async with limit:
             with tempfile.TemporaryDirectory(prefix="profile-pipeline-power-") as name:
                 folder = Path(name) / "there"
                 folder.mkdir()
-                make, kills = makers[number]
-                made_with = partial(make, seed=seed + number, kills=kills)
-                recording = await record(made_with, folder, Path(name) / "kept")
-                for cut in range(number, cuts, len(makers)):
-                    told.add(await cut_at(recording, seed + cut, is_ordered=cut // len(makers) % 2 == 1))
+                recording = await record(chosen[number], folder, Path(name) / "kept")
+                for cut in range(number, cuts, len(chosen)):
+                    await _told_of(recording, seed + cut, is_ordered=cut // len(chosen) % 2 == 1, told=told)
 
     async with asyncio.TaskGroup() as tasks:
-        for number in range(min(cuts, len(makers))):
+        for number in range(min(cuts, len(chosen))):
             tasks.create_task(one(number))
     return told
+
+
+def one_run(seed: int) -> Tally:
+    """One course, of which the power is cut four times."""
+    told = asyncio.run(cut_power(4, seed=seed, courses=1))
+    if told.errors:
+        raise told.errors[0]
+    return told.tally
 
 
 def main() -> int:
@@ -303,10 +334,10 @@ def main() -> int:
         sys.exit(f"nothing can be recorded: {reason}")
     began = time.monotonic()
     told = asyncio.run(cut_power(arguments.cuts, seed=arguments.seed))
-    for each in told.broken:
-        print(each)
+    for error in told.errors:
+        print(*getattr(error, "__notes__", ()), error, sep=": ")
     print(f"{told}, {time.monotonic() - began:,.0f} s")
-    return bool(told.broken)
+    return bool(told.errors)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ CAMPAIGNS = (
     Campaign("kills of loads", f"{_FAULTS}.kills:one_run", "kills", 2.0),
     Campaign("kills of the service", f"{_FAULTS}.service_kills:one_run", "kills", 2.0),
     Campaign("death at each step", f"{_FAULTS}.steps:one_run", "kills", 1.5),
+    Campaign("calls of the disk that fail", f"{_FAULTS}.failing:one_run", "failed calls", 1.5),
+    Campaign("loss of power", f"{_FAULTS}.power:one_run", "cuts", 2.0),
     Campaign("faults of Target", f"{_FAULTS}.plans:one_run", "faults", 1.5),
     Campaign("network", f"{_FAULTS}.network:one_run", "faults", 1.5),
     Campaign("hostile answers", f"{_FAULTS}.network:one_echoing_run", "answers", 1.0),
