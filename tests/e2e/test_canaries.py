@@ -54,6 +54,7 @@ MANIFESTS = {
     "sha256": f"sha256={CANARY}",
     "columns": f"columns={ROW}",
     "another first column": f"columns={CANARY},tier,ltv",
+    "a row": ROW,
     "an unknown key": f"{CANARY}={CANARY}",
     "an export": f"{HEADER}\n{ROW}\n",
     "JSON of an unknown key": f'{{"{CANARY}":"{CANARY}"}}',
