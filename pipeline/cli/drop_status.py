@@ -15,6 +15,9 @@ from pipeline.settings.settings import Settings
 #: The most names of a kind that are listed.
 _MOST = 20
 
+#: Exports without a signal that are compared with signals without an export, and signals that they are compared with.
+_MOST_COMPARED = 50
+
 
 @dataclass(frozen=True, slots=True)
 class LyingExport:
@@ -79,10 +82,15 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
     signals = [found.signal for found in seen.found if found.missing or found.problem]
     names = [Path(signal.path).name for signal in signals]
     lying = [(each.path, _age_s(each.identity.mtime_ns, now)) for each in seen.unsignalled]
+    overdue = [(path, age_s) for path, age_s in lying if age_s >= settings.drop.signal_wait_s]
     unsignalled = [
-        LyingExport(shown(path), age_s, _shown(nearest_signal(Path(path).name, names)))
-        for path, age_s in lying
-        if age_s >= settings.drop.signal_wait_s
+        LyingExport(
+            shown(path),
+            age_s,
+            # Comparing all names with all signals would take hours where somebody has dropped many thousands.
+            _shown(nearest_signal(Path(path).name, names[:_MOST_COMPARED])) if number < _MOST_COMPARED else None,
+        )
+        for number, (path, age_s) in enumerate(overdue)
     ]
     told = DropNotice() if state is None else read_drops(state)
     by_name = {each.name: each for each in told.drops_waiting}

@@ -181,6 +181,7 @@ def test_any_dialect(export: tuple[bytes, dict[str, Any], Style], cuts: list[int
         (b"sep=;\nid;a;b;c\n", {}),
         (b"x,x,x,x,x,x\nid,a,b,c\n", {"skip_first": 1}),
         (b"id," + b"," * 1_000_000 + b"\n", {}),
+        (b"id" + b"," * 2_000_000 + b"\n", {}),
         (b"1,2,3,4\n", {"has_header": False, "id_column": None}),
         (b"\n\n1,2,3,4\n", {"has_header": False, "id_column": None}),
         (b"id\\,x,a,b,c\n", {"escape": b"\\"}),

@@ -103,7 +103,7 @@ def headers() -> list[Hostile]:
             _text(b"u1" + b"," * MEGABYTE, b"\n"),
             _with(header=False, id_column="1", columns={"2": "tier"}, unlisted="ignore"),
         ),
-        Hostile("blanks before a sep", _text(b" " * 200_000 + b"x\n", b"id,tier\nu1,1\n")),
+        Hostile("blanks before a sep", _text(b" " * 30_000 + b"x\n", b"id,tier\nu1,1\n")),
         Hostile("comments of a page", _text(b"<!---->" * 20_000 + b"x\n", b"id,tier\nu1,1\n")),
         Hostile("byte order marks", _text(b"\xef\xbb\xbf" * 80_000, b"\nid,tier\nu1,1\n")),
         Hostile("line ends of old by the million before a header", _text(b"\r" * MEGABYTE, b"id,tier\ru1,1\r")),
@@ -119,6 +119,7 @@ def bodies() -> list[Hostile]:
         Hostile("rows of quotes", _text(header, (b'u1,"' + b'""' * 500 + b'"\n') * 3_000)),
         Hostile("a quote unclosed on each line", _text(header, b'"u1,1\n' * 100_000)),
         Hostile("a quote unclosed, then 3 MB", _text(header, b'u0,"1\n', b"u1,1\n" * 500_000)),
+        Hostile("30,000 broken rows", _text(header, b"x\n" * 30_000), _with(max_rejects="100%")),
         Hostile("400,000 broken rows", _text(header, b"x\n" * 400_000), _with(max_rejects="100%")),
         Hostile(
             "rejects of all kinds", _text(header, b'x\na/b,1\n,1\nnull,1\n"a"b,1\n' * 60_000), _with(max_rejects="100%")
@@ -285,7 +286,7 @@ def drops() -> list[Hostile]:
         Hostile(
             "a manifest for a header of commas", dropped(b"id" + b"," * MEGABYTE, b"columns=id,tier"), is_dropped=True
         ),
-        Hostile("1,000 parts", many(1_000, "all/part-{:05}.csv", "all/_SUCCESS"), is_dropped=True),
+        Hostile("100 parts", many(100, "all/part-{:05}.csv", "all/_SUCCESS"), is_dropped=True),
         Hostile("3,000 files without a signal", many(3_000, "{:05}.csv", "x.csv.ready"), is_dropped=True),
         Hostile(
             "names that are alike",

@@ -20,7 +20,7 @@ QUICK = (
     "comments of a page",
     "byte order marks",
     "lines of commas before a header",
-    "rows of quotes",
+    "30,000 broken rows",
     "an object of 50,000 keys",
     "a manifest of a megabyte",
 )

@@ -208,6 +208,14 @@ def test_names_of_exports_are_one_line_that_reads_as_it_is_written() -> None:
     assert "x" * 300 not in text
 
 
+def test_nothing_on_the_page_turns_a_line_around() -> None:
+    told = "a\x1b[2J\u202eb\x9bc\u200bd"
+    export = {"name": told, "bytes": 1, "rows": 0}
+    page = render(report_with(error=told, export=export, columns_sent=[told], target=told, state="failed"), FOLDER)
+    assert all(line.isprintable() for line in page.split("\n"))
+    assert page.count("\\u202e") >= 4
+
+
 def test_it_needs_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "failed.jsonl").touch()
     page = render(

@@ -1,0 +1,138 @@
+"""Rows about exports: work on their headers and rows, what is told of them, what a terminal gets of it, and queues."""
+
+from tests.mends import Mend
+
+_BLOCKS = "tests/tools/test_watchdog.py::test_no_hostile_export_blocks_the_loop"
+_CANARY_LOAD = "tests/e2e/test_canaries.py::test_a_load_tells_nothing_of_an_export"
+_CANARY_DROP = "tests/e2e/test_canaries.py::test_the_service_tells_nothing_of_manifests"
+
+MENDS = [
+    Mend(
+        "the columns of a header are counted before it is cut into them",
+        ("header",),
+        "pipeline/edges/export_start.py",
+        "    await head.pure(len(line), check_number, line, head.dialect, layout.max_columns)\n",
+        "",
+        "tests/edges/test_export_start.py::test_more_columns_than_allowed_are_refused",
+    ),
+    Mend(
+        "blanks in a first line cost their number, not its square",
+        ("header",),
+        "pipeline/core/formats/detection.py",
+        "len(line) <= _MAX_SEP_LINE_BYTES and ",
+        "",
+        f"{_BLOCKS}[blanks before a sep]",
+    ),
+    Mend(
+        "lines in which nothing stands are read up to a limit",
+        ("header",),
+        "pipeline/edges/export_start.py",
+        '    if size_bytes > MAX_RECORD_BYTES:\n        raise InputError(\n            f"it begins',
+        '    if size_bytes > 1_000 * MAX_RECORD_BYTES:\n        raise InputError(\n            f"it begins',
+        "tests/edges/test_export_start.py::test_nothing_is_looked_for_behind_a_megabyte_of_nothing",
+    ),
+    Mend(
+        "what takes long is done off the loop",
+        ("header",),
+        "pipeline/edges/host.py",
+        "function(*args) if size_bytes <= SMALL_BYTES else await run_blocking(function, *args)",
+        "function(*args)",
+        f"{_BLOCKS}[names that are all but the columns configured]",
+    ),
+    Mend(
+        "rows that take long are mapped off the loop",
+        ("header",),
+        "pipeline/jobs/row_source.py",
+        "if self._transform.is_slow(block):",
+        "if False:",
+        f"{_BLOCKS}[30,000 broken rows]",
+    ),
+    Mend(
+        "what may be a row is told by its place",
+        ("foreign-text",),
+        "pipeline/core/rows/header.py",
+        "    is_header = id_column in header\n",
+        "    is_header = True\n",
+        f"{_CANARY_LOAD}[a row with the name of a column]",
+    ),
+    Mend(
+        "no line of a manifest is told",
+        ("foreign-text",),
+        "pipeline/core/drop/manifest.py",
+        'f"its line {number} is not key=value."',
+        'f"{line!r} is not key=value."',
+        _CANARY_DROP,
+    ),
+    Mend(
+        "no value of a manifest is told",
+        ("foreign-text",),
+        "pipeline/core/drop/manifest.py",
+        '        raise _nonsense(key, "a whole number from 0 on")',
+        '        raise _nonsense(f"{key} = {value}", "a whole number from 0 on")',
+        _CANARY_DROP,
+    ),
+    Mend(
+        "no column that a manifest names is told",
+        ("foreign-text",),
+        "pipeline/jobs/claims.py",
+        'f", of which number {differing} is another"',
+        'f", of which {said[differing - 1]!r} is another"',
+        _CANARY_DROP,
+    ),
+    Mend(
+        "the readable log is printable",
+        ("terminal",),
+        "pipeline/edges/log.py",
+        "processors += [_printable, readable]",
+        "processors += [readable]",
+        "tests/edges/test_terminal.py::test_the_log_is_printable",
+    ),
+    Mend(
+        "JSON is printable",
+        ("terminal",),
+        "pipeline/core/printable.py",
+        "    return text if text.isprintable() else _BEYOND_ASCII.sub(_as_json, text)",
+        "    return text",
+        "tests/edges/test_terminal.py::test_the_log_is_printable",
+    ),
+    Mend(
+        "what is printed for people is printable",
+        ("terminal",),
+        "pipeline/edges/terminal.py",
+        "    made.push_render_hook(Hook())\n",
+        "",
+        "tests/edges/test_terminal.py::test_what_is_printed_for_people_is_printable",
+    ),
+    Mend(
+        "the message of an error is printable",
+        ("terminal",),
+        "pipeline/core/errors.py",
+        "super().__init__(printable_lines(message))",
+        "super().__init__(message)",
+        "tests/core/test_printable.py::test_what_a_terminal_obeys_is_escaped",
+    ),
+    Mend(
+        "the page is printable",
+        ("terminal",),
+        "pipeline/edges/views/page.py",
+        "        finalize=lambda value: printable(value) if isinstance(value, str) else value,\n",
+        "",
+        "tests/edges/views/test_page.py::test_nothing_on_the_page_turns_a_line_around",
+    ),
+    Mend(
+        "the next job is found among the first of those that wait",
+        ("queue",),
+        "pipeline/edges/store/ledger_reader.py",
+        'is_waiting, turn, seq LIMIT ?", count)',
+        'is_waiting, turn, seq")',
+        "tests/edges/store/test_ledger_scale.py::test_it_does_not_grow_with_the_queue[the next job]",
+    ),
+    Mend(
+        "the jobs of a command that was cut off stand for its exports",
+        ("command",),
+        "pipeline/jobs/command.py",
+        "    stands = await search.stands([each for each in named if each.place not in twins])\n",
+        "    stands: dict[int, JobRecord | Loaded] = {}\n",
+        "tests/jobs/test_command.py::TestTheSameCommand::test_enters_all_at_once_and_then_none",
+    ),
+]
