@@ -18,7 +18,8 @@ from pathlib import Path
 from pipeline.sandbox import SandboxOptions, running
 from tests.tools.faults.loading import make_export, run, write_config
 from tests.tools.faults.service_kills import Writer, check_all
-from tests.tools.faults.steps import Step, kill_at_all, run_to_end, sample, small_export, steps_of, why_not
+from tests.tools.faults.steps import ROWS, Step, kill_at_all, run_to_end, sample, small_export, steps_of, why_not
+from tests.tools.faults.tally import Tally
 from tests.tools.support import program
 
 #: The errors with which a call fails, by its name.
@@ -126,6 +127,14 @@ async def fail(runs: int | None, *, seed: int = 0) -> Outcome:
     loads = await fail_loads(runs and runs - runs // 2, seed=seed)
     services = await fail_service(100 if runs is None else runs // 2, seed=seed)
     return Outcome(loads.runs + services.runs, loads.codes + services.codes, loads.broken + services.broken)
+
+
+def one_run(seed: int) -> Tally:
+    """Two loads and two services in which a call fails."""
+    told = asyncio.run(fail(4, seed=seed))
+    assert not told.broken, "\n".join(told.broken)
+    # Two single exports and a group of two are dropped.
+    return Tally(runs=told.runs, rows=2 * ROWS + 2 * 4 * 60, events=told.runs, refused=told.codes[74])
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ from tests.tools.faults.loading import (
 from tests.tools.faults.lost_power import Disk, replay
 from tests.tools.faults.service_kills import Writer, check_all
 from tests.tools.faults.steps import parse_step, why_not
+from tests.tools.faults.tally import Tally, hold
 from tests.tools.support import program
 
 #: Rows of an export, and of a batch.
@@ -291,6 +292,17 @@ async def cut_power(cuts: int, *, seed: int = 0, at_once: int = 2) -> Outcome:
         for number in range(min(cuts, len(makers))):
             tasks.create_task(one(number))
     return told
+
+
+def one_run(seed: int) -> Tally:
+    """Twelve cuts."""
+    told = asyncio.run(cut_power(12, seed=seed))
+    words = "\n".join(told.broken)
+    hold("lost", not told.lost, words, told.lost)
+    hold("stale", not told.stale, words, told.stale)
+    hold("doubled", not told.doubled, words, told.doubled)
+    assert not told.broken, words
+    return Tally(runs=told.cuts, rows=told.cuts * 2 * ROWS, events=told.cuts, refused=told.refused)
 
 
 def main() -> int:
