@@ -32,6 +32,7 @@ CAMPAIGNS = (
     Campaign("faults of Target", f"{_FAULTS}.plans:one_run", 1.5),
     Campaign("network faults", f"{_FAULTS}.network:one_run", 1.5),
     Campaign("hostile answers", f"{_FAULTS}.network:one_echoing_run", 1.0),
+    Campaign("hostile exports", "tests.tools.watchdog:one_run", 1.5, "tests.tools.watchdog:count"),
     Campaign("fuzz", "tests.tools.fuzz.running:one_run", 2.0),
     Campaign("mends", "tests.tools.torture.mends:one_run", 3.0, "tests.tools.torture.mends:count"),
 )
