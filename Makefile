@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ROWS ?= 5000000
 N ?= 200
-MINUTES ?= 30
+SECONDS ?= 60
 # So many tests side by side; most of the time of many of them is waiting.
 WORKERS ?= 3
 ENGINE ?=
@@ -75,8 +75,18 @@ power-test: dev ## cut the power N times at random moments of loads and of the s
 fault-test: dev ## N seeded loads under random faults
 	@$(BIN)/python -m tests.tools.faults.plans --loads $(N)
 
+network-test: dev ## N seeded loads through a network that breaks in every way, by real TCP
+	@$(BIN)/python -m tests.tools.faults.network --loads $(N)
+
+fuzz: dev ## SECONDS of bytes of all kinds into whatever reads bytes of others; with atheris where it installs
+	@$(LOCKED) -r requirements-fuzz.lock || echo "atheris does not install here (see above): hypothesis makes the inputs"
+	@$(BIN)/python -m tests.tools.fuzz --seconds $(SECONDS)
+
+torture: dev ## all faults and attacks, for MINUTES (10) or from SEED on, in one table
+	@$(BIN)/python -m tests.tools.torture --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
+
 soak: dev ## serve for MINUTES under faults and restarts: nothing may grow, and every row is accounted for
-	@$(BIN)/python -m tests.tools.faults.soak --minutes $(MINUTES)
+	@$(BIN)/python -m tests.tools.faults.soak --minutes $(or $(MINUTES),30)
 
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
 	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)

@@ -37,7 +37,7 @@ def test_what_breaks_is_told_with_its_input() -> None:
     run_examples(breaks, fuzzing, EXAMPLES, 0)
     assert len(fuzzing.crashes) == 1
     assert fuzzing.crashes[0].startswith("status: AssertionError")
-    assert "<status>" in fuzzing.crashes[0].partition(", for b")[2]
+    assert "<status>" in fuzzing.crashes[0].rpartition(", for ")[2]
 
 
 def test_what_takes_long_is_a_finding_too() -> None:

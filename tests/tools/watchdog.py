@@ -25,6 +25,7 @@ from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import SandboxOptions, running
 from pipeline.service.process import serve
 from pipeline.settings.tenants import Configuration, Tenant
+from tests.tools.faults.tally import Tally
 from tests.tools.hostile import Hostile, all_hostile
 from tests.tools.support import Sections, settings_for
 
@@ -129,6 +130,21 @@ def longest_block(parts: tuple[str, ...] = (), *, say: Callable[[str], object] =
             if found.longest_s > worst.longest_s:
                 worst = replace(found, longest=f"{hostile.name}: {found.longest}")
     return worst
+
+
+def count() -> int:
+    """How many hostile exports and drops there are."""
+    return len(all_hostile())
+
+
+def one_run(seed: int) -> Tally:
+    """The one whose turn it is. Raises `AssertionError` if a step takes longer than `LONGEST_BLOCK_S`."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    hostile = all_hostile()[seed % count()]
+    with sandbox_elsewhere() as base_url:
+        found = block_of(hostile, base_url)
+    assert found.longest_s <= LONGEST_BLOCK_S, f"{hostile.name}: {1_000 * found.longest_s:.1f} ms, {found.longest}"
+    return Tally(runs=1, events=1, blocked_ms=1_000 * found.longest_s)
 
 
 def main() -> int:

@@ -362,13 +362,15 @@ def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_
         assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
 
 
-def test_a_text_that_is_no_utf8_is_a_damaged_ledger(tmp_path: Path) -> None:
+def test_a_schema_that_is_no_utf8_is_a_damaged_ledger(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
-        database.execute("UPDATE jobs SET job_id = CAST(x'6AFF31' AS TEXT)")
-    with read(tmp_path) as ledger, pytest.raises(FatalError) as caught:
-        ledger.jobs()
+        database.execute("PRAGMA writable_schema = ON")
+        # SQLite quotes it where it says that it cannot read it.
+        database.execute("UPDATE sqlite_master SET name = CAST(x'6AFF31' AS TEXT), sql = 'CREATE' WHERE name = 'facts'")
+    with pytest.raises(FatalError) as caught:
+        read_ledger(tmp_path / FILE)
     assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 

@@ -18,6 +18,7 @@ _FILES = {
     "submitted": ("core/target/test_replies.py", "contract/test_sandbox.py"),
     "status": ("core/target/test_replies.py", "contract/test_sandbox.py"),
     "address": ("core/target/test_status_url.py",),
+    "message": ("core/target/test_messages.py",),
     "retry_after": ("core/target/test_pacing.py",),
     "hosts": ("settings/test_settings.py",),
     "export": ("core/formats/test_framing.py", "core/rows/test_mapping.py", "core/rows/test_transform.py"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import yarl
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
@@ -30,6 +31,7 @@ from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.transform import Transform
 from pipeline.core.target.hosts import checked_base_url, checked_status_host, is_listed
+from pipeline.core.target.messages import in_our_words, without
 from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import Complete, count_rows, parse_status, parse_submitted
 from pipeline.core.target.status_url import NotAllowed, status_request
@@ -76,6 +78,17 @@ def address(data: bytes) -> None:
     url = status_request(text, base_url="https://demo.tt.omtrdc.net", status_hosts=("mboxedge*.tt.omtrdc.net",))
     if not isinstance(url, NotAllowed):
         assert url.startswith("https://"), url
+        assert url.isascii(), url
+        assert url.isprintable(), url
+        assert " " not in url, url
+        # The client takes it as it is.
+        yarl.URL(url, encoded=True)
+
+
+def message(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    in_our_words(text)
+    assert "sEcr3t" not in without("sEcr3t", f"{text}sEcr3t{text}")
 
 
 def retry_after(data: bytes) -> None:
@@ -360,7 +373,7 @@ def _json(data: bytes) -> Any:
 TARGETS: dict[str, Target] = {
     each.__name__: each
     for each in (
-        *(submitted, status, address, retry_after, hosts),
+        *(submitted, status, address, message, retry_after, hosts),
         *(export, rows, dialect, file_kind, json_lines, unpacking, text_codec, header, manifest, names),
         *(fact, checkpoint, held_rows, ledger, settings, environment, requests, heartbeat, token),
     )

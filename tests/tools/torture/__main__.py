@@ -60,10 +60,11 @@ def main() -> int:
         parser.error(f"no campaign {unknown[0]!r}; there are {', '.join(known)}")
     chosen = [known[name] for name in arguments.names] or list(CAMPAIGNS)
     rows = [Row(each, named(each.most)() if each.most else _ANY_NUMBER) for each in chosen]
-    # What has nothing to run has no row.
-    rows = [row for row in rows if row.most]
     began_s = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 100)
+    if left_out := [row.campaign.name for row in rows if not row.most]:
+        console.print(f"left out, since they cannot be run here (strace?): {', '.join(left_out)}", highlight=False)
+    rows = [row for row in rows if row.most]
     _run_all(rows, arguments.minutes, arguments.seed, arguments.runs, console)
     console.print(table_of(rows))
     console.print(summary_of(rows, arguments.seed, time.monotonic() - began_s))
@@ -130,12 +131,12 @@ def table_of(rows: list[Row]) -> Table:
         title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
     table.add_column("kind", no_wrap=True)
-    for name in ("runs", "of what", "rows", *_HARM, "refused", "s"):
+    for name in ("runs", "events", "rows", *_HARM, "refused", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     total = Tally()
     for row in rows:
         total.add(row.tally)
-        table.add_row(row.campaign.name, *_cells(row.tally, f"{row.tally.events:,} {row.campaign.events}", row))
+        table.add_row(row.campaign.name, *_cells(row.tally, f"{row.tally.events:,}", row))
     table.add_section()
     table.add_row("all", *_cells(total, "", None))
     return table
@@ -155,6 +156,8 @@ def summary_of(rows: list[Row], seed: int, seconds: float) -> str:
     blocked_ms = max((row.tally.blocked_ms for row in rows), default=0.0)
     if blocked_ms:
         told.append(f"loop blocked {blocked_ms:,.0f} ms at most")
+    if power := by_name.get("power cuts"):
+        told.append(f"power cuts {power.tally.events:,}")
     if fuzz := by_name.get("fuzz"):
         told.append(f"fuzz inputs {fuzz.tally.events:,}, crashes {fuzz.tally.broken:,}")
     if mends := by_name.get("mends"):

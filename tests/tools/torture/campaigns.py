@@ -9,29 +9,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """`name` is its row in the table, `run` is MODULE:FUNCTION, `events` what it counts beside runs and rows.
+    """`name` is its row in the table and says what its events are, `run` is MODULE:FUNCTION.
 
-    `share` of the time: in relation to the others. `most`: MODULE:FUNCTION of how many different runs there are, if
-    their number is limited: then no more are made, and with enough minutes all are.
+    `share` of the time: in relation to the others. `most`: MODULE:FUNCTION of how many different runs there are: no
+    more are made, and with enough minutes all are; 0 where none can be made.
     """
 
     name: str
     run: str
-    events: str
     share: float = 1.0
     most: str = ""
 
 
 _FAULTS = "tests.tools.faults"
+_IF_TRACED = f"{_FAULTS}.steps:possible"
 CAMPAIGNS = (
-    Campaign("kills of loads", f"{_FAULTS}.kills:one_run", "kills", 2.0),
-    Campaign("kills of the service", f"{_FAULTS}.service_kills:one_run", "kills", 2.0),
-    Campaign("death at each step", f"{_FAULTS}.steps:one_run", "kills", 1.5),
-    Campaign("calls of the disk that fail", f"{_FAULTS}.failing:one_run", "failed calls", 1.5),
-    Campaign("loss of power", f"{_FAULTS}.power:one_run", "cuts", 2.0),
-    Campaign("faults of Target", f"{_FAULTS}.plans:one_run", "faults", 1.5),
-    Campaign("network", f"{_FAULTS}.network:one_run", "faults", 1.5),
-    Campaign("hostile answers", f"{_FAULTS}.network:one_echoing_run", "answers", 1.0),
-    Campaign("fuzz", "tests.tools.fuzz.running:one_run", "inputs", 2.0),
-    Campaign("mends", "tests.tools.torture.mends:one_run", "missed", 3.0, "tests.tools.torture.mends:count"),
+    Campaign("kills of loads", f"{_FAULTS}.kills:one_run", 2.0),
+    Campaign("kills of service", f"{_FAULTS}.service_kills:one_run", 2.0),
+    Campaign("death at steps", f"{_FAULTS}.steps:one_run", 1.5, _IF_TRACED),
+    Campaign("failing writes", f"{_FAULTS}.failing:one_run", 1.5, _IF_TRACED),
+    Campaign("power cuts", f"{_FAULTS}.power:one_run", 1.5, _IF_TRACED),
+    Campaign("faults of Target", f"{_FAULTS}.plans:one_run", 1.5),
+    Campaign("network faults", f"{_FAULTS}.network:one_run", 1.5),
+    Campaign("hostile answers", f"{_FAULTS}.network:one_echoing_run", 1.0),
+    Campaign("hostile exports", "tests.tools.watchdog:one_run", 1.5, "tests.tools.watchdog:count"),
+    Campaign("fuzz", "tests.tools.fuzz.running:one_run", 2.0),
+    Campaign("mends", "tests.tools.torture.mends:one_run", 3.0, "tests.tools.torture.mends:count"),
 )

@@ -1,0 +1,49 @@
+"""What a sender knows when the network breaks, and what it makes of its own files when their bytes are any."""
+
+from tests.mends import Mend
+
+_CLIENT = "pipeline/edges/target/client.py"
+_NETWORK = "tests/faults/test_network.py"
+
+MENDS = [
+    Mend(
+        "network: an attempt whose body was begun is not in doubt",
+        ("network",),
+        _CLIENT,
+        "            has_begun = True\n",
+        "            has_begun = False\n",
+        f"{_NETWORK}::test_what_a_sender_knows_after_each_trouble[reset_in_body-Ambiguous-False]",
+    ),
+    Mend(
+        "network: every attempt that fails is in doubt",
+        ("network",),
+        _CLIENT,
+        "        has_begun = False\n",
+        "        has_begun = True\n",
+        f"{_NETWORK}::test_nothing_was_sent_where_no_connection_was_made[refused]",
+    ),
+    Mend(
+        "network: a POST has no limit of time",
+        ("network",),
+        _CLIENT,
+        "timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S)",
+        "timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)",
+        f"{_NETWORK}::test_what_a_sender_knows_after_each_trouble[silent_taken-Ambiguous-True]",
+    ),
+    Mend(
+        "fuzz: counts of held rows that cannot be are taken",
+        ("altered-state",),
+        "pipeline/edges/store/held_log.py",
+        "    if not (0 <= rows <= len(blob) and 0 <= gone <= len(blob)):\n",
+        "    if False:\n",
+        "tests/edges/store/test_held_log.py::test_counts_that_no_change_has",
+    ),
+    Mend(
+        "fuzz: a schema of the ledger that is no UTF-8 is our bug",
+        ("altered-state",),
+        "pipeline/edges/store/ledger_reader.py",
+        "        except UnicodeDecodeError as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        "tests/edges/store/test_ledger.py::test_a_schema_that_is_no_utf8_is_a_damaged_ledger",
+    ),
+]
