@@ -5,6 +5,7 @@ anywhere: no bug, so the code is 74, and what was under way goes on with the nex
 """
 
 import errno
+import os
 
 import structlog
 
@@ -55,6 +56,8 @@ def _in_words(error: BaseException) -> str:
         return ""
     where = f" ({error.filename})" if isinstance(error.filename, str) else ""
     advice = _ADVICE.get(error.errno)
+    if error.errno == errno.ENOENT and _has_no_directory():
+        return "the directory in which the command was started is gone: change into one that is there, then run again."
     return (
         f"{advice}{where}"
         if advice
@@ -63,3 +66,11 @@ def _in_words(error: BaseException) -> str:
             "permissions, then run again."
         )
     )
+
+
+def _has_no_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - the system's own answer
+    except OSError:
+        return True
+    return False
