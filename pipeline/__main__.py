@@ -6,10 +6,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
-from pipeline.edges.standard_streams import bear_all_output, open_standard_descriptors
+from pipeline.edges.early_signals import hold_signals
 
 #: The exit code of a process ended by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM
@@ -30,17 +29,24 @@ def _unseen(package: str) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the command line."""
+    # First of all: each import takes time.
+    obeys_signals = hold_signals(sys.argv[1:])
+    if not obeys_signals:
+        # Ctrl-C while modules are imported ends the process, without a traceback of whatever is imported.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pathlib import Path
+
+    from pipeline.edges.standard_streams import bear_all_output, open_standard_descriptors
+
     open_standard_descriptors()
     bear_all_output()
-    # Ctrl-C while modules are imported ends the process, without a traceback of whatever is imported.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     match [*sys.argv[1:], os.environ.get("PROFILE_PIPELINE_CONFIG")]:
         case ["health", "--config", config, _] | ["health", str(config)] if config and config[0] != "-":
             # A probe, every few seconds: it skips the imports that all other commands need.
             from pipeline.service.health import main as health
 
             health(Path(config))
-    if os.getpid() == 1:
+    if os.getpid() == 1 and not obeys_signals:
         # The first process of a container ignores a signal that has no handler yet.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(_TERMINATED))
     # Otherwise numpy starts a thread for each processor, for algebra that nobody here does.

@@ -18,7 +18,7 @@ PACKAGE = "pipeline"
 
 #: What each room may import beside itself. The package's `__init__` holds the version, which every room may read.
 BELOW: dict[str, tuple[str, ...]] = {
-    "__main__": ("cli", "service"),
+    "__main__": ("cli", "service", "edges"),
     "cli": ("service", "jobs", "edges", "settings", "core", "sandbox"),
     "service": ("jobs", "edges", "settings", "core"),
     "jobs": ("edges", "settings", "core"),
@@ -52,10 +52,13 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "exports": (),
         "lock": ("durable",),
         "durable": (),
-        "log": ("terminal", "secrets"),
+        "log": ("standard_streams", "terminal", "secrets"),
         "secrets": (),
         "terminal": (),
         "heap": (),
+        "standard_streams": (),
+        "early_signals": (),
+        "machine": (),
         "clock": (),
         "changed": (),
     },

@@ -7,7 +7,6 @@ good ones too, so that silence never passes for success. No finding shows the to
 import asyncio
 import os
 import shutil
-import socket
 import ssl
 import stat
 from collections.abc import Sequence
@@ -18,9 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
+from pipeline.edges.target.token_file import open_token, token_problem
 from pipeline.edges.target.window_limits import in_words
 from pipeline.settings.section_base import DAY_S
 from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0
-#: Bytes; no bearer token is longer, and servers refuse headers of this size.
-MAX_TOKEN_BYTES = 16_384
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -151,16 +150,14 @@ def _check_token(file: Path | None, *, is_local: bool) -> Finding:
         # On loopback is the sandbox.
         return Finding(subject, "ok" if is_local else "warning", text)
     try:
-        info = file.stat()
-        mode = info.st_mode
-        if not stat.S_ISREG(mode):
-            return Finding(subject, "problem", f"{file} is not a file; name the file that holds the token")
-        with file.open("rb") as opened:
-            token = opened.read(MAX_TOKEN_BYTES + 1)
+        token, info = open_token(file)
     except OSError as error:
         text = f"{file} cannot be read ({error.strerror}); create it, or let this user read it"
         return Finding(subject, "problem", text)
-    if problem := _token_problem(token):
+    mode = info.st_mode
+    if token is None:
+        return Finding(subject, "problem", f"{file} is not a file; name the file that holds the token")
+    if problem := token_problem(token):
         return Finding(subject, "problem", f"{file} {problem}")
     # A file of another owner may be readable by its group: Kubernetes gives secrets to non-root users in this way.
     too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
@@ -170,35 +167,30 @@ def _check_token(file: Path | None, *, is_local: bool) -> Finding:
     return Finding(subject, "ok", f"{file} holds a token")
 
 
-def _token_problem(content: bytes) -> str | None:
-    token = content.strip()
-    if not token:
-        return "is empty; put the token in it"
-    if len(content) > MAX_TOKEN_BYTES:
-        return f"holds more than {MAX_TOKEN_BYTES} bytes, which no token does; put only the token in it"
-    if len(token.split()) > 1:
-        return 'holds blanks or line breaks inside the token; put only the token in it, without "Bearer"'
-    if any(not 0x21 <= byte <= 0x7E for byte in token):
-        return "holds characters that no token has (a byte order mark?); write it as plain ASCII"
-    return None
-
-
 async def _check_connection(target: TargetSettings, context: ssl.SSLContext | None, limit_s: float) -> Finding:
     # Imported late: this is the library that calls Target.
     from aiohttp import ClientError
 
-    from pipeline.edges.target.reach import proxy_to, reach
+    from pipeline.edges.target.proxy import proxy_for
+    from pipeline.edges.target.reach import reach
+    from pipeline.edges.target.session import wrong_with_connection
 
     parts = urlsplit(target.url)
     secure = parts.scheme == "https"
     where = f"{parts.hostname}:{parts.port or (443 if secure else 80)}"
-    proxy = proxy_to(target.url)
-    through = f" through the proxy {proxy}" if proxy else ""
     try:
-        await reach(target.url, tls=context, limit_s=limit_s)
+        proxy = proxy_for(target.url)
+    except ConfigurationError as error:
+        return Finding("[target] base_url", "problem", str(error))
+    through = f" through the proxy {proxy.url.removeprefix('http://')}" if proxy else ""
+    try:
+        await reach(target.url, tls=context, ca_file=target.ca_file, is_named=bool(target.base_url), limit_s=limit_s)
+    except ConfigurationError as error:
+        return Finding("[target] ca_file", "problem", str(error))
     except (OSError, ClientError, ValueError) as error:
         key = "base_url" if target.base_url else "client_code"
-        text = f"{where}{through}: {_connection_problem(error, limit_s)}, if [target] {key} is right"
+        told = wrong_with_connection(error) or f"{_connection_problem(error, limit_s)}, if [target] {key} is right"
+        text = f"{where}{through}: {told}"
         return Finding("[target] base_url", "problem", text)
     text = "connected over TLS, its certificate is trusted" if secure else "connected, without TLS"
     return Finding("[target] base_url", "ok", f"{where}: {text}{through}")
@@ -209,29 +201,11 @@ def _connection_problem(error: Exception, limit_s: float) -> str:
     import aiohttp
 
     match error:
-        case aiohttp.ClientHttpProxyError():
-            hint = (
-                "give its user and password in HTTPS_PROXY"
-                if error.status == 407
-                else "see whether it lets Target through"
-            )
-            return f"the proxy answers HTTP {error.status}; {hint}"
-        case aiohttp.ClientProxyConnectionError():
-            return f"no connection to the proxy ({error.os_error}); see HTTPS_PROXY and NO_PROXY"
-        case aiohttp.ClientConnectorCertificateError():
-            return _connection_problem(error.certificate_error, limit_s)
-        case aiohttp.ClientConnectorError():
-            return _connection_problem(error.os_error, limit_s)
         case TimeoutError():
             return f"no answer within {limit_s:g} s; see whether a firewall lets this machine out"
-        case socket.gaierror() | UnicodeError():
-            return f"the name cannot be resolved ({error}); see whether this machine has a working DNS"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({error.verify_message}); see whether a proxy opens TLS"
-        case ssl.SSLError():
-            return f"no TLS handshake ({error.reason}); see what answers at this port"
         case _:
-            return f"no connection ({error}); see whether it runs and a firewall lets this machine out"
+            reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            return f"no connection ({reason}); see whether it runs and a firewall lets this machine out"
 
 
 def _check_drop(directory: Path | None) -> list[Finding]:
@@ -239,18 +213,20 @@ def _check_drop(directory: Path | None) -> list[Finding]:
     if directory is None:
         return []
     try:
-        _probe(directory.absolute())
+        where = directory.absolute()
+        _probe(where)
     except OSError as error:
         text = f"{directory} cannot be used: {error.strerror}; exports are taken by renaming them, give write access"
         return [Finding(subject, "problem", text)]
-    return [Finding(subject, "ok", f"{directory.absolute()} can be written")]
+    return [Finding(subject, "ok", f"{where} can be written")]
 
 
 def _check_state(state: StateSettings) -> list[Finding]:
     subject = "[state] directory"
-    directory = state.directory.absolute()
+    directory = state.directory
     try:
-        exists = directory.exists()
+        directory = directory.absolute()
+        exists = directory.exists() or directory.is_symlink()
         probed = directory if exists else next(above for above in directory.parents if above.exists())
         _probe(probed)
         free_bytes = shutil.disk_usage(probed).free

@@ -70,7 +70,7 @@ def refused(export: Path, error: InputError) -> Report:
         state="failed",
         error=str(error),
         exit_code=ExitCode(error.exit_code),
-        export=ReportedExport(export.name),
+        export=ReportedExport(export.name.encode(errors="backslashreplace").decode()),
         target=SANDBOX,
     )
 

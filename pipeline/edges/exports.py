@@ -283,12 +283,25 @@ def _as_text(head: bytes, encoding: str) -> Callable[[Iterator[bytes]], Iterator
 
 
 async def identify(path: Path) -> Identity:
-    """The identity of this file. Raises `InputError` (66) if there is no regular file."""
+    """The identity of this file. Raises `InputError` (66) if there is no regular file, or its name is not UTF-8."""
+    if not _is_utf8(path):
+        text = (
+            f"{ascii(str(path))[1:-1]} is not UTF-8, and ledger and reports have to name it: rename it, then load it."
+        )
+        raise InputError(text, exit_code=ExitCode.EXPORT_MISSING)
     with _readable(path):
         info = await aiofiles.os.stat(path)
     if not S_ISREG(info.st_mode):
         raise InputError(f"{printable(str(path))} is {_kind_of(info.st_mode)}.", exit_code=ExitCode.EXPORT_MISSING)
     return Identity.of(info)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _kind_of(mode: int) -> str:

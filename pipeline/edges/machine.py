@@ -5,6 +5,8 @@ anywhere: no bug, so the code is 74, and what was under way goes on with the nex
 """
 
 import errno
+import os
+import traceback
 
 import structlog
 
@@ -35,10 +37,16 @@ def refused_by_machine(error: BaseException) -> FatalError | None:
     told = [each for each in words if each]
     if not told or len(told) < len(words):
         return None
-    structlog.get_logger().debug("machine_refused", exc_info=error)
+    structlog.get_logger().debug("machine_refused", error=type(parts[0]).__qualname__, place=_place_of(parts[0]))
     refused = FatalError(told[0], exit_code=ExitCode.DISK_OR_LEDGER)
     refused.__cause__ = error
     return refused
+
+
+def _place_of(error: BaseException) -> str:
+    """The innermost line of a program at which an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def _parts(error: BaseException) -> list[BaseException]:
@@ -55,6 +63,8 @@ def _in_words(error: BaseException) -> str:
         return ""
     where = f" ({error.filename})" if isinstance(error.filename, str) else ""
     advice = _ADVICE.get(error.errno)
+    if error.errno == errno.ENOENT and _has_no_directory():
+        return "the directory in which the command was started is gone: change into one that is there, then run again."
     return (
         f"{advice}{where}"
         if advice
@@ -63,3 +73,11 @@ def _in_words(error: BaseException) -> str:
             "permissions, then run again."
         )
     )
+
+
+def _has_no_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - the system's own answer
+    except OSError:
+        return True
+    return False

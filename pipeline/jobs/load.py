@@ -235,6 +235,8 @@ async def _connected(job: Job, calls: CallQueue) -> AsyncIterator[Target]:
         status_hosts=to.status_hosts,
         token_file=to.token_file,
         min_rate_bytes_s=job.settings.upload.min_rate_bytes_s,
+        ca_file=to.ca_file,
+        is_named=bool(to.base_url),
     )
     refused_before = calls.refused_below_share
     async with job.host.connect(endpoint, calls, job.clock) as target:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import signal
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
+from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
@@ -108,7 +110,7 @@ async def _load_all(
             for report in unreadable:
                 told.send_nowait(report)
             return
-        async with open_runner(settings, host, ending, watch) as runner:
+        async with _obeying_signals(ending) as obey_no_more, open_runner(settings, host, ending, watch) as runner:
             state = runner.state
             loads = Loads(runner, command, told.send_nowait)
             warn_of_token(settings.settings.target.token_expires, host.clock.utc_now().date())
@@ -116,7 +118,6 @@ async def _load_all(
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_answer_requests, runner)
-                    tasks.start_soon(_end_by_signals, ending)
                     if wait_s is not None:
                         tasks.start_soon(_end_after, ending, wait_s)
                     unfinished = await runner.run_jobs(loads.next_job, loads.note_ended)
@@ -128,6 +129,7 @@ async def _load_all(
                 error = most_telling(errors)
             if error is None and unfinished is None:
                 told.close()
+                obey_no_more()
                 # Only then: who is cut off without a report runs the same command again to get it.
                 await is_told.wait()
                 await loads.close()
@@ -241,12 +243,33 @@ async def _answer_requests(runner: Runner) -> None:
         tell_unexpected(error)
 
 
-async def _end_by_signals(ending: Ending) -> None:
-    """Let SIGTERM and SIGINT end the loads tidily, with `FatalError` (75)."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            name = signal.Signals(number).name
-            ending.hasten(FatalError(f"stopped by {name}.", exit_code=ExitCode.UNFINISHED))
+@asynccontextmanager
+async def _obeying_signals(ending: Ending) -> AsyncIterator[Callable[[], None]]:
+    """Let SIGTERM and SIGINT end the loads tidily, with `FatalError` (75), from before the state directory is held.
+
+    Gives the function that ends this: once all is done, a signal ends a process that waits for whoever reads reports.
+    """
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            release_signals()
+            listens.set()
+            async for number in signals:
+                name = signal.Signals(number).name
+                ending.hasten(FatalError(f"stopped by {name}.", exit_code=ExitCode.UNFINISHED))
+
+    def stop() -> None:
+        listening.cancel()
+
+    listens = anyio.Event()
+    listening = asyncio.ensure_future(listen())
+    try:
+        await listens.wait()
+        yield stop
+    finally:
+        listening.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([listening])
 
 
 async def _end_after(ending: Ending, wait_s: float) -> None:

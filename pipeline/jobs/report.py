@@ -136,7 +136,8 @@ def report_without_job(
         state="skipped" if error is None else "failed",
         error=None if error is None else str(error),
         exit_code=ExitCode.DONE if error is None else error.exit_code,
-        export=ReportedExport(name=name, size_bytes=size_bytes),
+        # Bytes that are not UTF-8 are no JSON.
+        export=ReportedExport(name=name.encode(errors="backslashreplace").decode(), size_bytes=size_bytes),
         client_code=settings.target.client_code,
         same_as=same_as,
         target=target,

@@ -34,6 +34,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.notices import HoldUps, put_up_hold_ups
 from pipeline.edges.store.records import JobRecord, SetAside
 from pipeline.edges.store.state import State
+from pipeline.edges.target.authorities import trusting
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
@@ -75,7 +76,11 @@ _LOOK_AROUND_S = 1.0
 async def open_runner(
     settings: Tenant, host: Host, ending: Ending, watch: Watch | None = None
 ) -> AsyncIterator["Runner"]:
-    """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_tenant`."""
+    """Hold the state directory of a client code, with a runner for its jobs. Raises the errors of `open_tenant`, and
+    `FatalError` (78) if `[target] ca_file` cannot be used.
+    """
+    if ca_file := settings.settings.target.ca_file:
+        await host.run_blocking(trusting, ca_file)
     async with open_tenant(settings, host) as state:
         yield Runner(state, settings, ending, await state.in_turn(state.ledger.learned_statuses), watch)
 

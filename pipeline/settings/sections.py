@@ -76,6 +76,11 @@ class TargetSettings(Section):
         description="Date on which the token expires, as 2027-02-28; empty: not known. Days left are shown by config "
         "check, status and health, and warned of from 10 days before. Adobe publishes a lifetime of 90 days.",
     )
+    ca_file: OptionalPath = Field(
+        None,
+        description="Path of a PEM file with certificates to trust besides those of the system, as of a proxy that "
+        "opens TLS; empty: none.",
+    )
     calls_per_minute: int = Field(
         45,
         ge=1,

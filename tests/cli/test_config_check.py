@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import trustme
 
-from pipeline.cli.config_check import MAX_TOKEN_BYTES, Finding, check
+from pipeline.cli.config_check import Finding, check
+from pipeline.edges.target.token_file import MAX_TOKEN_BYTES
 from pipeline.settings.settings import Settings, load_settings
 from pipeline.settings.windows_section import WindowSettings
 from tests.tools.support import NOBODY
@@ -97,14 +98,14 @@ class TestConnection:
         async with server(self.certified("localhost")) as (port, _):
             found = await finding(settings_with(tmp_path, base_url=f"https://localhost:{port}"), "[target] base_url")
         assert found.verdict == "problem"
-        assert "its certificate is not trusted (unable to get local issuer certificate)" in found.text
+        assert "its certificate is not trusted (it is of an authority that is not known here)" in found.text
 
     async def test_certificate_of_another_host(self, tmp_path: Path) -> None:
         async with server(self.certified("elsewhere.example.com")) as (port, _):
             settings = settings_with(tmp_path, base_url=f"https://localhost:{port}")
             found = await finding(settings, "[target] base_url", ssl_context=self.trusting())
         assert found.verdict == "problem"
-        assert "its certificate is not trusted (Hostname mismatch" in found.text
+        assert "its certificate is not trusted (it is for another host)" in found.text
 
     async def test_server_without_tls(self, tmp_path: Path) -> None:
         async with server(greeting=b"220 this is no TLS\r\n") as (port, _):

@@ -7,6 +7,8 @@ import ssl
 
 import aiohttp
 
+from pipeline.edges.target.addresses import NotPublicError
+
 #: Why a certificate is not trusted, by the number that OpenSSL has for it.
 _CERTIFICATES = {
     9: "it is not valid yet",
@@ -59,6 +61,8 @@ def in_words(error: Exception) -> str:
 def _reason(error: Exception) -> str | None:
     """The reason of an error, in words or by the name that the system has for it; None if nothing is known of it."""
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(cause, NotPublicError):
+        return str(cause)
     if isinstance(cause, ssl.SSLCertVerificationError):
         number = getattr(cause, "verify_code", None)
         return _CERTIFICATES.get(number, f"its certificate is not trusted, {number:d}") if number else None

@@ -264,7 +264,13 @@ async def connect(
     endpoint: Endpoint, calls: CallQueue, clock: Clock, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[TargetClient]:
     """A client for an endpoint; see `open_session` for its connections."""
-    async with open_session(endpoint.url, tls=tls) as session:
+    async with open_session(
+        endpoint.url,
+        tls=tls,
+        ca_file=endpoint.ca_file,
+        status_hosts=endpoint.status_hosts,
+        is_named=endpoint.is_named,
+    ) as session:
         yield TargetClient(endpoint, session, calls, clock)
 
 

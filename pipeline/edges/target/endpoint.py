@@ -20,6 +20,8 @@ class Endpoint:
     `url`: scheme, host and port only.
     `status_hosts`: hosts that a status URL may name besides that of `url`.
     `token_file`: the file with the bearer token; None if there is no token.
+    `ca_file`: certificates to trust besides those of the system, PEM; None for none.
+    `is_named`: the configuration names the host of `url` itself, so that it may lie in a private network.
     `min_rate_bytes_s`: the least upload rate; it sets the time that a POST may take.
     """
 
@@ -29,6 +31,8 @@ class Endpoint:
     status_hosts: tuple[str, ...]
     token_file: Path | None
     min_rate_bytes_s: int
+    ca_file: Path | None = None
+    is_named: bool = True
 
     @property
     def batch_update_url(self) -> str:

@@ -1,17 +1,56 @@
 """The file with the bearer token."""
 
+import os
+import stat
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
 
+#: Bytes; no bearer token is longer, and servers refuse headers of this size.
+MAX_TOKEN_BYTES = 16_384
+#: It is read again when Target refuses the token, and what is no file has nothing to read then.
+_NO_FILE = "is not a file; name the file that holds the token, as it is read again when Target refuses the token"
+
 
 def read_token(file: Path) -> str:
-    """The bearer token in a file, without white space around it. Raises `FatalError` (78)."""
+    """The bearer token in a file, without white space around it. Raises `FatalError` (78), and never waits."""
     try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it holds other characters than ASCII"
+        content, _ = open_token(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
         raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
-    if not token or any(character.isspace() for character in token):
-        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else.")
-    return token
+    if content is None:
+        raise ConfigurationError(f"[target] token_file {file} {_NO_FILE}.")
+    if problem := token_problem(content):
+        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else: it {problem}.")
+    return content.strip().decode("ascii")
+
+
+def open_token(file: Path) -> tuple[bytes | None, os.stat_result]:
+    """The content of the file up to a byte more than a token may have, and what the file is; None if it is no file.
+
+    Raises `OSError` or `ValueError`. Neither a pipe nor a device is waited for.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        info = os.fstat(descriptor)
+        return (os.read(descriptor, MAX_TOKEN_BYTES + 1) if stat.S_ISREG(info.st_mode) else None), info
+    finally:
+        os.close(descriptor)
+
+
+def token_problem(content: bytes) -> str | None:
+    """The reason why a content is no token, and what to do; None if it is one."""
+    token = content.strip()
+    if not token:
+        return "is empty; put the token in it"
+    if len(content) > MAX_TOKEN_BYTES:
+        return f"holds more than {MAX_TOKEN_BYTES} bytes, which no token does; put only the token in it"
+    if len(token.split()) > 1:
+        return 'holds blanks or line breaks inside the token; put only the token in it, without "Bearer"'
+    if any(not 0x21 <= byte <= 0x7E for byte in token):
+        return (
+            "holds characters that no token has (a byte order mark?), or other characters than ASCII; "
+            "write it as plain ASCII"
+        )
+    return None

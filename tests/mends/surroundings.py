@@ -1,0 +1,147 @@
+"""Outputs that fail, mistakes of the operator, proxies, certificates, addresses, signals."""
+
+from tests.mends import Mend
+
+_STREAMS = "pipeline/edges/standard_streams.py"
+_OUTPUTS = "tests/cli/test_outputs.py"
+_SESSION = "tests/edges/target/test_session.py"
+_MOMENTS = "tests/e2e/test_first_moments.py"
+
+MENDS = [
+    Mend(
+        "surroundings: an error of stdout comes at the end",
+        ("output",),
+        _STREAMS,
+        "                    self.failure = error\n",
+        "                    raise\n",
+        f"{_OUTPUTS}::TestOfStdout::test_a_code_that_says_more_stays[full]",
+    ),
+    Mend(
+        "surroundings: what stdout did not take is told by the code",
+        ("output",),
+        "pipeline/cli/output.py",
+        "if failure is not None and failure.errno != errno.EPIPE:",
+        "if False and failure is not None:",
+        f"{_OUTPUTS}::TestOfStdout::test_others_say_it[--version-full]",
+    ),
+    Mend(
+        "surroundings: an error of stderr is none of the command",
+        ("output",),
+        _STREAMS,
+        "                self._drop(self._kept)\n",
+        "                raise\n",
+        f"{_OUTPUTS}::TestOfStderr::test_a_load[full]",
+    ),
+    Mend(
+        "surroundings: nobody waits for a reader of the log",
+        ("output",),
+        _STREAMS,
+        "if self._is_open and not self._is_ready(within_s):",
+        "if self._is_open and not self._is_ready(None):",
+        f"{_OUTPUTS}::TestReaderThatStandsStill::test_of_a_load",
+    ),
+    Mend(
+        "surroundings: lines that were dropped are told",
+        ("output",),
+        _STREAMS,
+        "        self._untold += count\n",
+        "",
+        f"{_OUTPUTS}::test_lines_that_were_dropped_are_counted_and_told",
+    ),
+    Mend(
+        "surroundings: no file of ours is stdout",
+        ("output", "altered-state"),
+        _STREAMS,
+        "            os.open(os.devnull, os.O_RDWR)\n",
+        "            pass\n",
+        f"{_OUTPUTS}::test_nothing_of_ours_gets_the_number_of_a_closed_output",
+    ),
+    Mend(
+        "surroundings: what the machine refuses is no bug",
+        ("operator",),
+        "pipeline/edges/machine.py",
+        "    if not told or len(told) < len(words):",
+        "    if told or not told:",
+        "tests/cli/test_surroundings.py::TestLimits::test_a_load_that_is_refused_what_it_needs[-v 150000-memory]",
+    ),
+    Mend(
+        "surroundings: a name that no ledger can hold",
+        ("operator",),
+        "pipeline/edges/exports.py",
+        "    if not _is_utf8(path):",
+        "    if False:",
+        "tests/cli/test_surroundings.py::test_an_export_whose_name_is_not_utf_8[options0]",
+    ),
+    Mend(
+        "surroundings: no netrc",
+        ("netrc",),
+        "pipeline/edges/target/session.py",
+        "trust_env=False,",
+        "trust_env=True,",
+        f"{_SESSION}::TestPasswordsOfOthers::test_a_netrc_is_never_read[None]",
+    ),
+    Mend(
+        "surroundings: a token file is a file",
+        ("fifo",),
+        "pipeline/edges/target/token_file.py",
+        " if stat.S_ISREG(info.st_mode) else None",
+        "",
+        f"{_SESSION}::TestTokenFile::test_what_is_no_file_is_never_waited_for[fifo-is not a file]",
+    ),
+    Mend(
+        "surroundings: a token file is never waited for",
+        ("fifo",),
+        "pipeline/edges/target/token_file.py",
+        "os.O_RDONLY | os.O_NONBLOCK | ",
+        "os.O_RDONLY | ",
+        f"{_SESSION}::TestTokenFile::test_what_is_no_file_is_never_waited_for[fifo-is not a file]",
+    ),
+    Mend(
+        "surroundings: an early SIGTERM is held",
+        ("signal",),
+        "pipeline/edges/early_signals.py",
+        "        signal.pthread_sigmask(signal.SIG_BLOCK, held)\n",
+        "        pass\n",
+        f"{_MOMENTS}::test_a_load_ends_tidily_and_goes_on[structlog-15]",
+    ),
+    Mend(
+        "surroundings: an early SIGHUP does not end a service",
+        ("signal",),
+        "pipeline/edges/early_signals.py",
+        "(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
+        "(signal.SIGTERM, signal.SIGINT)",
+        f"{_MOMENTS}::test_a_service_reads_its_configuration_again",
+    ),
+    Mend(
+        "surroundings: certificates are looked at",
+        ("network",),
+        "pipeline/edges/target/session.py",
+        "ssl=tls or trusting(ca_file) or True,",
+        "ssl=False,",
+        f"{_SESSION}::TestCertificates::test_a_server_that_is_not_trusted_gets_nothing",
+    ),
+    Mend(
+        "surroundings: a private authority is trusted",
+        ("network",),
+        "pipeline/edges/target/session.py",
+        "ssl=tls or trusting(ca_file) or True,",
+        "ssl=tls or True,",
+        f"{_SESSION}::TestCertificates::test_a_private_authority_in_the_configuration",
+    ),
+    Mend(
+        "surroundings: names that a pattern allows lead to public addresses",
+        ("network",),
+        "pipeline/edges/target/addresses.py",
+        ' if is_public(each["host"])]',
+        "]",
+        f"{_SESSION}::TestAddresses::test_a_name_that_only_a_pattern_allows",
+    ),
+    Mend(
+        "surroundings: the default host leads to public addresses",
+        ("network",),
+        "pipeline/edges/target/session.py",
+        "    own = {urlsplit(url).hostname} if is_named else set()",
+        "    own = {urlsplit(url).hostname}",
+        f"{_SESSION}::TestAddresses::test_the_default_host_is_not_named",
+    ),
+]
