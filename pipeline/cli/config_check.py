@@ -215,9 +215,16 @@ def _check_drop(directory: Path | None) -> list[Finding]:
     try:
         where = directory.absolute()
         _probe(where)
+        mode = directory.stat().st_mode
     except OSError as error:
         text = f"{directory} cannot be used: {error.strerror}; exports are taken by renaming them, give write access"
         return [Finding(subject, "problem", text)]
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        text = (
+            f"{where} can be written by other users, who may move and replace each other's exports and "
+            f".processing (mode {stat.S_IMODE(mode):04o}): chmod +t {where}"
+        )
+        return [Finding(subject, "warning", text)]
     return [Finding(subject, "ok", f"{where} can be written")]
 
 
