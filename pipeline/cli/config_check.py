@@ -17,10 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
+from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.target.token_file import open_token, token_problem
 from pipeline.edges.target.window_limits import in_words
 from pipeline.settings.section_base import DAY_S
@@ -241,6 +242,10 @@ def _check_state(state: StateSettings) -> list[Finding]:
         where = error.filename or directory
         text = f"{directory} cannot be used: {error.strerror} ({where}); name another, or give write access"
         return [Finding(subject, "problem", text)]
+    try:
+        owner_of(directory / "ledger.db")
+    except FatalError as error:
+        return [Finding(subject, "problem", str(error))]
     text = f"{directory} can be written" if exists else f"{directory} does not exist yet and can be created"
     return [Finding(subject, "ok", text), _compare_free_bytes(probed, free_bytes, state.min_free_bytes)]
 

@@ -246,7 +246,9 @@ class Batch:
 
     `batch_id`: unique in a state directory.
     `number`: unique in its job.
+    `sha256`: the digest of its body.
     `parent`: the batch that was split into this one and another, or None.
+    `ids_sha256`, `lines_sha256`: the digests of the files beside its body; empty if an earlier version sealed it.
     """
 
     batch_id: int
@@ -255,6 +257,8 @@ class Batch:
     size_bytes: int
     sha256: str
     parent: int | None = None
+    ids_sha256: str = ""
+    lines_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
@@ -24,6 +25,24 @@ def disk_error(error: OSError, what: str) -> FatalError:
     else:
         advice = f"{error.strerror or error}: check the directory's file system and permissions, then run again."
     return FatalError(f"{what}: {advice}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A file as it is at a moment: whatever is written to it, or put in its place, makes another version of it.
+
+    The time of the last change of the inode tells it from one whose content was altered and whose time was put back.
+    """
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Version":
+        """The version that `stat` found."""
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @contextmanager

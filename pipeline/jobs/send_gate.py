@@ -65,8 +65,10 @@ class SendGate:
                 post_number = await self._limits.window.begin_post()
                 kept.callback(lambda: self._forget_unless_accepted(passage, post_number))
                 await self._until_resumed()
+                # What was altered is noticed before the attempt counts, as far as it can be.
+                checked = await self._job.host.run_blocking(self._job.spool.checked_body, batch.batch_id)
                 body = self._job.spool.body(batch.batch_id)
-                send = await kept.enter_async_context(self._target.turn_to_post(batch, body))
+                send = await kept.enter_async_context(self._target.turn_to_post(batch, body, checked))
                 await self._until_resumed()
                 passage = Passage(post_number, send)
             if passage is None:

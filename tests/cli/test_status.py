@@ -25,6 +25,7 @@ from pipeline.core.model import Batch, RowCounts
 from pipeline.edges.store.ledger import Ledger, open_ledger
 from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.records import JobRecord
+from pipeline.edges.store.row_sums import add_function, add_triggers
 from pipeline.settings.settings import Settings
 from tests.core.builders import changes_to
 from tests.tools.support import CLOSED, run_program, settings_for, unheard
@@ -282,6 +283,8 @@ class TestManyJobs:
         """No report is read but those that are shown: another one may be damaged."""
         told.end(told.begin("shown"))
         with closing(sqlite3.connect(told.directory / "ledger.db")) as database, database:
+            add_function(database)
+            add_triggers(database)
             database.executemany(
                 "INSERT INTO jobs (job_id, export, size_bytes, mtime_ns, settings, started_at, checkpoint, state,"
                 " exit_code, sha256, report) SELECT ?, export, 1, 1, settings, started_at, checkpoint, state, 0, '',"

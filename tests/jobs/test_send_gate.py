@@ -398,7 +398,7 @@ async def test_nor_any_longer_where_an_error_ends_it(tmp_path: Path) -> None:
 async def test_a_body_that_is_gone_leaves_nothing_behind(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         at.body.unlink()
-        with pytest.raises(FatalError, match="cannot read the batch") as caught:
+        with pytest.raises(FatalError, match="cannot read batch 1") as caught:
             await at.send()
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         assert at.got == []

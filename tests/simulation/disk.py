@@ -38,6 +38,7 @@ READING = frozenset(
         "batches",
         "begun_jobs",
         "check",
+        "checked_body",
         "close",
         "ended_before",
         "find_lines",

@@ -19,6 +19,7 @@ from pipeline.core.target.replies import (
     Unreachable,
 )
 from pipeline.edges.clock import Clock
+from pipeline.edges.durable import Version
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import SendBatch
 
@@ -51,7 +52,7 @@ class Wire:
         return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
 
     @asynccontextmanager
-    async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
+    async def turn_to_post(self, batch: Batch, body: Path, _: Version | None = None) -> AsyncIterator[SendBatch]:
         """Wait for the turn of a POST, see `Target`."""
         async with self._calls.call():
             yield partial(self._send, batch, body)

@@ -12,6 +12,7 @@ from structlog.contextvars import get_contextvars
 
 from pipeline.core.model import Batch
 from pipeline.edges.clock import Clock
+from pipeline.edges.durable import Version
 from pipeline.edges.exports import Export
 from pipeline.edges.host import Host
 from pipeline.edges.target.call_queue import CallQueue
@@ -118,8 +119,8 @@ class _Poisoned:
         return getattr(self._target, name)
 
     @asynccontextmanager
-    async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
-        async with self._target.turn_to_post(batch, body) as send:
+    async def turn_to_post(self, batch: Batch, body: Path, checked: Version | None = None) -> AsyncIterator[SendBatch]:
+        async with self._target.turn_to_post(batch, body, checked) as send:
 
             async def post() -> Any:
                 self._poison.meet("post", is_done=False)

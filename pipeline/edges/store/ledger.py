@@ -32,10 +32,11 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.plain import plain
 from pipeline.core.target.status_memory import Learned
-from pipeline.edges.durable import disk_error
+from pipeline.edges.durable import disk_error, disk_errors
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.ledger_file import damaged, prepare, write_held
+from pipeline.edges.store.ledger_file import TRANSACTIONS, damaged, examine, prepare, transactions_of, write_held
 from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, SET_ASIDE, LedgerReader
+from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.records import JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
@@ -50,7 +51,13 @@ class Ledger(LedgerReader):
     def __init__(self, database: sqlite3.Connection, path: Path, utc_now: Callable[[], str]) -> None:
         super().__init__(database, path)
         self._utc_now = utc_now
+        self._mark = MarkFile(mark_of(path), Mark(identity_of(str(self.salt)), transactions_of(database)))
         self._next_batch_id = 1 + int(self._one("SELECT coalesce(max(batch_id), 0) FROM batches"))
+
+    def close(self) -> None:
+        """Close the database and the mark."""
+        super().close()
+        self._mark.close()
 
     # Jobs
 
@@ -198,7 +205,7 @@ class Ledger(LedgerReader):
         Without the parameters that this row has, the lost one is overtaken as a whole.
         `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
         """
-        with self._transaction() as database:
+        with self._transaction(is_seal=True) as database:
             if batch:
                 self._insert_batch(batch, job.seq)
             database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
@@ -212,7 +219,7 @@ class Ledger(LedgerReader):
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
         """Replace a refused batch by two smaller ones in one step; they inherit its rows and its open attempts."""
-        with self._transaction():
+        with self._transaction(is_seal=True):
             job = self._one("SELECT job FROM batches WHERE batch_id = ?", parent.batch_id)
             for child in children:
                 self._insert_batch(child, job)
@@ -259,7 +266,7 @@ class Ledger(LedgerReader):
         if isinstance(overtaken, Mapping):
             # What an earlier version noted without parameters is overtaken as a whole, and stays so.
             self._database.executemany(
-                "INSERT OR IGNORE INTO overtaken_values SELECT ?1, ?2, ?3 WHERE"
+                "INSERT OR IGNORE INTO overtaken_values SELECT ?1, ?2, ?3, sum_of(?1, ?2, ?3) WHERE"
                 " NOT EXISTS (SELECT 1 FROM overtaken WHERE batch_id = ?1 AND hash = ?2)"
                 " OR EXISTS (SELECT 1 FROM overtaken_values WHERE batch_id = ?1 AND hash = ?2)",
                 [(batch_id, _signed(hash_), ",".join(sorted(names))) for hash_, names in overtaken.items()],
@@ -268,7 +275,8 @@ class Ledger(LedgerReader):
         else:
             hashes = overtaken.astype("<i8").tolist()
         self._database.executemany(
-            "INSERT OR IGNORE INTO overtaken VALUES (?, ?)", [(batch_id, hash_) for hash_ in hashes]
+            "INSERT OR IGNORE INTO overtaken VALUES (?1, ?2, sum_of(?1, ?2))",
+            [(batch_id, hash_) for hash_ in hashes],
         )
 
     def _close(self, batch_id: int) -> None:
@@ -286,16 +294,20 @@ class Ledger(LedgerReader):
         self._database.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
 
     def _keep(self, key: str, value: object) -> None:
-        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _json(value)))
+        self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, _json(value)))
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, is_seal: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction: on the disk, and then in the mark, when this ends. A seal is durable in both."""
+        count = "UPDATE meta SET value = value + 1 WHERE key = ? RETURNING value"
         try:
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
+                ((number,),) = self._database.execute(count, (TRANSACTIONS,)).fetchall()
         except sqlite3.Error as error:
             raise damaged(self._path, error) from error
+        self._mark.note(int(number), is_durable=is_seal)
 
 
 def _signed(hash_: int) -> int:
@@ -306,11 +318,24 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def open_ledger(path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool) -> Ledger:
-    """Open the ledger; make it only if `is_new`. Raises `FatalError`: 74 if damaged, 78 if of another client code."""
-    if not is_new and not (path.exists() and path.stat().st_size):
+def open_ledger(
+    path: Path, client_code: str, utc_now: Callable[[], str], *, is_new: bool, spooled: Collection[int] = ()
+) -> Ledger:
+    """Open the ledger; make it only if `is_new`, and no mark says that there was one.
+
+    `spooled`: the ids of the batches in the spool.
+
+    Raises `FatalError`: 74 if it is damaged, is not the one of this spool or is older; 78 if of another client code.
+    """
+    mark = read_mark(mark_of(path))
+    with disk_errors(f"cannot look at {path}"):
+        is_there = path.exists() and path.stat().st_size > 0
+    is_new = is_new and mark is None
+    if not is_new and not is_there:
         raise damaged(path, "it is missing or empty, while the state directory holds batches")
     try:
+        if is_there:
+            examine(path, mark, spooled, is_new=is_new)
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
         database.row_factory = sqlite3.Row

@@ -5,6 +5,7 @@
 
 import secrets
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.durable import disk_errors
 from pipeline.edges.store.held_log import blobs_of
+from pipeline.edges.store.mark import APART, Mark, identity_of, mark_of, read_mark
+from pipeline.edges.store.row_sums import add_columns, add_function, add_triggers, altered, schema_sum, sum_of
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
-    PRIMARY KEY (job, seal, piece)
+    row_sum INTEGER, PRIMARY KEY (job, seal, piece)
 ) STRICT
 """
 #: Columns of `jobs` that are worked out of its others, as expressions, so that indexes can find them.
@@ -51,36 +54,43 @@ CREATE INDEX post_numbers ON facts (json_extract(detail, '$.post_number')) WHERE
 _OVERTAKEN_VALUES = """
 CREATE TABLE overtaken_values (
     batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, parameters TEXT NOT NULL,
-    PRIMARY KEY (batch_id, hash, parameters)
+    row_sum INTEGER, PRIMARY KEY (batch_id, hash, parameters)
 ) STRICT, WITHOUT ROWID
 """
 _SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL, row_sum INTEGER
+) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
-    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT, inode INTEGER
+    report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT, inode INTEGER,
+    row_sum INTEGER
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, parent INTEGER REFERENCES batches,
-    is_open INTEGER NOT NULL DEFAULT 1
+    is_open INTEGER NOT NULL DEFAULT 1, ids_sha256 TEXT NOT NULL DEFAULT '', lines_sha256 TEXT NOT NULL DEFAULT '',
+    row_sum INTEGER
 ) STRICT;
 CREATE INDEX batches_of_job ON batches (job);
 CREATE INDEX open_batches ON batches (is_open) WHERE is_open = 1;
 CREATE TABLE facts (
     seq INTEGER PRIMARY KEY, batch_id INTEGER NOT NULL REFERENCES batches, at TEXT NOT NULL, kind TEXT NOT NULL,
-    detail TEXT NOT NULL
+    detail TEXT NOT NULL, row_sum INTEGER
 ) STRICT;
 CREATE INDEX facts_of_batch ON facts (batch_id);
 {_HELD};
 CREATE TABLE overtaken (
-    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, PRIMARY KEY (batch_id, hash)
+    batch_id INTEGER NOT NULL REFERENCES batches, hash INTEGER NOT NULL, row_sum INTEGER,
+    PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
 {_OVERTAKEN_VALUES};
 """
 
+#: The batches that one transaction makes known at most: the two of a split.
+_AT_ONCE = 2
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
@@ -88,14 +98,19 @@ _FROM_5 = ("last_run TEXT", "inode INTEGER")
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
-#: no indexes of jobs, and rows were overtaken as a whole.
+#: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
+#: spool no digests, and there was no mark.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
     3: _FROM_5,
     4: _FROM_5,
+    5: (),
 }
 _FIRST_WITH_HELD_LOG = 4
+_FIRST_WORKED_OUT = 5
+#: The keys in `meta` for the number of the latest transaction, and for the sum of the definitions of the tables.
+TRANSACTIONS, _SCHEMA_SUM = "transactions", "schema_sum"
 
 _DAMAGED = (
     "Restore the whole state directory from a backup. Without one, move it away to start afresh: rows in flight may "
@@ -120,11 +135,87 @@ _ADVICE = {
 }
 
 
+def examine(path: Path, mark: Mark | None, spooled: Collection[int], *, is_new: bool) -> None:
+    """Raise `FatalError` (74) for a ledger that is damaged, or is not the one that its spool was written beside.
+
+    Nothing is changed, so that what is refused can be looked into: the log of a crash stays too.
+
+    `spooled`: the ids of the batches in the spool.
+    `is_new`: the state directory holds nothing yet.
+    """
+    with closing(connect_to_read(path)) as database:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version == SCHEMA_VERSION:
+            # Before the structure: the columns that are worked out fail at a row that is damaged, and do not name it.
+            if found := next(altered(database), None):
+                raise damaged(path, found)
+            if _meta(database, _SCHEMA_SUM) != schema_sum(database):
+                raise damaged(path, "the definitions of its tables are not as they were written")
+        checked = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if checked != "ok":
+            raise damaged(path, checked)
+        if version == 0 and not is_new:
+            raise damaged(path, "it has no tables, while the state directory holds jobs or batches")
+        if version == SCHEMA_VERSION or version in _ADDED_SINCE:
+            check_mark(database, path, mark)
+            if mark is None:
+                _check_unknown(database, path, spooled)
+
+
+def _check_unknown(database: sqlite3.Connection, path: Path, spooled: Collection[int]) -> None:
+    """Raise `FatalError` (74) for batches in the spool that a ledger without a mark may have forgotten.
+
+    With a mark it is certain that the ledger knows all that were sealed. Without one, as an earlier version leaves it,
+    a crash leaves no more unknown than one transaction makes known, with the ids that come next.
+    """
+    known = {row[0] for row in database.execute("SELECT batch_id FROM batches")}
+    unknown = sorted(set(spooled) - known)
+    if unknown != [max(known, default=0) + place for place in range(1, 1 + _AT_ONCE)][: len(unknown)]:
+        named = f"{', '.join(map(str, unknown[:5]))}{', ...' * (len(unknown) > 5)}"
+        why = f"it is older than the spool beside it, which holds batches that it does not know ({named})"
+        raise FatalError(f"the ledger {path} cannot be used: {why}. {APART}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+def check_mark(database: sqlite3.Connection, path: Path, mark: Mark | None) -> None:
+    """Raise `FatalError` (74) for a ledger that is not the one of this mark, or is older.
+
+    `mark`: None if there is none. It must have been read before, since a process may be writing.
+    """
+    number = transactions_of(database)
+    if mark is None:
+        why = "its mark, spool/mark, is missing: the spool was removed, or is not the one that belongs to it"
+        is_right = number == 0
+    elif mark.ledger != identity_of(_meta(database, "salt")):
+        why, is_right = "it is another ledger than the one that belongs to the spool beside it", False
+    else:
+        behind = f"its latest transaction is number {number:,}, and by spool/mark there were {mark.number:,}"
+        why = f"it is older than the spool beside it, or has lost the end of its write-ahead log: {behind}"
+        is_right = number >= mark.number
+    if not is_right:
+        raise FatalError(f"the ledger {path} cannot be used: {why}. {APART}", exit_code=ExitCode.DISK_OR_LEDGER)
+
+
+def transactions_of(database: sqlite3.Connection) -> int:
+    """The number of the latest transaction of a ledger; 0 if it has none yet, or is of a format that had no numbers."""
+    row = database.execute("SELECT value FROM meta WHERE key = ?", (TRANSACTIONS,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _meta(database: sqlite3.Connection, key: str) -> str:
+    row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to the ledger that changes nothing: its end leaves the log of a crash as it is, too."""
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    add_function(database)
+    return database
+
+
 def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
     """Make the tables of a new ledger, or convert one of an earlier format. Raises `FatalError` (74, 78)."""
-    checked = database.execute("PRAGMA quick_check").fetchone()[0]
-    if checked != "ok":
-        raise damaged(path, checked)
+    add_function(database)
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         meta = [("client_code", client_code), ("salt", str(secrets.randbits(64))), ("is_paused", "0")]
@@ -132,26 +223,42 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             database.execute("BEGIN EXCLUSIVE")
             _execute_all(database, _SCHEMA)
             _add_worked_out(database)
-            database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta)
+            _end_preparing(database)
     elif version in _ADDED_SINCE:
         with database:
             database.execute("BEGIN EXCLUSIVE")
             for column in _ADDED_SINCE[version]:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
+            for kind in ("ids", "lines"):
+                database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
             if version < _FIRST_WITH_HELD_LOG:
                 _take_over_held(database)
-            database.execute(_OVERTAKEN_VALUES)
-            _add_worked_out(database)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if version < _FIRST_WORKED_OUT:
+                database.execute(_OVERTAKEN_VALUES)
+                _add_worked_out(database)
+            _end_preparing(database)
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
-    kept = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()[0]
+    add_triggers(database)
+    kept = _meta(database, "client_code")
     if kept != client_code:
         raise ConfigurationError(
             f"the state directory {path.parent} belongs to client code {kept!r}, not {client_code!r}: "
             "give each client code its own [state] directory."
         )
+    if version != SCHEMA_VERSION:
+        # What was made is in the file itself from here on, and not in the log alone.
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _end_preparing(database: sqlite3.Connection) -> None:
+    """Enter the format, and the sums of what there is by now, as a part of the caller's transaction."""
+    database.execute("INSERT INTO meta (key, value) VALUES (?, '0'), (?, '')", (TRANSACTIONS, _SCHEMA_SUM))
+    add_columns(database)
+    database.execute("UPDATE meta SET value = ? WHERE key = ?", (schema_sum(database), _SCHEMA_SUM))
+    database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _execute_all(database: sqlite3.Connection, statements: str) -> None:
@@ -185,8 +292,8 @@ def write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> 
     if changes.is_all:
         database.execute("DELETE FROM held WHERE job = ?", (job,))
     (seal,) = database.execute("SELECT coalesce(max(seal), 0) + 1 FROM held WHERE job = ?", (job,)).fetchone()
-    pieces = ((job, seal, piece, blob) for piece, blob in enumerate(blobs_of(changes)))
-    database.executemany("INSERT INTO held VALUES (?, ?, ?, ?)", pieces)
+    pieces = ((job, seal, piece, blob, sum_of(job, seal, piece, blob)) for piece, blob in enumerate(blobs_of(changes)))
+    database.executemany("INSERT INTO held (job, seal, piece, changes, row_sum) VALUES (?, ?, ?, ?, ?)", pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +314,15 @@ def owner_of(path: Path) -> Owner | None:
     """The owner of the ledger at this path, whatever its format; None if there is none yet. Writes nothing."""
     if not is_there(path):
         return None
+    # Before the ledger, since a process may be writing.
+    mark = read_mark(mark_of(path))
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute("PRAGMA query_only = ON")
+        with closing(connect_to_read(path)) as database:
             if database.execute("PRAGMA user_version").fetchone() == (0,):
+                if mark is not None:
+                    raise damaged(path, "it has no tables, though its spool was written beside one that had")
                 return None
+            check_mark(database, path, mark)
             (client_code,) = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()
             (unfinished,) = database.execute("SELECT count(*) FROM jobs WHERE state IS NULL").fetchone()
     except (sqlite3.Error, TypeError) as error:
@@ -222,6 +333,9 @@ def owner_of(path: Path) -> Owner | None:
 def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:
     """The error for a ledger that cannot be used, with advice; it counts as damaged if SQLite names no other reason."""
     told = " ".join(str(error).split())
+    if "malformed JSON" in told:
+        # Raised by a column that is worked out, whatever was asked for.
+        told = f"the row of a job is not as it was written: {told}"
     # The low byte is the primary result code. The rest is detail, which the message has.
     code = getattr(error, "sqlite_errorcode", None)
     advice = _DAMAGED if code is None else _ADVICE.get(code & 0xFF, _DAMAGED)

@@ -4,7 +4,7 @@ All methods block: call them from a worker thread, one at a time.
 """
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -21,8 +21,10 @@ from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.held_log import Held, replay
-from pipeline.edges.store.ledger_file import SCHEMA_VERSION, damaged, is_there
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there
+from pipeline.edges.store.mark import mark_of, read_mark
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
+from pipeline.edges.store.row_sums import is_as_written
 
 #: The key in `meta` for the marks of `load` commands.
 COMMANDS = "commands"
@@ -224,9 +226,9 @@ class LedgerReader:
 
     def held_rows(self, job: JobRecord) -> list[Held]:
         """Encoded id, encoded row and line of each held row; those of one id are in their order."""
-        query = "SELECT seal, changes FROM held WHERE job = ? ORDER BY seal, piece"
+        query = "SELECT * FROM held WHERE job = ? ORDER BY seal, piece"
         with self._readable(f"held rows of job {job.job_id}"), closing(self._rows(query, job.seq)) as rows:
-            return replay((row["seal"], row["changes"]) for row in rows)
+            return replay((row["seal"], row["changes"]) for row in _as_written(rows, "held"))
 
     def marks_of_commands(self) -> dict[str, bool]:
         """The marks of `load` commands that have not ended: job id -> True if `--again` asked for the job."""
@@ -263,14 +265,17 @@ class LedgerReader:
 
     def overtaken(self, batch_id: int) -> set[int]:
         """The hashes of the ids in a batch that have a later sealed row."""
-        rows = self._rows("SELECT hash FROM overtaken WHERE batch_id = ?", batch_id)
-        return {row["hash"] % 2**64 for row in rows}
+        rows = self._rows("SELECT * FROM overtaken WHERE batch_id = ?", batch_id)
+        with self._readable(f"what is overtaken of batch {batch_id}"):
+            return {row["hash"] % 2**64 for row in _as_written(rows, "overtaken")}
 
     def overtaken_values(self, batch_id: int) -> dict[int, frozenset[str]]:
         """By hash of an id in a batch: the parameters that later sealed rows have; none is noted if all count."""
         found: dict[int, set[str]] = {}
-        for row in self._rows("SELECT hash, parameters FROM overtaken_values WHERE batch_id = ?", batch_id):
-            found.setdefault(row["hash"] % 2**64, set()).update(row["parameters"].split(","))
+        rows = self._rows("SELECT * FROM overtaken_values WHERE batch_id = ?", batch_id)
+        with self._readable(f"what is overtaken of batch {batch_id}"):
+            for row in _as_written(rows, "overtaken_values"):
+                found.setdefault(row["hash"] % 2**64, set()).update(row["parameters"].split(","))
         return {hash_: frozenset(parameters) for hash_, parameters in found.items()}
 
     # The rest
@@ -298,6 +303,7 @@ class LedgerReader:
     def _jobs(self, which: str, *values: object) -> Iterator[JobRecord]:
         for row in self._rows(f"SELECT * FROM jobs {which}", *values):  # noqa: S608
             with self._readable(f"job {row['job_id']}"):
+                _check(row, "jobs")
                 job = job_of_row(row)
             yield job
 
@@ -308,7 +314,9 @@ class LedgerReader:
             yield record
 
     def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
-        facts = [*self._rows("SELECT kind, detail, at FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])]
+        _check(row, "batches")
+        rows = self._rows("SELECT * FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])
+        facts = [*_as_written(rows, "facts")]
         return BatchRecord(
             Batch(**{field.name: row[field.name] for field in fields(Batch)}),
             row["job"],
@@ -349,12 +357,26 @@ class LedgerReader:
             raise damaged(self._path, "a text is no UTF-8") from error
 
 
+def _as_written(rows: Iterable[sqlite3.Row], table: str) -> Iterator[sqlite3.Row]:
+    """The rows, which have all columns of their table. Raises `ValueError` at one that is not as it was written."""
+    for row in rows:
+        _check(row, table)
+        yield row
+
+
+def _check(row: sqlite3.Row, table: str) -> None:
+    if not is_as_written(row, table):
+        raise ValueError("it is not as it was written")
+
+
 def read_ledger(path: Path) -> LedgerReader | None:
     """Open the ledger for reading, beside the process that holds it; None if there is no ledger."""
     if not is_there(path):
         return None
+    # Before the ledger, since a process may be writing.
+    mark = read_mark(mark_of(path))
     try:
-        database = sqlite3.connect(path, isolation_level=None)
+        database = connect_to_read(path)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA query_only = ON")
         version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -366,6 +388,7 @@ def read_ledger(path: Path) -> LedgerReader | None:
             )
         if version != SCHEMA_VERSION:
             raise damaged(path, "it has another format than this program knows")
+        check_mark(database, path, mark)
         return LedgerReader(database, path)
     except sqlite3.Error as error:
         raise damaged(path, error) from error

@@ -7,7 +7,9 @@ Files are named by `batch_id`:
 `ID.ids`: the sorted hashes of the ids (uint64), and behind them, in the same order, the offset of each row in the body
 (uint32).
 
-All are durable before the batch counts as sealed. All methods block: call them from a worker thread.
+All are durable before the batch counts as sealed. What is read back is what was written: the size and the digest of
+each file are in the ledger (`Batch`). The files of a batch are compared with them when this process first reads one of
+them, and again when one has changed since. All methods block: call them from a worker thread.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,10 +25,11 @@ from pipeline.core.batches.splitting import split
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import disk_errors, free_bytes, make_directory, write_durably
+from pipeline.edges.durable import Version, disk_errors, free_bytes, make_directory, write_durably
 
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
+_LINE_BYTES = 8
 #: Bytes read at once to find a row: `_ROW_BYTES`, as most rows are shorter. If there is a row to find in every
 #: `_FEW_BYTES` on average, `_PIECE_BYTES`: such a piece has many of them.
 _ROW_BYTES, _PIECE_BYTES = 512, 65_536
@@ -42,10 +46,25 @@ class Spool:
         make_directory(directory)
         self._directory = directory
         self._min_free_bytes = min_free_bytes
+        #: The batches of which the files are known, and the files that were found to be as written, as they were then.
+        self._batches: dict[int, Batch] = {}
+        self._found: dict[Path, Version] = {}
 
     def body(self, batch_id: int) -> Path:
         """The file to POST for a batch."""
         return self._file(batch_id, "body")
+
+    def expect(self, batch: Batch) -> None:
+        """Compare the files of this batch with what the ledger says of them, from now on."""
+        self._batches[batch.batch_id] = batch
+
+    def checked_body(self, batch_id: int) -> Version:
+        """The version of a body that was found to be what was sealed.
+
+        Raises `FatalError` (74) if it is not, or a file beside it is not: they say which rows it has.
+        """
+        with self._reading(batch_id):
+            return Version.of(self._checked(batch_id, "body").stat())
 
     def write(
         self,
@@ -70,18 +89,25 @@ class Spool:
                 f"must stay free beside the next batch of {content.size_bytes:,}: make room and run again.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
-        digest = hashlib.sha256()
+        of_body, of_lines, of_ids = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        lines = content.lines.astype("<i8", copy=False)
         try:
-            write_durably(self.body(batch_id), _taken_out(content.pieces, digest.update, when_written))
-            write_durably(self._file(batch_id, "lines"), [content.lines.astype("<i8", copy=False).data.cast("B")])
+            write_durably(self.body(batch_id), _taken_out(content.pieces, of_body.update, when_written))
+            write_durably(self._file(batch_id, "lines"), _shown([lines.data.cast("B")], of_lines.update))
             hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
-            write_durably(self._file(batch_id, "ids"), [hashes.data.cast("B"), starts.data.cast("B")])
+            of_both = _shown([hashes.data.cast("B"), starts.data.cast("B")], of_ids.update)
+            write_durably(self._file(batch_id, "ids"), of_both)
         except FatalError:
             # This may fail for the same reason; the next start of the process removes the files.
             with suppress(FatalError):
                 self.remove(batch_id)
             raise
-        return Batch(batch_id, number, content.rows, content.size_bytes, digest.hexdigest(), parent)
+        digests = (of_body.hexdigest(), parent, of_ids.hexdigest(), of_lines.hexdigest())
+        batch = Batch(batch_id, number, content.rows, content.size_bytes, *digests)
+        self.expect(batch)
+        with self._reading(batch_id):
+            self._found |= {file: Version.of(file.stat()) for file in self._files(batch_id)}
+        return batch
 
     def hashes(self, batch_id: int) -> Hashes:
         """The sorted hashes of a batch's ids, mapped from the file."""
@@ -90,7 +116,7 @@ class Spool:
     def _ids(self, batch_id: int) -> tuple[Hashes, Starts]:
         """The sorted hashes of a batch's ids, and the offset of each row in the body; both mapped from the file."""
         with self._reading(batch_id):
-            octets = np.memmap(self._file(batch_id, "ids"), dtype=np.uint8, mode="r")
+            octets = np.memmap(self._checked(batch_id, "ids"), dtype=np.uint8, mode="r")
             rows, rest = divmod(len(octets), _ID_BYTES)
             if rest:
                 raise ValueError(f"{len(octets)} bytes are no whole number of ids")
@@ -99,17 +125,17 @@ class Spool:
     def lines(self, batch_id: int) -> Offsets:
         """The lines of the export from which the rows of a batch came."""
         with self._reading(batch_id):
-            return np.fromfile(self._file(batch_id, "lines"), dtype="<i8")
+            return np.fromfile(self._checked(batch_id, "lines"), dtype="<i8")
 
     def split(self, batch_id: int, salt: int, taken: range | tuple[range, ...]) -> tuple[BatchContent, BatchContent]:
         """The contents of the two batches into which a refused batch is split: its rows `taken`, and the rest."""
         with self._reading(batch_id):
-            body = self.body(batch_id).read_bytes()
+            body = self._checked(batch_id, "body").read_bytes()
         return split(body, self.lines(batch_id), salt, taken)
 
     def parameters(self, batch_id: int) -> tuple[str, ...]:
         """The parameter names in the header row of a batch."""
-        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+        with self._open_body(batch_id) as body:
             return tuple(next(body).decode().rstrip("\n").split(",")[1:])
 
     def find_rows(self, batch_id: int, profile_ids: set[bytes], salt: int) -> dict[bytes, bytes]:
@@ -123,7 +149,7 @@ class Spool:
         begins = starts[places[known]]
         in_order = np.argsort(begins)
         found = {}
-        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+        with self._open_body(batch_id) as body:
             rows = _rows_at(body.fileno(), begins[in_order].tolist())
             for place, row in zip(known[in_order].tolist(), rows, strict=True):
                 # A different id may have the same hash.
@@ -136,7 +162,7 @@ class Spool:
         hashes, starts = self._ids(batch_id)
         places = np.flatnonzero(np.isin(hashes, asked))
         in_order = places[np.argsort(starts[places])]
-        with self._reading(batch_id), self.body(batch_id).open("rb") as body:
+        with self._open_body(batch_id) as body:
             rows = _rows_at(body.fileno(), starts[in_order].tolist())
             yield from zip(hashes[in_order].tolist(), rows, strict=True)
 
@@ -149,16 +175,18 @@ class Spool:
 
     def rows(self, batch_id: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, encoded id and encoded row of each row of a batch."""
-        with self._reading(batch_id), self.body(batch_id).open("rb", buffering=1 << 20) as body:
+        with self._open_body(batch_id, buffering=1 << 20) as body:
             next(body)
             for index, row in enumerate(body):
                 yield index, row.partition(b",")[0], row
 
     def remove(self, batch_id: int) -> None:
         """Remove a batch that nothing will need again."""
-        for kind in _KINDS:
+        self._batches.pop(batch_id, None)
+        for file in self._files(batch_id):
+            self._found.pop(file, None)
             with disk_errors(f"cannot remove batch {batch_id} from the spool {self._directory}"):
-                self._file(batch_id, kind).unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
 
     def batch_ids(self) -> set[int]:
         """The ids of the batches that have any file here."""
@@ -176,6 +204,37 @@ class Spool:
     def _file(self, batch_id: int, kind: str) -> Path:
         return self._directory / f"{batch_id:08d}.{kind}"
 
+    def _files(self, batch_id: int) -> list[Path]:
+        return [self._file(batch_id, kind) for kind in _KINDS]
+
+    def _checked(self, batch_id: int, kind: str) -> Path:
+        """A file of a batch. Raises `ValueError` if any of its files is not what was written: they belong together."""
+        batch = self._batches.get(batch_id)
+        if batch is not None:
+            self._check(self._file(batch_id, "body"), batch.size_bytes, batch.sha256)
+            self._check(self._file(batch_id, "ids"), _ID_BYTES * batch.rows, batch.ids_sha256)
+            self._check(self._file(batch_id, "lines"), _LINE_BYTES * batch.rows, batch.lines_sha256)
+        return self._file(batch_id, kind)
+
+    def _check(self, file: Path, size_bytes: int, digest: str) -> None:
+        try:
+            found = Version.of(file.stat())
+        except FileNotFoundError:
+            raise ValueError(f"{file.name} is missing") from None
+        if found == self._found.get(file):
+            return
+        if found.size_bytes != size_bytes:
+            raise ValueError(f"{file.name} has {found.size_bytes:,} bytes and was written with {size_bytes:,}")
+        # An earlier version noted the digest of the body only.
+        if digest and _digest_of(file) != digest:
+            raise ValueError(f"{file.name} is not what was written: it was altered, or the disk is failing")
+        self._found[file] = found
+
+    @contextmanager
+    def _open_body(self, batch_id: int, *, buffering: int = -1) -> Iterator[BinaryIO]:
+        with self._reading(batch_id), self._checked(batch_id, "body").open("rb", buffering=buffering) as body:
+            yield body
+
     @contextmanager
     def _reading(self, batch_id: int) -> Iterator[None]:
         """Raise `FatalError` (74) where the body cannot read a file of the batch, or finds it damaged."""
@@ -184,7 +243,8 @@ class Spool:
                 yield
         except ValueError as error:
             raise FatalError(
-                f"batch {batch_id} in the spool {self._directory} is damaged ({error}): restore the state directory.",
+                f"batch {batch_id} in the spool {self._directory} is damaged ({error}). Nothing is sent of it. "
+                "Restore the whole state directory from a backup; without one, see docs/service.md, under Backup.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
             ) from error
 
@@ -204,6 +264,18 @@ def _rows_at(descriptor: int, starts: list[int]) -> Iterator[bytes]:
                 break
             size *= 8
         yield text[place:end]
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _shown(pieces: list[memoryview], look: Callable[[memoryview], None]) -> Iterator[memoryview]:
+    """The pieces in order; each is shown to `look`."""
+    for piece in pieces:
+        look(piece)
+        yield piece
 
 
 def _taken_out(

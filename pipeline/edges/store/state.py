@@ -179,8 +179,9 @@ async def open_state(
             if folder.is_dir():
                 # It may hold a folder or file whose maker was killed before it could flush the name.
                 sync_names(folder)
-        is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
-        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
+        spooled = spool.batch_ids()
+        is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
+        ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
         return State(directory, held, ledger, spool, host, outcomes)
 
     with state_lock(directory) as held:
@@ -195,9 +196,13 @@ async def open_state(
 
 def _tidy(state: State) -> None:
     """Remove the remains of a crash from the spool, and find the batches that lost rows."""
-    open_ids = {record.batch.batch_id for record in state.ledger.batches()}
-    for batch_id in state.spool.batch_ids():
+    records = state.ledger.batches()
+    open_ids = {record.batch.batch_id for record in records}
+    for batch_id in state.spool.batch_ids() - open_ids:
         record = state.ledger.batch(batch_id)
         if record is not None:
-            state.note_lost(record)
+            records.append(record)
+    for record in records:
+        state.spool.expect(record.batch)
+        state.note_lost(record)
     state.spool.sweep(lambda batch_id: batch_id in open_ids or batch_id in state.lost)

@@ -23,7 +23,6 @@ import aiohttp
 import anyio
 import structlog
 import yarl
-from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.model import Batch
@@ -49,11 +48,12 @@ from pipeline.core.target.replies import (
 )
 from pipeline.core.target.status_url import NotAllowed, status_request
 from pipeline.edges.clock import Clock
-from pipeline.edges.durable import disk_errors
+from pipeline.edges.durable import Version, disk_errors
 from pipeline.edges.secrets import keep_out_of_log
 from pipeline.edges.target.call_errors import in_words, is_expected, kind_of
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch
+from pipeline.edges.target.sealed_body import SealedBody
 from pipeline.edges.target.session import open_session
 from pipeline.edges.target.token_file import read_token
 
@@ -98,7 +98,7 @@ class TargetClient:
         return 0.0 if since is None else self._clock.monotonic() - since - self._calls.windows.paused_s(since)
 
     @asynccontextmanager
-    async def turn_to_post(self, batch: Batch, body: Path) -> AsyncIterator[SendBatch]:
+    async def turn_to_post(self, batch: Batch, body: Path, checked: Version | None = None) -> AsyncIterator[SendBatch]:
         """Wait for the turn of a POST; see `Target`. Errors of this machine are raised before the attempt begins."""
         with disk_errors(f"cannot read the batch {body}"):
             # Shielded: if this were cancelled after the file was opened, nothing would close it.
@@ -108,29 +108,31 @@ class TargetClient:
             async with self._calls.call():
                 # A token that cannot be read raises here, before the attempt counts.
                 self._headers()
-                yield partial(self._send, batch, file)
+                yield partial(self._send, batch, SealedBody(batch, body, file, checked))
         finally:
             with anyio.CancelScope(shield=True):
                 await file.close()
 
-    async def _send(self, batch: Batch, file: AsyncBufferedReader) -> PostOutcome:
-        """Make one attempt. Target can have the batch only if the first byte of its body was asked for."""
-        has_begun = False
+    async def _send(self, batch: Batch, body: SealedBody) -> PostOutcome:
+        """Make one attempt. Target can have the batch only if the first byte of its body was asked for.
 
-        async def slices() -> AsyncIterator[bytes]:
-            nonlocal has_begun
-            has_begun = True
-            while piece := await file.read(SLICE_BYTES):
-                yield piece
-
+        Raises `FatalError` (74) if the body is not what was sealed: then its end was never sent.
+        """
         self.calls_made += 1
         try:
-            return await self._post(batch, slices())
+            outcome = await self._post(batch, body.slices(SLICE_BYTES))
         except PipelineError:
             raise
-        except Exception as error:  # noqa: BLE001 - of whatever kind, it is the outcome of this call only
+        except Exception as error:
+            if body.is_altered:
+                raise body.altered() from error
+            # Of whatever kind it is, it is the outcome of this call only.
             why = self._met("POST", error)
-            return self._heard(Ambiguous(why) if has_begun else Unreachable(why), kind_of(error))
+            return self._heard(Ambiguous(why) if body.has_begun else Unreachable(why), kind_of(error))
+        if body.is_altered:
+            # The answer came before the end of the body was due.
+            raise body.altered()
+        return outcome
 
     async def _post(self, batch: Batch, slices: AsyncIterator[bytes]) -> PostOutcome:
         headers = self._headers() | {"Content-Type": _CONTENT_TYPE, "Content-Length": str(batch.size_bytes)}

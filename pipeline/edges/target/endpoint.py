@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
+from pipeline.edges.durable import Version
 
 #: Makes one POST of a batch, and returns its outcome.
 SendBatch = Callable[[], Awaitable[PostOutcome]]
@@ -56,8 +57,12 @@ class Target(Protocol):
     def silent_s(self) -> float:
         """Seconds since calls have had no usable answer, pauses not counted; 0 if the last call had one."""
 
-    def turn_to_post(self, batch: Batch, body: Path) -> AbstractAsyncContextManager[SendBatch]:
+    def turn_to_post(
+        self, batch: Batch, body: Path, checked: Version | None = None
+    ) -> AbstractAsyncContextManager[SendBatch]:
         """Wait until the budget of calls has room for a POST; give the function that makes it, to be called once.
+
+        `checked`: the version of the body that was found to be what was sealed; None if it was not looked at.
 
         Nothing leaves this machine before that call. The POST keeps its place in the budget until the context ends.
         Raises `FatalError` if the body or the token cannot be read.

@@ -48,6 +48,7 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
+from pipeline.edges.store.row_sums import add_function, add_triggers
 from tests.core.builders import changes_to
 from tests.tools.ordering import in_order
 
@@ -84,6 +85,27 @@ def dump(directory: Path) -> list[str]:
     """All that is in the file, read by SQLite alone."""
     with closing(sqlite3.connect(directory / FILE)) as database:
         return [*database.iterdump(), str(database.execute("PRAGMA user_version").fetchone())]
+
+
+@contextmanager
+def edited(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The file, to be written to as by another version: what it writes has its sums."""
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        add_function(database)
+        add_triggers(database)
+        yield database
+
+
+def as_format_5(directory: Path) -> None:
+    """Make the ledger as it was in format 5: without sums of rows, digests of `.ids` and `.lines`, and mark."""
+    (directory / "spool" / "mark").unlink()
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        for table in ("meta", "jobs", "batches", "facts", "held", "overtaken", "overtaken_values"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN row_sum")
+        for column in ("ids_sha256", "lines_sha256"):
+            database.execute(f"ALTER TABLE batches DROP COLUMN {column}")
+        database.execute("DELETE FROM meta WHERE key IN ('transactions', 'schema_sum')")
+        database.execute("PRAGMA user_version = 5")
 
 
 def whole_file(directory: Path) -> Path:
@@ -604,8 +626,8 @@ def test_damage_of_what_is_kept_by_name_is_told_of(
 ) -> None:
     with opened(tmp_path):
         pass
-    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
-        database.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+    with edited(tmp_path) as database:
+        database.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value))
     with opened(tmp_path) as ledger, pytest.raises(FatalError, match="cannot be read") as caught:
         look(ledger)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
@@ -742,8 +764,8 @@ class TestLearnedStatuses:
         """What another version may have written."""
         with opened(directory):
             pass
-        with closing(sqlite3.connect(directory / FILE)) as database, database:
-            database.execute("INSERT INTO meta VALUES ('learned_statuses', ?)", (value,))
+        with edited(directory) as database:
+            database.execute("INSERT INTO meta (key, value) VALUES ('learned_statuses', ?)", (value,))
 
     @pytest.mark.parametrize(
         ("value", "learned"),

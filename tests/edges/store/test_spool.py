@@ -1,10 +1,12 @@
 """The spool: what is posted is what was sealed, byte for byte, and a batch is in it whole or not at all."""
 
 import hashlib
+import os
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
+from typing import ClassVar, SupportsIndex
 
 import numpy as np
 import pytest
@@ -59,7 +61,11 @@ class TestWrite:
         spool = spool_in(tmp_path)
         batch = spool.write(12, 3, content(pieces=pieces))
         assert spool.body(12).read_bytes() == BODY
-        assert batch == Batch(12, 3, 3, len(BODY), hashlib.sha256(BODY).hexdigest(), None)
+        digests = [
+            hashlib.sha256((spool.body(12).parent / f"00000012.{kind}").read_bytes()).hexdigest()
+            for kind in ("ids", "lines")
+        ]
+        assert batch == Batch(12, 3, 3, len(BODY), hashlib.sha256(BODY).hexdigest(), None, *digests)
 
     def test_pieces_are_let_go_as_they_are_written(self, tmp_path: Path) -> None:
         segments = [np.frombuffer(bytes([letter]) * 2_000_000, dtype=np.uint8).copy() for letter in b"abc"]
@@ -294,7 +300,7 @@ class TestRead:
         spool = spool_in(tmp_path)
         spool.write(1, 1, content())
         (spool.body(1).parent / "00000001.ids").write_bytes(left)
-        with pytest.raises(FatalError, match=r"is damaged .*restore the state directory") as caught:
+        with pytest.raises(FatalError, match=r"(?s)is damaged .*Restore the whole state directory") as caught:
             spool.hashes(1)
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
@@ -333,3 +339,62 @@ class TestHalves:
         with pytest.raises(FatalError, match="cannot read batch 1 in the spool") as caught:
             spool_in(tmp_path).split(1, SALT, range(1))
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+class TestWhatIsReadBack:
+    """What is read is what was written, or nothing is."""
+
+    READING: ClassVar[dict[str, Callable[[Spool], object]]] = {
+        "to be sent": lambda spool: spool.checked_body(1),
+        "split": lambda spool: spool.split(1, SALT, range(1)),
+        "carried": lambda spool: spool.find_rows(1, {b"a"}, SALT),
+        "named": lambda spool: spool.find_lines(1, {b"a"}),
+        "all rows": lambda spool: [*spool.rows(1)],
+        "by hash": lambda spool: [*spool.rows_by_hash(1, spool.hashes(1))],
+        "hashes": lambda spool: spool.hashes(1),
+        "lines": lambda spool: spool.lines(1),
+        "header": lambda spool: spool.parameters(1),
+    }
+
+    @pytest.mark.parametrize("reading", READING)
+    @pytest.mark.parametrize("kind", ["body", "ids", "lines"])
+    @pytest.mark.parametrize("is_same_process", [True, False])
+    def test_an_altered_file_is_never_read(
+        self, tmp_path: Path, reading: str, kind: str, is_same_process: bool
+    ) -> None:
+        spool = spool_in(tmp_path)
+        batch = spool.write(1, 1, content())
+        file = spool.body(1).with_suffix(f".{kind}")
+        if not is_same_process:
+            spool = spool_in(tmp_path)
+            spool.expect(batch)
+        self.READING[reading](spool)
+        times_before = file.stat()
+        octets = bytearray(file.read_bytes())
+        octets[-2] ^= 1
+        file.write_bytes(bytes(octets))
+        # As whoever hides it would.
+        os.utime(file, ns=(times_before.st_atime_ns, times_before.st_mtime_ns))
+        with pytest.raises(FatalError, match=rf"00000001.{kind} is not what was written") as caught:
+            self.READING[reading](spool)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+        octets[-2] ^= 1
+        file.write_bytes(bytes(octets))
+        self.READING[reading](spool)
+
+
+@pytest.mark.parametrize("kind", ["body", "ids", "lines"])
+@pytest.mark.parametrize("octets", [b"", b"x" * 12, None])
+def test_sizes_are_compared_where_an_earlier_version_noted_no_digest(
+    tmp_path: Path, kind: str, octets: bytes | None
+) -> None:
+    batch = replace(spool_in(tmp_path).write(1, 1, content()), ids_sha256="", lines_sha256="", sha256="")
+    spool = spool_in(tmp_path)
+    spool.expect(batch)
+    file = spool.body(1).with_suffix(f".{kind}")
+    if octets is None:
+        file.unlink()
+    else:
+        file.write_bytes(octets)
+    with pytest.raises(FatalError, match=rf"00000001.{kind} (has [0-9]+ bytes|is missing)"):
+        spool.lines(1)

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,7 +71,7 @@ class Client:
 
 
 def batch_of(body: bytes) -> Batch:
-    return Batch(1, 1, body.count(b"\n") - 1, len(body), "")
+    return Batch(1, 1, body.count(b"\n") - 1, len(body), sha256(body).hexdigest())
 
 
 def endpoint_of(url: str) -> Endpoint:

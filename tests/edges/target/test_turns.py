@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from aiohttp import web
@@ -42,6 +43,8 @@ async def test_statuses_can_wait_and_posts_cannot(tmp_path: Path) -> None:
         )
         async with connect(endpoint, calls, loop_clock()) as target:
             await target.status(f"{url}/m2/demo/profile/batchStatus?batchId=1")
-            async with target.turn_to_post(Batch(1, 1, 1, len(body), ""), tmp_path / "body") as send:
+            async with target.turn_to_post(
+                Batch(1, 1, 1, len(body), sha256(body).hexdigest()), tmp_path / "body"
+            ) as send:
                 await send()
     assert calls.can_wait == [True, False]

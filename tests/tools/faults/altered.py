@@ -1,0 +1,171 @@
+"""Kills a load, alters one thing of its state directory, and gives the same command again.
+
+`python -m tests.tools.faults.altered --runs 60`. Each run ends right, as if nothing had been altered (the altered byte
+was of no use any more), or is refused with 74; and nothing is at Target that no export has, or that is older than what
+was there. Anything else is wrong.
+"""
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.sandbox import Sandbox, SandboxOptions, running
+from tests.tools.faults.loading import Export, disorder, make_export, merged_profiles, run_load, write_config
+
+#: Rows of each of the two exports, which have half of their ids in common, and of a batch.
+ROWS, BATCH_ROWS = 160, 20
+#: The outcomes of a run.
+RIGHT, REFUSED, WRONG = "right", "refused with 74", "wrong"
+_DISK_OR_LEDGER = 74
+#: Alters a file: its content, and a generator to draw from -> its new content; None removes it.
+Alteration = Callable[[bytes, random.Random], bytes | None]
+
+
+def flipped(content: bytes, draw: random.Random) -> bytes:
+    """With one bit flipped."""
+    if not content:
+        return b"\1"
+    at = draw.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]
+
+
+def _other_value(content: bytes, draw: random.Random) -> bytes:
+    """With a byte in its last half replaced by a letter, as if somebody had edited it."""
+    at = draw.randrange(len(content) // 2, max(1, len(content) - 1)) if len(content) > 2 else 0
+    return content[:at] + (b"Q" if content[at : at + 1] != b"Q" else b"R") + content[at + 1 :]
+
+
+#: How a file is altered.
+ALTERATIONS: dict[str, Alteration] = {
+    "a bit flipped": flipped,
+    "removed": lambda _, __: None,
+    "emptied": lambda _, __: b"",
+    "cut": lambda content, draw: content[: draw.randrange(len(content) or 1)],
+    "longer": lambda content, _: content + content[-40:],
+    "edited": _other_value,
+    "zeros": lambda content, _: bytes(len(content)),
+}
+#: The files of a state directory, by pattern; of several one is drawn.
+FILES = {
+    "log": "ledger.db-wal",
+    "ledger": "ledger.db",
+    "body": "spool/*.body",
+    "ids": "spool/*.ids",
+    "lines": "spool/*.lines",
+    "mark": "spool/mark",
+}
+
+
+async def alter_once(file: str, alteration: str, seed: int) -> tuple[str, str]:
+    """Kill a load, alter one of these files, and give the same command again: the outcome, and what was seen."""
+    draw = random.Random(seed)
+    made = [make_export(ROWS, 100 * seed + place, first_id=place * ROWS // 2) for place in range(2)]
+    options = SandboxOptions(seed=seed, apply_min_s=0.05, apply_max_s=0.3, calls_per_minute=None)
+    with tempfile.TemporaryDirectory(prefix="profile-pipeline-altered-") as name:
+        folder = Path(name)
+        paths = [folder / f"export{place}.csv" for place in range(len(made))]
+        for path, export in zip(paths, made, strict=True):
+            path.write_text(export.text)
+        async with running(options) as run:
+            write_config(folder / "config.toml", run.base_url, folder / "state", batch_rows=BATCH_ROWS, hold_s=0.5)
+            posts = draw.randrange(1, 12)
+            code, _, err = await run_load(
+                paths, folder / "config.toml", kill_when=lambda: run.sandbox.counts()["batches"] >= posts
+            )
+            if code != -9:
+                return RIGHT, "it came to its end before it was killed"
+            altered = alter(folder / "state", file, ALTERATIONS[alteration], draw)
+            code, _, err = await run_load(paths, folder / "config.toml")
+            return judged(code, err.decode(), run.sandbox, made, altered)
+
+
+def alter(state: Path, file: str, alteration: Alteration, draw: random.Random) -> str:
+    """Alter one of these files; its name."""
+    found = sorted(path for path in state.glob(FILES[file]) if path.exists())
+    if not found:
+        return "nothing"
+    chosen = draw.choice(found)
+    content = alteration(chosen.read_bytes(), draw)
+    if content is None:
+        chosen.unlink()
+    else:
+        chosen.write_bytes(content)
+    return chosen.name
+
+
+def judged(code: int, err: str, sandbox: Sandbox, made: list[Export], altered: str) -> tuple[str, str]:
+    """The outcome of a run, and what was seen."""
+    sandbox.apply_all()
+    profiles, wanted = sandbox.profiles(), merged_profiles(made)
+    known = {cell for export in made for line in export.text.splitlines() for cell in line.split(",")}
+    strange = [cell for cells in profiles.values() for cell in cells.values() if cell not in known]
+    seen = f"{altered} altered, exit {code}, {len(disorder(sandbox.mistakes))} out of order, {len(strange)} foreign"
+    last = err.strip().splitlines()[-1] if err.strip() else ""
+    if disorder(sandbox.mistakes) or strange or not profiles.keys() <= wanted.keys():
+        return WRONG, f"{seen}: {last}"
+    if code == _DISK_OR_LEDGER:
+        return REFUSED, f"{seen}: {last}"
+    if code == 0 and profiles == wanted and not sandbox.mistakes:
+        return RIGHT, seen
+    return WRONG, f"{seen}, profiles {'right' if profiles == wanted else 'differ'}: {last}"
+
+
+def plan(runs: int, seed: int) -> list[tuple[str, str, int]]:
+    """So many runs: file, alteration and seed. Half are bits flipped in the ledger and its log."""
+    draw = random.Random(seed)
+    others = [(file, alteration) for file in FILES for alteration in ALTERATIONS]
+    draw.shuffle(others)
+    chosen = []
+    for number in range(runs):
+        file, alteration = (
+            (("log", "ledger")[number // 2 % 2], "a bit flipped") if number % 2 else others[number // 2 % len(others)]
+        )
+        chosen.append((file, alteration, seed + number))
+    return chosen
+
+
+async def alter_many(runs: list[tuple[str, str, int]], *, at_once: int = 2) -> tuple[Counter[str], list[str]]:
+    """The number of runs by outcome, and what was wrong."""
+    limit, outcomes, wrong = asyncio.Semaphore(at_once), Counter[str](), list[str]()
+
+    async def one(file: str, alteration: str, seed: int) -> None:
+        async with limit:
+            outcome, seen = await alter_once(file, alteration, seed)
+        outcomes[outcome] += 1
+        if outcome == WRONG:
+            wrong.append(f"{file} {alteration}, seed {seed}: {seen}")
+
+    async with asyncio.TaskGroup() as tasks:
+        for run in runs:
+            tasks.create_task(one(*run))
+    return outcomes, wrong
+
+
+def main() -> int:
+    """Run, and print what came of it; 1 if anything was wrong."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--file", choices=FILES, help="only this one")
+    parser.add_argument("--how", choices=ALTERATIONS, help="only so")
+    arguments = parser.parse_args()
+    runs = [
+        (arguments.file or file, arguments.how or alteration, seed)
+        for file, alteration, seed in plan(arguments.runs, arguments.seed)
+    ]
+    began = time.monotonic()
+    outcomes, wrong = asyncio.run(alter_many(runs))
+    print("\n".join(wrong))
+    told = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in (RIGHT, REFUSED, WRONG))
+    print(f"{len(runs)} altered state directories, {time.monotonic() - began:.0f} s: {told}")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
