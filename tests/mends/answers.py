@@ -50,10 +50,10 @@ MENDS = [
         "any error of a POST is its outcome",
         ("status-url", "network"),
         _CLIENT,
-        """        except Exception as error:  # noqa: BLE001 - of whatever kind, it is the outcome of this call only
-            why =""",
+        """        except Exception as error:
+            if""",
         """        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why =""",
+            if""",
         f"{_CALLS}::test_any_error_is_the_outcome_of_its_call",
     ),
     Mend(

@@ -9,17 +9,17 @@ MENDS = [
     Mend(
         "network: an attempt whose body was begun is not in doubt",
         ("network",),
-        _CLIENT,
-        "            has_begun = True\n",
-        "            has_begun = False\n",
+        "pipeline/edges/target/sealed_body.py",
+        "        self.has_begun = True\n",
+        "        self.has_begun = False\n",
         f"{_NETWORK}::test_what_a_sender_knows_after_each_trouble[reset_in_body-Ambiguous-False]",
     ),
     Mend(
         "network: every attempt that fails is in doubt",
         ("network",),
-        _CLIENT,
-        "        has_begun = False\n",
-        "        has_begun = True\n",
+        "pipeline/edges/target/sealed_body.py",
+        "        self.has_begun = self.is_altered = False\n",
+        "        self.has_begun, self.is_altered = True, False\n",
         f"{_NETWORK}::test_nothing_was_sent_where_no_connection_was_made[refused]",
     ),
     Mend(
