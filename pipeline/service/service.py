@@ -20,6 +20,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.batches.report import Report
+from pipeline.core.drop.retention import ClockWatch
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
@@ -32,7 +33,7 @@ from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import tell_unexpected
-from pipeline.jobs.prune import jobs_to_look_at, overdue, remove
+from pipeline.jobs.prune import jobs_to_look_at, look_at_ends, overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
@@ -79,6 +80,7 @@ class TenantService:
         self._to_move: set[str] | None = None
         self._not_moved: set[str] | None = set()
         self._has_pruned = anyio.Event()
+        self._clock_watch = ClockWatch(clock.utc_now(), clock.monotonic())
 
     @property
     def job(self) -> str | None:
@@ -335,12 +337,16 @@ class TenantService:
 
     async def _prune(self) -> None:
         settings, now, last = self._runner.settings, self._clock.utc_now(), None
+        ends = await self._state.in_turn(look_at_ends, self._state.ledger, now)
+        is_believed = self._clock_watch.is_steady(now, self._clock.monotonic()) or ends.doubt is None
         files = not_removed = 0
         while jobs := await self._state.in_turn(jobs_to_look_at, settings, self._state.ledger, now, last):
-            old, last = await run_sync(overdue, settings, jobs, now), jobs[-1]
-            left = await run_sync(remove, self._settings, old)
+            old, last = await run_sync(overdue, settings, jobs, now, ends.set_back), jobs[-1]
+            left = await run_sync(remove, self._settings, old) if is_believed else []
             files, not_removed = files + len(old) - len(left), not_removed + len(left)
-        if files or not_removed:
+        if files and not is_believed:
+            log.warning("old_files_kept", files=files, why=ends.doubt)
+        elif files or not_removed:
             log.info("old_files_removed", files=files, not_removed=not_removed)
 
     async def _warn_of_token_daily(self) -> None:

@@ -5,9 +5,9 @@ All methods block: call them from a worker thread, one at a time.
 
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +144,29 @@ class LedgerReader:
             " AND finished_at < ? AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
         )
         return [EndedJob(*row) for row in self._rows(query, time, *start, count)]
+
+    def latest_ends(self) -> Iterator[datetime]:
+        """The times at which jobs ended, the latest first; of an hour the last one counts. Those of other forms go."""
+        rows = self._rows(
+            "SELECT max(finished_at) AS at FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL"
+            " GROUP BY substr(finished_at, 1, 13) ORDER BY at DESC"
+        )
+        for row in rows:
+            with suppress(ValueError):
+                yield datetime.fromisoformat(row["at"]).astimezone(UTC)
+
+    def ends_set_back(self) -> dict[int, str]:
+        """By `seq` of jobs that ended long before one that was entered earlier: the latest end of those, as noted.
+
+        The clock was set back in between, or the earlier job took long: how old the later one is, its end does not say.
+        """
+        rows = self._rows(
+            "SELECT seq, before FROM (SELECT seq, finished_at, max(finished_at) OVER"
+            " (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before"
+            " FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL)"
+            " WHERE julianday(finished_at) < julianday(before) - 1.5"
+        )
+        return {row["seq"]: row["before"] for row in rows}
 
     def latest_end(self) -> str | None:
         """The time at which the last job ended, UTC in ISO 8601; None if none has."""
