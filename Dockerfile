@@ -7,10 +7,11 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /build
-# New volumes begin as these directories are, owner and mode included: exports may be dropped by the group.
+# New volumes begin as these directories are, owner and mode included: exports may be dropped by the group, and with the
+# sticky bit nobody but the service may move them.
 RUN python3 -m venv tools \
  && python3 -m venv --without-pip /opt/profile-pipeline \
- && install --directory --mode=2770 data/drop \
+ && install --directory --mode=3770 data/drop \
  && install --directory --mode=0700 data/state
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \

@@ -47,7 +47,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "drop": ("exports", "durable", "lock", "clock", "changed"),
         "target": ("durable", "clock", "changed", "secrets"),
         "views": ("terminal",),
-        "host": ("target", "exports", "clock"),
+        "host": ("target", "drop", "exports", "clock"),
         "export_start": ("exports", "host"),
         "exports": (),
         "lock": ("durable",),

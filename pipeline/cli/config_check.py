@@ -240,9 +240,16 @@ def _check_drop(directory: Path | None) -> list[Finding]:
         return []
     try:
         _probe(directory.absolute())
+        mode = directory.stat().st_mode
     except OSError as error:
         text = f"{directory} cannot be used: {error.strerror}; exports are taken by renaming them, give write access"
         return [Finding(subject, "problem", text)]
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        text = (
+            f"{directory.absolute()} can be written by other users, who may move and replace each other's exports and "
+            f".processing (mode {stat.S_IMODE(mode):04o}): chmod +t {directory.absolute()}"
+        )
+        return [Finding(subject, "warning", text)]
     return [Finding(subject, "ok", f"{directory.absolute()} can be written")]
 
 

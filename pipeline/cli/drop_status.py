@@ -9,6 +9,7 @@ from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plain import written
 from pipeline.core.plural import counted
 from pipeline.edges.drop.listing import look
+from pipeline.edges.drop.processing import NAME
 from pipeline.edges.store.notices import DropNotice, NotTaken, read_drops
 from pipeline.settings.settings import Settings
 
@@ -75,10 +76,13 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
     directory = settings.drop.directory
     if directory is None:
         return None
+    told = DropNotice() if state is None else read_drops(state)
+    itself = {shown(str(each)) for each in (directory, directory / NAME)}
     try:
         seen = look(directory, settings.drop.signal_suffixes, settings.drop.ignore)
     except OSError as error:
-        return DropStatus(str(directory), f"cannot be read: {error.strerror}")
+        not_taken = tuple(each for each in told.drops_not_taken if each.name in itself)
+        return DropStatus(str(directory), f"cannot be read: {error.strerror}", not_taken=not_taken)
     signals = [found.signal for found in seen.found if found.missing or found.problem]
     names = [Path(signal.path).name for signal in signals]
     lying = [(each.path, _age_s(each.identity.mtime_ns, now)) for each in seen.unsignalled]
@@ -92,7 +96,6 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
         )
         for number, (path, age_s) in enumerate(overdue)
     ]
-    told = DropNotice() if state is None else read_drops(state)
     by_name = {each.name: each for each in told.drops_waiting}
     waiting = [
         WaitingSignal(
@@ -107,7 +110,7 @@ def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropSt
         if (found.missing and not found.problem) or name in by_name
     ]
     signals_here = {shown(found.signal.path) for found in seen.found}
-    not_taken = tuple(each for each in told.drops_not_taken if each.name in signals_here)
+    not_taken = tuple(each for each in told.drops_not_taken if each.name in signals_here | itself)
     not_ready = {each.signal for each in waiting} | {each.name for each in not_taken}
     ready = [found for found in seen.found if not found.missing and not found.problem]
     refused = [RefusedFile(shown(each.path), each.problem) for each in seen.refused]
@@ -133,7 +136,8 @@ def _shown(name: str | None) -> str | None:
 def drop_lines(told: DropStatus) -> list[str]:
     """The lines that tell people the same."""
     if told.problem:
-        return [f"The drop directory {told.directory} {told.problem}."]
+        since = f", since {time_in_words(told.not_taken[0].since)}" if told.not_taken else ""
+        return [f"The drop directory {told.directory} {told.problem}{since}."]
     lines = []
     for each in told.unsignalled or ():
         near = f", nearest signal {each.nearest_signal}" if each.nearest_signal else ""

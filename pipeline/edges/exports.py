@@ -5,12 +5,14 @@ encoding. Sizes and digests are those of the file either way.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
@@ -20,7 +22,7 @@ import aiofiles.os
 import anyio
 from anyio.to_thread import run_sync
 
-from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip, refusal
 from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.formats.text_codec import to_utf8
@@ -31,6 +33,14 @@ from pipeline.core.printable import printable
 BLOCK_BYTES = 262_144
 #: Bytes read at a time; each time costs a change of threads.
 PIECE_BYTES = 4 * BLOCK_BYTES
+#: Errors of the disk or of the way to it, and not of this export: it may be whole, and there again in a while.
+_OF_THE_DISK = frozenset(
+    (
+        *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV, errno.ENETDOWN),
+        *(errno.ENETUNREACH, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO, errno.ESHUTDOWN),
+        *(errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.EUCLEAN, errno.EBADMSG, errno.ENOLINK, errno.ECOMM),
+    )
+)
 #: The last time that fits in 64 bits (nanoseconds since 1970).
 _LATEST_NS = 2**63 - 1
 
@@ -94,7 +104,7 @@ class Export(Protocol):
         """The next bytes, at most `BLOCK_BYTES`; empty at the end of the export.
 
         Raises `InputError`: 66 if it cannot be read, 65 if it cannot be unpacked or decoded, or changed since it was
-        opened.
+        opened; `FatalError` (74) if the disk fails.
         """
 
     async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
@@ -234,16 +244,24 @@ class ExportFile:
 
 
 @asynccontextmanager
-async def open_export(path: Path, encoding: str | None = None) -> AsyncIterator[ExportFile]:
+async def open_export(
+    path: Path, encoding: str | None = None, opener: Callable[[], int] | None = None
+) -> AsyncIterator[ExportFile]:
     """Open an export for reading from its start.
 
     `encoding`: as [export] has it, to read the text of the export; None to read the bytes of the file.
+    `opener`: returns a descriptor of it; by default the file at `path` is opened.
 
-    Raises `InputError`: 66 if it cannot be read; 65 if it is no text, or not in this encoding, by its first bytes.
+    Raises `InputError`: 66 if it cannot be read; 65 if it is no text, or not in this encoding, by its first bytes. And
+    `FatalError` (74) if the disk fails.
     """
-    identity = await identify(path)
+    if opener is None:
+        # Before it is opened: to open a device or a pipe may do something.
+        await identify(path)
+        # Not waiting: a pipe may have taken its place.
+        opener = partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with anyio.CancelScope(shield=True):
-        export = await run_sync(_open, path, identity, encoding)
+        export = await run_sync(_open, path, opener, encoding)
     with export.file:
         try:
             yield export
@@ -252,11 +270,13 @@ async def open_export(path: Path, encoding: str | None = None) -> AsyncIterator[
                 await export.stop_reading()
 
 
-def _open(path: Path, identity: Identity, encoding: str | None) -> ExportFile:
+def _open(path: Path, opener: Callable[[], int], encoding: str | None) -> ExportFile:
+    with _readable(path):
+        # Unbuffered: a buffer would only copy every block once more.
+        file = FileIO(opener())
     with _readable(path), _about(path):
-        # Unbuffered: a buffer would only copy every block once more. Not waiting: a pipe may have taken its place.
-        file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
         try:
+            identity = Identity.of(os.fstat(file.fileno()))
             if encoding is None:
                 return ExportFile(path, identity, file)
             return ExportFile(path, identity, file, _as_text(os.pread(file.fileno(), HEAD_BYTES, 0), encoding))
@@ -283,7 +303,7 @@ def _as_text(head: bytes, encoding: str) -> Callable[[Iterator[bytes]], Iterator
 
 
 async def identify(path: Path) -> Identity:
-    """The identity of this file. Raises `InputError` (66) if there is no regular file."""
+    """The identity of this file. Raises `InputError` (66) if it is no regular file, `FatalError` (74) for the disk."""
     with _readable(path):
         info = await aiofiles.os.stat(path)
     if not S_ISREG(info.st_mode):
@@ -327,9 +347,12 @@ def _about(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Raise `InputError` (66) where the body cannot read this export."""
+    """Raise `InputError` (66) where the body cannot read this export, and `FatalError` (74) where the disk fails."""
     try:
         yield
     except OSError as error:
         text = f"cannot read the export {printable(str(path))}: {error.strerror or error}."
+        if error.errno in _OF_THE_DISK:
+            text += " The export may be whole: look at its disk, and run again."
+            raise FatalError(text, exit_code=ExitCode.DISK_OR_LEDGER) from error
         raise InputError(text, exit_code=ExitCode.EXPORT_MISSING) from error

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 from anyio import from_thread, to_thread
 
 from pipeline.edges.clock import Clock
+from pipeline.edges.drop.held_drops import HeldDrops
 from pipeline.edges.exports import Export, open_export
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.connect import connect
@@ -51,6 +52,7 @@ class Host:
     `run_blocking`: runs blocking calls: SQLite, files, `fsync`.
     `in_loop`: within such a call, runs a function in the event loop and waits for it.
     `open_export`: opens an export.
+    `drops`: the drop directories that it holds; they open the exports that were taken.
     `connect`: makes a client for Target.
     `is_with_sandbox`: what it connects to is known to be a sandbox.
     """
@@ -59,5 +61,6 @@ class Host:
     run_blocking: RunBlocking = to_thread.run_sync
     in_loop: Callable[[Callable[[], None]], None] = from_thread.run_sync
     open_export: OpenExport = open_export
+    drops: HeldDrops = field(default_factory=HeldDrops)
     connect: Connect = connect
     is_with_sandbox: bool = False

@@ -4,8 +4,8 @@
 `next_job` finds the job whose turn it is. `check_claim` refuses, before anything is sent, what may not be loaded.
 """
 
-from collections.abc import Collection, Iterable
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import structlog
 
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.signals import shown
-from pipeline.core.errors import ExitCode, FatalError, HeaderError, InputError
+from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, HeaderError, InputError
 from pipeline.core.formats.framing import BOM
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
@@ -23,7 +23,7 @@ from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import export_settings, new_job_id
+from pipeline.jobs.job import export_settings, new_job_id, opens_export
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -105,12 +105,25 @@ async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
         for records in drops.values():
             directory = drop_of(records[0])
             if directory not in processings:
-                processings[directory] = stack.enter_context(hold_drop(directory))
+                processings[directory] = stack.enter_context(_held_again(directory))
             try:
                 await _take(records, state, processings[directory])
             except CannotTakeError as error:
                 # Its signal is found anew.
                 log.warning("claim_withdrawn", drop=records[0].job_id, why=str(error))
+
+
+@contextmanager
+def _held_again(drop: Path) -> Iterator[Taking]:
+    """Hold a drop directory that was held before: where that cannot be, it is away, and may come back (74)."""
+    with ExitStack() as stack:
+        try:
+            taking = stack.enter_context(hold_drop(drop))
+        except ConfigurationError as error:
+            raise FatalError(
+                f"{error} It is tried again by the next run.", exit_code=ExitCode.DISK_OR_LEDGER
+            ) from error
+        yield taking
 
 
 def drop_of(record: JobRecord) -> Path:
@@ -221,7 +234,7 @@ async def _holds_nothing(record: JobRecord, state: State) -> bool:
     if not record.size_bytes or record.size_bytes > _MOST_OF_NOTHING:
         return not record.size_bytes
     try:
-        async with state.host.open_export(record.export, export_settings(record).encoding) as export:
+        async with opens_export(record, state.host)(record.export, export_settings(record).encoding) as export:
             while block := await export.read_block():
                 if block.removeprefix(BOM).strip():
                     return False
@@ -294,7 +307,9 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
             continue
         settings = export_settings(record)
         try:
-            found.append(await measure(record.export, state.host.open_export, settings, state.host.run_blocking))
+            found.append(
+                await measure(record.export, opens_export(record, state.host), settings, state.host.run_blocking)
+            )
             _check_columns(claim, found[-1], has_header=settings.header)
         except HeaderError as error:
             raise await with_header_kept(error, state.folder(record.job_id), state.host.run_blocking) from error

@@ -72,13 +72,16 @@ def _check_is_coming(mailbox: Mailbox, request_id: str, directory: Path) -> None
 
 
 async def answer_requests(state: State, running: Running, changed: Changed) -> None:
-    """Carry requests out until cancelled, and tell `changed` of each. `running` returns the jobs that run."""
+    """Carry requests out until cancelled, and tell `changed` of each. `running` returns the jobs that run.
+
+    At each look the state directory is looked at too: raises `FatalError` (73, 74) if it is not held any more.
+    """
     mailbox = await state.in_turn(Mailbox, state.directory)
     # Answers that a full disk kept from being written are written when there is room.
     unanswered: list[tuple[Request, Answer]] = [*await state.in_turn(_left_by_another, mailbox, state.host.clock)]
     late: set[Request] = set()
     while True:
-        for request in await state.in_turn(mailbox.requests):
+        for request in await state.in_turn(_requests, state, mailbox):
             # A request that is taken on is answered, even if this task is cancelled meanwhile.
             with CancelScope(shield=True):
                 if await state.in_turn(mailbox.take_on, request):
@@ -87,6 +90,11 @@ async def answer_requests(state: State, running: Running, changed: Changed) -> N
                     await _answer_all(unanswered, late, state, mailbox)
         await _answer_all(unanswered, late, state, mailbox)
         await state.host.clock.sleep(LOOK_EVERY_S)
+
+
+def _requests(state: State, mailbox: Mailbox) -> list[Request]:
+    state.held.check()
+    return mailbox.requests()
 
 
 async def _answer_all(

@@ -12,7 +12,7 @@ from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
-from pipeline.edges.host import Host
+from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.records import JobRecord, SetAside
 from pipeline.edges.store.spool import Spool
@@ -65,6 +65,11 @@ class Job:
     def spool(self) -> Spool:
         """The spool of the state directory."""
         return self.state.spool
+
+
+def opens_export(record: JobRecord, host: Host) -> OpenExport:
+    """The way to open the export of a job: one that was dropped lies in a directory that others might replace."""
+    return host.open_export if record.claim is None else host.drops.open_export
 
 
 def export_settings(record: JobRecord) -> ExportSettings:

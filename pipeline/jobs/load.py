@@ -16,6 +16,7 @@ for drops.
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -31,7 +32,7 @@ from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
 from pipeline.edges.store.records import SetAside
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
-from pipeline.jobs.claims import changed_at_the_end, check_claim, is_empty_part
+from pipeline.jobs.claims import changed_at_the_end, check_claim, drop_of, is_empty_part
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, too_many_rejects
@@ -183,8 +184,9 @@ def _error_of_source(job: Job) -> InputError | None:
     size_bytes, sha256 = progress.bytes_read, progress.sha256
     if not size_bytes:
         size_bytes, sha256 = progress.checkpoint.digest_bytes, progress.checkpoint.digest
-    change = change_since(AsRead(record.export, record.identity, size_bytes, sha256))
-    if change is None and record.claim is not None and has_writer(record.export):
+    opener = partial(job.host.drops.open, record.export)
+    change = change_since(AsRead(record.identity, size_bytes, sha256), opener)
+    if change is None and record.claim is not None and has_writer(drop_of(record), opener):
         change = "another process still has it open for writing"
     return None if change is None else changed_at_the_end(record, change)
 

@@ -27,7 +27,7 @@ from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export, changed
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
 from pipeline.edges.store.job_folder import JobFolder
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, opens_export
 from pipeline.settings.export_section import ExportSettings
 
 #: Bytes that stand for the work on one name of a column.
@@ -127,7 +127,8 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
     Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was entered.
     """
     progress = job.progress
-    async with job.host.open_export(job.record.export, job.export.encoding) as export:
+    open_export = opens_export(job.record, job.host)
+    async with open_export(job.record.export, job.export.encoding) as export:
         if not export.identity.agrees_with(job.record.identity):
             raise changed(job.record.export)
         progress.export_bytes = export.identity.size_bytes
@@ -136,7 +137,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 export,
                 job.export,
                 progress.checkpoint,
-                open_export=job.host.open_export,
+                open_export=open_export,
                 carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,

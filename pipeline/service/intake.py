@@ -20,7 +20,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.drop.ordering import by_sequence
 from pipeline.core.drop.signals import GROUP_SIGNAL, shown
 from pipeline.core.errors import ExitCode, FatalError, InputError
-from pipeline.edges.drop.listing import Found, Listing, look
+from pipeline.edges.drop.listing import Found, Listing
 from pipeline.edges.drop.taking import CannotTakeError, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.notices import DropNotice
@@ -119,16 +119,14 @@ class Intake:
             signalled: list[_Signalled] = []
             refused: dict[tuple[str, str], str] = {}
             unread: dict[str, FatalError] = {}
+            unreadable: dict[tuple[str, str], str] = {}
             listings: dict[str, Listing] = {}
             for source in self._sources:
-                drop = self._drop(source)
                 try:
-                    seen = await run_sync(look, source.processing.drop, drop.signal_suffixes, drop.ignore)
-                except OSError as error:
-                    unread[source.route] = FatalError(
-                        f"cannot look into the drop directory {source.processing.drop}: {error.strerror}.",
-                        exit_code=ExitCode.EXPORT_MISSING,
-                    )
+                    seen = await run_sync(_look, source, self._drop(source))
+                except FatalError as error:
+                    unread[source.route] = error
+                    unreadable |= _about_directory(source, error)
                     continue
                 listings[source.route] = seen
                 refused |= {(source.route, each.path): str(each.problem) for each in seen.refused}
@@ -144,6 +142,7 @@ class Intake:
             reasons = self._untaken.reasons
             # Those behind a drop that waits are not looked at closely: what is known of them stays.
             not_taken = {each.key: why for each in signalled if (why := reasons.get(each.key))}
+            not_taken |= unreadable
             try:
                 await self._claim_in_order(signalled, not_taken)
             finally:
@@ -314,6 +313,29 @@ class Intake:
                 others_in_the_drop_directory=behind,
                 route=each.source.route,
             )
+
+
+def _look(source: DropSource, drop: DropSettings) -> Listing:
+    """The content of a drop directory, once it is sure that it is the one that is held. Blocks.
+
+    Raises `FatalError`: 66 if it cannot be read, and the errors of `Taking.renew`.
+    """
+    processing = source.processing
+    try:
+        if found := processing.renew():
+            log.warning("drop_directory_held_anew", directory=str(processing.drop), why=found, route=source.route)
+        return processing.look(drop.signal_suffixes, drop.ignore)
+    except OSError as error:
+        text = f"cannot look into the drop directory {processing.drop}: {error.strerror}."
+        raise FatalError(text, exit_code=ExitCode.EXPORT_MISSING) from error
+
+
+def _about_directory(source: DropSource, error: FatalError) -> dict[tuple[str, str], str]:
+    """By route and path the part of a drop directory that is not as it should be, and the reason, for `status`."""
+    processing = source.processing
+    if isinstance(error.__cause__, OSError):
+        return {(source.route, str(processing.drop)): f"cannot be looked into: {error.__cause__.strerror}"}
+    return {(source.route, str(processing.directory)): str(error).removeprefix(f"{processing.directory} ")}
 
 
 def _obstacle(processing: Taking, found: Found) -> str | None:

@@ -14,7 +14,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, PipelineError, is_bug, most_telling, worst
-from pipeline.edges.drop.taking import Taking, hold_drop
+from pipeline.edges.drop.taking import Taking
 from pipeline.edges.host import Host
 from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.state import State
@@ -191,10 +191,12 @@ async def _open_service(
     """Hold the state directory and the drop directories of a tenant; `all_drops` are those of all tenants."""
     async with open_runner(settings, host, ending, watch) as runner:
         with ExitStack() as held:
-            sources = [DropSource(name, held.enter_context(hold_drop(drop))) for name, drop in settings.drops.items()]
+            sources = [
+                DropSource(name, held.enter_context(host.drops.hold(drop))) for name, drop in settings.drops.items()
+            ]
             former = [
                 # One in `all_drops` is another tenant's by now: this process holds it for that one.
-                Taking(drop) if drop in all_drops else held.enter_context(hold_drop(drop))
+                Taking(drop) if drop in all_drops else held.enter_context(host.drops.hold(drop))
                 for drop in await _former_drops(runner.state, sources)
             ]
             yield TenantService(runner, sources, former)

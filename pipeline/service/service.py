@@ -73,6 +73,8 @@ class TenantService:
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._upkeep = Upkeep(clock)
         self._failures = 0
+        #: The job that could not be finished when it was tried last, and since when.
+        self._paused_for = self._paused_since = ""
         self._untold_pause: Pause | None = None
         self._token: Any = None
         #: Ids of ended jobs whose files are to be moved; None: of all jobs, as an earlier process may have left some.
@@ -273,7 +275,7 @@ class TenantService:
             log.error("taken_by_a_job_that_the_ledger_does_not_know", job=job_id)
         elif record.state is not None:
             is_kept = self._is_kept(record)
-            if not is_kept and (why := await run_sync(_reason_to_keep, record)):
+            if not is_kept and (why := await run_sync(_reason_to_keep, record, processing)):
                 log.error("export_kept", job=job_id, export=shown(record.export.name), why=why)
                 is_kept = True
             await run_sync(processing.move_out, job_id, self._state.folder(job_id).dropped if is_kept else None)
@@ -288,7 +290,9 @@ class TenantService:
         self._failures += 1
         upload = self._settings.upload
         wait_s = min(upload.backoff_s * 2 ** min(self._failures - 1, 30), upload.backoff_max_s)
-        since = self._clock.utc_now().isoformat(timespec="seconds")
+        if self._failures == 1 or self._paused_for != report.job:
+            self._paused_since, self._paused_for = self._clock.utc_now().isoformat(timespec="seconds"), report.job
+        since = self._paused_since
         pause = Pause(int(code), report.error, since, report.job)
         self._untold_pause = None if await run_sync(put_up_pause, self._state.directory, pause) else pause
         log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
@@ -355,15 +359,16 @@ class TenantService:
             await self._clock.sleep(_DAY_S)
 
 
-def _reason_to_keep(record: JobRecord) -> str | None:
+def _reason_to_keep(record: JobRecord, processing: Taking) -> str | None:
     """The reason why the export of an ended job must not be removed: it is not what its job has read. Blocks."""
+    opener = partial(processing.open, record.job_id, record.export.name)
     if record.report is None or record.state not in ("done", "incomplete"):
         # The job has not read all of it, or it failed because of a change.
-        change = change_since(AsRead(record.export, record.identity, record.size_bytes, ""))
+        change = change_since(AsRead(record.identity, record.size_bytes, ""), opener)
     else:
         read = record.report.export
-        change = change_since(AsRead(record.export, record.identity, read.size_bytes, read.sha256))
-    return change or ("a process has it open for writing" if has_writer(record.export) else None)
+        change = change_since(AsRead(record.identity, read.size_bytes, read.sha256), opener)
+    return change or ("a process has it open for writing" if has_writer(processing.drop, opener) else None)
 
 
 def shortened(why: str | None) -> str | None:

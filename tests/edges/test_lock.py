@@ -174,3 +174,57 @@ def test_a_command_is_named(tmp_path: Path) -> None:
         process.kill()
     named = " (it is a `serve`)" if Path("/proc/self/cmdline").exists() else ""
     assert str(caught.value).endswith(f"process {process.pid}: wait for it, or end it{named}.")
+
+
+def test_a_lock_that_was_removed_is_taken_again(tmp_path: Path) -> None:
+    """Otherwise another process could take the one that is made in its place."""
+    with state_lock(tmp_path) as held:
+        held.check()
+        (tmp_path / "lock").unlink()
+        held.check()
+        assert holder(tmp_path) == str(os.getpid())
+        (tmp_path / "other").write_text("")
+        (tmp_path / "other").replace(tmp_path / "lock")
+        held.check()
+        assert holder(tmp_path) == str(os.getpid())
+
+
+def test_a_lock_that_another_process_has_taken_meanwhile_is_lost(tmp_path: Path) -> None:
+    with state_lock(tmp_path) as held:
+        (tmp_path / "lock").unlink()
+        with other_process(tmp_path) as process:
+            with pytest.raises(FatalError, match=f"by process {process.pid}") as caught:
+                held.check()
+            assert caught.value.exit_code is ExitCode.ALREADY_RUNNING
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed", "a file"])
+def test_a_state_directory_that_is_another_one_now(tmp_path: Path, how: str) -> None:
+    state = tmp_path / "state"
+    with state_lock(state) as held:
+        if how == "removed":
+            (state / "lock").unlink()
+            state.rmdir()
+        else:
+            state.rename(tmp_path / "old")
+            state.mkdir() if how == "replaced" else state.write_text("")
+        with pytest.raises(FatalError, match="removed or replaced while it was in use") as caught:
+            held.check()
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+def test_a_state_directory_that_is_away_may_come_back(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with state_lock(state) as held:
+        state.rename(tmp_path / "old")
+        held.check()
+        (tmp_path / "old").rename(state)
+        held.check()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "lock").symlink_to(tmp_path / "kept")
+    with pytest.raises(FatalError, match="cannot open"), state_lock(tmp_path):
+        pass
+    assert (tmp_path / "kept").read_text() == "kept"

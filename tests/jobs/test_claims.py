@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.batches.tracker import NO_CHANGES
-from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.drop.listing import look
 from pipeline.edges.drop.taking import TakeResult, Taking
 from pipeline.edges.exports import Identity
@@ -296,3 +296,22 @@ async def test_an_export_of_which_all_rows_wait_counts_as_loaded(drop: Path) -> 
         await state.in_turn(state.ledger.seal, jobs[0], sealed, None, held=held, released=[], overtaken={})
         with pytest.raises(InputError, match="older than what was loaded"):
             await check_claim(jobs[1], state)
+
+
+def rename(directory: Path, to: Path) -> None:
+    directory.rename(to)
+
+
+async def test_what_was_entered_waits_for_its_drop_directory(drop: Path) -> None:
+    away = drop.parent / "away"
+    put(drop, *FILES)
+    async with state_of(drop) as state:
+        with pytest.raises(KilledError):
+            await claim(drop, state, Dying(drop, 2, before=True))
+        rename(drop, away)
+        with pytest.raises(FatalError, match="tried again") as caught:
+            await complete_claims(state)
+        assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+        rename(away, drop)
+        await complete_claims(state)
+        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0"], ["part-1"]]

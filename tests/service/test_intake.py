@@ -1,6 +1,7 @@
 """The order in which drops are claimed over several looks, with a clock that stands still until it is moved."""
 
 import asyncio
+import errno
 import math
 import os
 import threading
@@ -17,6 +18,7 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.taking import TakeResult, Taking
+from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
 from pipeline.edges.store.notices import read_drops
@@ -259,15 +261,22 @@ async def test_no_job_begins_while_its_export_is_being_taken(tmp_path: Path) -> 
         assert await looking == ["a.csv"]
 
 
+class Filling(Taking):
+    """A drop directory on a disk that may be full."""
+
+    is_full = False
+
+    def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
+        if self.is_full:
+            raise disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot take {source}")
+        return super().take(job_id, source, identity)
+
+
 @contextmanager
-def nothing_can_be_taken(at: Place) -> Iterator[None]:
-    """A file is where the files of jobs go."""
-    processing = at.drop / ".processing"
-    processing.rmdir()
-    processing.write_text("in the way")
+def nothing_can_be_taken() -> Iterator[None]:
+    Filling.is_full = True
     yield
-    processing.unlink()
-    processing.mkdir()
+    Filling.is_full = False
 
 
 async def test_the_first_of_many_drops_need_not_wait_until_all_are_claimed(tmp_path: Path) -> None:
@@ -287,9 +296,9 @@ async def test_the_first_of_many_drops_need_not_wait_until_all_are_claimed(tmp_p
 
 
 async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tmp_path: Path) -> None:
-    async with place(tmp_path) as at:
+    async with place(tmp_path, Filling) as at:
         at.put("a.csv", "a.csv.ready")
-        with nothing_can_be_taken(at), pytest.raises(FatalError):
+        with nothing_can_be_taken(), pytest.raises(FatalError):
             await at.look()
         job = await at.intake.next_job()
         assert job is not None
@@ -297,9 +306,9 @@ async def test_what_was_not_taken_for_the_disk_is_taken_before_its_job_begins(tm
 
 
 async def test_what_cannot_be_taken_for_the_disk_is_entered_once(tmp_path: Path) -> None:
-    async with place(tmp_path) as at:
+    async with place(tmp_path, Filling) as at:
         at.put("a.csv", "a.csv.ready")
-        with nothing_can_be_taken(at):
+        with nothing_can_be_taken():
             for _ in range(3):
                 with pytest.raises(FatalError):
                     await at.look()

@@ -68,6 +68,7 @@ READING = frozenset(
         "_error_of_source",
         "_known",
         "_left_by_another",
+        "_requests",
     ]
 )
 

@@ -5,10 +5,15 @@ read is noticed by nobody else.
 """
 
 import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
-from pipeline.edges.drop.writers import is_local, is_open_for_writing
+from pipeline.core.errors import PipelineError
+from pipeline.edges.drop.writers import has_writers, is_local
 from pipeline.edges.exports import Identity
 
 _PIECE_BYTES = 1 << 20
@@ -18,39 +23,54 @@ _PIECE_BYTES = 1 << 20
 class AsRead:
     """An export as its job has read it: its identity, its size, and its SHA-256 in hexadecimal."""
 
-    path: Path
     identity: Identity
     size_bytes: int
     sha256: str
 
 
-def change_since(read: AsRead) -> str | None:
+def change_since(read: AsRead, opener: Callable[[], int]) -> str | None:
     """The change of an export since it was read, in words; None without one, or if it is there no more. Blocks.
+
+    `opener`: returns a descriptor of the export.
 
     Where only its time or its inode changed, its content decides: to touch an export changes nothing.
     """
     try:
-        info = read.path.stat()
+        descriptor = opener()
+    except (OSError, PipelineError):
+        # There is nothing to keep, or nobody can tell; the whole of it was read.
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file, suppress(OSError):
+        info = os.fstat(descriptor)
         if Identity.of(info).agrees_with(read.identity):
             return None
         if info.st_size > read.size_bytes:
             return f"{info.st_size - read.size_bytes:,} bytes were added to it"
         if info.st_size < read.size_bytes:
             return f"it has {read.size_bytes - info.st_size:,} bytes less"
-        return None if _digest(read.path) == read.sha256 else "it was written anew"
-    except OSError:
-        # There is nothing to keep, or nobody can tell; the whole of it was read.
-        return None
+        return None if _digest(file) == read.sha256 else "it was written anew"
+    return None
 
 
-def has_writer(path: Path) -> bool:
-    """True if a process has this file open for writing, and the system tells of it. Blocks."""
-    return is_local(path.parent) and is_open_for_writing(path) is True
+def has_writer(place: Path, opener: Callable[[], int]) -> bool:
+    """True if a process has a file open for writing, and the system tells of it. Blocks.
+
+    `place`: a directory of its file system. `opener`: returns a descriptor of the file.
+    """
+    if not is_local(place):
+        return False
+    try:
+        descriptor = opener()
+    except (OSError, PipelineError):
+        return False
+    try:
+        return has_writers(descriptor) is True
+    finally:
+        os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
+def _digest(file: FileIO) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
+    while piece := file.read(_PIECE_BYTES):
+        digest.update(piece)
     return digest.hexdigest()

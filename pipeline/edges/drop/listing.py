@@ -84,28 +84,33 @@ def look(directory: Path, suffixes: tuple[str, ...], ignore: tuple[str, ...] = (
     `suffixes`: how names of signals end. `ignore`: patterns of names that are never exports.
     """
     with opened(directory) as root:
-        entries = _entries(root, ignore)
-        signals = {
-            name: stem
-            for name, seen in entries.items()
-            if not seen.is_directory and (stem := stem_of(name, suffixes)) is not None
-        }
-        found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
-        exports = {name: seen for name, seen in entries.items() if name not in signals}
-        files = {name: seen for name, seen in exports.items() if not seen.is_directory}
-        for name, stem in signals.items():
-            if (
-                not entries[name].problem
-                and (one := _of_signal(root, entries[name], stem, files, exports, ignore)) is not None
-            ):
-                found.append(one)
-        loose = [seen for seen in exports.values() if not seen.is_directory]
-        for name in [name for name, seen in entries.items() if seen.is_directory and not name_problem(name)]:
-            group, others = _of_subdirectory(root, name, ignore)
-            if not group and (name == GROUP_SIGNAL or stem_of(name, suffixes) is not None):
-                refused.append(replace(entries[name], problem=_NO_SIGNAL))
-            found += group
-            loose += others
+        return look_at(root, suffixes, ignore)
+
+
+def look_at(root: int, suffixes: tuple[str, ...], ignore: tuple[str, ...] = ()) -> Listing:
+    """The same of a directory that is open. Blocks; raises `OSError` if it cannot be read."""
+    entries = _entries(root, ignore)
+    signals = {
+        name: stem
+        for name, seen in entries.items()
+        if not seen.is_directory and (stem := stem_of(name, suffixes)) is not None
+    }
+    found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
+    exports = {name: seen for name, seen in entries.items() if name not in signals}
+    files = {name: seen for name, seen in exports.items() if not seen.is_directory}
+    for name, stem in signals.items():
+        if (
+            not entries[name].problem
+            and (one := _of_signal(root, entries[name], stem, files, exports, ignore)) is not None
+        ):
+            found.append(one)
+    loose = [seen for seen in exports.values() if not seen.is_directory]
+    for name in [name for name, seen in entries.items() if seen.is_directory and not name_problem(name)]:
+        group, others = _of_subdirectory(root, name, ignore)
+        if not group and (name == GROUP_SIGNAL or stem_of(name, suffixes) is not None):
+            refused.append(replace(entries[name], problem=_NO_SIGNAL))
+        found += group
+        loose += others
     meant = {export.path for each in found for export in each.exports}
     unsignalled = [seen for seen in loose if seen.path not in meant and not seen.problem]
     return Listing(tuple(_each_by_one_signal(found)), tuple(refused), tuple(unsignalled))

@@ -15,35 +15,36 @@ at any point:
    that.
 
 So a drop has exactly one set of jobs, and a file that a writer puts under a name that is being taken is never lost.
+
+The directories are held by descriptor, see `processing`. At each look they are compared with what is at their paths:
+
+* The drop directory was removed and made anew, or a file system was mounted: the one that is there now is locked like
+  the first, before anything is taken from it. What was taken before is read from where it is.
+* `.processing` is another directory, or a link: nothing is taken until the one that was held is back.
 """
 
 import errno
-import fcntl
 import os
-import shutil
-import struct
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from stat import S_ISREG, S_ISVTX
+from stat import S_ISREG
 
-from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
-from pipeline.edges.drop.listing import opened, problem_of
+from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, InputError
+from pipeline.edges.drop.listing import Listing, look_at, opened, problem_of
+from pipeline.edges.drop.moving import move, put_back
+from pipeline.edges.drop.obstacles import advice, obstacle_to
+from pipeline.edges.drop.processing import NAME, Processing, lies_in, open_file
 from pipeline.edges.drop.writers import is_local, is_open_for_writing
-from pipeline.edges.durable import disk_error, disk_errors, make_directory, sync_directory
+from pipeline.edges.durable import disk_errors, make_directory, sync_names
 from pipeline.edges.exports import Identity
-from pipeline.edges.lock import lock
 
 _PROBE = ".profile-pipeline-probe"
-_COPY = ".profile-pipeline-copy"
 #: Errors of a rename that concern this file or its directory, and no other drop.
 _OF_THIS_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EXDEV))
-#: Linux: reads the attributes that `chattr` sets; and those that forbid a rename (immutable, append-only).
-_GET_ATTRIBUTES, _FIXED = 0x80086601, 0x10 | 0x20
-#: Linux: the capability to rename files of others in a directory with the sticky bit.
-_CAP_FOWNER = 3
-_PROCESS = Path("/proc/self/status")
+#: Errors of a file that was taken, and not of the disk: the file is not there, or nobody may read it.
+_OF_THE_EXPORT = frozenset((errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO))
 
 
 class CannotTakeError(FatalError):
@@ -65,58 +66,112 @@ class TakeResult(Enum):
 class Taking:
     """The files taken from a drop directory. All methods block, and raise `FatalError` (74) if the disk refuses."""
 
-    def __init__(self, drop: Path) -> None:
+    def __init__(self, drop: Path, held: Processing | None = None) -> None:
+        """`held`: the directories, locked; by default they are opened and not locked, as somebody else does that."""
         self.drop = drop
-        self.directory = drop / ".processing"
+        self.directory = drop / NAME
+        with disk_errors(f"cannot look into {self.directory}"):
+            self._held = Processing(drop) if held is None else held
+            #: The directory in which each job's files are: what was there before stays reachable.
+            self._places = dict.fromkeys(self._held.jobs(), self._held)
         #: By number of a file system: whether it tells of writers.
         self._tells: dict[int, bool] = {}
+
+    def close(self) -> None:
+        """Let go of the directories."""
+        for held in self._all:
+            held.close()
+
+    def renew(self) -> str | None:
+        """Compare what is held with what is at its path, and hold that where it is another drop directory.
+
+        Returns what was found and done, in words; None where all is as it was. Raises `OSError` if the drop directory
+        is away, and `FatalError`: 74 if `.processing` is not the one that was held, 73 if another process has locked
+        what is there.
+        """
+        told = None
+        there = self.drop.stat()
+        if not self._held.is_of(there):
+            told = "the drop directory was removed and made anew, or another file system is there"
+            self._go_on_with(next((each for each in self._all if each.is_of(there)), None) or self._hold_anew())
+        elif self._held.is_gone:
+            told = f"{NAME} was removed"
+            self._go_on_with(self._hold_anew())
+        if in_its_place := self._held.in_its_place:
+            raise FatalError(self._replaced(in_its_place), exit_code=ExitCode.DISK_OR_LEDGER)
+        return told or (self._held.renew_lock() and "its lock was removed or replaced") or None
+
+    def look(self, suffixes: tuple[str, ...], ignore: tuple[str, ...] = ()) -> Listing:
+        """The present content of the drop directory that is held, see `listing.look`. Raises `OSError`."""
+        with opened(".", within=self._held.root) as root:
+            return look_at(root, suffixes, ignore)
 
     def taken(self, job_id: str, source: str) -> Path:
         """The place at which a job finds the file that it took from this path in the drop directory."""
         return self.directory / job_id / Path(source).name
+
+    def open(self, job_id: str, name: str) -> int:
+        """A descriptor of a file that a job has taken, for reading.
+
+        Raises `InputError` (66) if the file itself is gone or cannot be read, and `FatalError` (74) if it is away with
+        its directory, or the disk fails: then it may be back later.
+        """
+        path = self.directory / job_id / name
+        held = self._places.get(job_id)
+        try:
+            if held is None and not self._held.has(job_id):
+                raise FileNotFoundError(errno.ENOENT, f"{path.parent} is not there{self._elsewhere(job_id)}")
+            with (held or self._held).folder(job_id) as folder:
+                return _open_taken(path, folder)
+        except FileNotFoundError as error:
+            if held is not None:
+                # It was removed, from the directory that is held.
+                raise _missing(path, error) from error
+            raise _away(path, error) from error
+        except OSError as error:
+            raise _away(path, error) from error
 
     def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
         """Take a file if it is still the one that was seen. Repeating this after a crash changes nothing.
 
         Raises `CannotTakeError` if this process may not take it; it is still in its place then.
         """
-        there = self.taken(job_id, source)
-        make_directory(there.parent)
-        try:
-            with _parent(self.drop, source) as (directory, name):
-                if not os.path.lexists(there):
-                    if not _is_the_one(os.stat(name, dir_fd=directory, follow_symlinks=False), identity):
-                        return TakeResult.REPLACED
-                    # A rename moves a link itself, never its target.
-                    os.rename(name, there, src_dir_fd=directory)
-                is_taken = _is_the_one(there.lstat(), identity)
-                if not is_taken:
-                    _put_back(there, directory, name)
-                sync_directory(there.parent)
-                os.fsync(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return TakeResult.TAKEN if _is_there(there, identity) else TakeResult.GONE
-        except OSError as error:
-            if error.errno in _OF_THIS_FILE and not os.path.lexists(there):
-                with suppress(OSError):
-                    there.parent.rmdir()
-                raise CannotTakeError(source, f"cannot be taken: {error.strerror} ({_advice(error)})") from error
-            raise disk_error(error, f"cannot take {source} from {self.drop}") from error
-        return TakeResult.TAKEN if is_taken else TakeResult.REPLACED
+        file = Path(source).name
+        with disk_errors(f"cannot make {self.directory / job_id}"):
+            held = self._of(job_id)
+            # Whatever is at the path later, the file was seen in this one.
+            held = self._places[job_id] = self._held if held.is_gone else held
+            held.make_folder(job_id)
+        with disk_errors(f"cannot take {source} from {self.drop}"), held.folder(job_id) as folder:
+            try:
+                return _take(held, folder, source, identity)
+            except (FileNotFoundError, NotADirectoryError):
+                return TakeResult.TAKEN if _is_there(file, folder, identity) else TakeResult.GONE
+            except OSError as error:
+                if error.errno in _OF_THIS_FILE and not lies_in(file, folder):
+                    with suppress(OSError):
+                        held.remove_folder(job_id)
+                        del self._places[job_id]
+                    raise CannotTakeError(source, f"cannot be taken: {error.strerror} ({advice(error)})") from error
+                raise
 
     def give_back(self, job_id: str, source: str) -> bool:
         """Put a file that was taken back into its place. False if another one has its name by now; then it stays."""
-        there = self.taken(job_id, source)
+        held, file = self._of(job_id), Path(source).name
         with disk_errors(f"cannot put {source} back into {self.drop}"):
-            if os.path.lexists(there):
-                # A subdirectory from which the last file was taken is still there: it goes later.
-                with _parent(self.drop, source) as (directory, name):
-                    _put_back(there, directory, name)
-                    os.fsync(directory)
-            if os.path.lexists(there):
-                return False
+            if not held.has(job_id):
+                return True
+            with held.folder(job_id) as folder:
+                if lies_in(file, folder):
+                    # A subdirectory from which the last file was taken is still there: it goes later.
+                    with held.parent(source) as (directory, name):
+                        put_back(folder, file, directory, name)
+                        os.fsync(directory)
+                if lies_in(file, folder):
+                    return False
             with suppress(OSError):
-                there.parent.rmdir()
+                held.remove_folder(job_id)
+                self._places.pop(job_id, None)
             return True
 
     def writers(self, sources: Iterable[str]) -> dict[str, bool | None]:
@@ -124,7 +179,7 @@ class Taking:
         found: dict[str, bool | None] = {}
         for source in sources:
             try:
-                with _parent(self.drop, source) as (directory, name):
+                with self._held.parent(source) as (directory, name):
                     device = os.fstat(directory).st_dev
                     if device not in self._tells:
                         self._tells[device] = is_local((self.drop / source).parent)
@@ -135,181 +190,175 @@ class Taking:
 
     def obstacle(self, source: str) -> str | None:
         """The reason why this process may not take any file from this place, or None."""
-        try:
-            with _parent(self.drop, source) as (directory, name):
-                info, owner = os.fstat(directory), os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
-                if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
-                    return "cannot be taken: its directory may not be written to by this process"
-                if info.st_mode & S_ISVTX and os.geteuid() not in (info.st_uid, owner) and not _may_override():
-                    return "cannot be taken: it is another user's, in a directory with the sticky bit"
-                if _is_fixed(directory) or _is_fixed_file(name, directory):
-                    return "cannot be taken: it or its directory is immutable or append-only (see lsattr)"
-                if info.st_dev != self.directory.stat().st_dev:
-                    return "cannot be taken: it is on another file system than the drop directory"
-        except OSError:
-            # Taking the file will meet the same error, and report it.
-            pass
-        return None
+        return obstacle_to(self._held, source)
 
     def jobs(self, among: Collection[str] | None = None) -> list[str]:
         """The ids of the jobs that have taken something: of all jobs, or of those in `among`."""
         with disk_errors(f"cannot look into {self.directory}"):
             if among is not None:
-                return sorted(job_id for job_id in among if (self.directory / job_id).is_dir())
-            return sorted(entry.name for entry in self.directory.iterdir() if entry.is_dir() and not entry.is_symlink())
+                return sorted(job_id for job_id in among if self._of(job_id).has(job_id))
+            return sorted({job_id for held in self._all for job_id in held.jobs()})
 
     def move_out(self, job_id: str, keep_in: Path | None) -> None:
         """Move the files that a job has taken into the directory `keep_in`, or remove them if that is None."""
-        folder = self.directory / job_id
-        with disk_errors(f"cannot clear {folder}"):
-            for file in sorted(folder.iterdir()):
-                if keep_in is not None and S_ISREG(file.lstat().st_mode):
-                    make_directory(keep_in)
-                    move(file, keep_in / file.name)
-                else:
-                    file.unlink()
-            folder.rmdir()
-            sync_directory(self.directory)
+        held = self._of(job_id)
+        with disk_errors(f"cannot clear {self.directory / job_id}"):
+            with held.folder(job_id) as folder:
+                for name in sorted(os.listdir(folder)):  # noqa: PTH208 - of a descriptor
+                    info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    if keep_in is not None and S_ISREG(info.st_mode):
+                        make_directory(keep_in)
+                        move(folder, name, keep_in / name)
+                    else:
+                        os.unlink(name, dir_fd=folder)
+            held.remove_folder(job_id)
+            os.fsync(held.descriptor)
+        self._places.pop(job_id, None)
 
     def remove_emptied(self, source: str) -> None:
         """Remove the subdirectory from which the last file was taken, unless it holds something else."""
         if "/" in source:
-            directory = (self.drop / source).parent
             with suppress(OSError):
-                directory.rmdir()
-                sync_directory(directory.parent)
+                os.rmdir(source.rpartition("/")[0], dir_fd=self._held.root)
+                os.fsync(self._held.root)
+
+    @property
+    def _all(self) -> list[Processing]:
+        return list(dict.fromkeys([self._held, *self._places.values()]))
+
+    def _of(self, job_id: str) -> Processing:
+        return self._places.get(job_id, self._held)
+
+    def _go_on_with(self, held: Processing) -> None:
+        # A directory in which no job has a file is let go of when nobody uses it any more.
+        self._places.update(dict.fromkeys(held.jobs(), held))
+        self._held = held
+
+    def _hold_anew(self) -> Processing:
+        with disk_errors(f"cannot hold the drop directory {self.drop}, which was replaced"):
+            return _hold(self.drop, is_locked=self._held.is_locked)
+
+    def _elsewhere(self, job_id: str) -> str:
+        """The place in the drop directory where the files of a job are instead, in words; nothing if there is none."""
+        with suppress(OSError), opened(".", within=self._held.root) as root:
+            for name in sorted(os.listdir(root)):  # noqa: PTH208 - of a descriptor
+                with suppress(OSError), opened(name, within=root) as directory, opened(job_id, within=directory):
+                    return f", it is in {self.drop / name}"
+        return ""
+
+    def _replaced(self, in_its_place: str) -> str:
+        name, where = _name_of(self._held), ""
+        if name is not None:
+            where = f", {self.drop / name}"
+        return (
+            f"{self.directory} {in_its_place}: somebody who may write to the drop directory moved or replaced it. "
+            "Nothing is taken, and what is there is not touched. Move the directory that was there"
+            f"{where} back to that name. With mode 3770 nobody else can do this."
+        )
 
 
 @contextmanager
 def hold_drop(drop: Path) -> Iterator[Taking]:
     """Hold the drop directory. Raises `FatalError`: 73 if another process holds it, 78 if no file can be taken."""
-    directory = drop / ".processing"
     try:
-        if not drop.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is no directory", str(drop))
-        directory.mkdir(mode=0o700, exist_ok=True)
-        if directory.is_symlink():
-            raise OSError(errno.ELOOP, "it is a symbolic link", str(directory))
-        _probe(drop, directory)
+        taking = Taking(drop, _hold(drop))
     except OSError as error:
-        advice = ": the two must be one file system" if error.errno == errno.EXDEV else ""
+        hint = ": the two must be one file system" if error.errno == errno.EXDEV else ""
         raise ConfigurationError(
-            f"[drop] directory {drop} cannot be used: nothing can go to {directory} ({error.strerror}){advice}."
+            f"[drop] directory {drop} cannot be used: nothing can go to {drop / NAME} ({error.strerror}){hint}."
         ) from error
-    with lock(directory, f"the drop directory {drop}"):
-        yield Taking(drop)
+    try:
+        yield taking
+    finally:
+        taking.close()
 
 
-def _probe(drop: Path, directory: Path) -> None:
+def _hold(drop: Path, *, is_locked: bool = True) -> Processing:
+    """Open a drop directory, try it out, and lock it. Raises `OSError`, and the errors of `Lock`."""
+    held = Processing(drop, is_made=True)
+    try:
+        if is_locked:
+            _probe(held)
+            held.lock(f"the drop directory {drop}")
+            # An earlier process may have made the names and been killed before it could flush them.
+            os.fsync(held.descriptor)
+            sync_names(drop)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def _probe(held: Processing) -> None:
     """Rename a test file in the way in which exports are taken."""
-    probe, taken = drop / _PROBE, directory / _PROBE
     with suppress(FileExistsError):
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(_PROBE, flags, 0o600, dir_fd=held.root))
     try:
-        probe.replace(taken)
+        os.replace(_PROBE, _PROBE, src_dir_fd=held.root, dst_dir_fd=held.descriptor)
     finally:
-        for file in (probe, taken):
-            file.unlink(missing_ok=True)
+        for directory in (held.root, held.descriptor):
+            with suppress(FileNotFoundError):
+                os.unlink(_PROBE, dir_fd=directory)
 
 
-@contextmanager
-def _parent(drop: Path, source: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of a source's directory, opened without following links, and the source's name in it."""
-    with opened(drop) as root:
-        subdirectory, _, name = source.rpartition("/")
-        if not subdirectory:
-            yield root, name
-            return
-        with opened(subdirectory, within=root) as directory:
-            yield directory, name
+def _take(held: Processing, folder: int, source: str, identity: Identity) -> TakeResult:
+    with held.parent(source) as (directory, name):
+        if not lies_in(name, folder):
+            if not _is_the_one(os.stat(name, dir_fd=directory, follow_symlinks=False), identity):
+                return TakeResult.REPLACED
+            # A rename moves a link itself, never its target.
+            os.rename(name, name, src_dir_fd=directory, dst_dir_fd=folder)
+        is_taken = _is_the_one(os.stat(name, dir_fd=folder, follow_symlinks=False), identity)
+        if not is_taken:
+            put_back(folder, name, directory, name)
+        os.fsync(folder)
+        os.fsync(directory)
+    return TakeResult.TAKEN if is_taken else TakeResult.REPLACED
 
 
-def _may_override() -> bool:
-    """True if this process may rename files of others whatever their directory says (CAP_FOWNER)."""
+def _open_taken(path: Path, folder: int) -> int:
     try:
-        lines = _PROCESS.read_text().splitlines()
-        effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
-        return bool(int(effective, 16) >> _CAP_FOWNER & 1)
-    except (OSError, StopIteration, ValueError):
-        return os.geteuid() == 0
-
-
-def _is_fixed(descriptor: int) -> bool:
+        descriptor = open_file(path.name, folder)
+    except OSError as error:
+        if error.errno in _OF_THE_EXPORT:
+            raise _missing(path, error) from error
+        raise
     try:
-        told = fcntl.ioctl(descriptor, _GET_ATTRIBUTES, bytes(8))
-    except OSError:
-        # Not every file system has attributes.
-        return False
-    return bool(struct.unpack_from("i", told)[0] & _FIXED)
-
-
-def _is_fixed_file(name: str, directory: int) -> bool:
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
-        return False
-    try:
-        return _is_fixed(descriptor)
-    finally:
+        info = os.fstat(descriptor)
+        if not S_ISREG(info.st_mode):
+            text = f"cannot read the export {path}: it {problem_of(info)}."
+            raise InputError(text, exit_code=ExitCode.EXPORT_MISSING)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _advice(error: OSError) -> str:
-    if error.errno == errno.EXDEV:
-        return "it is on another file system than the drop directory"
-    if error.errno in (errno.EBUSY, errno.ETXTBSY):
-        return "something is mounted there, or it runs as a program"
-    return "look at its owner and attributes and those of its directory: ls -la, lsattr"
+def _missing(path: Path, error: OSError) -> InputError:
+    text = f"cannot read the export {path}: {error.strerror}."
+    return InputError(text, exit_code=ExitCode.EXPORT_MISSING)
+
+
+def _away(path: Path, error: OSError) -> FatalError:
+    return FatalError(
+        f"the export {path} cannot be reached: {error.strerror}. It is tried again until it can. Is its file system "
+        "mounted, and the directory where it was? If it is lost: `abandon` the job.",
+        exit_code=ExitCode.DISK_OR_LEDGER,
+    )
+
+
+def _name_of(held: Processing) -> str | None:
+    """The name that `.processing` has now, in the drop directory; None if it is not there."""
+    with suppress(OSError), opened(".", within=held.root) as root, os.scandir(root) as entries:
+        there = os.fstat(held.descriptor)
+        return next((entry.name for entry in entries if entry.inode() == there.st_ino), None)
+    return None
 
 
 def _is_the_one(info: os.stat_result, identity: Identity) -> bool:
     return problem_of(info) is None and Identity.of(info).agrees_with(identity)
 
 
-def _is_there(file: Path, identity: Identity) -> bool:
-    return os.path.lexists(file) and _is_the_one(file.lstat(), identity)
-
-
-def _put_back(file: Path, directory: int, name: str) -> None:
-    """Give a file its old name back, unless another file has it by now: nothing is ever overwritten."""
-    try:
-        os.link(file, name, dst_dir_fd=directory, follow_symlinks=False)
-    except FileExistsError:
-        info, other = file.lstat(), os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if (info.st_dev, info.st_ino) != (other.st_dev, other.st_ino):
-            return
-    except PermissionError:
-        # A directory cannot have a second name.
-        os.rename(file, name, dst_dir_fd=directory)
-        return
-    file.unlink()
-
-
-def move(file: Path, to: Path) -> None:
-    """Move a file durably, to another file system if need be. After a crash it is whole in one of the two places."""
-    try:
-        file.replace(to)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        _copy(file, to)
-        file.unlink()
-    sync_directory(to.parent)
-    sync_directory(file.parent)
-
-
-def _copy(file: Path, to: Path) -> None:
-    # A fixed name: the file's own may already have the greatest length, so nothing can be added to it.
-    temporary = to.with_name(_COPY)
-    source = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(source, "rb") as reading, temporary.open("wb") as writing:
-        temporary.chmod(0o600)
-        before = Identity.of(os.fstat(source))
-        shutil.copyfileobj(reading, writing, 1 << 20)
-        writing.flush()
-        os.fsync(writing.fileno())
-        if Identity.of(os.fstat(source)) != before:
-            raise OSError(errno.EBUSY, "it was changed while it was copied", str(file))
-    temporary.replace(to)
-    # Before the other one goes: on two file systems, nothing else keeps the order of the two.
-    sync_directory(to.parent)
+def _is_there(name: str, folder: int, identity: Identity) -> bool:
+    return lies_in(name, folder) and _is_the_one(os.stat(name, dir_fd=folder, follow_symlinks=False), identity)

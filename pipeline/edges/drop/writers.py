@@ -53,11 +53,19 @@ def is_open_for_writing(name: str | Path, *, within: int | None = None) -> bool 
     A process that opens the file for writing in just that moment is held up until the lease is given back, which takes
     a few microseconds.
     """
-    if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
-        return None
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=within)
     except OSError:
+        return None
+    try:
+        return has_writers(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def has_writers(descriptor: int) -> bool | None:
+    """The same of a file that is open for reading."""
+    if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
         return None
     try:
         # The signal to whoever holds a lease that another process wants gone; by default it is one that kills.
@@ -70,5 +78,3 @@ def is_open_for_writing(name: str | Path, *, within: int | None = None) -> bool 
     finally:
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        # This would give it back too.
-        os.close(descriptor)

@@ -17,7 +17,7 @@ from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.durable import sync_names
 from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
-from pipeline.edges.lock import state_lock
+from pipeline.edges.lock import StateLock, state_lock
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader
@@ -31,15 +31,18 @@ T = TypeVar("T")
 class State:
     """The state directory of the process that holds it.
 
-    `outcomes`: the directory for the folders of jobs.
+    `held`: its lock. `outcomes`: the directory for the folders of jobs.
     `lost`: batch id -> sorted id hashes of its failed or unconfirmed rows. None means all its rows: read their hashes
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
     """
 
-    def __init__(self, directory: Path, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, held: StateLock, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None
+    ) -> None:
         self.directory = directory
+        self.held = held
         self.outcomes = outcomes or directory / "jobs"
         self.ledger = ledger
         self.spool = spool
@@ -169,7 +172,7 @@ async def open_state(
     def utc_now() -> str:
         return host.clock.utc_now().isoformat(timespec="milliseconds")
 
-    def open_all() -> State:
+    def open_all(held: StateLock) -> State:
         spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
         jobs = directory / "jobs"
         for folder in {directory / "spool", jobs, outcomes or jobs}:
@@ -178,10 +181,10 @@ async def open_state(
                 sync_names(folder)
         is_new = not spool.batch_ids() and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new)
-        return State(directory, ledger, spool, host, outcomes)
+        return State(directory, held, ledger, spool, host, outcomes)
 
-    with state_lock(directory):
-        state = await host.run_blocking(open_all)
+    with state_lock(directory) as held:
+        state = await host.run_blocking(open_all, held)
         try:
             await state.in_turn(_tidy, state)
             yield state

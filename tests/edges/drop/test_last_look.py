@@ -15,10 +15,14 @@ from tests.tools.writing import writing
 CONTENT = b"id,tier\na,gold\n"
 
 
+def opener(path: Path) -> Callable[[], int]:
+    return lambda: os.open(path, os.O_RDONLY)
+
+
 def read(path: Path) -> AsRead:
     path.write_bytes(CONTENT)
     os.utime(path, ns=(7, 7))
-    return AsRead(path, Identity.of(path.stat()), len(CONTENT), sha256(CONTENT).hexdigest())
+    return AsRead(Identity.of(path.stat()), len(CONTENT), sha256(CONTENT).hexdigest())
 
 
 def append(path: Path) -> None:
@@ -76,15 +80,16 @@ def link(path: Path) -> None:
 )
 def test_what_is_a_change(tmp_path: Path, change: Callable[[Path], None], told: str | None) -> None:
     as_read = read(tmp_path / "e.csv")
-    assert change_since(as_read) is None
-    change(as_read.path)
-    assert change_since(as_read) == told
+    path = tmp_path / "e.csv"
+    assert change_since(as_read, opener(path)) is None
+    change(path)
+    assert change_since(as_read, opener(path)) == told
 
 
 def test_an_identity_of_an_earlier_version_knows_no_inode(tmp_path: Path) -> None:
     as_read = read(tmp_path / "e.csv")
     known = Identity(as_read.identity.size_bytes, as_read.identity.mtime_ns)
-    assert change_since(AsRead(as_read.path, known, 1, "")) is None
+    assert change_since(AsRead(known, 1, ""), opener(tmp_path / "e.csv")) is None
 
 
 def test_a_writer(tmp_path: Path) -> None:
@@ -92,8 +97,8 @@ def test_a_writer(tmp_path: Path) -> None:
         pytest.skip("the file system of the tests tells nothing of writers")
     path = tmp_path / "e.csv"
     with writing(path) as writer:
-        assert has_writer(path)
+        assert has_writer(tmp_path, opener(path))
         writer.close()
-        assert not has_writer(path)
+        assert not has_writer(tmp_path, opener(path))
     path.unlink()
-    assert not has_writer(path)
+    assert not has_writer(tmp_path, opener(path))

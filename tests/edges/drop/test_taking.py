@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop, move
+from pipeline.edges.drop.listing import opened
+from pipeline.edges.drop.moving import move
+from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.drop.writers import is_local
 from pipeline.edges.exports import Identity
 from tests.tools.fixed import APPEND_ONLY, IMMUTABLE, fixed
@@ -115,8 +117,8 @@ def test_a_subdirectory_that_became_a_link_is_not_followed(processing: Taking, t
 def test_the_disk_refuses() -> None:
     # Not below pytest's own directory, which only its owner may enter.
     with TemporaryDirectory() as place:
+        (Path(place) / ".processing" / "j1").mkdir(parents=True)
         processing = Taking(Path(place))
-        (processing.directory / "j1").mkdir(parents=True)
         identity = put(processing, "a.csv")
         for directory in (processing.drop, processing.directory):
             directory.chmod(0o755)
@@ -133,6 +135,7 @@ def test_the_disk_refuses() -> None:
 def test_what_may_not_be_taken(mode: int, problem: str | None) -> None:
     with TemporaryDirectory() as place:
         Path(place).chmod(0o755)
+        (Path(place) / ".processing").mkdir()
         processing = Taking(Path(place))
         put(processing, "day/a.csv")
         (processing.drop / "day").chmod(mode)
@@ -186,12 +189,17 @@ class TestSettling:
         assert processing.drop.exists()
 
 
+def move_out_of(directory: Path, name: str, to: Path) -> None:
+    with opened(directory) as descriptor:
+        move(descriptor, name, to)
+
+
 class TestMoving:
     def test_to_another_file_system(self, tmp_path: Path) -> None:
         with small_disk(1_000_000) as disk:
             (tmp_path / "a.csv").write_text("id\n")
             (disk / ".profile-pipeline-copy").write_text("what an earlier copy left, longer")
-            move(tmp_path / "a.csv", disk / "a.csv")
+            move_out_of(tmp_path, "a.csv", disk / "a.csv")
             assert (disk / "a.csv").read_text() == "id\n"
             assert names_in(disk) == ["a.csv"]
             assert names_in(tmp_path) == []
@@ -201,14 +209,14 @@ class TestMoving:
         with small_disk(1_000_000) as disk:
             name = "n" * 251 + ".csv"
             (tmp_path / name).write_text("id\n")
-            move(tmp_path / name, disk / name)
+            move_out_of(tmp_path, name, disk / name)
             assert names_in(disk) == [name]
 
     def test_to_a_full_one(self, tmp_path: Path) -> None:
         with small_disk(8_192) as disk:
             (tmp_path / "a.csv").write_bytes(b"x" * 100_000)
             with pytest.raises(OSError, match="No space"):
-                move(tmp_path / "a.csv", disk / "a.csv")
+                move_out_of(tmp_path, "a.csv", disk / "a.csv")
             assert (tmp_path / "a.csv").stat().st_size == 100_000
             assert not (disk / "a.csv").exists()
 
@@ -294,8 +302,8 @@ print(Taking(Path(sys.argv[1])).obstacle("a.csv"))
 @pytest.mark.parametrize(("lost", "said"), [("cap_fowner", "with the sticky bit"), ("cap_chown", "None")])
 def test_root_without_its_powers_is_bound_by_the_sticky_bit(lost: str, said: str) -> None:
     with TemporaryDirectory() as place:
+        (Path(place) / ".processing").mkdir()
         processing = Taking(Path(place))
-        processing.directory.mkdir()
         put(processing, "a.csv")
         os.chown(processing.drop / "a.csv", NOBODY, -1)
         os.chown(processing.drop, NOBODY, -1)
