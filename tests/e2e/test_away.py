@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_processing import ask, ask_before, clear, status_with
+from tests.e2e.test_processing import ask, ask_before, clear, status_with, taken
 from tests.tools.dropping import Drop, dropping
 from tests.tools.support import bench, ended, names_in, run_program, small_disk, started, until
 
@@ -21,7 +21,7 @@ async def claim_three(drop: Drop) -> None:
     for name in THREE:
         drop.put(name, f"u,{name[0]},1", signal_as=f"{name}.ready")
     async with drop.serving() as process:
-        await until(lambda: len(names_in(drop.directory / ".processing")) == 4)
+        await until(lambda: taken(drop) == 3)
         process.kill()
         await process.wait()
     await ask(drop, "resume")

@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from pipeline.edges.store.ledger_reader import read_ledger
 from tests.tools.dropping import Drop, dropping, events
 from tests.tools.support import SIX_ROWS, Process, ended, names_in, run_program, started, until
 
@@ -155,7 +156,7 @@ class TestProcessing:
                 drop.put(name, *ROWS, signal_as=f"{name}.ready")
             place = drop.directory / ".processing"
             async with drop.serving() as process:
-                await until(lambda: len(names_in(place)) == 3)
+                await until(lambda: taken(drop) == 2)
                 process.kill()
                 await process.wait()
             place.rename(drop.directory / ".old")
@@ -187,6 +188,15 @@ class TestProcessing:
             assert done.code == 78
             assert "symbolic link" in done.err
             assert contents(jobs) == kept
+
+
+def taken(drop: Drop) -> int:
+    """The number of jobs of which the ledger says that their files are taken."""
+    ledger = read_ledger(drop.at.state / "ledger.db")
+    if ledger is None:
+        return 0
+    with closing(ledger):
+        return sum(job.claim is not None and job.claim.is_taken for job in ledger.jobs(unfinished_only=True))
 
 
 async def ask_before(drop: Drop) -> None:
@@ -223,7 +233,7 @@ class TestInside:
             await ask_before(drop)
             drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
             async with drop.serving() as process:
-                await until(lambda: any(drop.directory.glob(".processing/*/a.csv")))
+                await until(lambda: taken(drop) == 1)
                 process.kill()
                 await process.wait()
             (export,) = drop.directory.glob(".processing/*/a.csv")

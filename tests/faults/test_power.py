@@ -19,10 +19,12 @@ pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
 CUTS = 6
 #: Imports of all scripts.
 _IMPORTS = """
+import os
 from pathlib import Path
 from pipeline.core.errors import FatalError
 from pipeline.edges.durable import make_directory, write_durably
-from pipeline.edges.drop.taking import Taking, move
+from pipeline.edges.drop.moving import move
+from pipeline.edges.drop.taking import Taking
 from pipeline.edges.lock import state_lock
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.mailbox import Mailbox
@@ -115,7 +117,8 @@ def test_a_request_is_there_once_it_was_asked(tmp_path: Path) -> None:
 
 
 def test_a_subdirectory_from_which_all_was_taken_does_not_come_back(tmp_path: Path) -> None:
-    script = "make_directory(HERE / 'day'); Taking(HERE).remove_emptied('day/_SUCCESS')"
+    made = "make_directory(HERE / '.processing'); make_directory(HERE / 'day')"
+    script = f"{made}; Taking(HERE).remove_emptied('day/_SUCCESS')"
     assert not (left_after(tmp_path / "root", script) / "day").exists()
 
 
@@ -124,6 +127,6 @@ def test_a_file_that_is_moved_to_another_file_system_is_there_before_it_goes_her
         root = tmp_path / "root"
         root.mkdir()
         (root / "a").write_bytes(b"a")
-        calls = calls_of(root, f"move(Path({str(root / 'a')!r}), Path({str(other / 'a')!r}))")
-        names = [call.name for call in calls if call.name in ("fsync", "rename", "unlink")]
-        assert names[: names.index("unlink")] == ["fsync", "rename", "fsync"]
+        calls = calls_of(root, f"move(os.open({str(root)!r}, os.O_RDONLY), 'a', Path({str(other / 'a')!r}))")
+        names = [call.name for call in calls if call.name in ("fsync", "rename", "unlinkat")]
+        assert names[: names.index("unlinkat")] == ["fsync", "rename", "fsync"]
