@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.core.batches.lifecycle import Begun
+from pipeline.edges.store.row_sums import add_function, add_triggers
 from pipeline.sandbox import MistakeKind, Running, Sandbox, SandboxOptions
 from pipeline.sandbox.acceptance import Accepted
 from pipeline.sandbox.batch import Refusal
@@ -198,6 +199,8 @@ def _forget_numbers(ledger: Path) -> None:
     """Let a ledger know its exports by size and time alone."""
     if ledger.exists():
         with suppress(sqlite3.Error), closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+            add_function(database)
+            add_triggers(database)
             database.execute("UPDATE jobs SET inode = NULL, claim = json_set(claim, '$.signal_inode', NULL)")
 
 
