@@ -139,7 +139,7 @@ async def paused_load(tmp_path: Path) -> AsyncIterator[tuple[Any, Any, Path]]:
     async with bench(tmp_path) as at:
         config = at.config(**ALWAYS_PAUSED)
         async with started("load", at.export(*SIX_ROWS), "--config", config, "--json") as process:
-            await until(lambda: list((at.state / "spool").glob("*")), within_s=60.0)
+            await until(lambda: list((at.state / "spool").glob("*.ids")), within_s=60.0)
             yield at, process, config
 
 
@@ -169,7 +169,7 @@ async def test_as_a_service(tmp_path: Path) -> None:
     async with dropping(tmp_path) as drop:
         drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
         async with drop.serving(config=drop.config(**ALWAYS_PAUSED)) as process:
-            await until(lambda: list((drop.at.state / "spool").glob("*")), within_s=60.0)
+            await until(lambda: list((drop.at.state / "spool").glob("*.ids")), within_s=60.0)
             process.send_signal(signal.SIGTERM)
             done = await ended(process)
         assert (done.code, drop.reports(), drop.at.sandbox.calls["posts"]) == (0, [], 0), done.said

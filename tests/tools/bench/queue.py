@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.edges.store.row_sums import add_function, add_triggers
 from tests.tools.bench import loading
 from tests.tools.bench.generator import ID_COLUMN
 from tests.tools.bench.peer import peer
@@ -81,6 +82,8 @@ def _put(drop: Path, numbers: range) -> None:
 def _copy_ended(state: Path, count: int) -> None:
     """Copy the one job in the ledger, with its batch and its facts, and some folders."""
     with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as database:
+        add_function(database)
+        add_triggers(database)
         (job_id,) = database.execute("SELECT job_id FROM jobs").fetchone()
         database.execute("BEGIN")
         for table, keys in (("jobs", "seq"), ("batches", "batch_id"), ("facts", "seq")):
