@@ -52,7 +52,7 @@ MENDS = [
         "power: the folder of a job whose maker was killed is taken for durable",
         ("power",),
         "pipeline/edges/store/state.py",
-        "                sync_names(folder)\n",
+        "                sync_directory(folder)\n",
         "                pass\n",
         f"{_POWER}::test_the_folder_of_a_job_whose_maker_was_killed_is_there_when_the_state_is_opened",
     ),

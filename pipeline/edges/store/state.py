@@ -14,7 +14,7 @@ from pipeline.core.batches.lifecycle import Ages, Failed, GivenUp, IllegalFactEr
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import sync_names
+from pipeline.edges.durable import disk_errors, sync_directory, sync_names
 from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
 from pipeline.edges.lock import StateLock, state_lock
@@ -175,10 +175,12 @@ async def open_state(
     def open_all(held: StateLock) -> State:
         spool = Spool(directory / "spool", min_free_bytes=min_free_bytes)
         jobs = directory / "jobs"
-        for folder in {directory / "spool", jobs, outcomes or jobs}:
-            if folder.is_dir():
-                # It may hold a folder or file whose maker was killed before it could flush the name.
-                sync_names(folder)
+        # They may hold a folder or file whose maker was killed before it could flush the name.
+        for folder in filter(Path.is_dir, (directory / "spool", jobs)):
+            with disk_errors(f"cannot flush the directory {folder}"):
+                sync_directory(folder)
+        if outcomes is not None and outcomes.is_dir():
+            sync_names(outcomes)
         spooled = spool.batch_ids()
         is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
