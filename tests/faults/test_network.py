@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ async def _post(file: Path, port: int) -> PostOutcome:
     clock = loop_clock()
     async with (
         connect(endpoint, CallQueue(CallBudget(100_000), clock), clock) as client,
-        client.turn_to_post(Batch(1, 1, 1, len(BODY), "0" * 64, None), file) as send,
+        client.turn_to_post(Batch(1, 1, 1, len(BODY), sha256(BODY).hexdigest(), None), file) as send,
     ):
         return await send()
 

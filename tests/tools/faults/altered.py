@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.sandbox import Sandbox, SandboxOptions, running
 from tests.tools.faults.loading import Export, disorder, make_export, merged_profiles, run_load, write_config
+from tests.tools.faults.tally import Tally, hold
 
 #: Rows of each of the two exports, which have half of their ids in common, and of a batch.
 ROWS, BATCH_ROWS = 160, 20
@@ -145,6 +146,13 @@ async def alter_many(runs: list[tuple[str, str, int]], *, at_once: int = 2) -> t
         for run in runs:
             tasks.create_task(one(*run))
     return outcomes, wrong
+
+
+def one_run(seed: int) -> Tally:
+    """Two altered state directories. Raises `HarmError` if what was altered is sent, or older values win."""
+    outcomes, wrong = asyncio.run(alter_many(plan(2, seed)))
+    hold("stale", not wrong, "\n".join(wrong), len(wrong))
+    return Tally(runs=2, rows=2 * 2 * ROWS, events=2, refused=outcomes[REFUSED])
 
 
 def main() -> int:

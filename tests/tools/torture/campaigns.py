@@ -29,6 +29,7 @@ CAMPAIGNS = (
     Campaign("death at steps", f"{_FAULTS}.steps:one_run", 1.5, _IF_TRACED),
     Campaign("failing writes", f"{_FAULTS}.failing:one_run", 1.5, _IF_TRACED),
     Campaign("power cuts", f"{_FAULTS}.power:one_run", 1.5, _IF_TRACED),
+    Campaign("altered state", f"{_FAULTS}.altered:one_run", 1.5),
     Campaign("faults of Target", f"{_FAULTS}.plans:one_run", 1.5),
     Campaign("network faults", f"{_FAULTS}.network:one_run", 1.5),
     Campaign("hostile answers", f"{_FAULTS}.network:one_echoing_run", 1.0),
