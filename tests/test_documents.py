@@ -177,6 +177,20 @@ def test_hooks_are_checks_of_make() -> None:
     assert tools == {f".venv/bin/{tool}" for tool in re.findall(r"@\$\(BIN\)/([\w-]+)", recipe)}
 
 
+def test_the_tests_that_stand_for_a_defence_exist() -> None:
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")]
+    threats = [row for row in rows if not row.startswith("| threat ")]
+    assert len(threats) > 20
+    for row in threats:
+        tests = re.findall(r"`(tests/[^`]+)`", row.rpartition(" | ")[2])
+        assert tests, row
+        for test in tests:
+            file, _, name = test.partition("::")
+            last = name.rpartition("::")[2]
+            assert not last or re.search(rf"(def|class) {last}\b", (ROOT / file).read_text()), test
+            assert (ROOT / file).is_file(), test
+
+
 class TestReadme:
     TEXT = (ROOT / "README.md").read_text()
 
