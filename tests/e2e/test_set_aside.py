@@ -154,7 +154,7 @@ def failing_at(name: str, times: list[int]) -> Host:
 
 @pytest.mark.parametrize(
     "step",
-    ["untaken_jobs", "jobs_to_look_at", "requests", "jobs_in_order", "begun_jobs", "next_post_number", "set_aside"],
+    ["untaken_jobs", "jobs_to_look_at", "_requests", "jobs_in_order", "begun_jobs", "next_post_number", "set_aside"],
 )
 async def test_what_the_service_does_besides_its_jobs_is_tried_again(step: str, tmp_path: Path) -> None:
     async with routing(tmp_path, "acme", "other") as at:

@@ -363,7 +363,7 @@ MUTANTS = [
     Mutant(
         "what is sent again is not looked at anew when its job begins",
         RUNNER,
-        "                record = await state.in_turn(rows_left, state, record)\n",
+        "                record = await self.state.in_turn(rows_left, self.state, record)\n",
         "                pass\n",
         AGAIN,
     ),

@@ -12,9 +12,10 @@ from structlog.contextvars import get_contextvars
 
 from pipeline.core.model import Batch
 from pipeline.edges.clock import Clock
+from pipeline.edges.drop.held_drops import HeldDrops
 from pipeline.edges.durable import Version
 from pipeline.edges.exports import Export
-from pipeline.edges.host import Host
+from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch, Target
 
@@ -69,21 +70,28 @@ class Poison:
             self.meet(name, is_done=True)
             return result
 
-        @asynccontextmanager
-        async def open_export(path: Path, encoding: str | None = None, /) -> AsyncIterator[Export]:
-            self.meet("open", is_done=False)
-            async with host.open_export(path, encoding) as export:
-                self.meet("open", is_done=True)
-                read, export_ = export.read_block, export
+        def opening(how: OpenExport) -> OpenExport:
+            @asynccontextmanager
+            async def open_export(path: Path, encoding: str | None = None, /) -> AsyncIterator[Export]:
+                self.meet("open", is_done=False)
+                async with how(path, encoding) as export:
+                    self.meet("open", is_done=True)
+                    read, export_ = export.read_block, export
 
-                async def read_block() -> bytes:
-                    self.meet("read", is_done=False)
-                    block = await read()
-                    self.meet("read", is_done=True)
-                    return block
+                    async def read_block() -> bytes:
+                        self.meet("read", is_done=False)
+                        block = await read()
+                        self.meet("read", is_done=True)
+                        return block
 
-                export_.read_block = read_block  # type: ignore[method-assign]
-                yield export_
+                    export_.read_block = read_block  # type: ignore[method-assign]
+                    yield export_
+
+            return open_export
+
+        # Exports that were taken from a drop directory are opened by what holds it.
+        drops = HeldDrops()
+        drops.open_export = opening(drops.open_export)  # type: ignore[method-assign]
 
         @asynccontextmanager
         async def connect(endpoint: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[Target]:
@@ -92,7 +100,8 @@ class Poison:
                 self.meet("connect", is_done=True)
                 yield _Poisoned(target, self)
 
-        return replace(host, run_blocking=run_blocking, open_export=open_export, connect=connect)
+        opens = opening(host.open_export)
+        return replace(host, run_blocking=run_blocking, open_export=opens, drops=drops, connect=connect)
 
 
 @dataclass(slots=True)
