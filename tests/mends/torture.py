@@ -41,9 +41,9 @@ MENDS = [
     Mend(
         "fuzz: a schema of the ledger that is no UTF-8 is our bug",
         ("altered-state",),
-        "pipeline/edges/store/ledger_reader.py",
-        "        except UnicodeDecodeError as error:\n",
-        "        except ZeroDivisionError as error:\n",
+        "pipeline/edges/store/ledger_file.py",
+        "    except UnicodeDecodeError as error:\n",
+        "    except ZeroDivisionError as error:\n",
         "tests/edges/store/test_ledger.py::test_a_schema_that_is_no_utf8_is_a_damaged_ledger",
     ),
 ]

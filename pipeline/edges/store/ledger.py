@@ -34,7 +34,7 @@ from pipeline.core.plain import plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.durable import disk_error, disk_errors
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.ledger_file import TRANSACTIONS, damaged, examine, prepare, transactions_of, write_held
+from pipeline.edges.store.ledger_file import TRANSACTIONS, damaged, examine, prepare, transactions_of, using, write_held
 from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.records import JobRecord, SetAside
@@ -300,13 +300,10 @@ class Ledger(LedgerReader):
     def _transaction(self, *, is_seal: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction: on the disk, and then in the mark, when this ends. A seal is durable in both."""
         count = "UPDATE meta SET value = value + 1 WHERE key = ? RETURNING value"
-        try:
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                yield self._database
-                ((number,),) = self._database.execute(count, (TRANSACTIONS,)).fetchall()
-        except sqlite3.Error as error:
-            raise damaged(self._path, error) from error
+        with using(self._path), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield self._database
+            ((number,),) = self._database.execute(count, (TRANSACTIONS,)).fetchall()
         self._mark.note(int(number), is_durable=is_seal)
 
 
@@ -334,17 +331,16 @@ def open_ledger(
     if not is_new and not is_there:
         raise damaged(path, "it is missing or empty, while the state directory holds batches")
     try:
-        if is_there:
-            examine(path, mark, spooled, is_new=is_new)
-        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        database.row_factory = sqlite3.Row
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA foreign_keys = ON")
-        prepare(database, path, client_code)
-    except sqlite3.Error as error:
-        raise damaged(path, error) from error
+        with using(path):
+            if is_there:
+                examine(path, mark, spooled, is_new=is_new)
+            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            path.chmod(0o600)
+            database.row_factory = sqlite3.Row
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA foreign_keys = ON")
+            prepare(database, path, client_code)
     except OSError as error:
         raise disk_error(error, f"cannot open the ledger {path}") from error
     return Ledger(database, path, utc_now)

@@ -5,8 +5,8 @@
 
 import secrets
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,7 +198,10 @@ def check_mark(database: sqlite3.Connection, path: Path, mark: Mark | None) -> N
 def transactions_of(database: sqlite3.Connection) -> int:
     """The number of the latest transaction of a ledger; 0 if it has none yet, or is of a format that had no numbers."""
     row = database.execute("SELECT value FROM meta WHERE key = ?", (TRANSACTIONS,)).fetchone()
-    return 0 if row is None else int(row[0])
+    try:
+        return 0 if row is None else int(row[0])
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DataError("the number of its latest transaction is none") from error
 
 
 def _meta(database: sqlite3.Connection, key: str) -> str:
@@ -317,7 +320,7 @@ def owner_of(path: Path) -> Owner | None:
     # Before the ledger, since a process may be writing.
     mark = read_mark(mark_of(path))
     try:
-        with closing(connect_to_read(path)) as database:
+        with using(path), closing(connect_to_read(path)) as database:
             if database.execute("PRAGMA user_version").fetchone() == (0,):
                 if mark is not None:
                     raise damaged(path, "it has no tables, though its spool was written beside one that had")
@@ -325,9 +328,23 @@ def owner_of(path: Path) -> Owner | None:
             check_mark(database, path, mark)
             (client_code,) = database.execute("SELECT value FROM meta WHERE key = 'client_code'").fetchone()
             (unfinished,) = database.execute("SELECT count(*) FROM jobs WHERE state IS NULL").fetchone()
-    except (sqlite3.Error, TypeError) as error:
-        raise damaged(path, error if isinstance(error, sqlite3.Error) else "it does not say whose it is") from error
+    except TypeError as error:
+        raise damaged(path, "it does not say whose it is") from error
     return Owner(client_code, unfinished)
+
+
+@contextmanager
+def using(path: Path) -> Iterator[None]:
+    """Raise `FatalError` (74) where the body cannot use the ledger at this path.
+
+    A text that is no UTF-8 is no error of SQLite: it hands one on, and quotes it in its own messages.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+    except UnicodeDecodeError as error:
+        raise damaged(path, "a text is no UTF-8") from error
 
 
 def damaged(path: Path, error: sqlite3.Error | str) -> FatalError:

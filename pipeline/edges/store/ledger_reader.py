@@ -21,7 +21,7 @@ from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.held_log import Held, replay
-from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there
+from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there, using
 from pipeline.edges.store.mark import mark_of, read_mark
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
 from pipeline.edges.store.row_sums import is_as_written
@@ -349,12 +349,8 @@ class LedgerReader:
         return next(self._rows(query, *values))[0]
 
     def _rows(self, query: str, *values: object) -> Generator[sqlite3.Row, None, None]:
-        try:
+        with using(self._path):
             yield from self._database.execute(query, values)
-        except sqlite3.Error as error:
-            raise damaged(self._path, error) from error
-        except UnicodeDecodeError as error:
-            raise damaged(self._path, "a text is no UTF-8") from error
 
 
 def _as_written(rows: Iterable[sqlite3.Row], table: str) -> Iterator[sqlite3.Row]:
@@ -375,7 +371,7 @@ def read_ledger(path: Path) -> LedgerReader | None:
         return None
     # Before the ledger, since a process may be writing.
     mark = read_mark(mark_of(path))
-    try:
+    with using(path):
         database = connect_to_read(path)
         database.row_factory = sqlite3.Row
         database.execute("PRAGMA query_only = ON")
@@ -390,5 +386,3 @@ def read_ledger(path: Path) -> LedgerReader | None:
             raise damaged(path, "it has another format than this program knows")
         check_mark(database, path, mark)
         return LedgerReader(database, path)
-    except sqlite3.Error as error:
-        raise damaged(path, error) from error

@@ -46,6 +46,7 @@ from pipeline.core.formats.framing import Position
 from pipeline.core.model import Batch, Hashes, RowCounts, Rows, Warnings
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
+from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
 from pipeline.edges.store.row_sums import add_function, add_triggers
@@ -384,15 +385,32 @@ def test_held_rows_are_those_of_the_latest_seal_with_what_waits_behind_them(tmp_
         assert ledger.held_rows(other) == [(b"b", b"b,other\n", 2)]
 
 
-def test_a_schema_that_is_no_utf8_is_a_damaged_ledger(tmp_path: Path) -> None:
+@pytest.mark.parametrize("use", [read_ledger, owner_of, lambda path: opened(path.parent).__enter__()])
+def test_a_schema_that_is_no_utf8_is_a_damaged_ledger(tmp_path: Path, use: Callable[[Path], object]) -> None:
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
         database.execute("PRAGMA writable_schema = ON")
         # SQLite quotes it where it says that it cannot read it.
         database.execute("UPDATE sqlite_master SET name = CAST(x'6AFF31' AS TEXT), sql = 'CREATE' WHERE name = 'facts'")
-    with pytest.raises(FatalError) as caught:
-        read_ledger(tmp_path / FILE)
+    with pytest.raises(FatalError, match="a text is no UTF-8") as caught:
+        use(tmp_path / FILE)
+    assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+
+
+@pytest.mark.parametrize("use", [read_ledger, owner_of, lambda path: opened(path.parent).__enter__()])
+@pytest.mark.parametrize("value", ["many", "", "1.5"])
+def test_a_number_of_transactions_that_is_none_is_a_damaged_ledger(
+    tmp_path: Path, value: str, use: Callable[[Path], object]
+) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.begin_job(job_of())
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        add_function(database)
+        add_triggers(database)
+        database.execute("UPDATE meta SET value = ? WHERE key = 'transactions'", (value,))
+    with pytest.raises(FatalError, match="the number of its latest transaction is none") as caught:
+        use(tmp_path / FILE)
     assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
 
 
