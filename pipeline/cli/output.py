@@ -16,8 +16,8 @@ from pipeline.settings.tenants import Tenant
 
 
 def write_line(text: str) -> None:
-    """Write a line to stdout, or several."""
-    print(printable_lines(text))  # noqa: T201
+    """Write a line to stdout, or several, which a reader has at once: the command may go on for long, or be killed."""
+    print(printable_lines(text), flush=True)  # noqa: T201
 
 
 def say(text: str) -> None:

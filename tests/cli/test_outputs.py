@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.tools.dropping import dropping
-from tests.tools.support import Ended, bench, program, run_program, unheard, until
+from tests.tools.support import Ended, bench, program, run_program, started, unheard, until
 
 pytestmark = pytest.mark.skipif(
     not (Path("/bin/bash").exists() and Path("/dev/full").exists()), reason="there is no bash, or no /dev/full"
@@ -116,6 +116,18 @@ class TestOfStderr:
         for code, command in ((78, "config check"), (64, "nonsense"), (66, "load none.csv")):
             config = ("--config", tmp_path / "none.toml" if code == 78 else at.config())
             assert (await redirected(*command.split(), *config, err=WAYS[way])).code == code, command
+
+
+async def test_a_result_is_there_as_soon_as_its_job_has_ended(tmp_path: Path) -> None:
+    """Whoever reads it need not wait for the jobs behind, and has it still if the process is killed among them."""
+    async with bench(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as at:
+        header_only, endless = at.export(name="header.csv"), at.export("u1,gold,1", name="endless.csv")
+        async with started("load", header_only, endless, "--config", at.config(), "--json", cold=True) as process:
+            assert process.stdout is not None
+            async with asyncio.timeout(40):
+                line = await process.stdout.readline()
+            assert process.returncode is None
+    assert (orjson.loads(line)["export"]["name"], orjson.loads(line)["state"]) == ("header.csv", "done")
 
 
 def filled_pipe() -> tuple[int, int]:
