@@ -1,9 +1,9 @@
 """An export in any dialect, from its first byte on, means what the oracle says, by the letter and in blocks."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -21,6 +21,7 @@ from tests.core.builders import assert_same, joined
 from tests.tools.oracle import Expected, Style, Unusable, expect
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 SALT = 7
 
 
@@ -52,8 +53,13 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
+async def call(function: Callable[[Unpack[Arguments]], T], /, *args: *Arguments) -> T:
+    """What a thread would do, without one: nothing is waited for here."""
+    return function(*args)
+
+
 async def start_behind_first(export: "Blocks", layout: Layout) -> Start:
-    return await read_start(export, layout, await export.read_block())
+    return await read_start(export, layout, await export.read_block(), call)
 
 
 def start_of(data: bytes, layout: Layout, cuts: list[int] | None = None) -> Start:

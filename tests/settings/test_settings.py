@@ -495,7 +495,7 @@ class TestMessages:
             ("PROFILE_PIPELINE__UPLOAD__CONCURENCY", "did you mean PROFILE_PIPELINE__UPLOAD__CONCURRENCY?"),
             ("profile_pipeline__upload__concurrency", "did you mean PROFILE_PIPELINE__UPLOAD__CONCURRENCY?"),
             ("PROFILE_PIPELINE__EXPORT__COLUMNS__TIER", "did you mean PROFILE_PIPELINE__EXPORT__COLUMNS?"),
-            ("PROFILE_PIPELINE__TARGET__CALS", "names are PROFILE_PIPELINE__SECTION__KEY"),
+            ("PROFILE_PIPELINE__TARGET__TIMEOUT", "names are PROFILE_PIPELINE__SECTION__KEY"),
             (f"PROFILE_PIPELINE__{'9' * 40}", "names are PROFILE_PIPELINE__SECTION__KEY"),
         ],
     )
@@ -577,7 +577,7 @@ class TestConfigurationFiles:
                 continue
             required = [key for key, field in type(content).model_fields.items() if field.is_required()]
             values[section].update(dict.fromkeys(required, ""))
-        values["target"].update(token_file="", token_expires="")
+        values["target"].update(token_file="", token_expires="", ca_file="")
         values["drop"].update(directory="", outcome_directory="")
         return values
 
