@@ -13,25 +13,33 @@ from tests.tools.dropping import Drop, dropping
 from tests.tools.support import bench, ended, names_in, run_program, small_disk, started, until
 
 THREE = ("a.csv", "b.csv", "c.csv")
+#: As many as begin while rows of theirs wait, and one behind them, of which nothing is read before they have gone on.
+BEHIND_WAITING = tuple(f"{letter}.csv" for letter in "abcdefgh")
 
 
 async def claim_three(drop: Drop) -> None:
     """Three exports are taken, and no process runs."""
+    await claim(drop, *THREE)
+
+
+async def claim(drop: Drop, *names: str) -> None:
+    """Exports of one id are taken, and no process runs."""
     await ask_before(drop)
-    for name in THREE:
+    for name in names:
         drop.put(name, f"u,{name[0]},1", signal_as=f"{name}.ready")
     async with drop.serving() as process:
-        await until(lambda: taken(drop) == 3)
+        await until(lambda: taken(drop) == len(names))
         process.kill()
         await process.wait()
     await ask(drop, "resume")
 
 
-def assert_loaded_in_order(drop: Drop) -> None:
-    assert [report["export"]["name"] for report in drop.reports()] == [*THREE]
-    assert drop.ends() == dict.fromkeys(THREE, "done")
+def assert_loaded_in_order(drop: Drop, *names: str) -> None:
+    names = names or THREE
+    assert [report["export"]["name"] for report in drop.reports()] == [*names]
+    assert drop.ends() == dict.fromkeys(names, "done")
     drop.at.sandbox.apply_all()
-    assert drop.at.sandbox.profiles() == {"u": {"tier": "c", "ltv": "1"}}
+    assert drop.at.sandbox.profiles() == {"u": {"tier": names[-1][0], "ltv": "1"}}
 
 
 async def run(*command: str | Path) -> tuple[int, str]:
@@ -116,8 +124,8 @@ async def test_an_error_of_the_disk_while_reading_fails_no_job(tmp_path: Path, e
     async with dropping(tmp_path) as drop:
         config = drop.config()
         if is_dropped:
-            await claim_three(drop)
-            export = next(drop.directory.glob(".processing/*/b.csv"))
+            await claim(drop, *BEHIND_WAITING)
+            export = next(drop.directory.glob(f".processing/*/{BEHIND_WAITING[-1]}"))
             command = ["serve", "--drain"]
         else:
             export = drop.at.export("u,gold,1")
@@ -134,7 +142,7 @@ async def test_an_error_of_the_disk_while_reading_fails_no_job(tmp_path: Path, e
         again = await run_program(*command, "--config", config)
         assert again.code == 0, again.said
         if is_dropped:
-            assert_loaded_in_order(drop)
+            assert_loaded_in_order(drop, *BEHIND_WAITING)
 
 
 async def test_a_state_directory_that_was_replaced_ends_the_service(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.edges.store.row_sums import add_function, add_triggers
 from tests.tools.dropping import Drop, dropping, events
 from tests.tools.support import run_program
 
@@ -18,6 +19,9 @@ LATER_DAYS = 500
 def set_back(state: Path, days: float, *, where: str = "1") -> None:
     """Let jobs in the ledger have ended so long ago: as if the clock stood ahead by as much."""
     with closing(sqlite3.connect(state / "ledger.db")) as ledger, ledger:
+        # As the program wrote it then: with its sums.
+        add_function(ledger)
+        add_triggers(ledger)
         for seq, at in ledger.execute(f"SELECT seq, finished_at FROM jobs WHERE {where}").fetchall():
             before = datetime.fromisoformat(at).astimezone(UTC) - timedelta(days=days)
             values = (before.isoformat(timespec="seconds"), seq)

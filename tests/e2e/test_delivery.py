@@ -306,7 +306,9 @@ class TestFaultsOfStatuses:
     def test_a_status_on_a_host_that_is_not_allowed(self, tmp_path: Path) -> None:
         delivery = deliver(tmp_path, "a,1,1", options={"status_base_url": "http://mboxedge45.example.com"})
         assert delivery.rows["unconfirmed"] == 1
-        assert "mboxedge45.example.com" in delivery.batches[0]["why"]
+        why = "the status URL is on a host and port that [target] status_hosts does not allow"
+        assert delivery.batches[0]["why"] == f"{why} (see answers.jsonl in the job's folder)"
+        assert "//mboxedge45.example.com/" in (delivery.folder / "answers.jsonl").read_text()
         assert delivery.sandbox.calls["statuses"] == 0
 
     @pytest.mark.parametrize("concurrency", [1, 4])

@@ -257,7 +257,7 @@ class TestHeaders:
         ),
         "two wrong columns": Case(
             b"Customer ID,tiers,city\nu-1,gold,MARK\n",
-            says=("'customer_id'", "'tier'", "'Customer ID' for 'customer_id', 'tiers' for 'tier'"),
+            says=("'customer_id'", "'tier'", "did you mean column 1 for 'customer_id', column 2 for 'tier'?"),
             export={**TIER, "columns": {"tier": "tier", "city": "city"}},
         ),
         "a system name": Case(
@@ -321,7 +321,7 @@ class TestHeaders:
         names = b",".join(b"c%d" % number for number in range(30_000))
         async with bench(tmp_path) as at:
             async with asyncio.timeout(5):
-                done = await load(at, b"customer_id," + names + b"\n")
+                done = await load(at, b"customer_id," + names + b"\n", max_columns=30_001)
             assert done.code == 0, done.said
 
     async def test_the_header_is_kept_as_it_was_read(self, tmp_path: Path) -> None:
