@@ -5,6 +5,7 @@ from contextlib import closing
 
 from anyio.to_thread import run_sync
 
+from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger_reader import read_ledger
@@ -46,6 +47,8 @@ async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
 async def ask_for_retry(tenant: Tenant, job: str, host: Host) -> Retry:
     """Returns the answer to a request for a retry; where another process sends the rows, they are none of ours."""
     if await run_sync(holder, tenant.directory) is not None:
+        # Nothing of it happens here: whoever waits for an answer in vain can end it.
+        release_signals()
         return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
     async with open_tenant(tenant, host) as state:
         return await begin_retry(state, job)

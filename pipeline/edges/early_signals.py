@@ -20,8 +20,8 @@ def hold_signals(arguments: list[str]) -> bool:
     Threads that are started meanwhile never get them, which is as well: the event loop does.
     """
     command = next((each for each in arguments if not each.startswith("-")), "")
-    held = _OBEYED.get(command, ())
-    if held and not {"-h", "--help"} & {*arguments}:
+    held = () if {"-h", "--help"} & {*arguments} else _OBEYED.get(command, ())
+    if held:
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
     return bool(held)
 

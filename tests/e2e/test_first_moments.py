@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.tools.dropping import dropping
-from tests.tools.support import bench, run_program
+from tests.tools.support import bench, ended, run_program, started, until
 
 #: Starts the program, and sends itself a signal when one of its modules is about to be imported.
 _STARTED = """
@@ -79,6 +79,21 @@ async def test_a_service_reads_its_configuration_again(tmp_path: Path, module: s
     assert events[-1] == "service_stopped"
 
 
-async def test_other_commands_are_ended_by_the_system() -> None:
-    code, out, err = await interrupted("pipeline.cli.app", signal.SIGINT, "status")
+@pytest.mark.parametrize("command", [["status"], ["load", "--help"]])
+async def test_other_commands_are_ended_by_the_system(command: list[str]) -> None:
+    code, out, err = await interrupted("pipeline.cli.app", signal.SIGINT, *command)
     assert (code, out, err) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+async def test_a_retry_that_is_not_answered_can_be_ended(tmp_path: Path, number: int, code: int) -> None:
+    async with dropping(tmp_path) as drop, drop.serving() as process:
+        await until(lambda: (drop.at.state / "heartbeat").exists())
+        process.send_signal(signal.SIGSTOP)
+        async with started("retry", "no-job", "--config", drop.config(), cold=True) as asking:
+            await until(lambda: list(drop.at.state.glob("requests/*.request")), within_s=60.0)
+            asking.send_signal(number)
+            done = await ended(asking, within_s=10.0)
+        process.send_signal(signal.SIGCONT)
+    assert (done.code, done.out) == (code, ""), done.said
+    assert "Traceback" not in done.err

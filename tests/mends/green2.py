@@ -1,4 +1,4 @@
-"""What a reader has of a command at once, and texts in a ledger that are none."""
+"""Outputs that are there at once, commands that wait and can be ended, and numbers in a ledger that are none."""
 
 from tests.mends import Mend
 
@@ -14,12 +14,20 @@ MENDS = [
         "tests/cli/test_outputs.py::test_a_result_is_there_as_soon_as_its_job_has_ended",
     ),
     Mend(
-        "green2: a schema that is no UTF-8",
-        ("altered-state",),
-        "pipeline/edges/store/ledger_file.py",
-        "    except UnicodeDecodeError as error:",
-        "    except ZeroDivisionError as error:",
-        f"{_LEDGER}::test_a_schema_that_is_no_utf8_is_a_damaged_ledger",
+        "green2: a retry that is not answered can be ended",
+        ("signal",),
+        "pipeline/cli/ask.py",
+        "        release_signals()\n",
+        "        pass\n",
+        "tests/e2e/test_first_moments.py::test_a_retry_that_is_not_answered_can_be_ended",
+    ),
+    Mend(
+        "green2: a help text can be ended",
+        ("signal",),
+        "pipeline/edges/early_signals.py",
+        '() if {"-h", "--help"} & {*arguments} else _OBEYED.get(command, ())',
+        "_OBEYED.get(command, ())",
+        "tests/e2e/test_first_moments.py::test_other_commands_are_ended_by_the_system",
     ),
     Mend(
         "green2: a number of transactions that is none",
