@@ -9,6 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.core.errors import ExitCode
+from pipeline.edges.store.records import SetAside
+from pipeline.edges.store.state import open_state
+from pipeline.jobs.job import Job
+from pipeline.jobs.retry_job import begin_retry
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
 from tests.tools.poison import ALWAYS, POISONED, SECRET, Poison, Twice
@@ -175,3 +179,52 @@ async def _assert_others_go_on(directory: Path, poison: Poison) -> None:
         with stage.ledger() as ledger:
             assert not ledger.set_aside()
             assert not ledger.jobs(unfinished_only=True), told_of
+
+
+@virtually
+async def test_two_jobs_that_meet_bugs_are_both_set_aside(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=2.0, apply_max_s=3.0) as stage:
+        names = ("first.csv", f"{POISONED}-1.csv", f"{POISONED}-2.csv", "last.csv")
+        with capture_logs() as logs:
+            reports = await load_three(stage, Poison("seal", times=ALWAYS, skips=1), *names)
+        assert told(reports) == [("done", 0), ("failed", 70), ("failed", 70), ("done", 0)]
+        assert sum(each["event"] == "job_set_aside" for each in logs) == 2
+        stage.sandbox.apply_all()
+        assert {each["tier"] for each in stage.sandbox.profiles().values()} == {"last"}
+
+
+@virtually
+async def test_what_a_job_lost_that_could_not_even_be_followed_is_sent_again_unless_overtaken(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=50.0, apply_max_s=60.0) as stage:
+        (report,) = await load_three(stage, Twice("seal", skips=1, then="connect"), f"{POISONED}.csv")
+        assert (report["state"], report["rows"]["unconfirmed"]) == ("failed", 2)
+        lost = IDS[:2]
+        await stage.load(f"{lost[0]},newer,1", name="newer.csv")
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            retry = await begin_retry(state, report["job"])
+        assert retry.job is not None, retry.told
+        reports = await load_three(stage, None, "end.csv")
+        assert told(reports) == [("done", 0), ("done", 0)]
+        assert reports[0]["rows"]["confirmed"] == 1
+        sent = {each["tier"] for each in stage.sandbox.profiles().values()}
+        assert sent == {"end"}
+
+
+@virtually
+async def test_to_abandon_a_job_that_is_to_be_set_aside_is_to_end_it_once(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=50.0, apply_max_s=60.0) as stage:
+        stopped = await stage.load(*lines_of("gold"), name=f"{POISONED}.csv", stop_when=_has_sent, **ONE_BY_ONE)
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            state.ledger.abandon_job(stopped["job"])
+            state.ledger.set_job_aside(stopped["job"], SetAside("a bug."))
+        reports = await load_three(stage, None, "end.csv")
+        assert told(reports) == [("failed", 70), ("done", 0)]
+        assert reports[0]["rows"]["confirmed"] == 2
+        with stage.ledger() as ledger:
+            assert not ledger.set_aside()
+
+
+def _has_sent(job: Job) -> object:
+    return job.progress.book.last_number and any(
+        job.progress.book.life(each.batch_id).status_url for each in job.progress.book
+    )

@@ -60,8 +60,8 @@ MENDS = [
         "state: what is refused loses the log of a crash",
         ("old-state",),
         f"{STORE}/ledger_file.py",
-        '?mode=ro", uri=True',
-        '", uri=True',
+        'else "ro"\n',
+        'else "rw"\n',
         f"{ALTERED}::test_who_only_looks_says_the_same[command0-74]",
     ),
     Mend(

@@ -298,7 +298,11 @@ class Ledger(LedgerReader):
 
     @contextmanager
     def _transaction(self, *, is_seal: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction: on the disk, and then in the mark, when this ends. A seal is durable in both."""
+        """One transaction: on the disk, and then in the mark, when this ends. A seal is durable in both.
+
+        If only the mark cannot be written, it has happened all the same, and no other may follow until that is made up.
+        """
+        self._mark.catch_up()
         count = "UPDATE meta SET value = value + 1 WHERE key = ? RETURNING value"
         with using(self._path), self._database:
             self._database.execute("BEGIN IMMEDIATE")

@@ -210,8 +210,13 @@ def _meta(database: sqlite3.Connection, key: str) -> str:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection to the ledger that changes nothing: its end leaves the log of a crash as it is, too."""
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    """A connection to the ledger that changes nothing: its end leaves the log of a crash as it is, too.
+
+    But for what a kill left half written of a new file, before it had a write-ahead log: SQLite takes that back, by the
+    rollback journal beside it, and has to be let.
+    """
+    mode = "rw" if is_there(path.with_name(f"{path.name}-journal")) else "ro"
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
     add_function(database)
     return database
 

@@ -78,15 +78,38 @@ class MarkFile:
         if read_mark(path) is None:
             make_directory(path.parent)
             write_durably(path, [mark.as_bytes()])
+        #: The latest number that it was to have, while the disk did not take it.
+        self._missed: int | None = None
         with disk_errors(f"cannot open {path}"):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def note(self, number: int, *, is_durable: bool) -> None:
-        """Write the number of a transaction that is on the disk. `is_durable`: over a loss of power too."""
+        """Write the number of a transaction that is on the disk. `is_durable`: over a loss of power too.
+
+        Where the disk refuses, that is not said of this transaction, which has happened: see `catch_up`.
+        """
+        try:
+            self._write(number, is_durable=is_durable)
+        except OSError:
+            self._missed = number
+        else:
+            self._missed = None
+
+    def catch_up(self) -> None:
+        """Write what the disk did not take. Raises `FatalError` (74) if it still does not: nothing more may happen.
+
+        A mark that is behind is no harm; it only says less of a ledger that loses its end.
+        """
+        if self._missed is None:
+            return
         with disk_errors(f"cannot write {self._path}"):
-            os.pwrite(self._descriptor, Mark(self._ledger, number).as_bytes(), 0)
-            if is_durable:
-                os.fdatasync(self._descriptor)
+            self._write(self._missed, is_durable=True)
+        self._missed = None
+
+    def _write(self, number: int, *, is_durable: bool) -> None:
+        os.pwrite(self._descriptor, Mark(self._ledger, number).as_bytes(), 0)
+        if is_durable:
+            os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -415,3 +416,42 @@ def test_whose_a_ledger_is(tmp_path: Path) -> None:
     (tmp_path / "spool" / "mark").unlink()
     (tmp_path / FILE).write_bytes(b"")
     assert owner_of(tmp_path / FILE) is None
+
+
+def cut_off_in_a_transaction(directory: Path) -> None:
+    """Leave what a kill leaves in the middle of a transaction with a rollback journal: half of it is in the file."""
+    there, kept = directory / FILE, directory / "kept"
+    with closing(sqlite3.connect(there, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN")
+        database.execute("CREATE TABLE half (made BLOB)")
+        for _ in range(50):
+            database.execute("INSERT INTO half VALUES (randomblob(4000))")
+        shutil.copytree(directory, kept, ignore=shutil.ignore_patterns("kept"))
+        database.execute("ROLLBACK")
+    for file in (FILE, f"{FILE}-journal"):
+        shutil.copy(kept / file, directory / file)
+        assert (kept / file).stat().st_size
+    shutil.rmtree(kept)
+
+
+def test_a_new_file_of_which_a_kill_left_half_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    cut_off_in_a_transaction(tmp_path)
+    assert owner_of(tmp_path / FILE) is None
+    cut_off_in_a_transaction(tmp_path)
+    with opened(tmp_path, is_new=True) as ledger:
+        sealed_once(ledger)
+    with opened(tmp_path) as ledger:
+        assert len(ledger.jobs()) == 1
+
+
+def test_what_a_kill_left_of_a_transaction_of_another_program_is_taken_back(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        sealed_once(ledger)
+    before = dump(tmp_path)
+    cut_off_in_a_transaction(tmp_path)
+    with opened(tmp_path) as ledger:
+        assert len(ledger.jobs()) == 1
+    assert dump(tmp_path) == before

@@ -1,5 +1,6 @@
 """The mark beside the ledger, and the sums of its rows: what is older, another one, or altered is refused."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from tests.edges.store.test_ledger import (
     seal,
     times,
 )
+from tests.tools.support import fill, small_disk
 
 
 def number_in(directory: Path) -> int:
@@ -268,3 +270,25 @@ def test_a_ledger_of_format_5_is_taken_over(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.add_fact(1, Begun(0))
     assert number_in(tmp_path) == 1
+
+
+def test_what_only_the_mark_did_not_take_has_happened_and_nothing_follows_before_it_does(tmp_path: Path) -> None:
+    """A step that says it failed is done again by the same process: a drop would be entered twice."""
+    with small_disk(100_000) as disk:
+        (tmp_path / "spool").symlink_to(disk)
+        with opened(tmp_path, is_new=True) as ledger:
+            ledger.begin_job(job_of("j1"))
+            # It needs a new block from here on, and there is none.
+            os.truncate(disk / "mark", 0)
+            fill(disk / "ballast")
+            ledger.begin_job(job_of("j2"))
+            for _ in range(2):
+                with pytest.raises(FatalError, match=r"cannot write .*/mark: The disk is full") as caught:
+                    ledger.begin_job(job_of("j3"))
+                assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
+            assert [job.job_id for job in ledger.jobs()] == ["j1", "j2"]
+            (disk / "ballast").unlink()
+            ledger.begin_job(job_of("j3"))
+            assert number_in(tmp_path) == 3
+        with opened(tmp_path) as ledger:
+            assert [job.job_id for job in ledger.jobs()] == ["j1", "j2", "j3"]
