@@ -21,9 +21,10 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.exports import Identity
+from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import export_settings, new_job_id, opens_export
+from pipeline.jobs.job import export_settings, new_job_ids, opens_export
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -49,20 +50,15 @@ async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSe
 
     Raises `CannotTakeError` if a file may not be taken: then all is as before.
     """
-    records = _records(drop, processing, state.host.clock, settings)
-    entered = await state.in_turn(state.ledger.begin_jobs, records)
+    entered = await state.in_turn(_begin, state.ledger, drop, processing, state.host.clock, settings)
     return await _take(entered, state, processing)
 
 
-def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
+def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
     found, now = drop.found, clock.utc_now()
     # A drop without an export gets a job too, so that its failure is reported.
     sources: list[Seen | None] = list(found.exports) or [None]
-    job_ids: list[str] = []
-    for source in sources:
-        while (job_id := new_job_id(Path(_name(found, source)), now)) in job_ids:
-            pass
-        job_ids.append(job_id)
+    job_ids = new_job_ids([Path(_name(found, source)) for source in sources], now, ledger)
     records = []
     for job_id, source, as_of in zip(job_ids, sources, drop.as_of or (None,), strict=True):
         claim = Claim(
@@ -86,7 +82,7 @@ def _records(drop: Drop, processing: Taking, clock: Clock, settings: ExportSetti
                 route=drop.route,
             )
         )
-    return records
+    return ledger.begin_jobs(records)
 
 
 def _name(found: Found, source: Seen | None) -> str:

@@ -26,7 +26,7 @@ from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_id
+from pipeline.jobs.job import new_job_ids
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings
@@ -99,7 +99,11 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     search = _Search(command, state, settings, known, contents)
     stands = await search.stands([each for each in named if each.place not in twins])
     new = [each for each in named if not (each.place in stands or each.place in twins or each.error)]
-    records = _records(new, command.route, search.values, now)
+    job_ids = await state.in_turn(new_job_ids, [each.path for each in new], now, state.ledger)
+    records = [
+        JobRecord.new(job_id, each.path, each.identity, search.values, now, route=command.route)
+        for job_id, each in zip(job_ids, new, strict=True)
+    ]
     kept = [job for job in stands.values() if isinstance(job, JobRecord)]
     marks = {job.job_id: command.again or known.marks.get(job.job_id, False) for job in (*kept, *records)}
     anew = {job.job_id: search.values for job in kept if search.is_to_begin_anew(job)}
@@ -303,15 +307,6 @@ def _known(ledger: LedgerReader, command: Command) -> _Known:
 
 def _may_stand(job: JobRecord, command: Command) -> bool:
     return job.route == command.route and not job.is_abandoned
-
-
-def _records(exports: Iterable[Named], route: str, values: dict[str, Any], now: datetime) -> list[JobRecord]:
-    records: dict[str, JobRecord] = {}
-    for export in exports:
-        while (job_id := new_job_id(export.path, now)) in records:
-            pass
-        records[job_id] = JobRecord.new(job_id, export.path, export.identity, values, now, route=route)
-    return list(records.values())
 
 
 def _outdated(jobs: Iterable[JobRecord], named: Iterable[Named]) -> list[str]:

@@ -2,8 +2,10 @@
 
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from pipeline.core.batches.in_flight import InFlight
@@ -14,6 +16,7 @@ from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, SetAside
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
@@ -87,10 +90,17 @@ def retry_policy_of(upload: UploadSettings) -> RetryPolicy:
     )
 
 
-def new_job_id(export: Path, now: datetime) -> str:
-    """A new id, such as `20261123T021400Z-customers-3f2a`: sorts by time, names the export, ends in 16 random bits."""
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
-    return f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(2)}"
+def new_job_ids(exports: Iterable[Path], now: datetime, ledger: LedgerReader) -> list[str]:
+    """New ids, one for each export, such as `20261123T021400Z-customers-3f2a`: each sorts by time and names its export.
+
+    It ends in 16 random bits, or in more where another job has it already: exports of one second may be alike.
+    """
+    job_ids: dict[str, None] = {}
+    for export in exports:
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", export.stem).strip("-").lower()[:40] or "export"
+        tries = (f"{now:%Y%m%dT%H%M%SZ}-{stem}-{secrets.token_hex(octets)}" for octets in count(2))
+        job_ids[next(each for each in tries if each not in job_ids and ledger.job(each) is None)] = None
+    return list(job_ids)
 
 
 def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) -> InputError:

@@ -25,7 +25,7 @@ from pipeline.edges.durable import write_durably
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import export_settings, new_job_id, unknown_job
+from pipeline.jobs.job import export_settings, new_job_ids, unknown_job
 from pipeline.settings.export_section import ExportSettings
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ def _begin_retry(state: State, job_id: str) -> Retry:
     if not lost.rows:
         return Retry(f"job {job_id} has nothing to send again{named}.")
     now = state.host.clock.utc_now()
-    new_id = new_job_id(Path(f"retry-of-{asked.export.stem}"), now)
+    (new_id,) = new_job_ids([Path(f"retry-of-{asked.export.stem}")], now, state.ledger)
     export = state.folder(new_id).make().directory / "retry.csv"
     write_durably(export, _as_csv(original, lost.rows))
     settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.faults.altered import ALTERATIONS, WRONG, alter_once, plan
+from tests.tools.faults.altered import ALTERATIONS, REFUSED, RIGHT, alter_once, plan
 from tests.tools.faults.loading import disorder
 from tests.tools.support import Bench, Ended, bench, ended, profiles_after, run_program, started, until
 
@@ -197,5 +197,4 @@ SHARE = plan(14, 300)
 @pytest.mark.parametrize("run", SHARE, ids=lambda run: f"{run[0]}: {run[1]}, seed {run[2]}")
 async def test_one_thing_altered(run: tuple[str, str, int]) -> None:
     """A share of `python -m tests.tools.faults.altered`."""
-    outcome, seen = await alter_once(*run)
-    assert outcome != WRONG, seen
+    assert await alter_once(*run) in (RIGHT, REFUSED)

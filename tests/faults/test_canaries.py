@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.tools.faults.canaries import MARK, check_canaries, is_marked
-from tests.tools.faults.tally import HarmError, Tally, hold, tally_of
+from tests.tools.faults.tally import FoundError, HarmError, Tally, hold, tally_of
+from tests.tools.faults.unusable import load_unusable
 
 ROW = f"{MARK}u1,gold".encode()
 
@@ -75,6 +76,23 @@ def test_what_may_hold_rows_is_for_its_owner_only(tmp_path: Path, state: Path) -
         check_canaries(tmp_path, state, [])
 
 
+def test_a_kept_export_has_its_own_mode_in_a_folder_for_its_owner_only(tmp_path: Path, state: Path) -> None:
+    kept = state / "jobs" / "j" / "drop" / "export.csv"
+    kept.parent.mkdir(0o700)
+    kept.write_bytes(ROW)
+    kept.chmod(0o644)
+    check_canaries(tmp_path, state, [])
+    kept.parent.chmod(0o750)
+    with pytest.raises(HarmError, match="readable to others"):
+        check_canaries(tmp_path, state, [])
+
+
+@pytest.mark.parametrize("seed", [2, 13])
+async def test_an_export_without_an_id_column_with_canaries_in_its_names(seed: int) -> None:
+    """Some of `python -m tests.tools.faults.unusable`."""
+    await load_unusable(seed)
+
+
 def test_a_run_that_does_harm_is_counted_as_that() -> None:
     def harms() -> Tally:
         hold("stale", False, "an older value", 3)
@@ -83,8 +101,11 @@ def test_a_run_that_does_harm_is_counted_as_that() -> None:
     def breaks() -> Tally:
         raise ValueError("a bug")
 
+    def finds() -> Tally:
+        raise FoundError(Tally(runs=4, refused=1, lost=2), ["lost: u1", "lost: u2"])
+
     total = Tally()
-    for run in (harms, breaks, lambda: Tally(runs=1, rows=5, refused=1, blocked_ms=7.0)):
+    for run in (harms, breaks, finds, lambda: Tally(runs=1, rows=5, refused=1, blocked_ms=7.0)):
         total.add(tally_of(run)[0])
-    assert total == Tally(runs=3, rows=5, stale=3, broken=1, refused=1, blocked_ms=7.0)
-    assert total.harm == 4
+    assert total == Tally(runs=7, rows=5, lost=2, stale=3, broken=1, refused=2, blocked_ms=7.0)
+    assert total.harm == 6

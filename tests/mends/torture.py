@@ -46,4 +46,12 @@ MENDS = [
         "    except ZeroDivisionError as error:\n",
         "tests/edges/store/test_ledger.py::test_a_schema_that_is_no_utf8_is_a_damaged_ledger",
     ),
+    Mend(
+        "ids: that of a new job may be another job's",
+        ("set-aside",),
+        "pipeline/jobs/job.py",
+        "if each not in job_ids and ledger.job(each) is None)",
+        "if each not in job_ids)",
+        "tests/jobs/test_job.py::test_exports_that_are_alike_get_ids_of_their_own",
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Exports, drops and answers that are made to take long: each is small or a few megabytes, and costs more than that."""
+"""Exports and drops that are made to take long: each is small or a few megabytes, and costs more than that."""
 
 import gzip
 import json
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.tools.faults.rawtarget import Answer
 from tests.tools.support import Sections
 
 MEGABYTE = 1_000_000
@@ -16,13 +17,16 @@ MEGABYTE = 1_000_000
 class Hostile:
     """An export, written to a file by `write`, and the settings with which it is loaded.
 
-    `is_dropped`: it is the content of a drop directory, which `write` gets.
+    `is_dropped`: it is the content of a drop directory, which `write` gets. `posts`, `statuses`: the first answers of
+    the server; behind them, and without any, it does as it should.
     """
 
     name: str
     write: Callable[[Path], object]
     sections: Sections = field(default_factory=dict)
     is_dropped: bool = False
+    posts: tuple[Answer, ...] = ()
+    statuses: tuple[Answer, ...] = ()
 
 
 def _text(*pieces: bytes | Iterator[bytes]) -> Callable[[Path], object]:
@@ -294,8 +298,3 @@ def drops() -> list[Hostile]:
             is_dropped=True,
         ),
     ]
-
-
-def all_hostile() -> list[Hostile]:
-    """The whole table."""
-    return [*headers(), *bodies(), *json_lines(), *drops()]

@@ -1,11 +1,11 @@
-"""The watchdog sees a step that blocks the loop, and no hostile export or drop makes one; `watchdog` runs them all."""
+"""The watchdog sees a step that blocks the loop, and nothing hostile makes one; `watchdog` runs them all."""
 
 import asyncio
 import time
 
 import pytest
 
-from tests.tools.hostile import all_hostile
+from tests.tools.hostile_answers import all_hostile
 from tests.tools.watchdog import LONGEST_BLOCK_S, longest_block, watched
 
 #: Those that once blocked the loop for the longest, and take little time now; the rest is `make torture`'s.
@@ -23,6 +23,9 @@ QUICK = (
     "30,000 broken rows",
     "an object of 50,000 keys",
     "a manifest of a megabyte",
+    "to a POST: CDATA that opens",
+    "to a POST: what was sent",
+    "of a status: profiles that open",
 )
 
 

@@ -3,7 +3,7 @@
 Other processes and other threads take time too, and are not judged: a step is the processor time that the thread of
 the loop takes between two turns of other tasks.
 
-    python -m tests.tools.watchdog              all that `hostile` has
+    python -m tests.tools.watchdog              all that there are
     python -m tests.tools.watchdog PART...      those with one of these in their names
 """
 
@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,13 @@ import structlog
 
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_exports
-from pipeline.sandbox import SandboxOptions, running
+from pipeline.sandbox import Running, SandboxOptions, running
 from pipeline.service.process import serve
 from pipeline.settings.tenants import Configuration, Tenant
+from tests.tools.faults.rawtarget import RawTarget, raw_target
 from tests.tools.faults.tally import Tally
-from tests.tools.hostile import Hostile, all_hostile
+from tests.tools.hostile import Hostile
+from tests.tools.hostile_answers import all_hostile
 from tests.tools.support import Sections, settings_for
 
 #: The longest that a step may take (seconds), whatever is read: signals, heartbeat and answers wait as long.
@@ -63,14 +65,13 @@ def watched() -> Iterator[Watched]:
 
 
 @contextmanager
-def sandbox_elsewhere() -> Iterator[str]:
-    """A sandbox on a loop of another thread, which is not watched; its address."""
+def elsewhere(listening: AbstractAsyncContextManager[Running | RawTarget]) -> Iterator[str]:
+    """A server on a loop of another thread, which is not watched; its address."""
     base_urls: list[str] = []
     is_up, is_over = threading.Event(), threading.Event()
 
     async def run() -> None:
-        options = SandboxOptions(apply_min_s=0.0, apply_max_s=0.05, calls_per_minute=None)
-        async with running(options) as server:
+        async with listening as server:
             base_urls.append(server.base_url)
             is_up.set()
             await asyncio.to_thread(is_over.wait)
@@ -85,9 +86,15 @@ def sandbox_elsewhere() -> Iterator[str]:
         thread.join()
 
 
-def block_of(hostile: Hostile, base_url: str) -> Watched:
+def _server_for(hostile: Hostile) -> AbstractAsyncContextManager[Running | RawTarget]:
+    if hostile.posts or hostile.statuses:
+        return raw_target(hostile.posts, hostile.statuses)
+    return running(SandboxOptions(apply_min_s=0.0, apply_max_s=0.05, calls_per_minute=None))
+
+
+def block_of(hostile: Hostile) -> Watched:
     """The longest step of a load of this, or of a service on whose drop directory it lies."""
-    with tempfile.TemporaryDirectory(prefix="hostile-") as place:
+    with tempfile.TemporaryDirectory(prefix="hostile-") as place, elsewhere(_server_for(hostile)) as base_url:
         directory = Path(place)
         source = directory / "export.csv"
         if hostile.is_dropped:
@@ -115,25 +122,24 @@ def block_of(hostile: Hostile, base_url: str) -> Watched:
 
 
 def longest_block(parts: tuple[str, ...] = (), *, say: Callable[[str], object] = print) -> Watched:
-    """The longest step over all hostile exports and drops, or those with one of these parts in their names."""
+    """The longest step over all hostile exports, drops and answers, or those with one of these parts in their names."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     worst = Watched()
-    with sandbox_elsewhere() as base_url:
-        for hostile in all_hostile():
-            if parts and not any(part in hostile.name for part in parts):
-                continue
-            began = time.monotonic()
-            found = block_of(hostile, base_url)
-            say(f"{1_000 * found.longest_s:8.1f} ms  {time.monotonic() - began:6.1f} s  {hostile.name}")
-            if found.longest_s > LONGEST_BLOCK_S:
-                say(f"             {found.longest}")
-            if found.longest_s > worst.longest_s:
-                worst = replace(found, longest=f"{hostile.name}: {found.longest}")
+    for hostile in all_hostile():
+        if parts and not any(part in hostile.name for part in parts):
+            continue
+        began = time.monotonic()
+        found = block_of(hostile)
+        say(f"{1_000 * found.longest_s:8.1f} ms  {time.monotonic() - began:6.1f} s  {hostile.name}")
+        if found.longest_s > LONGEST_BLOCK_S:
+            say(f"             {found.longest}")
+        if found.longest_s > worst.longest_s:
+            worst = replace(found, longest=f"{hostile.name}: {found.longest}")
     return worst
 
 
 def count() -> int:
-    """How many hostile exports and drops there are."""
+    """How many hostile exports, drops and answers there are."""
     return len(all_hostile())
 
 
@@ -141,8 +147,7 @@ def one_run(seed: int) -> Tally:
     """The one whose turn it is. Raises `AssertionError` if a step takes longer than `LONGEST_BLOCK_S`."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     hostile = all_hostile()[seed % count()]
-    with sandbox_elsewhere() as base_url:
-        found = block_of(hostile, base_url)
+    found = block_of(hostile)
     assert found.longest_s <= LONGEST_BLOCK_S, f"{hostile.name}: {1_000 * found.longest_s:.1f} ms, {found.longest}"
     return Tally(runs=1, events=1, blocked_ms=1_000 * found.longest_s)
 

@@ -11,18 +11,26 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.sandbox import Sandbox, SandboxOptions, running
-from tests.tools.faults.loading import Export, disorder, make_export, merged_profiles, run_load, write_config
-from tests.tools.faults.tally import Tally, hold
+from tests.tools.faults.canaries import check_told
+from tests.tools.faults.loading import (
+    Export,
+    check_exact,
+    check_order,
+    make_export,
+    merged_profiles,
+    run_load,
+    write_config,
+)
+from tests.tools.faults.tally import FoundError, Tally, hold
 
 #: Rows of each of the two exports, which have half of their ids in common, and of a batch.
 ROWS, BATCH_ROWS = 160, 20
 #: The outcomes of a run.
-RIGHT, REFUSED, WRONG = "right", "refused with 74", "wrong"
+RIGHT, REFUSED = "right", "refused with 74"
 _DISK_OR_LEDGER = 74
 #: Alters a file: its content, and a generator to draw from -> its new content; None removes it.
 Alteration = Callable[[bytes, random.Random], bytes | None]
@@ -63,8 +71,11 @@ FILES = {
 }
 
 
-async def alter_once(file: str, alteration: str, seed: int) -> tuple[str, str]:
-    """Kill a load, alter one of these files, and give the same command again: the outcome, and what was seen."""
+async def alter_once(file: str, alteration: str, seed: int) -> str:
+    """Kill a load, alter one of these files, and give the same command again: the outcome.
+
+    Raises `AssertionError` if it is neither right nor refused.
+    """
     draw = random.Random(seed)
     made = [make_export(ROWS, 100 * seed + place, first_id=place * ROWS // 2) for place in range(2)]
     options = SandboxOptions(seed=seed, apply_min_s=0.05, apply_max_s=0.3, calls_per_minute=None)
@@ -76,14 +87,19 @@ async def alter_once(file: str, alteration: str, seed: int) -> tuple[str, str]:
         async with running(options) as run:
             write_config(folder / "config.toml", run.base_url, folder / "state", batch_rows=BATCH_ROWS, hold_s=0.5)
             posts = draw.randrange(1, 12)
-            code, _, err = await run_load(
+            code, out, err = await run_load(
                 paths, folder / "config.toml", kill_when=lambda: run.sandbox.counts()["batches"] >= posts
             )
             if code != -9:
-                return RIGHT, "it came to its end before it was killed"
+                # It came to its end before it was killed.
+                return RIGHT
             altered = alter(folder / "state", file, ALTERATIONS[alteration], draw)
-            code, _, err = await run_load(paths, folder / "config.toml")
-            return judged(code, err.decode(), run.sandbox, made, altered)
+            said = [out, err]
+            code, out, err = await run_load(paths, folder / "config.toml")
+            outcome = judged(code, err.decode(), run.sandbox, made, altered)
+        config = folder / "config.toml"
+        await check_told(folder, folder / "state", config, *said, out, err, exports=[*paths, folder / "token"])
+        return outcome
 
 
 def alter(state: Path, file: str, alteration: Alteration, draw: random.Random) -> str:
@@ -100,21 +116,22 @@ def alter(state: Path, file: str, alteration: Alteration, draw: random.Random) -
     return chosen.name
 
 
-def judged(code: int, err: str, sandbox: Sandbox, made: list[Export], altered: str) -> tuple[str, str]:
-    """The outcome of a run, and what was seen."""
+def judged(code: int, err: str, sandbox: Sandbox, made: list[Export], altered: str) -> str:
+    """The outcome of a run. Raises `AssertionError` if it is neither, `HarmError` if rows are harmed."""
     sandbox.apply_all()
     profiles, wanted = sandbox.profiles(), merged_profiles(made)
     known = {cell for export in made for line in export.text.splitlines() for cell in line.split(",")}
-    strange = [cell for cells in profiles.values() for cell in cells.values() if cell not in known]
-    seen = f"{altered} altered, exit {code}, {len(disorder(sandbox.mistakes))} out of order, {len(strange)} foreign"
+    foreign = [each for each, cells in profiles.items() if each not in wanted or not known.issuperset(cells.values())]
     last = err.strip().splitlines()[-1] if err.strip() else ""
-    if disorder(sandbox.mistakes) or strange or not profiles.keys() <= wanted.keys():
-        return WRONG, f"{seen}: {last}"
+    seen = f"{altered} altered, exit {code}: {last}"
+    check_order(sandbox.mistakes, and_no_other=False)
+    hold("lost", not foreign, f"{len(foreign)} profiles hold what no export has; {seen}", len(foreign))
     if code == _DISK_OR_LEDGER:
-        return REFUSED, f"{seen}: {last}"
-    if code == 0 and profiles == wanted and not sandbox.mistakes:
-        return RIGHT, seen
-    return WRONG, f"{seen}, profiles {'right' if profiles == wanted else 'differ'}: {last}"
+        return REFUSED
+    assert code == 0, seen
+    check_exact(profiles, wanted)
+    assert not sandbox.mistakes, (seen, sandbox.mistakes[:3])
+    return RIGHT
 
 
 def plan(runs: int, seed: int) -> list[tuple[str, str, int]]:
@@ -131,28 +148,31 @@ def plan(runs: int, seed: int) -> list[tuple[str, str, int]]:
     return chosen
 
 
-async def alter_many(runs: list[tuple[str, str, int]], *, at_once: int = 2) -> tuple[Counter[str], list[str]]:
-    """The number of runs by outcome, and what was wrong."""
-    limit, outcomes, wrong = asyncio.Semaphore(at_once), Counter[str](), list[str]()
+async def alter_many(runs: list[tuple[str, str, int]], *, at_once: int = 2) -> tuple[Tally, list[str]]:
+    """What these runs came to, and in words what was wrong."""
+    limit, tally, wrong = asyncio.Semaphore(at_once), Tally(), list[str]()
 
     async def one(file: str, alteration: str, seed: int) -> None:
+        tally.runs, tally.events, tally.rows = tally.runs + 1, tally.events + 1, tally.rows + 2 * ROWS
         async with limit:
-            outcome, seen = await alter_once(file, alteration, seed)
-        outcomes[outcome] += 1
-        if outcome == WRONG:
-            wrong.append(f"{file} {alteration}, seed {seed}: {seen}")
+            try:
+                tally.refused += await alter_once(file, alteration, seed) == REFUSED
+            except AssertionError as error:
+                tally.note(error)
+                wrong.append(f"{file} {alteration}, seed {seed}: {error}")
 
     async with asyncio.TaskGroup() as tasks:
         for run in runs:
             tasks.create_task(one(*run))
-    return outcomes, wrong
+    return tally, wrong
 
 
 def one_run(seed: int) -> Tally:
-    """Two altered state directories. Raises `HarmError` if what was altered is sent, or older values win."""
-    outcomes, wrong = asyncio.run(alter_many(plan(2, seed)))
-    hold("stale", not wrong, "\n".join(wrong), len(wrong))
-    return Tally(runs=2, rows=2 * 2 * ROWS, events=2, refused=outcomes[REFUSED])
+    """Two altered state directories. Raises `FoundError` if what was altered is sent, or older values win."""
+    tally, wrong = asyncio.run(alter_many(plan(2, seed)))
+    if wrong:
+        raise FoundError(tally, wrong)
+    return tally
 
 
 def main() -> int:
@@ -168,9 +188,10 @@ def main() -> int:
         for file, alteration, seed in plan(arguments.runs, arguments.seed)
     ]
     began = time.monotonic()
-    outcomes, wrong = asyncio.run(alter_many(runs))
-    print("\n".join(wrong))
-    told = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in (RIGHT, REFUSED, WRONG))
+    tally, wrong = asyncio.run(alter_many(runs))
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    right = tally.runs - tally.refused - len(wrong)
+    told = f"{right} right, {tally.refused} refused with 74, {len(wrong)} wrong"
     print(f"{len(runs)} altered state directories, {time.monotonic() - began:.0f} s: {told}")
     return bool(wrong)
 

@@ -29,8 +29,9 @@ _MAY_HOLD = (
     "jobs/*/failed.jsonl",
     "jobs/*/header.txt",
     "jobs/*/answers*",
-    "jobs/*/drop/**/*",
 )
+#: Kept exports, which keep their own mode; their folder is for its owner only.
+_KEPT = "jobs/*/drop"
 
 
 def _forms() -> tuple[bytes, ...]:
@@ -72,8 +73,11 @@ def check_canaries(folder: Path, state: Path, told: Iterable[bytes], *, exports:
     """
     places = [f"what was told: {_around(text)}" for text in told if is_marked(text)]
     may_hold = {file for pattern in _MAY_HOLD for file in state.glob(pattern)}
+    kept = [*state.glob(_KEPT)]
+    for directory in kept:
+        hold("leaked", _is_private(directory), f"{directory} is readable to others")
     for file in sorted(folder.rglob("*")):
-        if any(file == each or file.is_relative_to(each) for each in exports):
+        if any(file == each or file.is_relative_to(each) for each in (*exports, *kept)):
             continue
         if is_marked(str(file.relative_to(folder)).encode()):
             places.append(f"the name {file}")

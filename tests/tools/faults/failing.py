@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.sandbox import SandboxOptions, running
+from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import check_exact, check_order, make_export, run, write_config
 from tests.tools.faults.service_kills import Writer, check_all
 from tests.tools.faults.steps import ROWS, Step, kill_at_all, run_to_end, sample, small_export, steps_of, why_not
-from tests.tools.faults.tally import Tally
+from tests.tools.faults.tally import FoundError, Tally
 from tests.tools.support import program
 
 #: The errors with which a call fails, by its name.
@@ -52,6 +53,7 @@ class Outcome:
     runs: int = 0
     codes: Counter[int] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    harm: Tally = field(default_factory=Tally)
 
     def __str__(self) -> str:
         ended = ", ".join(f"{count} with {code}" for code, count in sorted(self.codes.items()))
@@ -73,7 +75,7 @@ async def fail_loads(runs: int | None, *, seed: int = 0, at_once: int = 2) -> Ou
         before = (draw.choice(steps),) if number % 5 == 4 else ()
         many.append((*before, failing(step, draw)))
     told, broken = await kill_at_all(many, export, at_once=at_once)
-    return Outcome(len(many), told.codes, broken)
+    return Outcome(len(many), told.codes, broken, told.harm)
 
 
 async def fail_service(runs: int, *, seed: int = 0, at_once: int = 2) -> Outcome:
@@ -87,6 +89,7 @@ async def fail_service(runs: int, *, seed: int = 0, at_once: int = 2) -> Outcome
             try:
                 told.codes[await _serve_failing(step)] += 1
             except AssertionError as error:
+                told.harm.note(error)
                 told.broken.append(f"serve, {step}: {error}")
             told.runs += 1
 
@@ -111,14 +114,15 @@ async def _serve_failing(step: Step) -> int:
                 writer.put(number)
             command = ["serve", "--drain", "--config", str(config)]
             how = ["strace", "-f", "-q", "-o", "/dev/null", f"-etrace={step.call}", f"-einject={step.injected}"]
-            code, _, err = await run_to_end([*how, *program(), *command])
-            assert code in _ENDS, (code, err.decode()[-2_000:])
-            again, _, err = await run(*command)
-            assert again == 0, (code, again, err.decode()[-2_000:])
+            code, *said = await run_to_end([*how, *program(), *command])
+            assert code in _ENDS, (code, said[-1].decode()[-2_000:])
+            again, *more = await run(*command)
+            assert again == 0, (code, again, more[-1].decode()[-2_000:])
             sandbox.sandbox.apply_all()
             check_all(writer, state)
             check_exact(sandbox.sandbox.profiles(), writer.profiles)
             check_order(sandbox.sandbox.mistakes)
+        await check_told(folder, state, config, *said, *more, exports=[folder / "token"])
     return code
 
 
@@ -126,14 +130,20 @@ async def fail(runs: int | None, *, seed: int = 0) -> Outcome:
     """Half of these runs are loads, half are services; None: each step of a load, and 100 services."""
     loads = await fail_loads(runs and runs - runs // 2, seed=seed)
     services = await fail_service(100 if runs is None else runs // 2, seed=seed)
-    return Outcome(loads.runs + services.runs, loads.codes + services.codes, loads.broken + services.broken)
+    services.harm.add(loads.harm)
+    return Outcome(
+        loads.runs + services.runs, loads.codes + services.codes, loads.broken + services.broken, services.harm
+    )
 
 
 def one_run(seed: int) -> Tally:
     """Two loads and two services in which a call fails."""
     told = asyncio.run(fail(4, seed=seed))
-    assert told.broken == [], told.broken
-    return Tally(runs=told.runs, rows=2 * (ROWS + 240), events=told.runs, refused=told.codes[74])
+    tally = Tally(runs=told.runs, rows=2 * (ROWS + 240), events=told.runs, refused=told.codes[74])
+    tally.add(told.harm)
+    if told.broken:
+        raise FoundError(tally, told.broken)
+    return tally
 
 
 def main() -> None:

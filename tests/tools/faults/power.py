@@ -28,6 +28,7 @@ from pipeline.sandbox.acceptance import Accepted
 from pipeline.sandbox.batch import Refusal
 from pipeline.sandbox.calls import Post
 from pipeline.sandbox.runner import serving
+from tests.tools.faults.canaries import check_told
 from tests.tools.faults.file_log import Call, calls_in, traced
 from tests.tools.faults.kills import check_jobs
 from tests.tools.faults.loading import (
@@ -45,7 +46,7 @@ from tests.tools.faults.loading import (
 from tests.tools.faults.lost_power import Disk, replay
 from tests.tools.faults.service_kills import Writer, check_all
 from tests.tools.faults.steps import parse_step, why_not
-from tests.tools.faults.tally import HarmError, Tally, hold
+from tests.tools.faults.tally import FoundError, Tally, hold
 from tests.tools.support import program
 
 #: Rows of an export, and of a batch.
@@ -233,11 +234,13 @@ async def cut_at(recording: Recording, cut: int, *, is_ordered: bool) -> str:
     unknown = _unknown(course.state, [post for _, post, _ in arrived])
     hold("lost", not unknown, f"{unknown} batches arrived of which the ledger knows nothing", unknown)
     async with serving(_Target(recording.target.began_s, arrived), port=recording.port) as target:
-        code, _, err = await run(*course.command)
+        code, out, err = await run(*course.command)
         if code == _DISK_OR_LEDGER:
             raise RefusedError(err.decode()[-600:])
         assert code == 0, (code, err.decode()[-600:])
         _check(course, target)
+    own = [*course.folder.glob("*.csv"), course.folder / "drop", course.folder / "token"]
+    await check_told(course.folder, course.state, course.folder / "config.toml", out, err, exports=own)
     return f"behind {done} calls, when {len(arrived)} batches had arrived"
 
 
@@ -252,11 +255,8 @@ async def _told_of(recording: Recording, cut: int, *, is_ordered: bool, told: Ou
     try:
         await cut_at(recording, cut, is_ordered=is_ordered)
     except AssertionError as error:
-        if isinstance(error, HarmError):
-            setattr(tally, error.harm, getattr(tally, error.harm) + error.count)
-        else:
-            tally.broken += 1
-            tally.refused += isinstance(error, RefusedError)
+        tally.note(error)
+        tally.refused += isinstance(error, RefusedError)
         killed = f" after kills at {', '.join(course.kills)}" if course.kills else ""
         error.add_note(f"{course.command[0]}{killed}, cut {cut}, {'ordered' if is_ordered else 'strict'}")
         told.errors.append(error)
@@ -320,8 +320,13 @@ def one_run(seed: int) -> Tally:
     """One course, of which the power is cut four times."""
     told = asyncio.run(cut_power(4, seed=seed, courses=1))
     if told.errors:
-        raise told.errors[0]
+        raise FoundError(told.tally, map(_noted, told.errors))
     return told.tally
+
+
+def _noted(error: AssertionError) -> str:
+    """An error, behind the cut at which it came."""
+    return ": ".join((*getattr(error, "__notes__", ()), str(error)))
 
 
 def main() -> int:
@@ -335,7 +340,7 @@ def main() -> int:
     began = time.monotonic()
     told = asyncio.run(cut_power(arguments.cuts, seed=arguments.seed))
     for error in told.errors:
-        print(*getattr(error, "__notes__", ()), error, sep=": ")
+        print(_noted(error))
     print(f"{told}, {time.monotonic() - began:,.0f} s")
     return bool(told.errors)
 

@@ -1,7 +1,7 @@
 """A Target of raw sockets that answers with any bytes: what HTTP libraries would not write."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
@@ -90,9 +90,9 @@ def xml(inner: str) -> bytes:
 
 
 @asynccontextmanager
-async def raw_target() -> AsyncIterator[RawTarget]:
+async def raw_target(posts: Iterable[Answer] = (), statuses: Iterable[Answer] = ()) -> AsyncIterator[RawTarget]:
     """Such a Target that listens."""
-    target = RawTarget()
+    target = RawTarget(list(posts), list(statuses))
     server = await asyncio.start_server(target.serve, "127.0.0.1", 0, limit=2**24)
     async with server:
         target.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -24,6 +24,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.sandbox import SandboxOptions, running
+from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import (
     HANGS_AFTER_S,
     Export,
@@ -100,11 +101,15 @@ class Step:
 
 @dataclass(slots=True)
 class Outcome:
-    """How often the load was killed, and which call each of them kept from being made; how it ended of failed calls."""
+    """How often the load was killed, and which call each of them kept from being made; how it ended of failed calls.
+
+    `harm`: what was broken.
+    """
 
     kills: int = 0
     codes: Counter[int] = field(default_factory=Counter)
     before: list[str] = field(default_factory=list)
+    harm: Tally = field(default_factory=Tally)
 
 
 async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Outcome:
@@ -120,9 +125,11 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
         path.write_text(export.text)
         async with running(options) as sandbox:
             write_config(config, sandbox.base_url, state, batch_rows=export.rows // 6, hold_s=0.3)
+            said: list[bytes] = []
             for step in (*steps, None):
                 command = _command(step, folder, [str(config), str(path)])
                 code, out, err = await run_to_end(command)
+                said += [out, err]
                 if step is not None and code == _KILLED:
                     outcome.kills += 1
                     outcome.before.append(_last_call((folder / "trace").read_text()))
@@ -147,6 +154,9 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             sandbox.sandbox.apply_all()
             check_exact(sandbox.sandbox.profiles(), export.profiles)
             check_order(sandbox.sandbox.mistakes)
+        # The trace of a step is the test's, and shows what is written.
+        own = [path, config.with_name("token"), folder / "trace"]
+        await check_told(folder, state, config, *said, exports=own)
     return outcome
 
 
@@ -221,6 +231,7 @@ async def kill_at_all(many: list[tuple[Step, ...]], export: Export, *, at_once: 
             try:
                 outcome = await kill_at(steps, export)
             except AssertionError as error:
+                told.harm.note(error)
                 broken.append(f"after {' and '.join(map(str, steps))}: {error}")
             else:
                 told.kills += outcome.kills
@@ -268,11 +279,6 @@ async def kill_everywhere(*, recoveries: int) -> None:
     if broken:
         sys.exit("\n".join((*broken, f"{len(broken)} loads broke the promise")))
     print(f"{kills.total()} kills survived, each before one step on the disk; {len(steps)} steps in a load")
-
-
-def possible() -> int:
-    """0 where steps cannot be counted, else more than anybody runs."""
-    return 0 if why_not() else 10**9
 
 
 @cache

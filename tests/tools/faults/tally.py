@@ -5,7 +5,7 @@ otherwise. Any other `AssertionError` of a run counts as `broken`: it hangs, lea
 that nobody was told of.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -54,6 +54,13 @@ class Tally:
         """What must be 0."""
         return self.lost + self.stale + self.doubled + self.leaked + self.broken
 
+    def note(self, error: AssertionError) -> None:
+        """Count a promise that is broken."""
+        if isinstance(error, HarmError):
+            setattr(self, error.harm, getattr(self, error.harm) + error.count)
+        else:
+            self.broken += 1
+
     def add(self, other: "Tally") -> None:
         """Take in the figures of other runs."""
         for each in fields(self):
@@ -61,13 +68,23 @@ class Tally:
             setattr(self, each.name, max(mine, theirs) if each.name == "blocked_ms" else mine + theirs)
 
 
+class FoundError(AssertionError):
+    """Of several runs at once some broke a promise: their figures, and in words how."""
+
+    def __init__(self, tally: Tally, told: Iterable[object]) -> None:
+        super().__init__("\n".join(map(str, told)))
+        self.tally = tally
+
+
 def tally_of(run: Callable[[], Tally]) -> tuple[Tally, Exception | None]:
     """The figures of one run, and how it broke a promise, if it did."""
     try:
         return run(), None
-    except HarmError as error:
+    except FoundError as error:
+        return error.tally, error
+    except AssertionError as error:
         tally = Tally(runs=1)
-        setattr(tally, error.harm, error.count)
+        tally.note(error)
         return tally, error
     except Exception as error:  # noqa: BLE001 - whatever a run raises, it has not kept a promise
         return Tally(runs=1, broken=1), error

@@ -1,11 +1,14 @@
 """Run all campaigns, or those that are named, and print one table; exit code 1 if what must be 0 is not."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Timer
 
@@ -30,10 +33,14 @@ _ANY_NUMBER = 10**9
 
 @dataclass(slots=True)
 class Row:
-    """A campaign and what it has come to so far. `most`: runs there are, if their number is limited."""
+    """A campaign and what it has come to so far.
+
+    `most`: runs there are, if their number is limited. `why_not`: the reason why it is left out, if it is.
+    """
 
     campaign: Campaign
     most: int = _ANY_NUMBER
+    why_not: str = ""
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
     state: str = "waits"
@@ -59,18 +66,30 @@ def main() -> int:
     if unknown := [name for name in arguments.names if name not in known]:
         parser.error(f"no campaign {unknown[0]!r}; there are {', '.join(known)}")
     chosen = [known[name] for name in arguments.names] or list(CAMPAIGNS)
-    rows = [Row(each, named(each.most)() if each.most else _ANY_NUMBER) for each in chosen]
+    rows = [_row(each) for each in chosen]
     began_s = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 100)
-    if left_out := [row.campaign.name for row in rows if not row.most]:
-        console.print(f"left out, since they cannot be run here (strace?): {', '.join(left_out)}", highlight=False)
-    rows = [row for row in rows if row.most]
-    _run_all(rows, arguments.minutes, arguments.seed, arguments.runs, console)
+    for line in left_out(rows):
+        console.print(line, highlight=False)
+    with suppress(KeyboardInterrupt):
+        _run_all([row for row in rows if not row.why_not], arguments.minutes, arguments.seed, arguments.runs, console)
     console.print(table_of(rows))
-    console.print(summary_of(rows, arguments.seed, time.monotonic() - began_s))
+    console.print(summary_of(rows, arguments.seed, time.monotonic() - began_s), highlight=False)
     for told in (each for row in rows for each in row.broken):
-        console.print(told, markup=False, highlight=False)
+        console.print(f"\n{told}", markup=False, highlight=False, soft_wrap=True)
     return int(any(row.tally.harm for row in rows))
+
+
+def _row(campaign: Campaign) -> Row:
+    reason = named(campaign.why_not)() if campaign.why_not else None
+    return Row(campaign, named(campaign.most)() if campaign.most else _ANY_NUMBER, reason or "")
+
+
+def left_out(rows: list[Row]) -> list[str]:
+    """A line for each reason why campaigns cannot be run here."""
+    reasons = dict.fromkeys(row.why_not for row in rows if row.why_not)
+    names = {reason: [row.campaign.name for row in rows if row.why_not == reason] for reason in reasons}
+    return [f"left out, since {reason}: {', '.join(names[reason])}" for reason in reasons]
 
 
 def _run_all(rows: list[Row], minutes: float, seed: int, runs: int | None, console: Console) -> None:
@@ -88,7 +107,7 @@ def _run_all(rows: list[Row], minutes: float, seed: int, runs: int | None, conso
         if not console.is_terminal:
             console.print(f"{row.campaign.name}: {row.tally.runs} runs, {row.seconds:,.0f} s", highlight=False)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, _cancelling(pool):
         # The longest first, so that none is left alone at the end.
         running = [pool.submit(run, row) for row in sorted(rows, key=lambda row: -row.campaign.share)]
         if console.is_terminal:
@@ -96,6 +115,16 @@ def _run_all(rows: list[Row], minutes: float, seed: int, runs: int | None, conso
                 _wait(running)
         else:
             _wait(running)
+
+
+@contextmanager
+def _cancelling(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Begin no other campaign once Ctrl-C has ended those that run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
 def _wait(running: list[Future[None]]) -> None:
@@ -119,7 +148,7 @@ def _run_one(row: Row, seed: int, seconds: float, most: int) -> None:
             row.seconds = time.monotonic() - began_s
         code = process.wait()
         watch.cancel()
-        if code:
+        if code and code != -signal.SIGINT:
             row.tally.broken += 1
             row.broken.append(f"{row.campaign.name}: its process ended with {code}: {said.result().decode()[-1_000:]}")
     row.seconds, row.state = time.monotonic() - began_s, "done"
@@ -131,10 +160,13 @@ def table_of(rows: list[Row]) -> Table:
         title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
     table.add_column("kind", no_wrap=True)
-    for name in ("runs", "events", "rows", *_HARM, "refused", "s"):
+    for name in ("runs", "events", "rows", *_HARM, "refused", "loop ms", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     total = Tally()
     for row in rows:
+        if row.why_not:
+            table.add_row(row.campaign.name, "[dim]left out[/]")
+            continue
         total.add(row.tally)
         table.add_row(row.campaign.name, *_cells(row.tally, f"{row.tally.events:,}", row))
     table.add_section()
@@ -145,26 +177,27 @@ def table_of(rows: list[Row]) -> Table:
 def _cells(tally: Tally, events: str, row: Row | None) -> list[str]:
     harm = [getattr(tally, name) for name in _HARM]
     shown = [f"[bold red]{count:,}[/]" if count else "0" for count in harm]
+    blocked_ms = f"{tally.blocked_ms:,.0f}" if tally.blocked_ms else ""
     time_s = "" if row is None or row.state == "waits" else f"{row.seconds:,.0f}"
-    return [f"{tally.runs:,}", events, f"{tally.rows:,}", *shown, f"{tally.refused:,}", time_s]
+    return [f"{tally.runs:,}", events, f"{tally.rows:,}", *shown, f"{tally.refused:,}", blocked_ms, time_s]
 
 
 def summary_of(rows: list[Row], seed: int, seconds: float) -> str:
-    """What is no sum of rows."""
-    by_name = {row.campaign.name: row for row in rows}
+    """Whether all is well, and what the events of some rows are."""
+    by_name = {row.campaign.name: row for row in rows if row.tally.runs}
     told = []
-    blocked_ms = max((row.tally.blocked_ms for row in rows), default=0.0)
-    if blocked_ms:
+    if blocked_ms := max((row.tally.blocked_ms for row in rows), default=0.0):
         told.append(f"loop blocked {blocked_ms:,.0f} ms at most")
     if power := by_name.get("power cuts"):
         told.append(f"power cuts {power.tally.events:,}")
     if fuzz := by_name.get("fuzz"):
         told.append(f"fuzz inputs {fuzz.tally.events:,}, crashes {fuzz.tally.broken:,}")
     if mends := by_name.get("mends"):
-        told.append(f"mends missed {mends.tally.events} of {mends.tally.runs}, of {mends.most} in all")
+        told.append(f"mends missed {mends.tally.events} of {mends.tally.runs} taken out, of {mends.most} in all")
     bad = sum(row.tally.harm for row in rows)
-    told.append("nothing that must be 0 is more" if not bad else f"[bold red]{bad} that must be 0[/]")
-    return f"{'; '.join(told)}; seed {seed}, {seconds:,.0f} s"
+    kinds = ", ".join(row.campaign.name for row in rows if row.tally.harm)
+    verdict = f"[bold red]{bad:,} that must be 0[/], in {kinds}" if bad else "nothing that must be 0 is more"
+    return f"{'; '.join((*told, f'seed {seed}, {seconds:,.0f} s'))}\n{verdict}"
 
 
 if __name__ == "__main__":
