@@ -213,7 +213,8 @@ async def test_what_a_job_lost_that_could_not_even_be_followed_is_sent_again_unl
 @virtually
 async def test_to_abandon_a_job_that_is_to_be_set_aside_is_to_end_it_once(tmp_path: Path) -> None:
     async with staged(tmp_path, apply_min_s=50.0, apply_max_s=60.0) as stage:
-        stopped = await stage.load(*lines_of("gold"), name=f"{POISONED}.csv", stop_when=_has_sent, **ONE_BY_ONE)
+        one_by_one: dict[str, Any] = ONE_BY_ONE
+        stopped = await stage.load(*lines_of("gold"), name=f"{POISONED}.csv", stop_when=_has_sent, **one_by_one)
         async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
             state.ledger.abandon_job(stopped["job"])
             state.ledger.set_job_aside(stopped["job"], SetAside("a bug."))
@@ -224,7 +225,6 @@ async def test_to_abandon_a_job_that_is_to_be_set_aside_is_to_end_it_once(tmp_pa
             assert not ledger.set_aside()
 
 
-def _has_sent(job: Job) -> object:
-    return job.progress.book.last_number and any(
-        job.progress.book.life(each.batch_id).status_url for each in job.progress.book
-    )
+def _has_sent(job: Job) -> bool:
+    book = job.progress.book
+    return any(book.life(batch.batch_id).status_url for batch in book)
