@@ -31,8 +31,9 @@ from tests.simulation.world import World
 
 
 def check_while_it_runs(world: World) -> None:
-    """I1 as far as is durable, and I4 should the process end now."""
+    """I1 as far as is durable, I4 should the process end now, and I2 and I3 as Target has seen them."""
     for client in world.clients:
+        check_what_was_seen(client)
         if client.has_ledger and not world.process.disk.is_crashed:
             check_ids_in_flight(client)
     check_counts(world.process)
@@ -41,12 +42,19 @@ def check_while_it_runs(world: World) -> None:
 def check_at_the_end(world: World) -> None:
     """I4 from batches and exports alone, and I5 under both readings of "override"."""
     for client in world.clients:
+        check_what_was_seen(client)
         check_ids_in_flight(client)
         check_bodies_of_lost_rows(client)
         rows = RowsOf(client)
         for job in client.ledger.jobs():
             rows.check_classes(job)
         rows.check_profiles()
+
+
+def check_what_was_seen(client: Client) -> None:
+    """What the model of Target saw, where the product took the error for a bug of its own, and went on."""
+    for error in client.broken:
+        raise error
 
 
 def check_ids_in_flight(client: Client) -> None:

@@ -1,8 +1,8 @@
 """One client code in the world: its exports, its state directory, and what Target has of it."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -43,6 +43,8 @@ class Client:
         self.is_idle = False
         #: Whether the product has a bug, or had one.
         self.is_cursed = False
+        #: What was seen of broken promises: within the product, where it may take that for a bug and go on.
+        self.broken: list[AssertionError] = []
         self.ended_by: list[str] = []
         #: The bodies of all batches that were ever written, by batch.
         self.bodies: dict[int, Body] = {}
@@ -103,6 +105,15 @@ class Client:
         spool = Spool(self.state / "spool", min_free_bytes=0)
         text, lines = spool.body(batch.batch_id).read_bytes(), spool.lines(batch.batch_id).tolist()
         self.bodies[batch.batch_id] = Body.of(text, lines)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note what breaks a promise in the body, since it is raised within the product."""
+        try:
+            yield
+        except AssertionError as error:
+            self.broken.append(error)
+            raise
 
     def begin_post(self, batch_id: int, body: Path) -> None:
         """The first byte of a batch leaves."""

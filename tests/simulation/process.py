@@ -154,7 +154,8 @@ class Process:
             return record
 
         async def told(_: JobRecord, report: Report) -> None:
-            client.note_report(report)
+            with client.watched():
+                client.note_report(report)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer_requests, runner.state, lambda: runner.running, self._ending.changed)
@@ -213,8 +214,9 @@ class _Answers:
         process = self.process
         if not process.disk.is_crashed:
             is_late = process.terminated_at is not None and self.client.time() - process.terminated_at > AT_ONCE_S
-            assert not is_late, "it is sent though the process is to end"
-            self.client.begin_post(batch.batch_id, body)
+            with self.client.watched():
+                assert not is_late, "it is sent though the process is to end"
+                self.client.begin_post(batch.batch_id, body)
         answer: PostOutcome = await process.answer_to(Call(self.client, batch.batch_id, "", _future()))
         return answer
 

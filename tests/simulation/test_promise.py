@@ -4,11 +4,17 @@
 """
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.simulation.checks import check_at_the_end, check_while_it_runs
+from tests.simulation.climate import ANY
 from tests.simulation.schedule import run_schedule, run_schedules
 from tests.simulation.weather import FAILING
+from tests.simulation.world import World
 
 SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "150"))
 #: So many schedules are one test, so that several processes can share them.
@@ -27,3 +33,17 @@ def test_no_step_that_fails_breaks_the_promise(first: int) -> None:
 
 def test_a_schedule_does_what_its_seed_says() -> None:
     assert run_schedule(7) == run_schedule(7)
+
+
+@pytest.mark.parametrize("check", [check_while_it_runs, check_at_the_end])
+def test_a_promise_that_is_broken_is_seen_though_the_product_takes_it_for_a_bug_of_its_own(
+    tmp_path: Path, check: Callable[[World], None]
+) -> None:
+    world = World(tmp_path, 1, ANY)
+    (client, *_) = world.clients
+    client.is_cursed = True
+    with suppress(AssertionError), client.watched():
+        raise AssertionError("an older version is sent")
+    with pytest.raises(AssertionError, match="an older version is sent"):
+        check(world)
+    world.close()

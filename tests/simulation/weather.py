@@ -40,15 +40,18 @@ FAILING = Climate(
     least=20,
 )
 SPLITTING = replace(DOUBTFUL, outcomes=("taken", "lost after", "refused", "refused"))
+#: Processes that crash between the attempts of a batch, what is refused of it, and those of its children.
 SPLITTING_AND_CRASHING = replace(
     SPLITTING,
-    actions=(*_BUSY, *["crash"] * 3, *["calm"] * 4),
-    # As long as nothing was accepted, batches go one at a time, and little happens.
-    outcomes=(*["taken"] * 3, "lost after", "lost after", "refused", "refused"),
+    actions=(*["answer"] * 16, *["grow"] * 6, *["wait"] * 4, *["crash"] * 5),
+    outcomes=(*["taken"] * 2, *["lost after"] * 3, *["refused"] * 3),
+    waits=(0.2,),
     ids=(b"u1", b"u1", b"u2"),
     max_rows=(2,),
     least=60,
-    most=120,
+    most=140,
+    # What comes back goes on at once: the attempts are open for a short time only.
+    in_recovery=("answer",),
 )
 #: Exports of few ids, one behind the other.
 OVERLAPPING = Climate(
