@@ -48,4 +48,20 @@ MENDS = [
         "        if False:\n            os.close",
         _HEARTBEAT,
     ),
+    Mend(
+        "attack: a link in place of the folder of a job is not followed",
+        ("replaced",),
+        "pipeline/edges/store/job_folder.py",
+        "        if self.directory.is_symlink():",
+        "        if False:",
+        "tests/edges/store/test_job_folder.py::test_a_link_in_its_place_is_not_followed",
+    ),
+    Mend(
+        "attack: nothing is deleted behind a link",
+        ("replaced",),
+        "pipeline/jobs/prune.py",
+        "        if folder.is_symlink():",
+        "        if False:",
+        "tests/jobs/test_prune.py::test_nothing_is_deleted_behind_a_link",
+    ),
 ]
