@@ -90,6 +90,7 @@ async def check(
         *_check_expiry(target, now.date()),
         await _check_connection(target, ssl_context, connect_limit_s),
         *await asyncio.to_thread(_check_drop, settings.drop.directory),
+        *await asyncio.to_thread(_check_outcomes, settings.drop.outcome_directory),
         *await asyncio.to_thread(_check_state, settings.state),
     ]
 
@@ -227,6 +228,19 @@ def _check_drop(directory: Path | None) -> list[Finding]:
         )
         return [Finding(subject, "warning", text)]
     return [Finding(subject, "ok", f"{where} can be written")]
+
+
+def _check_outcomes(directory: Path | None) -> list[Finding]:
+    if directory is None or not directory.is_dir():
+        return []
+    where, mode = directory.absolute(), directory.stat().st_mode
+    if not mode & (stat.S_IWGRP | stat.S_IWOTH) or mode & stat.S_ISVTX:
+        return []
+    text = (
+        f"{where} can be written by other users, who may move and replace the folders of jobs "
+        f"(mode {stat.S_IMODE(mode):04o}): chmod +t {where}"
+    )
+    return [Finding("[drop] outcome_directory", "warning", text)]
 
 
 def _check_state(state: StateSettings) -> list[Finding]:

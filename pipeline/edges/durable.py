@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from pipeline.core.errors import ExitCode, FatalError
 
@@ -75,6 +76,23 @@ def write_durably(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int
         if isinstance(error, OSError):
             raise disk_error(error, f"cannot write {path}") from error
         raise
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """The content of a small file. Raises `OSError` if it is longer, or is no file: nothing is waited for or followed.
+
+    A pipe in its place would otherwise hold up whoever reads it, and a link to a device would never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, max_bytes + 1) if S_ISREG(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)
+    if content is None:
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, "it is too long", str(path))
+    return content
 
 
 def sync_directory(directory: Path) -> None:

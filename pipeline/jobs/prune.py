@@ -62,6 +62,9 @@ def overdue(
         drop = settings.of(job.route).drop
         retention = Retention(drop.keep_exports_days, drop.keep_rejects_days, drop.keep_reports_days)
         folder = settings.settings.outcome_directory / job.job_id
+        if folder.is_symlink():
+            # Somebody put it there: what it leads to is not ours.
+            continue
         age_s = (now - datetime.fromisoformat(set_back.get(job.seq, job.finished_at)).astimezone(UTC)).total_seconds()
         files = sorted(file for file in folder.rglob("*") if not file.is_dir() or file.is_symlink())
         found += [file for file in files if retention.is_over(file.relative_to(folder).as_posix(), age_s)]

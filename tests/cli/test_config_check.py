@@ -266,6 +266,16 @@ class TestDropDirectory:
             assert found.verdict == verdict
         assert names_in(tmp_path) == []
 
+    async def test_others_may_replace_the_folders_of_jobs(self, tmp_path: Path) -> None:
+        subject, settings = "[drop] outcome_directory", settings_with(tmp_path / "state")
+        for name, mode, verdicts in (("a", 0o2770, ["warning"]), ("b", 0o777, ["warning"]), ("c", 0o3770, [])):
+            directory = tmp_path / name
+            directory.mkdir()
+            directory.chmod(mode)
+            drop = settings.drop.model_copy(update={"outcome_directory": directory})
+            found = await findings(settings.model_copy(update={"drop": drop}), subject)
+            assert [each.verdict for each in found] == verdicts
+
 
 class TestCombinations:
     async def test_pcid_with_v2(self, tmp_path: Path) -> None:

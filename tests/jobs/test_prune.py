@@ -56,3 +56,10 @@ def test_a_link_in_a_folder_is_removed_and_not_followed(tmp_path: Path) -> None:
     remove(settings, overdue(Tenant.of_one(settings), [old], NOW))
     assert names_in(tmp_path / "jobs") == []
     assert names_in(outside) == ["kept"]
+
+
+def test_nothing_is_deleted_behind_a_link(tmp_path: Path) -> None:
+    old = ended(tmp_path, "old", 401)
+    (tmp_path / "jobs" / "old").rename(tmp_path / "elsewhere")
+    (tmp_path / "jobs" / "old").symlink_to(tmp_path / "elsewhere")
+    assert gone(tmp_path, old) == []

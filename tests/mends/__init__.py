@@ -38,6 +38,7 @@ KINDS = {
     "header": "work on a header grows with the square of its columns, and blocks the event loop",
     "foreign-text": "rows or the token stand in the log, the report or on the page",
     "processing": "what a dropper puts in place of a directory is followed",
+    "replaced": "what was put in place of a file or folder of the product is followed or waited for",
     "output": "a log or an output that cannot be written ends the service, or is called our bug",
     "away": "a directory that is away for seconds fails a job for good",
     "terminal": "control characters of others reach the terminal",

@@ -12,10 +12,12 @@ The file is written in place and never changes its length, so a full disk does n
 padded with blanks.
 """
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from pipeline.core.errors import ExitCode, FatalError
@@ -27,6 +29,8 @@ BEAT_EVERY_S = 5.0
 #: Bytes of the file. A beat without notices takes at most 256 of them.
 _SIZE_BYTES = 4_096
 _READ_TRIES = 3
+#: What was put in its place is neither followed nor waited for.
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,10 @@ class Heart:
             os.pwrite(self._descriptor, line.ljust(_SIZE_BYTES - 1) + b"\n", 0)
 
     def _open(self) -> int:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not a file", str(self._path))
         # No other process keeps this lock: a reader has it only for a moment.
         if not take(descriptor):
             os.close(descriptor)
@@ -95,14 +102,14 @@ def read_beat(state: Path) -> Beat | None:
     """The latest beat of the process that serves this state directory; None if there is no such process."""
     path = _file(state)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise disk_error(error, f"cannot open {path}") from error
     try:
         for _ in range(_READ_TRIES):
-            if is_free(descriptor):
+            if not S_ISREG(os.fstat(descriptor).st_mode) or is_free(descriptor):
                 return None
             try:
                 return Beat(**json.loads(os.pread(descriptor, _SIZE_BYTES, 0)))

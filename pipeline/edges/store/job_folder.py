@@ -51,11 +51,22 @@ class JobFolder:
     def make(self) -> "JobFolder":
         """Make the folder if it does not exist. Raises `FatalError` (74) if the disk refuses."""
         make_directory(self.directory)
+        self._check_place()
         return self
+
+    def _check_place(self) -> None:
+        """Raise `FatalError` (74) if somebody put a link in the place of the folder: it is not followed."""
+        if self.directory.is_symlink():
+            raise FatalError(
+                f"{self.directory} is a symbolic link now: somebody who may write to {self.directory.parent} moved or "
+                "replaced the folder. Nothing is written there. Move the folder back to that name; with mode 3770 "
+                "nobody else can do this.",
+                exit_code=ExitCode.DISK_OR_LEDGER,
+            )
 
     def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
         """Append rejected rows to the rejects file."""
-        _append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
+        self._append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
 
     @property
     def rejects_bytes(self) -> int:
@@ -100,7 +111,7 @@ class JobFolder:
             return False
         kept = text[:MAX_ANSWER_CHARS].encode(errors="backslashreplace").decode()
         line = {"at": at.isoformat(timespec="seconds"), "batch": batch_number, "call": call}
-        _append(self.answers, [{**line, "characters": len(text), "text": kept}])
+        self._append(self.answers, [{**line, "characters": len(text), "text": kept}])
         return True
 
     def add_target_rejects(self, export_name: str, rejected: Iterable[tuple[int, RowRejected]]) -> None:
@@ -109,7 +120,7 @@ class JobFolder:
         `raw` is the encoded row that was sent, `message` Target's text where it was kept, else what is told of it.
         """
         said = self._refusals()
-        _append(
+        self._append(
             self.rejects,
             (
                 {
@@ -149,30 +160,34 @@ class JobFolder:
             }
             for row in rows
         ]
-        write_durably(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
+        self._write(self.failed, [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
 
     def write_header(self, header: bytes) -> None:
         """Write the header of an export that cannot be used, whole or not at all."""
-        write_durably(self.header, [header, b"\n"])
+        self._write(self.header, [header, b"\n"])
 
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""
-        write_durably(self.page, [page.encode(errors="backslashreplace")])
+        self._write(self.page, [page.encode(errors="backslashreplace")])
 
     def write_report(self, report: Report) -> None:
         """Write the report, whole or not at all."""
         if not self.rejects.exists():
-            _append(self.rejects, ())
+            self._append(self.rejects, ())
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        write_durably(self.report, [orjson.dumps(report.as_json(), option=option)])
+        self._write(self.report, [orjson.dumps(report.as_json(), option=option)])
 
+    def _append(self, path: Path, objects: Iterable[dict[str, Any]]) -> None:
+        self._check_place()
+        lines = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in objects)
+        with disk_errors(f"cannot write {path}"):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(lines)
 
-def _append(path: Path, objects: Iterable[dict[str, Any]]) -> None:
-    lines = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in objects)
-    with disk_errors(f"cannot write {path}"):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(lines)
+    def _write(self, path: Path, pieces: list[bytes]) -> None:
+        self._check_place()
+        write_durably(path, pieces)
 
 
 def _reject_line(export_name: str, reject: Reject) -> dict[str, Any]:

@@ -7,6 +7,7 @@ shares it, and without a port.
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import ExitCode
-from pipeline.edges.durable import make_directory, write_durably
+from pipeline.edges.durable import disk_error, make_directory, read_file, write_durably
+
+#: Bytes; requests and answers have some hundred.
+_MAX_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,11 @@ class Mailbox:
         file = self._file(request_id, "answer")
         if not self.is_answered(request_id):
             return None
-        answer = Answer.from_json(orjson.loads(file.read_bytes()))
-        file.unlink()
+        try:
+            answer = Answer.from_json(orjson.loads(read_file(file, max_bytes=_MAX_BYTES)))
+            file.unlink()
+        except OSError as error:
+            raise disk_error(error, f"cannot take the answer {file}") from error
         return answer
 
     def withdraw(self, request_id: str) -> bool:
@@ -118,7 +125,8 @@ class Mailbox:
         """Remove the answers written before `before_s`, in seconds since 1970."""
         for file in self._directory.glob("*.answer"):
             if _age(file) < before_s * 1e9:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):
+                    file.unlink()
 
     def _file(self, request_id: str, kind: str) -> Path:
         return self._directory / f"{request_id}.{kind}"
@@ -126,7 +134,7 @@ class Mailbox:
 
 def _age(file: Path) -> int:
     try:
-        return file.stat().st_mtime_ns
+        return file.lstat().st_mtime_ns
     except FileNotFoundError:
         # The request was withdrawn meanwhile.
         return 0
@@ -134,7 +142,7 @@ def _age(file: Path) -> int:
 
 def _read(file: Path) -> Request | None:
     try:
-        content = orjson.loads(file.read_bytes())
+        content = orjson.loads(read_file(file, max_bytes=_MAX_BYTES))
         job = content["job"]
         return Request(file.stem, str(content["command"]), None if job is None else str(job))
     except (OSError, ValueError, KeyError, TypeError):

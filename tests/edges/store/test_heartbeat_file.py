@@ -1,5 +1,6 @@
 """The heartbeat: who lives is told apart from who crashed and from who hangs, whatever lies in the file."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -97,3 +98,19 @@ def _fill(disk: Path) -> None:
     with closing((disk / "ballast").open("wb", buffering=0)) as ballast, pytest.raises(OSError, match="No space"):
         while True:
             ballast.write(b"x" * 4096)
+
+
+def test_what_was_put_in_its_place_is_neither_waited_for_nor_followed(tmp_path: Path) -> None:
+    heartbeat, elsewhere = tmp_path / "heartbeat", tmp_path / "elsewhere"
+    os.mkfifo(heartbeat)
+    assert read_beat(tmp_path) is None
+    with beating(tmp_path) as heart, pytest.raises(FatalError, match="it is not a file"):
+        heart.write(BEAT)
+    heartbeat.unlink()
+    elsewhere.write_text("of somebody else")
+    heartbeat.symlink_to(elsewhere)
+    with beating(tmp_path) as heart, pytest.raises(FatalError, match="cannot write"):
+        heart.write(BEAT)
+    with pytest.raises(FatalError, match="cannot open"):
+        read_beat(tmp_path)
+    assert elsewhere.read_text() == "of somebody else"

@@ -1,6 +1,7 @@
 """The folder of a job: for its owner only, and every reject readable again to the byte."""
 
 import base64
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +25,37 @@ def test_mode_of_everything(tmp_path: Path) -> None:
     assert folder.directory.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in folder.directory.iterdir()}
     assert modes == {"rejects.jsonl": 0o600, "failed.jsonl": 0o600, "report.json": 0o600}
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "jobs" / "job").make()
+    elsewhere = tmp_path / "elsewhere"
+    folder.directory.rename(elsewhere)
+    folder.directory.symlink_to(elsewhere)
+    writes: list[Callable[[], object]] = [
+        folder.make,
+        lambda: folder.add_rejects("a.csv", []),
+        lambda: folder.add_answer(1, "POST", "no", datetime(2026, 11, 23, tzinfo=UTC)),
+        lambda: folder.write_failed("a.csv", []),
+        lambda: folder.write_header(b"id"),
+        lambda: folder.write_page("page"),
+        lambda: folder.write_report(Report.from_json({"state": "done"})),
+    ]
+    for write in writes:
+        with pytest.raises(FatalError, match="is a symbolic link now") as failure:
+            write()
+        assert failure.value.exit_code is ExitCode.DISK_OR_LEDGER
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path / "job").make()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"")
+    folder.rejects.symlink_to(elsewhere)
+    with pytest.raises(FatalError, match="cannot write"):
+        folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
+    assert elsewhere.read_bytes() == b""
 
 
 class TestRejects:

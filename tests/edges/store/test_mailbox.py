@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.core.errors import ExitCode
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from tests.tools.support import names_in
 
@@ -163,3 +163,28 @@ def test_everything_is_for_the_owner_only(tmp_path: Path) -> None:
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {oct(file.stat().st_mode & 0o777) for file in directory.iterdir()} == {"0o600"}
     assert sorted(file.suffix for file in directory.iterdir()) == [".answer", ".request"]
+
+
+@pytest.mark.parametrize("kind", ["request", "taken", "answer"])
+def test_what_is_no_file_is_neither_waited_for_nor_followed(tmp_path: Path, kind: str) -> None:
+    mailbox = Mailbox(tmp_path)
+    pipe, link, device, folder, loop, long = (tmp_path / "requests" / f"{n}.{kind}" for n in range(6))
+    os.mkfifo(pipe)
+    (tmp_path / "elsewhere").write_bytes(b'{"command": "pause", "job": null}')
+    link.symlink_to(tmp_path / "elsewhere")
+    device.symlink_to("/dev/zero")
+    folder.mkdir()
+    loop.symlink_to(loop)
+    with long.open("wb") as file:
+        file.truncate(1 << 40)
+    request_id = mailbox.ask("resume", None)
+    assert mailbox.requests() == [Request(request_id, "resume", None)]
+    assert mailbox.taken() == []
+    if kind == "answer":
+        for number in (0, 1, 2, 3, 5):
+            with pytest.raises(FatalError, match="cannot take the answer") as failure:
+                mailbox.take_answer(str(number))
+            assert failure.value.exit_code is ExitCode.DISK_OR_LEDGER
+        mailbox.remove_answers(before_s=4e9)
+        assert folder.exists()
+        assert (tmp_path / "elsewhere").exists()
