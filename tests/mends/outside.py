@@ -47,6 +47,14 @@ MENDS = [
         f"{_DIRECTORIES}::test_a_ledger_that_is_no_file[link-nowhere]",
     ),
     Mend(
+        "outside: a file of somebody else in the spool is no batch",
+        ("operator",),
+        "pipeline/edges/store/spool.py",
+        " for batch_id in found if batch_id <= _MAX_BATCH_ID}",
+        " for batch_id in found}",
+        "tests/edges/store/test_spool.py::TestSweep::test_files_of_others_stay_and_are_no_batches",
+    ),
+    Mend(
         "outside: a drop directory that leads to itself",
         ("operator",),
         "pipeline/edges/durable.py",
