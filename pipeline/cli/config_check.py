@@ -207,7 +207,9 @@ def _connection_problem(error: Exception, limit_s: float) -> str:
             return f"no answer within {limit_s:g} s; see whether a firewall lets this machine out"
         case _:
             reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-            return f"no connection ({reason}); see whether it runs and a firewall lets this machine out"
+            # A server that ends the connection before TLS is agreed upon leaves an error without a word.
+            words = str(reason) or "it was closed while it was made"
+            return f"no connection ({words}); see whether it runs and a firewall lets this machine out"
 
 
 def _check_drop(directory: Path | None) -> list[Finding]:

@@ -146,3 +146,9 @@ def free_bytes(directory: Path) -> int:
     with disk_errors(f"cannot look at the disk of {directory}"):
         info = os.statvfs(directory)
     return info.f_bavail * info.f_frsize
+
+
+def real_place(path: Path) -> Path:
+    """The place to which a path leads, links followed as far as they lead anywhere. It never raises."""
+    # `Path.resolve` raises a `RuntimeError` for a link that leads to itself.
+    return Path(os.path.realpath(path))

@@ -20,6 +20,7 @@ from pipeline.core.formats.framing import BOM
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found, Seen
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
+from pipeline.edges.durable import real_place
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
@@ -96,7 +97,7 @@ async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
     for record in await state.in_turn(state.ledger.untaken_jobs):
         if record.claim:
             drops.setdefault(record.claim.drop, []).append(record)
-    processings = {processing.drop.resolve(): processing for processing in held}
+    processings = {real_place(processing.drop): processing for processing in held}
     with ExitStack() as stack:
         for records in drops.values():
             directory = drop_of(records[0])
@@ -124,7 +125,7 @@ def _held_again(drop: Path) -> Iterator[Taking]:
 
 def drop_of(record: JobRecord) -> Path:
     """The drop directory from which a job's export was taken."""
-    return record.export.parents[2].resolve()
+    return real_place(record.export.parents[2])
 
 
 async def _take(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:

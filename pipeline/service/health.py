@@ -21,6 +21,7 @@ from pipeline.core.printable import printable
 from pipeline.core.target.token_life import days_left, in_words
 from pipeline.edges.store.heartbeat_file import Beat, read_beat
 from pipeline.edges.store.notices import PAUSED, HoldUps, drops_of, pause_of, read_drops, read_hold_ups, read_pause
+from pipeline.settings.file_text import text_of
 
 #: Age of the last beat from which on the loop counts as stuck (seconds): a dozen beats, as the machine may be busy.
 STALE_AFTER_S = 60.0
@@ -49,10 +50,10 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
     directory: object = env.get(_VARIABLE)
     if directory is None:
         try:
-            directory = tomllib.loads(config.read_text(encoding="utf-8-sig"))["state"]["directory"]
+            directory = tomllib.loads(text_of(config))["state"]["directory"]
         except OSError as error:
             raise FatalError(f"the configuration file {config} cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FatalError(f"the configuration file {config} is not valid TOML: {error}") from error
         except (KeyError, TypeError):
             directory = None
@@ -64,11 +65,9 @@ def state_directory(config: Path, env: Mapping[str, str]) -> Path:
 def token_expires(config: Path, env: Mapping[str, str]) -> date | None:
     """`[target] token_expires`, as `load_settings` finds it; None if it is not known, or cannot be read."""
     try:
-        said: object = (
-            env.get(_EXPIRY_VARIABLE) or tomllib.loads(config.read_text("utf-8-sig"))["target"]["token_expires"]
-        )
+        said: object = env.get(_EXPIRY_VARIABLE) or tomllib.loads(text_of(config))["target"]["token_expires"]
         return said if isinstance(said, date) else date.fromisoformat(str(said))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FatalError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, worst
+from pipeline.edges.durable import real_place
 from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.jobs.ending import Ending
@@ -55,7 +56,7 @@ async def serve(
             to_do="give it a route again, until its jobs have ended",
         )
     ending = Ending(grace_s=configuration.tenants[0].settings.service.grace_s)
-    all_drops = frozenset(drop.resolve() for tenant in configuration.tenants for drop in tenant.drops.values())
+    all_drops = frozenset(real_place(drop) for tenant in configuration.tenants for drop in tenant.drops.values())
     # From here on no system signal is lost, though it may have to wait until all tenants are open.
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends, Reloading.signals() as hangups:
         release_signals()

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, PipelineError, is_bug, most_telling, worst
 from pipeline.edges.drop.taking import Taking
+from pipeline.edges.durable import real_place
 from pipeline.edges.host import Host
 from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.state import State
@@ -206,4 +207,4 @@ async def _former_drops(state: State, sources: Sequence[DropSource]) -> list[Pat
     """The drop directories of unfinished jobs that still exist, but that no route of the tenant has any more."""
     records = await state.in_turn(state.ledger.jobs, unfinished_only=True)
     found = {drop_of(record) for record in records if record.claim is not None}
-    return sorted(drop for drop in found - {source.processing.drop.resolve() for source in sources} if drop.is_dir())
+    return sorted(drop for drop in found - {real_place(source.processing.drop) for source in sources} if drop.is_dir())

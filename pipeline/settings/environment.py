@@ -29,7 +29,7 @@ class Variables:
         self._source.env_vars = {name.lower(): value}
         try:
             return self._source()
-        except SettingsError as error:
+        except (SettingsError, RecursionError) as error:
             raise NotJsonError(name) from error
 
 

@@ -4,7 +4,6 @@
 itself; `load_settings` does. `config/default.toml` shows all keys. `routes` makes the settings of routes.
 """
 
-import codecs
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from pipeline.core.printable import printable_toml
 from pipeline.settings.drop_section import DropSettings
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
+from pipeline.settings.file_text import text_of
 from pipeline.settings.problems import WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
@@ -138,9 +138,9 @@ def _schema_by_section() -> dict[str, dict[str, Any]]:
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        if not file.is_file():
+        if not file.exists() or file.is_dir():
             raise ConfigurationError(f"there is no configuration file {file}; {of_missing(file)}")
-        said = tomllib.loads(_text_of(file))
+        said = tomllib.loads(text_of(file))
     except OSError as error:
         text = f"the configuration file {file} cannot be read: {error.strerror}"
         raise ConfigurationError(text) from error
@@ -152,14 +152,6 @@ def _from_file(file: Path) -> dict[str, Any]:
         # A section's name may be in capitals; if it is there in two spellings, the first counts.
         sections.setdefault(name.lower() if name.lower() in Settings.model_fields else name, keys)
     return sections
-
-
-def _text_of(file: Path) -> str:
-    """The text of a file that an editor may have begun with a byte order mark."""
-    content = file.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
-        raise ConfigurationError(f"the configuration file {file} is UTF-16: save it as UTF-8.")
-    return content.removeprefix(codecs.BOM_UTF8).decode()
 
 
 def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[str, dict[str, Any]]]:

@@ -114,6 +114,19 @@ class TestConnection:
         assert found.verdict == "problem"
         assert "no TLS handshake (" in found.text
 
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+    async def test_server_that_ends_the_handshake(self, tmp_path: Path) -> None:
+        """One of old TLS only, say. Python's error is without a word then."""
+        old = self.certified("localhost")
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        async with server(old) as (port, _):
+            settings = settings_with(tmp_path, base_url=f"https://localhost:{port}")
+            found = await finding(settings, "[target] base_url", ssl_context=self.trusting())
+        assert found.verdict == "problem"
+        assert "()" not in found.text
+        assert "no connection (it was closed while it was made)" in found.text or "no TLS handshake (" in found.text
+
     async def test_server_that_never_answers(self, tmp_path: Path) -> None:
         async with server() as (port, _):
             settings = settings_with(tmp_path, base_url=f"https://127.0.0.1:{port}")

@@ -49,6 +49,41 @@ class TestLimits:
             assert (await run_program(*command)).report["rows"]["confirmed"] == 1
 
 
+class TestConfigurationFile:
+    @pytest.mark.parametrize(
+        ("kind", "told"),
+        [
+            ("fifo", "is a pipe or a device"),
+            ("endless", "is a pipe or a device"),
+            ("directory", "it is a directory"),
+            ("loop", "there is no configuration file"),
+            ("binary", "is not valid TOML"),
+            ("huge", "is longer than"),
+            ("deep", "is not valid TOML"),
+        ],
+    )
+    async def test_one_that_is_none(self, tmp_path: Path, kind: str, told: str) -> None:
+        """Neither waited for nor read whole; a probe says it too."""
+        file = Path("/dev/zero") if kind == "endless" else tmp_path / "c.toml"
+        contents = {"binary": b"\x80\x81" * 99, "huge": b"# x\n" * 2_600_000, "deep": b"a = " + b"[" * 99_999}
+        if kind == "fifo":
+            os.mkfifo(file)
+        elif kind == "directory":
+            file.mkdir()
+        elif kind == "loop":
+            file.symlink_to(file)
+        elif kind in contents:
+            file.write_bytes(contents[kind])
+        export = unheard(tmp_path).export("u1,gold,1")
+        assert_told(await run_program("load", export, "--config", file), 78, told, str(file))
+        assert_told(await run_program("health", "--config", file, cold=True), 1, str(file))
+
+    async def test_a_variable_that_is_nested_without_end(self, tmp_path: Path) -> None:
+        env = {"PROFILE_PIPELINE__EXPORT__COLUMNS": "[" * 100_000}
+        done = await run_program("config", "check", "--config", unheard(tmp_path).config(), env=env)
+        assert_told(done, 78, "PROFILE_PIPELINE__EXPORT__COLUMNS", "must be JSON")
+
+
 class TestDirectories:
     @pytest.mark.parametrize("command", ["load", "config check", "serve --drain", "demo"])
     async def test_the_working_directory_is_gone(self, tmp_path: Path, command: str) -> None:
@@ -90,6 +125,30 @@ class TestDirectories:
         config = ("--config", at.config(state={"directory": str(place)}))
         assert_told(await run_program("load", at.export("u1,gold,1"), *config), 74, "cannot")
         assert_told(await run_program("config", "check", *config), 78, "cannot be used")
+
+    @pytest.mark.parametrize(
+        ("kind", "told"), [("fifo", "is no file"), ("directory", "is no file"), ("link", "nowhere")]
+    )
+    async def test_a_ledger_that_is_no_file(self, tmp_path: Path, kind: str, told: str) -> None:
+        """It is neither waited for, nor taken for none."""
+        at = unheard(tmp_path)
+        at.state.mkdir()
+        ledger = at.state / "ledger.db"
+        if kind == "fifo":
+            os.mkfifo(ledger)
+        elif kind == "directory":
+            ledger.mkdir()
+        else:
+            ledger.symlink_to(tmp_path / "none")
+        for command in (("status",), ("load", at.export("u1,gold,1"))):
+            assert_told(await run_program(*command, "--config", at.config()), 74, told, str(ledger))
+        assert not (tmp_path / "none").exists()
+
+    async def test_a_drop_directory_that_leads_to_itself(self, tmp_path: Path) -> None:
+        drop = tmp_path / "drop"
+        drop.symlink_to(drop)
+        config = unheard(tmp_path).config(drop={"directory": str(drop)})
+        assert_told(await run_program("serve", "--drain", "--config", config), 78, "symbolic links", str(drop))
 
 
 @pytest.mark.parametrize("options", [("--json",), (), ("--sandbox", "--id-column", "id", "--json")])

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import anyio
 import structlog
+from anyio.to_thread import run_sync
 from watchfiles import Change, awatch
 
 from pipeline.core.drop.signals import is_ignored
 from pipeline.edges.changed import Changed
 from pipeline.edges.clock import Clock
+from pipeline.edges.durable import real_place
 
 log = structlog.get_logger()
 
@@ -62,7 +64,7 @@ class Arrivals:
 
     async def _watch(self, directory: Path) -> None:
         stop = anyio.Event()
-        root = Path(await anyio.Path(directory).resolve())
+        root = await run_sync(real_place, directory)
 
         async def stop_at_the_end() -> None:
             # Only `stop` ends the thread that waits for changes; without it, the end of this task would wait for it.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.edges.drop.processing import NAME
 from pipeline.edges.drop.taking import Taking, hold_drop
+from pipeline.edges.durable import real_place
 from pipeline.edges.exports import Export, open_export
 
 
@@ -21,7 +22,7 @@ class HeldDrops:
     def hold(self, drop: Path) -> Iterator[Taking]:
         """Hold a drop directory while the body runs. Raises the errors of `hold_drop`."""
         with hold_drop(drop) as taking:
-            self._held[drop.resolve()] = taking
+            self._held[real_place(drop)] = taking
             try:
                 yield taking
             finally:
@@ -41,7 +42,7 @@ class HeldDrops:
         if folder.parent.name != NAME:
             return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         drop = folder.parent.parent
-        if (taking := self._held.get(drop) or self._held.get(drop.resolve())) is not None:
+        if (taking := self._held.get(drop) or self._held.get(real_place(drop))) is not None:
             return taking.open(folder.name, name)
         taking = Taking(drop)
         try:

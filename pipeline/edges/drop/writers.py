@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGURG
 
+from pipeline.edges.durable import real_place
+
 try:
     import fcntl
 except ImportError:  # pragma: no cover - not on this system
@@ -28,7 +30,7 @@ def is_local(directory: Path) -> bool:
     """True if a directory is on a file system of which `is_open_for_writing` can tell. Blocks."""
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-        place = directory.resolve()
+        place = real_place(directory)
     except OSError:
         return False
     kind, length = "", -1

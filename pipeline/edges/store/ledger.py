@@ -32,9 +32,18 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, Hashes
 from pipeline.core.plain import plain
 from pipeline.core.target.status_memory import Learned
-from pipeline.edges.durable import disk_error, disk_errors
+from pipeline.edges.durable import disk_error
 from pipeline.edges.exports import Identity
-from pipeline.edges.store.ledger_file import TRANSACTIONS, damaged, examine, prepare, transactions_of, using, write_held
+from pipeline.edges.store.ledger_file import (
+    TRANSACTIONS,
+    damaged,
+    examine,
+    is_there,
+    prepare,
+    transactions_of,
+    using,
+    write_held,
+)
 from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.records import JobRecord, SetAside
@@ -329,14 +338,13 @@ def open_ledger(
     Raises `FatalError`: 74 if it is damaged, is not the one of this spool or is older; 78 if of another client code.
     """
     mark = read_mark(mark_of(path))
-    with disk_errors(f"cannot look at {path}"):
-        is_there = path.exists() and path.stat().st_size > 0
+    has_content = is_there(path) and path.stat().st_size > 0
     is_new = is_new and mark is None
-    if not is_new and not is_there:
+    if not is_new and not has_content:
         raise damaged(path, "it is missing or empty, while the state directory holds batches")
     try:
         with using(path):
-            if is_there:
+            if has_content:
                 examine(path, mark, spooled, is_new=is_new)
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             path.chmod(0o600)

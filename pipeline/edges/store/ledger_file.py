@@ -5,6 +5,7 @@
 
 import secrets
 import sqlite3
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -313,9 +314,20 @@ class Owner:
 
 
 def is_there(path: Path) -> bool:
-    """True if there is a file. Raises `FatalError` (74) where this user may not look."""
+    """True if there is a file. Raises `FatalError` (74) for anything else, and where this user may not look.
+
+    A pipe would be waited for, and what a link lost is no new ledger.
+    """
     with disk_errors(f"cannot look at {path}"):
-        return path.exists()
+        try:
+            is_file = stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise damaged(path, "it is a link that leads nowhere") from None
+            return False
+    if not is_file:
+        raise damaged(path, "it is no file")
+    return True
 
 
 def owner_of(path: Path) -> Owner | None:

@@ -30,6 +30,8 @@ from pipeline.edges.durable import Version, disk_errors, free_bytes, make_direct
 _KINDS = ("body", "lines", "ids")
 _ID_BYTES = 12
 _LINE_BYTES = 8
+#: The largest integer of SQLite, and so of a ledger.
+_MAX_BATCH_ID = 2**63 - 1
 #: Bytes read at once to find a row: `_ROW_BYTES`, as most rows are shorter. If there is a row to find in every
 #: `_FEW_BYTES` on average, `_PIECE_BYTES`: such a piece has many of them.
 _ROW_BYTES, _PIECE_BYTES = 512, 65_536
@@ -191,7 +193,9 @@ class Spool:
     def batch_ids(self) -> set[int]:
         """The ids of the batches that have any file here."""
         names = (file.name.partition(".") for file in self._directory.glob("[0-9]*.*"))
-        return {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
+        found = {int(stem) for stem, _, kind in names if stem.isdecimal() and kind in _KINDS}
+        # No ledger has a number above; such a file is somebody else's.
+        return {batch_id for batch_id in found if batch_id <= _MAX_BATCH_ID}
 
     def sweep(self, keep: Callable[[int], bool]) -> None:
         """Remove the remains of a crash: unfinished files, and batches for which `keep` is False."""

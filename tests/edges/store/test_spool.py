@@ -250,6 +250,16 @@ class TestSweep:
         spool.sweep(lambda batch_id: batch_id == 2)
         assert names_in(directory) == ["00000002.body", "00000002.ids", "00000002.lines", "notes.txt"]
 
+    def test_files_of_others_stay_and_are_no_batches(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        names = ["1.body.bak", "-1.body", "x.body", "0000000001", "\u0663.text", "9223372036854775808.body"]
+        for name in names:
+            (tmp_path / name).write_bytes(b"x")
+        (tmp_path / "lost+found").mkdir()
+        assert spool.batch_ids() == set(), "no ledger can be asked for a larger number either"
+        spool.sweep(lambda _: False)
+        assert sorted(each.name for each in tmp_path.iterdir()) == sorted([*names, "lost+found"])
+
     def test_is_asked_for_each_batch_once(self, tmp_path: Path) -> None:
         spool = spool_in(tmp_path)
         for batch_id in (7, 123_456_789):
