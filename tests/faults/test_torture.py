@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from tests.tools.faults.tally import Tally
-from tests.tools.torture.__main__ import Row, summary_of, table_of
-from tests.tools.torture.campaigns import CAMPAIGNS
+from tests.tools.torture.__main__ import Row, left_out, summary_of, table_of
+from tests.tools.torture.campaigns import CAMPAIGNS, Campaign
 from tests.tools.torture.one import named
 
 #: Of which each has a test of its own that takes longer.
@@ -29,8 +29,8 @@ def test_a_share_of_all_campaigns(record_property: Callable[[str, object], None]
 
 
 @pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: campaign.name)
-def test_each_campaign_is_there(campaign: object) -> None:
-    assert callable(named(campaign.run))  # type: ignore[attr-defined]
+def test_each_campaign_is_there(campaign: Campaign) -> None:
+    assert all(callable(named(each)) for each in (campaign.run, campaign.most, campaign.why_not) if each)
 
 
 def test_what_must_be_0_is_seen_and_told_how_to_run_again() -> None:
@@ -45,3 +45,17 @@ def test_what_must_be_0_is_seen_and_told_how_to_run_again() -> None:
     assert "2,000,000" in said
     assert "12 that must be 0" in said
     assert max(map(len, said.splitlines())) <= 100
+
+
+def test_the_table_fits_whatever_is_in_it() -> None:
+    rows = [Row(campaign, seconds=9_999.0, state="done") for campaign in CAMPAIGNS]
+    rows[0].tally = Tally(
+        runs=99_999, rows=9_999_999, lost=1, broken=1, refused=9_999, blocked_ms=120, events=9_999_999
+    )
+    rows[1].why_not = rows[2].why_not = "strace is not installed"
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table_of(rows))
+    said = console.export_text()
+    assert "…" not in said
+    assert f"{CAMPAIGNS[1].name} " in said
+    assert left_out(rows) == [f"left out, since strace is not installed: {CAMPAIGNS[1].name}, {CAMPAIGNS[2].name}"]

@@ -57,7 +57,7 @@ MENDS = [
         "pipeline/jobs/job.py",
         "    return host.open_export if record.claim is None else host.drops.open_export\n",
         "    return host.open_export\n",
-        f"{_E2E}::TestProcessing::test_replaced_after_drops_were_taken[nothing]",
+        f"{_E2E}::TestProcessing::test_replaced_after_drops_were_taken[another_directory]",
     ),
     Mend(
         "drop: a job whose directory is not there waits",

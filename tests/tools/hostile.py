@@ -294,7 +294,7 @@ def drops() -> list[Hostile]:
         Hostile("3,000 files without a signal", many(3_000, "{:05}.csv", "x.csv.ready"), is_dropped=True),
         Hostile(
             "names that are alike",
-            many(2_000, "x" * 150 + "{:05}.csv", *("x" * 150 + f"{at:05}-.ready" for at in range(500))),
+            many(2_000, "x" * 150 + "{:05}.csv", *("x" * 150 + f"{at:05}-.ready" for at in range(100))),
             is_dropped=True,
         ),
     ]

@@ -34,7 +34,7 @@ from tests.tools.support import Sections, settings_for
 #: The longest that a step may take (seconds), whatever is read: signals, heartbeat and answers wait as long.
 LONGEST_BLOCK_S = 0.1
 #: What takes longer than this hangs (seconds).
-_HANGS_AFTER_S = 120.0
+_HANGS_AFTER_S = 300.0
 
 
 @dataclass(slots=True)

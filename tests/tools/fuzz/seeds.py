@@ -65,7 +65,16 @@ _OWN: dict[str, tuple[bytes, ...]] = {
     "manifest": (b'{"rows": 1, "sha256": "' + b"a" * 64 + b'", "columns": ["a"]}', b"rows=3\nsequence=1\n"),
 }
 #: Inputs that once broke something, by target: none may again.
-FOUND: dict[str, tuple[bytes, ...]] = {}
+FOUND: dict[str, tuple[bytes, ...]] = {
+    # Counts of rows that no change has, below 0 and beyond what there is.
+    "held_rows": tuple(
+        rows.to_bytes(8, "little", signed=True) + gone.to_bytes(8, "little", signed=True) + b"\0" * 28
+        for rows, gone in ((-1, 0), (0, -1), (-1, 1), (2**62, 0), (0, 2**62))
+    ),
+    # A first line of blanks took a time that grew with its square.
+    "dialect": (b" " * (LONGEST_BYTES - 1) + b"x", b"<!---->" * 9_000 + b"x"),
+    "file_kind": (b" " * (LONGEST_BYTES - 1) + b"x", b"<!---->" * 9_000 + b"x"),
+}
 
 
 @cache

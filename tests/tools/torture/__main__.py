@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipeline.core.plural import counted
 from tests.tools.faults.tally import Tally
 from tests.tools.torture.campaigns import CAMPAIGNS, Campaign
 from tests.tools.torture.one import named
@@ -105,7 +106,9 @@ def _run_all(rows: list[Row], minutes: float, seed: int, runs: int | None, conso
             seconds = 1e6 if minutes >= _ALL_FROM_MINUTES else seconds
         _run_one(row, seed, 1e6 if runs else seconds, most)
         if not console.is_terminal:
-            console.print(f"{row.campaign.name}: {row.tally.runs} runs, {row.seconds:,.0f} s", highlight=False)
+            console.print(
+                f"{row.campaign.name}: {counted(row.tally.runs, 'run')}, {row.seconds:,.0f} s", highlight=False
+            )
 
     with ThreadPoolExecutor(workers) as pool, _cancelling(pool):
         # The longest first, so that none is left alone at the end.
@@ -156,16 +159,14 @@ def _run_one(row: Row, seed: int, seconds: float, most: int) -> None:
 
 def table_of(rows: list[Row]) -> Table:
     """A row for each campaign, and their sums."""
-    table = Table(
-        title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
+    table = Table(title="faults and attacks", title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("kind", no_wrap=True)
     for name in ("runs", "events", "rows", *_HARM, "refused", "loop ms", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     total = Tally()
     for row in rows:
         if row.why_not:
-            table.add_row(row.campaign.name, "[dim]left out[/]")
+            table.add_row(row.campaign.name, "-")
             continue
         total.add(row.tally)
         table.add_row(row.campaign.name, *_cells(row.tally, f"{row.tally.events:,}", row))
