@@ -37,6 +37,7 @@ from pipeline.jobs.prune import jobs_to_look_at, look_at_ends, overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
+from pipeline.service.ledger_check import check_ledger
 from pipeline.service.upkeep import Upkeep
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
@@ -130,6 +131,7 @@ class TenantService:
             tasks.start_soon(self._upkeep.keep, "watching the drop directory", self._arrivals.watch)
             tasks.start_soon(self._upkeep.keep, _PRUNING, self._prune_daily)
             tasks.start_soon(self._upkeep.keep, "looking when the token ends", self._warn_of_token_daily)
+            tasks.start_soon(self._upkeep.keep, "checking the ledger", self._check_ledger)
             await self._run_jobs(drain=drain)
             await self._move_out_ended()
             if drain:
@@ -352,6 +354,9 @@ class TenantService:
             log.warning("old_files_kept", files=files, why=ends.doubt)
         elif files or not_removed:
             log.info("old_files_removed", files=files, not_removed=not_removed)
+
+    async def _check_ledger(self) -> None:
+        await check_ledger(self._state.directory / "ledger.db")
 
     async def _warn_of_token_daily(self) -> None:
         while True:

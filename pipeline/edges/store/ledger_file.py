@@ -17,7 +17,15 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.durable import disk_errors
 from pipeline.edges.store.held_log import blobs_of
 from pipeline.edges.store.mark import APART, Mark, identity_of, mark_of, read_mark
-from pipeline.edges.store.row_sums import add_columns, add_function, add_triggers, altered, schema_sum, sum_of
+from pipeline.edges.store.row_sums import (
+    add_columns,
+    add_function,
+    add_triggers,
+    altered,
+    altered_of_unfinished,
+    schema_sum,
+    sum_of,
+)
 
 SCHEMA_VERSION = 6
 _HELD = """
@@ -90,6 +98,8 @@ CREATE TABLE overtaken (
 {_OVERTAKEN_VALUES};
 """
 
+#: Bytes of a ledger that each start checks whole. Ours: half a second of a processor, for some ten thousand jobs.
+CHECKED_WHOLE_BYTES = 33_554_432
 #: The batches that one transaction makes known at most: the two of a split.
 _AT_ONCE = 2
 #: Held rows of an earlier format that are converted at once.
@@ -139,28 +149,50 @@ _ADVICE = {
 def examine(path: Path, mark: Mark | None, spooled: Collection[int], *, is_new: bool) -> None:
     """Raise `FatalError` (74) for a ledger that is damaged, or is not the one that its spool was written beside.
 
-    Nothing is changed, so that what is refused can be looked into: the log of a crash stays too.
+    Nothing is changed, so that what is refused can be looked into: the log of a crash stays too. Of a large ledger only
+    what is unfinished is checked, or a start would take longer each month: see `examine_whole`.
 
     `spooled`: the ids of the batches in the spool.
     `is_new`: the state directory holds nothing yet.
     """
     with closing(connect_to_read(path)) as database:
         version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            # Before the structure: the columns that are worked out fail at a row that is damaged, and do not name it.
-            if found := next(altered(database), None):
-                raise damaged(path, found)
-            if _meta(database, _SCHEMA_SUM) != schema_sum(database):
-                raise damaged(path, "the definitions of its tables are not as they were written")
-        checked = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if checked != "ok":
-            raise damaged(path, checked)
+        _check_content(database, path, version, is_whole=not is_large(path))
         if version == 0 and not is_new:
             raise damaged(path, "it has no tables, while the state directory holds jobs or batches")
         if version == SCHEMA_VERSION or version in _ADDED_SINCE:
             check_mark(database, path, mark)
             if mark is None:
                 _check_unknown(database, path, spooled)
+
+
+def is_large(path: Path) -> bool:
+    """True if a start checks only what is unfinished in the ledger."""
+    return path.stat().st_size > CHECKED_WHOLE_BYTES
+
+
+def examine_whole(database: sqlite3.Connection, path: Path) -> None:
+    """Raise `FatalError` (74) for a large ledger that is damaged anywhere; whoever writes it may go on meanwhile.
+
+    `database`: as `connect_to_read` opens it.
+    """
+    try:
+        _check_content(database, path, SCHEMA_VERSION, is_whole=True)
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+
+
+def _check_content(database: sqlite3.Connection, path: Path, version: int, *, is_whole: bool) -> None:
+    if version == SCHEMA_VERSION:
+        # Before the structure: the columns that are worked out fail at a row that is damaged, and do not name it.
+        if found := next(altered(database) if is_whole else altered_of_unfinished(database), None):
+            raise damaged(path, found)
+        if _meta(database, _SCHEMA_SUM) != schema_sum(database):
+            raise damaged(path, "the definitions of its tables are not as they were written")
+    # The quick one does not compare indexes with their tables.
+    checked = database.execute(f"PRAGMA {'integrity' if is_whole else 'quick'}_check(1)").fetchone()[0]
+    if checked != "ok":
+        raise damaged(path, checked)
 
 
 def _check_unknown(database: sqlite3.Connection, path: Path, spooled: Collection[int]) -> None:
