@@ -90,6 +90,8 @@ async def take_stock(job: Job) -> list[Standing]:
         life = await state.in_turn(life_of, state.ledger, record)
         ages = state.ages.get(record.batch.batch_id)
         fact = progress.book.adopt(record.batch, life, now=now, hold_s=hold_s, ages=ages)
+        # An earlier run in this process may have written down that rows are lost, and have come no further.
+        state.note_lost(record)
         stock.append(Standing(record, fact))
     progress.last_number = progress.book.last_number
     # The report needs these counts even if the producer never runs; it overwrites them when it does.

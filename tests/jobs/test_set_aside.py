@@ -13,6 +13,7 @@ from pipeline.edges.store.records import SetAside
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.job import Job
 from pipeline.jobs.retry_job import begin_retry
+from pipeline.sandbox import Fault, FaultPlan
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
 from tests.tools.poison import ALWAYS, POISONED, SECRET, Poison, Twice
@@ -228,3 +229,17 @@ async def test_to_abandon_a_job_that_is_to_be_set_aside_is_to_end_it_once(tmp_pa
 def _has_sent(job: Job) -> bool:
     book = job.progress.book
     return any(book.life(batch.batch_id).status_url for batch in book)
+
+
+@pytest.mark.parametrize("skips", range(9))
+@virtually
+async def test_rows_whose_loss_was_written_down_just_before_the_bug_can_be_sent_again(
+    skips: int, tmp_path: Path
+) -> None:
+    faults = FaultPlan(posts=dict.fromkeys((1, 2, 3), Fault.FAIL_ROWS), failing_rows=1)
+    async with staged(tmp_path, faults=faults) as stage:
+        (report,) = await load_three(stage, Poison("add_fact", skips=skips, is_done_first=True), f"{POISONED}.csv")
+        lost = report["rows"]["failed"] + report["rows"]["unconfirmed"]
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            retry = await begin_retry(state, report["job"])
+        assert (retry.job is not None) == (lost > 0), retry.told

@@ -33,4 +33,12 @@ MENDS = [
         "",
         MARK,
     ),
+    Mend(
+        "order: rows whose loss was written down just before a bug cannot be sent again",
+        ("set-aside", "failing-write"),
+        "pipeline/jobs/recovery.py",
+        "        state.note_lost(record)\n        stock.append",
+        "        stock.append",
+        "tests/jobs/test_set_aside.py::test_rows_whose_loss_was_written_down_just_before_the_bug_can_be_sent_again",
+    ),
 ]
