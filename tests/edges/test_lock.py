@@ -228,3 +228,8 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(FatalError, match="cannot open"), state_lock(tmp_path):
         pass
     assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    assert holder(tmp_path) is None

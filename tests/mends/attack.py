@@ -64,4 +64,12 @@ MENDS = [
         "        if False:",
         "tests/jobs/test_prune.py::test_nothing_is_deleted_behind_a_link",
     ),
+    Mend(
+        "attack: a pipe in place of the mark is not waited for",
+        ("replaced",),
+        "pipeline/edges/store/mark.py",
+        "content = read_file(path, max_bytes=_MAX_BYTES)",
+        "content = os.read(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 1 << 20)",
+        "tests/edges/store/test_mark.py::test_a_pipe_in_its_place_is_not_waited_for",
+    ),
 ]

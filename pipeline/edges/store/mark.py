@@ -18,7 +18,7 @@ from pathlib import Path
 from zlib import crc32
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.durable import disk_errors, make_directory, write_durably
+from pipeline.edges.durable import disk_errors, make_directory, read_file, write_durably
 
 #: What to do about a ledger and a spool that do not belong together. Nothing was changed yet.
 APART = (
@@ -26,6 +26,10 @@ APART = (
     "ledger.db-wal), or restore the whole state directory, its spool with it, from one backup. How to begin anew "
     "without either is in docs/service.md, under Backup."
 )
+
+
+#: Bytes; a mark has some fifty, and one that is longer is damaged.
+_MAX_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def read_mark(path: Path) -> Mark | None:
     """The mark in this file; None if there is no file. Raises `FatalError` (74) if it is damaged."""
     with disk_errors(f"cannot read {path}"):
         try:
-            content = path.read_bytes()
+            content = read_file(path, max_bytes=_MAX_BYTES)
         except FileNotFoundError:
             return None
     ledger, _, rest = content.decode(errors="replace").partition(" ")

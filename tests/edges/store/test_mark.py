@@ -292,3 +292,10 @@ def test_what_only_the_mark_did_not_take_has_happened_and_nothing_follows_before
             assert number_in(tmp_path) == 3
         with opened(tmp_path) as ledger:
             assert [job.job_id for job in ledger.jobs()] == ["j1", "j2", "j3"]
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mark")
+    with pytest.raises(FatalError, match="it is not a file") as failure:
+        read_mark(tmp_path / "mark")
+    assert failure.value.exit_code is ExitCode.DISK_OR_LEDGER
