@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.edges.machine import refused_by_machine
 from tests.tools.support import NOBODY, Ended, bench, program, run_program, unheard
 
 pytestmark = pytest.mark.skipif(not Path("/bin/bash").exists(), reason="there is no bash")
@@ -47,6 +48,16 @@ class TestLimits:
             assert_told(done, 74)
             assert told in done.said or "Too many open files" in done.said
             assert (await run_program(*command)).report["rows"]["confirmed"] == 1
+
+    async def test_no_memory_for_a_library(self, tmp_path: Path) -> None:
+        command = ("status", "--config", unheard(tmp_path).config())
+        assert_told(await shell("ulimit -v 60000", *command), 74, "not enough memory for the libraries")
+
+    def test_no_memory_for_a_library_that_is_imported_later(self) -> None:
+        refused = refused_by_machine(ImportError("/usr/lib/x.so: failed to map segment from shared object"))
+        assert refused is not None
+        assert refused.exit_code == 74
+        assert refused_by_machine(ImportError("No module named 'x'")) is None
 
 
 class TestConfigurationFile:

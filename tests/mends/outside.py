@@ -55,6 +55,22 @@ MENDS = [
         "tests/edges/store/test_spool.py::TestSweep::test_files_of_others_stay_and_are_no_batches",
     ),
     Mend(
+        "outside: no memory for a library",
+        ("operator",),
+        "pipeline/__main__.py",
+        "    except (ImportError, MemoryError) as error:",
+        "    except KeyError as error:",
+        "tests/cli/test_surroundings.py::TestLimits::test_no_memory_for_a_library",
+    ),
+    Mend(
+        "outside: no memory for a library that is imported later",
+        ("operator",),
+        "pipeline/edges/machine.py",
+        "    if isinstance(error, ImportError):",
+        "    if False:",
+        "tests/cli/test_surroundings.py::TestLimits::test_no_memory_for_a_library_that_is_imported_later",
+    ),
+    Mend(
         "outside: a drop directory that leads to itself",
         ("operator",),
         "pipeline/edges/durable.py",
