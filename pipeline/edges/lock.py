@@ -141,7 +141,8 @@ def holder(state: Path) -> str | None:
     "unknown" if the process did not write its number.
     """
     try:
-        descriptor = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        # A pipe in its place is not waited for.
+        descriptor = os.open(state / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -155,6 +155,15 @@ class TestDirectories:
             assert_told(await run_program(*command, "--config", at.config()), 74, told, str(ledger))
         assert not (tmp_path / "none").exists()
 
+    async def test_a_lock_that_is_a_pipe(self, tmp_path: Path) -> None:
+        """`status` does not wait for it, and `load` does not take it for its own."""
+        at = unheard(tmp_path)
+        at.state.mkdir()
+        os.mkfifo(at.state / "lock")
+        config = ("--config", at.config())
+        assert_told(await run_program("status", *config), 0)
+        assert_told(await run_program("load", at.export("u1,gold,1"), *config), 74, "the lock of the state directory")
+
     async def test_a_drop_directory_that_leads_to_itself(self, tmp_path: Path) -> None:
         drop = tmp_path / "drop"
         drop.symlink_to(drop)

@@ -55,6 +55,14 @@ MENDS = [
         "tests/edges/store/test_spool.py::TestSweep::test_files_of_others_stay_and_are_no_batches",
     ),
     Mend(
+        "outside: a lock that is a pipe is not waited for",
+        ("operator", "fifo"),
+        "pipeline/edges/lock.py",
+        "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)",
+        "os.O_RDONLY | os.O_CLOEXEC)",
+        f"{_DIRECTORIES}::test_a_lock_that_is_a_pipe",
+    ),
+    Mend(
         "outside: no memory for a library",
         ("operator",),
         "pipeline/__main__.py",
