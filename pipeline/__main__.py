@@ -13,6 +13,9 @@ from pipeline.edges.early_signals import hold_signals
 #: The exit code of a process ended by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM
 
+#: `ExitCode.DISK_OR_LEDGER`, where nothing could be imported.
+_DISK_OR_LEDGER = 74
+
 
 @contextmanager
 def _unseen(package: str) -> Iterator[None]:
@@ -25,6 +28,15 @@ def _unseen(package: str) -> Iterator[None]:
         del sys.modules[package]
         if imported:
             sys.modules[package] = imported
+
+
+def _end_without_libraries(error: Exception) -> NoReturn:
+    """End with 74 if the machine refused the memory for a library; else the error goes on."""
+    if not isinstance(error, MemoryError) and "failed to map segment" not in str(error):
+        raise error
+    text = "not enough memory for the libraries: give the process more (`ulimit -v`, or the limit of its container)."
+    print(f"profile-pipeline: {text}", file=sys.stderr)  # noqa: T201 - nothing else could be imported
+    sys.exit(_DISK_OR_LEDGER)
 
 
 def main() -> NoReturn:
@@ -53,10 +65,13 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported modules stay: looking for garbage in them again and again took a quarter of the start-up.
     gc.disable()
-    with _unseen("rich"):
-        # structlog imports rich to draw tracebacks, which our log does not; an unwatched load needs it for nothing.
-        import structlog  # noqa: F401
-    from pipeline.cli.app import main as command_line
+    try:
+        with _unseen("rich"):
+            # structlog imports rich to draw tracebacks, which our log does not; an unwatched load needs it for nothing.
+            import structlog  # noqa: F401
+        from pipeline.cli.app import main as command_line
+    except (ImportError, MemoryError) as error:
+        _end_without_libraries(error)
 
     gc.freeze()
     gc.enable()

@@ -24,7 +24,7 @@ def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
             code = await coroutine
         except* PipelineError as errors:
             failed = most_telling(errors)
-        except* (OSError, MemoryError, RuntimeError) as refused:
+        except* (OSError, MemoryError, RuntimeError, ImportError) as refused:
             failed = refused_by_machine(refused)
             if failed is None:
                 raise

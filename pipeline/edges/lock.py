@@ -141,6 +141,7 @@ def holder(state: Path) -> str | None:
     "unknown" if the process did not write its number.
     """
     try:
+        # A pipe in its place is not waited for.
         descriptor = os.open(state / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

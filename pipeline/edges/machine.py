@@ -26,6 +26,12 @@ _ADVICE = {
     errno.EDQUOT: "the disk is full: make room, then run again.",
     errno.EFBIG: "a file may not become so large: allow larger ones (`ulimit -f`), then run again.",
 }
+#: A part of the message of the system's loader where it maps no library -> the advice for it.
+_OF_LOADER = {
+    "failed to map segment": _NO_MEMORY,
+    "annot allocate memory": _NO_MEMORY,
+    "oo many open files": _NO_FILES,
+}
 #: The beginning of the message of Python where the system starts no thread.
 _NO_THREAD = "can't start new thread"
 
@@ -59,6 +65,8 @@ def _in_words(error: BaseException) -> str:
     """The refusal with its advice; empty if the error is none."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error).startswith(_NO_THREAD)):
         return _NO_MEMORY
+    if isinstance(error, ImportError):
+        return next((advice for part, advice in _OF_LOADER.items() if part in str(error)), "")
     if not isinstance(error, OSError) or error.errno is None:
         return ""
     where = f" ({error.filename})" if isinstance(error.filename, str) else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.edges.machine import refused_by_machine
 from tests.tools.support import NOBODY, Ended, bench, program, run_program, unheard
 
 pytestmark = pytest.mark.skipif(not Path("/bin/bash").exists(), reason="there is no bash")
@@ -47,6 +48,16 @@ class TestLimits:
             assert_told(done, 74)
             assert told in done.said or "Too many open files" in done.said
             assert (await run_program(*command)).report["rows"]["confirmed"] == 1
+
+    async def test_no_memory_for_a_library(self, tmp_path: Path) -> None:
+        command = ("status", "--config", unheard(tmp_path).config())
+        assert_told(await shell("ulimit -v 60000", *command), 74, "not enough memory for the libraries")
+
+    def test_no_memory_for_a_library_that_is_imported_later(self) -> None:
+        refused = refused_by_machine(ImportError("/usr/lib/x.so: failed to map segment from shared object"))
+        assert refused is not None
+        assert refused.exit_code == 74
+        assert refused_by_machine(ImportError("No module named 'x'")) is None
 
 
 class TestConfigurationFile:
@@ -143,6 +154,15 @@ class TestDirectories:
         for command in (("status",), ("load", at.export("u1,gold,1"))):
             assert_told(await run_program(*command, "--config", at.config()), 74, told, str(ledger))
         assert not (tmp_path / "none").exists()
+
+    async def test_a_lock_that_is_a_pipe(self, tmp_path: Path) -> None:
+        """`status` does not wait for it, and `load` does not take it for its own."""
+        at = unheard(tmp_path)
+        at.state.mkdir()
+        os.mkfifo(at.state / "lock")
+        config = ("--config", at.config())
+        assert_told(await run_program("status", *config), 0)
+        assert_told(await run_program("load", at.export("u1,gold,1"), *config), 74, "the lock of the state directory")
 
     async def test_a_drop_directory_that_leads_to_itself(self, tmp_path: Path) -> None:
         drop = tmp_path / "drop"
