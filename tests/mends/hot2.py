@@ -1,4 +1,4 @@
-"""A ledger of months: what of it is checked, and when."""
+"""What must not grow or block: the check of a ledger of months, and blocks of quotes."""
 
 from tests.mends import Mend
 
@@ -20,5 +20,13 @@ MENDS = [
         '            tasks.start_soon(self._upkeep.keep, "checking the ledger", self._check_ledger)\n',
         "",
         f"{CHECK}::test_the_service_ends_over_it_as_over_any_damage",
+    ),
+    Mend(
+        "blocks of quotes that frame no field are mapped off the loop",
+        ("header",),
+        "pipeline/core/rows/transform.py",
+        "_loose_quotes(block, self._delimiter) > _FEW_QUOTES",
+        "False",
+        "tests/core/rows/test_transform.py::test_a_block_of_quotes_is_slow_if_its_fields_are_not_just_quoted",
     ),
 ]

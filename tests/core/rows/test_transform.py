@@ -512,3 +512,22 @@ class TestBlocksOfARealisticSize:
             value = "".join(draw.choice(signs) if draw.randrange(100) < share else "v" for _ in range(30))
             lines.append(f'u{number},"{value}",y\n'.encode())
         assert read_all(HEADER + b"".join(lines)).transform.exact_records == 0
+
+
+@pytest.mark.parametrize(
+    ("fields_of_row", "is_slow"),
+    [
+        (['"some text"'] * 12, False),
+        (['"ab"'] * 12, False),
+        # Quotes that no field needs to be framed by are odd.
+        (['a"b"c'] * 12, True),
+        (['"a"b'] * 12, True),
+        (['""""""""""""""""""""""""'] * 12, True),
+    ],
+)
+def test_a_block_of_quotes_is_slow_if_its_fields_are_not_just_quoted(fields_of_row: list[str], is_slow: bool) -> None:
+    row = ",".join(fields_of_row).encode() + b"\n"
+    block = row * (262_144 // len(row))
+    assert block.count(b'"') > 32_768
+    header = [f"c{number}" for number in range(len(fields_of_row))]
+    assert Transform(mapper_of(header, Dialect(b","), {})).is_slow(block) is is_slow
