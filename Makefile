@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test soak image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak image sbom lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
