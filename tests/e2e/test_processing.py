@@ -252,7 +252,8 @@ class TestInside:
             await ask(drop, "resume")
             done = await drop.drain()
             assert done.code in (65, 66), done.said
-            assert drop.at.sandbox.profiles() == {}
+            # What was read and sealed before it was replaced may have been sent, and nothing of what took its place.
+            assert {each["tier"] for each in drop.at.sandbox.profiles().values()} <= {"gold"}
             assert secret.exists()
 
 

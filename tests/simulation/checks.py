@@ -14,11 +14,14 @@ from pipeline.core.batches.lifecycle import (
     Fact,
     Failed,
     GivenUp,
+    InDoubt,
     NeverSent,
+    RefusedAs,
     Released,
     RowRejected,
     SeenComplete,
     SplitUp,
+    Taken,
 )
 from pipeline.core.errors import FatalError
 from pipeline.edges.store.records import BatchRecord, JobRecord
@@ -100,6 +103,14 @@ class Sent:
     def batch_id(self) -> int:
         """The batch."""
         return self.record.batch.batch_id
+
+    @property
+    def was_given_up_refused(self) -> bool:
+        """True for a batch that met a bug when it was refused: Target has nothing of it, whatever its class."""
+        facts = self.record.facts
+        may_be_applied = any(isinstance(fact, Taken | InDoubt) for fact in facts)
+        was_refused = any(isinstance(fact, RefusedAs) for fact in facts)
+        return was_refused and not may_be_applied and any(isinstance(fact, GivenUp) for fact in facts)
 
 
 class RowsOf:
@@ -197,7 +208,7 @@ class RowsOf:
                 continue
             assert self._client.target.merged.get(profile_id, {}) == _merged(parts), f"{profile_id!r}, merged"
             for number in range(1, len(firsts)):
-                self._check_carried(firsts[number - 1], firsts[number], parts[number])
+                self._check_carried(firsts[number - 1], firsts[number], parts[number], [*again.values()])
             if any(version < firsts[-1].version for version in again):
                 # Values that no later row has were sent again, behind that row: where a batch replaces all, it goes.
                 continue
@@ -205,12 +216,18 @@ class RowsOf:
             cells = self._client.bodies[last.batch_id].cells(profile_id)
             assert self._client.target.replaced.get(profile_id, {}) == cells, f"{profile_id!r}, replaced"
 
-    def _check_carried(self, before: Sent, each: Sent, own: Cells) -> None:
-        """A row that waited for an earlier one has what was in that; any other has it, or only what is its own."""
+    def _check_carried(self, before: Sent, each: Sent, own: Cells, again: list[Sent]) -> None:
+        """A row that waited for an earlier one has what was in that; any other has it, or only what is its own.
+
+        Where an earlier version was sent `again` meanwhile, it may have been that for which the row waited.
+        """
         bodies, name = self._client.bodies, each.profile_id
         cells, carried = bodies[each.batch_id].cells(name), bodies[before.batch_id].cells(name) | own
+        if any(cells == bodies[other.batch_id].cells(name) | own for other in again):
+            return
         assert cells in (own, carried), f"{name!r}: {cells} is neither {own} nor {carried}"
-        if self._waited(before, each) and self._fits(before, each) and not self._is_cut_short(before, each):
+        is_to_carry = self._waited(before, each) and not self._is_cut_short(before, each)
+        if is_to_carry and self._fits(before, each) and not before.was_given_up_refused:
             assert cells == carried, f"{name!r}: {each.version} lost what {before.version} had: {carried}"
 
     def _waited(self, before: Sent, each: Sent) -> bool:
