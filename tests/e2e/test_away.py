@@ -8,30 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_processing import ask, ask_before, clear, status_with, taken
+from tests.e2e.test_processing import BEHIND_WAITING, ask, ask_before, claim, clear, status_with
 from tests.tools.dropping import Drop, dropping
 from tests.tools.support import bench, ended, names_in, run_program, small_disk, started, until
 
 THREE = ("a.csv", "b.csv", "c.csv")
-#: As many as begin while rows of theirs wait, and one behind them, of which nothing is read before they have gone on.
-BEHIND_WAITING = tuple(f"{letter}.csv" for letter in "abcdefgh")
-
-
-async def claim_three(drop: Drop) -> None:
-    """Three exports are taken, and no process runs."""
-    await claim(drop, *THREE)
-
-
-async def claim(drop: Drop, *names: str) -> None:
-    """Exports of one id are taken, and no process runs."""
-    await ask_before(drop)
-    for name in names:
-        drop.put(name, f"u,{name[0]},1", signal_as=f"{name}.ready")
-    async with drop.serving() as process:
-        await until(lambda: taken(drop) == len(names))
-        process.kill()
-        await process.wait()
-    await ask(drop, "resume")
 
 
 def assert_loaded_in_order(drop: Drop, *names: str) -> None:
@@ -53,20 +34,20 @@ async def run(*command: str | Path) -> tuple[int, str]:
 async def test_a_service_that_begins_without_its_file_system_waits_for_it(tmp_path: Path) -> None:
     """An empty directory is where it is mounted otherwise."""
     async with dropping(tmp_path) as drop:
-        await claim_three(drop)
+        await claim(drop, *BEHIND_WAITING)
         away = tmp_path / "away"
         drop.directory.rename(away)
         drop.directory.mkdir()
         async with drop.serving() as process:
             assert "(74): the export" in await status_with(drop, "cannot be reached")
-            assert drop.ends() == {}
+            assert BEHIND_WAITING[-1] not in drop.ends()
             clear(drop.directory)
             away.rename(drop.directory)
-            await until(lambda: len(drop.ends()) == 3)
+            await until(lambda: len(drop.ends()) == len(BEHIND_WAITING))
             process.terminate()
             done = await ended(process)
         assert done.code == 0
-        assert_loaded_in_order(drop)
+        assert_loaded_in_order(drop, *BEHIND_WAITING)
 
 
 async def test_a_mount_that_moves_away_for_a_while(tmp_path: Path) -> None:
@@ -94,7 +75,7 @@ async def test_a_mount_that_moves_away_for_a_while(tmp_path: Path) -> None:
 
 async def test_a_load_that_cannot_reach_what_was_taken_is_run_again(tmp_path: Path) -> None:
     async with dropping(tmp_path) as drop:
-        await claim_three(drop)
+        await claim(drop, *BEHIND_WAITING)
         drop.directory.rename(tmp_path / "away")
         export = drop.at.export("v,gold,1", name="own.csv")
         for _ in range(2):
@@ -103,18 +84,18 @@ async def test_a_load_that_cannot_reach_what_was_taken_is_run_again(tmp_path: Pa
         (tmp_path / "away").rename(drop.directory)
         done = await run_program("load", export, "--config", tmp_path / "config.toml", "--json")
         assert done.code == 0, done.said
-        assert drop.ends() == dict.fromkeys([*THREE, "own.csv"], "done")
+        assert drop.ends() == dict.fromkeys([*BEHIND_WAITING, "own.csv"], "done")
         drop.at.sandbox.apply_all()
-        assert drop.at.sandbox.profiles()["u"] == {"tier": "c", "ltv": "1"}
+        assert drop.at.sandbox.profiles()["u"] == {"tier": "h", "ltv": "1"}
 
 
 async def test_what_was_removed_for_good_fails_and_holds_up_nobody(tmp_path: Path) -> None:
     async with dropping(tmp_path) as drop:
-        await claim_three(drop)
-        next(drop.directory.glob(".processing/*/b.csv")).unlink()
+        await claim(drop, *BEHIND_WAITING)
+        next(drop.directory.glob(".processing/*/g.csv")).unlink()
         done = await drop.drain()
         assert done.code == 66, done.said
-        assert drop.ends() == {"a.csv": "done", "b.csv": "failed", "c.csv": "done"}
+        assert drop.ends() == {**dict.fromkeys(BEHIND_WAITING, "done"), "g.csv": "failed"}
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="errors of the disk are injected by strace, which is not here")

@@ -16,6 +16,8 @@ from tests.tools.support import SIX_ROWS, Process, ended, names_in, run_program,
 
 #: More than are sent with the first batch of one row, so that the job is still reading its rows to Target.
 ROWS = [f"{name},gold,1" for name in ("a", "b")]
+#: As many as begin while rows of theirs wait, and some behind them, of which nothing is read before they have gone on.
+BEHIND_WAITING = tuple(f"{letter}.csv" for letter in "abcdefgh")
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -151,31 +153,24 @@ class TestProcessing:
     async def test_replaced_between_two_runs(self, tmp_path: Path, put: Put) -> None:
         """An export that was taken is not given up for lost, though nobody holds where it is."""
         async with dropping(tmp_path) as drop:
-            await ask_before(drop)
-            for name in ("a.csv", "b.csv"):
-                drop.put(name, *ROWS, signal_as=f"{name}.ready")
             place = drop.directory / ".processing"
-            async with drop.serving() as process:
-                await until(lambda: taken(drop) == 2)
-                process.kill()
-                await process.wait()
+            await claim(drop, *BEHIND_WAITING)
             place.rename(drop.directory / ".old")
             jobs = drop.at.state / "jobs"
             jobs.mkdir(exist_ok=True)
             put(place, jobs)
-            await ask(drop, "resume")
             async with drop.serving() as process:
                 told = await status_with(drop, "it is in")
                 assert f"it is in {drop.directory / '.old'}" in told
-                assert drop.ends() == {}
+                assert BEHIND_WAITING[-1] not in drop.ends()
                 process.terminate()
                 assert (await ended(process)).code == 0
             clear(place)
             (drop.directory / ".old").rename(place)
             done = await drop.drain()
             assert done.code == 0, done.said
-            assert [report["export"]["name"] for report in drop.reports()] == ["a.csv", "b.csv"]
-            assert drop.ends() == {"a.csv": "done", "b.csv": "done"}
+            assert [report["export"]["name"] for report in drop.reports()] == [*BEHIND_WAITING]
+            assert drop.ends() == dict.fromkeys(BEHIND_WAITING, "done")
 
     async def test_a_link_is_refused_at_the_start(self, tmp_path: Path) -> None:
         async with served(tmp_path) as (drop, process, jobs):
@@ -202,6 +197,18 @@ def taken(drop: Drop) -> int:
 async def ask_before(drop: Drop) -> None:
     drop.config()
     await ask(drop, "pause")
+
+
+async def claim(drop: Drop, *names: str) -> None:
+    """Exports of one id are taken, and no process runs."""
+    await ask_before(drop)
+    for name in names:
+        drop.put(name, f"u,{name[0]},1", signal_as=f"{name}.ready")
+    async with drop.serving() as process:
+        await until(lambda: taken(drop) == len(names))
+        process.kill()
+        await process.wait()
+    await ask(drop, "resume")
 
 
 class TestInside:
