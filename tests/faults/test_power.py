@@ -40,7 +40,8 @@ async def test_a_loss_of_power_at_any_moment_loses_nothing() -> None:
 def calls_of(root: Path, script: str, *, failing: str = "") -> list[Call]:
     """The calls of a script in this directory; `failing`: as strace takes it, CALL:error=ERROR:when=N."""
     log = root.with_name(f"{root.name}.log")
-    subprocess.run(traced(log, [sys.executable, "-c", _IMPORTS + script], inject=failing), cwd=root, check=True)
+    # Without -B, compiled modules would be among what is written.
+    subprocess.run(traced(log, [sys.executable, "-B", "-c", _IMPORTS + script], inject=failing), cwd=root, check=True)
     return calls_in(log)
 
 

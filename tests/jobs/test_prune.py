@@ -36,6 +36,13 @@ def test_by_age_and_kind(tmp_path: Path) -> None:
     ]
 
 
+def test_a_job_that_ended_by_a_clock_set_back_is_no_older_than_those_before(tmp_path: Path) -> None:
+    job, tenant = ended(tmp_path, "old", 401), Tenant.of_one(settings_for(CLOSED, tmp_path))
+    before = (NOW - timedelta(days=1)).isoformat(timespec="seconds")
+    assert overdue(tenant, [job], NOW, {job.seq: before}) == []
+    assert len(overdue(tenant, [job], NOW, {job.seq + 1: before})) == len(FILES)
+
+
 def test_folders_go_with_the_last_of_their_files(tmp_path: Path) -> None:
     settings = settings_for(CLOSED, tmp_path)
     eight, old = ended(tmp_path, "eight", 8), ended(tmp_path, "old", 401)
