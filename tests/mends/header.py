@@ -37,7 +37,7 @@ MENDS = [
         "pipeline/edges/host.py",
         "function(*args) if size_bytes <= SMALL_BYTES else await run_blocking(function, *args)",
         "function(*args)",
-        f"{_BLOCKS}[names that are all but the columns configured]",
+        f"{_BLOCKS}[a megabyte of commas behind the id column]",
     ),
     Mend(
         "rows that take long are mapped off the loop",
