@@ -126,10 +126,16 @@ def unexpected(error: BaseException) -> UnexpectedError:
     """An error that is none of ours, in our words: its type, and where in our code it came up."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    places = [*_places(error.__traceback__)]
-    where = f" in {places[-1]}" if places else ""
+    place = place_of(error)
+    where = f" in {place}" if place else ""
     what = "there was not enough memory" if isinstance(error, MemoryError) else f"an unexpected {type(error).__name__}"
     return UnexpectedError(f"{what}{where}: a bug in profile-pipeline, please report it.")
+
+
+def place_of(error: BaseException) -> str:
+    """The innermost line of our own code at which an error came up, `FILE:LINE`; empty if it came up elsewhere."""
+    places = list(_places(error.__traceback__))
+    return places[-1] if places else ""
 
 
 def _places(traceback: TracebackType | None) -> Iterator[str]:

@@ -6,11 +6,10 @@ anywhere: no bug, so the code is 74, and what was under way goes on with the nex
 
 import errno
 import os
-import traceback
 
 import structlog
 
-from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.errors import ExitCode, FatalError, place_of
 
 _NO_MEMORY = (
     "not enough memory: give the process more (`ulimit -v`, or the limit of its container), or lower "
@@ -43,16 +42,10 @@ def refused_by_machine(error: BaseException) -> FatalError | None:
     told = [each for each in words if each]
     if not told or len(told) < len(words):
         return None
-    structlog.get_logger().debug("machine_refused", error=type(parts[0]).__qualname__, place=_place_of(parts[0]))
+    structlog.get_logger().debug("machine_refused", error=type(parts[0]).__qualname__, place=place_of(parts[0]))
     refused = FatalError(told[0], exit_code=ExitCode.DISK_OR_LEDGER)
     refused.__cause__ = error
     return refused
-
-
-def _place_of(error: BaseException) -> str:
-    """The innermost line of a program at which an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def _parts(error: BaseException) -> list[BaseException]:
@@ -69,17 +62,14 @@ def _in_words(error: BaseException) -> str:
         return next((advice for part, advice in _OF_LOADER.items() if part in str(error)), "")
     if not isinstance(error, OSError) or error.errno is None:
         return ""
-    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
-    advice = _ADVICE.get(error.errno)
     if error.errno == errno.ENOENT and _has_no_directory():
         return "the directory in which the command was started is gone: change into one that is there, then run again."
+    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    if advice := _ADVICE.get(error.errno):
+        return f"{advice}{where}"
     return (
-        f"{advice}{where}"
-        if advice
-        else (
-            f"the system refuses what is needed: {error.strerror}{where}. Check what is there, its owner and its "
-            "permissions, then run again."
-        )
+        f"the system refuses what is needed: {error.strerror}{where}. Check what is there, its owner and its "
+        "permissions, then run again."
     )
 
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.tools.dropping import dropping
-from tests.tools.support import Ended, bench, program, run_program, started, unheard, until
+from tests.tools.support import Ended, bench, program, run_in_shell, run_program, started, unheard, until
 
 pytestmark = pytest.mark.skipif(
     not (Path("/bin/bash").exists() and Path("/dev/full").exists()), reason="there is no bash, or no /dev/full"
@@ -32,15 +32,7 @@ async def redirected(*arguments: str | Path, out: str | None = None, err: str | 
     command = " ".join(f"'{word}'" for word in (*program(), *arguments))
     redirections = " ".join([*([out.format(1)] if out else []), *([err.format(2)] if err else [])])
     wait = _WAIT if GONE in (out, err) else ""
-    process = await asyncio.create_subprocess_exec(
-        *("/bin/bash", "-c", f"exec {redirections}; {wait}exec {command}"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        said, told = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, said.decode(), told.decode())
+    return await run_in_shell(f"exec {redirections}; {wait}exec {command}")
 
 
 def code_of(way: str) -> int:

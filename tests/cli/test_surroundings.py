@@ -1,6 +1,5 @@
 """Mistakes of the operator and machines that refuse: a code, where it is, and what to do; never a bug of ours."""
 
-import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +8,7 @@ import orjson
 import pytest
 
 from pipeline.edges.machine import refused_by_machine
-from tests.tools.support import NOBODY, Ended, bench, program, run_program, unheard
+from tests.tools.support import NOBODY, Ended, bench, program, put_no_file, run_in_shell, run_program, unheard
 
 pytestmark = pytest.mark.skipif(not Path("/bin/bash").exists(), reason="there is no bash")
 
@@ -20,15 +19,7 @@ _BOUND = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 async def shell(before: str, *arguments: str | Path, after: str = "", within: tuple[str, ...] = ()) -> Ended:
     """Run the program in a shell, behind a command such as `ulimit`."""
     command = " ".join(f"'{word}'" for word in (*within, *program(), *arguments))
-    process = await asyncio.create_subprocess_exec(
-        *("/bin/bash", "-c", f"{before}; exec {command} {after}"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return await run_in_shell(f"{before}; exec {command} {after}")
 
 
 def assert_told(done: Ended, code: int, *words: str) -> None:
@@ -75,15 +66,9 @@ class TestConfigurationFile:
     )
     async def test_one_that_is_none(self, tmp_path: Path, kind: str, told: str) -> None:
         """Neither waited for nor read whole; a probe says it too."""
-        file = Path("/dev/zero") if kind == "endless" else tmp_path / "c.toml"
+        file = put_no_file(tmp_path / "c.toml", kind)
         contents = {"binary": b"\x80\x81" * 99, "huge": b"# x\n" * 2_600_000, "deep": b"a = " + b"[" * 99_999}
-        if kind == "fifo":
-            os.mkfifo(file)
-        elif kind == "directory":
-            file.mkdir()
-        elif kind == "loop":
-            file.symlink_to(file)
-        elif kind in contents:
+        if kind in contents:
             file.write_bytes(contents[kind])
         export = unheard(tmp_path).export("u1,gold,1")
         assert_told(await run_program("load", export, "--config", file), 78, told, str(file))

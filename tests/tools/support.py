@@ -326,6 +326,28 @@ async def ended(process: Process, *, within_s: float = 30.0) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
+async def run_in_shell(script: str, *, within_s: float = 60.0) -> Ended:
+    """Run a script of bash to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/bash", "-c", script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    return await ended(process, within_s=within_s)
+
+
+def put_no_file(path: Path, kind: str) -> Path:
+    """Put something that is no file at this path: a pipe, a directory, a link to itself. Returns where it is."""
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "loop":
+            path.symlink_to(path)
+        case "device" | "endless":
+            return Path("/dev/zero")
+    return path
+
+
 async def run_program(*arguments: str | Path, env: Mapping[str, str] | None = None, cold: bool = False) -> Ended:
     """Run the program to its end."""
     async with started(*arguments, env=env, cold=cold) as process:

@@ -1,7 +1,6 @@
 """The connections to Target with real TLS servers: who is trusted, what is sent, where names may lead."""
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from pipeline.edges.target.authorities import trusting
 from pipeline.edges.target.proxy import proxy_for
 from pipeline.edges.target.session import open_session, wrong_with_connection
 from pipeline.edges.target.token_file import read_token
+from tests.tools.support import put_no_file
 
 AUTHORITY = trustme.CA()
 
@@ -296,15 +296,7 @@ class TestTokenFile:
         ],
     )
     def test_what_is_no_file_is_never_waited_for(self, tmp_path: Path, kind: str, told: str) -> None:
-        file = tmp_path / "token"
-        if kind == "fifo":
-            os.mkfifo(file)
-        elif kind == "directory":
-            file.mkdir()
-        elif kind == "loop":
-            file.symlink_to(file)
-        elif kind == "device":
-            file = Path("/dev/zero")
+        file = put_no_file(tmp_path / "token", kind)
         with pytest.raises(ConfigurationError, match=told):
             read_token(file)
 
