@@ -77,6 +77,14 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class PartFile:
+    """A file that is a part of an export, as it was seen when its job was entered. `name`: in the export's directory."""
+
+    name: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     """Some blocks of an export. No blocks mean that it has ended.
 

@@ -1,4 +1,6 @@
-"""Write requirements.lock and those of tests (-dev), fuzzing and the bill of materials: names, versions, hashes.
+"""Write requirements.lock and those of extras, tests (-dev), fuzzing, Spark and the bill of materials.
+
+They hold names, versions and hashes.
 
 Run with `make lock` after a change of the dependencies in pyproject.toml.
 """
@@ -38,6 +40,9 @@ def main() -> None:
     (ROOT / "requirements-dev.lock").write_text("".join(sorted([*on_top, *entries(data)])))
     (ROOT / "requirements-sbom.lock").write_text(resolve(groups["sbom"]))
     (ROOT / "requirements-fuzz.lock").write_text(resolve(groups["fuzz"]))
+    (ROOT / "requirements-spark.lock").write_text(resolve(groups["spark"]))
+    columnar = resolve(project["project"]["optional-dependencies"]["columnar"], "--constraint", "requirements.lock")
+    (ROOT / "requirements-columnar.lock").write_text(columnar)
 
 
 def entries(lock: str) -> list[str]:
