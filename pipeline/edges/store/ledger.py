@@ -39,6 +39,7 @@ from pipeline.edges.store.ledger_file import (
     damaged,
     examine,
     is_there,
+    json_of_parts,
     prepare,
     transactions_of,
     using,
@@ -256,7 +257,7 @@ class Ledger(LedgerReader):
         values = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in _LATER}
         claim = _json(job.claim.as_dict()) if job.claim else None
         written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
-        self._insert("jobs", values | written | {"export": str(job.export)})
+        self._insert("jobs", values | written | {"export": str(job.export), "parts": json_of_parts(job.parts)})
 
     def _note_if_ended(self, drop: str) -> None:
         """Note the end of a drop of several jobs, if all of them have ended."""

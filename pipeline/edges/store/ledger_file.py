@@ -6,15 +6,19 @@
 import secrets
 import sqlite3
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import orjson
 
 from pipeline.core.batches.tracker import HeldChanges
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
+from pipeline.core.plain import plain
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.durable import disk_errors
+from pipeline.edges.exports import Identity, PartFile
 from pipeline.edges.store.held_log import blobs_of
 from pipeline.edges.store.mark import APART, Mark, identity_of, mark_of, read_mark
 from pipeline.edges.store.row_sums import (
@@ -24,10 +28,11 @@ from pipeline.edges.store.row_sums import (
     altered,
     altered_of_unfinished,
     schema_sum,
+    sum_more,
     sum_of,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
@@ -75,7 +80,7 @@ CREATE TABLE jobs (
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
     report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT, inode INTEGER,
-    row_sum INTEGER
+    parts TEXT NOT NULL DEFAULT '[]', row_sum INTEGER
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -105,21 +110,24 @@ _AT_ONCE = 2
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
-_FROM_5 = ("last_run TEXT", "inode INTEGER")
+_PARTS = "parts TEXT NOT NULL DEFAULT '[]'"
+_FROM_5 = ("last_run TEXT", "inode INTEGER", _PARTS)
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
 #: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
-#: spool no digests, and there was no mark.
+#: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
     3: _FROM_5,
     4: _FROM_5,
-    5: (),
+    5: (_PARTS,),
+    6: (_PARTS,),
 }
 _FIRST_WITH_HELD_LOG = 4
 _FIRST_WORKED_OUT = 5
+_FIRST_WITH_SUMS = 6
 #: The keys in `meta` for the number of the latest transaction, and for the sum of the definitions of the tables.
 TRANSACTIONS, _SCHEMA_SUM = "transactions", "schema_sum"
 
@@ -183,7 +191,7 @@ def examine_whole(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_content(database: sqlite3.Connection, path: Path, version: int, *, is_whole: bool) -> None:
-    if version == SCHEMA_VERSION:
+    if version in range(_FIRST_WITH_SUMS, SCHEMA_VERSION + 1):
         # Before the structure: the columns that are worked out fail at a row that is damaged, and do not name it.
         if found := next(altered(database) if is_whole else altered_of_unfinished(database), None):
             raise damaged(path, found)
@@ -271,13 +279,15 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             database.execute("BEGIN EXCLUSIVE")
             for column in _ADDED_SINCE[version]:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
-            for kind in ("ids", "lines"):
-                database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
+            if version < _FIRST_WITH_SUMS:
+                for kind in ("ids", "lines"):
+                    database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
             if version < _FIRST_WITH_HELD_LOG:
                 _take_over_held(database)
             if version < _FIRST_WORKED_OUT:
                 database.execute(_OVERTAKEN_VALUES)
                 _add_worked_out(database)
+            _take_over_drops(database)
             _end_preparing(database)
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
@@ -295,8 +305,11 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
 
 def _end_preparing(database: sqlite3.Connection) -> None:
     """Enter the format, and the sums of what there is by now, as a part of the caller's transaction."""
-    database.execute("INSERT INTO meta (key, value) VALUES (?, '0'), (?, '')", (TRANSACTIONS, _SCHEMA_SUM))
-    add_columns(database)
+    if _meta(database, _SCHEMA_SUM):
+        sum_more(database, "jobs", added="parts")
+    else:
+        database.execute("INSERT INTO meta (key, value) VALUES (?, '0'), (?, '')", (TRANSACTIONS, _SCHEMA_SUM))
+        add_columns(database)
     database.execute("UPDATE meta SET value = ? WHERE key = ?", (schema_sum(database), _SCHEMA_SUM))
     database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -326,6 +339,23 @@ def _take_over_held(database: sqlite3.Connection) -> None:
             pieces.append(pack_rows([*texts], [*lengths], [*lines], salt=0))
         write_held(database, job, HeldChanges(tuple(pieces), is_all=True))
     database.execute("DROP TABLE held_before")
+
+
+def _take_over_drops(database: sqlite3.Connection) -> None:
+    """Make each job of a drop that has several, as earlier formats had one for each file, one of a single part.
+
+    So it may be empty, as a part may. Those that have begun are not, and go on as they are.
+    """
+    several = "SELECT drop_id FROM jobs GROUP BY drop_id HAVING count(*) > 1"
+    query = "SELECT seq, export, size_bytes, mtime_ns, inode FROM jobs WHERE state IS NULL AND is_waiting"
+    for seq, export, *identity in database.execute(f"{query} AND drop_id IN ({several})").fetchall():
+        parts = json_of_parts([PartFile(Path(export).name, Identity(*identity))])
+        database.execute("UPDATE jobs SET parts = ? WHERE seq = ?", (parts, seq))
+
+
+def json_of_parts(parts: Iterable[PartFile]) -> str:
+    """The parts of an export as the ledger has them."""
+    return orjson.dumps([plain(replace(part, identity=replace(part.identity, device=None))) for part in parts]).decode()
 
 
 def write_held(database: sqlite3.Connection, job: int, changes: HeldChanges) -> None:

@@ -15,7 +15,7 @@ from pipeline.core.batches.report import SANDBOX, LastRun, Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
-from pipeline.edges.exports import Identity
+from pipeline.edges.exports import Identity, PartFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,15 @@ class JobRecord:
     """A job as the ledger knows it.
 
     `seq`: the place of the job among all jobs of the ledger.
-    `size_bytes`, `mtime_ns`, `inode`: the identity of its export; `inode` is None if an earlier version entered it.
+    `export`: its file; with parts, `DIRECTORY/NAME`: they lie in DIRECTORY, and NAME is what the job goes by.
+    `size_bytes`, `mtime_ns`, `inode`: the identity of its export; `inode` is None if an earlier version entered it. Of
+    parts, the sum of their sizes, the latest time, and None.
     `settings`: those of the export with which the job began.
     `state`: None while the job is unfinished.
     `claim`: None if the export was not dropped.
     `route`: the name of the route by which the export came.
     `last_run`: the end of its latest run, if that left it unfinished and could be noted.
+    `parts`: the files of an export that came as several, in the order in which they are read; else empty.
     """
 
     seq: int
@@ -49,6 +52,7 @@ class JobRecord:
     route: str = "default"
     last_run: LastRun | None = None
     inode: int | None = None
+    parts: tuple[PartFile, ...] = ()
 
     @classmethod
     def new(
@@ -62,6 +66,7 @@ class JobRecord:
         route: str = "default",
         retry_of: str | None = None,
         claim: Claim | None = None,
+        parts: tuple[PartFile, ...] = (),
     ) -> "JobRecord":
         """A job that was asked for at the time `at` (UTC); it has not begun, and has no place among the others yet."""
         return cls(
@@ -77,6 +82,7 @@ class JobRecord:
             checkpoint=Checkpoint(),
             claim=claim,
             route=route,
+            parts=parts,
         )
 
     @property
@@ -138,6 +144,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "report": lambda text: Report.from_json(orjson.loads(text)),
     "last_run": lambda text: of_plain(LastRun, orjson.loads(text)),
     "claim": lambda text: Claim.from_dict(orjson.loads(text)),
+    "parts": lambda text: tuple(of_plain(PartFile, each) for each in orjson.loads(text)),
 }
 
 

@@ -16,6 +16,7 @@ _SUMMED: dict[str, tuple[tuple[str, ...], str]] = {
         (
             *("seq", "job_id", "export", "size_bytes", "mtime_ns", "settings", "started_at", "retry_of", "checkpoint"),
             *("is_abandoned", "state", "exit_code", "sha256", "report", "claim", "route", "last_run", "inode"),
+            "parts",
         ),
         "'job ' || job_id",
     ),
@@ -83,6 +84,13 @@ def add_columns(database: sqlite3.Connection) -> None:
         database.execute(f"UPDATE {table} SET row_sum = sum_of({', '.join(columns)})")  # noqa: S608 - constants
 
 
+def sum_more(database: sqlite3.Connection, table: str, added: str) -> None:
+    """Sum a column that was added to a table; what was not as it was written does not become so."""
+    columns = _SUMMED[table][0]
+    before = ", ".join(name for name in columns if name != added)
+    database.execute(f"UPDATE {table} SET row_sum = sum_of({', '.join(columns)}) WHERE row_sum IS sum_of({before})")  # noqa: S608 - constants
+
+
 def altered(database: sqlite3.Connection) -> Iterator[str]:
     """The rows that are not as they were written, in words; held rows are left to whoever reads them."""
     for table in _SUMMED:
@@ -97,7 +105,10 @@ def altered_of_unfinished(database: sqlite3.Connection) -> Iterator[str]:
 
 
 def _altered(database: sqlite3.Connection, table: str, which: str) -> Iterator[str]:
-    columns, named = _SUMMED[table]
+    every, named = _SUMMED[table]
+    # A format that had sums already may lack a column.
+    there = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+    columns = [name for name in every if name in there]
     query = f"SELECT {named} FROM {table} {which} AND row_sum IS NOT sum_of({', '.join(columns)})"  # noqa: S608 - constants
     yield from (f"{row[0]} is not as it was written" for row in database.execute(query))
 

@@ -49,7 +49,7 @@ from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
-from pipeline.edges.store.row_sums import add_function, add_triggers
+from pipeline.edges.store.row_sums import _SUMMED, add_function, add_triggers, schema_sum
 from tests.core.builders import changes_to
 from tests.tools.ordering import in_order
 
@@ -97,8 +97,21 @@ def edited(directory: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def as_format_6(directory: Path) -> None:
+    """Make the ledger as it was in format 6: without the parts of jobs."""
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        add_function(database)
+        database.execute("ALTER TABLE jobs DROP COLUMN parts")
+        columns = ", ".join(name for name in _SUMMED["jobs"][0] if name != "parts")
+        database.execute(f"UPDATE jobs SET row_sum = sum_of({columns})")
+        database.execute("UPDATE meta SET value = ? WHERE key = 'schema_sum'", (schema_sum(database),))
+        database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
+        database.execute("PRAGMA user_version = 6")
+
+
 def as_format_5(directory: Path) -> None:
     """Make the ledger as it was in format 5: without sums of rows, digests of `.ids` and `.lines`, and mark."""
+    as_format_6(directory)
     (directory / "spool" / "mark").unlink()
     with closing(sqlite3.connect(directory / FILE)) as database, database:
         for table in ("meta", "jobs", "batches", "facts", "held", "overtaken", "overtaken_values"):

@@ -13,15 +13,16 @@ import pytest
 
 from pipeline.core.batches.lifecycle import Begun, SplitUp
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.exports import Identity
+from pipeline.edges.exports import Identity, PartFile
 from pipeline.edges.store.ledger import Ledger, open_ledger
-from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of
+from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of, prepare
 from pipeline.edges.store.ledger_reader import read_ledger
 from tests.edges.store.test_ledger import (
     CHECKPOINT,
     FILE,
     REPORT,
     as_format_5,
+    as_format_6,
     batch_of,
     claim_of,
     dump,
@@ -96,10 +97,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 6
-        database.execute("PRAGMA user_version = 7")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 7
+        database.execute("PRAGMA user_version = 8")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 7, this program knows format 6") as caught:
+    with pytest.raises(FatalError, match="it has format 8, this program knows format 7") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -398,6 +399,48 @@ def test_a_ledger_of_the_format_before_inodes_is_taken_over(tmp_path: Path) -> N
         entered = ledger.begin_job(job_of("j2", inode=-(2**63)))
         assert ledger.jobs() == [found, entered]
         assert ledger.set_source(entered, Identity(5, 6, 7, 8)).identity == Identity(5, 6, 7)
+
+
+def test_the_jobs_of_one_drop_go_on_in_a_ledger_of_the_format_before_parts(tmp_path: Path) -> None:
+    """Each file of a drop had a job of its own: one of several may be empty, as a part may; the only one may not."""
+    with opened(tmp_path) as ledger:
+        several = [job_of(job_id, claim=claim_of("a"), inode=7) for job_id in ("a", "b", "begun")]
+        ledger.begin_jobs([*several, job_of("c", claim=claim_of("c"))])
+        begun = ledger.job("begun")
+        assert begun is not None
+        seal(ledger, begun, batch_of(1), checkpoint=CHECKPOINT, held={b"b": [(b"b,1\n", 7)]})
+        before, mark = ledger.jobs(), (tmp_path / "spool" / "mark").read_bytes()
+    as_format_6(tmp_path)
+    with pytest.raises(FatalError, match=r"earlier version of profile-pipeline \(format 6"):
+        read_ledger(tmp_path / FILE)
+    assert owner_of(tmp_path / FILE) == Owner("demo", 4)
+    with opened(tmp_path) as ledger:
+        part = PartFile("é 1.csv", Identity(2**40, 2**60, 7))
+        parts = {"a": (part,), "b": (part,), "begun": (), "c": ()}
+        assert ledger.jobs() == [replace(job, parts=parts[job.job_id]) for job in before]
+        assert (tmp_path / "spool" / "mark").read_bytes() == mark
+        assert ledger.held_rows(begun) == [(b"b", b"b,1\n", 7)]
+        entered = ledger.begin_job(job_of("d", parts=(part, PartFile("2.csv", Identity(5, 6, 7, device=8)))))
+        assert entered.parts == (part, PartFile("2.csv", Identity(5, 6, 7)))
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs()[-1] == entered
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_damage_in_the_format_before_parts_is_not_taken_over_as_right(tmp_path: Path, is_large: bool) -> None:
+    with opened(tmp_path) as ledger:
+        ended = ledger.begin_job(job_of("ended"))
+        ledger.finish_job(ended, REPORT, never_sent=[], released=[])
+        ledger.begin_job(job_of())
+    as_format_6(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.execute("UPDATE jobs SET sha256 = 'x' WHERE job_id = 'ended'")
+    if is_large:
+        # As a start takes it over that does not look at what has ended.
+        with closing(sqlite3.connect(tmp_path / FILE)) as database:
+            prepare(database, tmp_path / FILE, "demo")
+    with pytest.raises(FatalError, match="job ended is not as it was written"), opened(tmp_path):
+        pass
 
 
 def test_whose_a_ledger_is(tmp_path: Path) -> None:
