@@ -255,8 +255,9 @@ class Ledger(LedgerReader):
     def _insert_job(self, job: JobRecord) -> None:
         values = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in _LATER}
         claim = _json(job.claim.as_dict()) if job.claim else None
-        written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
-        self._insert("jobs", values | written | {"export": str(job.export)})
+        parts = _json([plain(part) for part in job.parts]) if job.parts else None
+        written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict())}
+        self._insert("jobs", values | written | {"claim": claim, "parts": parts, "export": str(job.export)})
 
     def _note_if_ended(self, drop: str) -> None:
         """Note the end of a drop of several jobs, if all of them have ended."""

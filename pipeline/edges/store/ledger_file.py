@@ -27,7 +27,7 @@ from pipeline.edges.store.row_sums import (
     sum_of,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
@@ -75,7 +75,7 @@ CREATE TABLE jobs (
     mtime_ns INTEGER NOT NULL, settings TEXT NOT NULL, started_at TEXT NOT NULL, retry_of TEXT,
     checkpoint TEXT NOT NULL, is_abandoned INTEGER NOT NULL DEFAULT 0, state TEXT, exit_code INTEGER, sha256 TEXT,
     report TEXT, claim TEXT, route TEXT NOT NULL DEFAULT 'default', last_run TEXT, inode INTEGER,
-    row_sum INTEGER
+    parts TEXT, row_sum INTEGER
 ) STRICT;
 CREATE TABLE batches (
     batch_id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, number INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -105,21 +105,25 @@ _AT_ONCE = 2
 #: Held rows of an earlier format that are converted at once.
 _TAKEN_OVER_AT_ONCE = 8_192
 _ROUTE = "route TEXT NOT NULL DEFAULT 'default'"
-_FROM_5 = ("last_run TEXT", "inode INTEGER")
+_FROM_6 = ("parts TEXT",)
+_FROM_5 = ("last_run TEXT", "inode INTEGER", *_FROM_6)
 #: Earlier format -> the columns of `jobs` that it lacks. Format 1 is from before exports could be dropped, 2 is from
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
 #: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
-#: spool no digests, and there was no mark.
+#: spool no digests, and there was no mark. Up to
+#: format 6, an export was one file.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
     3: _FROM_5,
     4: _FROM_5,
-    5: (),
+    5: _FROM_6,
+    6: _FROM_6,
 }
 _FIRST_WITH_HELD_LOG = 4
 _FIRST_WORKED_OUT = 5
+_FIRST_WITH_SUMS = 6
 #: The keys in `meta` for the number of the latest transaction, and for the sum of the definitions of the tables.
 TRANSACTIONS, _SCHEMA_SUM = "transactions", "schema_sum"
 
@@ -271,7 +275,7 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             database.execute("BEGIN EXCLUSIVE")
             for column in _ADDED_SINCE[version]:
                 database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
-            for kind in ("ids", "lines"):
+            for kind in ("ids", "lines") if version < _FIRST_WITH_SUMS else ():
                 database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
             if version < _FIRST_WITH_HELD_LOG:
                 _take_over_held(database)
@@ -295,7 +299,7 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
 
 def _end_preparing(database: sqlite3.Connection) -> None:
     """Enter the format, and the sums of what there is by now, as a part of the caller's transaction."""
-    database.execute("INSERT INTO meta (key, value) VALUES (?, '0'), (?, '')", (TRANSACTIONS, _SCHEMA_SUM))
+    database.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, '0'), (?, '')", (TRANSACTIONS, _SCHEMA_SUM))
     add_columns(database)
     database.execute("UPDATE meta SET value = ? WHERE key = ?", (schema_sum(database), _SCHEMA_SUM))
     database.execute("UPDATE meta SET row_sum = sum_of(key, value)")

@@ -15,7 +15,7 @@ from pipeline.core.batches.report import SANDBOX, LastRun, Report
 from pipeline.core.drop.claim import Claim
 from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
-from pipeline.edges.exports import Identity
+from pipeline.edges.exports import Identity, PartFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class JobRecord:
     `state`: None while the job is unfinished.
     `claim`: None if the export was not dropped.
     `route`: the name of the route by which the export came.
+    `parts`: the files of its export in the order of reading, which lie beside the path `export`; empty if it is one.
     `last_run`: the end of its latest run, if that left it unfinished and could be noted.
     """
 
@@ -49,6 +50,7 @@ class JobRecord:
     route: str = "default"
     last_run: LastRun | None = None
     inode: int | None = None
+    parts: tuple[PartFile, ...] = ()
 
     @classmethod
     def new(
@@ -62,6 +64,7 @@ class JobRecord:
         route: str = "default",
         retry_of: str | None = None,
         claim: Claim | None = None,
+        parts: tuple[PartFile, ...] = (),
     ) -> "JobRecord":
         """A job that was asked for at the time `at` (UTC); it has not begun, and has no place among the others yet."""
         return cls(
@@ -77,6 +80,7 @@ class JobRecord:
             checkpoint=Checkpoint(),
             claim=claim,
             route=route,
+            parts=parts,
         )
 
     @property
@@ -137,6 +141,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "checkpoint": lambda text: Checkpoint.from_dict(orjson.loads(text)),
     "report": lambda text: Report.from_json(orjson.loads(text)),
     "last_run": lambda text: of_plain(LastRun, orjson.loads(text)),
+    "parts": lambda text: tuple(of_plain(PartFile, each) for each in orjson.loads(text)),
     "claim": lambda text: Claim.from_dict(orjson.loads(text)),
 }
 
@@ -147,6 +152,7 @@ def job_of_row(row: sqlite3.Row) -> JobRecord:
     for column, read in _READERS.items():
         if values[column] is not None:
             values[column] = read(values[column])
+    values["parts"] = values["parts"] or ()
     return JobRecord(**values)
 
 

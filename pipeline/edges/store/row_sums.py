@@ -15,7 +15,7 @@ _SUMMED: dict[str, tuple[tuple[str, ...], str]] = {
     "jobs": (
         (
             *("seq", "job_id", "export", "size_bytes", "mtime_ns", "settings", "started_at", "retry_of", "checkpoint"),
-            *("is_abandoned", "state", "exit_code", "sha256", "report", "claim", "route", "last_run", "inode"),
+            *("is_abandoned", "state", "exit_code", "sha256", "report", "claim", "route", "last_run", "inode", "parts"),
         ),
         "'job ' || job_id",
     ),

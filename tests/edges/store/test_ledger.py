@@ -105,6 +105,7 @@ def as_format_5(directory: Path) -> None:
             database.execute(f"ALTER TABLE {table} DROP COLUMN row_sum")
         for column in ("ids_sha256", "lines_sha256"):
             database.execute(f"ALTER TABLE batches DROP COLUMN {column}")
+        database.execute("ALTER TABLE jobs DROP COLUMN parts")
         database.execute("DELETE FROM meta WHERE key IN ('transactions', 'schema_sum')")
         database.execute("PRAGMA user_version = 5")
 

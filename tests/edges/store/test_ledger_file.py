@@ -96,10 +96,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 6
-        database.execute("PRAGMA user_version = 7")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 7
+        database.execute("PRAGMA user_version = 8")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 7, this program knows format 6") as caught:
+    with pytest.raises(FatalError, match="it has format 8, this program knows format 7") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
