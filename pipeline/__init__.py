@@ -11,8 +11,8 @@ Target slows the reader and memory stays flat. Steps pass on lists of rows (a bl
 
 Words, used for these things and no others:
 
-export        one input file
-part          one export of a drop that has several
+export        one input file, or the parts of one drop
+part          one file of an export that came as several; read in order, into the same batches
 signal        the small file whose arrival says that exports are complete; its content is the manifest
 drop          a signal with its exports
 route         a drop directory with the settings for what is dropped there; `default` is the file's top level

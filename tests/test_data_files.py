@@ -9,6 +9,7 @@ from typing import Any, get_args
 import orjson
 import pytest
 
+from pipeline.core.batches.parts import Places
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.report import TARGET_WARNINGS, JobState
 from pipeline.core.drop.manifest import parse_manifest
@@ -147,7 +148,7 @@ class TestReport:
 class TestRows:
     def test_rejects(self, jobs: list[Delivery], tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
-        folder.add_rejects("export.csv", [Reject(2, Reason.INVALID_UTF8, b"a", b"a,\xff,1")])
+        folder.add_rejects(Places("export.csv"), [Reject(2, Reason.INVALID_UTF8, b"a", b"a,\xff,1")])
         files = [folder.rejects, *(job.folder / "rejects.jsonl" for job in jobs)]
         lines = [line for file in files for line in read_lines(file)]
         assert {line["reason"] for line in lines} >= {TARGET_REFUSED, Reason.FIELD_COUNT, Reason.EMPTY_ID}

@@ -99,6 +99,7 @@ class Warnings:
 
     `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
     `unnamed_columns`: the number of columns, not rows, that are not sent because they have no name.
+    `empty_parts`: the number of parts of the export, not rows, in which nothing stands.
     `first_lines`: name of a warning -> line of the row, or blank record, that first gave cause to it.
     """
 
@@ -119,6 +120,7 @@ class Warnings:
     empty_cells: Counter[str] = field(default_factory=Counter)
     unnamed_columns: int = 0
     array_joined: int = 0
+    empty_parts: int = 0
     first_lines: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, line: int, count: int = 1) -> None:

@@ -249,7 +249,7 @@ async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
     if not framed:
         is_are = "line that is" if begin.line == 2 else "lines that are"
         skipped = f" behind the {begin.line - 1:,} {is_are} skipped" if begin.line > 1 else ""
-        path = printable(str(head.export.path))
+        path = printable(str(head.export.place))
         raise InputError(f"{path} is empty{skipped}: it has not even a header line.", line=begin.line)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
     first = framed[0]

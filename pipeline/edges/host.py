@@ -10,7 +10,7 @@ from anyio import from_thread, to_thread
 
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.held_drops import HeldDrops
-from pipeline.edges.exports import Export, open_export
+from pipeline.edges.exports import Export, Parts, open_export
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.connect import connect
 from pipeline.edges.target.endpoint import Endpoint, Target
@@ -27,8 +27,10 @@ Connect = Callable[[Endpoint, CallQueue, Clock], AbstractAsyncContextManager[Tar
 class OpenExport(Protocol):
     """Opens an export, see `open_export`."""
 
-    def __call__(self, path: Path, encoding: str | None = None, /) -> AbstractAsyncContextManager[Export]:
-        """The open export: its text if `encoding` is given, else the bytes of its file."""
+    def __call__(
+        self, path: Path, encoding: str | None = None, parts: Parts = (), /
+    ) -> AbstractAsyncContextManager[Export]:
+        """The open export: its text if `encoding` is given, else the bytes of its files."""
 
 
 class RunBlocking(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from errno import EACCES
 from os import R_OK, access, strerror
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.printable import printable
-from pipeline.edges.exports import Identity, digest, identify
+from pipeline.edges.exports import Identity, PartFile, digest, find_parts, identify, identity_of, path_of
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
@@ -53,16 +54,28 @@ Entered = list[JobRecord | Report]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An export of the command line with its absolute path. With an `error` it cannot be read, and has no identity."""
+    """An export of the command line with its absolute path. With an `error` it cannot be read, and has no identity.
+
+    `parts`: its files, if it is a directory; `path` lies beside them then.
+    """
 
     place: int
     path: Path
     identity: Identity
     error: InputError | None = None
+    parts: tuple[PartFile, ...] = ()
 
     def is_that_of(self, job: JobRecord) -> bool:
         """True if the job was entered for this file, and the file has not changed since; it may have vanished."""
-        return job.export == self.path and (self.error is not None or job.identity.agrees_with(self.identity))
+        return job.export == self.path and (self.error is not None or self._is_as_in(job))
+
+    def _is_as_in(self, job: JobRecord) -> bool:
+        if [part.name for part in job.parts] != [part.name for part in self.parts]:
+            return False
+        each = zip(job.parts, self.parts, strict=True)
+        return job.identity.agrees_with(self.identity) and all(
+            then.identity.agrees_with(now.identity) for then, now in each
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,7 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     new = [each for each in named if not (each.place in stands or each.place in twins or each.error)]
     job_ids = await state.in_turn(new_job_ids, [each.path for each in new], now, state.ledger)
     records = [
-        JobRecord.new(job_id, each.path, each.identity, search.values, now, route=command.route)
+        JobRecord.new(job_id, each.path, each.identity, search.values, now, route=command.route, parts=each.parts)
         for job_id, each in zip(job_ids, new, strict=True)
     ]
     kept = [job for job in stands.values() if isinstance(job, JobRecord)]
@@ -170,7 +183,7 @@ class _Contents:
         file = export.path, export.identity
         if file not in self._digests:
             try:
-                self._digests[file] = await digest(export.path, self._open_export)
+                self._digests[file] = await digest(export.path, self._open_export, export.parts)
             except InputError:
                 # The load itself will meet the same error, and report it.
                 self._digests[file] = None
@@ -256,18 +269,26 @@ def _say_why_sent(export: Named, job: Loaded, why: str) -> None:
 
 async def name_export(place: int, path: Path, host: Host) -> Named:
     """An export as the command line names it, and the error if it cannot be read."""
+    error: InputError | None = None
+    identity, parts = Identity(0, 0), tuple[PartFile, ...]()
     try:
-        identity, error = await identify(path), None
+        if await host.run_blocking(isdir, path):
+            parts = await find_parts(path)
+        identity = identity_of(parts) if parts else await identify(path)
     except InputError as unreadable:
-        identity, error = Identity(0, 0), unreadable
-    return await host.run_blocking(_named, place, path, identity, error)
+        error = unreadable
+    return await host.run_blocking(_named, place, path, identity, parts, error)
 
 
-def _named(place: int, path: Path, identity: Identity, error: InputError | None) -> Named:
-    if error is None and not access(path, R_OK):
-        text = f"cannot read the export {printable(str(path))}: {strerror(EACCES)}."
-        identity, error = Identity(0, 0), InputError(text, exit_code=ExitCode.EXPORT_MISSING)
-    return Named(place, path.absolute(), identity, error)
+def _named(place: int, path: Path, identity: Identity, parts: tuple[PartFile, ...], error: InputError | None) -> Named:
+    named = Named(place, path_of(path) if parts else path.absolute(), identity, error, parts)
+    files = [named.path.parent / part.name for part in named.parts] or [named.path]
+    forbidden = [path for path in files if named.error is None and not access(path, R_OK)]
+    if not forbidden:
+        return named
+    text = f"cannot read the export {printable(str(forbidden[0]))}: {strerror(EACCES)}."
+    error = InputError(text, exit_code=ExitCode.EXPORT_MISSING)
+    return Named(named.place, named.path, Identity(0, 0), error)
 
 
 async def _twins(named: Sequence[Named], contents: _Contents) -> dict[int, int]:

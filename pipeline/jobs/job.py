@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -14,6 +15,7 @@ from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
+from pipeline.edges.exports import Export, Parts
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger_reader import LedgerReader
@@ -72,7 +74,14 @@ class Job:
 
 def opens_export(record: JobRecord, host: Host) -> OpenExport:
     """The way to open the export of a job: one that was dropped lies in a directory that others might replace."""
-    return host.open_export if record.claim is None else host.drops.open_export
+    opened = host.open_export if record.claim is None else host.drops.open_export
+    if not record.parts:
+        return opened
+
+    def open_parts(path: Path, encoding: str | None = None, _: Parts = (), /) -> AbstractAsyncContextManager[Export]:
+        return opened(path, encoding, record.parts)
+
+    return open_parts
 
 
 def export_settings(record: JobRecord) -> ExportSettings:
@@ -115,7 +124,9 @@ def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) 
             f"{rejected:,} of the {counted(read, 'row')} {are} rejected, {by_target:,} of them by Target, {allowed}; "
             f"all others were sent. See {job.folder.rejects}."
         )
-    first = "; ".join(f"line {line}: {reason}" for line, reason in job.progress.checkpoint.first_rejects)
+    checkpoint = job.progress.checkpoint
+    places = checkpoint.places(job.record.export.name)
+    first = "; ".join(f"{places.told(line)}: {reason}" for line, reason in checkpoint.first_rejects)
     return InputError(
         f"{rejected:,} of the {counted(read, 'row')} read {are} rejected, {allowed}. First: {first}. All are in "
         f"{job.folder.rejects}."

@@ -152,10 +152,12 @@ async def _dry_run(job: Job) -> None:
     async with open_source(job) as (export, source):
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
+            progress.checkpoint.begin(block.begins)
             progress.checkpoint.note(block.mapped)
             progress.checkpoint.note_repeated(block.mapped.rows)
             progress.unplaced_rows += len(block.mapped.rows)
-            await job.host.run_blocking(job.folder.add_rejects, job.record.export.name, block.mapped.rejects)
+            places = progress.checkpoint.places(job.record.export.name)
+            await job.host.run_blocking(job.folder.add_rejects, places, block.mapped.rejects)
         if not progress.checkpoint.read and source.has_content:
             raise no_rows(job.record.export)
     checkpoint = progress.checkpoint

@@ -228,15 +228,16 @@ class Producer:
             rows = self._placer.tracker.free()
 
     def _note(self, block: Block) -> None:
-        """Count the records of a block, and move the position behind it."""
+        """Count the records of a block, and move the position behind it, into the part that it is of."""
+        if block.begins:
+            self._checkpoint.begin(block.begins)
         self._checkpoint.note(block.mapped)
         self._checkpoint.position = block.end
 
     async def _write_rejects(self, block: Block) -> None:
         if block.mapped.rejects:
-            await self._job.host.run_blocking(
-                self._job.folder.add_rejects, self._job.record.export.name, block.mapped.rejects
-            )
+            places = self._checkpoint.places(self._job.record.export.name)
+            await self._job.host.run_blocking(self._job.folder.add_rejects, places, block.mapped.rejects)
 
     async def _judge_rejects_of(self, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -16,6 +17,7 @@ from pipeline.core.batches.report import (
     Report,
     ReportedBatch,
     ReportedExport,
+    ReportedPart,
     ReportedRejects,
 )
 from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
@@ -82,6 +84,7 @@ def _report(
             rows=rows.read,
         ),
         client_code=job.settings.target.client_code,
+        parts=tuple(ReportedPart(each.name, each.size_bytes, each.rows) for each in progress.checkpoint.parts),
         columns_sent=tuple(progress.checkpoint.columns_sent),
         target=SANDBOX if progress.is_in_sandbox else target_of(job.settings, job.host),
         version=__version__,
@@ -91,7 +94,7 @@ def _report(
         seconds=round(seconds, 3),
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
-        warnings=progress.checkpoint.all_warnings.as_dict() | _about_target(progress) | _about_settings(job),
+        warnings=_about_rows(job) | _about_target(progress) | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
@@ -100,6 +103,19 @@ def _report(
 def target_of(settings: Settings, host: Host) -> str:
     """`target` of a report, as far as it is known before Target has answered."""
     return SANDBOX if host.is_with_sandbox else settings.target.url
+
+
+def _about_rows(job: Job) -> dict[str, Any]:
+    """The warnings about rows. Lines are those of the parts, and `first_parts` has the parts, where there are any."""
+    warnings = job.progress.checkpoint.all_warnings.as_dict()
+    if not job.progress.checkpoint.parts or "first_lines" not in warnings:
+        return warnings
+    places = job.progress.checkpoint.places(job.record.export.name)
+    first = {name: places.of(line) for name, line in warnings["first_lines"].items()}
+    return warnings | {
+        "first_lines": {name: place.line for name, place in first.items()},
+        "first_parts": {name: place.file for name, place in first.items()},
+    }
 
 
 def _about_target(progress: Progress) -> dict[str, int]:
@@ -216,10 +232,11 @@ def _write(job: Job, report: Report) -> None:
     """Write the report, its page, and the rows that Target rejected or failed, to files. Blocks."""
     facts = [(record.batch.number, record.latest) for record in job.state.ledger.batches(job=job.record)]
     rejected = [(number, fact) for number, fact in facts if isinstance(fact, RowRejected)]
-    job.folder.add_target_rejects(job.record.export.name, rejected)
+    places = job.progress.checkpoint.places(job.record.export.name)
+    job.folder.add_target_rejects(places, rejected)
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
-        job.folder.write_failed(job.record.export.name, failed)
+        job.folder.write_failed(places, failed)
     if page := page_of(report, job.folder.directory, is_trial=job.host.is_with_sandbox):
         job.folder.write_page(page)
     job.folder.write_report(report)

@@ -28,7 +28,8 @@ SALT = 7
 class Blocks:
     """An export that is there already, in blocks."""
 
-    path = Path("export.csv")
+    path = place = Path("export.csv")
+    part, size_bytes, columns = "", 0, None
     identity = Identity(0, 0)
     bytes_read = 0
     sha256 = ""
@@ -40,7 +41,10 @@ class Blocks:
     async def read_block(self) -> bytes:
         return self._blocks.pop(0) if self._blocks else b""
 
-    async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
+    async def next_part(self) -> bool:
+        return False
+
+    async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         raise NotImplementedError
 
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.formats.framing import BOM
 from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, ExportFile, Identity, digest, identify, open_export
+from pipeline.edges.exports.reader import PartsReader, Source
 from tests.tools.support import as_nobody, small_disk
 
 AROUND_PIECES = [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3 * BLOCK_BYTES + 7]
@@ -104,6 +105,12 @@ class TestChanges:
             assert await export.read_block() == b""
 
 
+def reading(path: Path, file: FileIO) -> ExportFile:
+    """An export that is this file."""
+    reader = PartsReader([Source(path, "", None, lambda: file)], None)
+    return ExportFile(path, reader.identity, reader)
+
+
 class SlowFile(FileIO):
     """A file of which a block is read for each permit."""
 
@@ -125,7 +132,7 @@ class TestStopped:
         path = tmp_path / "export.csv"
         path.write_bytes(self.CONTENT)
         with SlowFile(path) as file:
-            export = ExportFile(path, await identify(path), file)
+            export = reading(path, file)
             with anyio.move_on_after(0.01):
                 await export.read_block()
             assert export.bytes_read == 0
@@ -140,7 +147,7 @@ class TestStopped:
         path = tmp_path / "export.csv"
         path.write_bytes(self.CONTENT)
         with SlowFile(path) as file:
-            export = ExportFile(path, await identify(path), file)
+            export = reading(path, file)
             with anyio.move_on_after(0.01):
                 await export.read_block()
             with anyio.move_on_after(0.01) as waiting:
@@ -156,7 +163,7 @@ class TestStopped:
         heard: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
         with SlowFile(path) as file:
-            export = ExportFile(path, await identify(path), file)
+            export = reading(path, file)
             file.permits.release(PIECE_BYTES // BLOCK_BYTES)
             assert await export.read_block() == self.CONTENT[:BLOCK_BYTES]
             directory = os.open(tmp_path, os.O_RDONLY)
@@ -182,7 +189,7 @@ class TestSkipTo:
         path.write_bytes(self.CONTENT)
         head = hashlib.sha256(self.CONTENT[:digest_bytes]).hexdigest()
         async with open_export(path) as export:
-            read = await export.skip_to(offset, digest_bytes=digest_bytes, digest=head)
+            read = await export.skip_to(0, offset, digest_bytes=digest_bytes, digest=head)
             assert export.bytes_read == digest_bytes
             while block := await export.read_block():
                 read += block
@@ -196,7 +203,7 @@ class TestSkipTo:
         path.write_bytes(self.CONTENT[:changed_at] + b"!" + self.CONTENT[changed_at + 1 :])
         async with open_export(path) as export:
             with pytest.raises(InputError, match="was changed") as caught:
-                await export.skip_to(5, digest_bytes=10, digest=head)
+                await export.skip_to(0, 5, digest_bytes=10, digest=head)
         assert caught.value.exit_code is ExitCode.EXPORT_UNUSABLE
 
     async def test_it_is_shorter_now(self, tmp_path: Path) -> None:
@@ -204,7 +211,7 @@ class TestSkipTo:
         path.write_bytes(self.CONTENT[:9])
         async with open_export(path) as export:
             with pytest.raises(InputError, match="was changed"):
-                await export.skip_to(5, digest_bytes=10, digest=hashlib.sha256(self.CONTENT[:10]).hexdigest())
+                await export.skip_to(0, 5, digest_bytes=10, digest=hashlib.sha256(self.CONTENT[:10]).hexdigest())
 
 
 TEXT = "".join(f"C-{number},München {number * number % 9_973}\n" for number in range(60_000))
@@ -250,7 +257,7 @@ class TestText:
         for end, digest_bytes, sha256 in [places[0], *places[1:-1:5], places[-1]]:
             for offset in (0, end - min(end, 70_000), end):
                 async with open_export(path, encoding) as export:
-                    rest = await export.skip_to(offset, digest_bytes=digest_bytes, digest=sha256)
+                    rest = await export.skip_to(0, offset, digest_bytes=digest_bytes, digest=sha256)
                     while block := await export.read_block():
                         rest += block
                     assert rest == read[offset:]
@@ -262,7 +269,7 @@ class TestText:
         other = hashlib.sha256(gzip.compress(TEXT.encode(), mtime=2)).hexdigest()
         async with open_export(path, "auto") as export:
             with pytest.raises(InputError, match="was changed"):
-                await export.skip_to(9, digest_bytes=path.stat().st_size, digest=other)
+                await export.skip_to(0, 9, digest_bytes=path.stat().st_size, digest=other)
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -307,7 +314,7 @@ async def test_missing(tmp_path: Path) -> None:
 
 
 async def test_a_directory(tmp_path: Path) -> None:
-    assert "is a directory; name an export file" in await refusal(tmp_path)
+    assert "holds no file that is part of an export" in await refusal(tmp_path)
 
 
 async def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

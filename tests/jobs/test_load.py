@@ -16,7 +16,7 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.exports import Identity, identify
+from pipeline.edges.exports import Identity, Parts, identify
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.ending import Ending
@@ -52,9 +52,9 @@ async def test_a_signal_ends_a_command_that_still_looks_if_its_export_was_loaded
     """The digest of a large export takes minutes; no job was entered, and the next run begins."""
 
     @asynccontextmanager
-    async def never(path: Path, _encoding: str | None = None) -> AsyncIterator[TextExport]:
+    async def never(path: Path, _encoding: str | None = None, _parts: Parts = (), /) -> AsyncIterator[TextExport]:
         await anyio.sleep_forever()
-        yield TextExport(path, Identity(0, 0), b"")
+        yield TextExport(path, Identity(0, 0), [("", b"")])
 
     async with staged(tmp_path) as stage:
         export = stage.export("export.csv", "u1,gold,1")

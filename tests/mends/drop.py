@@ -55,8 +55,8 @@ MENDS = [
         "drop: an export of a job is opened from the directory that is held",
         ("processing",),
         "pipeline/jobs/job.py",
-        "    return host.open_export if record.claim is None else host.drops.open_export\n",
-        "    return host.open_export\n",
+        "    opened = host.open_export if record.claim is None else host.drops.open_export\n",
+        "    opened = host.open_export\n",
         f"{_E2E}::TestProcessing::test_replaced_after_drops_were_taken[another_directory]",
     ),
     Mend(
@@ -70,7 +70,7 @@ MENDS = [
     Mend(
         "drop: an error of the disk while reading is not one of the export",
         ("away",),
-        "pipeline/edges/exports.py",
+        "pipeline/edges/exports/faults.py",
         "        if error.errno in _OF_THE_DISK:\n",
         "        if error.errno is None:\n",
         "tests/edges/test_exports.py::test_an_error_while_reading",

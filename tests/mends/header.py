@@ -42,7 +42,7 @@ MENDS = [
     Mend(
         "rows that take long are mapped off the loop",
         ("header",),
-        "pipeline/jobs/row_source.py",
+        "pipeline/jobs/row_source/rows.py",
         "if self._transform.is_slow(block):",
         "if False:",
         f"{_BLOCKS}[30,000 broken rows]",

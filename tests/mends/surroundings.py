@@ -67,7 +67,7 @@ MENDS = [
     Mend(
         "surroundings: a name that no ledger can hold",
         ("operator",),
-        "pipeline/edges/exports.py",
+        "pipeline/edges/exports/part_files.py",
         "    if not _is_utf8(path):",
         "    if False:",
         "tests/cli/test_surroundings.py::test_an_export_whose_name_is_not_utf_8[options0]",

@@ -12,7 +12,7 @@ from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import Complete, PostOutcome, StatusOutcome
-from pipeline.edges.exports import Export
+from pipeline.edges.exports import Export, Parts
 from pipeline.edges.store.ledger import open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.mailbox import Mailbox
@@ -71,10 +71,12 @@ class Client:
         """Whether a file is one of this client code's."""
         return path.is_relative_to(self._directory)
 
-    def open_export(self, path: Path, _: str | None = None) -> AbstractAsyncContextManager[Export]:
+    def open_export(
+        self, path: Path, _: str | None = None, parts: Parts = (), /
+    ) -> AbstractAsyncContextManager[Export]:
         """Open an export: one of those dropped, or another file."""
         known = next((export for export in self.exports if export.path == path), None)
-        return open_whole(path) if known is None else known.open()
+        return open_whole(path, None, parts) if known is None else known.open()
 
     # What a process tells
 

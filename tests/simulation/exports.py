@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.edges.exports import BLOCK_BYTES, Identity, changed, identify
+from pipeline.edges.exports import BLOCK_BYTES, Identity, Parts, changed, identify, identity_of
 
 #: Rows that are read of a growing export at a time.
 _ROWS_OF_A_BLOCK = 4
@@ -22,13 +22,21 @@ class TextExport:
     `end_of` is awaited before each block with the offset where it begins; it gives the offset where the block ends.
     """
 
+    columns = None
+
     def __init__(
-        self, path: Path, identity: Identity, text: bytes, end_of: Callable[[int], Awaitable[int]] | None = None
+        self,
+        path: Path,
+        identity: Identity,
+        texts: Sequence[tuple[str, bytes]],
+        end_of: Callable[[int], Awaitable[int]] | None = None,
     ) -> None:
+        """`texts`: name and text of each part; the name is empty where there is only one."""
         self.path = path
         self.identity = identity
         self.bytes_read = 0
-        self._text = text
+        self._texts = texts
+        self._number = self._begin = 0
         self._digest = hashlib.sha256()
         self.sha256 = self._digest.hexdigest()
         #: What lies before was read by an earlier process.
@@ -39,20 +47,50 @@ class TextExport:
         """The next bytes, see `Export`."""
         end = self.bytes_read + BLOCK_BYTES if self._end_of is None else await self._end_of(self.bytes_read)
         block = self._take(end)
-        if not block and not _is_still(self.path, self.identity):
+        if not block and not self.part and not _is_still(self.path, self.identity):
             raise changed(self.path)
         return block
 
-    async def skip_to(self, offset: int, *, digest_bytes: int, digest: str) -> bytes:
+    @property
+    def part(self) -> str:
+        """The name of the part that is read."""
+        return self._texts[self._number][0]
+
+    @property
+    def place(self) -> Path:
+        """Its path."""
+        return self.path.parent / self.part if self.part else self.path
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        return len(self._text)
+
+    @property
+    def _text(self) -> bytes:
+        return self._texts[self._number][1]
+
+    async def next_part(self) -> bool:
+        """Go on with the next part, see `Export`."""
+        if self._number == len(self._texts) - 1:
+            return False
+        self._begin += len(self._text)
+        self._number += 1
+        return True
+
+    async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was, see `Export`."""
-        start, self.skipped_to = self.bytes_read, offset
+        while self._number < part:
+            self._take(self._begin + len(self._text))
+            await self.next_part()
+        start, self.skipped_to = 0, offset
         read = self._take(digest_bytes)
         if self.sha256 != digest or self.bytes_read != digest_bytes:
             raise changed(self.path)
         return read[max(0, offset - start) :]
 
     def _take(self, end: int) -> bytes:
-        block = self._text[self.bytes_read : end]
+        block = self._text[max(0, self.bytes_read - self._begin) : end - self._begin]
         self.bytes_read += len(block)
         self._digest.update(block)
         self.sha256 = self._digest.hexdigest()
@@ -68,10 +106,12 @@ def _is_still(path: Path, identity: Identity) -> bool:
 
 
 @asynccontextmanager
-async def open_whole(path: Path, _: str | None = None) -> AsyncIterator[TextExport]:
+async def open_whole(path: Path, _: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
     """Open an export in UTF-8 that can be read to its end. Raises `InputError` (66) where there is none."""
-    identity = await identify(path)
-    yield TextExport(path, identity, text_of(path))
+    if parts:
+        yield TextExport(path, identity_of(parts), [(each.name, text_of(path.parent / each.name)) for each in parts])
+    else:
+        yield TextExport(path, await identify(path), [("", text_of(path))])
 
 
 def text_of(path: Path) -> bytes:
@@ -147,5 +187,5 @@ class GrowingExport:
             # The header may always be read.
             return self._ends[min(given + _ROWS_OF_A_BLOCK, 1 + self._allowed, lines) if given else 1]
 
-        export = TextExport(self.path, await identify(self.path), text_of(self.path), end_of)
+        export = TextExport(self.path, await identify(self.path), [("", text_of(self.path))], end_of)
         yield export

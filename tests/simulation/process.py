@@ -18,7 +18,7 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.core.model import Batch
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
 from pipeline.edges.clock import Clock
-from pipeline.edges.exports import Export
+from pipeline.edges.exports import Export, Parts
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.call_queue import CallQueue
@@ -184,8 +184,10 @@ class Process:
     def _note_written(self, spool: Any, batch: Batch) -> None:
         next(each for each in self.clients if self.runners[each.code].state.spool is spool).note_body(batch)
 
-    def _open_export(self, path: Path, _: str | None = None) -> AbstractAsyncContextManager[Export]:
-        return next(client for client in self.clients if client.owns(path)).open_export(path)
+    def _open_export(
+        self, path: Path, _: str | None = None, parts: Parts = (), /
+    ) -> AbstractAsyncContextManager[Export]:
+        return next(client for client in self.clients if client.owns(path)).open_export(path, None, parts)
 
     @asynccontextmanager
     async def _connect(self, endpoint: Endpoint, calls: CallQueue, clock: Clock) -> AsyncIterator[TargetProtocol]:

@@ -14,7 +14,7 @@ from pipeline.core.model import Batch
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.held_drops import HeldDrops
 from pipeline.edges.durable import Version
-from pipeline.edges.exports import Export
+from pipeline.edges.exports import Export, Parts
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, SendBatch, Target
@@ -72,9 +72,11 @@ class Poison:
 
         def opening(how: OpenExport) -> OpenExport:
             @asynccontextmanager
-            async def open_export(path: Path, encoding: str | None = None, /) -> AsyncIterator[Export]:
+            async def open_export(
+                path: Path, encoding: str | None = None, parts: Parts = (), /
+            ) -> AsyncIterator[Export]:
                 self.meet("open", is_done=False)
-                async with how(path, encoding) as export:
+                async with how(path, encoding, parts) as export:
                     self.meet("open", is_done=True)
                     read, export_ = export.read_block, export
 

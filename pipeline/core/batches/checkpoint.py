@@ -4,11 +4,12 @@ A new process goes on from it, and from the facts of the job's batches.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
+from pipeline.core.batches.parts import Part, Places
 from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
 from pipeline.core.plain import of_plain, plain
@@ -23,9 +24,12 @@ _FIRST_REJECTS = 3
 class Checkpoint:
     """The progress of a job at a seal.
 
+    `position`: in the part that is read last, its line counted through all parts.
+    `parts`: those begun, the last of which is being read; none where the export is one file.
+
     Every row before `position` is in a sealed batch, held, superseded, rejected or empty, and is counted here.
 
-    `digest`: the SHA-256 of the first `digest_bytes` bytes of the export.
+    `digest`: the SHA-256 of the first `digest_bytes` bytes of the export, of all its files one after the other.
     `rejects_bytes`: the length of the rejects file.
     `has_ended`: the whole export was read.
     `turn`: the place of the job among unfinished ones, in the order in which they began.
@@ -55,10 +59,18 @@ class Checkpoint:
     seconds: float = 0.0
     calls: int = 0
     sending: str = ""
+    parts: tuple[Part, ...] = ()
+
+    def begin(self, parts: Sequence[Part]) -> None:
+        """Go on to these parts, the last of which is read from now on."""
+        self.parts = (*self.parts, *parts)
 
     def note(self, mapped: Mapped) -> None:
         """Count rows that were read and placed."""
         self.read += mapped.read
+        if self.parts and mapped.read:
+            *before, last = self.parts
+            self.parts = (*before, replace(last, rows=last.rows + mapped.read))
         self.empty += mapped.empty
         self.warnings.add(mapped.warnings)
         self.note_rejects(mapped.rejects)
@@ -66,6 +78,15 @@ class Checkpoint:
     def note_repeated(self, rows: Rows) -> None:
         """Look for ids on very many rows among these, of which some repeat an id."""
         self.frequent_ids = frequency.with_rows(self.frequent_ids, rows)
+
+    @property
+    def part(self) -> int:
+        """The number of the part that is being read, from 0."""
+        return max(0, len(self.parts) - 1)
+
+    def places(self, export: str) -> Places:
+        """Finds the places of lines in an export of this name."""
+        return Places(export, self.parts)
 
     @property
     def all_warnings(self) -> Warnings:

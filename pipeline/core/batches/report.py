@@ -32,6 +32,15 @@ class ReportedExport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedPart:
+    """A part of an export of several, as far as it was read."""
+
+    name: str = ""
+    size_bytes: int = written("bytes", default=0)
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedRejects:
     """The name of the file with the rejected rows, and their number by reason, the most frequent first."""
 
@@ -66,8 +75,8 @@ class Report:
 
     Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
     all runs of the job, `calls` the number of calls to Target in them; of a run that was killed, what was not sealed
-    is not known. `same_as`: the job that loaded the same
-    before, None if this one was run. `target`: "sandbox", or the URL that batches are sent to.
+    is not known. `same_as`: the job that loaded the same before, None if this one was run. `parts`: those that were
+    begun; none where the export is one file. `target`: "sandbox", or the URL that batches are sent to.
     """
 
     job: str = ""
@@ -77,6 +86,7 @@ class Report:
     export: ReportedExport = ReportedExport()
     client_code: str = ""
     columns_sent: tuple[str, ...] = ()
+    parts: tuple[ReportedPart, ...] = ()
     same_as: str | None = None
     target: str = ""
     version: str = ""
@@ -86,7 +96,7 @@ class Report:
     seconds: float = 0.0
     rows: RowCounts = field(default_factory=RowCounts)
     rejects: ReportedRejects = field(default_factory=ReportedRejects)
-    warnings: dict[str, int | dict[str, int]] = field(default_factory=dict)
+    warnings: dict[str, int | dict[str, int] | dict[str, str]] = field(default_factory=dict)
     batches: tuple[ReportedBatch, ...] = ()
     calls: int = 0
 

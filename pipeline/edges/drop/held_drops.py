@@ -3,13 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 
 from pipeline.edges.drop.processing import NAME
 from pipeline.edges.drop.taking import Taking, hold_drop
 from pipeline.edges.durable import real_place
-from pipeline.edges.exports import Export, open_export
+from pipeline.edges.exports import Export, Parts, open_export
 
 
 class HeldDrops:
@@ -28,9 +27,11 @@ class HeldDrops:
             finally:
                 self._held = {path: each for path, each in self._held.items() if each is not taking}
 
-    def open_export(self, path: Path, encoding: str | None = None, /) -> AbstractAsyncContextManager[Export]:
+    def open_export(
+        self, path: Path, encoding: str | None = None, parts: Parts = (), /
+    ) -> AbstractAsyncContextManager[Export]:
         """Open an export that was taken, see `exports.open_export`; it is reached as `open` says."""
-        return open_export(path, encoding, partial(self.open, path))
+        return open_export(path, encoding, parts, self.open)
 
     def open(self, path: Path) -> int:
         """A descriptor of an export that was taken, for reading. Blocks.

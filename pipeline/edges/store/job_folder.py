@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import orjson
 
 from pipeline.core.batches.lifecycle import RowRejected
+from pipeline.core.batches.parts import Place, Places
 from pipeline.core.batches.progress import TARGET_REFUSED
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
@@ -64,9 +65,9 @@ class JobFolder:
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
 
-    def add_rejects(self, export_name: str, rejects: Iterable[Reject]) -> None:
+    def add_rejects(self, places: Places, rejects: Iterable[Reject]) -> None:
         """Append rejected rows to the rejects file."""
-        self._append(self.rejects, (_reject_line(export_name, reject) for reject in rejects))
+        self._append(self.rejects, (_reject_line(places.of(reject.line), reject) for reject in rejects))
 
     @property
     def rejects_bytes(self) -> int:
@@ -114,7 +115,7 @@ class JobFolder:
         self._append(self.answers, [{**line, "characters": len(text), "text": kept}])
         return True
 
-    def add_target_rejects(self, export_name: str, rejected: Iterable[tuple[int, RowRejected]]) -> None:
+    def add_target_rejects(self, places: Places, rejected: Iterable[tuple[int, RowRejected]]) -> None:
         """Append the rows that Target refused, each with the number of its batch, to the rejects file, durably.
 
         `raw` is the encoded row that was sent, `message` Target's text where it was kept, else what is told of it.
@@ -124,8 +125,7 @@ class JobFolder:
             self.rejects,
             (
                 {
-                    "file": export_name,
-                    "line": row.line,
+                    **places.of(row.line)._asdict(),
                     "reason": TARGET_REFUSED,
                     "id": unquote(row.row.partition(",")[0]),
                     "raw": row.row,
@@ -148,12 +148,11 @@ class JobFolder:
                         said[answer["batch"]] = answer["text"]
         return said
 
-    def write_failed(self, export_name: str, rows: Iterable[FailedRow]) -> None:
+    def write_failed(self, places: Places, rows: Iterable[FailedRow]) -> None:
         """Write the file of the rows that Target named as failed, whole or not at all."""
         lines = [
             {
-                "file": export_name,
-                "line": row.line,
+                **_where(places, row.line),
                 "batch": row.batch_number,
                 "id": row.profile_id,
                 "reason": "target.failed",
@@ -190,11 +189,14 @@ class JobFolder:
         write_durably(path, pieces)
 
 
-def _reject_line(export_name: str, reject: Reject) -> dict[str, Any]:
+def _where(places: Places, line: int | None) -> dict[str, Any]:
+    return {"file": places.export, "line": None} if line is None else places.of(line)._asdict()
+
+
+def _reject_line(place: Place, reject: Reject) -> dict[str, Any]:
     profile_id = reject.profile_id
     line: dict[str, Any] = {
-        "file": export_name,
-        "line": reject.line,
+        **place._asdict(),
         "reason": reject.reason.value,
         "id": None if profile_id is None else profile_id.decode(errors="backslashreplace"),
         "raw": reject.raw.decode(errors="backslashreplace"),

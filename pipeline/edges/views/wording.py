@@ -94,6 +94,10 @@ WARNINGS = {
         "records were blank, and are no rows: they were skipped",
     ),
     "array_joined": ("value is a JSON array, joined with |", "values are JSON arrays, joined with |"),
+    "empty_parts": (
+        "part of the export is empty, and was skipped",
+        "parts of the export are empty, and were skipped",
+    ),
     "earlier_settings": (
         "key of [export] was changed since this job began: it went on with what it had. To send the export with the "
         "new one, load it again",
@@ -123,6 +127,8 @@ REASONS = {
 }
 #: Said of whatever did not go to Target.
 IN_SANDBOX = "Sent to the sandbox, not to Target."
+#: Parts of an export that are shown.
+MAX_PARTS = 20
 #: Classes of rows that need nobody's attention.
 GOOD = ("confirmed", "superseded", "empty", "pending")
 #: State of a job -> the same in words.
@@ -155,6 +161,7 @@ def details(report: Report) -> list[str]:
         lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
         lines += [f"  {reason}: {REASONS[reason]}" for reason in by_reason if reason in REASONS]
     lines += [f"Note: {note}" for note in notes(report)]
+    lines += parts_in_words(report)
     batches = report.batches
     if batches:
         lines.append(f"Batches: {batches_in_words(report)}")
@@ -164,14 +171,27 @@ def details(report: Report) -> list[str]:
     return lines
 
 
+def parts_in_words(report: Report) -> list[str]:
+    """The parts of an export, one a line, the first `MAX_PARTS` of them."""
+    if not report.parts:
+        return []
+    shown_parts = report.parts[:MAX_PARTS]
+    lines = [f"Parts: {len(report.parts):,}"]
+    lines += [f"  {shown(part.name)}: {counted(part.rows, 'row')}" for part in shown_parts]
+    more = len(report.parts) - len(shown_parts)
+    return lines + [f"  and {more:,} more, see report.json"] * bool(more)
+
+
 def notes(report: Report) -> list[str]:
     """The warnings about rows that were sent all the same, and of blank records, one a line."""
     lines = []
     first_lines = report.warnings.get("first_lines", {})
+    first_parts = report.warnings.get("first_parts", {})
     for name, count in report.warnings.items():
         line = first_lines.get(name) if isinstance(first_lines, dict) else None
-        first = f"; first on line {line:,}" if line else ""
-        if name == "first_lines":
+        part = first_parts.get(name) if isinstance(first_parts, dict) else None
+        first = f"; first on line {line:,}" + (f" of {shown(str(part))}" if part else "") if line else ""
+        if name in ("first_lines", "first_parts"):
             continue
         if isinstance(count, dict):
             worst = ", ".join(f"{column} {number:,}" for column, number in list(count.items())[:8])

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from pipeline.core.batches.lifecycle import RowRejected
+from pipeline.core.batches.parts import Places
 from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import FailedRow, Reason, Reject
@@ -19,8 +20,8 @@ from tests.tools.support import read_lines, read_only, small_disk
 
 def test_mode_of_everything(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "jobs" / "job").make()
-    folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
-    folder.write_failed("a.csv", [FailedRow("a", 3, 1)])
+    folder.add_rejects(Places("a.csv"), [Reject(2, Reason.EMPTY_ID, b"", b",1")])
+    folder.write_failed(Places("a.csv"), [FailedRow("a", 3, 1)])
     folder.write_report(Report.from_json({"state": "done"}))
     assert folder.directory.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in folder.directory.iterdir()}
@@ -34,9 +35,9 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     folder.directory.symlink_to(elsewhere)
     writes: list[Callable[[], object]] = [
         folder.make,
-        lambda: folder.add_rejects("a.csv", []),
+        lambda: folder.add_rejects(Places("a.csv"), []),
         lambda: folder.add_answer(1, "POST", "no", datetime(2026, 11, 23, tzinfo=UTC)),
-        lambda: folder.write_failed("a.csv", []),
+        lambda: folder.write_failed(Places("a.csv"), []),
         lambda: folder.write_header(b"id"),
         lambda: folder.write_page("page"),
         lambda: folder.write_report(Report.from_json({"state": "done"})),
@@ -54,14 +55,14 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     elsewhere.write_bytes(b"")
     folder.rejects.symlink_to(elsewhere)
     with pytest.raises(FatalError, match="cannot write"):
-        folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
+        folder.add_rejects(Places("a.csv"), [Reject(2, Reason.EMPTY_ID, b"", b",1")])
     assert elsewhere.read_bytes() == b""
 
 
 class TestRejects:
     def lines(self, directory: Path, *rejects: Reject) -> list[dict[str, object]]:
         folder = JobFolder(directory / "job").make()
-        folder.add_rejects("a.csv", rejects)
+        folder.add_rejects(Places("a.csv"), rejects)
         return read_lines(folder.rejects)
 
     def test_a_plain_one(self, tmp_path: Path) -> None:
@@ -90,8 +91,8 @@ class TestRejects:
     def test_several_calls_follow_one_another(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
         for line in range(1, 4):
-            folder.add_rejects("a.csv", [Reject(line, Reason.EMPTY_ID, b"", b",")])
-        folder.add_rejects("a.csv", [])
+            folder.add_rejects(Places("a.csv"), [Reject(line, Reason.EMPTY_ID, b"", b",")])
+        folder.add_rejects(Places("a.csv"), [])
         assert [reject["line"] for reject in read_lines(folder.rejects)] == [1, 2, 3]
 
 
@@ -103,14 +104,14 @@ class TestTakingRejectsBack:
     def test_length_and_cut(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
         assert folder.rejects_bytes == folder.sync_rejects() == 0
-        folder.add_rejects("a.csv", self.REJECTS[:2])
+        folder.add_rejects(Places("a.csv"), self.REJECTS[:2])
         length = folder.sync_rejects()
         assert length == folder.rejects_bytes == folder.rejects.stat().st_size > 0
-        folder.add_rejects("a.csv", self.REJECTS[2:])
+        folder.add_rejects(Places("a.csv"), self.REJECTS[2:])
         assert folder.rejects_bytes > length
         folder.cut_rejects(length)
         assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3]
-        folder.add_rejects("a.csv", self.REJECTS[3:])
+        folder.add_rejects(Places("a.csv"), self.REJECTS[3:])
         assert [line["line"] for line in read_lines(folder.rejects)] == [2, 3, 5]
 
     def test_rejects_that_somebody_took_away_are_noticed(self, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ class TestTakingRejectsBack:
         with pytest.raises(FatalError, match=r"has 0 bytes, and the ledger knows of 100: restore it") as caught:
             folder.cut_rejects(100)
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
-        folder.add_rejects("a.csv", self.REJECTS[:1])
+        folder.add_rejects(Places("a.csv"), self.REJECTS[:1])
         with pytest.raises(FatalError, match=r"knows of 10,000"):
             folder.cut_rejects(10_000)
         folder.cut_rejects(10_000, may_be_shorter=True)
@@ -128,7 +129,7 @@ class TestTakingRejectsBack:
     def test_a_disk_that_turned_read_only(self) -> None:
         with small_disk(65_536) as disk:
             folder = JobFolder(disk / "job").make()
-            folder.add_rejects("a.csv", self.REJECTS)
+            folder.add_rejects(Places("a.csv"), self.REJECTS)
             with read_only(disk), pytest.raises(FatalError, match=r"cannot cut .*rejects.jsonl") as caught:
                 folder.cut_rejects(1)
             assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
@@ -166,8 +167,8 @@ class TestAnswers:
 class TestRowsThatTargetRefused:
     def test_a_line(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
-        folder.add_rejects("a.csv", [Reject(2, Reason.EMPTY_ID, b"", b",1")])
-        folder.add_target_rejects("a.csv", [(3, RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25"))])
+        folder.add_rejects(Places("a.csv"), [Reject(2, Reason.EMPTY_ID, b"", b",1")])
+        folder.add_target_rejects(Places("a.csv"), [(3, RowRejected('Bad "id"\n', 9, "%C3%BC%2C,gold,%25"))])
         first, second = read_lines(folder.rejects)
         assert first["line"] == 2
         assert second == {
@@ -185,20 +186,22 @@ class TestRowsThatTargetRefused:
             folder.add_answer(batch, "POST" if call == "POST" else "GET", text, TestAnswers.AT)
         with folder.answers.open("ab") as answers:
             answers.write(b'{"batch":4,"call":"PO')
-        folder.add_target_rejects("a.csv", [(3, RowRejected("told", 9, "u3")), (4, RowRejected("told", 10, "u4"))])
+        folder.add_target_rejects(
+            Places("a.csv"), [(3, RowRejected("told", 9, "u3")), (4, RowRejected("told", 10, "u4"))]
+        )
         assert [line["message"] for line in read_lines(folder.rejects)] == ["bad u3", "told"]
 
     def test_none(self, tmp_path: Path) -> None:
         folder = JobFolder(tmp_path).make()
-        folder.add_target_rejects("a.csv", [])
+        folder.add_target_rejects(Places("a.csv"), [])
         assert read_lines(folder.rejects) == []
 
 
 def test_failed_rows(tmp_path: Path) -> None:
     """Written as a whole: a second time replaces the first."""
     folder = JobFolder(tmp_path).make()
-    folder.write_failed("a.csv", [FailedRow("never", 1, 1)])
-    folder.write_failed("a.csv", [FailedRow("ü", 9, 4), FailedRow("unheard of", None, 5)])
+    folder.write_failed(Places("a.csv"), [FailedRow("never", 1, 1)])
+    folder.write_failed(Places("a.csv"), [FailedRow("ü", 9, 4), FailedRow("unheard of", None, 5)])
     assert read_lines(folder.failed) == [
         {"file": "a.csv", "line": 9, "batch": 4, "id": "ü", "reason": "target.failed"},
         {"file": "a.csv", "line": None, "batch": 5, "id": "unheard of", "reason": "target.failed"},
@@ -221,11 +224,11 @@ def test_full_disk() -> None:
         folder = JobFolder(disk / "job").make()
         reject = Reject(2, Reason.EMPTY_ID, b"", b"x" * 100_000)
         with pytest.raises(FatalError, match=r"cannot write .*rejects.jsonl: The disk is full") as caught:
-            folder.add_rejects("a.csv", [reject])
+            folder.add_rejects(Places("a.csv"), [reject])
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         with pytest.raises(FatalError, match=r"cannot write .*report.json: The disk is full"):
             folder.write_report(Report.from_json({"job": "x" * 100_000}))
         with pytest.raises(FatalError, match=r"cannot write .*failed.jsonl: The disk is full"):
-            folder.write_failed("a.csv", [FailedRow("x" * 100_000, 1, 1)])
+            folder.write_failed(Places("a.csv"), [FailedRow("x" * 100_000, 1, 1)])
         assert not folder.failed.exists()
         assert not folder.report.exists()

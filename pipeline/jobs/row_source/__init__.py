@@ -1,0 +1,18 @@
+"""The rows of an export: its beginning, its parts, and what can be measured of it."""
+
+from pipeline.jobs.row_source.measured import Measured, measure
+from pipeline.jobs.row_source.rows import Block, RowSource, open_rows
+from pipeline.jobs.row_source.source import header_kept, no_rows, open_source, read_columns, with_header_kept
+
+__all__ = [
+    "Block",
+    "Measured",
+    "RowSource",
+    "header_kept",
+    "measure",
+    "no_rows",
+    "open_rows",
+    "open_source",
+    "read_columns",
+    "with_header_kept",
+]

@@ -1,0 +1,77 @@
+"""The rows of a job's export, from where the job stands; and the errors of exports that give none."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anyio import to_thread
+
+from pipeline.core.errors import HeaderError, InputError
+from pipeline.edges.exports import Export, changed, open_export
+from pipeline.edges.host import RunBlocking
+from pipeline.edges.store.job_folder import JobFolder
+from pipeline.jobs.job import Job, opens_export
+from pipeline.jobs.row_source.rows import RowSource, open_rows
+from pipeline.jobs.row_source.starts import Reading, first_start
+from pipeline.settings.export_section import ExportSettings
+
+
+@asynccontextmanager
+async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
+    """The export of a job, and its rows from where the job stands; a dry run carries nothing.
+
+    Raises `InputError` (65, 66) for an export that cannot be read or sent, or that changed since its job was entered.
+    """
+    progress = job.progress
+    open_export = opens_export(job.record, job.host)
+    async with open_export(job.record.export, job.export.encoding) as export:
+        if not export.identity.agrees_with(job.record.identity):
+            raise changed(job.record.export)
+        progress.export_bytes = export.identity.size_bytes
+        async with header_kept(job):
+            source = await open_rows(
+                export,
+                job.export,
+                progress.checkpoint,
+                open_export=open_export,
+                carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
+                max_batch_bytes=job.settings.batch.max_bytes,
+                salt=job.state.ledger.salt,
+                run_blocking=job.host.run_blocking,
+            )
+        progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
+        progress.checkpoint.columns_sent = source.plan.parameters
+        yield export, source
+
+
+@asynccontextmanager
+async def header_kept(job: Job) -> AsyncIterator[None]:
+    """Keep a header that the body cannot use in the job's folder: no message says what it holds."""
+    try:
+        yield
+    except HeaderError as error:
+        raise await with_header_kept(error, job.folder, job.host.run_blocking) from error
+
+
+async def with_header_kept(error: HeaderError, folder: JobFolder, run_blocking: RunBlocking) -> InputError:
+    """The same error, which names the file with the header, once that is written."""
+    if not error.header:
+        return InputError(str(error), line=error.line)
+    await run_blocking(folder.make)
+    await run_blocking(folder.write_header, error.header)
+    return InputError(f"{error} The header as it was read is in {folder.header}.", line=error.line)
+
+
+def no_rows(export: Path) -> InputError:
+    """The error for an export that holds more than its header, and yet no row."""
+    return InputError(
+        f"no row was read from {export.name}, which holds more than its header: nothing was sent. Are its lines ended, "
+        "and its cells separated, as [export] says?"
+    )
+
+
+async def read_columns(path: Path, settings: ExportSettings) -> list[str]:
+    """The column names of an export, a file or a directory of parts. Raises `InputError` (65, 66)."""
+    async with open_export(path, settings.encoding) as export:
+        start, _ = await first_start(export, Reading(settings, open_export, to_thread.run_sync))
+        return start.names
