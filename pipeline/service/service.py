@@ -24,7 +24,7 @@ from pipeline.core.drop.retention import ClockWatch
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
-from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notices import DropNotice, HoldUps, Pause, put_up_drops, put_up_pause, take_down_pause
@@ -356,26 +356,19 @@ class TenantService:
 
 def _reason_to_keep(record: JobRecord, processing: Taking) -> str | None:
     """The reason why the export of an ended job must not be removed: it is not what its job has read. Blocks."""
-    for part in record.parts:
-        # Its content is not compared, since no digest tells of one part: one that was touched is kept.
-        opener = partial(processing.open, record.job_id, part.name)
-        change = change_since(AsRead(part.identity, part.identity.size_bytes, ""), opener)
-        if why := change or _writing(processing, opener):
-            return f"{shown(part.name)}: {why}"
+    opened = partial(processing.open, record.job_id)
+    # Otherwise the job has not read all of it, or it failed because of a change.
+    read = record.report.export if record.report and record.state in ("done", "incomplete") else None
     if record.parts:
-        return None
-    opener = partial(processing.open, record.job_id, record.export.name)
-    if record.report is None or record.state not in ("done", "incomplete"):
-        # The job has not read all of it, or it failed because of a change.
-        change = change_since(AsRead(record.identity, record.size_bytes, ""), opener)
+        change = change_of_parts(record.parts, read.sha256 or "" if read else "", opened)
+    elif read is None:
+        change = change_since(AsRead(record.identity, record.size_bytes, ""), partial(opened, record.export.name))
     else:
-        read = record.report.export
-        change = change_since(AsRead(record.identity, read.size_bytes, read.sha256), opener)
-    return change or _writing(processing, opener)
-
-
-def _writing(processing: Taking, opener: Callable[[], int]) -> str | None:
-    return "a process has it open for writing" if has_writer(processing.drop, opener) else None
+        as_read = AsRead(record.identity, read.size_bytes, read.sha256)
+        change = change_since(as_read, partial(opened, record.export.name))
+    names = [part.name for part in record.parts] or [record.export.name]
+    is_open = any(has_writer(processing.drop, partial(opened, name)) for name in names)
+    return change or ("a process has it open for writing" if is_open else None)
 
 
 def shortened(why: str | None) -> str | None:

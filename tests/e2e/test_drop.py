@@ -142,8 +142,8 @@ class TestDrain:
         """The first line may be a row; it lies in the folder of the job."""
         async with dropping(tmp_path) as drop:
             (drop.directory / "a.csv").write_text("id,MARK\nu-1,MARK\n")
-            drop.put("b.csv", "b,gold,1")
-            (drop.directory / "both.ready").write_text("files=a.csv,b.csv\ncolumns=id,tier,ltv")
+            (drop.directory / "b.csv").write_text("id,MARK\nu-2,MARK\n")
+            (drop.directory / "both.ready").write_text("files=a.csv,b.csv\ncolumns=id,tier")
             done = await drop.drain()
             assert done.code == 65, done.said
             reports = drop.reports()
