@@ -18,10 +18,10 @@ from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, HeaderError, InputError
 from pipeline.core.formats.framing import BOM
 from pipeline.edges.clock import Clock
-from pipeline.edges.drop.listing import Found, Seen
+from pipeline.edges.drop.listing import Found
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.durable import real_place
-from pipeline.edges.exports import Identity
+from pipeline.edges.exports import Identity, PartFile
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -38,57 +38,67 @@ _MOST_OF_NOTHING = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A signal whose exports a route is to take, with the `as_of` of each; with `error` all their jobs fail."""
+    """A signal whose export a route is to take, with its date `as_of`; with `error` its job fails."""
 
     found: Found
-    as_of: tuple[str | None, ...]
+    as_of: str | None = None
     error: InputError | None = None
     route: str = DEFAULT_ROUTE
 
 
-async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> list[JobRecord]:
-    """Enter one job for each export of a drop, behind all others, then take its files; a crash may come anywhere.
+async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> JobRecord:
+    """Enter the job of a drop, behind all others, then take its files; a crash may come anywhere.
 
     Raises `CannotTakeError` if a file may not be taken: then all is as before.
     """
     entered = await state.in_turn(_begin, state.ledger, drop, processing, state.host.clock, settings)
-    return await _take(entered, state, processing)
+    (taken,) = await _take([entered], state, processing)
+    return taken
 
 
-def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> list[JobRecord]:
+def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> JobRecord:
     found, now = drop.found, clock.utc_now()
-    # A drop without an export gets a job too, so that its failure is reported.
-    sources: list[Seen | None] = list(found.exports) or [None]
-    job_ids = new_job_ids([Path(_name(found, source)) for source in sources], now, ledger)
-    records = []
-    for job_id, source, as_of in zip(job_ids, sources, drop.as_of or (None,), strict=True):
-        claim = Claim(
-            drop=job_ids[0],
-            source=source.path if source else "",
-            signal=found.signal.path,
-            signal_bytes=found.signal.identity.size_bytes,
-            signal_mtime_ns=found.signal.identity.mtime_ns,
-            manifest=found.manifest,
-            as_of=as_of,
-            signal_inode=found.signal.identity.inode,
-        )
-        records.append(
-            JobRecord.new(
-                job_id,
-                processing.taken(job_id, _name(found, source)),
-                source.identity if source else Identity(0, 0),
-                settings.model_dump(mode="json"),
-                now,
-                claim=claim.failed(drop.error) if drop.error else claim,
-                route=drop.route,
-            )
-        )
-    return ledger.begin_jobs(records)
+    name = _name(found)
+    (job_id,) = new_job_ids([Path(name)], now, ledger)
+    manifest = found.manifest
+    claim = Claim(
+        drop=job_id,
+        source=name if found.files else "",
+        signal=found.signal.path,
+        signal_bytes=found.signal.identity.size_bytes,
+        signal_mtime_ns=found.signal.identity.mtime_ns,
+        # The parts have a place of their own.
+        manifest=replace(manifest, files=(), file_bytes=()) if found.parts_of else manifest,
+        as_of=drop.as_of,
+        signal_inode=found.signal.identity.inode,
+        beside=found.beside if found.files else (),
+    )
+    record = JobRecord.new(
+        job_id,
+        processing.taken(job_id, name),
+        _identity(found),
+        settings.model_dump(mode="json"),
+        now,
+        claim=claim.failed(drop.error) if drop.error else claim,
+        route=drop.route,
+        parts=tuple(PartFile(Path(file.path).name, file.identity) for file in found.files) if found.parts_of else (),
+    )
+    return ledger.begin_job(record)
 
 
-def _name(found: Found, source: Seen | None) -> str:
-    """The name a job goes by: its export, else the first missing export, else the signal."""
-    return source.path if source else next(iter(found.missing), found.signal.path)
+def _name(found: Found) -> str:
+    """The path a job goes by: that of its export; of a drop without one, the first missing file, else the signal."""
+    if found.parts_of is not None:
+        return found.parts_of
+    return found.files[0].path if found.files else next(iter(found.missing), found.signal.path)
+
+
+def _identity(found: Found) -> Identity:
+    """The identity of an export; of parts the size of all, and the latest time."""
+    if found.parts_of is None and found.files:
+        return found.files[0].identity
+    identities = [file.identity for file in found.files]
+    return Identity(sum(each.size_bytes for each in identities), max((each.mtime_ns for each in identities), default=0))
 
 
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
@@ -136,7 +146,9 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
     try:
         return await _take_all(records, state, processing)
     except CannotTakeError:
-        taken = [(record.job_id, record.claim.source) for record in records if record.claim and record.claim.source]
+        taken = [(record.job_id, path) for record in records for path, _ in _files_of(record)]
+        for record in records:
+            taken += [(record.job_id, path) for path in _lists_of(record)]
         first = records[0].claim
         if first is not None:
             taken.append((first.drop, first.signal))
@@ -149,6 +161,21 @@ async def _take(records: list[JobRecord], state: State, processing: Taking) -> l
             ) from None
         await state.in_turn(state.ledger.withdraw_jobs, [record.job_id for record in records])
         raise
+
+
+def _files_of(record: JobRecord) -> list[tuple[str, Identity]]:
+    """The files that a job takes besides the signal: their paths in the drop directory, and what they are."""
+    claim = record.claim
+    if claim is None or not claim.source:
+        return []
+    if not record.parts:
+        return [(claim.source, record.identity)]
+    return [(claim.path_of(part.name), part.identity) for part in record.parts]
+
+
+def _lists_of(record: JobRecord) -> list[str]:
+    """The paths in the drop directory of the lists that say which files are parts."""
+    return [] if record.claim is None else [*map(record.claim.path_of, record.claim.beside)]
 
 
 async def _take_all(records: list[JobRecord], state: State, processing: Taking) -> list[JobRecord]:
@@ -164,29 +191,37 @@ async def _take_all(records: list[JobRecord], state: State, processing: Taking) 
         )
     for record in records if error is None else ():
         claim = claims[record.job_id]
-        if claim.source:
-            taking = await state.host.run_blocking(processing.take, record.job_id, claim.source, record.identity)
-            error = error or _not_taken(taking, claim)
+        for path, seen in _files_of(record):
+            taking = await state.host.run_blocking(processing.take, record.job_id, path, seen)
+            error = error or _not_taken(taking, path, claim)
+        for path in _lists_of(record):
+            await state.host.run_blocking(processing.take_along, record.job_id, path)
     claims = {
         job_id: replace(claim.failed(error) if error else claim, is_taken=True) for job_id, claim in claims.items()
     }
-    await state.host.run_blocking(processing.remove_emptied, first.signal)
+    await state.host.run_blocking(processing.remove_emptied, first.source or first.signal)
     await state.in_turn(state.ledger.note_claims, claims)
     for record in records:
-        log.info("export_claimed", job=record.job_id, export=shown(record.export.name), signal=shown(first.signal))
+        log.info(
+            "export_claimed",
+            job=record.job_id,
+            export=shown(record.export.name),
+            signal=shown(first.signal),
+            parts=len(record.parts) or 1,
+        )
     return [replace(record, claim=claims[record.job_id]) for record in records]
 
 
-def _not_taken(taking: TakeResult, claim: Claim) -> InputError | None:
+def _not_taken(taking: TakeResult, path: str, claim: Claim) -> InputError | None:
     match taking:
         case TakeResult.GONE:
             return InputError(
-                f"{shown(claim.source)} disappeared after its signal {shown(claim.signal)}: drop both again.",
+                f"{shown(path)} disappeared after its signal {shown(claim.signal)}: drop both again.",
                 exit_code=ExitCode.EXPORT_MISSING,
             )
         case TakeResult.REPLACED:
             return InputError(
-                f"{shown(claim.source)} was changed after its signal {shown(claim.signal)}: write exports under "
+                f"{shown(path)} was changed after its signal {shown(claim.signal)}: write exports under "
                 "another name, rename them when they are complete, and signal them then."
             )
     return None
@@ -221,7 +256,7 @@ async def is_empty_part(record: JobRecord, state: State) -> bool:
     claim = record.claim
     if claim is None or claim.error is not None or record.is_abandoned or record.size_bytes > _MOST_OF_NOTHING:
         return False
-    if len(await state.in_turn(state.ledger.jobs_of_drop, claim.drop)) == 1:
+    if not record.parts:
         return False
     return await _holds_nothing(record, state)
 
@@ -263,8 +298,8 @@ async def _check_age(record: JobRecord, claim: Claim, state: State) -> None:
         latest = None if own is None else await state.in_turn(find)
         if latest is not None and own < latest:
             raise InputError(
-                f"{shown(claim.source)} is older than what was loaded already: its {key} is {own}, and the latest was "
-                f"{latest}. If it is meant, write again=true into its signal."
+                f"{shown(record.export.name)} is older than what was loaded already: its {key} is {own}, and the "
+                f"latest was {latest}. If it is meant, write again=true into its signal."
             )
 
 

@@ -28,7 +28,7 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import InputError, PipelineError, SetAsideError
 from pipeline.core.model import Batch
-from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since, has_writer
 from pipeline.edges.store.records import SetAside
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
@@ -186,10 +186,17 @@ def _error_of_source(job: Job) -> InputError | None:
     size_bytes, sha256 = progress.bytes_read, progress.sha256
     if not size_bytes:
         size_bytes, sha256 = progress.checkpoint.digest_bytes, progress.checkpoint.digest
-    opener = partial(job.host.drops.open, record.export)
-    change = change_since(AsRead(record.identity, size_bytes, sha256), opener)
-    if change is None and record.claim is not None and has_writer(drop_of(record), opener):
-        change = "another process still has it open for writing"
+    files = [record.export.parent / part.name for part in record.parts] or [record.export]
+    openers = {file.name: partial(job.host.drops.open, file) for file in files}
+    if record.parts:
+        change = change_of_parts(record.parts, sha256, lambda name: openers[name]())
+    else:
+        change = change_since(AsRead(record.identity, size_bytes, sha256), openers[record.export.name])
+    if change is None and record.claim is not None:
+        for name, opener in openers.items():
+            if has_writer(drop_of(record), opener):
+                part = f"{shown(name)}: " if record.parts else ""
+                change = f"{part}another process still has it open for writing"
     return None if change is None else changed_at_the_end(record, change)
 
 

@@ -201,7 +201,8 @@ def _about_unnamed(state: State, job: JobRecord, count: int) -> str:
         job, source = source, state.ledger.job(source.retry_of)
     source = source or job
     # A dropped export was moved to the folder of its job since, or removed.
-    places = (source.export, state.folder(source.job_id).dropped / source.export.name)
+    kept = state.folder(source.job_id).dropped
+    places = (source.export.parent, kept) if source.parts else (source.export, kept / source.export.name)
     there = next((place for place in places if place.exists()), None)
     how = f"`load {there} --again`" if there else f"`load` with --again, of {source.export.name}, which was not kept,"
     them = "it" if count == 1 else "them"

@@ -18,7 +18,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from pipeline.core.drop.ordering import by_sequence
-from pipeline.core.drop.signals import GROUP_SIGNAL, shown
+from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.drop.listing import Found, Listing
 from pipeline.edges.drop.taking import CannotTakeError, Taking
@@ -63,7 +63,7 @@ class _Signalled:
     @property
     def identities(self) -> tuple[Identity, ...]:
         """The identities of its files, the signal first."""
-        return (self.found.signal.identity, *(export.identity for export in self.found.exports))
+        return (self.found.signal.identity, *(file.identity for file in self.found.files))
 
 
 class Intake:
@@ -207,7 +207,7 @@ class Intake:
     async def _judge(self, each: _Signalled) -> Wait | InputError | None:
         """The reason to wait for a drop, because it is not whole, or an error; see `Settling.judge`."""
         found = each.found
-        paths = [found.signal.path, *(export.path for export in found.exports)]
+        paths = [found.signal.path, *(file.path for file in found.files)]
         writers = await run_sync(each.source.processing.writers, paths)
         return self._settling.judge(each.source.route, found, writers, self._drop(each.source), self._clock.monotonic())
 
@@ -228,9 +228,10 @@ class Intake:
 
     def _missing(self, each: _Signalled) -> InputError:
         found = each.found
-        if found.signal.path.endswith(f"/{GROUP_SIGNAL}") and not found.manifest.files:
+        if found.directory and found.missing == (f"{found.directory}*",):
             return InputError(
-                f"{shown(found.signal.path)} says that all files beside it are complete, and there was none within "
+                f"{shown(found.signal.path)} says that all files in {shown(found.directory)} are complete, and there "
+                "was none within "
                 f"{self._drop(each.source).signal_wait_s:,.0f} s. If nothing was to be exported, this is all right.",
                 exit_code=ExitCode.EXPORT_MISSING,
             )
@@ -243,15 +244,13 @@ class Intake:
 
     async def _claim(self, each: _Signalled, error: InputError | None) -> str | None:
         """Claim a drop, with `error` as one that fails. Returns the reason if it cannot be taken."""
-        found, as_of = each.found, self._drop(each.source).as_of
-        dates = [_date_in(export.path, as_of) for export in found.exports]
-        undated = next((seen.path for seen, date in zip(found.exports, dates, strict=True) if date is None), None)
-        if as_of and undated and not found.manifest.again and error is None:
-            error = InputError(
-                f"the name {shown(undated)} holds no date as [drop] as_of = {as_of!r} finds it, so it cannot be told "
-                "whether it is older than the last one."
-            )
-        drop = Drop(found, tuple(dates), error, each.source.route)
+        found, pattern = each.found, self._drop(each.source).as_of
+        as_of = None
+        try:
+            as_of = _date_of(found, pattern)
+        except InputError as undated:
+            error = error or (None if found.manifest.again else undated)
+        drop = Drop(found, as_of, error, each.source.route)
         settings = self.settings.of(each.source.route).export
         # Shielded: a claim cut in two loses nothing, but the next start would have to complete it.
         with anyio.CancelScope(shield=True):
@@ -267,6 +266,15 @@ class Intake:
                 signal=shown(found.signal.path),
                 files=len(found.left_out),
                 first=shown(found.left_out[0]),
+                route=each.source.route,
+            )
+        if found.unlisted:
+            log.warning(
+                "unlisted_files_left",
+                signal=shown(found.signal.path),
+                files=len(found.unlisted),
+                first=shown(found.unlisted[0]),
+                lists=[*map(shown, found.beside)],
                 route=each.source.route,
             )
         self._first_seen.pop(each.key, None)
@@ -340,7 +348,7 @@ def _about_directory(source: DropSource, error: FatalError) -> dict[tuple[str, s
 
 def _obstacle(processing: Taking, found: Found) -> str | None:
     """The reason why a drop that could be listed cannot be taken, or None. Blocks."""
-    for each in (found.signal, *found.exports):
+    for each in (found.signal, *found.files):
         if obstacle := processing.obstacle(each.path):
             return obstacle if each is found.signal else f"{shown(each.path)} {obstacle}"
     return None
@@ -351,6 +359,29 @@ def of_route(route: str) -> dict[str, Any]:
     return {} if route == DEFAULT_ROUTE else {"route": route}
 
 
+def _date_of(found: Found, pattern: str) -> str | None:
+    """The date of an export: in the path that its parts go by, else in that of each file, where all must have the same.
+
+    `pattern`: finds it, in a group; empty if exports have none. Raises `InputError` (65) if it finds none, or several.
+    """
+    if not pattern or not found.files:
+        return None
+    if found.parts_of and (date := _date_in(found.parts_of, pattern)) is not None:
+        return date
+    dates = {_date_in(file.path, pattern): file.path for file in reversed(found.files)}
+    if None in dates:
+        raise InputError(
+            f"the name {shown(dates[None])} holds no date as [drop] as_of = {pattern!r} finds it, so it cannot be told "
+            "whether it is older than the last one."
+        )
+    if len(dates) > 1:
+        raise InputError(
+            f"{' and '.join(map(shown, sorted(dates.values())[:2]))} are parts of one export, and hold different dates "
+            f"as [drop] as_of = {pattern!r} finds them: drop them each with a signal of its own."
+        )
+    return next(iter(dates))
+
+
 def _date_in(path: str, pattern: str) -> str | None:
-    found = re.search(pattern, Path(path).as_posix()) if pattern else None
+    found = re.search(pattern, Path(path).as_posix())
     return found.group(1) if found else None

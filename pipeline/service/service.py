@@ -24,7 +24,7 @@ from pipeline.core.drop.retention import ClockWatch
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
-from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
 from pipeline.edges.store.notices import DropNotice, HoldUps, Pause, put_up_drops, put_up_pause, take_down_pause
@@ -35,7 +35,6 @@ from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.prune import jobs_to_look_at, look_at_ends, overdue, remove
 from pipeline.jobs.runner import Runner
-from pipeline.service.ended_drops import EndedDrops
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.ledger_check import check_ledger
 from pipeline.service.upkeep import Upkeep
@@ -52,7 +51,7 @@ _DAY_S = 86_400.0
 _MOST_OF_WHY = 400
 #: The words for what a bug may be met in besides the jobs; see `Upkeep`.
 _LOOKING, _TAKING, _PRUNING = "looking for signals", "taking what is dropped", "removing old files"
-_MOVING, _TELLING = "moving the files of ended jobs", "telling which drops have ended"
+_MOVING = "moving the files of ended jobs"
 
 
 class TenantService:
@@ -70,7 +69,6 @@ class TenantService:
         self._clock = clock = runner.state.host.clock
         self._held = [*(source.processing for source in sources), *former]
         self._intake = Intake(runner.state, runner.settings, runner.ending, sources, former)
-        self._ended_drops = EndedDrops(runner.state)
         self._arrivals = Arrivals([source.processing.drop for source in sources], clock, runner.ending.changed)
         self._upkeep = Upkeep(clock)
         self._failures = 0
@@ -121,8 +119,6 @@ class TenantService:
     async def run(self, *, drain: bool) -> None:
         """Serve until stopped, or with `drain` until nothing is left to do."""
         await complete_claims(self._state, self._held)
-        # Drops that an earlier process, or a `load`, ended without logging them.
-        await self._ended_drops.tell()
         await run_sync(take_down_pause, self._state.directory)
         await run_sync(put_up_drops, self._state.directory, DropNotice())
         async with anyio.create_task_group() as tasks:
@@ -229,12 +225,6 @@ class TenantService:
             is_all = self._to_move is None or again is None
             self._to_move = None if is_all else {*(self._to_move or ()), *(again or ()), record.job_id}
             self.codes.append(report.exit_code)
-            try:
-                await self._ended_drops.tell()
-            except PipelineError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the next start tells it
-                self._upkeep.note(_TELLING, error)
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         tenant = self._runner.settings
@@ -366,14 +356,19 @@ class TenantService:
 
 def _reason_to_keep(record: JobRecord, processing: Taking) -> str | None:
     """The reason why the export of an ended job must not be removed: it is not what its job has read. Blocks."""
-    opener = partial(processing.open, record.job_id, record.export.name)
-    if record.report is None or record.state not in ("done", "incomplete"):
-        # The job has not read all of it, or it failed because of a change.
-        change = change_since(AsRead(record.identity, record.size_bytes, ""), opener)
+    opened = partial(processing.open, record.job_id)
+    # Otherwise the job has not read all of it, or it failed because of a change.
+    read = record.report.export if record.report and record.state in ("done", "incomplete") else None
+    if record.parts:
+        change = change_of_parts(record.parts, read.sha256 or "" if read else "", opened)
+    elif read is None:
+        change = change_since(AsRead(record.identity, record.size_bytes, ""), partial(opened, record.export.name))
     else:
-        read = record.report.export
-        change = change_since(AsRead(record.identity, read.size_bytes, read.sha256), opener)
-    return change or ("a process has it open for writing" if has_writer(processing.drop, opener) else None)
+        as_read = AsRead(record.identity, read.size_bytes, read.sha256)
+        change = change_since(as_read, partial(opened, record.export.name))
+    names = [part.name for part in record.parts] or [record.export.name]
+    is_open = any(has_writer(processing.drop, partial(opened, name)) for name in names)
+    return change or ("a process has it open for writing" if is_open else None)
 
 
 def shortened(why: str | None) -> str | None:

@@ -71,19 +71,19 @@ class Settling:
 
         `writers`: by path, if a process has the file open for writing; None where nobody can tell.
         """
-        for seen in (found.signal, *found.exports):
+        for seen in (found.signal, *found.files):
             if writers.get(seen.path):
                 return self._judge_open(route, seen, drop, now_s)
         for path, why in self._unsettled(route, found, writers):
             left_s = self._files[route, path].since_s + drop.settle_s - now_s
             if left_s > 0:
                 return Wait(why, now_s + left_s, left_s)
-        for export in found.exports:
+        for file in found.files:
             # A writer that closes the file for a while cannot be told from one that is done, but by what it does next.
-            age_ns = found.signal.identity.mtime_ns - export.identity.mtime_ns
-            left_s = self._files[route, export.path].since_s + drop.settle_s - now_s
+            age_ns = found.signal.identity.mtime_ns - file.identity.mtime_ns
+            left_s = self._files[route, file.path].since_s + drop.settle_s - now_s
             if age_ns < drop.settle_s * 1e9 and left_s > 0:
-                why = f"{shown(export.path)} changed just before its signal"
+                why = f"{shown(file.path)} changed just before its signal"
                 return Wait(why, now_s + left_s, left_s, is_usual=left_s <= _USUAL_S)
         return None
 
@@ -102,25 +102,25 @@ class Settling:
         signal = found.signal
         if found.may_be_cut and (found.problem or writers.get(signal.path) is None):
             yield signal.path, f"the signal {shown(signal.path)} may not be written to its end"
-        for export in found.exports:
-            if export.identity.mtime_ns > signal.identity.mtime_ns:
-                yield export.path, f"{shown(export.path)} is newer than its signal"
-            elif self._files[route, export.path].has_changed and writers.get(export.path) is None:
-                yield export.path, f"{shown(export.path)} has changed since it was seen first"
-        if found.changed_ns is not None and found.changed_ns > signal.identity.mtime_ns + _YOUNGER_NS:
-            yield _group(found), f"files came into {shown(_group(found))} after its {shown(signal.path)}"
-
-
-def _group(found: Found) -> str:
-    return found.signal.path.rpartition("/")[0] + "/"
+        for file in found.files:
+            if file.identity.mtime_ns > signal.identity.mtime_ns:
+                yield file.path, f"{shown(file.path)} is newer than its signal"
+            elif self._files[route, file.path].has_changed and writers.get(file.path) is None:
+                yield file.path, f"{shown(file.path)} has changed since it was seen first"
+        if (
+            found.directory
+            and found.changed_ns is not None
+            and found.changed_ns > signal.identity.mtime_ns + _YOUNGER_NS
+        ):
+            yield found.directory, f"files came into {shown(found.directory)} after its {shown(signal.path)}"
 
 
 def _identities(listing: Listing) -> Iterable[tuple[str, Identity]]:
     for found in listing.found:
         yield found.signal.path, found.signal.identity
-        if found.changed_ns is not None:
-            yield _group(found), Identity(len(found.exports), found.changed_ns)
-        for export in found.exports:
-            yield export.path, export.identity
+        if found.directory and found.changed_ns is not None:
+            yield found.directory, Identity(len(found.files), found.changed_ns)
+        for file in found.files:
+            yield file.path, file.identity
     for seen in listing.unsignalled:
         yield seen.path, seen.identity

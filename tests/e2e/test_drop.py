@@ -46,40 +46,49 @@ class TestDrain:
             lines = [f"{name},gold,1" for name in "abcdef"]
             assert drop.at.sandbox.profiles() == profiles_after("e,silver,2", *lines)
             assert drop.at.sandbox.mistakes == []
-            assert len(drop.reports()) == 8
+            assert drop.ends() == dict.fromkeys(["a.csv", "b.csv", "c.csv", "d.csv", "e", "both"], "done")
             assert drop.left() == ["not-signalled.csv"]
-            (told,) = [event for event in events(done, "drop_finished") if event["signal"] == "e/_SUCCESS"]
-            assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (2, 0, 2, 2)
+            claimed = {event["signal"]: event["parts"] for event in events(done, "export_claimed")}
+            assert (claimed["a.csv.ready"], claimed["e/_SUCCESS"], claimed["both.ready"]) == (1, 2, 2)
             assert done.out == ""
 
-    async def test_a_drop_of_which_all_jobs_end_together_is_told_of_once(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("signal", ["day/_SUCCESS", "day.fin", "DAY.READY"])
+    async def test_the_files_of_a_directory_are_one_job(self, tmp_path: Path, signal: str) -> None:
+        """One of them has the name that the job goes by."""
         async with dropping(tmp_path) as drop:
-            for number in range(7):
-                drop.put(f"day/part-{number}.csv", f"u{number},gold,1")
-            drop.put("day/part-7.csv", "u7,gold,1", signal_as="_SUCCESS")
-            # All wait for Target at once, and one look at it ends them all.
-            slow = {"poll_first_s": 1.5, "poll_max_s": 1.5}
-            done = await drop.drain(settle=slow)
+            for number, name in enumerate(("a.csv", "day", "part-2.csv")):
+                drop.put(f"day/{name}", f"u{number},gold,1", f"u,tier-{number},")
+            (drop.directory / signal).touch()
+            done = await drop.drain(drop={"keep_exports": "always"})
             assert done.code == 0, done.said
-            (told,) = events(done, "drop_finished")
-            assert (told["exports"], told["not_done"], told["read"], told["confirmed"]) == (8, 0, 8, 8)
-            assert events(await drop.drain(settle=slow), "drop_finished") == []
+            (report,) = drop.reports()
+            assert (report["export"]["name"], report["rows"]["read"], len(report["batches"])) == ("day", 6, 1)
+            assert [part["name"] for part in report["parts"]] == ["a.csv", "day", "part-2.csv"]
+            text = "".join(text_of(f"u{number},gold,1", f"u,tier-{number},") for number in range(3))
+            assert report["export"]["sha256"] == sha256(text.encode()).hexdigest()
+            assert drop.at.sandbox.calls["posts"] == 1
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles()["u"]["tier"] == "tier-2"
+            kept = drop.at.state / "jobs" / report["job"] / "drop"
+            assert names_in(kept) == sorted(["a.csv", "day", "part-2.csv", Path(signal).name])
+            assert drop.left() == []
 
-    async def test_a_drop_that_a_load_has_ended_is_told_of_by_the_next_service(self, tmp_path: Path) -> None:
+    async def test_a_list_of_a_warehouse_says_which_files_are_parts(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
-            config = drop.config()
-            assert (await run_program("pause", "--config", config)).code == 0
-            drop.put("day/part-0.csv", "a,gold,1")
-            drop.put("day/part-1.csv", "b,gold,1", signal_as="_SUCCESS")
-            async with drop.serving() as process:
-                await until(lambda: any(drop.at.state.glob("spool/*.ids")))
-                process.kill()
-                await process.wait()
-            assert (await run_program("resume", "--config", config)).code == 0
-            export = drop.at.export("c,gold,1", name="loaded.csv")
-            loaded = await run_program("load", export, "--config", config, "--json")
-            assert (loaded.code, len(loaded.out.splitlines())) == (0, 3), loaded.said
-            assert [len(events(await drop.drain(), "drop_finished")) for _ in range(2)] == [1, 0]
+            for number in range(3):
+                drop.put(f"day/000{number}_part_00", f"u{number},gold,1")
+            entries = [
+                {"url": f"s3://b/day/000{number}_part_00", "meta": {"content_length": len(text_of("u0,gold,1"))}}
+                for number in (2, 1)
+            ]
+            (drop.directory / "day" / "manifest").write_bytes(orjson.dumps({"entries": entries}))
+            (drop.directory / "day" / "_SUCCESS").touch()
+            done = await drop.drain()
+            assert done.code == 0, done.said
+            (report,) = drop.reports()
+            assert [part["name"] for part in report["parts"]] == ["0002_part_00", "0001_part_00"]
+            assert [event["first"] for event in events(done, "unlisted_files_left")] == ["day/0000_part_00"]
+            assert drop.left() == ["day", "day/0000_part_00"], "the list is taken along"
 
     async def test_times_that_no_ledger_can_hold(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
@@ -133,8 +142,8 @@ class TestDrain:
         """The first line may be a row; it lies in the folder of the job."""
         async with dropping(tmp_path) as drop:
             (drop.directory / "a.csv").write_text("id,MARK\nu-1,MARK\n")
-            drop.put("b.csv", "b,gold,1")
-            (drop.directory / "both.ready").write_text("files=a.csv,b.csv\ncolumns=id,tier,ltv")
+            (drop.directory / "b.csv").write_text("id,MARK\nu-2,MARK\n")
+            (drop.directory / "both.ready").write_text("files=a.csv,b.csv\ncolumns=id,tier")
             done = await drop.drain()
             assert done.code == 65, done.said
             reports = drop.reports()
@@ -186,8 +195,7 @@ class TestDrain:
             drop.put("day/part-1", "b,gold,1", signal_as="_SUCCESS", manifest="rows=3")
             done = await drop.drain()
             assert (done.code, drop.at.sandbox.calls["posts"]) == (65, 0), done.said
-            assert drop.ends() == {"part-0": "failed", "part-1": "failed"}
-            assert "says rows = 3, but it is 2" in drop.error_of("part-0")
+            assert "says rows = 3, but it is 2" in drop.error_of("day")
             assert drop.left() == []
 
     async def test_dry_run(self, tmp_path: Path) -> None:
@@ -488,9 +496,8 @@ class TestEmptyParts:
             (drop.directory / "day" / "_SUCCESS").write_text(manifest)
             done = await drop.drain()
             assert done.code == 0, done.said
-            assert drop.ends() == {f"part-{number}.csv": "done" for number in range(4)}
+            assert drop.ends() == {"day": "done"}
             assert sum(report["rows"]["read"] for report in drop.reports()) == 1
-            assert sorted(event["export"] for event in events(done, "part_is_empty")) == ["part-0.csv", "part-3.csv"]
             assert drop.left() == []
 
     @pytest.mark.parametrize("manifest", ["", "rows=1", '{"rows": 1, "columns": ["id", "tier", "ltv"]}'])
@@ -512,8 +519,8 @@ class TestEmptyParts:
             (drop.directory / "day" / "_SUCCESS").write_text(manifest)
             done = await drop.drain()
             assert done.code == 0, done.said
-            assert drop.ends() == dict.fromkeys(["part-1.csv", *blank], "done")
-            assert sorted(event["export"] for event in events(done, "part_is_empty")) == sorted(blank)
+            assert drop.ends() == {"day": "done"}
+            assert sum(report["rows"]["read"] for report in drop.reports()) == 1
             assert drop.left() == []
 
     async def test_a_part_of_one_blank_cell_more_is_none(self, tmp_path: Path) -> None:
@@ -522,7 +529,7 @@ class TestEmptyParts:
             (drop.directory / "day" / "part-2.csv").write_bytes(b"\n,\n")
             (drop.directory / "day" / "_SUCCESS").touch()
             assert (await drop.drain()).code == 65
-            assert drop.ends() == {"part-1.csv": "done", "part-2.csv": "failed"}
+            assert drop.ends() == {"day": "failed"}
 
     async def test_of_one_export(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:

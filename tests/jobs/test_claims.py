@@ -1,7 +1,7 @@
 """Claims with a real ledger and real files, cut off after each of their steps, and with writers in between."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.edges.drop.listing import look
-from pipeline.edges.drop.taking import TakeResult, Taking
+from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking
 from pipeline.edges.exports import Identity
 from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
@@ -66,11 +66,16 @@ async def state_of(drop: Path) -> AsyncIterator[State]:
 
 
 async def claim(
-    drop: Path, state: State, processing: Taking | None = None, as_of: tuple[str, ...] = ()
+    drop: Path, state: State, processing: Taking | None = None, as_of: str | None = None
 ) -> list[JobRecord]:
     (found,) = look(drop, (".ready",)).found
-    dated = Drop(found, as_of or (None,) * len(found.exports))
-    return await enter(dated, state, processing or Taking(drop), SETTINGS)
+    return [await enter(Drop(found, as_of), state, processing or Taking(drop), SETTINGS)]
+
+
+def is_taken_whole(record: JobRecord) -> bool:
+    """The parts are where the job finds them, as they were seen."""
+    there = [Identity.of((record.export.parent / part.name).stat()) for part in record.parts]
+    return all(one.agrees_with(part.identity) for one, part in zip(there, record.parts, strict=True))
 
 
 async def unfinished(state: State) -> list[JobRecord]:
@@ -97,12 +102,69 @@ async def test_a_claim_that_was_cut_off_is_completed(drop: Path, steps: int, bef
         for _ in range(2):
             await complete_claims(state, [Taking(drop)])
             records = await unfinished(state)
-            assert [record.export.name for record in records] == ["part-0", "part-1"]
-            assert all(record.export.exists() and record.claim and record.claim.is_taken for record in records)
-            assert failures(records) == [None, None]
-            assert taken_by(records, drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+            (record,) = records
+            assert (record.export.name, [part.name for part in record.parts]) == ("day", ["part-0", "part-1"])
+            assert (record.size_bytes, record.inode) == (sum(part.identity.size_bytes for part in record.parts), None)
+            assert record.claim
+            assert record.claim.is_taken
+            assert is_taken_whole(record)
+            assert failures(records) == [None]
+            assert taken_by(records, drop) == [["_SUCCESS", "part-0", "part-1"]]
             assert look(drop, (".ready",)).found == ()
             assert not (drop / "day").exists()
+
+
+FORMS: dict[str, dict[str, str]] = {
+    "a list of a warehouse": {"day/_SUCCESS": "", "day/_committed_1": '{"added": ["part-0", "part-1"]}'},
+    "a signal beside the directory": {"day.ready": ""},
+    "a manifest": {"day.ready": "files=part-0,part-1"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("step", range(1, 9))
+async def test_however_parts_are_signalled_a_claim_that_was_cut_off_is_completed(
+    drop: Path, form: str, step: int
+) -> None:
+    directory = "" if form == "a manifest" else "day/"
+    put(drop, f"{directory}part-0", f"{directory}part-1")
+    for name, content in FORMS[form].items():
+        (drop / name).write_text(content)
+    async with state_of(drop) as state:
+        with suppress(KilledError):
+            await claim(drop, state, Dying(drop, (step + 1) // 2, before=step % 2 == 1))
+    async with state_of(drop) as state:
+        await complete_claims(state, [Taking(drop)])
+        (record,) = await unfinished(state)
+        assert (record.export.name, failures([record])) == ("day", [None])
+        assert is_taken_whole(record)
+        assert taken_by([record], drop) == [sorted(["part-0", "part-1", *(Path(name).name for name in FORMS[form])])]
+        assert names_in(drop) == [".processing"]
+
+
+class Refusing(Taking):
+    """The system does not let this file go, though nothing seemed to be in the way."""
+
+    stuck = ""
+
+    def take(self, job_id: str, source: str, identity: Identity) -> TakeResult:
+        if source == self.stuck:
+            raise CannotTakeError(source, "cannot be taken")
+        return super().take(job_id, source, identity)
+
+
+@pytest.mark.parametrize("stuck", ["day/_SUCCESS", "day/part-0", "day/part-1", "day/_committed_1"])
+async def test_if_one_part_cannot_be_taken_all_are_put_back(drop: Path, stuck: str) -> None:
+    put(drop, *FILES)
+    (drop / "day" / "_committed_1").write_text('{"added": ["part-0", "part-1"]}')
+    before = names_in(drop / "day")
+    refusing = Refusing(drop)
+    refusing.stuck = stuck
+    async with state_of(drop) as state:
+        with pytest.raises(CannotTakeError):
+            await claim(drop, state, refusing)
+        assert (await unfinished(state), names_in(drop / "day")) == ([], before)
+        assert names_in(drop / ".processing") == []
 
 
 async def test_a_load_completes_it_too_and_holds_the_drop_directory_meanwhile(drop: Path) -> None:
@@ -111,7 +173,7 @@ async def test_a_load_completes_it_too_and_holds_the_drop_directory_meanwhile(dr
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 2, before=True))
         await complete_claims(state)
-        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0", "part-1"]]
 
 
 async def test_the_service_begins_with_it(drop: Path) -> None:
@@ -185,11 +247,29 @@ async def test_without_the_signal_that_was_seen_nothing_is_taken(drop: Path, how
         assert len(look(drop, (".ready",)).found) == (how == "replaced")
 
 
-async def test_all_of_a_drop_are_verified_before_the_first_begins(drop: Path) -> None:
+async def entered_by_an_earlier_version(drop: Path, state: State) -> list[JobRecord]:
+    """The jobs of `FILES`: one for each file."""
+    (record,) = await claim(drop, state)
+    await state.in_turn(state.ledger.withdraw_jobs, [record.job_id])
+    folder, records = record.export.parent, list[JobRecord]()
+    for part in record.parts:
+        job_id = f"{record.job_id}{len(records) or ''}"
+        place = folder.with_name(job_id) / part.name
+        place.parent.mkdir(exist_ok=True)
+        (folder / part.name).rename(place)
+        assert record.claim
+        size, mtime_ns, inode = part.identity.size_bytes, part.identity.mtime_ns, part.identity.inode
+        one = replace(record, job_id=job_id, export=place, size_bytes=size, mtime_ns=mtime_ns, inode=inode)
+        records.append(replace(one, parts=(part,), claim=replace(record.claim, source=f"day/{part.name}")))
+    return await state.in_turn(state.ledger.begin_jobs, records)
+
+
+async def test_several_jobs_of_one_drop_are_verified_before_the_first_begins(drop: Path) -> None:
+    """As an earlier version entered them."""
     put(drop, *FILES)
     (drop / "day" / "_SUCCESS").write_text("rows=2\nbytes=30\ncolumns=id,tier")
     async with state_of(drop) as state:
-        first, _ = await claim(drop, state)
+        first, _ = await entered_by_an_earlier_version(drop, state)
         await check_claim(first, state)
         assert [record.claim.is_verified for record in await unfinished(state) if record.claim] == [True, True]
         # What was found true is not looked at again: the first export may be gone when the second begins.
@@ -197,11 +277,11 @@ async def test_all_of_a_drop_are_verified_before_the_first_begins(drop: Path) ->
         await check_claim((await unfinished(state))[1], state)
 
 
-async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> None:
+async def test_what_is_given_up_of_several_jobs_counts_in_what_the_manifest_says(drop: Path) -> None:
     put(drop, *FILES)
     (drop / "day" / "_SUCCESS").write_text("rows=2")
     async with state_of(drop) as state:
-        first, _ = await claim(drop, state)
+        first, _ = await entered_by_an_earlier_version(drop, state)
         await state.in_turn(state.ledger.abandon_job, first.job_id)
         given_up, second = await unfinished(state)
         await check_claim(given_up, state)
@@ -211,31 +291,20 @@ async def test_what_is_given_up_counts_in_what_the_manifest_says(drop: Path) -> 
         await check_claim((await unfinished(state))[1], state)
 
 
-async def test_what_is_too_old_counts_in_what_the_manifest_says(drop: Path) -> None:
+async def test_what_is_too_old_fails(drop: Path) -> None:
     async with state_of(drop) as state:
         put(drop, "new.csv", "new.csv.ready")
-        loaded = await claim(drop, state, as_of=("2026-02-01",))
+        loaded = await claim(drop, state, as_of="2026-02-01")
         held = changes_to({b"u1": [(b"u1,gold,1\n", 2)]})
         sealed = replace(loaded[0].checkpoint, digest_bytes=1)
         await state.in_turn(state.ledger.seal, loaded[0], sealed, None, held=held, released=[], overtaken={})
         put(drop, *FILES)
-        (drop / "day" / "_SUCCESS").write_text("rows=2")
-        too_old, newer = await claim(drop, state, as_of=("2026-01-01", "2026-03-01"))
-        with pytest.raises(InputError, match="is older than what was loaded already"):
+        (too_old,) = await claim(drop, state, as_of="2026-01-01")
+        with pytest.raises(InputError, match="day is older than what was loaded already"):
             await check_claim(too_old, state)
-        too_old.export.unlink()
-        (newer,) = [record for record in await unfinished(state) if record.job_id == newer.job_id]
+        put(drop, *FILES)
+        (newer,) = await claim(drop, state, as_of="2026-03-01")
         await check_claim(newer, state)
-
-
-async def test_one_digest_for_two_exports_says_nothing(drop: Path) -> None:
-    put(drop, *FILES)
-    (drop / "day" / "_SUCCESS").write_text(f"sha256={'0' * 64}")
-    async with state_of(drop) as state:
-        first, _ = await claim(drop, state)
-        with pytest.raises(InputError, match="gives one sha256 for 2 exports"):
-            await check_claim(first, state)
-        assert None not in failures(await unfinished(state))
 
 
 async def test_a_job_that_has_begun_is_next_whatever_its_number(drop: Path) -> None:
@@ -257,11 +326,12 @@ async def test_a_job_has_no_turn_while_its_export_is_being_taken(drop: Path) -> 
     async with state_of(drop) as state:
         with pytest.raises(KilledError):
             await claim(drop, state, Dying(drop, 2, before=True))
-        assert len(await unfinished(state)) == 2
+        assert len(await unfinished(state)) == 1
         assert await next_job(state) is None
         await complete_claims(state, [Taking(drop)])
         record = await next_job(state)
-        assert (record and record.export.exists(), record and record.export.name) == (True, "part-0")
+        assert record is not None
+        assert (is_taken_whole(record), record.export.name) == (True, "day")
 
 
 async def test_jobs_go_on_in_the_order_in_which_they_began(drop: Path) -> None:
@@ -314,4 +384,4 @@ async def test_what_was_entered_waits_for_its_drop_directory(drop: Path) -> None
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         rename(away, drop)
         await complete_claims(state)
-        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0"], ["part-1"]]
+        assert taken_by(await unfinished(state), drop) == [["_SUCCESS", "part-0", "part-1"]]

@@ -135,9 +135,46 @@ async def test_dates_are_found_in_the_whole_path(tmp_path: Path) -> None:
         at.put("undated.csv", "undated.csv.ready")
         at.put("meant.csv")
         (at.drop / "meant.csv.ready").write_text("again=true")
-        assert sorted(await at.look()) == ["(undated.csv)", "meant.csv", "part-0"]
+        assert sorted(await at.look()) == ["(undated.csv)", "day-20261123", "meant.csv"]
         dates = {job.export.name: job.claim.as_of for job in at.state.ledger.jobs() if job.claim}
-        assert dates == {"part-0": "20261123", "undated.csv": None, "meant.csv": None}
+        assert dates == {"day-20261123": "20261123", "undated.csv": None, "meant.csv": None}
+
+
+@pytest.mark.parametrize(
+    ("names", "date"),
+    [
+        (["day-20261123/part-20200101", "day-20261123/part-20200102"], "20261123"),
+        (["day/part-0-20261123", "day/part-1-20261123"], "20261123"),
+        (["day/part-0-20261123", "day/part-1-20261124"], "day/part-0-20261123 and day/part-1-20261124 are parts"),
+        (["day/part-0-20261123", "day/part-1"], "the name day/part-1 holds no date"),
+    ],
+)
+async def test_the_date_of_parts_is_that_of_their_directory_or_of_all_of_them(
+    tmp_path: Path, names: list[str], date: str
+) -> None:
+    async with place(tmp_path, as_of=r"(\d{8})", settle_s=0.0) as at:
+        at.put(*names, f"{names[0].partition('/')[0]}/_SUCCESS")
+        await at.look()
+        (job,) = at.state.ledger.jobs()
+        assert job.claim
+        assert date == job.claim.as_of if job.claim.error is None else date in job.claim.error
+
+
+async def test_files_that_are_in_no_list_beside_a_signal_are_named(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        at.put("day/part-0", "day/part-1", "day/_SUCCESS", "day/_committed_1", age_s=9.0)
+        (at.drop / "day" / "_committed_1").write_text('{"added": ["part-1"], "removed": []}')
+        os.utime(at.drop / "day", (1, 1))
+        with capture_logs() as logs:
+            assert await at.look() == ["day"]
+        (said,) = [event for event in logs if event["event"] == "unlisted_files_left"]
+        assert (said["signal"], said["files"], said["first"]) == ("day/_SUCCESS", 1, "day/part-0")
+        assert said["lists"] == ["_committed_1"]
+        (claimed,) = [event for event in logs if event["event"] == "export_claimed"]
+        assert claimed["parts"] == 1
+        assert [path.name for path in (at.drop / "day").iterdir()] == ["part-0"]
+        (job,) = at.state.ledger.jobs()
+        assert sorted(path.name for path in job.export.parent.iterdir()) == ["_SUCCESS", "_committed_1", "part-1"]
 
 
 async def test_nothing_is_claimed_any_more_once_the_process_is_to_stop(tmp_path: Path) -> None:
@@ -352,7 +389,7 @@ async def test_what_cannot_be_taken_though_nothing_seemed_in_the_way_holds_nothi
         at.put("c.csv", "c.csv.ready")
         left = "b/_SUCCESS" if stuck.startswith("b/") else "a.csv.ready"
         with fixed(at.drop / stuck), capture_logs() as logs:
-            others = ["a.csv", "c.csv"] if stuck.startswith("b/") else ["c.csv", "part-0", "part-1"]
+            others = ["a.csv", "c.csv"] if stuck.startswith("b/") else ["b", "c.csv"]
             for second in (0.0, 1.0, 61.0):
                 at.seconds[0] = second
                 assert sorted(await at.look()) == others, "neither the others wait, nor is it entered for good"
@@ -371,7 +408,7 @@ async def test_what_cannot_be_taken_though_nothing_seemed_in_the_way_holds_nothi
         for second in (122.0, 124.0):
             at.seconds[0] = second
             found = await at.look()
-        assert len(found) == 4
+        assert len(found) == 3
         assert read_drops(at.state.directory).drops_not_taken == ()
         assert at.intake.refused == set()
 
@@ -391,7 +428,7 @@ async def test_temporary_files_beside_a_signal_are_named(tmp_path: Path) -> None
         at.put("day/part-0", "day/part-1.filepart", "day/_SUCCESS", age_s=9.0)
         os.utime(at.drop / "day", (1, 1))
         with capture_logs() as logs:
-            assert await at.look() == ["part-0"]
+            assert await at.look() == ["day"]
         (said,) = [event for event in logs if event["event"] == "temporary_files_left"]
         assert (said["signal"], said["files"], said["first"]) == ("day/_SUCCESS", 1, "day/part-1.filepart")
         assert (at.drop / "day" / "part-1.filepart").exists()
@@ -401,7 +438,9 @@ async def test_names_that_the_configuration_ignores(tmp_path: Path) -> None:
     async with place(tmp_path, ignore=["*.bak"]) as at:
         at.put("day/part-0", "day/part-1.BAK", "day/_SUCCESS", age_s=9.0)
         os.utime(at.drop / "day", (1, 1))
-        assert await at.look() == ["part-0"]
+        assert await at.look() == ["day"]
+        (job,) = at.state.ledger.jobs()
+        assert [part.name for part in job.parts] == ["part-0"]
 
 
 async def test_an_empty_directory_fails_with_its_reason(tmp_path: Path) -> None:
@@ -409,7 +448,7 @@ async def test_an_empty_directory_fails_with_its_reason(tmp_path: Path) -> None:
         at.put("day/_SUCCESS")
         assert await at.look() == []
         at.seconds[0] = 60.0
-        assert await at.look() == ["(*)"]
+        assert await at.look() == ["(day)"]
         (job,) = at.state.ledger.jobs()
         assert job.claim is not None
         assert "and there was none within 60 s" in str(job.claim.error)

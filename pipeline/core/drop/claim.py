@@ -12,9 +12,11 @@ from pipeline.core.plain import of_plain
 class Claim:
     """The facts about one export of a drop, as the ledger keeps them.
 
-    `drop`: the id of the drop's first job; all jobs of a drop share it.
-    `source`: the path of the export in the drop directory; empty if there is none to take.
+    `drop`: the id of the drop's job; earlier versions had several jobs for one drop, of which it is the first.
+    `source`: the path of the export in the drop directory; of parts `DIRECTORY/NAME`, or `NAME` alone: they lie in that
+    directory, and NAME is what the job goes by. Empty if there is nothing to take.
     `signal`: the path of the signal, which the drop's first job takes.
+    `beside`: the names of the lists beside the parts that say which files these are; they are taken along.
     `signal_bytes`, `signal_mtime_ns`, `signal_inode`: the signal's size, its time of last change in nanoseconds, and
     its inode, which earlier versions did not note.
     `is_taken`: export and signal are where the job finds them.
@@ -34,6 +36,12 @@ class Claim:
     error: str | None = None
     error_code: int = int(ExitCode.EXPORT_UNUSABLE)
     signal_inode: int | None = None
+    beside: tuple[str, ...] = ()
+
+    def path_of(self, name: str) -> str:
+        """The path in the drop directory of a file of this name, which lies where the export lies."""
+        directory, slash, _ = self.source.rpartition("/")
+        return f"{directory}{slash}{name}"
 
     def failed(self, error: InputError) -> "Claim":
         """This claim, as one of a drop that fails. The first reason stays."""

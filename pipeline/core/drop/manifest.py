@@ -6,9 +6,10 @@
     sha256=9f86...
 
 Keys: `files` (names, in the order in which they are loaded), `rows` and `bytes` (of all files together), `sha256` (of
-the only file), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, commas separate the items of a
-list. Anything that is not understood is an error: half a manifest is worse than none. No message holds a value, or
-a key that is unknown: an export that was signalled with itself is full of both.
+all of them, one after the other), `columns` (the header of each), `dry_run`, `sequence`, `again`. In lines, commas
+separate the items of a list. The list of files that Redshift writes, see `file_lists`, is a manifest with `files` too.
+Anything that is not understood is an error: half a manifest is worse than none. No message holds a value, or a key that
+is unknown: an export that was signalled with itself is full of both.
 """
 
 import json
@@ -18,10 +19,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from pipeline.core.drop.file_lists import unload_list
 from pipeline.core.drop.signals import is_ignored, name_problem, shown
 from pipeline.core.errors import InputError
 
-#: Bytes of the largest signal. Ours: far more than a manifest needs, and too few for an export by mistake.
+#: Bytes of the largest signal, but for the list of a warehouse. Ours: far more than a manifest needs, and too few for
+#: an export by mistake.
 MAX_MANIFEST_BYTES = 65_536
 #: Characters of a key that are compared with the keys there are.
 _LONGEST_KEY = 20
@@ -31,7 +34,10 @@ _MAX_NUMBER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of a signal. A key that it does not name is None, empty or False."""
+    """The content of a signal. A key that it does not name is None, empty or False.
+
+    `file_bytes`: the size of each of the `files`, where the list of a warehouse says it.
+    """
 
     files: tuple[str, ...] = ()
     rows: int | None = None
@@ -41,10 +47,14 @@ class Manifest:
     dry_run: bool = False
     sequence: int | None = None
     again: bool = False
+    file_bytes: tuple[int | None, ...] = ()
 
 
 def parse_manifest(content: bytes) -> Manifest:
     """Parse the content of a signal. Raises `InputError` (65) where it is not clear."""
+    if (listed := unload_list(content)) is not None:
+        _files("entries", [file.name for file in listed])
+        return Manifest(tuple(file.name for file in listed), file_bytes=tuple(file.size_bytes for file in listed))
     if len(content) > MAX_MANIFEST_BYTES:
         raise InputError(f"it has more than {MAX_MANIFEST_BYTES:,} bytes: a signal is empty or a short manifest.")
     try:

@@ -1,8 +1,8 @@
 """The names in a drop directory: signals, the exports they stand for, and names that are ignored.
 
-`customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete. `_SUCCESS` in a subdirectory says
-it of all files in there. A hidden file (`.name`), or one with a name under which programs write (`.tmp`, `.part`), is
-never touched.
+`customers.csv.ready` and `customers.ready` both say that `customers.csv` is complete, or `customers.csv.gz`. `_SUCCESS`
+in a subdirectory says it of all files in there; so does `customers.ready` beside the subdirectory `customers`. A hidden
+file (`.name`), or one with a name under which programs write (`.tmp`, `.part`), is never touched.
 """
 
 import re
@@ -21,8 +21,14 @@ TEMPORARY_ENDINGS = (
     *(".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".aria2", ".!ut"),
     *(".gstmp", ".inprogress", ".uploading", "._copying_", ".lock", ".swp", ".swx", ".swo", "~"),
 )
-#: Endings that a signal may leave out: `customers.ready` stands for `customers.csv`.
-_EXPORT_ENDINGS = (".csv", ".tsv", ".psv", ".txt", ".dat")
+#: Endings of kinds of exports, and of what packs them, in small letters. A signal may leave out the second, or both:
+#: `customers.csv.ready` and `customers.ready` stand for `customers.csv.gz` too.
+_EXPORT_ENDINGS = (
+    *(".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".json", ".jsonl", ".ndjson"),
+    *(".parquet", ".arrow", ".arrows", ".feather", ".ipc"),
+)
+_PACKED_ENDINGS = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".zip")
+_ALL_ENDINGS = frozenset(kind + packed for kind in ("", *_EXPORT_ENDINGS) for packed in ("", *_PACKED_ENDINGS))
 #: The least likeness (0 to 1) of names for a signal to be named as perhaps meant for an export.
 _ALIKE = 0.5
 #: Characters of a name that a message shows.
@@ -64,20 +70,32 @@ def shown(name: str) -> str:
 
 
 def stem_of(name: str, suffixes: Iterable[str]) -> str | None:
-    """The name of a signal without its longest matching suffix; None if the name is no signal."""
-    fitting = [suffix for suffix in suffixes if name.endswith(suffix) and len(name) > len(suffix)]
+    """The name of a signal without its longest suffix, in any case; None if the name is no signal."""
+    fitting = [suffix for suffix in suffixes if name.lower().endswith(suffix.lower()) and len(name) > len(suffix)]
     return name[: -len(max(fitting, key=len))] if fitting else None
 
 
 def exports_for(stem: str, names: Collection[str]) -> list[str]:
-    """The exports that a signal of this stem may stand for, in name order. More than one is too many."""
-    if stem.lower().endswith(_EXPORT_ENDINGS):
-        return [stem] if stem in names else []
-    return sorted(
-        name
-        for name in names
-        if name == stem or (name.startswith(stem) and name[len(stem) :].lower() in _EXPORT_ENDINGS)
+    """The exports that a signal of this stem may stand for, in name order. More than one is too many.
+
+    Upper and lower case are alike, unless there is one whose name is the stem, or begins with it, to the letter.
+    """
+    if stem in names and stem.lower().endswith((*_EXPORT_ENDINGS, *_PACKED_ENDINGS)):
+        return [stem]
+    left_out = _left_out_of(stem.lower())
+    alike = sorted(
+        name for name in names if name.lower().startswith(stem.lower()) and name[len(stem) :].lower() in left_out
     )
+    return [name for name in alike if name.startswith(stem)] or alike
+
+
+def _left_out_of(stem: str) -> Collection[str]:
+    """The endings that a signal of this stem may leave out."""
+    if stem.endswith(_PACKED_ENDINGS):
+        return ("",)
+    if stem.endswith(_EXPORT_ENDINGS):
+        return ("", *_PACKED_ENDINGS)
+    return _ALL_ENDINGS
 
 
 def nearest_signal(export: str, signals: Iterable[str]) -> str | None:

@@ -6,15 +6,17 @@ it could change behind our back. Listing changes nothing; `taking` takes.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
-from pipeline.core.drop.manifest import MAX_MANIFEST_BYTES, Manifest, is_whole, parse_manifest
+from pipeline.core.drop.file_lists import MAX_LIST_BYTES, ListedFile
+from pipeline.core.drop.manifest import Manifest, is_whole, parse_manifest
 from pipeline.core.drop.signals import GROUP_SIGNAL, exports_for, is_ignored, is_temporary, name_problem, shown, stem_of
 from pipeline.core.errors import InputError
+from pipeline.edges.drop.part_lists import Listed, listed_in
 from pipeline.edges.exports import Identity
 
 _NEVER_TAKEN = "it is hidden, temporary, or named by [drop] ignore, and never taken"
@@ -45,23 +47,35 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A signal with the exports that it stands for, in their order.
+    """A signal with the export that it stands for.
 
-    `missing`: the names of exports that are not there, perhaps not yet.
+    `files`: the file of the export, or its parts in their order.
+    `parts_of`: the path that an export of parts goes by, `DIRECTORY/NAME` or `NAME`; None if it is one file.
+    `missing`: the files that are not there as they should be, perhaps not yet, in words.
     `may_be_cut`: True if the content of the signal may be the beginning of a longer one.
     `changed_ns`: the time of the last change of the subdirectory that it stands for, in nanoseconds since 1970.
     `left_out`: temporary files in that subdirectory.
+    `beside`: the names of the lists in it that say which files are parts.
+    `unlisted`: the files in it that are in none of these lists; they stay where they are.
     `problem`: the reason why the drop fails however long one waits, or None.
     """
 
     signal: Seen
-    exports: tuple[Seen, ...] = ()
+    files: tuple[Seen, ...] = ()
+    parts_of: str | None = None
     missing: tuple[str, ...] = ()
     manifest: Manifest = field(default_factory=Manifest)
     may_be_cut: bool = False
     changed_ns: int | None = None
     left_out: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
     problem: str | None = None
+
+    @property
+    def directory(self) -> str | None:
+        """The subdirectory that it stands for, with a slash behind it; None if it stands for files in the root."""
+        return None if self.changed_ns is None or self.parts_of is None else self.parts_of.rpartition("/")[0] + "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +111,25 @@ def look_at(root: int, suffixes: tuple[str, ...], ignore: tuple[str, ...] = ()) 
     }
     found, refused = [], [seen for name, seen in entries.items() if seen.problem and not seen.is_directory]
     exports = {name: seen for name, seen in entries.items() if name not in signals}
-    files = {name: seen for name, seen in exports.items() if not seen.is_directory}
+    directories = {
+        name: group
+        for name, seen in entries.items()
+        if seen.is_directory and not name_problem(name) and (group := _look_into(root, name, ignore)) is not None
+    }
     for name, stem in signals.items():
         if (
             not entries[name].problem
-            and (one := _of_signal(root, entries[name], stem, files, exports, ignore)) is not None
+            and (one := _of_signal(root, entries[name], stem, exports, directories, ignore)) is not None
         ):
             found.append(one)
     loose = [seen for seen in exports.values() if not seen.is_directory]
-    for name in [name for name, seen in entries.items() if seen.is_directory and not name_problem(name)]:
-        group, others = _of_subdirectory(root, name, ignore)
-        if not group and (name == GROUP_SIGNAL or stem_of(name, suffixes) is not None):
+    for name, group in directories.items():
+        if (signal := group.entries.get(GROUP_SIGNAL)) is not None:
+            found += filter(None, [_of_subdirectory(root, group, signal, ignore)])
+        elif name == GROUP_SIGNAL or stem_of(name, suffixes) is not None:
             refused.append(replace(entries[name], problem=_NO_SIGNAL))
-        found += group
-        loose += others
-    meant = {export.path for each in found for export in each.exports}
+        loose += group.parts.values()
+    meant = {file.path for each in found for file in each.files}
     unsignalled = [seen for seen in loose if seen.path not in meant and not seen.problem]
     return Listing(tuple(_each_by_one_signal(found)), tuple(refused), tuple(unsignalled))
 
@@ -153,67 +171,121 @@ def problem_of(info: os.stat_result) -> str | None:
     return next((problem for test, problem in _KINDS if test(info.st_mode)), "is no plain file")
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A subdirectory, and what is in it.
+
+    `parts`: the files in it that may be parts, by name, in name order.
+    `names`: all names in it.
+    """
+
+    name: str
+    changed_ns: int
+    entries: Mapping[str, Seen]
+    parts: Mapping[str, Seen]
+    names: tuple[str, ...]
+
+
+def _look_into(root: int, name: str, ignore: tuple[str, ...]) -> _Group | None:
+    """Look into a subdirectory; None if it is gone, or may not be looked into."""
+    try:
+        with opened(name, within=root) as directory:
+            # Before the files in it: what comes in between has changed it.
+            changed_ns = os.fstat(directory).st_mtime_ns
+            entries = _entries(directory, ignore, f"{name}/")
+            names = tuple(sorted(os.listdir(directory)))  # noqa: PTH208 - of a descriptor
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    parts = {part: seen for part, seen in entries.items() if not part.startswith("_") and not seen.is_directory}
+    return _Group(name, changed_ns, entries, parts, names)
+
+
 def _of_signal(
     root: int,
     signal: Seen,
     stem: str,
-    files: Mapping[str, Seen],
     exports: Mapping[str, Seen],
+    directories: Mapping[str, _Group],
     ignore: tuple[str, ...],
 ) -> Found | None:
     """The drop of a signal that lies in the drop directory itself; None if the signal is gone.
 
-    `files`: those of the `exports` that are no directories.
+    `exports`: what lies beside it and is no signal, subdirectories too.
     """
     said = _read_signal(root, signal.path, signal, ignore)
     if said is None or said.problem:
         return said
     if not said.manifest.files and is_ignored(stem, ignore):
         return replace(said, problem=f"it stands for {shown(stem)}: {_NEVER_TAKEN}.")
-    if said.manifest.files:
-        return _with_exports(said, list(said.manifest.files), exports)
+    files = {name: seen for name, seen in exports.items() if not seen.is_directory}
     # A signal stands for a directory only if it can stand for no file.
-    names = exports_for(stem, files.keys()) or exports_for(stem, exports.keys())
+    names = [] if files.keys() & set(said.manifest.files) else exports_for(stem, directories.keys())
+    if not said.manifest.files:
+        names = exports_for(stem, files.keys()) or names or exports_for(stem, exports.keys())
     if len(names) > 1:
         many = " and ".join(map(shown, names))
         return replace(said, problem=f"it may mean {many}: name the signal after the whole name of the export.")
-    return _with_exports(said, names or [stem], exports)
+    if names and names[0] in directories:
+        return _with_parts(root, said, directories[names[0]], ignore)
+    if len(said.manifest.files) > 1:
+        said = replace(said, parts_of=stem)
+    return _with_files(said, _listed_by(said.manifest) or [ListedFile(name) for name in names or [stem]], exports)
 
 
-def _of_subdirectory(root: int, name: str, ignore: tuple[str, ...]) -> tuple[list[Found], list[Seen]]:
-    """The drop of `_SUCCESS` in a subdirectory, if there is one, and the files of that subdirectory."""
+def _of_subdirectory(root: int, group: _Group, signal: Seen, ignore: tuple[str, ...]) -> Found | None:
+    """The drop of `_SUCCESS` in a subdirectory; None if the signal is gone."""
+    if signal.problem:
+        return Found(signal, problem=f"{signal.path} {signal.problem}.")
     try:
-        with opened(name, within=root) as directory:
-            # Before the files in it: what comes in between has changed it.
-            changed_ns = os.fstat(directory).st_mtime_ns
-            entries = _entries(directory, ignore, f"{name}/")
-            names = sorted(os.listdir(directory))  # noqa: PTH208 - of a descriptor
-            left_out = tuple(f"{name}/{each}" for each in names if is_temporary(each))
-            signal = entries.get(GROUP_SIGNAL)
-            parts = {part: seen for part, seen in entries.items() if not part.startswith("_") and not seen.is_directory}
-            if signal is None:
-                return [], list(parts.values())
-            if signal.problem:
-                return [Found(signal, problem=f"{signal.path} {signal.problem}.")], list(parts.values())
+        with opened(group.name, within=root) as directory:
             said = _read_signal(directory, GROUP_SIGNAL, signal, ignore)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return [], []
-    if said is None or said.problem:
-        return [said] if said else [], list(parts.values())
-    said = replace(said, changed_ns=changed_ns, left_out=left_out)
-    unnamed = sorted(parts.keys() - set(said.manifest.files)) if said.manifest.files else []
-    if unnamed:
-        return [replace(said, problem=f"its manifest does not name {shown(unnamed[0])}, which is there.")], []
-    if not parts and not said.manifest.files:
-        return [replace(said, missing=(f"{name}/*",))], []
-    return [_with_exports(said, list(said.manifest.files or parts), parts, f"{name}/")], list(parts.values())
+        return None
+    return said if said is None or said.problem else _with_parts(root, said, group, ignore)
 
 
-def _with_exports(said: Found, names: list[str], entries: Mapping[str, Seen], prefix: str = "") -> Found:
-    exports = tuple(entries[name] for name in names if name in entries)
-    bad = next((f"{shown(export.path)} {export.problem}: refused." for export in exports if export.problem), None)
-    missing = tuple(prefix + name for name in names if name not in entries)
-    return replace(said, exports=() if bad else exports, missing=missing, problem=bad)
+def _with_parts(root: int, said: Found, group: _Group, ignore: tuple[str, ...]) -> Found:
+    """The same drop with the files in a subdirectory as its parts: all, or those that a manifest or list names."""
+    left_out = tuple(f"{group.name}/{each}" for each in group.names if is_temporary(each))
+    said = replace(said, parts_of=f"{group.name}/{group.name}", changed_ns=group.changed_ns, left_out=left_out)
+    if said.signal.path in group.names:
+        return replace(said, problem=f"{shown(group.name)} holds a file of the signal's own name: rename one of them.")
+    manifest = said.manifest
+    if manifest.files:
+        listed = Listed(_listed_by(manifest))
+    else:
+        try:
+            with opened(group.name, within=root) as directory:
+                listed = listed_in(directory, group.parts, [name for name in group.entries if name.startswith("_")])
+        except OSError:
+            listed = Listed()
+    named = {file.name for file in listed.files}
+    unlisted = sorted(group.parts.keys() - named - set(listed.beside))
+    if unlisted and manifest.files and not manifest.file_bytes:
+        return replace(said, problem=f"its manifest does not name {shown(unlisted[0])}, which is there.")
+    found = _with_files(said, listed.files, group.parts, f"{group.name}/")
+    if not listed.files:
+        awaited = f"a whole {group.name}/{listed.awaited}" if listed.awaited else f"{group.name}/*"
+        return replace(found, missing=(awaited,))
+    return replace(found, beside=listed.beside, unlisted=tuple(f"{group.name}/{each}" for each in unlisted))
+
+
+def _listed_by(manifest: Manifest) -> tuple[ListedFile, ...]:
+    sizes = manifest.file_bytes or (None,) * len(manifest.files)
+    return tuple(map(ListedFile, manifest.files, sizes))
+
+
+def _with_files(said: Found, files: Sequence[ListedFile], entries: Mapping[str, Seen], prefix: str = "") -> Found:
+    """The same drop with these files. One of another size than its list says is not whole yet."""
+    seen = tuple(entries[file.name] for file in files if file.name in entries)
+    bad = next((f"{shown(each.path)} {each.problem}: refused." for each in seen if each.problem), None)
+    missing = []
+    for file in files:
+        if file.name not in entries:
+            missing.append(prefix + file.name)
+        elif file.size_bytes not in (None, entries[file.name].identity.size_bytes):
+            missing.append(f"{prefix}{file.name} of {file.size_bytes:,} bytes")
+    return replace(said, files=() if bad else seen, missing=tuple(missing), problem=bad)
 
 
 def _read_signal(directory: int, name: str, signal: Seen, ignore: tuple[str, ...]) -> Found | None:
@@ -229,7 +301,7 @@ def _read_signal(directory: int, name: str, signal: Seen, ignore: tuple[str, ...
         signal = replace(signal, identity=Identity.of(info))
         if problem := problem_of(info):
             return Found(signal, problem=f"{shown(signal.path)} {problem}.")
-        content = os.read(descriptor, MAX_MANIFEST_BYTES + 1)
+        content = os.read(descriptor, MAX_LIST_BYTES + 1)
         manifest = parse_manifest(content)
         if unusable := next((each for each in manifest.files if is_ignored(each, ignore)), None):
             return Found(signal, problem=f"its manifest names {shown(unusable)}: {_NEVER_TAKEN}.")
@@ -244,15 +316,15 @@ def _read_signal(directory: int, name: str, signal: Seen, ignore: tuple[str, ...
 
 
 def _each_by_one_signal(found: list[Found]) -> Iterator[Found]:
-    """The same drops; but if several signals stand for one export, each of these drops fails."""
+    """The same drops; but if several signals stand for one file, each of these drops fails."""
     signals: dict[str, list[str]] = {}
     for each in found:
-        for export in each.exports:
-            signals.setdefault(export.path, []).append(each.signal.path)
+        for file in each.files:
+            signals.setdefault(file.path, []).append(each.signal.path)
     for each in found:
-        shared = next((export.path for export in each.exports if len(signals[export.path]) > 1), None)
+        shared = next((file.path for file in each.files if len(signals[file.path]) > 1), None)
         if shared is None:
             yield each
         else:
             named = " and ".join(map(shown, signals[shared]))
-            yield replace(each, exports=(), problem=f"{shown(shared)} has several signals: {named}. Leave one of them.")
+            yield replace(each, files=(), problem=f"{shown(shared)} has several signals: {named}. Leave one of them.")

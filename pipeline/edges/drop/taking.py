@@ -4,17 +4,18 @@
 system, so a file is in the drop directory or taken, never both and never neither. The protocol, which survives a crash
 at any point:
 
-1. One transaction enters the jobs of a drop in the ledger, with size and time of last change of each export and of the
+1. One transaction enters the job of a drop in the ledger, with size and time of last change of each file and of the
    signal. Before that, nothing has happened: after a crash the signal is found anew.
-2. The signal is renamed, then each export. Until the ledger says that all are taken, a new process repeats this step
-   before it looks for signals: a file that is taken stays taken, a file that is still there is taken.
+2. The signal is renamed, then each file, last the lists that say which files these are. Until the ledger says that all
+   are taken, a new process repeats this step before it looks for signals: a file that is taken stays taken, a file that
+   is still there is taken.
 3. A file that is not the one in the ledger arrived in between: it is put back, and the job fails and says so. If that
    file is the signal, nothing else is taken, and the files that are there now are found anew, with jobs of their own.
-   If a file may not be taken at all, those that are taken are put back, and the jobs of the drop are withdrawn.
+   If a file may not be taken at all, those that are taken are put back, and the job of the drop is withdrawn.
 4. When the ledger says that a job has ended, its files are moved to its folder or removed. A new process begins with
    that.
 
-So a drop has exactly one set of jobs, and a file that a writer puts under a name that is being taken is never lost.
+So a drop has exactly one job, and a file that a writer puts under a name that is being taken is never lost.
 
 The directories are held by descriptor, see `processing`. At each look they are compared with what is at their paths:
 
@@ -154,6 +155,16 @@ class Taking:
                         del self._places[job_id]
                     raise CannotTakeError(source, f"cannot be taken: {error.strerror} ({advice(error)})") from error
                 raise
+
+    def take_along(self, job_id: str, source: str) -> None:
+        """Take a file that says something of others which a job has taken, whatever became of it; repeatable too.
+
+        Left behind, it would say the same of the files of the next drop. Raises the errors of `take`.
+        """
+        with disk_errors(f"cannot look at {source} in {self.drop}"), suppress(FileNotFoundError, NotADirectoryError):
+            with self._of(job_id).parent(source) as (directory, name):
+                seen = Identity.of(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            self.take(job_id, source, seen)
 
     def give_back(self, job_id: str, source: str) -> bool:
         """Put a file that was taken back into its place. False if another one has its name by now; then it stays."""

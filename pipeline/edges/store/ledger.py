@@ -45,7 +45,7 @@ from pipeline.edges.store.ledger_file import (
     using,
     write_held,
 )
-from pipeline.edges.store.ledger_reader import COMMANDS, ENDED_DROPS, LEARNED, SET_ASIDE, LedgerReader
+from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.records import JobRecord, SetAside
 
@@ -181,13 +181,6 @@ class Ledger(LedgerReader):
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
             if job.job_id in (aside := self.set_aside()):
                 self._keep(SET_ASIDE, plain({job_id: aside[job_id] for job_id in aside if job_id != job.job_id}))
-            if job.claim is not None:
-                self._note_if_ended(job.claim.drop)
-
-    def forget_ended_drop(self, drop: str) -> None:
-        """Forget a drop that has ended: its end was reported."""
-        with self._transaction():
-            self._keep(ENDED_DROPS, [each for each in self.ended_drops() if each != drop])
 
     # Batches
 
@@ -258,13 +251,6 @@ class Ledger(LedgerReader):
         claim = _json(job.claim.as_dict()) if job.claim else None
         written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
         self._insert("jobs", values | written | {"export": str(job.export), "parts": json_of_parts(job.parts)})
-
-    def _note_if_ended(self, drop: str) -> None:
-        """Note the end of a drop of several jobs, if all of them have ended."""
-        query = "SELECT count(*), count(state) FROM jobs WHERE drop_id = ?"
-        jobs, ended = next(self._rows(query, drop))
-        if 1 < jobs == ended:
-            self._keep(ENDED_DROPS, [*self.ended_drops(), drop])
 
     def _release(self, batch_id: int) -> None:
         """Add the fact that a batch is released, unless another job has added it."""

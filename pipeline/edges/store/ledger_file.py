@@ -344,8 +344,10 @@ def _take_over_held(database: sqlite3.Connection) -> None:
 def _take_over_drops(database: sqlite3.Connection) -> None:
     """Make each job of a drop that has several, as earlier formats had one for each file, one of a single part.
 
-    So it may be empty, as a part may. Those that have begun are not, and go on as they are.
+    So it may be empty, as a part may. Those that have begun are not, and go on as they are. The end of a drop is no
+    longer told.
     """
+    database.execute("DELETE FROM meta WHERE key = 'ended_drops'")
     several = "SELECT drop_id FROM jobs GROUP BY drop_id HAVING count(*) > 1"
     query = "SELECT seq, export, size_bytes, mtime_ns, inode FROM jobs WHERE state IS NULL AND is_waiting"
     for seq, export, *identity in database.execute(f"{query} AND drop_id IN ({several})").fetchall():

@@ -28,8 +28,6 @@ from pipeline.edges.store.row_sums import is_as_written
 
 #: The key in `meta` for the marks of `load` commands.
 COMMANDS = "commands"
-#: The key in `meta` for the drops that have ended.
-ENDED_DROPS = "ended_drops"
 #: The key in `meta` for what was learned of statuses.
 LEARNED = "learned_statuses"
 #: The key in `meta` for the unfinished jobs that were set aside.
@@ -115,7 +113,10 @@ class LedgerReader:
         return {row["job"] for row in self._rows(query)}
 
     def jobs_of_drop(self, drop: str) -> list[JobRecord]:
-        """The jobs of a drop, in their order. `drop`: the id of its first job."""
+        """The jobs of a drop, in their order: one, or several if an earlier version entered one for each file.
+
+        `drop`: the id of its first job.
+        """
         return [*self._jobs("WHERE drop_id = ? ORDER BY seq", drop)]
 
     def retries_of(self, job_id: str) -> list[JobRecord]:
@@ -239,10 +240,6 @@ class LedgerReader:
         kept: dict[str, Any] = self._kept(SET_ASIDE, dict)
         with self._readable(f"its {SET_ASIDE}"):
             return {job_id: of_plain(SetAside, values) for job_id, values in kept.items()}
-
-    def ended_drops(self) -> list[str]:
-        """The drops of several exports whose jobs have all ended, and that were not forgotten yet."""
-        return self._kept(ENDED_DROPS, list)
 
     # Batches
 

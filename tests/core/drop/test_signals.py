@@ -69,7 +69,9 @@ def test_any_name_is_shown_in_one_printable_line(name: str) -> None:
         ("a.csv.done", "a"),
         ("a.csv", None),
         (".ready", None),
-        ("a.READY", None),
+        ("a.READY", "a"),
+        ("CUSTOMERS.FIN", "CUSTOMERS"),
+        ("a.csv.Done", "a"),
         ("ready", None),
         ("a.ready.csv", None),
     ],
@@ -90,6 +92,22 @@ def test_stems(name: str, stem: str | None) -> None:
         ("a.csv", ["a.csv.bak", "a", "b.csv"], []),
         ("a", ["a.bak", "ab.csv", "a.b.csv"], []),
         ("a.csv", ["a.csv.txt"], []),
+        # Packed: by the name without both endings, without the second, and in full.
+        *[(stem, ["customers.csv.gz"], ["customers.csv.gz"]) for stem in ("customers", "customers.csv")],
+        ("customers.csv.gz", ["customers.csv.gz", "customers.csv.gz.gz"], ["customers.csv.gz"]),
+        ("customers.csv.gz", ["customers.csv", "customers"], []),
+        *[("a", [f"a{packed}"], [f"a{packed}"]) for packed in (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")],
+        *[("a", [f"a{kind}"], [f"a{kind}"]) for kind in (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".txt")],
+        *[("a", [f"a{kind}.zst"], [f"a{kind}.zst"]) for kind in (".tsv", ".tab", ".psv", ".dat", ".jsonl")],
+        ("a", ["a.csv", "a.csv.gz"], ["a.csv", "a.csv.gz"]),
+        ("a.csv", ["a.csv", "a.csv.gz"], ["a.csv"]),
+        ("a.csv", ["a.csv.gz", "a.csv.zst"], ["a.csv.gz", "a.csv.zst"]),
+        # In any case, unless one fits to the letter.
+        ("CUSTOMERS", ["customers.CSV.GZ"], ["customers.CSV.GZ"]),
+        ("customers.csv", ["Customers.CSV"], ["Customers.CSV"]),
+        ("customers.csv", ["Customers.CSV", "customers.csv.gz"], ["customers.csv.gz"]),
+        ("a", ["A.csv", "a.csv"], ["a.csv"]),
+        ("a", ["A.csv", "A.CSV"], ["A.CSV", "A.csv"]),
     ],
 )
 def test_which_exports_a_signal_means(stem: str, names: list[str], meant: list[str]) -> None:

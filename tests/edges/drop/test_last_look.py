@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.edges.drop.last_look import AsRead, change_since, has_writer
+from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since, has_writer
 from pipeline.edges.drop.writers import is_local
-from pipeline.edges.exports import Identity
+from pipeline.edges.exports import Identity, PartFile
 from tests.tools.writing import writing
 
 CONTENT = b"id,tier\na,gold\n"
@@ -102,3 +102,28 @@ def test_a_writer(tmp_path: Path) -> None:
         assert not has_writer(tmp_path, opener(path))
     path.unlink()
     assert not has_writer(tmp_path, opener(path))
+
+
+PARTS_CHANGED: dict[str, tuple[Callable[[Path], None], str | None]] = {
+    "touched": (touch, None),
+    "the same once more": (rewrite_the_same, None),
+    "longer": (append, "b: 6 bytes were added to it"),
+    "shorter": (truncate, "b: it has 12 bytes less"),
+    "in place": (rewrite_in_place, "b: it was written anew"),
+    "replaced": (replace, "b: it was written anew"),
+    "gone": (Path.unlink, None),
+}
+
+
+@pytest.mark.parametrize("how", PARTS_CHANGED)
+def test_of_parts_the_one_that_changed_is_named(tmp_path: Path, how: str) -> None:
+    parts = [PartFile(name, read(tmp_path / name).identity) for name in ("a", "b", "c")]
+    change, told = PARTS_CHANGED[how]
+    change(tmp_path / "b")
+    opened = {name: opener(tmp_path / name) for name in ("a", "b", "c")}
+    digest = sha256(CONTENT * 3).hexdigest()
+    assert change_of_parts(parts, digest, lambda name: opened[name]()) == told
+    if how == "touched":
+        assert change_of_parts(parts, "", lambda name: opened[name]()) == "b: it was written anew", (
+            "not read to its end"
+        )

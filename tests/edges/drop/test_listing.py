@@ -1,5 +1,6 @@
 """What is seen in a drop directory, with real files of all kinds."""
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def only(directory: Path) -> Found:
 
 
 def exports(found: Found) -> list[str]:
-    return [export.path for export in found.exports]
+    return [file.path for file in found.files]
 
 
 class TestSignals:
@@ -41,8 +42,8 @@ class TestSignals:
         found = only(tmp_path)
         assert (exports(found), found.missing, found.problem) == (["a.csv"], (), None)
         info = (tmp_path / "a.csv").stat()
-        assert found.exports[0].identity.size_bytes == info.st_size
-        assert found.exports[0].identity.mtime_ns == info.st_mtime_ns
+        assert found.files[0].identity.size_bytes == info.st_size
+        assert found.files[0].identity.mtime_ns == info.st_mtime_ns
         assert [each.path for each in seen(tmp_path).unsignalled] == ["b.csv"]
 
     def test_nothing_without_a_signal(self, tmp_path: Path) -> None:
@@ -133,6 +134,117 @@ class TestSubdirectories:
         assert [(each.path, each.problem) for each in seen(drop).refused] == [("day", "is a symbolic link")]
 
 
+UNLOADED = {"0000_part_00": 3, "0001_part_00": 3}
+
+
+def unload_list(files: dict[str, int]) -> str:
+    entries = [
+        {"url": f"s3://bucket/day/{name}", "mandatory": True, "meta": {"content_length": size}}
+        for name, size in files.items()
+    ]
+    return json.dumps({"entries": entries, "schema": {"elements": []}})
+
+
+class TestDirectoriesBesideASignal:
+    @pytest.mark.parametrize("signal", ["customers.fin", "CUSTOMERS.FIN", "customers.ready"])
+    def test_all_files_are_parts(self, tmp_path: Path, signal: str) -> None:
+        put(tmp_path, "customers/b.csv.gz", "customers/a.csv.gz", "customers/_metadata", "customers/.a.csv.gz.crc")
+        assert [each.path for each in seen(tmp_path).unsignalled] == ["customers/a.csv.gz", "customers/b.csv.gz"]
+        put(tmp_path, signal, content="")
+        found = only(tmp_path)
+        assert (exports(found), found.problem) == (["customers/a.csv.gz", "customers/b.csv.gz"], None)
+        assert (found.parts_of, found.directory) == ("customers/customers", "customers/")
+        assert seen(tmp_path).unsignalled == ()
+
+    def test_a_manifest_names_files_in_it(self, tmp_path: Path) -> None:
+        put(tmp_path, "customers/a", "customers/b")
+        put(tmp_path, "customers.fin", content="files=b,a")
+        assert exports(only(tmp_path)) == ["customers/b", "customers/a"]
+        # Files beside the signal come first: the directory may be another's.
+        put(tmp_path, "b")
+        found = only(tmp_path)
+        assert (exports(found), found.parts_of, found.missing) == (["b"], "customers", ("a",))
+
+    def test_a_signal_in_it_too_is_one_too_many(self, tmp_path: Path) -> None:
+        put(tmp_path, "customers/a", "customers/_SUCCESS", "customers.fin", content="")
+        problem = "customers/a has several signals: customers.fin and customers/_SUCCESS. Leave one of them."
+        assert {found.problem for found in seen(tmp_path).found} == {problem}
+
+    def test_a_file_of_the_signals_own_name_is_refused(self, tmp_path: Path) -> None:
+        put(tmp_path, "customers/a", "customers/customers.fin", "customers.fin", content="")
+        assert "customers holds a file of the signal's own name" in str(only(tmp_path).problem)
+
+
+class TestListsOfWarehouses:
+    @pytest.mark.parametrize("name", ["manifest", "customers_manifest", "x.manifest", "MANIFEST"])
+    def test_of_an_unload(self, tmp_path: Path, name: str) -> None:
+        put(tmp_path, *(f"day/{part}" for part in UNLOADED), "day/0000_part_00_of_before", "day/_SUCCESS")
+        put(tmp_path, f"day/{name}", content=unload_list(dict(reversed(UNLOADED.items()))))
+        put(tmp_path, "day/_SUCCESS", content="")
+        found = only(tmp_path)
+        assert exports(found) == ["day/0001_part_00", "day/0000_part_00"], "in the order of the list"
+        assert (found.beside, found.unlisted, found.missing) == ((name,), ("day/0000_part_00_of_before",), ())
+
+    def test_as_the_content_of_a_signal(self, tmp_path: Path) -> None:
+        put(tmp_path, *UNLOADED, "other.csv")
+        put(tmp_path, "day.fin", content=unload_list(UNLOADED))
+        found = only(tmp_path)
+        assert (exports(found), found.parts_of, found.missing) == (list(UNLOADED), "day", ())
+        put(tmp_path, "day/0000_part_00", "day/0001_part_00", "day/left_over")
+        for name in UNLOADED:
+            (tmp_path / name).unlink()
+        found = only(tmp_path)
+        assert exports(found) == [f"day/{name}" for name in UNLOADED]
+        assert (found.unlisted, found.problem) == (("day/left_over",), None)
+
+    def test_what_is_missing_or_of_another_size_is_waited_for(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/0000_part_00", "day/_SUCCESS")
+        put(tmp_path, "day/manifest", content=unload_list(UNLOADED | {"0000_part_00": 5956875}))
+        put(tmp_path, "day/_SUCCESS", content="")
+        assert only(tmp_path).missing == ("day/0000_part_00 of 5,956,875 bytes", "day/0001_part_00")
+
+    @pytest.mark.parametrize("content", ['{"entries": [{"url": "s3://b/0000_part_00"', '{"entries": []}'])
+    def test_half_a_list_is_waited_for(self, tmp_path: Path, content: str) -> None:
+        put(tmp_path, "day/0000_part_00", "day/manifest", "day/_SUCCESS", content="")
+        put(tmp_path, "day/manifest", content=content)
+        found = only(tmp_path)
+        assert (exports(found), found.missing, found.problem) == ([], ("a whole day/manifest",), None)
+
+    @pytest.mark.parametrize("content", ["id,tier\n", '{"id": 1}\n{"id": 2}\n', ""])
+    def test_an_export_with_such_a_name_is_a_part(self, tmp_path: Path, content: str) -> None:
+        put(tmp_path, "day/shipping_manifest", content=content)
+        put(tmp_path, "day/_SUCCESS", content="")
+        assert exports(only(tmp_path)) == ["day/shipping_manifest"]
+
+    def test_of_commits(self, tmp_path: Path) -> None:
+        parts = [f"day/part-0000{number}-tid-1.csv" for number in range(5)]
+        put(tmp_path, *parts, "day/_started_1", "day/_started_2", "day/_committed_vacuum9", content="")
+        put(tmp_path, "day/_SUCCESS", content="")
+        # Of a task that failed is part 4; the second write replaced part 1.
+        names = [part.removeprefix("day/") for part in parts]
+        put(tmp_path, "day/_committed_1", content=json.dumps({"added": names[1:3], "removed": []}))
+        put(tmp_path, "day/_committed_2", content=json.dumps({"added": [names[0], names[3]], "removed": [names[1]]}))
+        found = only(tmp_path)
+        assert exports(found) == [parts[0], parts[2], parts[3]]
+        assert (found.unlisted, found.missing, found.problem) == ((parts[1], parts[4]), (), None)
+        assert found.beside == ("_committed_1", "_committed_2", "_started_1", "_started_2")
+        (tmp_path / parts[3]).unlink()
+        assert only(tmp_path).missing == (parts[3],)
+
+    def test_a_commit_that_has_begun_is_waited_for(self, tmp_path: Path) -> None:
+        put(tmp_path, "day/part-0", "day/_started_7", "day/_SUCCESS", content="")
+        assert (exports(only(tmp_path)), only(tmp_path).missing) == ([], ("a whole day/_committed_7",))
+        put(tmp_path, "day/_committed_7", content='{"added": ["part-0"')
+        assert (exports(only(tmp_path)), only(tmp_path).missing) == ([], ("a whole day/_committed_7",))
+        put(tmp_path, "day/_committed_7", content='{"added": ["part-0"]}')
+        assert exports(only(tmp_path)) == ["day/part-0"]
+
+    def test_names_of_other_warehouses_are_parts(self, tmp_path: Path) -> None:
+        names = ["day/000000_0", "day/data_0_0_0.csv.gz", "day/data_0_1_0.csv.gz", "day/part-m-00000"]
+        put(tmp_path, *reversed(names), "day/.part-m-00000.crc", "day/_SUCCESS", content="")
+        assert exports(only(tmp_path)) == names
+
+
 def symbolic_link(file: Path) -> None:
     (file.parent / ".secret").write_text("id\n")
     file.symlink_to(".secret")
@@ -188,7 +300,7 @@ class TestHostile:
     def test_a_directory_as_export(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").mkdir()
         put(tmp_path, "a.csv.ready", content="")
-        assert only(tmp_path).problem == "a.csv is a directory: refused."
+        assert only(tmp_path).missing == ("a.csv/*",)
         put(tmp_path, "both.csv")
         put(tmp_path, "both.ready", content="")
         (tmp_path / "both").mkdir()

@@ -635,23 +635,8 @@ def test_a_command_is_entered_and_marked_together_or_not_at_all(tmp_path: Path) 
         assert ledger.marks_of_commands() == {"j3": True}
 
 
-def test_the_last_job_of_a_drop_ends_the_drop(tmp_path: Path) -> None:
-    with opened(tmp_path) as ledger:
-        claims = [claim_of("d1"), claim_of("d1"), claim_of("d2"), claim_of("d3"), claim_of("d3")]
-        jobs = ledger.begin_jobs([job_of(f"j{number}", claim=claim) for number, claim in enumerate(claims)])
-        ended: list[list[str]] = []
-        for job in (*jobs[1:], jobs[0]):
-            report = Report.from_json({"state": "done", "exit_code": 0, "export": {"sha256": ""}})
-            ledger.finish_job(job, report, never_sent=[], released=[])
-            ended.append(ledger.ended_drops())
-        assert ended == [[], [], [], ["d3"], ["d3", "d1"]]
-    with opened(tmp_path) as ledger:
-        ledger.forget_ended_drop("d3")
-        assert ledger.ended_drops() == ["d1"]
-
-
 @pytest.mark.parametrize("value", ["[", "1", '"x"'])
-@pytest.mark.parametrize(("key", "look"), [("commands", Ledger.marks_of_commands), ("ended_drops", Ledger.ended_drops)])
+@pytest.mark.parametrize(("key", "look"), [("commands", Ledger.marks_of_commands), ("set_aside", Ledger.set_aside)])
 def test_damage_of_what_is_kept_by_name_is_told_of(
     tmp_path: Path, key: str, value: str, look: Callable[[Ledger], object]
 ) -> None:

@@ -57,7 +57,6 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "the jobs of a drop": lambda ledger: ledger.jobs_of_drop("j1"),
     "the next POST": Ledger.next_post_number,
     "open batches": Ledger.batches,
-    "ended drops": Ledger.ended_drops,
     "a job": lambda ledger: ledger.job("j3"),
     "what is overdue": lambda ledger: ledger.ended_before("2026-11-23", behind=None, count=1_000),
     "entering a job": lambda ledger: ledger.begin_job(job_of("new", claim=claim_of("new"))),

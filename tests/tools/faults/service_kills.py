@@ -58,22 +58,24 @@ class Writer:
     rows: int = 0
 
     def put(self, number: int) -> None:
-        """Drop one export, or a group of two; the order of their signals is that of the numbers."""
+        """Drop an export, every third one of two parts; the order of their signals is that of the numbers."""
         form = number % 3
         names = [f"x{number:03d}-{part}.csv" for part in range(2 if form == 2 else 1)]
         exports = [self._export(number * 10 + part) for part in range(len(names))]
         manifest = f"rows={sum(export.rows for export in exports)}\nsequence={number}\n"
-        self.names += names
-        directory = self.drop
+        directory = place = self.drop
+        signal = (f"{names[0]}.ready", f"{Path(names[0]).stem}.fin")[form % 2]
         if form == 2:
             directory = self.drop / f"group-{number:03d}"
             directory.mkdir()
+            # Half of the directories have their signal in them, the others beside them.
+            place, signal = (directory, "_SUCCESS") if number % 2 else (self.drop, f"{directory.name}.FIN")
+        self.names.append(directory.name if form == 2 else names[0])
         for name, export in zip(names, exports, strict=True):
             (directory / f"{name}.tmp").write_text(export.text, newline="")
             (directory / f"{name}.tmp").rename(directory / name)
-        signal = ("_SUCCESS", f"{names[0]}.ready", f"{Path(names[0]).stem}.fin")[(form + 1) % 3]
-        (directory / ".signal").write_text(manifest)
-        (directory / ".signal").rename(directory / signal)
+        (place / ".signal").write_text(manifest)
+        (place / ".signal").rename(place / signal)
 
     def _export(self, seed: int) -> Export:
         export = self.make(seed)

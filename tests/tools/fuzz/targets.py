@@ -275,7 +275,6 @@ def ledger(data: bytes) -> None:
                     reader.batches(job=job)
                     reader.held_rows(job)
                 reader.learned_statuses()
-                reader.ended_drops()
             finally:
                 reader.close()
 
