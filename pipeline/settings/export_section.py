@@ -4,7 +4,7 @@ import codecs
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.core.formats.detection import MAX_COLUMNS
 from pipeline.core.rows.allowance import Allowance
@@ -30,6 +30,16 @@ def _encoding(name: str) -> str:
     if not is_text:
         raise ValueError("must be auto or the name of an encoding, such as utf-8, utf-16, windows-1252 or iso-8859-15")
     return name
+
+
+def _one_delimiter(delimiter: object) -> object:
+    """Say of several characters that they are none; what is one, the type says."""
+    if isinstance(delimiter, str) and len(delimiter) > 1 and not delimiter.isalnum():
+        raise ValueError(
+            "must be one character: cells that several separate, as || or ~|~ do, cannot be told from data; write the "
+            "export with one of , ; tab | ^ ~"
+        )
+    return delimiter
 
 
 def _quoting(character: str) -> str:
@@ -68,10 +78,12 @@ class ExportSettings(Section):
         description="What the export is: csv, or jsonl (one JSON object a line, a nested key named by its path, as "
         "address.city); auto tells it by its first bytes. Either may be packed with gzip.",
     )
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
+    delimiter: Annotated[
+        Literal["auto", ",", ";", "\t", "|", "^", "\x01", "~", ":", "\x1f"], BeforeValidator(_one_delimiter)
+    ] = Field(
         "auto",
         description="Character between cells; auto: that of a first line such as sep=; or else the one with "
-        "which the header line has the id column.",
+        "which the header line has the id column. Hive writes \\u0001.",
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         "auto",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.core.batches.parts import Part
 from pipeline.core.errors import HeaderError, InputError
+from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, START, Position
@@ -213,7 +214,8 @@ def _check_kind(path: Path, block: bytes, settings: ExportSettings) -> None:
     """Raise `InputError` (65) for a text that is no export, or in another encoding, by its first block."""
     if told := text_refusal(block, settings.format):
         raise InputError(f"{printable(str(path))} cannot be loaded: it {told}.")
-    if found := other_encoding(block[:HEAD_BYTES], settings.encoding):
+    header = header_line(block[:HEAD_BYTES], settings.id_column, settings.skip_first) if settings.header else b""
+    if found := other_encoding(block[:HEAD_BYTES], settings.encoding, header):
         bad, lines, advice = found
         if settings.max_rejects.is_exceeded(bad, lines, final=True):
             encoding = "UTF-8" if settings.encoding == "auto" else settings.encoding
