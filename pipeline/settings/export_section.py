@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.core.formats.detection import MAX_COLUMNS
+from pipeline.core.formats.trailer import TrailerPattern
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import parameter_name_problem
 from pipeline.settings.section_base import AllowanceText, Section
@@ -51,6 +52,12 @@ def _quoting(character: str) -> str:
 def _one_line(text: str) -> str:
     if set(text) & set("\r\n\0"):
         raise ValueError("must hold no line break or NUL")
+    return text
+
+
+def _trailer(text: str) -> str:
+    if text:
+        TrailerPattern.of(text)
     return text
 
 
@@ -116,6 +123,12 @@ class ExportSettings(Section):
     skip_last: int = Field(
         0, ge=0, le=1_000, description="Lines at the end, empty ones too, that are no rows, such as a trailer."
     )
+    trailer: Annotated[str, AfterValidator(_one_line), AfterValidator(_trailer)] = Field(
+        "",
+        max_length=256,
+        description="Last line of each file, which says that it is whole: text, {rows} for the number of its rows, "
+        "{any} for anything, as TRL|{rows}. It is no row; an export without it, or of another number, fails.",
+    )
     trim: Literal["ids", "all", "none"] = Field(
         "ids",
         description="White space, no-break spaces, byte order marks, zero-width and control characters around: taken "
@@ -167,6 +180,15 @@ class ExportSettings(Section):
         if escape and escape == info.data.get("delimiter"):
             raise ValueError("must differ from delimiter")
         return escape
+
+    @field_validator("trailer")
+    @classmethod
+    def _check_trailer(cls, trailer: str, info: ValidationInfo) -> str:
+        if trailer and info.data.get("skip_last"):
+            raise ValueError(
+                "must be empty with skip_last: it is the last line in which anything stands, wherever it is"
+            )
+        return trailer
 
     @field_validator("header")
     @classmethod

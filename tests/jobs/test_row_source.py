@@ -55,6 +55,10 @@ async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark:
 EXPORTS: Mapping[str, tuple[bytes, Mapping[str, Any]]] = {
     "CR": (b"id,a\r" + b"".join(b'u%d,"x\ry"\r' % n for n in range(60_000)) + b"u,z\nv,w\r\n", {}),
     "a trailer": (b"id,a\n" + b"".join(b"u%d,x\n" % n for n in range(80_000)) + b"TOTAL\n80000\n", {"skip_last": 2}),
+    "a trailer that counts": (
+        b"id,a\n" + b"".join(b"u%d,x\n" % n for n in range(80_000)) + b"TRL|80000\n\n",
+        {"trailer": "TRL|{rows}"},
+    ),
     "lines before, an escape": (
         b"sep=;\ntitle\nid;a\n" + b"".join(b"u%d;x\\;\\\ny\n" % n for n in range(60_000)),
         {"skip_first": 2, "escape": "\\"},

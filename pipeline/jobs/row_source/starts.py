@@ -9,7 +9,7 @@ from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, START, Position
-from pipeline.core.formats.trailer import Trailer
+from pipeline.core.formats.trailer import Trailer, TrailerPattern
 from pipeline.core.printable import printable
 from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns, suggest_parameter_name
@@ -201,8 +201,12 @@ def layout_of(settings: ExportSettings) -> Layout:
     )
 
 
-def trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
-    return Trailer(settings.skip_last, start.dialect) if settings.skip_last and not start.is_json else None
+def trailer_of(settings: ExportSettings, start: Start, export: Export) -> Trailer | None:
+    """What holds back the last lines of the part that is open, if they are no rows."""
+    if start.is_json or export.columns is not None or not (settings.skip_last or settings.trailer):
+        return None
+    pattern = TrailerPattern.of(settings.trailer) if settings.trailer else None
+    return Trailer(settings.skip_last, start.dialect, pattern)
 
 
 def cell_rules(settings: ExportSettings) -> CellRules:
