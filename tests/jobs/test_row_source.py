@@ -80,7 +80,7 @@ async def test_a_process_that_goes_on_reads_the_same(tmp_path: Path, name: str) 
 
     async def read(checkpoint: Checkpoint) -> list[tuple[bytes, Checkpoint]]:
         """The rows of each block, and where reading stands behind it."""
-        found = []
+        found, rows = [], checkpoint.read
         async with open_export(path) as export:
             source = await open_rows(
                 export,
@@ -93,7 +93,8 @@ async def test_a_process_that_goes_on_reads_the_same(tmp_path: Path, name: str) 
             )
             while (block := await source.read()) is not None:
                 assert not block.mapped.rejects
-                stands = Checkpoint(position=block.end, digest_bytes=export.bytes_read, digest=export.sha256)
+                rows += block.mapped.read
+                stands = Checkpoint(block.end, export.bytes_read, export.sha256, read=rows)
                 found.append((block.mapped.rows.body, stands))
         return found
 

@@ -679,7 +679,10 @@ def expect(
         if reason is None:
             values = [sent_value(record.fields[at].decode(), rules) for at, _ in layout.sent]
             row = make_row(record, layout, rules)
-            reason = id_fault(row.id, layout, rules) or row_fault(row.id, values, row, layout, rules)
+            reason = id_fault(row.id, layout, rules)
+            if reason is None and record.bare_quote and re.fullmatch(r'(?s)".*"', row.id):
+                reason = "local.id_in_quotes"
+            reason = reason or row_fault(row.id, values, row, layout, rules)
         if reason is not None:
             rejected.append((record, reason))
         elif not any(row.attributes.values()):

@@ -79,9 +79,10 @@ def test_another_line(line: bytes) -> None:
         ROWS.rows_of(line)
 
 
-def test_a_long_line_is_not_compared() -> None:
+def test_a_line_that_is_too_long_is_no_trailer() -> None:
+    """Comparing would take the square of its bytes."""
     with pytest.raises(InputError, match="its last line is no trailer"):
-        TrailerPattern.of("{any}b{any}c").rows_of(b"b" * 1_000_000)
+        TrailerPattern.of("{any}b{any}c").rows_of(b"b" * 1_024 + b"c")
 
 
 @pytest.mark.parametrize(
@@ -101,5 +102,5 @@ def test_what_is_no_pattern(pattern: str, told: str) -> None:
 
 def test_a_trailer_that_does_not_end_has_a_limit() -> None:
     trailer = Trailer(0, COMMA, ROWS)
-    with pytest.raises(InputError, match="trailer = 'TRL.{rows}' would leave out more than"):
+    with pytest.raises(InputError, match=r"trailer = 'TRL\|{rows}' would leave out more than"):
         trailer.feed(b"x" * (MAX_HELD_BYTES + 1))
