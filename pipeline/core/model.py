@@ -38,6 +38,7 @@ class Reason(StrEnum):
     EMPTY_ID = "local.empty_id"
     ID_PLACEHOLDER = "local.id_placeholder"
     ID_NUMBER = "local.id_number"
+    ID_IN_QUOTES = "local.id_in_quotes"
     ID_CHARACTER = "local.id_character"
     ID_TOO_LONG = "local.id_too_long"
     DELIMITER = "local.delimiter"

@@ -11,6 +11,7 @@ from typing import TypeGuard, TypeVar, TypeVarTuple, Unpack
 from anyio import to_thread
 
 from pipeline.core.errors import HeaderError, InputError
+from pipeline.core.formats.candidate_encodings import encoding_advice, header_line
 from pipeline.core.formats.detection import (
     DELIMITERS,
     MAX_COLUMNS,
@@ -25,7 +26,7 @@ from pipeline.core.formats.detection import (
 )
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
-from pipeline.core.formats.text_codec import is_utf8
+from pipeline.core.formats.text_codec import as_read, is_utf8
 from pipeline.core.model import Reason
 from pipeline.core.printable import printable
 from pipeline.core.rows.cells import is_blank
@@ -246,6 +247,7 @@ async def _behind_skipped_lines(head: _Head, layout: Layout) -> Position:
 async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
     framer = Framer(head.dialect, start=begin)
     framed = await _first_records(head, begin, framer)
+    data = head.data
     if not framed:
         is_are = "line that is" if begin.line == 2 else "lines that are"
         skipped = f" behind the {begin.line - 1:,} {is_are} skipped" if begin.line > 1 else ""
@@ -253,7 +255,7 @@ async def _with_header(head: _Head, begin: Position, layout: Layout) -> Start:
         raise InputError(f"{path} is empty{skipped}: it has not even a header line.", line=begin.line)
     end = framer.position_of(framed[1].line) if len(framed) > 1 else framer.position
     first = framed[0]
-    names = await head.pure(len(first.raw), _names, first, layout.max_columns)
+    names = await head.pure(len(first.raw), partial(_names, sample=data), first, layout)
     return Start(head.dialect, names, first.raw, first.line, end, head.since(end.offset))
 
 
@@ -291,18 +293,16 @@ def _is_row(record: Record | BrokenLine) -> TypeGuard[Record]:
     return isinstance(record, Record) and not (is_utf8(record.raw) and is_blank(record.fields))
 
 
-def _names(first: Record | BrokenLine, max_columns: int) -> list[str]:
-    """The column names. Raises `HeaderError` where the first record cannot be a header."""
+def _names(first: Record | BrokenLine, layout: Layout, *, sample: bytes) -> list[str]:
+    """The column names. Raises `HeaderError` where the first record cannot be a header.
+
+    `sample`: bytes of the export.
+    """
     if isinstance(first, BrokenLine):
         raise HeaderError(_broken(first), header=first.raw, line=first.line)
     if b"\0" in first.raw or not is_utf8(first.raw):
-        what = "holds a NUL byte" if b"\0" in first.raw else "is not UTF-8"
-        raise HeaderError(
-            f"the header line {what}: set [export] encoding to the one it was written in, such as "
-            '"windows-1252" or "utf-16-le", or write the export anew, as UTF-8.',
-            header=first.raw,
-            line=first.line,
-        )
+        raise HeaderError(_no_text(first.raw, layout.id_column, sample), header=first.raw, line=first.line)
+    max_columns = layout.max_columns
     names = [column.decode() for column in first.fields]
     try:
         if len(names) > max_columns:
@@ -311,6 +311,18 @@ def _names(first: Record | BrokenLine, max_columns: int) -> list[str]:
     except HeaderError as error:
         raise HeaderError(str(error), header=first.raw, line=first.line) from None
     return names
+
+
+def _no_text(header: bytes, id_column: str | None, sample: bytes) -> str:
+    """The message for a first record that is not UTF-8 or holds a NUL."""
+    if b"\0" in header or as_read(header) != header:
+        what = "holds a NUL byte" if b"\0" in header else "is not in the encoding that is set"
+        return (
+            f"the header line {what}: set [export] encoding to the one it was written in, such as "
+            '"windows-1252" or "utf-16-le", or write the export anew, as UTF-8.'
+        )
+    shown = header_line(header, id_column) if id_column is not None else b""
+    return f"the header line is not UTF-8; {encoding_advice(sample, shown)}, or write the export anew, as UTF-8."
 
 
 def _broken(first: BrokenLine) -> str:

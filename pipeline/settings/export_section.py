@@ -4,9 +4,10 @@ import codecs
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.core.formats.detection import MAX_COLUMNS
+from pipeline.core.formats.trailer import TrailerPattern
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import parameter_name_problem
 from pipeline.settings.section_base import AllowanceText, Section
@@ -32,6 +33,16 @@ def _encoding(name: str) -> str:
     return name
 
 
+def _one_delimiter(delimiter: object) -> object:
+    """Say of several characters that they are none; what is one, the type says."""
+    if isinstance(delimiter, str) and len(delimiter) > 1 and not delimiter.isalnum():
+        raise ValueError(
+            "must be one character: cells that several separate, as || or ~|~ do, cannot be told from data; write the "
+            "export with one of , ; tab | ^ ~"
+        )
+    return delimiter
+
+
 def _quoting(character: str) -> str:
     if character and (not character.isascii() or character.isalnum() or character in "\r\n\0"):
         raise ValueError("must be one ASCII character that is no letter, digit, line break or NUL; or empty")
@@ -41,6 +52,12 @@ def _quoting(character: str) -> str:
 def _one_line(text: str) -> str:
     if set(text) & set("\r\n\0"):
         raise ValueError("must hold no line break or NUL")
+    return text
+
+
+def _trailer(text: str) -> str:
+    if text:
+        TrailerPattern.of(text)
     return text
 
 
@@ -68,10 +85,12 @@ class ExportSettings(Section):
         description="What the export is: csv, or jsonl (one JSON object a line, a nested key named by its path, as "
         "address.city); auto tells it by its first bytes. Either may be packed with gzip.",
     )
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = Field(
+    delimiter: Annotated[
+        Literal["auto", ",", ";", "\t", "|", "^", "\x01", "~", ":", "\x1f"], BeforeValidator(_one_delimiter)
+    ] = Field(
         "auto",
         description="Character between cells; auto: that of a first line such as sep=; or else the one with "
-        "which the header line has the id column.",
+        "which the header line has the id column. Hive writes \\u0001.",
     )
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         "auto",
@@ -103,6 +122,12 @@ class ExportSettings(Section):
     )
     skip_last: int = Field(
         0, ge=0, le=1_000, description="Lines at the end, empty ones too, that are no rows, such as a trailer."
+    )
+    trailer: Annotated[str, AfterValidator(_one_line), AfterValidator(_trailer)] = Field(
+        "",
+        max_length=256,
+        description="Last line of each file, which says that it is whole: text, {rows} for the number of its rows, "
+        "{any} for anything, as TRL|{rows}. It is no row; an export without it, or of another number, fails.",
     )
     trim: Literal["ids", "all", "none"] = Field(
         "ids",
@@ -155,6 +180,15 @@ class ExportSettings(Section):
         if escape and escape == info.data.get("delimiter"):
             raise ValueError("must differ from delimiter")
         return escape
+
+    @field_validator("trailer")
+    @classmethod
+    def _check_trailer(cls, trailer: str, info: ValidationInfo) -> str:
+        if trailer and info.data.get("skip_last"):
+            raise ValueError(
+                "must be empty with skip_last: it is the last line in which anything stands, wherever it is"
+            )
+        return trailer
 
     @field_validator("header")
     @classmethod

@@ -55,6 +55,10 @@ async def test_the_rows_behind_a_header(tmp_path: Path, header_bytes: int, mark:
 EXPORTS: Mapping[str, tuple[bytes, Mapping[str, Any]]] = {
     "CR": (b"id,a\r" + b"".join(b'u%d,"x\ry"\r' % n for n in range(60_000)) + b"u,z\nv,w\r\n", {}),
     "a trailer": (b"id,a\n" + b"".join(b"u%d,x\n" % n for n in range(80_000)) + b"TOTAL\n80000\n", {"skip_last": 2}),
+    "a trailer that counts": (
+        b"id,a\n" + b"".join(b"u%d,x\n" % n for n in range(80_000)) + b"TRL|80000\n\n",
+        {"trailer": "TRL|{rows}"},
+    ),
     "lines before, an escape": (
         b"sep=;\ntitle\nid;a\n" + b"".join(b"u%d;x\\;\\\ny\n" % n for n in range(60_000)),
         {"skip_first": 2, "escape": "\\"},
@@ -76,7 +80,7 @@ async def test_a_process_that_goes_on_reads_the_same(tmp_path: Path, name: str) 
 
     async def read(checkpoint: Checkpoint) -> list[tuple[bytes, Checkpoint]]:
         """The rows of each block, and where reading stands behind it."""
-        found = []
+        found, rows = [], checkpoint.read
         async with open_export(path) as export:
             source = await open_rows(
                 export,
@@ -89,7 +93,8 @@ async def test_a_process_that_goes_on_reads_the_same(tmp_path: Path, name: str) 
             )
             while (block := await source.read()) is not None:
                 assert not block.mapped.rejects
-                stands = Checkpoint(position=block.end, digest_bytes=export.bytes_read, digest=export.sha256)
+                rows += block.mapped.read
+                stands = Checkpoint(block.end, export.bytes_read, export.sha256, read=rows)
                 found.append((block.mapped.rows.body, stands))
         return found
 

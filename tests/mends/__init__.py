@@ -42,6 +42,7 @@ KINDS = {
     "output": "a log or an output that cannot be written ends the service, or is called our bug",
     "away": "a directory that is away for seconds fails a job for good",
     "terminal": "control characters of others reach the terminal",
+    "cut-off": "an export that was cut off, or lost rows on its way, is done",
     "operator": "a mistake of the operator is called our bug",
     "netrc": "a password of another program is sent to Target",
     "clock": "a clock that is far off deletes what is kept",

@@ -100,13 +100,17 @@ class TestBounds:
         assert f"[{section}] {longest} = " in (text := refusal(section, first, value))
         assert f"(from the default): must not be less than {first}" in text
 
+    @pytest.mark.parametrize("delimiter", ["||", "~|~", ", "])
+    def test_a_delimiter_is_one_character(self, delimiter: str) -> None:
+        assert "write the export with one of , ; tab | ^ ~" in refusal("export", "delimiter", delimiter)
+
     @pytest.mark.parametrize(
         ("section", "key", "values"),
         [
             ("target", "api_version", ["v1", "v2"]),
             ("export", "id_kind", ["thirdPartyId", "pcId"]),
             ("export", "unlisted", ["stop", "ignore", "send"]),
-            ("export", "delimiter", ["auto", ",", ";", "\t", "|"]),
+            ("export", "delimiter", ["auto", ",", ";", "\t", "|", "^", "\x01", "~", ":", "\x1f"]),
             ("export", "on_delimiter", ["replace", "encode", "reject"]),
             ("drop", "keep_exports", ["always", "failed", "never"]),
         ],

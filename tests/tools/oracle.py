@@ -21,7 +21,8 @@ Unlisted = Literal["ignore", "send"]
 OnDelimiter = Literal["encode", "replace", "reject"]
 
 BOM = b"\xef\xbb\xbf"
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|^\x01"
+RARE_DELIMITERS = "~:\x1f"
 RECORD_BYTES = 1_048_576  # a record, its line ending included, ends within this many bytes of its start
 ID_CHARACTERS = {"thirdPartyId": 256, "pcId": 128}
 ID_CHARACTERS_SAFE = 128
@@ -138,8 +139,10 @@ def find_delimiter(data: bytes, id_column: str = "") -> str:
 
 def delimiter_of_line(line: str, id_column: str, style: Style, *, cr: bool) -> str:
     marks = [mark for mark in DELIMITERS if mark not in style.quote + style.escape]
+    rare = [mark for mark in RARE_DELIMITERS if mark not in style.quote + style.escape]
     name = id_column.encode().decode("latin-1")
     having = [mark for mark in marks if id_column and name in parse_plainly(line, mark, style, cr=cr)[0]]
+    having = having or [mark for mark in rare if id_column and name in parse_plainly(line, mark, style, cr=cr)[0]]
     quote = re.escape(style.quote)
     outside = re.sub(f"{quote}[^{quote}]*{quote}", "", line) if quote else line
     return max(having or marks, key=outside.count)  # the first of those with equal counts
@@ -300,7 +303,7 @@ def empty_lines(lines: list[str], *, cr: bool) -> int:
             text = content(line, cr=cr).encode("latin-1").decode()
         except UnicodeDecodeError:
             return number
-        if text.translate({ord(each): " " for each in ",;\t|\"'\ufeff\u200b\x1a"}).strip():
+        if text.translate({ord(each): " " for each in ",;\t|^\x01\"'\ufeff\u200b\x1a"}).strip():
             return number
     return len(lines)
 
@@ -312,7 +315,7 @@ def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> 
     skipped = style.skip_first
     empty = 0 if skipped else empty_lines(lines, cr=cr)
     told = re.fullmatch(
-        r""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t| ]*""",
+        r""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t|^~ ]*""",
         without_marks(content(lines[empty], cr=cr)) if empty < len(lines) else "",
         re.IGNORECASE,
     )
@@ -320,7 +323,7 @@ def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> 
         skipped = max(skipped, 1) + empty
         mark = "\t" if told[1] == "\\t" else told[1]
         delimiter = mark if delimiter == "auto" else delimiter
-        if delimiter is None or delimiter not in DELIMITERS:
+        if delimiter is None or delimiter not in DELIMITERS + RARE_DELIMITERS:
             raise Unusable("sep=")
     lines = lines[skipped:]
     if lines and skipped:
@@ -676,7 +679,10 @@ def expect(
         if reason is None:
             values = [sent_value(record.fields[at].decode(), rules) for at, _ in layout.sent]
             row = make_row(record, layout, rules)
-            reason = id_fault(row.id, layout, rules) or row_fault(row.id, values, row, layout, rules)
+            reason = id_fault(row.id, layout, rules)
+            if reason is None and record.bare_quote and re.fullmatch(r'(?s)".*"', row.id):
+                reason = "local.id_in_quotes"
+            reason = reason or row_fault(row.id, values, row, layout, rules)
         if reason is not None:
             rejected.append((record, reason))
         elif not any(row.attributes.values()):

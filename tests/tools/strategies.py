@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.vendor.pretty import RepresentationPrinter
 
 BOM = b"\xef\xbb\xbf"
-DELIMITERS = [",", ";", "\t", "|"]
+DELIMITERS = [",", ";", "\t", "|", "^", "\x01"]
 ATTRIBUTE_BYTES = 65_536
 MAX_BYTES = 49_999_999
 
@@ -48,7 +48,7 @@ IDS = [
 VALUES = [
     *["", "", "", "", "a", "gold", "0", "silver"],
     *["50% off & more", "a+b", "a=b", "&", "%41", "-.!~_*()", "'", "\\", "\\n", "`", "$@:?#[]/"],
-    *["x,y", "x;y", "x|y", "x\ty", ",", ",,", ", ,", "\r\n,\r,\n"],
+    *["x,y", "x;y", "x|y", "x\ty", "x^y", "x\x01y", ",", ",,", ", ,", "\r\n,\r,\n"],
     *["line\nbreak", "cr\rin", "crlf\r\nin", "\n", "\r", "\r\n", "\n\n", "\r\r\n", "end\r", "end\n", "\nend"],
     *['say "hi"', '"', '""', '","', 'a"', '"a', '"\n"', '"\r\n'],
     *["é", "日本", "😀", "👩\u200d👩\u200d👧", "\ufeff", "\x85", "\u2028", "\x0b", "\x0c", "\x1a", "\x7f"],

@@ -631,7 +631,7 @@ def test_strategies_reach_every_rule() -> None:
     check_exports_can_be_read(seen)
     reasons = (
         "text_after_quote quote_unclosed nul_byte invalid_utf8 field_count header_again empty_id "
-        "id_placeholder id_number id_character id_too_long delimiter attributes_too_large row_too_large"
+        "id_placeholder id_number id_in_quotes id_character id_too_long delimiter attributes_too_large row_too_large"
     )
     assert seen >= {
         *("local." + reason for reason in reasons.split()),

@@ -11,8 +11,11 @@ Behind a misplaced quote, nothing from the start of its record on can be trusted
 that one record, and the count of quotes starts anew where the next record begins. So the exact framer decides every
 case that is not plain, and only irregular records pay for it.
 
+An escape takes the byte behind it literally wherever the two stand, so such bytes are blotted out first: they open,
+close and end nothing. Records that hold any, and those with quotes that RFC 4180 does not have, are framed by the exact
+framer, each by itself.
+
 The exact framer also applies the limit on the length of a record: it gets every buffer that is longer than the limit.
-And it frames every block that holds the escape of a dialect, or its quotes if they are others.
 """
 
 from bisect import bisect_left
@@ -32,7 +35,9 @@ from pipeline.core.formats.framing import (
 )
 from pipeline.core.model import Flags, Octets, Offsets
 
-_LINE_FEED, _CARRIAGE_RETURN, _QUOTE = b'\n\r"'
+_LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
+#: Stands for a byte that is taken literally: it is no delimiter, quote, escape or line end of any dialect.
+_BLOT = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,8 +167,7 @@ class BlockFramer:
         """Add a block; return the records that are now complete."""
         self._source += block
         self._begin()
-        is_regular = self._dialect.is_regular(self._source)
-        if not is_regular or self.position.is_skipping or len(self._source) > self._max_record_bytes:
+        if self.position.is_skipping or len(self._source) > self._max_record_bytes:
             return self._frame_by_the_letter()
         return self._frame(self._last_buffer)
 
@@ -187,19 +191,17 @@ class BlockFramer:
 
     def _frame(self, buffer: bytes) -> Framed:
         octets = np.frombuffer(buffer, dtype=np.uint8)
-        if b'"' in buffer:
-            places = np.flatnonzero((octets == _LINE_FEED) | (octets == _QUOTE))
-            is_quote = octets[places] == _QUOTE
-            quotes, line_ends = places[is_quote], places[~is_quote] + 1
-            before = np.cumsum(is_quote)[~is_quote]
-        else:
-            line_ends = np.flatnonzero(octets == _LINE_FEED) + 1
-            quotes, before = line_ends[:0], np.zeros_like(line_ends)
+        literal = self._dialect.taken_literally(octets)
+        signs = _Signs.of(buffer, octets, literal, self._dialect)
+        line_ends = signs.line_ends
         others: list[Record | BrokenLine] = []
-        last_lines, is_other = self._cut(octets, quotes, before, line_ends, others)
+        last_lines, is_other = self._cut(signs, others)
         if not len(last_lines):
             return Framed.of(others)
         ends = line_ends[last_lines]
+        is_other |= self._by_the_letter(
+            self._dialect.beyond_rfc(self._source, octets, literal), ends, last_lines, is_other, others
+        )
         sizes = steps(ends)
         is_empty = sizes <= 2
         if is_empty.any():
@@ -211,43 +213,57 @@ class BlockFramer:
         dropped = is_other | is_empty
         data = buffer[:end] if buffer is self._source else _with_record_ends(self._source[:end], ends)
         data, ends = without(data, ends, dropped)
-        known = None if dropped.any() else quotes[: before[last_lines[-1]]]
+        known = None if dropped.any() else signs.quotes[: signs.before[last_lines[-1]]]
         self._source = self._source[end:]
         self.position = Position(self.position.offset + end, self.position.line + int(last_lines[-1]) + 1)
         return Framed(data, ends, lines[~dropped], others, known)
 
-    def _cut(
-        self,
-        octets: Octets,
-        quotes: Offsets,
-        before: Offsets,
-        line_ends: Offsets,
-        others: list[Record | BrokenLine],
-    ) -> tuple[Offsets, Flags]:
-        """Cut the buffer into records; add those that the exact framer framed to `others`.
+    def _by_the_letter(
+        self, beyond: Offsets, ends: Offsets, last_lines: Offsets, is_other: Flags, others: list[Record | BrokenLine]
+    ) -> Flags:
+        """Frame each record that holds one of the offsets `beyond` by the exact framer, and add it to `others`.
 
-        `before`: for each line feed, the number of quotes before it.
+        Returns the flags of those records, of the shape of `ends`: the others mean what RFC 4180 says.
+        """
+        is_framed = np.zeros(len(ends), dtype=np.bool_)
+        if not len(beyond):
+            return is_framed
+        is_framed[np.searchsorted(ends, beyond[beyond < ends[-1]], side="right")] = True
+        is_framed &= ~is_other
+        framer = Framer(self._dialect, max_record_bytes=self._max_record_bytes)
+        for record in np.flatnonzero(is_framed).tolist():
+            start = int(ends[record - 1]) if record else 0
+            line = self.position.line + (int(last_lines[record - 1]) + 1 if record else 0)
+            framed = framer.frame_one(self._source, start, line)
+            assert framed is not None and framed[1] == ends[record]  # noqa: S101 - it ends where it was cut
+            others.append(framed[0])
+        others.sort(key=lambda record: record.line)
+        return is_framed
+
+    def _cut(self, signs: "_Signs", others: list[Record | BrokenLine]) -> tuple[Offsets, Flags]:
+        """Cut the buffer into records; add those with misplaced quotes, which the exact framer framed, to `others`.
 
         Returns two arrays with one entry per record: the index of its last line, and a flag that is set if the exact
         framer framed it.
         """
-        may_open, may_close = _neighbours(octets, quotes, self._dialect.delimiter[0])
+        may_open, may_close = _neighbours(signs, self._dialect)
         if not (may_open[0::2].all() and may_close[1::2].all()):
-            return self._cut_around(_Misplaced(may_open, may_close), before, line_ends, others)
-        last_lines = np.flatnonzero(before & 1 == 0)
+            return self._cut_around(_Misplaced(may_open, may_close), signs, others)
+        last_lines = np.flatnonzero(signs.ends_outside(0))
         return last_lines, np.zeros(len(last_lines), dtype=np.bool_)
 
     def _cut_around(
-        self, misplaced: "_Misplaced", before: Offsets, line_ends: Offsets, others: list[Record | BrokenLine]
+        self, misplaced: "_Misplaced", signs: "_Signs", others: list[Record | BrokenLine]
     ) -> tuple[Offsets, Flags]:
         """Do what `_cut` does for a buffer with misplaced quotes."""
         framer = Framer(self._dialect, max_record_bytes=self._max_record_bytes)
+        before, line_ends = signs.before, signs.line_ends
         is_last, is_other = np.zeros((2, len(line_ends)), dtype=np.bool_)
         # The current run of regular records: the index of its first line, and of the first quote from there on.
         line = quote = 0
         while (found := misplaced.first(quote)) is not None:
             stop = int(np.searchsorted(before, found, side="right"))
-            is_last[line:stop] = (before[line:stop] - quote) & 1 == 0
+            is_last[line:stop] = signs.ends_outside(quote, line, stop)
             ended = np.flatnonzero(is_last[line:stop])
             line += int(ended[-1]) + 1 if len(ended) else 0
             start = int(line_ends[line - 1]) if line else 0
@@ -260,9 +276,51 @@ class BlockFramer:
             is_last[last] = is_other[last] = True
             line, quote = last + 1, int(before[last])
         else:
-            is_last[line:] = (before[line:] - quote) & 1 == 0
+            is_last[line:] = signs.ends_outside(quote, line)
         last_lines = np.flatnonzero(is_last)
         return last_lines, is_other[last_lines]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Signs:
+    """The quotes and line feeds of a buffer, and what an escape takes literally.
+
+    `octets`: the buffer, with `_BLOT` for each byte that is taken literally.
+    `quotes`: the offsets of the quotes that are not.
+    `line_ends`: the offsets behind all line feeds.
+    `before`: for each line feed, the number of those quotes before it.
+    `is_literal`: set for each line feed that is taken literally; or None if none is.
+    """
+
+    octets: Octets
+    quotes: Offsets
+    line_ends: Offsets
+    before: Offsets
+    is_literal: Flags | None
+
+    @classmethod
+    def of(cls, buffer: bytes, octets: Octets, literal: Offsets, dialect: Dialect) -> "_Signs":
+        plain = octets
+        if len(literal):
+            plain = octets.copy()
+            plain[literal] = _BLOT
+        if dialect.quote and dialect.quote in buffer:
+            places = np.flatnonzero((octets == _LINE_FEED) | (plain == dialect.quote[0]))
+            is_quote = octets[places] != _LINE_FEED
+            quotes, line_ends = places[is_quote], places[~is_quote] + 1
+            before = np.cumsum(is_quote)[~is_quote]
+        else:
+            line_ends = np.flatnonzero(octets == _LINE_FEED) + 1
+            quotes, before = line_ends[:0], np.zeros_like(line_ends)
+        return cls(plain, quotes, line_ends, before, plain[line_ends - 1] == _BLOT if len(literal) else None)
+
+    def ends_outside(self, quote: int, first: int = 0, stop: int | None = None) -> Flags:
+        """Set for each line feed, from the index `first` to `stop`, that ends a record: it is outside quotes.
+
+        The quote of index `quote` opens, and so does every second one after it.
+        """
+        is_outside: Flags = (self.before[first:stop] - quote) & 1 == 0
+        return is_outside if self.is_literal is None else is_outside & ~self.is_literal[first:stop]
 
 
 def _with_record_ends(data: bytes, ends: Offsets) -> bytes:
@@ -272,14 +330,15 @@ def _with_record_ends(data: bytes, ends: Offsets) -> bytes:
     return octets.tobytes()
 
 
-def _neighbours(octets: Octets, quotes: Offsets, delimiter: int) -> tuple[Flags, Flags]:
+def _neighbours(signs: _Signs, dialect: Dialect) -> tuple[Flags, Flags]:
     """Two flags for each quote, of shape (n,), judged by its neighbours.
 
     The first flag: the quote may open a field, or be the second of a doubled quote.
     The second flag: the quote may close a field, or be the first of a doubled quote.
     """
+    octets, quotes = signs.octets, signs.quotes
     fits = np.zeros(256, dtype=np.bool_)
-    fits[[delimiter, _LINE_FEED, _QUOTE]] = True
+    fits[[*dialect.delimiter, _LINE_FEED, *dialect.quote]] = True
     # `clip` makes a quote at an edge of the buffer its own neighbour, which fits. At the end that is only a guess, but
     # a harmless one: the record does not end in this buffer.
     before, behind, second = (octets.take(quotes + distance, mode="clip") for distance in (-1, 1, 2))

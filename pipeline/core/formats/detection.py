@@ -13,14 +13,16 @@ SNIFFED_BYTES = 65_536
 #: Columns of an export, at most, unless [export] max_columns says otherwise. Ours: the 64 KB of a profile at Target
 #: hold some thousands of attributes, and columns that are left out count too.
 MAX_COLUMNS = 10_000
-#: The delimiters there are; if two are equally frequent, the earlier one wins.
-DELIMITERS = (b",", b";", b"\t", b"|")
+#: The delimiters that are found out; if two are equally frequent, the earlier one wins. Hive writes \x01.
+DELIMITERS = (b",", b";", b"\t", b"|", b"^", b"\x01")
+#: Those that only the id column, a line `sep=` or the configuration tells: other texts hold them too.
+RARE_DELIMITERS = (b"~", b":", b"\x1f")
 
 #: What an empty record is made of, and what is not seen: no-break spaces, byte order marks, the end of a file of DOS.
-_NOTHING = {ord(each): " " for each in ",;\t|\"'\ufeff\u200b\x1a"}
+_NOTHING = {ord(each): " " for each in ",;\t|^\x01\"'\ufeff\u200b\x1a"}
 
 #: A line that tells Excel the delimiter; programs that took it for a row put delimiters behind it.
-_SEP_LINE = re.compile(rb""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t| ]*""", re.IGNORECASE)
+_SEP_LINE = re.compile(rb""" *"? *sep *= *(?:"")?["']?(\\t|[^"' ])?["']{0,3} *[,;\t|^~ ]*""", re.IGNORECASE)
 
 
 #: Bytes of such a line. Ours: blanks and delimiters beyond that are none of it, and cost their square to look at.
@@ -44,14 +46,14 @@ def holds_nothing(line: bytes) -> bool:
 
 
 def delimiter_of_sep_line(line: bytes) -> bytes:
-    """The delimiter that such a line tells. Raises `InputError` if it is not one of `DELIMITERS`."""
+    """The delimiter that such a line tells. Raises `InputError` if there is no such delimiter."""
     found = _SEP_LINE.fullmatch(line)
     delimiter = found[1] if found else b""
     delimiter = b"\t" if delimiter == rb"\t" else delimiter
-    if delimiter not in DELIMITERS:
+    if delimiter not in DELIMITERS + RARE_DELIMITERS:
         raise InputError(
-            "its first line (sep=) tells a delimiter that is none of comma, semicolon, tab and |: export it with one "
-            "of these, or set [export] delimiter if the line is wrong.",
+            "its first line (sep=) tells a delimiter that is none of comma, semicolon, tab, |, ^ and ~: export it with "
+            "one of these, or set [export] delimiter if the line is wrong.",
             line=1,
         )
     return delimiter
@@ -64,15 +66,22 @@ def detect_delimiter(line: bytes, dialect: Dialect, *, id_column: str | None = N
     `dialect`: all but the delimiter of this counts.
     `id_column`: the name to look for, or None.
 
-    A comma if there is none.
+    Those of `RARE_DELIMITERS` count where no other gives such a field. A comma if there is none.
     """
-    candidates = [each for each in DELIMITERS if each not in (dialect.quote, dialect.escape)]
+    candidates = _possible(DELIMITERS, dialect)
     if id_column is not None:
-        name = id_column.encode()
-        candidates = [
-            each for each in candidates if name in _fields(line, replace(dialect, delimiter=each))
-        ] or candidates
+        with_id = _with_field(candidates, line, dialect, id_column)
+        candidates = with_id or _with_field(_possible(RARE_DELIMITERS, dialect), line, dialect, id_column) or candidates
     return max(candidates, key=_unquoted(line, dialect).count)
+
+
+def _possible(delimiters: tuple[bytes, ...], dialect: Dialect) -> list[bytes]:
+    return [each for each in delimiters if each not in (dialect.quote, dialect.escape)]
+
+
+def _with_field(delimiters: list[bytes], line: bytes, dialect: Dialect, name: str) -> list[bytes]:
+    """Those of the delimiters with which the line has a field of this name."""
+    return [each for each in delimiters if name.encode() in _fields(line, replace(dialect, delimiter=each))]
 
 
 def check_number(line: bytes, dialect: Dialect, max_columns: int) -> None:

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.model import Octets, Offsets
+
 _LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
+_QUOTE = b'"'
+_NOWHERE: Offsets = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,42 @@ class Dialect:
     escape: bytes = b""
     cr_ends_lines: bool = False
 
-    def is_regular(self, source: bytes) -> bool:
-        """True if these bytes mean the same without an escape and with the quote of RFC 4180.
+    def taken_literally(self, octets: Octets) -> Offsets:
+        """The offsets of the bytes of a buffer, which has LF for all line ends, that an escape takes literally.
 
-        Then they can be framed at once; otherwise each record is framed by the letter.
+        Where fields and quotes begin makes no difference: in a run of escapes each takes the next one literally, and
+        the last of an odd number may take what follows.
         """
-        if self.escape and self.escape in source:
-            return False
-        return self.quote == b'"' or not (b'"' in source or (self.quote and self.quote in source))
+        if not self.escape:
+            return _NOWHERE
+        escapes = np.flatnonzero(octets == self.escape[0])
+        if not len(escapes):
+            return _NOWHERE
+        begins_run = np.ones(len(escapes), dtype=np.bool_)
+        begins_run[1:] = np.diff(escapes) > 1
+        places = np.arange(len(escapes))
+        firsts = places[begins_run][np.cumsum(begins_run) - 1]
+        behind = escapes[(places - firsts) & 1 == 0] + 1
+        behind = behind[behind < len(octets)]
+        may_be_escaped = np.zeros(256, dtype=np.bool_)
+        may_be_escaped[[*self.delimiter, *self.quoting, _CARRIAGE_RETURN, _LINE_FEED]] = True
+        literal: Offsets = behind[may_be_escaped[octets[behind]]]
+        return literal
+
+    def beyond_rfc(self, source: bytes, octets: Octets, literal: Offsets) -> Offsets:
+        """The offsets of the bytes by which a record means something else in RFC 4180, with this delimiter.
+
+        `octets`: the buffer `source`, with LF for all line ends.
+        `literal`: those that an escape takes literally.
+
+        Those are what is escaped, and all quotes if they are others than those of RFC 4180.
+        """
+        if self.quote == _QUOTE or not (_QUOTE in source or (self.quote and self.quote in source)):
+            return literal
+        is_quote = octets == ord(_QUOTE)
+        if self.quote:
+            is_quote |= octets == self.quote[0]
+        return np.union1d(literal, np.flatnonzero(is_quote))
 
     @property
     def quoting(self) -> bytes:

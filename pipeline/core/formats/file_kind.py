@@ -1,13 +1,15 @@
 """The kind of a file, told by its first bytes and never by its name: archive, workbook, page, or text in an encoding.
 
 `refusal` and `text_refusal` say in words why a file is no export, and what to do. `codec_of` finds the encoding of a
-text; `other_encoding` says what one looks like. Nothing of a cell appears in what they say.
+text; `other_encoding` says what one looks like. Nothing of a cell appears in what they say, and of a header
+a few words only, where they show in which encoding it may be.
 """
 
 import codecs
 import re
 
 from pipeline.core.errors import InputError
+from pipeline.core.formats.candidate_encodings import encoding_advice
 from pipeline.core.formats.framing import BOM
 from pipeline.core.formats.text_codec import is_utf8
 
@@ -71,11 +73,6 @@ _NULS_OF_UTF_16 = 16
 _PATTERN_BYTES = 256
 #: The least of them that tell anything: four characters.
 _LEAST_BYTES = 8
-_BEYOND_ASCII, _RUN = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
-#: Bytes that windows-1252 does not have.
-_NOT_IN_WINDOWS_1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
-
-
 #: Encodings with one byte a character, in which next to nothing that people write is UTF-8 by chance.
 _OF_ONE_BYTE = ("cp125", "iso8859", "mac-", "cp437", "cp85", "cp86", "koi8", "ascii")
 #: Bytes that stand in no text: control characters but those for white space, the escape and the end of a file.
@@ -229,10 +226,11 @@ def _is_utf8_beyond_ascii(head: bytes) -> bool:
     return not all(line.isascii() for line in lines) and not any(_are_bad(lines))
 
 
-def other_encoding(head: bytes, encoding: str) -> tuple[int, int, str] | None:
+def other_encoding(head: bytes, encoding: str, header: bytes = b"") -> tuple[int, int, str] | None:
     """The number of lines that are not UTF-8, of all lines, and what to do; None for a text that is UTF-8.
 
     `head`: the beginning of a text that should be UTF-8, or was made so of the encoding `encoding`.
+    `header`: the line of its header, if it is sure to be one: words of it are shown.
 
     One where other lines hold more than ASCII, and in UTF-8, is UTF-8 with broken rows.
     """
@@ -249,11 +247,8 @@ def other_encoding(head: bytes, encoding: str) -> tuple[int, int, str] | None:
         advice = "it holds control characters, as no text does, but what is packed or encrypted: unpack or decrypt it"
     elif encoding != "auto" and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         advice = f"set [export] encoding, which is {encoding!r}, to the one it was written in"
-    elif set(head) & _NOT_IN_WINDOWS_1252 or 2 * sum(map(len, _RUN.findall(head))) > len(_BEYOND_ASCII.findall(head)):
-        # In the languages of western Europe, hardly ever do three letters that are not in ASCII stand side by side.
-        advice = 'set [export] encoding to the one it was written in, such as "windows-1251" or "shift_jis"'
     else:
-        advice = 'it looks like windows-1252: set [export] encoding = "windows-1252", or to the one it was written in'
+        advice = encoding_advice(head, header)
     return bad, len(lines), advice
 
 

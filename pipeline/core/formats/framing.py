@@ -342,11 +342,13 @@ class _Escapes:
 
     def resolve_quoted(self, content: bytes) -> bytes:
         """The value of a field whose quotes enclose `content`."""
+        if self.escape not in content:
+            return content.replace(self._quote * 2, self._quote)
         return self._pair_or_doubled.sub(lambda found: found[1] or self._quote, content)
 
     def has_bare_quote(self, field: bytes) -> bool:
         """True if an unquoted field holds a quote that is not escaped."""
-        return bool(self._quote) and self._quote in self._pair.sub(b"", field)
+        return bool(self._quote) and self._quote in field and self._quote in self._pair.sub(b"", field)
 
 
 def _any_of(characters: bytes) -> "re.Pattern[bytes]":

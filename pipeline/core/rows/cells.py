@@ -120,6 +120,11 @@ def is_bare(raw: bytes, delimiter: bytes) -> bool:
     return not trimmed(raw.translate(None, delimiter))
 
 
+def is_in_quotes(profile_id: bytes, quote: bytes) -> bool:
+    """True for an id with quotes around it; where they enclose no field, a blank stands before them in the export."""
+    return len(profile_id) > 1 and profile_id[:1] == quote == profile_id[-1:]
+
+
 def is_guarded(profile_id: bytes) -> bool:
     """True for an id with a guard against a spreadsheet, as in `="00123"` and `'00123`."""
     return profile_id[:1] == b"'" or (profile_id[:2] == b'="' and profile_id[-1:] == b'"')

@@ -21,7 +21,7 @@ KEPT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!~_*()"
 
 #: Special byte -> its stand-in in a table. No UTF-8 text holds a stand-in. Those for a comma and line breaks, which no
 #: value may hold as they are, are greater than all others.
-STAND_INS = {byte: 0xFF - place for place, byte in enumerate(b',\r\n";\t|')}
+STAND_INS = dict(zip(b',\r\n";\t|^\x01~:\x1f', (*range(0xFF, 0xF4, -1), 0xC1), strict=True))
 _STOOD_FOR = {stand_in: bytes([byte]) for byte, stand_in in STAND_INS.items()}
 
 _NOT_KEPT = re.compile(rb"[^A-Za-z0-9\-.!~_*()]")

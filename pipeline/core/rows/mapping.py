@@ -17,7 +17,15 @@ from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, BrokenLine, Record
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import NO_FAULTS, Reason, Reject, Rows, Warnings
-from pipeline.core.rows.cells import CellRules, ends_in_point_zero, is_blank, is_guarded, is_heading, trimmed
+from pipeline.core.rows.cells import (
+    CellRules,
+    ends_in_point_zero,
+    is_blank,
+    is_guarded,
+    is_heading,
+    is_in_quotes,
+    trimmed,
+)
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.heading_order import HeadingOrder
@@ -210,6 +218,8 @@ class RowMapper:
         profile_id = written_id if self.rules.trim == "none" else trimmed(written_id)
         if reason := self._problem_of_id(profile_id, fields):
             return Reject(line, reason, profile_id, raw)
+        if has_bare_quote and is_in_quotes(profile_id, self.dialect.quote):
+            return Reject(line, Reason.ID_IN_QUOTES, profile_id, raw)
         noted = Warnings()
         cells = (profile_id, *self._values(self._pick(fields)[1:], line, noted))
         joined = b",".join(cells)

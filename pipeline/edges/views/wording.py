@@ -111,6 +111,7 @@ REASONS = {
     "local.header_again": "the header once more (does not count against max_rejects)",
     "local.empty_id": "no id",
     "local.id_placeholder": "an id that is nobody's, such as null or a dash",
+    "local.id_in_quotes": "an id whose quotes stand behind a blank, and so enclose nothing",
     "local.id_number": "an id that a spreadsheet made a number of, such as 3.91E16",
     "local.id_character": "an id with + or /, which Target does not take",
     "local.id_too_long": "an id of more than 256 characters (a pcId: 128)",

@@ -55,11 +55,13 @@ async def _count(export: Export, start: Start, reading: Reading) -> int:
     """The number of records of the part that is open, of which the beginning was read."""
     run_blocking, delimiter = reading.run_blocking, start.dialect.delimiter
     framer = JsonFramer(start.names, start=start.end) if start.is_json else BlockFramer(start.dialect, start=start.end)
-    lines = Lines(export, start.behind, trailer_of(reading.settings, start))
+    lines = Lines(export, start.behind, trailer_of(reading.settings, start, export))
     rows = 0
     while (block := await lines.read()) is not None:
         rows += await run_if_large(run_blocking, len(block), _count_more, framer, block, delimiter)
-    return rows + await run_if_large(run_blocking, framer.pending_bytes, _count_more, framer, None, delimiter)
+    rows += await run_if_large(run_blocking, framer.pending_bytes, _count_more, framer, None, delimiter)
+    lines.check_trailer(rows)
+    return rows
 
 
 def _count_more(framer: BlockFramer | JsonFramer, block: bytes | None, delimiter: bytes) -> int:

@@ -15,6 +15,7 @@ from pipeline.core.formats.framing import Position
 from pipeline.core.formats.text_codec import as_read
 from pipeline.core.formats.trailer import Trailer
 from pipeline.core.model import Warnings
+from pipeline.core.printable import printable
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, pack_rows
 from pipeline.core.rows.transform import PART_BYTES, Transform, is_of_shortest_lines
 from pipeline.edges.export_start import Start
@@ -71,6 +72,15 @@ class Lines:
         self.has_content = self.has_content or bool(block.strip(NO_CONTENT))
         return block
 
+    def check_trailer(self, rows: int) -> None:
+        """At the end, raise `InputError` if the trailer is not there, or tells another number of rows than these."""
+        if self._trailer is None:
+            return
+        try:
+            self._trailer.check(rows)
+        except InputError as error:
+            raise InputError(f"{printable(str(self._export.place))} is not whole: {error}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
@@ -120,14 +130,15 @@ class RowSource:
         self._part, self._lines_before = export.part, stands.lines_before
         self._had_content = False
         self._mapper = mapping.mapper(stands.start.dialect)
-        self._enter(stands.start, stands.begin, stands.behind)
+        self._enter(stands.start, stands.begin, stands.behind, stands.rows_before)
 
-    def _enter(self, start: Start, begin: Position, behind: bytes) -> None:
-        """Go on at a place of the part that is open."""
+    def _enter(self, start: Start, begin: Position, behind: bytes, rows_before: int = 0) -> None:
+        """Go on at a place of the part that is open, behind so many of its rows."""
+        self._rows = rows_before
         if start.dialect != self._mapper.dialect:
             self._mapper = self._mapping.mapper(start.dialect)
         self._transform = self._mapping.transform(self._mapper, begin)
-        self._lines = Lines(self._export, behind, trailer_of(self._reading.settings, start))
+        self._lines = Lines(self._export, behind, trailer_of(self._reading.settings, start, self._export))
         self._is_at_end = False
 
     @property
@@ -143,6 +154,7 @@ class RowSource:
         if self._transform.has_more:
             return await self._run_blocking(self._mapped_more)
         if self._is_at_end:
+            self._lines.check_trailer(self._rows)
             return await self._next_part()
         block = await self._lines.read()
         self._is_at_end = block is None
@@ -171,11 +183,13 @@ class RowSource:
     def _mapped(self, block: bytes | None) -> Block:
         with self._about_part():
             mapped = self._transform.feed_some(block)
+        self._rows += mapped.read
         return self._block(mapped, self._transform.position)
 
     def _mapped_more(self) -> Block:
         with self._about_part():
             mapped = self._transform.map_more()
+        self._rows += mapped.read
         return self._block(mapped, self._transform.position)
 
     @contextmanager
@@ -223,6 +237,7 @@ class _Stands:
     `behind`: the bytes already read from there on.
     `begins`: the parts up to this one, as far as no checkpoint has them, so many of them `blank`.
     `lines_before`: the lines of the parts before.
+    `rows_before`: the rows of this part that were read before.
     """
 
     start: Start
@@ -231,6 +246,7 @@ class _Stands:
     begins: tuple[Part, ...] = ()
     blank: int = 0
     lines_before: int = 0
+    rows_before: int = 0
 
 
 async def open_rows(
@@ -289,4 +305,5 @@ async def _go_on(export: Export, reading: Reading, checkpoint: Checkpoint) -> tu
         checkpoint.part, begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
     )
     before = checkpoint.parts[-1].lines_before if checkpoint.parts else 0
-    return first, form, _Stands(start, begin, behind, lines_before=before)
+    rows = checkpoint.parts[-1].rows if checkpoint.parts else checkpoint.read
+    return first, form, _Stands(start, begin, behind, lines_before=before, rows_before=rows)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from pipeline.core.batches.parts import Part
 from pipeline.core.errors import HeaderError, InputError
+from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, START, Position
-from pipeline.core.formats.trailer import Trailer
+from pipeline.core.formats.trailer import Trailer, TrailerPattern
 from pipeline.core.printable import printable
 from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns, suggest_parameter_name
@@ -200,8 +201,12 @@ def layout_of(settings: ExportSettings) -> Layout:
     )
 
 
-def trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
-    return Trailer(settings.skip_last, start.dialect) if settings.skip_last and not start.is_json else None
+def trailer_of(settings: ExportSettings, start: Start, export: Export) -> Trailer | None:
+    """What holds back the last lines of the part that is open, if they are no rows."""
+    if start.is_json or export.columns is not None or not (settings.skip_last or settings.trailer):
+        return None
+    pattern = TrailerPattern.of(settings.trailer) if settings.trailer else None
+    return Trailer(settings.skip_last, start.dialect, pattern)
 
 
 def cell_rules(settings: ExportSettings) -> CellRules:
@@ -213,7 +218,8 @@ def _check_kind(path: Path, block: bytes, settings: ExportSettings) -> None:
     """Raise `InputError` (65) for a text that is no export, or in another encoding, by its first block."""
     if told := text_refusal(block, settings.format):
         raise InputError(f"{printable(str(path))} cannot be loaded: it {told}.")
-    if found := other_encoding(block[:HEAD_BYTES], settings.encoding):
+    header = header_line(block[:HEAD_BYTES], settings.id_column, settings.skip_first) if settings.header else b""
+    if found := other_encoding(block[:HEAD_BYTES], settings.encoding, header):
         bad, lines, advice = found
         if settings.max_rejects.is_exceeded(bad, lines, final=True):
             encoding = "UTF-8" if settings.encoding == "auto" else settings.encoding

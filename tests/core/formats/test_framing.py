@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.core.formats.blockframing import BlockFramer
 from pipeline.core.formats.detection import detect_delimiter
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Framer, Position, Record
@@ -246,6 +248,51 @@ def test_records_of_any_dialect(data: bytes, dialect: Dialect) -> None:
             assert (tuple(record.fields), record.has_bare_quote, None) == (other.fields, other.bare_quote, other.broken)
         else:
             assert record.reason.value == other.broken
+
+
+ESCAPED = Dialect(b",", escape=b"\\")
+WITH_ESCAPES = st.lists(
+    st.sampled_from([*PIECES, *[b"\\", b"\\\\", b'\\"', b"\\,", b"\\\n", b"\\\r\n", b"\\N", b"'"]]), max_size=60
+).map(b"".join)
+
+
+@given(
+    WITH_ESCAPES,
+    CUTS,
+    st.builds(
+        Dialect,
+        st.just(b","),
+        st.sampled_from([b'"', b'"', b"'", b""]),
+        st.sampled_from([b"", b"\\", b"\\"]),
+        st.booleans(),
+    ),
+)
+@example(b'a,"b\\\\"\nc,d\n', [], ESCAPED)
+@example(b'a,"b\\",c"\nc,d\n', [4], ESCAPED)
+@example(b"a,b\\\nc\nd,e\n", [4, 5], ESCAPED)
+@example(b"a,b\\\r\nd,e\\\\\n", [], ESCAPED)
+@example(b'a\\,"b"\nc,"d\\""\n', [], ESCAPED)
+@example(b"a,C:\\new\\\nc\n", [8, 9], ESCAPED)
+def test_blocks_mean_the_same_in_any_dialect(data: bytes, cuts: list[int], dialect: Dialect) -> None:
+    """The fast framer against the exact one: escapes at the end of blocks, of quotes, of lines, and of each other."""
+    framer, exact = BlockFramer(dialect), Framer(dialect)
+    for start, end in pairwise([0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]):
+        framed = framer.feed(data[start:end])
+        assert framed.exactly(np.arange(len(framed.ends)), dialect.delimiter) == exact.feed(data[start:end])
+        assert framer.position == exact.position
+    assert framer.finish().others == exact.finish()
+
+
+@pytest.mark.parametrize("text", [b"\\N", b"C:\\new", b"\\"])
+def test_an_escape_that_escapes_nothing_makes_no_record_irregular(text: bytes) -> None:
+    framed = BlockFramer(ESCAPED).feed(b"a," + text + b' ,c\n"b",c,\\N\n')
+    assert (len(framed.ends), framed.others) == (2, [])
+
+
+def test_only_the_records_with_an_escape_are_framed_one_by_one() -> None:
+    framed = BlockFramer(ESCAPED).feed(b'a,"x"\nb,"say \\"hi\\""\nc,d\n')
+    assert [record.line for record in framed.others] == [2]
+    assert framed.lines.tolist() == [1, 3]
 
 
 @given(NASTY, CUTS)

@@ -139,6 +139,7 @@ def test_broken_lines_are_rejected_as_they_are(reason: Reason) -> None:
         (b"id,a,b", Reason.HEADER_AGAIN, b"id"),
         (b"-+,1,2", Reason.ID_PLACEHOLDER, b"-+"),
         (b"1.2E+5,1,2", Reason.ID_NUMBER, b"1.2E+5"),
+        (b' "u" ,1,2', Reason.ID_IN_QUOTES, b'"u"'),
         (b'"",1,2', Reason.EMPTY_ID, b""),
         (b"a+b,1,2", Reason.ID_CHARACTER, b"a+b"),
         (b"a/b,,", Reason.ID_CHARACTER, b"a/b"),

@@ -18,11 +18,11 @@ from pipeline.settings.sections import TARGET_MAX_BYTES
 from tests.tools.bench.generator import ID_COLUMN
 
 
-async def transform(path: Path) -> tuple[int, int]:
+async def transform(path: Path, settings: ExportSettings | None = None) -> tuple[int, int]:
     """How many records were read, and how many of them are rejected."""
-    settings = ExportSettings(id_column=ID_COLUMN, unlisted="send")
+    settings = settings or ExportSettings(id_column=ID_COLUMN, unlisted="send")
     read = rejected = 0
-    async with open_export(path) as export:
+    async with open_export(path, settings.encoding) as export:
         source = await open_rows(
             export,
             settings,

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import yarl
 
@@ -20,6 +21,8 @@ from pipeline.core.batches.report import Report
 from pipeline.core.drop.manifest import is_whole, parse_manifest
 from pipeline.core.drop.signals import exports_for, is_ignored, name_problem, shown, stem_of
 from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.formats.blockframing import BlockFramer
+from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.detection import delimiter_of_sep_line, detect_delimiter, holds_nothing, is_sep_line
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
@@ -27,6 +30,7 @@ from pipeline.core.formats.framing import START, Framer
 from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.formats.json_lines import JsonFramer
 from pipeline.core.formats.text_codec import as_read, to_utf8
+from pipeline.core.formats.trailer import Trailer, TrailerPattern
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.transform import Transform
@@ -149,6 +153,9 @@ def dialect(data: bytes) -> None:
         assert len(detect_delimiter(line, each, id_column="id")) == 1
         whole, cut = Framer(each, max_record_bytes=4_096), Framer(each, max_record_bytes=4_096)
         records = [*whole.feed(data), *whole.finish()]
+        blocks = BlockFramer(each, max_record_bytes=4_096)
+        framed = blocks.feed(data)
+        assert [*framed.exactly(np.arange(len(framed.ends)), each.delimiter), *blocks.finish().others] == records
         at = len(data) // 3
         assert [*cut.feed(data[:at]), *cut.feed(data[at:]), *cut.finish()] == records
     holds_nothing(data)
@@ -166,7 +173,13 @@ def file_kind(data: bytes) -> None:
     for encoding in ("auto", "utf-8", "cp1252", "utf-16"):
         with suppress(InputError):
             codec_of(data, encoding)
-        other_encoding(data, encoding)
+        other_encoding(data, encoding, header_line(data, "id"))
+    for lines, pattern in ((2, None), (0, TrailerPattern.of("T{any}|{rows}{any}"))):
+        whole, cut = Trailer(lines, Dialect(b","), pattern), Trailer(lines, Dialect(b","), pattern)
+        at = len(data) // 3
+        assert whole.feed(data) == cut.feed(data[:at]) + cut.feed(data[at:])
+        with suppress(InputError):
+            whole.check(1)
 
 
 def json_lines(data: bytes) -> None:

@@ -1,0 +1,48 @@
+"""Rows about the text of exports: trailers, escapes, and what is told of an encoding."""
+
+from tests.mends import Mend
+
+_SYSTEMS = "tests/e2e/test_systems.py::TestTrailers::test_a_file_that_is_not_whole"
+
+MENDS = [
+    Mend(
+        "an export without its trailer is not done",
+        ("cut-off",),
+        "pipeline/core/formats/trailer.py",
+        "        if found is None:\n            raise",
+        "        if found is None:\n            return None\n        if not found:\n            raise",
+        f"{_SYSTEMS}",
+    ),
+    Mend(
+        "a trailer is compared with the rows that were read",
+        ("cut-off",),
+        "pipeline/core/formats/trailer.py",
+        "if told is not None and told != rows:",
+        "if False:",
+        f"{_SYSTEMS}",
+    ),
+    Mend(
+        "a process that goes on knows the rows before",
+        ("cut-off",),
+        "pipeline/jobs/row_source.py",
+        "        rows_before=checkpoint.read,\n",
+        "",
+        "tests/jobs/test_row_source.py::test_a_process_that_goes_on_reads_the_same[a trailer that counts]",
+    ),
+    Mend(
+        "a trailer is compared in steps that grow with its length",
+        ("cost",),
+        "pipeline/core/formats/trailer.py",
+        " if len(line) <= _MAX_TRAILER_BYTES else None",
+        "",
+        "tests/core/formats/test_trailer.py::test_a_line_that_is_too_long_is_no_trailer",
+    ),
+    Mend(
+        "words that are shown are of a header only",
+        ("foreign-text",),
+        "pipeline/core/formats/candidate_encodings.py",
+        "    return line if is_header else b\"\"\n",
+        "    return line\n",
+        "tests/core/formats/test_candidate_encodings.py::test_the_header_is_known_by_the_id_column",
+    ),
+]
