@@ -104,6 +104,11 @@ class ExportSettings(Section):
     skip_last: int = Field(
         0, ge=0, le=1_000, description="Lines at the end, empty ones too, that are no rows, such as a trailer."
     )
+    arrays: Literal["join", "json", "reject"] = Field(
+        "join",
+        description="An array in JSON Lines: its values joined by | (join), its text as JSON (json), or a reason to "
+        "reject the row. An id is never an array of several values.",
+    )
     trim: Literal["ids", "all", "none"] = Field(
         "ids",
         description="White space, no-break spaces, byte order marks, zero-width and control characters around: taken "

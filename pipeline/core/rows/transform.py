@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.core.formats.blockframing import BlockFramer, Framed
 from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record
-from pipeline.core.formats.json_lines import JsonFramer
+from pipeline.core.formats.json_lines import ArrayRule, JsonFramer
 from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.cells import INVISIBLE, is_blank
 from pipeline.core.rows.mapping import Mapped, RowMapper, problem_of_text
@@ -86,6 +86,7 @@ class Transform:
 
     `exact`: maps its irregular records.
     `columns`: for JSON Lines, the columns that the fields of a record stand for.
+    `arrays`: the rule for the arrays in them.
     """
 
     def __init__(
@@ -95,13 +96,18 @@ class Transform:
         start: Position = START,
         max_record_bytes: int = MAX_RECORD_BYTES,
         columns: Sequence[str] | None = None,
+        arrays: ArrayRule = "join",
     ) -> None:
         _keep_working_memory()
         self._framer: BlockFramer | JsonFramer = (
             BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
             if columns is None
             else JsonFramer(
-                columns, start=start, max_record_bytes=max_record_bytes, id_column=columns[exact.plan.id_index]
+                columns,
+                start=start,
+                max_record_bytes=max_record_bytes,
+                id_column=columns[exact.plan.id_index],
+                arrays=arrays,
             )
         )
         self._mapper = BlockMapper(exact)
