@@ -16,6 +16,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from io import FileIO
+from operator import attrgetter, methodcaller
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -98,7 +99,8 @@ def _imported() -> ModuleType:
 
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
-    return pyarrow
+    module: ModuleType = pyarrow
+    return module
 
 
 def _pyarrow(kind: str) -> ModuleType:
@@ -170,7 +172,7 @@ def _readable(source: _Source, kind: str) -> Iterator[None]:
         if not isinstance(error, known):
             raise
         raise InputError(
-            f"the {kind} cannot be read: it is cut off, damaged, encrypted or of a kind that is not known: {_ADVICE}"
+            f"the {kind} is cut off, damaged, encrypted or of a kind that is not known: {_ADVICE}"
         ) from error
 
 
@@ -216,7 +218,7 @@ class _Column:
 def _columns_of(schema: "pa.Schema", arrow: ModuleType) -> list[_Column]:
     found: list[_Column] = []
     for place, field in enumerate(schema):
-        _add_columns(found, field.name, field.type, (lambda batch, place=place: batch.column(place)), arrow)
+        _add_columns(found, field.name, field.type, methodcaller("column", place), arrow)
     if not found:
         raise InputError(f"it has no columns: {_ADVICE}")
     return found
@@ -277,18 +279,23 @@ def _writer_of(kind: "pa.DataType", arrow: ModuleType) -> "Callable[[pa.Array], 
             return lambda values: arrow.array(
                 [None if each is None else str(UUID(bytes=each)) for each in values.storage.to_pylist()], arrow.string()
             )
-        inner = _writer_of(kind.storage_type, arrow)
-        return None if inner is None else lambda values: inner(values.storage)
+        return _behind(attrgetter("storage"), kind.storage_type, arrow)
     if types.is_dictionary(kind):
-        inner = _writer_of(kind.value_type, arrow)
-        return None if inner is None else lambda values: inner(values.cast(kind.value_type))
+        return _behind(lambda values: values.cast(kind.value_type), kind.value_type, arrow)
     if types.is_run_end_encoded(kind):
-        inner = _writer_of(kind.value_type, arrow)
-        return None if inner is None else lambda values: inner(arrow.compute.run_end_decode(values))
+        return _behind(arrow.compute.run_end_decode, kind.value_type, arrow)
     for is_kind, writer in _writers(arrow):
         if is_kind(kind):
             return writer
     return None
+
+
+def _behind(
+    unwrap: "Callable[[pa.Array], pa.Array]", kind: "pa.DataType", arrow: ModuleType
+) -> "Callable[[pa.Array], pa.Array] | None":
+    """The writer of the values of this type that others stand for."""
+    writer = _writer_of(kind, arrow)
+    return None if writer is None else lambda values: writer(unwrap(values))
 
 
 def _writers(arrow: ModuleType) -> "list[tuple[Callable[[Any], bool], Callable[[pa.Array], pa.Array]]]":

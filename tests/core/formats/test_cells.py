@@ -1,5 +1,6 @@
 """The cells of columnar files become records whose lines are the numbers of their rows, whatever the cut."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,7 +48,7 @@ def mapper_of(trim: str) -> RowMapper:
     )
 
 
-def text_of(rows: list[tuple[bytes, ...]]) -> bytes:
+def text_of(rows: Sequence[tuple[bytes, ...]]) -> bytes:
     return b"".join(cell + b"\0" for row in rows for cell in row)
 
 
