@@ -19,8 +19,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_PYTHON=/opt/profile-pipeline/bin/python
 
 # What seldom changes first. The lock is complete, every file in it is checked against its hash, and nothing is compiled.
-COPY requirements.lock ./
+COPY requirements.lock requirements-columnar.lock ./
 RUN ["tools/bin/pip", "install", "--only-binary=:all:", "--require-hashes", "--requirement", "requirements.lock"]
+# Parquet and Arrow files take more room than all the rest: docker build --build-arg EXTRA=columnar
+ARG EXTRA=
+RUN test -z "${EXTRA}" \
+ || tools/bin/pip install --only-binary=:all: --require-hashes --requirement "requirements-${EXTRA}.lock"
 
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline

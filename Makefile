@@ -7,6 +7,8 @@ SECONDS ?= 60
 WORKERS ?= 3
 ENGINE ?=
 BASE ?=
+# An extra to install too, such as columnar: Parquet and Arrow files.
+EXTRA ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
@@ -19,7 +21,7 @@ LOCKED := $(PIP) --require-hashes
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
-install: .venv/installed ## make .venv with the profile-pipeline command
+install: .venv/installed $(EXTRA:%=.venv/installed-extra-%) ## make .venv with the profile-pipeline command; EXTRA=columnar for Parquet too
 
 dev: .venv/installed-dev ## make .venv with what tests and checks need too
 
@@ -108,6 +110,11 @@ clean: ## remove what the other targets made
 	@echo "installing into .venv ..."
 	@$(LOCKED) -r requirements.lock
 	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-extra-%: .venv/installed requirements-%.lock
+	@echo "installing the extra $* into .venv ..."
+	@$(LOCKED) -r requirements-$*.lock
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.lock

@@ -102,7 +102,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 class TestDockerfile:
     def test_the_interpreter_is_one_we_support(self) -> None:
-        (base,) = [rest for name, rest in instructions() if name == "ARG"]
+        base, extra = [rest for name, rest in instructions() if name == "ARG"]
+        assert extra == "EXTRA="
         version = re.fullmatch(r"BASE=python:(3\.\d+)-slim", base)
         assert version, base
         assert version[1] in SpecifierSet(PROJECT["requires-python"])
@@ -132,11 +133,13 @@ class TestDockerfile:
         assert copied == kept
         assert all((ROOT / source).exists() for source in copied)
         needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "requirements.lock", "pipeline"}
-        assert copied == needed
+        assert copied == needed | {"requirements-columnar.lock"}
         assert not any(fnmatch("pipeline", line) for line in ignore if line not in ("*", "!pipeline"))
 
     def test_only_what_the_lock_names_is_installed(self) -> None:
-        assert "--require-hashes" in (ROOT / "Dockerfile").read_text()
+        installed = [rest for name, rest in instructions() if name == "RUN" and "requirements" in rest]
+        assert len(installed) == 2
+        assert all("--require-hashes" in rest and "--only-binary=:all:" in rest for rest in installed)
         assert '"--no-build-isolation"' in (ROOT / "Dockerfile").read_text()
         assert "PIP_NO_DEPS=1" in (ROOT / "Dockerfile").read_text()
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     QUOTE_UNCLOSED = "local.quote_unclosed"
     RECORD_TOO_LONG = "local.record_too_long"
     JSON_INVALID = "local.json_invalid"
+    ARRAY = "local.array"
     NUL_BYTE = "local.nul_byte"
     INVALID_UTF8 = "local.invalid_utf8"
     FIELD_COUNT = "local.field_count"

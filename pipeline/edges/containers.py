@@ -1,8 +1,12 @@
 """Containers: files that hold several parts of an export, or parts that are no text until they are unpacked."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
+
+from pipeline.core.formats.file_kind import columnar_kind
+from pipeline.edges.columnar import open_columnar
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +15,7 @@ class Member:
 
     `size_bytes`: of its content.
     `blocks`: gives its content, from its beginning each time it is called; bytes of a file, or, with `columns`, text.
-    `columns`: of a columnar member, whose content is CSV made by us: UTF-8, a comma between cells, one record a row and
-    no header.
+    `columns`: of a columnar member, whose content is the text of its cells, as `CellFramer` takes it.
     """
 
     name: str
@@ -28,4 +31,8 @@ def members_of(file: FileIO, head: bytes) -> Sequence[Member] | None:
 
     Raises `InputError` (65) for a container that cannot be read as an export.
     """
-    return None
+    kind = columnar_kind(head)
+    if kind is None:
+        return None
+    found = open_columnar(file, kind)
+    return [Member("", os.fstat(file.fileno()).st_size, found.blocks, found.columns)]

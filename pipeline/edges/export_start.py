@@ -74,6 +74,7 @@ class Start:
     `end`: the position of the first record.
     `behind`: the bytes already read from there on.
     `is_json`: its rows are JSON Lines, and `names` the paths of their keys.
+    `is_columnar`: its text is the cells of a columnar file, see `CellFramer`.
     """
 
     dialect: Dialect
@@ -83,6 +84,7 @@ class Start:
     end: Position
     behind: bytes
     is_json: bool = False
+    is_columnar: bool = False
 
 
 async def read_start(

@@ -80,10 +80,10 @@ class ExportSettings(Section):
         description="A column that is not in `columns`: stop (nobody decided that it may leave the house), "
         "ignore, or send under its own name.",
     )
-    format: Literal["auto", "csv", "jsonl"] = Field(
+    format: Literal["auto", "csv", "jsonl", "parquet", "arrow"] = Field(
         "auto",
-        description="What the export is: csv, or jsonl (one JSON object a line, a nested key named by its path, as "
-        "address.city); auto tells it by its first bytes. Either may be packed with gzip.",
+        description="What the export is: csv, jsonl (one JSON object a line, a nested key named by its path, as "
+        "address.city), parquet or arrow (both need the extra columnar); auto tells it by its first bytes.",
     )
     delimiter: Annotated[
         Literal["auto", ",", ";", "\t", "|", "^", "\x01", "~", ":", "\x1f"], BeforeValidator(_one_delimiter)
@@ -128,6 +128,11 @@ class ExportSettings(Section):
         max_length=256,
         description="Last line of each file, which says that it is whole: text, {rows} for the number of its rows, "
         "{any} for anything, as TRL|{rows}. It is no row; an export without it, or of another number, fails.",
+    )
+    arrays: Literal["join", "json", "reject"] = Field(
+        "join",
+        description="An array in JSON Lines, Parquet or Arrow: its values joined by | (join), its text as JSON (json), "
+        "or a reason to reject the row. An id is never an array of several values.",
     )
     trim: Literal["ids", "all", "none"] = Field(
         "ids",

@@ -41,7 +41,7 @@ MENDS = [
         "words that are shown are of a header only",
         ("foreign-text",),
         "pipeline/core/formats/candidate_encodings.py",
-        "    return line if is_header else b\"\"\n",
+        '    return line if is_header else b""\n',
         "    return line\n",
         "tests/core/formats/test_candidate_encodings.py::test_the_header_is_known_by_the_id_column",
     ),

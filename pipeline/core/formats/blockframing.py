@@ -19,7 +19,8 @@ The exact framer also applies the limit on the length of a record: it gets every
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -40,17 +41,35 @@ _LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
 _BLOT = 0
 
 
+class CellSource(Protocol):
+    """The records that cells were made of: each is asked for by its line and its cells, with a NUL behind each.
+
+    `joined`: lines of records of which cells are joined values of arrays, in rising order, and the number of those.
+    """
+
+    joined: dict[int, int]
+
+    def raw(self, line: int, cells: bytes) -> bytes:
+        """The record as it stands in the export."""
+
+    def record(self, line: int, cells: bytes) -> Record | BrokenLine:
+        """The record, framed by the letter."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Framed:
     """Framed records, none of them empty: n regular ones as bytes, the others as values of the exact framer.
 
-    A record is regular if all its quotes are in place; nothing else has been checked.
+    A record of CSV is regular if all its quotes are in place; nothing else has been checked. Records of other formats
+    are regular if they could be made cells: `source` has them, and `data` the cells, all of the same number for each
+    record, with a NUL behind each cell.
 
     `data`: the regular records with their line endings.
     `ends`: (n,), record i ends before `data[ends[i]]`.
     `lines`: (n,), the line number on which record i begins.
     `others`: the records that the exact framer framed, in the order of their lines.
     `quotes`: the offsets of all quotes in `data`, or None if they are not known yet.
+    `source`: None for CSV.
     """
 
     data: bytes
@@ -58,6 +77,7 @@ class Framed:
     lines: Offsets
     others: list[Record | BrokenLine]
     quotes: Offsets | None = None
+    source: CellSource | None = None
 
     @classmethod
     def of(cls, others: list[Record | BrokenLine]) -> "Framed":
@@ -79,19 +99,26 @@ class Framed:
         place = bisect_left(self.others, line, key=lambda record: record.line)
         end = int(self.ends[index - 1]) if index else 0
         return (
-            Framed(self.data[:end], self.ends[:index], self.lines[:index], self.others[:place]),
-            Framed(self.data[end:], self.ends[index:] - end, self.lines[index:], self.others[place:]),
+            replace(self._with(self.data[:end], self.ends[:index], self.lines[:index]), others=self.others[:place]),
+            replace(
+                self._with(self.data[end:], self.ends[index:] - end, self.lines[index:]), others=self.others[place:]
+            ),
         )
 
     def leaving(self, dropped: Flags) -> "Framed":
         """The same records without the `dropped` ones; flags of shape (n,)."""
         data, ends = without(self.data, self.ends, dropped)
-        return Framed(data, ends, self.lines[~dropped], self.others)
+        return self._with(data, ends, self.lines[~dropped])
 
     def raw(self, places: Offsets) -> list[bytes]:
         """The regular records of these indexes, as the exact framer gives them: without their line endings."""
         starts, stops = self._starts(places).tolist(), self.ends[places].tolist()
         pairs = zip(starts, stops, strict=True)
+        if self.source is not None:
+            lines = self.lines[places].tolist()
+            return [
+                self.source.raw(line, self.data[start:stop]) for line, (start, stop) in zip(lines, pairs, strict=True)
+            ]
         return [self.data[start : stop - 1].removesuffix(b"\r") for start, stop in pairs]
 
     def exactly(self, places: Offsets, delimiter: bytes) -> list[Record | BrokenLine]:
@@ -99,7 +126,11 @@ class Framed:
         # Regular records have the quotes of RFC 4180, and LF or CR LF at their ends, whatever the export has.
         framer = Framer(Dialect(delimiter))
         others = [*self.others]
-        for start, line in zip(self._starts(places).tolist(), self.lines[places].tolist(), strict=True):
+        starts, stops = self._starts(places).tolist(), self.ends[places].tolist()
+        for start, stop, line in zip(starts, stops, self.lines[places].tolist(), strict=True):
+            if self.source is not None:
+                others.append(self.source.record(line, self.data[start:stop]))
+                continue
             framed = framer.frame_one(self.data, start, line)
             assert framed is not None  # noqa: S101 - a regular record ends in the block
             others.append(framed[0])
@@ -111,7 +142,11 @@ class Framed:
         if not len(places):
             return self
         data, ends = without(self.data, self.ends, odd)
-        return Framed(data, ends, self.lines[~odd], self.exactly(places, delimiter))
+        return replace(self._with(data, ends, self.lines[~odd]), others=self.exactly(places, delimiter))
+
+    def _with(self, data: bytes, ends: Offsets, lines: Offsets) -> "Framed":
+        """The same with other regular records."""
+        return Framed(data, ends, lines, self.others, source=self.source)
 
     def _starts(self, places: Offsets) -> Offsets:
         return np.where(places > 0, self.ends[places - 1], 0)

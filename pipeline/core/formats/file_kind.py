@@ -22,13 +22,10 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"PK\x05\x06", "an empty zip archive", "write the export anew"),
     (b"PK\x07\x08", "a zip archive of several volumes", "unpack it, and load what is in it"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Office file (OLE2)", "save the sheet as CSV UTF-8"),
-    (b"PAR1", "a Parquet file", "write the export as CSV or JSON Lines"),
     (b"PARE", "an encrypted Parquet file", "write the export as CSV or JSON Lines"),
     (b"ORC", "an ORC file", "write the export as CSV or JSON Lines"),
     (b"Obj\x01", "an Avro file", "write the export as CSV or JSON Lines"),
-    (b"ARROW1\0\0", "an Arrow (Feather) file", "write the export as CSV or JSON Lines"),
     (b"FEA1", "a Feather file", "write the export as CSV or JSON Lines"),
-    (b"\xff\xff\xff\xff\x10\0\0\0", "an Arrow stream", "write the export as CSV or JSON Lines"),
     (b"SQLite format 3\0", "a SQLite database", "export its table as CSV"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it (zstd -d), or compress it with gzip"),
     (b"BZh", "compressed with bzip2", "unpack it (bunzip2), or compress it with gzip"),
@@ -46,8 +43,11 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 _ZIP = b"PK\x03\x04"
 #: Those that may also begin a header, and what follows them in a real file only.
-_WORDS = (b"PAR1", b"PARE", b"FEA1", b"ORC", b"BZh")
+_WORDS = (b"PARE", b"FEA1", b"ORC", b"BZh")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x80-\xff]|[1-9]1AY&SY|[1-9]\x17rE8P\x90")
+_PARQUET, _ARROW, _ARROW_STREAM = b"PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff"
+#: Bytes of the first message of an Arrow stream, which has the names of the columns: a multiple of 8 below this.
+_MAX_SCHEMA_BYTES = 2**27
 _TAR = b"ustar"
 _TAR_OFFSET = 257
 #: Parts of every workbook that Excel and others write, as a zip archive names them.
@@ -84,6 +84,17 @@ def is_gzip(head: bytes) -> bool:
     return head.startswith(GZIP + b"\x08")
 
 
+def columnar_kind(head: bytes) -> str | None:
+    """The name of the kind of a columnar file that can be an export: Parquet file, Arrow file, Arrow stream."""
+    if head.startswith(_PARQUET) and _BINARY.match(head, len(_PARQUET)):
+        return "Parquet file"
+    if head.startswith(_ARROW):
+        return "Arrow file"
+    size = int.from_bytes(head[4:8], "little")
+    is_stream = head.startswith(_ARROW_STREAM) and 0 < size < _MAX_SCHEMA_BYTES and size % 8 == 0
+    return "Arrow stream" if is_stream else None
+
+
 def refusal(head: bytes) -> str | None:
     """Say what a file is, and what to do, if it is of a known kind that is no text; `is_gzip` ones are none of these.
 
@@ -91,6 +102,8 @@ def refusal(head: bytes) -> str | None:
     """
     if head.startswith(_ZIP):
         return _refusal_of_zip(head)
+    if kind := columnar_kind(head):
+        return f"is {'an' if kind.startswith('A') else 'a'} {kind} that is packed or encoded: load it as it was before"
     for magic, kind, advice in _MAGIC:
         if head.startswith(magic) and (magic not in _WORDS or _BINARY.match(head, len(magic))):
             return f"is {kind}: {advice}"

@@ -34,6 +34,8 @@ from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
 from pipeline.core.rows.table import Escaped, Table, cut_out
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
+#: Cells with a NUL behind each -> a table, but for the ends of its rows: what separates in a cell has a stand-in.
+_FROM_CELLS = bytes(_COMMA if byte == 0 else STAND_INS[byte] if byte in b',\r\n"' else byte for byte in range(256))
 _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=np.uint8)
 _NONE: Offsets = np.zeros(0, dtype=np.int64)
 #: Bytes that encoding makes of one byte, at most.
@@ -124,6 +126,8 @@ class BlockMapper:
         is_trimmed = self._exact.rules.trim == "all"
         notes.add("values_trimmed" if is_trimmed else "values_padded", padded_rows[~is_padded_id])
         notes.add("null_cells", emptied // table.columns)
+        if framed.source is not None and framed.source.joined:
+            notes.add("array_joined", _joined(lines, framed.source.joined))
         self._count_blank(table, notes)
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
             notes.add("value_over_256_characters", _long_cells(table) // table.columns)
@@ -223,6 +227,8 @@ class BlockMapper:
     def _separate(self, framed: Framed) -> tuple[bytes, Offsets]:
         """The records as text of a table, and the offsets of its separators, shape (n,)."""
         text = framed.data
+        if framed.source is not None:
+            return _from_cells(text, framed.ends)
         if b'"' in text:
             text = _protect(text, self._delimiter[0], framed.quotes)
         if b"\r" in text:
@@ -275,7 +281,7 @@ def _is_no_text(framed: Framed) -> Flags:
     """Set for each record that holds a NUL or is not valid UTF-8; shape (n,)."""
     data, ends = framed.data, framed.ends
     is_bad = np.zeros(len(ends), dtype=np.bool_)
-    if b"\0" in data:
+    if framed.source is None and b"\0" in data:
         nuls = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 0)
         is_bad[np.searchsorted(ends, nuls, side="right")] = True
     if is_utf8(data):
@@ -286,6 +292,24 @@ def _is_no_text(framed: Framed) -> Flags:
         if not is_utf8(data[piece[0] : piece[-1]]):
             is_bad[first : first + _ROWS_PER_PIECE] |= [not is_utf8(data[a:b]) for a, b in pairwise(piece)]
     return is_bad
+
+
+def _joined(lines: Offsets, joined: dict[int, int]) -> Offsets:
+    """The index of a row for each of its joined arrays, ascending; `lines`: of the rows, shape (n,)."""
+    wanted = np.fromiter(joined, dtype=np.int64, count=len(joined))
+    counts = np.fromiter(joined.values(), dtype=np.int64, count=len(joined))
+    is_there = np.isin(wanted, lines)
+    return np.repeat(np.searchsorted(lines, wanted[is_there]), counts[is_there])
+
+
+def _from_cells(cells: bytes, ends: Offsets) -> tuple[bytes, Offsets]:
+    """Cells with a NUL behind each as text of a table, and the offsets of its separators, shape (n,).
+
+    `ends`: the ends of the rows.
+    """
+    octets = np.frombuffer(bytearray(cells).translate(_FROM_CELLS), dtype=np.uint8)
+    octets[ends - 1] = _LINE_FEED
+    return octets.tobytes(), np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
 
 
 def _is_ragged(text: bytes, separators: Offsets, columns: int, rows: int) -> Flags:

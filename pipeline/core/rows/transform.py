@@ -9,8 +9,9 @@ from functools import cache
 import numpy as np
 
 from pipeline.core.formats.blockframing import BlockFramer, Framed
+from pipeline.core.formats.cells import CellFramer
 from pipeline.core.formats.framing import MAX_RECORD_BYTES, START, BrokenLine, Position, Record
-from pipeline.core.formats.json_lines import JsonFramer
+from pipeline.core.formats.json_lines import ArrayRule, JsonFramer
 from pipeline.core.rows.blockmapping import BlockMapper
 from pipeline.core.rows.cells import INVISIBLE, is_blank
 from pipeline.core.rows.mapping import Mapped, RowMapper, problem_of_text
@@ -57,7 +58,8 @@ def _loose_quotes(block: bytes, delimiter: bytes) -> int:
 
 def count_rows(framed: Framed, delimiter: bytes) -> int:
     """The number of records that `RowMapper` counts as rows: all but the blank ones."""
-    may_be_blank = np.isin(np.arange(256), [*_MAY_BE_BLANK, *delimiter])
+    # Behind a cell of other formats than CSV stands a NUL.
+    may_be_blank = np.isin(np.arange(256), [*_MAY_BE_BLANK, *delimiter, 0])
     octets = np.frombuffer(framed.data, dtype=np.uint8)
     starts = np.concatenate([[0], framed.ends[:-1]]) if len(framed.ends) else framed.ends
     is_candidate = np.ones(len(framed.ends), dtype=np.bool_)
@@ -86,6 +88,8 @@ class Transform:
 
     `exact`: maps its irregular records.
     `columns`: for JSON Lines, the columns that the fields of a record stand for.
+    `is_columnar`: the text is that of a columnar file.
+    `arrays`: the rule for arrays in JSON Lines and columnar files.
     """
 
     def __init__(
@@ -95,19 +99,28 @@ class Transform:
         start: Position = START,
         max_record_bytes: int = MAX_RECORD_BYTES,
         columns: Sequence[str] | None = None,
+        is_columnar: bool = False,
+        arrays: ArrayRule = "join",
     ) -> None:
         _keep_working_memory()
-        self._framer: BlockFramer | JsonFramer = (
-            BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
-            if columns is None
-            else JsonFramer(
-                columns, start=start, max_record_bytes=max_record_bytes, id_column=columns[exact.plan.id_index]
+        plan = exact.plan
+        self._framer: BlockFramer | JsonFramer | CellFramer
+        if is_columnar:
+            sent = (plan.id_index, *plan.cell_indexes)
+            self._framer = CellFramer(
+                plan.field_count, start=start, max_record_bytes=max_record_bytes, sent=sent, arrays=arrays
             )
-        )
+        elif columns is not None:
+            id_column = columns[plan.id_index]
+            self._framer = JsonFramer(
+                columns, start=start, max_record_bytes=max_record_bytes, id_column=id_column, arrays=arrays
+            )
+        else:
+            self._framer = BlockFramer(exact.dialect, start=start, max_record_bytes=max_record_bytes)
         self._mapper = BlockMapper(exact)
         self._last = Framed.of([])
         self._rest: Framed | None = None
-        self._is_json = columns is not None
+        self._is_csv = isinstance(self._framer, BlockFramer)
         self._delimiter = exact.delimiter
         self._odd_before = 0
 
@@ -128,7 +141,7 @@ class Transform:
 
     def is_slow(self, block: bytes | None) -> bool:
         """True if mapping a block, or the end of the export, may take long: many records, odd ones, or a long one."""
-        if block is None or self._is_json:
+        if block is None or not self._is_csv:
             return self.pending_bytes > _SMALL_BYTES or (block is not None and len(block) > _SMALL_BYTES)
         if len(block) <= _SMALL_BYTES:
             return False

@@ -121,6 +121,7 @@ REASONS = {
     "local.quote_unclosed": "a quote that does not close",
     "local.record_too_long": "no end within 1 MiB",
     "local.json_invalid": "no JSON object on the line",
+    "local.array": "array in a column that is sent",
     "local.delimiter": "a comma or a line break, where that is not allowed",
     "local.attributes_too_large": "more than 64 KB of attributes",
     "local.row_too_large": "fits in no batch",

@@ -6,6 +6,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from pipeline.core.formats.blockframing import BlockFramer
+from pipeline.core.formats.cells import CellFramer
 from pipeline.core.formats.json_lines import JsonFramer
 from pipeline.core.rows.transform import count_rows
 from pipeline.edges.export_start import Start
@@ -54,8 +55,8 @@ async def measure(
 async def _count(export: Export, start: Start, reading: Reading) -> int:
     """The number of records of the part that is open, of which the beginning was read."""
     run_blocking, delimiter = reading.run_blocking, start.dialect.delimiter
-    framer = JsonFramer(start.names, start=start.end) if start.is_json else BlockFramer(start.dialect, start=start.end)
-    lines = Lines(export, start.behind, trailer_of(reading.settings, start, export))
+    framer = _framer_of(start, reading.settings.id_column)
+    lines = Lines(export, start.behind, trailer_of(reading.settings, start))
     rows = 0
     while (block := await lines.read()) is not None:
         rows += await run_if_large(run_blocking, len(block), _count_more, framer, block, delimiter)
@@ -64,6 +65,14 @@ async def _count(export: Export, start: Start, reading: Reading) -> int:
     return rows
 
 
-def _count_more(framer: BlockFramer | JsonFramer, block: bytes | None, delimiter: bytes) -> int:
+def _framer_of(start: Start, id_column: str) -> BlockFramer | JsonFramer | CellFramer:
+    if start.is_columnar:
+        return CellFramer(len(start.names), start=start.end)
+    if start.is_json:
+        return JsonFramer(start.names, start=start.end, id_column=id_column)
+    return BlockFramer(start.dialect, start=start.end)
+
+
+def _count_more(framer: BlockFramer | JsonFramer | CellFramer, block: bytes | None, delimiter: bytes) -> int:
     """The number of rows that a block completes, or the end of the export if it is None."""
     return count_rows(framer.finish() if block is None else framer.feed(block), delimiter)

@@ -87,11 +87,13 @@ class _Mapping:
     """Makes what maps the rows of a part.
 
     `names`: the columns of JSON Lines, None for CSV.
+    `is_columnar`: the parts are columnar files.
     """
 
     plan: ColumnPlan
     settings: ExportSettings
     names: list[str] | None
+    is_columnar: bool
     max_row_bytes: int
     salt: int
 
@@ -109,7 +111,8 @@ class _Mapping:
 
     def transform(self, mapper: RowMapper, begin: Position) -> Transform:
         """What maps the rows of a part from this position on, its line counted through all parts."""
-        return Transform(mapper, start=begin, columns=self.names)
+        arrays = self.settings.arrays
+        return Transform(mapper, start=begin, columns=self.names, is_columnar=self.is_columnar, arrays=arrays)
 
 
 class RowSource:
@@ -138,7 +141,7 @@ class RowSource:
         if start.dialect != self._mapper.dialect:
             self._mapper = self._mapping.mapper(start.dialect)
         self._transform = self._mapping.transform(self._mapper, begin)
-        self._lines = Lines(self._export, behind, trailer_of(self._reading.settings, start, self._export))
+        self._lines = Lines(self._export, behind, trailer_of(self._reading.settings, start))
         self._is_at_end = False
 
     @property
@@ -275,7 +278,7 @@ async def open_rows(
     plan = await run_if_large(run_blocking, size_bytes, plan_of, first, settings)
     plan = plan.carrying(checkpoint.parameters or carried)
     names = first.names if first.is_json else None
-    mapping = _Mapping(plan, settings, names, max_batch_bytes - len(plan.body_start), salt)
+    mapping = _Mapping(plan, settings, names, first.is_columnar, max_batch_bytes - len(plan.body_start), salt)
     return RowSource(export, reading, form, mapping, stands)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.core.batches.parts import Part
 from pipeline.core.errors import HeaderError, InputError
 from pipeline.core.formats.candidate_encodings import header_line
+from pipeline.core.formats.detection import too_many
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.file_kind import HEAD_BYTES, is_json_lines, other_encoding, text_refusal
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, START, Position
@@ -20,6 +21,7 @@ from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
 from pipeline.jobs.row_source.json_keys import read_keys
 from pipeline.settings.export_section import ExportSettings
 
+_COLUMNAR = ("parquet", "arrow")
 #: Of these, no row can be made, however lines are ended and cells are separated; the last one ends files of DOS.
 NO_CONTENT = b"\r\n\t \x1a"
 
@@ -109,10 +111,14 @@ def _blank(first: bytes, export: Export) -> Blank | None:
 
 async def _start_behind(first: bytes, export: Export, reading: Reading, form: Form | None) -> Start:
     """The beginning of a part with these first bytes."""
+    settings, run_blocking = reading.settings, reading.run_blocking
     if export.columns is not None:
         _check_is_json(export, form, is_json=False)
-        return Start(Dialect(b","), list(export.columns), b"", 1, START, first)
-    settings, run_blocking = reading.settings, reading.run_blocking
+        _check_format(export, settings, is_columnar=True)
+        if len(export.columns) > settings.max_columns:
+            raise too_many(len(export.columns), settings.max_columns)
+        return Start(Dialect(b","), list(export.columns), b"", 1, START, first, is_columnar=True)
+    _check_format(export, settings, is_columnar=False)
     await run_if_large(run_blocking, len(first), _check_kind, export.place, first, settings)
     is_json = is_json_lines(first, settings.format)
     _check_is_json(export, form, is_json=is_json)
@@ -127,6 +133,16 @@ async def _start_behind(first: bytes, export: Export, reading: Reading, form: Fo
     head = first.removeprefix(BOM)
     names = await read_keys(export, head, settings, reading.open_export, run_blocking) if form is None else form.names
     return Start(Dialect(b","), names, b"", 1, Position(len(first) - len(head)), head, is_json=True)
+
+
+def _check_format(export: Export, settings: ExportSettings, *, is_columnar: bool) -> None:
+    """Raise `InputError` (65) where [export] format says another kind of file."""
+    if settings.format != "auto" and is_columnar != (settings.format in _COLUMNAR):
+        kind = "a Parquet or Arrow file" if is_columnar else "no Parquet or Arrow file"
+        raise InputError(
+            f"{printable(str(export.place))} cannot be loaded: it is {kind} by its first bytes, and [export] format is "
+            f'{settings.format!r}: set it to what the export is, or to "auto".'
+        )
 
 
 def _check_is_json(export: Export, form: Form | None, *, is_json: bool) -> None:
@@ -170,18 +186,18 @@ def plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
             id_kind=settings.id_kind,
             columns=settings.columns | _made_names(start, settings),
             unlisted=settings.unlisted,
-            has_header=settings.header or start.is_json,
+            has_header=settings.header or start.is_json or start.is_columnar,
             is_json=start.is_json,
         )
     except HeaderError as error:
         raise HeaderError(str(error), header=start.header, line=start.header_line) from None
-    # JSON Lines have no header that could come again.
-    return replace(plan, header=()) if start.is_json else plan
+    # Other formats than CSV have no header that could come again.
+    return replace(plan, header=()) if start.is_json or start.is_columnar else plan
 
 
 def _made_names(start: Start, settings: ExportSettings) -> dict[str, str]:
     """Parameter names for the paths of nested keys that are sent under their own names, which Target takes not."""
-    if not start.is_json or settings.unlisted != "send":
+    if not (start.is_json or start.is_columnar) or settings.unlisted != "send":
         return {}
     return {path: suggest_parameter_name(path) for path in start.names if "." in path and path not in settings.columns}
 
@@ -201,9 +217,9 @@ def layout_of(settings: ExportSettings) -> Layout:
     )
 
 
-def trailer_of(settings: ExportSettings, start: Start, export: Export) -> Trailer | None:
+def trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
     """What holds back the last lines of the part that is open, if they are no rows."""
-    if start.is_json or export.columns is not None or not (settings.skip_last or settings.trailer):
+    if start.is_json or start.is_columnar or not (settings.skip_last or settings.trailer):
         return None
     pattern = TrailerPattern.of(settings.trailer) if settings.trailer else None
     return Trailer(settings.skip_last, start.dialect, pattern)

@@ -4,10 +4,12 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.formats import blockframing
 from pipeline.core.formats.framing import BrokenLine, Position, Record
 from pipeline.core.formats.json_lines import JsonFramer, add_columns
 from pipeline.core.model import Reason
@@ -15,12 +17,27 @@ from pipeline.core.model import Reason
 Framed = list[Record | BrokenLine]
 
 
-def framed(text: bytes, columns: list[str], *, size: int = 1_000_000, most: int = 1_000) -> tuple[Framed, Position]:
-    framer = JsonFramer(columns, max_record_bytes=most)
+def all_of(found: blockframing.Framed) -> Framed:
+    """All records, those that are cells as they are by the letter, which comes to the same cells."""
+    records = found.exactly(np.arange(len(found.ends)), b",")
+    by_line = {record.line: record for record in records}
+    fields = [getattr(by_line[line], "fields", []) for line in found.lines.tolist()]
+    assert found.data == b"".join([field + b"\0" for row in fields for field in row])
+    assert [found.data[end - 1] for end in found.ends] == [0] * len(found.ends)
+    joined = {line: getattr(by_line[line], "joined", 0) for line in found.lines.tolist()}
+    told = found.source.joined if found.source else {}
+    assert {line: count for line, count in told.items() if count} == {line: n for line, n in joined.items() if n}
+    return records
+
+
+def framed(
+    text: bytes, columns: list[str], *, size: int = 1_000_000, most: int = 1_000, **options: Any
+) -> tuple[Framed, Position]:
+    framer = JsonFramer(columns, max_record_bytes=most, **options)
     records = [
-        record for start in range(0, len(text), size) for record in framer.feed(text[start : start + size]).others
+        record for start in range(0, len(text), size) for record in all_of(framer.feed(text[start : start + size]))
     ]
-    records += framer.finish().others
+    records += all_of(framer.finish())
     assert framer.pending_bytes == 0
     return records, framer.position
 
@@ -144,10 +161,10 @@ def test_every_cut_gives_the_same(size: int) -> None:
 def test_going_on_at_any_line(line: int) -> None:
     text = LINES.removeprefix(b"\xef\xbb\xbf")
     framer = JsonFramer(["id", "v"])
-    records = framer.feed(text).others + framer.finish().others
+    records = all_of(framer.feed(text)) + all_of(framer.finish())
     offset = sum(len(each) + 1 for each in text.split(b"\n")[: line - 1])
     again = JsonFramer(["id", "v"], start=Position(offset, line))
-    assert again.feed(text[offset:]).others + again.finish().others == [each for each in records if each.line >= line]
+    assert all_of(again.feed(text[offset:])) + all_of(again.finish()) == [each for each in records if each.line >= line]
 
 
 def test_a_position_is_found_by_its_line() -> None:
