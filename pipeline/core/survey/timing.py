@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.core.batches.progress import Progress
+from pipeline.core.model import BatchState
 from pipeline.core.target.pacing import MINUTE_S
 
 #: Bytes a second at which a body is thought to be uploaded. Ours: a full batch takes five seconds.
@@ -19,6 +21,8 @@ CALL_S = 0.2
 CALLS_OF_A_BATCH = 2
 #: Times that Target may take to complete a batch for which it is told how long a load takes, in minutes.
 COMPLETION_MINUTES = (1, 10, 60)
+#: Batches of which the time left is told, and by how many of the last ones. Ours: it is told four times a second.
+_MOST_LEFT, _REMEMBERED = 1_000, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,27 @@ def seconds_of(batches: Sequence[PlannedBatch], completion_s: float, pace: Pace)
         else:
             seen.append(at + CALL_S)
     return max(seen, default=0.0)
+
+
+def seconds_left(progress: Progress, now: float, pace: Pace) -> float | None:
+    """Seconds until a load is done, if batches go on to take as long as the last ones; None if none is complete yet.
+
+    `now`: the monotonic time.
+
+    While the export is read, the batches to come are as many as those so far, by the share of it that is read.
+    """
+    book = progress.book
+    completed = [each for each in book.settled[-_REMEMBERED:] if each.state is BatchState.COMPLETE]
+    if not completed:
+        return None
+    took = sum(each.release_at - book.life(each.batch.batch_id).posted_at for each in completed) / len(completed)
+    left = book.unsettled_count + bool(progress.unplaced_rows)
+    if not progress.reading_is_done and progress.export_bytes and progress.bytes_read:
+        left += round(len(book) * (progress.export_bytes / progress.bytes_read - 1))
+    posted_at = [life.posted_at for batch in book.unsettled if (life := book.life(batch.batch_id)).posted_at]
+    # The first of them have waited for a while already.
+    waited = min(took, max(0.0, now - min(posted_at))) if posted_at else 0.0
+    return max(0.0, seconds_of([PlannedBatch(1, 0)] * min(left, _MOST_LEFT), took, pace) - waited)
 
 
 def _post_from(

@@ -120,7 +120,7 @@ async def _behind_titles(export: Path, host: Host, plain: _Read) -> _Read:
 
 
 async def _read(export: Path, host: Host, settings: ExportSettings, keys: Mapping[str, tuple[str, str]]) -> _Read:
-    beginning = await read_beginning(export, host.open_export, settings, MOST_RECORDS, MOST_BYTES)
+    beginning = await read_beginning(export, host, settings, MOST_RECORDS, MOST_BYTES)
     return _Read(settings, beginning, keys)
 
 

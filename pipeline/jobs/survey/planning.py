@@ -45,7 +45,7 @@ async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
 
 
 async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
-    beginning = await read_beginning(path, host.open_export, settings.export, MOST_RECORDS, MOST_BYTES)
+    beginning = await read_beginning(path, host, settings.export, MOST_RECORDS, MOST_BYTES)
     described = await describe(path, host.open_export, settings.export, beginning)
     salt = secrets.randbits(_SALT_BITS)
     async with host.open_export(path, settings.export.encoding) as export:
