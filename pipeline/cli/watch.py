@@ -56,17 +56,21 @@ def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, A
 
     async def draw(job: Job, calls: CallQueue) -> None:
         def told() -> str:
-            return "; ".join(filter(None, (what_it_waits_for(job, calls), how_long(job))))
+            return "; ".join(filter(None, (how_long(job, calls), what_it_waits_for(job, calls))))
 
         await bars.show(job.record.export.name, job.progress, told, job.clock.sleep)
 
     return draw
 
 
-def how_long(job: Job) -> str:
+def how_long(job: Job, calls: CallQueue) -> str:
     """The time that has passed since a load began, and about the time that is left, as far as it can be told."""
     now = job.clock.monotonic()
     minutes, seconds = divmod(int(now - job.progress.began_at), 60)
     passed = f"{minutes:,}:{seconds:02} passed"
     left_s = seconds_left(job.progress, now, pace_of(job.settings))
-    return passed if left_s is None else f"{passed}, about {roughly(left_s)} left"
+    if left_s is None:
+        return passed
+    # Until then, nothing goes on.
+    held_s = max(0.0, calls.resumes_at - now) if calls.resumes_at is not None else 0.0
+    return f"{passed}, about {roughly(left_s + held_s)} left"

@@ -1,4 +1,4 @@
-"""`init` writes a configuration with which `plan` works, of exports as people have them, and with no value of theirs."""
+"""`init` writes a configuration with which `plan` works, of exports as people have them, without a value of theirs."""
 
 import gzip
 import tomllib

@@ -2,7 +2,10 @@
 
 import pytest
 
-from pipeline.core.survey.timing import Pace, PlannedBatch, seconds_of
+from pipeline.core.batches.lifecycle import Begun, SeenComplete, Taken
+from pipeline.core.batches.progress import Progress
+from pipeline.core.model import Batch
+from pipeline.core.survey.timing import Pace, PlannedBatch, seconds_left, seconds_of
 
 PACE = Pace(calls_per_minute=45, status_window=10, concurrency=4)
 
@@ -46,3 +49,37 @@ def test_bodies_take_their_time() -> None:
 def test_more_statuses_kept_are_faster() -> None:
     wide = Pace(calls_per_minute=45, status_window=80, concurrency=4)
     assert seconds_of(batches(80), 3_600.0, wide) < seconds_of(batches(80), 3_600.0, PACE) / 7
+
+
+def progress_of(*complete_at: float, under_way: int = 0, at: float = 0.0) -> Progress:
+    """Batches that were posted at 0 and complete at these times, and others that were posted at `at`."""
+    progress = Progress(export_bytes=1_000, bytes_read=1_000, reading_is_done=True)
+    for number in range(1, 1 + len(complete_at) + under_way):
+        progress.book.seal(Batch(number, number, 10, 100, ""))
+        is_complete = number <= len(complete_at)
+        for fact in (Begun(number), Taken("url")):
+            progress.book.record(number, fact, now=0.0 if is_complete else at, hold_s=0.0)
+        if is_complete:
+            progress.book.record(number, SeenComplete(0, 0), now=complete_at[number - 1], hold_s=0.0)
+    return progress
+
+
+class TestTimeLeft:
+    def test_nothing_is_known_before_a_batch_is_complete(self) -> None:
+        assert seconds_left(progress_of(under_way=3), 5.0, PACE) is None
+
+    def test_the_batches_under_way_take_as_long_as_the_last_ones(self) -> None:
+        progress = progress_of(100.0, 200.0, under_way=2, at=200.0)
+        assert seconds_left(progress, 200.0, PACE) == pytest.approx(150.0, abs=2.0)
+        assert seconds_left(progress, 300.0, PACE) == pytest.approx(50.0, abs=2.0)
+        assert seconds_left(progress, 900.0, PACE) == pytest.approx(0.0, abs=2.0)
+
+    def test_what_is_not_read_yet_counts_by_the_share_that_is(self) -> None:
+        progress = progress_of(100.0, under_way=9, at=100.0)
+        progress.reading_is_done = False
+        progress.bytes_read = 500
+        # Nine, and ten more: two rounds of ten at most.
+        assert seconds_left(progress, 100.0, PACE) == pytest.approx(200.0, abs=4.0)
+
+    def test_at_the_end_nothing_is_left(self) -> None:
+        assert seconds_left(progress_of(100.0), 100.0, PACE) == 0.0
