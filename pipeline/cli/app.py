@@ -26,9 +26,11 @@ from pipeline.cli.arguments import (
     Quiet,
     Verbose,
 )
+from pipeline.cli.init_command import init
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load
 from pipeline.cli.output import code_with_output, say, write_json, write_line
+from pipeline.cli.plan_command import plan
 from pipeline.cli.request_commands import abandon, pause, resume, retry
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
@@ -191,7 +193,7 @@ def prune(
 
     [drop] keep_exports_days, keep_rejects_days and keep_reports_days say when. `serve` does so once a day.
     """
-    from pipeline.jobs.prune import jobs_to_look_at, look_at_ends, overdue, remove
+    from pipeline.service.prune import jobs_to_look_at, look_at_ends, overdue, remove
 
     found: list[Path] = []
     left: list[Path] = []
@@ -254,7 +256,7 @@ def sandbox(
 
 
 # In the order in which help lists them.
-for _command in (demo, load, status, pause, resume, abandon, retry, serve, health, prune, sandbox):
+for _command in (demo, init, plan, load, status, pause, resume, abandon, retry, serve, health, prune, sandbox):
     app.command(cls=Command)(_command)
 for _command in (config_commands.check, config_commands.show, config_commands.schema):
     config_app.command(cls=Command)(_command)

@@ -146,3 +146,8 @@ def is_from_variable(context: typer.Context, name: str) -> bool:
     """True if an argument comes from the environment, not from what was typed."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "ENVIRONMENT"
+
+
+def config_beside(context: typer.Context, config: Path | None, id_column: str | None) -> Path | None:
+    """The configuration that is meant: none beside an `--id-column`, if only the environment names one."""
+    return None if id_column and is_from_variable(context, "config") else config

@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import structlog
 from anyio import to_thread
 from typer import Argument, Context, Option
 
-from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, is_from_variable
+from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, config_beside
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import say, write_json, write_report
 from pipeline.cli.watch import watcher
@@ -39,10 +39,13 @@ def load(
         Option(
             "--id-column",
             metavar="NAME",
-            help="With --sandbox, instead of a configuration: the column that holds the profile id. "
+            help="With --sandbox or --dry-run, instead of a configuration: the column that holds the profile id. "
             "All other columns are sent.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Send nothing: show what a load would come to, as `plan` does.")
+    ] = False,
     again: Annotated[bool, Option("--again", help="Send an export even if it was loaded before.")] = False,
     route: Annotated[
         str | None, Option("--route", metavar="NAME", help="Load them as this route of the configuration says.")
@@ -58,9 +61,10 @@ def load(
 
     Every batch is followed to its end. If the load is cut off, the same command goes on where it was.
     """
-    if id_column and is_from_variable(context, "config"):
-        config = None
+    config = config_beside(context, config, id_column)
     on_terminal = begin_log(context)
+    if dry_run:
+        _plan(context, exports, config, route, id_column, as_json=as_json)
     _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
     watch = watcher(on_terminal=on_terminal)
 
@@ -103,6 +107,21 @@ def load(
     run(load_to_sandboxes() if sandbox else load_to_target())
 
 
+def _plan(
+    context: Context,
+    exports: list[Path],
+    config: Path | None,
+    route: str | None,
+    id_column: str | None,
+    *,
+    as_json: bool,
+) -> NoReturn:
+    from pipeline.cli.plan_command import check_plan, plan_all
+
+    check_plan(context, exports, config, route, id_column)
+    plan_all(exports, config, route, id_column, as_json=as_json)
+
+
 def _check_load(
     context: Context,
     exports: list[Path],
@@ -114,7 +133,9 @@ def _check_load(
 ) -> None:
     """Raise a usage error for arguments that do not go together."""
     if id_column and not sandbox:
-        raise UsageError("--id-column goes with --sandbox; with a real Target, use --config FILE.", context)
+        raise UsageError(
+            "--id-column goes with --sandbox or --dry-run; with a real Target, use --config FILE.", context
+        )
     if config is None and not (sandbox and id_column):
         raise UsageError("name a --config FILE; or, to try a file: --sandbox --id-column NAME.", context)
     if config is None and route:

@@ -2,26 +2,17 @@
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from pipeline.core.batches.report import SANDBOX, Report, ReportedExport
 from pipeline.core.errors import ExitCode, InputError
-from pipeline.core.plural import counted
-from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
-from pipeline.jobs.row_source import read_columns
+from pipeline.jobs.survey.every_column import settings_for_every_column
 from pipeline.sandbox import SandboxOptions, running
-from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.routes import load_configuration
-from pipeline.settings.settings import Settings, load_settings
-
-log = structlog.get_logger()
+from pipeline.settings.settings import Settings
 
 #: Seconds. Shorter than for Target, since the sandbox applies batches within a second.
 _POLL_FIRST_S = 0.25
@@ -102,50 +93,4 @@ async def _settings(
     if config is not None:
         tenant, name = load_configuration(config, overrides=overrides).tenant_of(route)
         return tenant.of(name)
-    columns = await _columns(export, str(id_column))
-    # Every column is listed; what cannot be listed cannot be sent.
-    overrides["export"] = {"id_column": id_column, "columns": columns, "unlisted": "ignore"}
-    overrides["target"]["client_code"] = "demo"
-    return load_settings(None, overrides=overrides)
-
-
-async def _columns(export: Path, id_column: str) -> dict[str, str]:
-    """Column -> the name under which it is sent, for all that can be sent. Logs where others are.
-
-    Raises `InputError` (65) if there is no column `id_column`.
-    """
-    try:
-        header = await read_columns(export, ExportSettings(id_column=id_column, unlisted="send"))
-    except InputError:
-        # The load itself will meet the same error, and report it.
-        return {}
-    if id_column not in header:
-        # No other name is shown: of a file without header they would be cells.
-        folded = {name.strip().casefold(): name for name in header}
-        meant = get_close_matches(id_column.strip().casefold(), folded, 1, 0.75)
-        hint = f" Did you mean {folded[meant[0]]!r}?" if meant else " Is the first line of the file its header?"
-        columns_of = f"{counted(len(header), 'column')} in the header of {export.name}"
-        text = f"--id-column {id_column!r} is not one of the {columns_of}.{hint}"
-        raise InputError(text, line=1)
-    times = Counter(header)
-    # A column without a name, or with a name that another has too, cannot be listed.
-    left = [number for number, name in enumerate(header, 1) if not name.strip() or times[name] > 1]
-    if left:
-        log.warning("columns_not_sent", export=export.name, fields=left, why="no name, or one that is there twice")
-    taken: set[str] = {name for name in header if parameter_name_problem(name) is None}
-    columns: dict[str, str] = {}
-    for name in dict.fromkeys(header):
-        if name == id_column or not name.strip() or times[name] > 1:
-            continue
-        columns[name] = name if parameter_name_problem(name) is None else _new_name(name, taken)
-    return columns
-
-
-def _new_name(column: str, taken: set[str]) -> str:
-    """A name that Target takes and no other column has; it is `taken` from then on."""
-    suggestion = base = suggest_parameter_name(column)
-    number = 2
-    while suggestion in taken:
-        suggestion, number = f"{base}_{number}", number + 1
-    taken.add(suggestion)
-    return suggestion
+    return await settings_for_every_column(export, str(id_column), overrides)

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from pipeline.core.duration import roughly
 from pipeline.core.plural import counted
+from pipeline.core.survey.timing import seconds_left
 from pipeline.edges.log import log_progress
 from pipeline.edges.store.notices import PAUSED
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.window_limits import in_words
 from pipeline.jobs.job import Job
 from pipeline.jobs.send_limits import hold_ups
+from pipeline.jobs.survey.planning import pace_of
 
 
 def what_it_waits_for(job: Job, calls: CallQueue) -> str:
@@ -52,6 +55,22 @@ def watcher(*, on_terminal: bool) -> Callable[[Job, CallQueue], Coroutine[Any, A
     bars = Bars()
 
     async def draw(job: Job, calls: CallQueue) -> None:
-        await bars.show(job.record.export.name, job.progress, lambda: what_it_waits_for(job, calls), job.clock.sleep)
+        def told() -> str:
+            return "; ".join(filter(None, (how_long(job, calls), what_it_waits_for(job, calls))))
+
+        await bars.show(job.record.export.name, job.progress, told, job.clock.sleep)
 
     return draw
+
+
+def how_long(job: Job, calls: CallQueue) -> str:
+    """The time that has passed since a load began, and about the time that is left, as far as it can be told."""
+    now = job.clock.monotonic()
+    minutes, seconds = divmod(int(now - job.progress.began_at), 60)
+    passed = f"{minutes:,}:{seconds:02} passed"
+    left_s = seconds_left(job.progress, now, pace_of(job.settings))
+    if left_s is None:
+        return passed
+    # Until then, nothing goes on.
+    held_s = max(0.0, calls.resumes_at - now) if calls.resumes_at is not None else 0.0
+    return f"{passed}, about {roughly(left_s + held_s)} left"

@@ -33,10 +33,10 @@ from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import tell_unexpected
-from pipeline.jobs.prune import jobs_to_look_at, look_at_ends, overdue, remove
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.ledger_check import check_ledger
+from pipeline.service.prune import jobs_to_look_at, look_at_ends, overdue, remove
 from pipeline.service.upkeep import Upkeep
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant

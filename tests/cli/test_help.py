@@ -124,7 +124,7 @@ class TestCompletion:
         ("typed", "completed"),
         [
             ("co", ["config"]),
-            ("p", ["pause", "prune"]),
+            ("p", ["plan", "pause", "prune"]),
             ("config s", ["show", "schema"]),
             ("load --sa", ["--sandbox"]),
             ("status --js", ["--json"]),

@@ -59,7 +59,7 @@ MENDS = [
     Mend(
         "attack: nothing is deleted behind a link",
         ("replaced",),
-        "pipeline/jobs/prune.py",
+        "pipeline/service/prune.py",
         "        if folder.is_symlink():",
         "        if False:",
         "tests/jobs/test_prune.py::test_nothing_is_deleted_behind_a_link",

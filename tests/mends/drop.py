@@ -134,7 +134,7 @@ MENDS = [
     Mend(
         "drop: a job that ended while the clock was set back is no older than those before",
         ("clock",),
-        "pipeline/jobs/prune.py",
+        "pipeline/service/prune.py",
         "set_back.get(job.seq, job.finished_at)",
         "job.finished_at",
         "tests/jobs/test_prune.py::test_a_job_that_ended_by_a_clock_set_back_is_no_older_than_those_before",

@@ -77,7 +77,7 @@ def settings_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any
     return load_settings(None, env={}, overrides=sections_for(base_url, directory, **sections))
 
 
-def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_config(file: Path, sections: Mapping[str, Any]) -> Path:
     """A configuration file; strings, numbers, lists and tables of strings, and lists of tables only."""
 
     def toml(value: object) -> str:

@@ -55,7 +55,7 @@ async def measure(
 async def _count(export: Export, start: Start, reading: Reading) -> int:
     """The number of records of the part that is open, of which the beginning was read."""
     run_blocking, delimiter = reading.run_blocking, start.dialect.delimiter
-    framer = _framer_of(start, reading.settings.id_column)
+    framer = framer_of(start, reading.settings.id_column)
     lines = Lines(export, start.behind, trailer_of(reading.settings, start))
     rows = 0
     while (block := await lines.read()) is not None:
@@ -65,7 +65,8 @@ async def _count(export: Export, start: Start, reading: Reading) -> int:
     return rows
 
 
-def _framer_of(start: Start, id_column: str) -> BlockFramer | JsonFramer | CellFramer:
+def framer_of(start: Start, id_column: str) -> BlockFramer | JsonFramer | CellFramer:
+    """What frames the records of a part with this beginning."""
     if start.is_columnar:
         return CellFramer(len(start.names), start=start.end)
     if start.is_json:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.edges.store.records import EndedJob
-from pipeline.jobs.prune import overdue, remove
+from pipeline.service.prune import overdue, remove
 from pipeline.settings.tenants import Tenant
 from tests.tools.support import CLOSED, names_in, settings_for
 

@@ -1,0 +1,196 @@
+"""The plan of an export as people read it: the file, its columns, its rows, and what Target would have to do."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.core.batches.report import Report
+from pipeline.core.drop.signals import shown
+from pipeline.core.duration import roughly
+from pipeline.core.plural import counted
+from pipeline.core.survey.naive import Mistake
+from pipeline.core.survey.plan import Description, Plan, PlannedColumn
+from pipeline.edges.views.wording import GOOD, MEANINGS, REASONS, notes
+
+#: Columns and parts that are shown, and characters of the name of a column.
+_MOST_COLUMNS, _MOST_PARTS, _MOST_OF_A_NAME = 60, 10, 32
+_DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|", "\x01": "\\x01"}
+_TOLD_BY = {"header": "told by the header", "configuration": "as configured", "sep=": "as its line sep= says"}
+_SENT = {**MEANINGS, "confirmed": "would be sent", "rejected": "would not be sent"}
+_MEGABYTE = 1_000_000
+#: Mistake of a naive sender -> what it would do, of one and of more.
+NAIVE = {
+    "rows_cut_off": ("row lost", "rows lost"),
+    "raw_ampersand": (
+        "& not encoded: the batch is cut there without a word",
+        "& not encoded: the batch is cut at the first without a word",
+    ),
+    "raw_percent": ("% not encoded: the whole batch is refused",) * 2,
+    "raw_plus": ("+ not encoded becomes a space",) * 2,
+    "raw_equals": ("= not encoded may end the name of a field",) * 2,
+    "value_with_delimiter": (
+        "value with a comma or a line break in it shifts the columns behind it, or makes a row of its rest",
+        "values with a comma or a line break in them shift the columns behind them, or make rows of their rest",
+    ),
+    "id_in_later_batch": (
+        "row repeats an id of another batch: Target applies batches in any order, so the older value may win",
+        "rows repeat an id of another batch: Target applies batches in any order, so the older value may win",
+    ),
+    "id_again_in_batch": (
+        "row repeats an id: which of them wins is not documented",
+        "rows repeat an id: which of them wins is not documented",
+    ),
+    "null_cells": ("marker for no value is sent as a value", "markers for no value are sent as values"),
+    "empty_cells": (
+        "empty cell changes nothing: Target keeps the old value, whoever meant to clear it",
+        "empty cells change nothing: Target keeps the old values, whoever meant to clear them",
+    ),
+    "ids_trimmed": (
+        "id with white space around it makes a profile of its own",
+        "ids with white space around them make profiles of their own",
+    ),
+    "id_as_number": (
+        "id in the notation of a spreadsheet (3.91E16) makes a profile that is nobody's",
+        "ids in the notation of a spreadsheet (3.91E16) make profiles that are nobody's",
+    ),
+    "id_of_nobody": (
+        "row goes to an id that stands for nobody",
+        "rows of many people go to ids that stand for nobody",
+    ),
+    "empty_id": ("row without an id is sent", "rows without an id are sent"),
+    "id_with_plus_or_slash": ("id that Target does not take is sent", "ids that Target does not take are sent"),
+    "invalid_utf8": (
+        "row with bytes that are not UTF-8 is sent: broken characters",
+        "rows with bytes that are not UTF-8 are sent: broken characters",
+    ),
+    "header_again": ("header among the rows becomes a profile", "headers among the rows become profiles"),
+    "field_count": (
+        "row with too few or too many cells puts values into the wrong columns",
+        "rows with too few or too many cells put values into the wrong columns",
+    ),
+    "delimiter_rejected": ("value with a comma or a line break shifts columns",) * 2,
+    "not_utf8": ("encoding that Target does not read: broken characters everywhere",) * 2,
+    "byte_order_mark": ("byte order mark becomes part of the first column's name",) * 2,
+    "other_delimiter": ("delimiter that Target does not know: all cells of a row are one",) * 2,
+    "over_rows": ("", "rows in one batch: Target takes 500,000"),
+    "over_bytes": ("", "bytes in one batch: Target takes less than 50,000,000"),
+}
+
+
+def print_plan(plan: Plan, to: Console) -> None:
+    """Print the plan of an export."""
+    lines = [Text.assemble((shown(plan.export.name), "bold"), ": nothing was sent; this is what a load would come to")]
+    if plan.columns:
+        lines += [Text(f"  {line}") for line in _described(plan.export)]
+        lines += [Text(""), *_table(plan.columns), Text("")]
+        lines += _classes(plan)
+        lines += [Text(f"  {line}") for line in _details(plan)]
+    if plan.error:
+        lines.append(Text(f"  {plan.error}", style="red"))
+    for line in lines:
+        to.print(line, soft_wrap=True)
+
+
+def _described(export: Description) -> Iterator[str]:
+    kind = {"csv": "CSV", "jsonl": "JSON Lines"}.get(export.kind, export.kind)
+    packed = f", packed with {export.packing}" if export.packing else ""
+    mark = " with a byte order mark" if export.has_mark else ""
+    yield f"{kind}, {_size(export.size_bytes)}{packed}; {export.encoding.upper()}{mark}"
+    if export.kind == "csv":
+        delimiter = _DELIMITERS.get(export.delimiter, export.delimiter)
+        enclosed = f"{export.quote} around cells" if export.quote else "no quotes"
+        escape = f", {export.escape} as escape" if export.escape else ""
+        header = f"header on line {export.header_line:,}" if export.header_line else "no header"
+        told_by = _TOLD_BY[export.delimiter_from]
+        ends = f", lines end with {export.line_ends}" if export.line_ends else ""
+        yield f"{delimiter} between cells ({told_by}), {enclosed}{escape}{ends}, {header}"
+    if len(export.parts) > 1:
+        yield f"{counted(len(export.parts), 'part')}:"
+        for part in export.parts[:_MOST_PARTS]:
+            yield f"  {shown(part.name)}: {_size(part.size_bytes)}, {counted(part.rows, 'row')}"
+        if len(export.parts) > _MOST_PARTS:
+            yield f"  ... and {len(export.parts) - _MOST_PARTS:,} more"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / _MEGABYTE:,.1f} MB" if size_bytes >= _MEGABYTE else counted(size_bytes, "byte")
+
+
+def _table(columns: tuple[PlannedColumn, ...]) -> Iterator[Text]:
+    shown_ones = columns[:_MOST_COLUMNS]
+    rows = [("column", "sent as", "filled", "values look like")]
+    rows += [(_short(column.name), column.sent_as or "-", _filled(column), _looks(column)) for column in shown_ones]
+    widths = [max(len(row[place]) for row in rows) for place in range(3)]
+    for number, (name, sent_as, filled, looks) in enumerate(rows):
+        style = "dim" if number and not columns[number - 1].sent_as else "bold" if not number else ""
+        line = f"  {name:<{widths[0]}}  {sent_as:<{widths[1]}}  {filled:>{widths[2]}}  {looks}"
+        yield Text(line.rstrip(), style=style)
+    if len(columns) > len(shown_ones):
+        yield Text(f"  ... and {counted(len(columns) - len(shown_ones), 'column')} more; --json has all")
+
+
+def _short(name: str) -> str:
+    name = shown(name)
+    return name if len(name) <= _MOST_OF_A_NAME else f"{name[: _MOST_OF_A_NAME - 3]}..."
+
+
+def _filled(column: PlannedColumn) -> str:
+    # 100 % and 0 % only where it is all and nothing.
+    percent = min(max(round(100 * column.fill_rate), 1), 99) if 0 < column.fill_rate < 1 else 100 * column.fill_rate
+    return f"{'about ' if column.is_sampled else ''}{percent:.0f} %"
+
+
+def _looks(column: PlannedColumn) -> str:
+    samples = " | ".join(column.samples)
+    return f"{samples}  <- {column.personal}?" if column.personal else samples
+
+
+def _classes(plan: Plan) -> Iterator[Text]:
+    counts = asdict(plan.rows)
+    names = [name for name in _SENT if counts[name] or name == "confirmed"]
+    number_width = max(len(f"{counts[name]:,}") for name in ("read", *names))
+    name_width = max(map(len, names))
+    yield Text(f"  {plan.rows.read:>{number_width},}  {'row' if plan.rows.read == 1 else 'rows'} read")
+    for name in names:
+        style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
+        count = Text(f"  {counts[name]:>{number_width},}  {name:<{name_width}}  ", style=style)
+        yield count.append(_SENT[name], style="dim")
+
+
+def _details(plan: Plan) -> Iterator[str]:
+    for reason, count in plan.by_reason.items():
+        places = plan.first_places.get(reason, [])
+        lines = [f"{place.line:,}{f' of {shown(place.file)}' if plan.has_parts else ''}" for place in places]
+        where = f"on {'line' if count == 1 else 'lines'} {', '.join(lines)}"
+        more = ", ..." if count > len(lines) else ""
+        yield f"Rejected: {count:,} {reason}, {REASONS.get(reason, '')}; {where}{more}"
+    yield from (f"Note: {note}" for note in notes(Report(warnings=plan.warnings)))
+    ids, about = plan.ids, "" if plan.ids.is_exact else "about "
+    if ids.distinct:
+        again = f", {about}{ids.repeated:,} of them on several rows, one on {ids.most_rows:,}" if ids.repeated else ""
+        yield f"Ids: {about}{ids.distinct:,} different{again}"
+    if plan.mistakes:
+        yield "Who sent the file as it is, cut into pieces, would get:"
+        yield from (f"  {_naive(mistake)}" for mistake in plan.mistakes)
+    yield from _work(plan)
+
+
+def _naive(mistake: Mistake) -> str:
+    words = NAIVE[mistake.name][mistake.count != 1]
+    part = f" of {shown(mistake.first_part)}" if mistake.first_part else ""
+    return f"{mistake.count:,} {words}{f'; first on line {mistake.first_line:,}{part}' if mistake.first_line else ''}"
+
+
+def _work(plan: Plan) -> Iterator[str]:
+    if not plan.batches:
+        yield "Nothing would be sent."
+        return
+    calls = counted(plan.calls, "call")
+    yield (
+        f"{counted(plan.batches, 'batch', 'batches')} of {_size(plan.batch_bytes)} in all; {calls} to Target at least; "
+        f"up to {_size(plan.spool_bytes)} in the spool"
+    )
+    told = [f"{roughly(60 * took)} if a batch takes {minutes} min" for minutes, took in plan.minutes.items()]
+    yield f"It takes about {', '.join(told)}, as Target's limits are."

@@ -1,0 +1,133 @@
+"""Makes a configuration from an export: how it is written, where a load cannot tell, and which column is the id."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.core.errors import InputError
+from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip, other_encoding
+from pipeline.core.formats.gunzip import gunzip
+from pipeline.core.rows.allowance import Allowance
+from pipeline.core.survey.columns import survey_columns
+from pipeline.core.survey.draft import CANDIDATES, CLIENT_CODE, Drafted, draft
+from pipeline.core.survey.guesses import guess_id, is_header
+from pipeline.edges.host import Host
+from pipeline.jobs.row_source.beginning import Beginning, read_beginning
+from pipeline.jobs.row_source.starts import cell_rules
+from pipeline.jobs.survey.every_column import names_for
+from pipeline.jobs.survey.planning import MOST_BYTES, MOST_RECORDS, plan_export
+from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.settings import load_settings
+
+#: Lines before the header that are tried to be left out. Ours: a title, a date, an empty line.
+_MOST_TITLE_LINES = 4
+#: The share of records with as many fields as names, with which a header counts as found.
+_FITTING = 0.9
+#: Any share of rejects: what is not UTF-8 is looked at too.
+_ALL = Allowance(percent=100.0)
+#: Nothing that any header has, so that the delimiter is found without it.
+_NO_COLUMN = "\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A way to read an export: the beginning so read, and the keys of [export] that say so, each with its reason."""
+
+    settings: ExportSettings
+    beginning: Beginning
+    keys: Mapping[str, tuple[str, str]]
+
+    @property
+    def fitting(self) -> int:
+        """The number of records with as many fields as there are names."""
+        width = len(self.beginning.start.names)
+        return sum(len(record.fields) == width for record in self.beginning.records)
+
+    @property
+    def fits(self) -> bool:
+        """True if nearly all records have as many fields as there are names, and more than one."""
+        return len(self.beginning.start.names) > 1 and self.fitting >= _FITTING * len(self.beginning.records)
+
+
+async def draft_of(export: Path, host: Host) -> str:
+    """The text of a configuration for exports like this one. Raises `InputError` (65, 66)."""
+    is_other = await _is_other_encoding(export, host)
+    found = await _best_read(export, host, CANDIDATES[0] if is_other else "auto")
+    surveyed = await host.run_blocking(
+        survey_columns, found.beginning.start.names, found.beginning.records, cell_rules(found.settings)
+    )
+    guessed = guess_id(surveyed)
+    id_column = guessed.name if guessed else None
+    drafted = Drafted(
+        name=export.name.encode(errors="backslashreplace").decode(),
+        columns=surveyed,
+        parameters=names_for(found.beginning.start.names, id_column),
+        id_column=guessed,
+        ids=None,
+        rows=0,
+        keys=found.keys,
+        is_other_encoding=is_other,
+    )
+    return draft(await _counted(export, host, found, drafted) if guessed else drafted)
+
+
+async def _counted(export: Path, host: Host, found: _Read, drafted: Drafted) -> Drafted:
+    """The same with the ids of the whole export counted, if it can be read as a load reads it."""
+    columns = dict(list(drafted.parameters.items())[:1])
+    if drafted.id_column is None or not columns:
+        return drafted
+    keys = ("header", "skip_first", "quote", "escape", "encoding")
+    of_export = {key: getattr(found.settings, key) for key in keys}
+    of_export |= {"id_column": drafted.id_column.name, "columns": columns, "unlisted": "ignore"}
+    overrides = {"export": of_export, "target": {"client_code": CLIENT_CODE}, "state": {"directory": "unused"}}
+    plan = await plan_export(export, load_settings(None, env={}, overrides=overrides), host)
+    if plan.exit_code:
+        return drafted
+    # A row without any value but the id has one all the same.
+    return replace(drafted, ids=plan.ids, rows=plan.rows.confirmed + plan.rows.superseded)
+
+
+async def _best_read(export: Path, host: Host, encoding: str) -> _Read:
+    """The plainest way to read an export in which its records fit its header; or else the plainest one."""
+    base = ExportSettings(id_column=_NO_COLUMN, unlisted="send", encoding=encoding, max_rejects=_ALL)
+    plain = await _read(export, host, base, {})
+    if plain.beginning.start.is_json:
+        return plain
+    best = plain if plain.fits else await _behind_titles(export, host, plain)
+    if b'\\"' in best.beginning.text:
+        escaped = best.settings.model_copy(update={"escape": "\\"})
+        reason = 'its quotes are escaped with a backslash, as in \\"'
+        other = await _read(export, host, escaped, {**best.keys, "escape": ('"\\\\"', reason)})
+        best = other if other.fitting > best.fitting else best
+    if is_header(best.beginning.start.names):
+        return best
+    settings = best.settings.model_copy(update={"id_column": "1", "unlisted": "ignore", "header": False})
+    reason = "its first line looks like a row: columns go by their positions"
+    return await _read(export, host, settings, {**best.keys, "header": ("false", reason)})
+
+
+async def _behind_titles(export: Path, host: Host, plain: _Read) -> _Read:
+    for lines in range(1, _MOST_TITLE_LINES + 1):
+        settings = plain.settings.model_copy(update={"skip_first": lines})
+        reason = "lines before the header that are no part of it"
+        try:
+            other = await _read(export, host, settings, {"skip_first": (str(lines), reason)})
+        except InputError:
+            break
+        if other.fits:
+            return other
+    return plain
+
+
+async def _read(export: Path, host: Host, settings: ExportSettings, keys: Mapping[str, tuple[str, str]]) -> _Read:
+    beginning = await read_beginning(export, host, settings, MOST_RECORDS, MOST_BYTES)
+    return _Read(settings, beginning, keys)
+
+
+async def _is_other_encoding(export: Path, host: Host) -> bool:
+    """True if an export is not UTF-8, nor anything else that its bytes tell."""
+    async with host.open_export(export, None) as file:
+        head = (await file.read_block())[:HEAD_BYTES]
+    if is_gzip(head):
+        head = next(gunzip(iter([head])), b"")
+    return codec_of(head, "auto") is None and other_encoding(head, "auto") is not None

@@ -1,0 +1,218 @@
+"""A plan equals what a load of the same export comes to, and what cannot be loaded ends as a load does."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.survey.plan import Plan
+from pipeline.edges.host import Host
+from pipeline.jobs.survey.planning import plan_export
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import staged
+from tests.tools.strategies import Export, exports
+from tests.tools.support import CLOSED, settings_for, write_export
+
+#: The sandbox takes longer than it takes to read all (seconds), and reads what is encoded as it is meant.
+SLOW: dict[str, Any] = {"apply_min_s": 600.0, "apply_max_s": 601.0, "decode": "after"}
+
+
+def planned(path: Path, /, **sections: Any) -> Plan:
+    state = path.parent / "state"
+    plan = asyncio.run(plan_export(path, settings_for(CLOSED, state, **sections), Host()))
+    assert not state.exists()
+    return plan
+
+
+def both(directory: Path, data: bytes, **sections: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The plan of an export, and the report of its load."""
+    directory.mkdir(exist_ok=True)
+    export = directory / "export.csv"
+    export.write_bytes(data)
+
+    async def plan_and_load() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with staged(directory, **SLOW) as stage:
+            sections.setdefault("settle", {})["deadline_s"] = 5_000.0
+            plan = await plan_export(export, stage.settings(**sections), stage.host)
+            (report,) = await stage.load_all(export, **sections)
+            return plan.as_json(), report
+
+    return run_virtually(plan_and_load())
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(exports(), st.sampled_from([2, 3, 500_000]))
+def test_it_equals_a_load(tmp_path_factory: pytest.TempPathFactory, export: Export, max_rows: int) -> None:
+    of_export = {key: value for key, value in export.options.items() if key != "max_bytes"}
+    of_export |= {key: list(value) for key, value in of_export.items() if isinstance(value, tuple)}
+    batch = {"max_bytes": max(export.options["max_bytes"], 1_024), "max_rows": max_rows}
+    plan, report = both(
+        tmp_path_factory.mktemp("export"),
+        export.data,
+        export=of_export | {"max_rejects": "100%"},
+        batch=batch,
+    )
+    assert plan["error"] == report["error"]
+    assert plan["exit_code"] == report["exit_code"]
+    if plan["error"]:
+        return
+    assert plan["rows"] == report["rows"]
+    assert plan["rejects"]["by_reason"] == report["rejects"]["by_reason"]
+    assert plan["warnings"] == report["warnings"]
+    assert plan["export"]["sha256"] == report["export"]["sha256"]
+    if plan["rows"]["confirmed"] == plan["ids"]["distinct"]:
+        assert plan["batches"] == len(report["batches"])
+        assert plan["batch_bytes"] == sum(each["bytes"] for each in report["batches"])
+    else:
+        # Rows that are freed together share a batch; the plan has them freed one batch after the other.
+        assert plan["batches"] >= len(report["batches"])
+
+
+def test_rows_that_wait_make_batches_that_wait(tmp_path: Path) -> None:
+    lines = [f"u{number % 4},gold,{number}" for number in range(12)]
+    quick = planned(write_export(tmp_path / "e.csv", *lines), batch={"max_rows": 100})
+    slow = planned(tmp_path / "e.csv", batch={"max_rows": 3})
+    assert (quick.batches, quick.rows.superseded, quick.minutes["60"]) == (1, 8, 60.0)
+    # u0 to u2, and u3; what comes again of them is held, and merges.
+    assert (slow.rows.confirmed, slow.rows.superseded) == (7, 5)
+    assert slow.minutes["60"] >= 120.0
+    mistakes = {each.name: each.count for each in slow.mistakes}
+    assert mistakes["id_in_later_batch"] == 3
+    assert (slow.ids.distinct, slow.ids.repeated, slow.ids.most_rows) == (4, 4, 3)
+
+
+def test_no_more_is_in_the_spool_than_may_be_under_way(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "e.csv", *(f"u{number},gold,{number}" for number in range(100)))
+    plan = planned(export, batch={"max_rows": 1}, settle={"status_window": 10}, upload={"concurrency": 4})
+    assert plan.batches == 100
+    assert 14 * plan.batch_bytes / 100 < plan.spool_bytes < 16 * (plan.batch_bytes / 100 + 20)
+    assert plan.calls == 200
+
+
+def test_held_rows_at_their_cap_wait_for_a_batch(tmp_path: Path) -> None:
+    lines = [f"u{number % 20},gold,{number}" for number in range(60)]
+    capped = {"batch": {"max_rows": 10}, "tracker": {"held_max_rows": 5}, "export": {"columns": {"tier": "tier"}}}
+    data = "".join(f"{line}\n" for line in ["id,tier,ltv", *lines])
+    plan, report = both(tmp_path / "x", data.encode(), **capped)
+    assert plan["rows"] == report["rows"]
+    assert plan["rows"]["superseded"] > 0
+
+
+class TestWhatCannotBeLoaded:
+    def test_too_many_rejects(self, tmp_path: Path) -> None:
+        plan = planned(write_export(tmp_path / "e.csv", "u1,gold,1", ",gold,2", "a+b,gold,3"))
+        assert plan.exit_code == 65
+        assert plan.error
+        assert "2 of the first 3 rows are rejected" in plan.error
+        assert plan.first_lines == {"local.empty_id": [3], "local.id_character": [4]}
+        assert plan.rows.confirmed == 1
+
+    def test_too_many_of_the_first_rows(self, tmp_path: Path) -> None:
+        """A load gives up there, though all rows together hold few enough."""
+        lines = [",gold,1"] * 300 + [f"u{number},gold,1" for number in range(59_700)]
+        plan, report = both(tmp_path / "x", ("id,tier,ltv\n" + "\n".join(lines) + "\n").encode())
+        assert (plan["exit_code"], report["exit_code"]) == (65, 65)
+        assert plan["rows"]["read"] == 60_000
+
+    @pytest.mark.parametrize(
+        ("data", "code", "said"),
+        [
+            (b"name,tier\nx,gold\n", 65, "id"),
+            (b"", 65, "empty"),
+            (b"%PDF-1.7 x", 65, "PDF"),
+            (b"id,tier\r,,\r", 65, "no row was read"),
+            (None, 66, "cannot read"),
+        ],
+    )
+    def test_no_export(self, tmp_path: Path, data: bytes | None, code: int, said: str) -> None:
+        export = tmp_path / "e.csv"
+        if data is not None:
+            export.write_bytes(data)
+        plan = planned(export)
+        assert plan.exit_code == code
+        assert plan.error
+        assert said in plan.error
+        assert plan.columns == ()
+
+
+class TestColumns:
+    def test_fill_rates_samples_and_what_is_sent(self, tmp_path: Path) -> None:
+        export = write_export(
+            tmp_path / "e.csv", "u1,gold,a@example.com", "u2,,b@example.com", "u3,\\N,", header="id,tier,contact"
+        )
+        plan = planned(export, export={"columns": {"tier": "loyalty"}, "unlisted": "ignore"})
+        of_id, tier, contact = plan.columns
+        assert (of_id.sent_as, of_id.fill_rate, of_id.samples) == ("thirdPartyId", 1.0, ("x9",))
+        assert (tier.sent_as, tier.fill_rate, tier.samples) == ("loyalty", 0.3333, ("xxxx",))
+        assert (contact.sent_as, contact.fill_rate, contact.personal) == (None, 0.6667, "e-mail address")
+        assert not any(column.is_sampled for column in plan.columns)
+
+    def test_beyond_the_sample_all_rows_count_where_they_are_sent(self, tmp_path: Path) -> None:
+        lines = [f"u{number},{'gold' if number < 10_000 else ''},x" for number in range(20_000)]
+        plan = planned(
+            write_export(tmp_path / "e.csv", *lines), export={"columns": {"tier": "tier"}, "unlisted": "ignore"}
+        )
+        _, tier, ltv = plan.columns
+        assert (tier.fill_rate, tier.is_sampled) == (0.5, False)
+        assert (ltv.fill_rate, ltv.is_sampled) == (1.0, True)
+
+
+class TestWhatItIs:
+    def test_how_it_is_written(self, tmp_path: Path) -> None:
+        export = tmp_path / "e.csv"
+        export.write_bytes(b"\xef\xbb\xbfsep=;\r\nid;tier\r\nu1;gold\r\n")
+        told = planned(export).export
+        assert (told.delimiter, told.delimiter_from, told.line_ends, told.header_line) == (";", "sep=", "CR LF", 2)
+        assert (told.encoding, told.has_mark, told.packing, told.kind) == ("utf-8", True, "", "csv")
+
+    def test_in_another_encoding(self, tmp_path: Path) -> None:
+        export = tmp_path / "e.csv"
+        export.write_text("id,tier\nu1,gold\n", encoding="utf-16")
+        told = planned(export)
+        assert told.export.encoding.startswith("utf-16")
+        assert "not_utf8" in {each.name for each in told.mistakes}
+
+    def test_json_lines(self, tmp_path: Path) -> None:
+        export = tmp_path / "e.jsonl"
+        export.write_text('{"id": "u1", "address": {"city": "Köln"}}\n')
+        told = planned(export, export={"columns": {"address.city": "city"}, "unlisted": "ignore"})
+        assert (told.export.kind, told.export.delimiter) == ("jsonl", "")
+        assert [column.sent_as for column in told.columns] == ["thirdPartyId", "city"]
+
+
+class TestNaiveSender:
+    def test_what_it_would_do_wrong(self, tmp_path: Path) -> None:
+        export = write_export(
+            tmp_path / "e.csv",
+            "u1,gold,1",
+            "u2,a & b & c,2",
+            '"u3","x, y",100%',
+            " u4,+1,a=b",
+            "3.91E16,gold,1",
+            "null,gold,1",
+            "id,tier,ltv",
+        )
+        plan = planned(export, export={"max_rejects": "100%"})
+        assert {each.name: (each.count, each.first_line) for each in plan.mistakes} == {
+            "rows_cut_off": (3, 3),
+            "raw_ampersand": (2, 3),
+            "raw_percent": (1, 4),
+            "raw_plus": (1, 5),
+            "raw_equals": (1, 5),
+            "value_with_delimiter": (1, 4),
+            "ids_trimmed": (1, 5),
+            "id_as_number": (1, 6),
+            "id_of_nobody": (1, 7),
+            "header_again": (1, 8),
+        }
+
+    def test_of_a_plain_export_nothing(self, tmp_path: Path) -> None:
+        assert planned(write_export(tmp_path / "e.csv", "u1,gold,1", "u2,silver,2")).mistakes == ()
