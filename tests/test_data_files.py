@@ -126,7 +126,7 @@ class TestReport:
         check(part, [report[part] for report in reports(jobs)])
 
     def test_warnings(self, jobs: list[Delivery]) -> None:
-        names = [*(field.name for field in fields(Warnings)), *TARGET_WARNINGS]
+        names = [*(field.name for field in fields(Warnings)), *TARGET_WARNINGS, "first_parts"]
         assert set(table("warnings")) == set(names)
         # Those about Target's answers come from tests/faults/test_answers.py.
         found = [*(report["warnings"] for report in reports(jobs)), dict.fromkeys(TARGET_WARNINGS, 1)]
