@@ -21,7 +21,7 @@ from pipeline.edges.clock import Clock
 from pipeline.edges.drop.listing import Found
 from pipeline.edges.drop.taking import CannotTakeError, TakeResult, Taking, hold_drop
 from pipeline.edges.durable import real_place
-from pipeline.edges.exports import Identity, PartFile
+from pipeline.edges.exports import Identity, PartFile, identity_of
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
@@ -73,15 +73,17 @@ def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, setting
         signal_inode=found.signal.identity.inode,
         beside=found.beside if found.files else (),
     )
+    parts = tuple(PartFile(Path(file.path).name, file.identity) for file in found.files)
+    is_one_file = found.parts_of is None and found.files
     record = JobRecord.new(
         job_id,
         processing.taken(job_id, name),
-        _identity(found),
+        parts[0].identity if is_one_file else identity_of(parts),
         settings.model_dump(mode="json"),
         now,
         claim=claim.failed(drop.error) if drop.error else claim,
         route=drop.route,
-        parts=tuple(PartFile(Path(file.path).name, file.identity) for file in found.files) if found.parts_of else (),
+        parts=() if is_one_file else parts,
     )
     return ledger.begin_job(record)
 
@@ -91,14 +93,6 @@ def _name(found: Found) -> str:
     if found.parts_of is not None:
         return found.parts_of
     return found.files[0].path if found.files else next(iter(found.missing), found.signal.path)
-
-
-def _identity(found: Found) -> Identity:
-    """The identity of an export; of parts the size of all, and the latest time."""
-    if found.parts_of is None and found.files:
-        return found.files[0].identity
-    identities = [file.identity for file in found.files]
-    return Identity(sum(each.size_bytes for each in identities), max((each.mtime_ns for each in identities), default=0))
 
 
 async def complete_claims(state: State, held: Iterable[Taking] = ()) -> None:
@@ -251,29 +245,24 @@ async def check_claim(record: JobRecord, state: State) -> None:
         await _check_age(record, claim, state)
 
 
-async def is_empty_part(record: JobRecord, state: State) -> bool:
-    """True if an export holds nothing, and is one of several in its drop: then there is nothing to load."""
+async def is_empty(record: JobRecord, state: State) -> bool:
+    """True if no part of a dropped export holds anything: there is nothing to load. A file by itself is no part."""
     claim = record.claim
-    if claim is None or claim.error is not None or record.is_abandoned or record.size_bytes > _MOST_OF_NOTHING:
+    if claim is None or claim.error is not None or record.is_abandoned or not record.parts:
         return False
-    if not record.parts:
+    if any(part.identity.size_bytes > _MOST_OF_NOTHING for part in record.parts):
         return False
-    return await _holds_nothing(record, state)
-
-
-async def _holds_nothing(record: JobRecord, state: State) -> bool:
-    """True if an export has not a single byte, or only a byte order mark and white space, packed or not."""
-    if not record.size_bytes or record.size_bytes > _MOST_OF_NOTHING:
-        return not record.size_bytes
     try:
         async with opens_export(record, state.host)(record.export, export_settings(record).encoding) as export:
-            while block := await export.read_block():
-                if block.removeprefix(BOM).strip():
-                    return False
+            while True:
+                while block := await export.read_block():
+                    if block.removeprefix(BOM).strip():
+                        return False
+                if not await export.next_part():
+                    return True
     except InputError:
         # Loading it meets the same error, and reports it.
         return False
-    return True
 
 
 def changed_at_the_end(record: JobRecord, change: str) -> InputError:
@@ -334,8 +323,8 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
         return
     found: list[Measured] = []
     for record in records:
-        if len(records) > 1 and await _holds_nothing(record, state):
-            # A part without a header has no columns either.
+        if await is_empty(record, state):
+            # Parts without a header have no columns either.
             continue
         settings = export_settings(record)
         try:
@@ -345,7 +334,7 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
             _check_columns(claim, found[-1], has_header=settings.header)
         except HeaderError as error:
             raise await with_header_kept(error, state.folder(record.job_id), state.host.run_blocking) from error
-    if manifest.sha256 is not None:
+    if manifest.sha256 is not None and found:
         _check(claim, "sha256", manifest.sha256, found[0].sha256)
     if manifest.rows is not None:
         _check(claim, "rows", manifest.rows, sum(each.rows for each in found))

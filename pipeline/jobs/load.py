@@ -32,7 +32,7 @@ from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since,
 from pipeline.edges.store.records import SetAside
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
-from pipeline.jobs.claims import changed_at_the_end, check_claim, drop_of, is_empty_part
+from pipeline.jobs.claims import changed_at_the_end, check_claim, drop_of, is_empty
 from pipeline.jobs.delivery import Courier
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, too_many_rejects
@@ -69,8 +69,8 @@ async def load_job(
     async with _until_its_end(job, limits.calls, watch):
         with ending.by_errors():
             await check_claim(record, state)
-            if await is_empty_part(record, state):
-                log.info("part_is_empty", export=shown(record.export.name))
+            if await is_empty(record, state):
+                log.info("export_is_empty", export=shown(record.export.name), parts=len(record.parts))
             elif record.claim is not None and record.claim.manifest.dry_run:
                 await _dry_run(job)
             else:

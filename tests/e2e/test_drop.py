@@ -523,6 +523,18 @@ class TestEmptyParts:
             assert sum(report["rows"]["read"] for report in drop.reports()) == 1
             assert drop.left() == []
 
+    async def test_all_of_them(self, tmp_path: Path) -> None:
+        async with dropping(tmp_path) as drop:
+            (drop.directory / "day").mkdir()
+            (drop.directory / "day" / "part-0.csv").touch()
+            (drop.directory / "day" / "part-1.csv.gz").write_bytes(gzip.compress(b"\n"))
+            (drop.directory / "day" / "_SUCCESS").write_text("rows=0")
+            done = await drop.drain()
+            assert (done.code, drop.ends(), drop.at.sandbox.calls["posts"]) == (0, {"day": "done"}, 0), done.said
+            (told,) = events(done, "export_is_empty")
+            assert (told["export"], told["parts"]) == ("day", 2)
+            assert drop.left() == []
+
     async def test_a_part_of_one_blank_cell_more_is_none(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
             drop.put("day/part-1.csv", "a,gold,1")
