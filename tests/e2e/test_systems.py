@@ -149,3 +149,22 @@ class TestTrailers:
             assert (done.code, done.report["state"], at.sandbox.profiles()) == (65, "failed", {})
             assert told in done.report["error"]
             assert "t-2" not in done.out + done.err
+
+    async def test_each_part_has_its_own(self, tmp_path: Path) -> None:
+        parts = tmp_path / "parts"
+        parts.mkdir()
+        (parts / "part-1.csv").write_bytes(self.ROWS + b"TRL|2\n")
+        (parts / "part-2.csv").write_bytes(b"crm_id,tier\nt-3,tin\nTRL|1")
+        keys = {**EXPORT, "trailer": "TRL|{rows}"}
+        async with bench(tmp_path) as at:
+            done = await run_program("load", parts, "--config", at.config(export=keys), "--json")
+            assert done.code == 0, done.said
+            assert at.sandbox.profiles() == {"t-1": {"tier": "gold"}, "t-2": {"tier": "iron"}, "t-3": {"tier": "tin"}}
+            (parts / "part-2.csv").write_bytes(b"crm_id,tier\nt-4,tin\nTRL|3")
+            done = await run_program("load", parts, "--config", at.config(export=keys), "--json")
+            assert done.code == 65
+            assert f"{parts / 'part-2.csv'} is not whole: its trailer tells 3 rows, and 1 were" in done.report["error"]
+            (parts / "part-2.csv").write_bytes(b"\n")
+            done = await run_program("load", parts, "--config", at.config(export=keys), "--json")
+            assert done.code == 65
+            assert "nothing stands in it, not even a trailer" in done.report["error"]

@@ -24,10 +24,18 @@ MENDS = [
     Mend(
         "a process that goes on knows the rows before",
         ("cut-off",),
-        "pipeline/jobs/row_source.py",
-        "        rows_before=checkpoint.read,\n",
-        "",
+        "pipeline/jobs/row_source/rows.py",
+        ", rows_before=rows)",
+        ")",
         "tests/jobs/test_row_source.py::test_a_process_that_goes_on_reads_the_same[a trailer that counts]",
+    ),
+    Mend(
+        "each part of an export has its own trailer",
+        ("cut-off",),
+        "pipeline/jobs/row_source/rows.py",
+        "        self._rows = rows_before\n",
+        "        self._rows = getattr(self, '_rows', rows_before)\n",
+        "tests/e2e/test_systems.py::TestTrailers::test_each_part_has_its_own",
     ),
     Mend(
         "a trailer is compared in steps that grow with its length",

@@ -75,7 +75,7 @@ async def first_start(export: Export, reading: Reading) -> tuple[Start, tuple[Pa
         if export.part:
             begun.append(Part(export.part, export.size_bytes, lines_before=before))
         first = await _first_block(export)
-        found = _blank(first, export)
+        found = _blank(first, export, reading.settings)
         if found is None or not await export.next_part():
             return await _start_behind(first, export, reading, None), tuple(begun)
         before += found.lines
@@ -87,7 +87,7 @@ async def start_of_part(export: Export, reading: Reading, form: Form) -> Start |
     Raises `InputError` (65) for one that is no export, or not of this form.
     """
     first = await _first_block(export)
-    if (found := _blank(first, export)) is not None:
+    if (found := _blank(first, export, reading.settings)) is not None:
         return found
     start = await _start_behind(first, export, reading, form)
     _check_names(start, export, reading.settings, form)
@@ -103,9 +103,14 @@ async def _first_block(export: Export) -> bytes:
     return first
 
 
-def _blank(first: bytes, export: Export) -> Blank | None:
+def _blank(first: bytes, export: Export, settings: ExportSettings) -> Blank | None:
     if export.columns is not None or len(first) > MAX_RECORD_BYTES or first.strip(NO_CONTENT + BOM):
         return None
+    if settings.trailer and export.part and settings.format != "jsonl":
+        raise InputError(
+            f"{printable(str(export.place))} is not whole: nothing stands in it, not even a trailer as [export] "
+            f"trailer = {settings.trailer!r} says. Get the export anew."
+        )
     return Blank(len(first.removeprefix(BOM).splitlines()))
 
 
@@ -218,7 +223,7 @@ def layout_of(settings: ExportSettings) -> Layout:
 
 
 def trailer_of(settings: ExportSettings, start: Start) -> Trailer | None:
-    """What holds back the last lines of the part that is open, if they are no rows."""
+    """The trailer that holds back the last lines of the part that is open, if they are no rows."""
     if start.is_json or start.is_columnar or not (settings.skip_last or settings.trailer):
         return None
     pattern = TrailerPattern.of(settings.trailer) if settings.trailer else None
