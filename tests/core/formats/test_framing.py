@@ -1,6 +1,9 @@
 """Records, line numbers and broken lines, however the file is cut into blocks."""
 
+import csv
+import io
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -281,6 +284,24 @@ def test_blocks_mean_the_same_in_any_dialect(data: bytes, cuts: list[int], diale
         assert framed.exactly(np.arange(len(framed.ends)), dialect.delimiter) == exact.feed(data[start:end])
         assert framer.position == exact.position
     assert framer.finish().others == exact.finish()
+
+
+@given(
+    st.lists(st.lists(st.text('ab",\\\n\r;é', max_size=6), min_size=2, max_size=3), max_size=6),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_NONE, csv.QUOTE_MINIMAL]),
+    st.integers(0, 60),
+)
+def test_what_csv_writes_with_an_escape_is_read_back(
+    rows: list[list[str]], quoting: Literal[0, 1, 3], cut: int
+) -> None:
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=quoting, escapechar="\\", doublequote=False).writerows(rows)
+    data = file.getvalue().encode()
+    framer = BlockFramer(ESCAPED)
+    framed = [framer.feed(data[:cut]), framer.feed(data[cut:]), framer.finish()]
+    records = [each for part in framed for each in part.exactly(np.arange(len(part.ends)), b",")]
+    assert [[cell.decode() for cell in record.fields] for record in records if isinstance(record, Record)] == rows
+    assert len(records) == len(rows)
 
 
 @pytest.mark.parametrize("text", [b"\\N", b"C:\\new", b"\\"])
