@@ -1,6 +1,7 @@
 """`plan` and `load --dry-run` send nothing, touch no state directory, and end with the code with which a load would."""
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -75,21 +76,18 @@ async def test_while_another_process_holds_the_state_directory(tmp_path: Path) -
 
 async def test_as_a_route_says(tmp_path: Path) -> None:
     export = write_export(tmp_path / "e.csv", "u1,gold,1")
-    config = write_config(
-        tmp_path / "c.toml",
-        {
-            "target": {"client_code": "acme"},
-            "export": {"id_column": "nobody"},
-            "state": {"directory": str(tmp_path / "state")},
-            "routes": [
-                {
-                    "name": "crm",
-                    "drop": {"directory": str(tmp_path / "drop")},
-                    "export": {"id_column": "id", "columns": {"tier": "loyalty"}, "unlisted": "ignore"},
-                }
-            ],
-        },
-    )
+    of_route = {
+        "name": "crm",
+        "drop": {"directory": str(tmp_path / "drop")},
+        "export": {"id_column": "id", "columns": {"tier": "loyalty"}, "unlisted": "ignore"},
+    }
+    sections: dict[str, Any] = {
+        "target": {"client_code": "acme"},
+        "export": {"id_column": "nobody"},
+        "state": {"directory": str(tmp_path / "state")},
+        "routes": [of_route],
+    }
+    config = write_config(tmp_path / "c.toml", sections)
     done = await run_program("plan", export, "--config", config, "--route", "crm", "--json")
     assert done.code == 0
     told = orjson.loads(done.out)

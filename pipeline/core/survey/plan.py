@@ -23,7 +23,7 @@ class PlannedPart:
 class Description:
     """The kind of an export, and the way it is written. Texts are empty where a thing does not apply.
 
-    `kind`: csv or jsonl.
+    `kind`: csv, jsonl, or what a columnar file is.
     `packing`: what it is packed with, or empty.
     `delimiter_from`: what told the delimiter: `configuration`, `header`, or `sep=`.
     `line_ends`: LF, CR LF, CR, or `mixed`.

@@ -97,7 +97,8 @@ def _described(export: Description) -> Iterator[str]:
     kind = {"csv": "CSV", "jsonl": "JSON Lines"}.get(export.kind, export.kind)
     packed = f", packed with {export.packing}" if export.packing else ""
     mark = " with a byte order mark" if export.has_mark else ""
-    yield f"{kind}, {_size(export.size_bytes)}{packed}; {export.encoding.upper()}{mark}"
+    encoding = f"; {export.encoding.upper()}{mark}" if export.encoding else ""
+    yield f"{kind}, {_size(export.size_bytes)}{packed}{encoding}"
     if export.kind == "csv":
         delimiter = _DELIMITERS.get(export.delimiter, export.delimiter)
         enclosed = f"{export.quote} around cells" if export.quote else "no quotes"
@@ -172,7 +173,7 @@ def _details(plan: Plan) -> Iterator[str]:
         again = f", {about}{ids.repeated:,} of them on several rows, one on {ids.most_rows:,}" if ids.repeated else ""
         yield f"Ids: {about}{ids.distinct:,} different{again}"
     if plan.mistakes:
-        yield "Who sent the file as it is, cut into pieces, would get:"
+        yield "Who sent its rows as they are, in pieces, would get:"
         yield from (f"  {_naive(mistake)}" for mistake in plan.mistakes)
     yield from _work(plan)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.core.formats.detection import is_sep_line
-from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip
+from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_gzip
 from pipeline.core.formats.framing import BOM
 from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.survey.plan import Description
@@ -19,6 +19,9 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
     """Describe an export of which the beginning can be read. Raises `InputError` (65, 66)."""
     async with open_export(beginning.place, None) as file:
         head = (await file.read_block())[:HEAD_BYTES]
+    name = path.name.encode(errors="backslashreplace").decode()
+    if beginning.is_columnar:
+        return Description(name=name, kind=columnar_kind(head) or "columnar")
     packing = "gzip" if is_gzip(head) else ""
     if packing:
         head = next(gunzip(iter([head])), b"")
@@ -34,7 +37,7 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
         "header_line": start.header_line if settings.header else 0,
     }
     return Description(
-        name=path.name.encode(errors="backslashreplace").decode(),
+        name=name,
         kind="jsonl" if start.is_json else "csv",
         packing=packing,
         encoding=codec_of(head, settings.encoding) or "utf-8",

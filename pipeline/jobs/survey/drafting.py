@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, is_gzip, other_encoding
+from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_gzip, other_encoding
 from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.survey.columns import survey_columns
@@ -91,7 +91,7 @@ async def _best_read(export: Path, host: Host, encoding: str) -> _Read:
     """The plainest way to read an export in which its records fit its header; or else the plainest one."""
     base = ExportSettings(id_column=_NO_COLUMN, unlisted="send", encoding=encoding, max_rejects=_ALL)
     plain = await _read(export, host, base, {})
-    if plain.beginning.start.is_json:
+    if plain.beginning.start.is_json or plain.beginning.is_columnar:
         return plain
     best = plain if plain.fits else await _behind_titles(export, host, plain)
     if b'\\"' in best.beginning.text:
@@ -128,6 +128,8 @@ async def _is_other_encoding(export: Path, host: Host) -> bool:
     """True if an export is not UTF-8, nor anything else that its bytes tell."""
     async with host.open_export(export, None) as file:
         head = (await file.read_block())[:HEAD_BYTES]
+    if columnar_kind(head) is not None:
+        return False
     if is_gzip(head):
         head = next(gunzip(iter([head])), b"")
     return codec_of(head, "auto") is None and other_encoding(head, "auto") is not None

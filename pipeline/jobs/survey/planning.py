@@ -166,7 +166,7 @@ def _mistakes(described: Description, tally: Tally, *, in_later_batches: int) ->
         rows_in_later_batches=in_later_batches,
         warnings=checkpoint.warnings,
         by_reason={reason: (checkpoint.by_reason[reason], lines[0]) for reason, lines in tally.first_lines.items()},
-        is_other_encoding=described.encoding != "utf-8",
+        is_other_encoding=described.encoding not in ("", "utf-8"),
         has_mark=described.has_mark,
         delimiter=described.delimiter.encode(),
     )

@@ -112,7 +112,7 @@ class TestWhatCannotBeLoaded:
         assert plan.exit_code == 65
         assert plan.error
         assert "2 of the first 3 rows are rejected" in plan.error
-        assert plan.first_lines == {"local.empty_id": [3], "local.id_character": [4]}
+        assert plan.as_json()["rejects"]["first_lines"] == {"local.empty_id": [3], "local.id_character": [4]}
         assert plan.rows.confirmed == 1
 
     def test_too_many_of_the_first_rows(self, tmp_path: Path) -> None:
@@ -186,6 +186,31 @@ class TestWhatItIs:
         told = planned(export, export={"columns": {"address.city": "city"}, "unlisted": "ignore"})
         assert (told.export.kind, told.export.delimiter) == ("jsonl", "")
         assert [column.sent_as for column in told.columns] == ["thirdPartyId", "city"]
+
+    def test_a_directory_of_parts(self, tmp_path: Path) -> None:
+        directory = tmp_path / "customers"
+        directory.mkdir()
+        write_export(directory / "part-0.csv", "u1,gold,1", "u2,gold,2")
+        write_export(directory / "part-1.csv", ",gold,1", "u1,a & b,3")
+        told = planned(directory, export={"max_rejects": "100%"}).as_json()
+        assert [(part["name"], part["rows"]) for part in told["export"]["parts"]] == [
+            ("part-0.csv", 2),
+            ("part-1.csv", 2),
+        ]
+        assert (told["rows"]["confirmed"], told["rows"]["superseded"], told["batches"]) == (2, 1, 1)
+        assert told["rejects"]["first_lines"] == {"local.empty_id": [2]}
+        assert told["rejects"]["first_parts"] == {"local.empty_id": ["part-1.csv"]}
+        cut = next(each for each in told["naive_sender"] if each["name"] == "rows_cut_off")
+        assert (cut["first_line"], cut["first_part"]) == (3, "part-1.csv")
+
+    def test_a_columnar_file(self, tmp_path: Path) -> None:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = pytest.importorskip("pyarrow").table({"id": ["u1", "u2"], "ltv": [1.5, None]})
+        parquet.write_table(table, tmp_path / "e.parquet")
+        told = planned(tmp_path / "e.parquet")
+        assert (told.export.kind, told.export.encoding, told.export.delimiter) == ("Parquet file", "", "")
+        assert [(column.name, column.fill_rate) for column in told.columns] == [("id", 1.0), ("ltv", 0.5)]
+        assert (told.rows.confirmed, told.rows.empty, told.mistakes) == (1, 1, ())
 
 
 class TestNaiveSender:
