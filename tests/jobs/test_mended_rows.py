@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.batches.parts import Part, Places
 from pipeline.core.errors import PipelineError
+from pipeline.core.model import Reason, Reject
+from pipeline.core.rows.reject_table import Written
+from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.rejects_table import note_written, write_rejects_table
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.one_shot import load_exports
+from pipeline.jobs.retries.fixed_table import read_mended
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
 from pipeline.jobs.retries.mended_rows import begin_mended
 from pipeline.sandbox import Fault, FaultPlan
@@ -218,23 +224,21 @@ async def test_what_cannot_be_asked_for_is_said(tmp_path: Path) -> None:
         assert len([*(stage.state / "jobs").iterdir()]) == 2
 
 
-@virtually
-async def test_rows_of_an_export_in_parts_are_told_by_part(tmp_path: Path) -> None:
-    directory = tmp_path / "export"
-    directory.mkdir()
-    (directory / "part-0.csv").write_text("id,tier,ltv\nu1,gold,1\n,silver,2\n")
-    (directory / "part-1.csv").write_text("id,tier,ltv\n,bronze,3\nu3,x,4\n")
-    async with staged(tmp_path) as stage:
-        (report,) = await stage.load_all(directory, settle=SETTLE, export=EXPORT)
-        assert table(stage, report["job"]) == (
-            "_line,_reason,_file,id,tier,ltv\n3,no id,part-0.csv,,silver,2\n2,no id,part-1.csv,,bronze,3\n"
-        )
-        header = "_line,_reason,_file,id,tier,ltv"
-        # Behind the row of u1, and before that of u3.
-        told, (again,) = await mend(
-            stage, report["job"], "2,r,part-1.csv,u3,bronze,3", "3,r,part-0.csv,u1,silver,2", header=header
-        )
-        assert "later row of the same id was sent: line 2 of part-1.csv" in told
-        assert again["rows"]["confirmed"] == 1
-        assert profiles(stage)["u1"] == {"tier": "silver", "ltv": "2"}
-        assert profiles(stage)["u3"] == {"tier": "x", "ltv": "4"}
+def test_rows_of_an_export_in_parts_are_told_by_part(tmp_path: Path) -> None:
+    parts = (Part("part-0.csv", 9, lines_before=0), Part("=1.csv", 9, lines_before=3))
+    folder = JobFolder(tmp_path / "job").make()
+    note_written(folder, Written(("id", "tier"), delimiter=";"))
+    rejects = [Reject(line, Reason.EMPTY_ID, b"", b";x") for line in (3, 5)]
+    folder.add_rejects(Places("export", parts), rejects)
+    write_rejects_table(folder, {}, {}, has_parts=True)
+    lines = folder.rejects_table.read_bytes().removeprefix(BOM).decode().split("\r\n")
+    assert lines[:3] == [
+        "_line;_reason;_file;id;tier",
+        "3;local.empty_id;part-0.csv;;x",
+        "2;local.empty_id;'=1.csv;;x",
+    ]
+    # Sorted anew, with another delimiter, and one that names a part that is none.
+    fixed = tmp_path / "fixed.csv"
+    fixed.write_text("_line,_file,id,tier\n2,'=1.csv,u2,x\n3,part-0.csv,u1,x\n3,part-9.csv,u3,x\n")
+    mended = read_mended(fixed, folder, Written(("id", "tier"), delimiter=";"), parts, tmp_path / "rows")
+    assert mended.origins.tolist() == [5, 3, 0]
