@@ -67,15 +67,21 @@ class Written:
         """The cells of a rejected record, as its export has them; the record in one cell if it cannot be cut."""
         if b"\0" in raw or not is_utf8(raw):
             return [raw.decode(errors="backslashreplace").replace("\0", "\\x00")]
+        if self.is_json:
+            return self._cells_of_object(raw) or [raw.decode()]
         records = self._records(raw)
         if len(records) == 1 and isinstance(records[0], Record):
             return [field.decode() for field in records[0].fields]
         return [raw.decode()]
 
+    def _cells_of_object(self, raw: bytes) -> list[str]:
+        framed = JsonFramer(self.columns).feed(raw + b"\n")
+        fields = framed.data.split(b"\0")[:-1] if len(framed.ends) == 1 else []
+        for record in framed.others:
+            fields = record.fields if isinstance(record, Record) else []
+        return [field.decode() for field in fields]
+
     def _records(self, raw: bytes) -> Sequence[Record | BrokenLine]:
-        if self.is_json:
-            framed = JsonFramer(self.columns).feed(raw + b"\n")
-            return framed.others if not len(framed.ends) else ()
         dialect = Dialect(self.delimiter.encode(), self.quote.encode(), self.escape.encode(), self.cr_ends_lines)
         framer = Framer(dialect)
         return [*framer.feed(raw + b"\n"), *framer.finish()]

@@ -42,7 +42,7 @@ class Later:
 
 
 def later_rows(state: State, origin: JobRecord, hashes: Hashes, lines: Offsets) -> Later:
-    """Which rows of the job `origin`, with these ids and on these lines, later rows have overtaken. Blocks."""
+    """The rows of the job `origin`, with these ids and on these lines, that later rows have overtaken. Blocks."""
     found = Later(np.zeros(len(hashes), dtype=np.bool_), np.zeros(len(hashes), dtype=np.bool_))
     own_columns = {*origin.checkpoint.columns_sent}
     for job, batch_ids in _jobs_from(state, origin):

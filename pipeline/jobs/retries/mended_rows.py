@@ -185,7 +185,7 @@ def columns_sent(record: JobRecord, written: Written | None) -> dict[str, str]:
     settings = export_settings(record)
     names = dict(settings.columns)
     for column in written.columns if written else ():
-        is_path = written is not None and written.is_json and "." in column
+        is_path = settings.unlisted == "send" and "." in column
         names.setdefault(column, suggest_parameter_name(column) if is_path else column)
     columns = {parameter: column for column, parameter in names.items()}
     sent = {columns.get(parameter, parameter): parameter for parameter in record.checkpoint.parameters}
@@ -195,7 +195,7 @@ def columns_sent(record: JobRecord, written: Written | None) -> dict[str, str]:
 def settings_of_mended(settings: ExportSettings, written: Written) -> ExportSettings:
     """The [export] section for `mended.csv`: that of the job whose rows it has, but for how its export is written."""
     made = {path: suggest_parameter_name(path) for path in written.columns if "." in path}
-    more = made if written.is_json and settings.unlisted == "send" else {}
+    more = made if settings.unlisted == "send" else {}
     changed = {
         "columns": {**more, **settings.columns},
         "format": "csv",
