@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from anyio.to_thread import run_sync
 
@@ -10,10 +11,11 @@ from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.mailbox import Request
-from pipeline.jobs.control import ask_holder, carry_out
+from pipeline.jobs.control import RETRY_REJECTS, ask_holder, carry_out
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import open_tenant
-from pipeline.jobs.retry_job import Retry, begin_retry
+from pipeline.jobs.retries.lost_rows import Retry, begin_retry
+from pipeline.jobs.retries.mended_rows import begin_mended, pieces_of
 from pipeline.settings.tenants import Configuration, Tenant
 
 
@@ -44,11 +46,18 @@ async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
         return await carry_out(Request("", command, job), state, running=None)
 
 
-async def ask_for_retry(tenant: Tenant, job: str, host: Host) -> Retry:
-    """Returns the answer to a request for a retry; where another process sends the rows, they are none of ours."""
+async def ask_for_retry(tenant: Tenant, job: str, host: Host, rejects: Path | None = None) -> Retry:
+    """Returns the answer to a request for a retry; where another process sends the rows, they are none of ours.
+
+    `rejects`: the table of the rejected rows that are loaded, mended; None to send lost rows again.
+    """
     if await run_sync(holder, tenant.directory) is not None:
         # Nothing of it happens here: whoever waits for an answer in vain can end it.
         release_signals()
-        return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
+        if rejects is None:
+            return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
+        # The holder gets a copy: whoever asks may remove the file at once.
+        given = await run_sync(pieces_of, rejects)
+        return Retry(await ask_holder(tenant.directory, RETRY_REJECTS, job, host.clock, given))
     async with open_tenant(tenant, host) as state:
-        return await begin_retry(state, job)
+        return await (begin_retry(state, job) if rejects is None else begin_mended(state, job, rejects))

@@ -56,7 +56,8 @@ class JobStatus:
     `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end. Times are
     UTC in ISO 8601; `finished_at` is None while the job is unfinished. `seconds`: the duration of its runs so far, as
     far as it is durable. `last_run`: the end of its latest run, if that left it unfinished. `set_aside`: the bug for
-    which an unfinished job only comes to its end.
+    which an unfinished job only comes to its end. `came_back`: by job that loaded rejected rows of this one, mended,
+    the number of those that it took.
     """
 
     job: str
@@ -74,6 +75,7 @@ class JobStatus:
     set_aside: str | None
     waits_for: list[str]
     retry_of: str | None
+    came_back: dict[str, int]
     route: str
 
 
@@ -107,8 +109,15 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         set_aside=None if aside is None else aside.why,
         waits_for=[] if record.state else _Waiting(ledger, record, lives, around, aside is not None).reasons(held),
         retry_of=record.retry_of,
+        came_back=_came_back(ledger, record),
         route=record.route,
     )
+
+
+def _came_back(ledger: LedgerReader, record: JobRecord) -> dict[str, int]:
+    """By job that has loaded rejected rows of this one, mended: the rows that were not rejected again."""
+    reports = {job.job_id: job.report for job in ledger.retries_of(record.job_id) if job.is_of_mended}
+    return {job_id: report.rows.read - report.rows.rejected for job_id, report in reports.items() if report}
 
 
 def _last_run(record: JobRecord) -> RunStatus | None:

@@ -105,6 +105,7 @@ def _job_lines(job: JobStatus) -> list[str]:
     if job.rows["read"] or job.state != "unfinished":
         counts = ", ".join(f"{count:,} {name}" for name, count in job.rows.items() if count or name == "read")
         lines.append(f"  rows: {counts}")
+    lines += [f"  {counted(rows, 'rejected row')} came back, mended, by job {by}" for by, rows in job.came_back.items()]
     if job.batches:
         lines.append("  batches: " + ", ".join(f"{count:,} {phase}" for phase, count in job.batches.items()))
     if job.error:

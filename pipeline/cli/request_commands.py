@@ -1,9 +1,9 @@
 """The commands that ask something of the process that holds a state directory, or do it where there is none."""
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-from typer import Context
+from typer import Context, Option
 
 from pipeline.cli.arguments import AsJson, ConfigFile, JobId, Quiet, Verbose
 from pipeline.cli.ask import ask, ask_for_retry, tenants_about
@@ -43,11 +43,15 @@ def retry(
     job: JobId,
     config: ConfigFile,
     *,
+    rejects: Annotated[
+        Path | None,
+        Option(help="Load the rejected rows in this file instead, mended: the job's rejects.csv.", metavar="FILE"),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Send again what failed or ended unconfirmed in a job.
+    """Send again what failed or ended unconfirmed in a job; or load its rejected rows, once they are mended.
 
     It never sends a value that a later row has overtaken.
     """
@@ -63,7 +67,7 @@ def retry(
     async def send_again() -> ExitCode:
         codes = [ExitCode.DONE]
         for tenant in tenants_about(configuration, job):
-            answer = await ask_for_retry(tenant, job, host)
+            answer = await ask_for_retry(tenant, job, host, rejects)
             tell(tenant, answer.told)
             if answer.waits_for:
                 codes.append(ExitCode.UNFINISHED)

@@ -20,7 +20,8 @@ from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, unknown_job
-from pipeline.jobs.retry_job import begin_retry
+from pipeline.jobs.retries.lost_rows import begin_retry
+from pipeline.jobs.retries.mended_rows import begin_mended
 
 log = structlog.get_logger()
 
@@ -34,20 +35,25 @@ ANSWERS_KEPT_S = 3_600.0
 #: Returns the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
+#: The command of the request to load mended rows; a process of an earlier version does not know it, and says so.
+RETRY_REJECTS = "retry_rejects"
+
 _NOT_KNOWN = (
     "the process that took the request on ended before it answered: whether it was carried out is not known, see "
     "`status`, and ask again if it was not."
 )
 
 
-async def ask_holder(directory: Path, command: str, job: str | None, clock: Clock) -> str:
+async def ask_holder(
+    directory: Path, command: str, job: str | None, clock: Clock, given: Iterable[bytes] | None = None
+) -> str:
     """Ask the process that holds the state directory, and return what it did, in words.
 
     Raises `PipelineError` if it answers with an error, or (75) if it does not take the request on within
     `ANSWER_WITHIN_S`, or ends before it answers.
     """
     mailbox = await run_sync(Mailbox, directory)
-    request_id = await run_sync(mailbox.ask, command, job)
+    request_id = await run_sync(mailbox.ask, command, job, given)
     asked_at = clock.monotonic()
     while (answer := await run_sync(mailbox.take_answer, request_id)) is None:
         if clock.monotonic() - asked_at > ANSWER_WITHIN_S:
@@ -145,6 +151,8 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
         return "nothing more is sent until `resume`; statuses are still followed" if is_paused else "sending goes on"
     if request.command == "abandon":
         return await _abandon(request, state, running)
+    if request.command == RETRY_REJECTS and request.given is not None:
+        return (await begin_mended(state, request.job or "", request.given)).told
     if request.command == "retry":
         return (await begin_retry(state, request.job or "")).told
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)

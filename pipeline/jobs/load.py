@@ -38,7 +38,7 @@ from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import abandoned, produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
-from pipeline.jobs.row_source import no_rows, open_source
+from pipeline.jobs.row_source import keep_rejects, no_rows, open_source
 from pipeline.jobs.send_limits import SendLimits
 
 log = structlog.get_logger()
@@ -156,8 +156,7 @@ async def _dry_run(job: Job) -> None:
             progress.checkpoint.note(block.mapped)
             progress.checkpoint.note_repeated(block.mapped.rows)
             progress.unplaced_rows += len(block.mapped.rows)
-            places = progress.checkpoint.places(job.record.export.name)
-            await job.host.run_blocking(job.folder.add_rejects, places, block.mapped.rejects)
+            await keep_rejects(job, source, block.mapped.rejects)
         if not progress.checkpoint.read and source.has_content:
             raise no_rows(job.record.export)
     checkpoint = progress.checkpoint

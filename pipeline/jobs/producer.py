@@ -31,8 +31,9 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
+from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.job import Job, too_many_rejects
-from pipeline.jobs.row_source import Block, RowSource, no_rows, open_source
+from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
 log = structlog.get_logger()
 
@@ -191,7 +192,7 @@ class Producer:
 
     async def _place_block(self, source: RowSource, block: Block) -> None:
         """Place the rows of a block; each record is counted when its row is placed."""
-        await self._judge_rejects_of(block)
+        await self._judge_rejects_of(source, block)
         rest: Block | None = block
         while rest is not None:
             block, rest = rest, None
@@ -207,7 +208,7 @@ class Producer:
                 # Rows of one id merge, so without this many merges no id is on so many of these rows.
                 self._checkpoint.note_repeated(block.mapped.rows)
             self._count_unplaced()
-            await self._write_rejects(block)
+            await keep_rejects(self._job, source, block.mapped.rejects)
             if placed.must_seal:
                 await self._seal()
 
@@ -234,12 +235,7 @@ class Producer:
         self._checkpoint.note(block.mapped)
         self._checkpoint.position = block.end
 
-    async def _write_rejects(self, block: Block) -> None:
-        if block.mapped.rejects:
-            places = self._checkpoint.places(self._job.record.export.name)
-            await self._job.host.run_blocking(self._job.folder.add_rejects, places, block.mapped.rejects)
-
-    async def _judge_rejects_of(self, block: Block) -> None:
+    async def _judge_rejects_of(self, source: RowSource, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
         faulty, read = checkpoint.faulty + mapped.faulty, checkpoint.read + mapped.read
@@ -248,7 +244,7 @@ class Producer:
             await self._finish_sealing()
             self._note(block)
             self._job.progress.unplaced_rows += len(mapped.rows)
-            await self._write_rejects(block)
+            await keep_rejects(self._job, source, block.mapped.rejects)
             self._judge_rejects(is_final=False)
 
     def _judge_rejects(self, *, is_final: bool) -> None:
@@ -299,6 +295,7 @@ class Producer:
         overtaken: dict[int, Overtaken] = {}
         try:
             if seal.content and batch_id and number:
+                await job.host.run_blocking(note_sent, job.folder.sent / str(batch_id), seal.content)
                 # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)

@@ -1,10 +1,11 @@
 """The report of a job: what became of every row, and its exit code. Also puts away a job that has ended."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from pipeline import __version__
@@ -24,9 +25,13 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.edges.host import Host
+from pipeline.edges.store.rejects_table import write_rejects_table, written_of
+from pipeline.edges.views.wording import REASONS
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job
 from pipeline.jobs.recovery import never_sent_of
+from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of, root_of
+from pipeline.jobs.retries.mended_rows import columns_sent
 from pipeline.settings.settings import Settings, config_digest
 
 log = structlog.get_logger()
@@ -86,6 +91,7 @@ def _report(
         client_code=job.settings.target.client_code,
         parts=tuple(ReportedPart(each.name, each.size_bytes, each.rows) for each in progress.checkpoint.parts),
         columns_sent=tuple(progress.checkpoint.columns_sent),
+        retry_of=job.record.retry_of,
         target=SANDBOX if progress.is_in_sandbox else target_of(job.settings, job.host),
         version=__version__,
         config_sha256=config_digest(job.settings),
@@ -208,6 +214,7 @@ async def put_away(job: Job, report: Report) -> None:
         # Its book may be what the bug is about.
         never_sent = await never_sent_of(job)
         await _write_if_it_can_be(job, report)
+    await state.in_turn(_forget_sent_if_nobody_asks, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
     await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
     job.in_flight.finish(job.record.seq, never_sent)
@@ -237,9 +244,42 @@ def _write(job: Job, report: Report) -> None:
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(places, failed)
+    _write_table(job)
     if page := page_of(report, job.folder.directory, is_trial=job.host.is_with_sandbox):
         job.folder.write_page(page)
     job.folder.write_report(report)
+
+
+def _write_table(job: Job) -> None:
+    """Write the rejected rows as a table to be mended; not those of lost rows, which no export holds."""
+    record, progress = job.record, job.progress
+    if record.retry_of is not None and not record.is_of_mended:
+        return
+    origin = root_of(job.state, record) or record
+    checkpoint = progress.checkpoint if origin is record else origin.checkpoint
+    places, table = checkpoint.places(origin.export.name), lines_of_origin(job.folder.mended_lines)
+    write_rejects_table(
+        job.folder,
+        columns_sent(replace(record, checkpoint=progress.checkpoint), written_of(job.folder)),
+        REASONS,
+        place_of=lambda place: (
+            places.of(int(origins_of(np.array([place.line]), table)[0])) if record.is_of_mended else place
+        ),
+        has_parts=bool(checkpoint.parts),
+    )
+
+
+def _forget_sent_if_nobody_asks(job: Job, report: Report) -> None:
+    """Forget which ids a job sent, unless it, or one before, has rejected rows that somebody may still mend."""
+    state = job.state
+    days = timedelta(days=job.settings.drop.keep_rejects_days)
+    since = (job.clock.utc_now() - days).isoformat(timespec="seconds")
+    if report.rows.rejected or job.folder.rejects_table.exists():
+        state.latest_rejects = report.finished_at
+    elif state.latest_rejects is None:
+        state.latest_rejects = state.ledger.latest_rejects(since)
+    if state.latest_rejects < since:
+        job.folder.forget_sent()
 
 
 def page_of(report: Report, folder: Path, *, is_trial: bool = False) -> str | None:

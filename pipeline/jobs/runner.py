@@ -44,7 +44,7 @@ from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
 from pipeline.jobs.report import build_report, build_uncounted_report, put_away, report_without_job, target_of
-from pipeline.jobs.retry_job import rows_left
+from pipeline.jobs.retries import rows_left
 from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.sending import sending_digest
@@ -304,7 +304,7 @@ class Runner:
         aside = run.aside.get(record.job_id)
         with ending.by_errors():
             if record.retry_of and aside is None:
-                record = await self.state.in_turn(rows_left, self.state, record)
+                record = await rows_left(self.state, record)
         job = await self._begin(run, record, ending, began_at)
         is_counted, stock = await self._take_stock(job)
         await self._open_send_limits(run)

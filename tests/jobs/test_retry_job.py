@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.one_shot import load_exports
-from pipeline.jobs.retry_job import Retry, begin_retry
+from pipeline.jobs.retries.lost_rows import Retry, begin_retry
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.tenants import Tenant
 from tests.simulation.staged import Stage, staged

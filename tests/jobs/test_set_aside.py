@@ -12,7 +12,7 @@ from pipeline.core.errors import ExitCode
 from pipeline.edges.store.records import SetAside
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.job import Job
-from pipeline.jobs.retry_job import begin_retry
+from pipeline.jobs.retries.lost_rows import begin_retry
 from pipeline.sandbox import Fault, FaultPlan
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually

@@ -53,6 +53,7 @@ KINDS = {
     "fifo": "a token file that is a pipe is waited for",
     "signal": "a signal in the first moments of a process does not do what it does later",
     "failing-write": "a write, a commit or a rename that fails loses or doubles something",
+    "rejects": "a rejected row that was mended goes over a newer value, or runs in a spreadsheet",
     "parts": "a file that is no part of a drop is loaded, or one that is a part is left out",
     "power": "a loss of power undoes what was taken for durable",
     "network": "a connection that is cut, slow or not who it says costs more than an unconfirmed batch",

@@ -404,14 +404,14 @@ MUTANTS = [
     ),
     Mutant(
         "what was lost and overtaken is sent again",
-        "pipeline/jobs/retry_job.py",
+        "pipeline/jobs/retries/lost_rows.py",
         "            if hash_ in later:\n",
         "            if False:\n",
         AGAIN,
     ),
     Mutant(
         "of what was lost, overtaken values are sent again with the others",
-        "pipeline/jobs/retry_job.py",
+        "pipeline/jobs/retries/lost_rows.py",
         '[b"" if name in overtaken else cell for name, cell in zip(names, cells[1:], strict=False)]',
         "cells[1:]",
         AGAIN,

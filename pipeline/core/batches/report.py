@@ -75,8 +75,9 @@ class Report:
 
     Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
     all runs of the job, `calls` the number of calls to Target in them; of a run that was killed, what was not sealed
-    is not known. `same_as`: the job that loaded the same before, None if this one was run. `parts`: those that were
-    begun; none where the export is one file. `target`: "sandbox", or the URL that batches are sent to.
+    is not known. `same_as`: the job that loaded the same before, None if this one was run. `retry_of`: the job whose
+    lost or mended rows it sends, or None. `parts`: those that were begun; none where the export is one file.
+    `target`: "sandbox", or the URL that batches are sent to.
     """
 
     job: str = ""
@@ -88,6 +89,7 @@ class Report:
     columns_sent: tuple[str, ...] = ()
     parts: tuple[ReportedPart, ...] = ()
     same_as: str | None = None
+    retry_of: str | None = None
     target: str = ""
     version: str = ""
     config_sha256: str = ""

@@ -10,6 +10,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 _DAY_S = 86_400.0
+#: Files about rejected rows, those in which they are mended, and by which they are told from later ones.
+_OF_REJECTS = frozenset(
+    [
+        *["rejects.jsonl", "rejects.csv", "columns.json", "failed.jsonl", "answers.jsonl", "header.txt"],
+        *["fixed.csv", "fixed.of", "mended.csv", "mended.lines"],
+    ]
+)
 #: The longest time without the end of a job after which the clock is still believed at once. Ours: a day and a half,
 #: since many exports come once a day.
 FAR = timedelta(hours=36)
@@ -35,7 +42,7 @@ def kind_of(path: str) -> Kind:
     """
     if path in ("report.json", "report.html"):
         return Kind.REPORT
-    is_of_rows = path in ("rejects.jsonl", "failed.jsonl", "answers.jsonl", "header.txt")
+    is_of_rows = path in _OF_REJECTS or path.startswith("sent/")
     return Kind.REJECTS if is_of_rows else Kind.EXPORT
 
 

@@ -7,6 +7,7 @@ are not UTF-8. Rows that Target refused have `message` too. Lines of `failed.jso
 
 import base64
 import os
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -25,6 +26,7 @@ from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.target.messages import ANSWERS_FILE
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
+from pipeline.edges.store.records import MENDED
 
 #: Characters of a text of Target's that are kept, and bytes of all of a job. Ours: one is to be understood from them.
 MAX_ANSWER_CHARS, MAX_ANSWERS_BYTES = 2_000, 1_048_576
@@ -38,6 +40,16 @@ class JobFolder:
         #: One JSON object for each rejected row. Rows rejected here are in the order of the export; rows that Target
         #: refused are appended when it does.
         self.rejects = directory / "rejects.jsonl"
+        #: The rejected rows once more, as a table in the columns of the export, to be mended; made when the job ends.
+        self.rejects_table = directory / "rejects.csv"
+        #: The way the export is written, by which that table is made, and mended rows are read.
+        self.columns = directory / "columns.json"
+        #: The ids that each batch had, by its id: see `sent_ids`.
+        self.sent = directory / "sent"
+        #: Of a job that loads mended rows: the table as it was given, and the job whose table it was; the export made
+        #: of it, and the lines of its rows.
+        self.fixed, self.asked = directory / "fixed.csv", directory / "fixed.of"
+        self.mended, self.mended_lines = directory / MENDED, directory / "mended.lines"
         #: One JSON object for each row that Target named as failed.
         self.failed = directory / "failed.jsonl"
         #: One JSON object for each text of Target's that is not told in log and report, which never quote it.
@@ -102,6 +114,11 @@ class JobFolder:
             # The file's name must be durable too: these may be the first rejects.
             sync_directory(self.directory)
         return self.rejects_bytes
+
+    def forget_sent(self) -> None:
+        """Remove what is noted of the ids in batches, as far as the disk lets it."""
+        if self.sent.is_dir() and not self.sent.is_symlink():
+            shutil.rmtree(self.sent, ignore_errors=True)
 
     def add_answer(self, batch_number: int, call: Literal["POST", "GET"], text: str, at: datetime) -> bool:
         """Keep what Target said of a batch, its first `MAX_ANSWER_CHARS` characters; False if the file is full.

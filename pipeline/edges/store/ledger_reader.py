@@ -176,6 +176,15 @@ class LedgerReader:
         found: str | None = self._one("SELECT max(finished_at) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
         return found or None
 
+    def latest_rejects(self, since: str) -> str:
+        """The time at which the last job ended that had rejected rows, if not before `since`, else an empty text."""
+        query = (
+            "SELECT coalesce((SELECT finished_at FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL"
+            " AND finished_at >= ? AND json_extract(report, '$.rows.rejected') > 0"
+            " ORDER BY finished_at DESC LIMIT 1), '')"
+        )
+        return str(self._one(query, since))
+
     def count_jobs(self) -> tuple[int, int]:
         """The number of jobs that have ended, and of those that have not."""
         ended = self._one("SELECT count(*) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
@@ -224,6 +233,27 @@ class LedgerReader:
             fact_kind(NeverSent()),
         )
         return {row["seq"] for row in rows}
+
+    def batches_behind(self, job: JobRecord) -> dict[int, list[int]]:
+        """The batches of a job and of those that may have sent something later, by the `seq` of theirs; retries too.
+
+        Those that a batch was split into are left out, and so are those that were never sent.
+        """
+        rows = self._rows(
+            # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
+            "SELECT job, batch_id FROM batches JOIN jobs ON jobs.seq = job WHERE parent IS NULL AND (job >= ?1"
+            " OR claim IS NOT NULL"
+            " AND (batch_id > (SELECT min(batch_id) FROM batches WHERE job = ?1) OR sequence > ?2))"
+            " AND NOT EXISTS (SELECT 1 FROM facts WHERE facts.batch_id = batches.batch_id AND facts.kind = ?3)"
+            " ORDER BY batch_id",
+            job.seq,
+            job.sequence,
+            fact_kind(NeverSent()),
+        )
+        found: dict[int, list[int]] = {}
+        for row in rows:
+            found.setdefault(row["job"], []).append(row["batch_id"])
+        return found
 
     def held_rows(self, job: JobRecord) -> list[Held]:
         """Encoded id, encoded row and line of each held row; those of one id are in their order."""

@@ -1,12 +1,13 @@
 """The mailbox: requests to the process that holds a state directory, and its answers; small files in `STATE/requests`.
 
-A request is `ID.request` (JSON), put in place whole. The holder renames it to `ID.taken`, carries it out once, and
-writes `ID.answer`. So a command works while another process holds the directory, even from another container that
-shares it, and without a port.
+A request is `ID.request` (JSON), put in place whole, behind `ID.given` if a file goes with it. The holder renames it to
+`ID.taken`, carries it out once, and writes `ID.answer`. So a command works while another process holds the directory,
+even from another container that shares it, and without a port.
 """
 
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,16 @@ _MAX_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of a command. `job`: the id of the job that it is about, or None."""
+    """A request of a command.
+
+    `job`: the id of the job that it is about, or None.
+    `given`: a file that came with it, or None; it goes with the answer.
+    """
 
     request_id: str
     command: str
     job: str | None
+    given: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,12 @@ class Mailbox:
         self._directory = state / "requests"
         make_directory(self._directory)
 
-    def ask(self, command: str, job: str | None) -> str:
-        """Leave a request; return its id."""
+    def ask(self, command: str, job: str | None, given: Iterable[bytes] | None = None) -> str:
+        """Leave a request; return its id. `given`: the content of a file that goes with it."""
         # File systems note times in steps of milliseconds, in which two requests may come: their ids are in order too.
         request_id = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        if given is not None:
+            write_durably(self._file(request_id, "given"), given)
         write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job})])
         return request_id
 
@@ -90,7 +98,7 @@ class Mailbox:
     def answer(self, request: Request, answer: Answer) -> None:
         """Answer a request."""
         write_durably(self._file(request.request_id, "answer"), [orjson.dumps(answer.as_json())])
-        for kind in ("request", "taken"):
+        for kind in ("request", "taken", "given"):
             self._file(request.request_id, kind).unlink(missing_ok=True)
 
     def is_answered(self, request_id: str) -> bool:
@@ -115,11 +123,13 @@ class Mailbox:
             self._file(request_id, "request").unlink()
         except FileNotFoundError:
             return False
+        self._file(request_id, "given").unlink(missing_ok=True)
         return True
 
     def forget(self, request_id: str) -> None:
         """Remove a taken request that nobody will answer."""
-        self._file(request_id, "taken").unlink(missing_ok=True)
+        for kind in ("taken", "given"):
+            self._file(request_id, kind).unlink(missing_ok=True)
 
     def remove_answers(self, *, before_s: float) -> None:
         """Remove the answers written before `before_s`, in seconds since 1970."""
@@ -144,6 +154,12 @@ def _read(file: Path) -> Request | None:
     try:
         content = orjson.loads(read_file(file, max_bytes=_MAX_BYTES))
         job = content["job"]
-        return Request(file.stem, str(content["command"]), None if job is None else str(job))
+        given = file.with_suffix(".given")
+        return Request(
+            file.stem,
+            str(content["command"]),
+            None if job is None else str(job),
+            given if given.exists() else None,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -17,6 +17,9 @@ from pipeline.core.model import Batch
 from pipeline.core.plain import of_plain
 from pipeline.edges.exports import Identity, PartFile
 
+#: The name of the export of a job that loads mended rows.
+MENDED = "mended.csv"
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
@@ -114,6 +117,11 @@ class JobRecord:
     def refused_below_share(self) -> int:
         """The calls in its runs so far that Target refused though we had made few, as far as that is durable."""
         return self.last_run.refused_below_share if self.last_run else 0
+
+    @property
+    def is_of_mended(self) -> bool:
+        """True if it loads rows that another job rejected, and somebody mended."""
+        return self.retry_of is not None and self.export.name == MENDED
 
     @property
     def has_begun(self) -> bool:

@@ -36,6 +36,8 @@ class State:
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
+    `latest_rejects`: the end of the last job with rejected rows, UTC in ISO 8601; empty if none is known, None if the
+    ledger was not asked yet.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class State:
         self.host = host
         self.lost: dict[int, Hashes | None] = {}
         self.ages: dict[int, Ages] = {}
+        self.latest_rejects: str | None = None
         self.is_paused = ledger.is_paused
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
@@ -104,15 +107,16 @@ class State:
     def overtaken_by(self, job: JobRecord, batch: Batch) -> dict[int, Overtaken]:
         """For each batch with lost rows, those of its ids of which a batch that is about to be sealed has a later row.
 
-        Batches without any are left out. The rows of a retry are no later than those it sends again.
+        Batches without any are left out. The rows of a retry are no later than those it sends again. Rows that were
+        rejected and mended are as late as those of their job; none is sent that is earlier than a sent one of its id.
         """
         if not self.lost:
             return {}
-        hashes, first = self.spool.hashes(batch.batch_id), self._first_of(job)
+        hashes, limit = self.spool.hashes(batch.batch_id), self._first_of(job) + job.is_of_mended
         common: dict[int, Hashes] = {}
         for lost_id in self.lost:
             found = np.intersect1d(self.lost_hashes(lost_id), hashes, assume_unique=True)
-            if len(found) and (job.retry_of is None or self._is_of_a_job_before(lost_id, first)):
+            if len(found) and (job.retry_of is None or self._is_of_a_job_before(lost_id, limit)):
                 common[lost_id] = found
         if not common:
             return {}

@@ -227,6 +227,15 @@ def is_no_reject(batch: ReportedBatch) -> bool:
     return not batch.rejected
 
 
+def _to_mend(report: Report, folder: Path, *, is_trial: bool) -> list[str]:
+    if is_trial or report.state in ("unfinished", "skipped") or not (folder / "rejects.csv").exists():
+        return ["To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each."]
+    return [
+        "To do: mend the rejected rows in a copy of rejects.csv, and "
+        f"`profile-pipeline retry {report.job} --rejects COPY --config FILE` loads them; then mend their source."
+    ]
+
+
 def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
     """The things that the reader should do, one a line; empty if there is nothing to do.
 
@@ -235,7 +244,7 @@ def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
     rows, state = report.rows, report.state
     lines = []
     if rows.rejected:
-        lines.append("To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each.")
+        lines += _to_mend(report, folder, is_trial=is_trial)
     if rows.failed:
         lines.append(
             "To do: look at the rows Target failed: failed.jsonl names them, unless their whole batch was refused."

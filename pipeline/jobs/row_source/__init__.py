@@ -2,13 +2,21 @@
 
 from pipeline.jobs.row_source.measured import Measured, measure
 from pipeline.jobs.row_source.rows import Block, RowSource, open_rows
-from pipeline.jobs.row_source.source import header_kept, no_rows, open_source, read_columns, with_header_kept
+from pipeline.jobs.row_source.source import (
+    header_kept,
+    keep_rejects,
+    no_rows,
+    open_source,
+    read_columns,
+    with_header_kept,
+)
 
 __all__ = [
     "Block",
     "Measured",
     "RowSource",
     "header_kept",
+    "keep_rejects",
     "measure",
     "no_rows",
     "open_rows",

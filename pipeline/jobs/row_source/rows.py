@@ -17,6 +17,7 @@ from pipeline.core.formats.trailer import Trailer
 from pipeline.core.model import Warnings
 from pipeline.core.printable import printable
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, pack_rows
+from pipeline.core.rows.reject_table import Written
 from pipeline.core.rows.transform import PART_BYTES, Transform, is_of_shortest_lines
 from pipeline.edges.export_start import Start
 from pipeline.edges.exports import Export
@@ -86,13 +87,15 @@ class Lines:
 class _Mapping:
     """Makes what maps the rows of a part.
 
-    `names`: the columns of JSON Lines, None for CSV.
+    `columns`: of the export.
+    `is_json`: it is JSON Lines, no CSV.
     `is_columnar`: the parts are columnar files.
     """
 
     plan: ColumnPlan
     settings: ExportSettings
-    names: list[str] | None
+    columns: list[str]
+    is_json: bool
     is_columnar: bool
     max_row_bytes: int
     salt: int
@@ -109,10 +112,21 @@ class _Mapping:
             rules=cell_rules(self.settings),
         )
 
+    def written(self, dialect: Dialect) -> Written:
+        """The way that parts in this dialect are written."""
+        return Written(
+            tuple(self.columns),
+            dialect.delimiter.decode(),
+            dialect.quote.decode(),
+            dialect.escape.decode(),
+            dialect.cr_ends_lines,
+            self.is_json,
+        )
+
     def transform(self, mapper: RowMapper, begin: Position) -> Transform:
         """What maps the rows of a part from this position on, its line counted through all parts."""
-        arrays = self.settings.arrays
-        return Transform(mapper, start=begin, columns=self.names, is_columnar=self.is_columnar, arrays=arrays)
+        names, arrays = self.columns if self.is_json else None, self.settings.arrays
+        return Transform(mapper, start=begin, columns=names, is_columnar=self.is_columnar, arrays=arrays)
 
 
 class RowSource:
@@ -143,6 +157,11 @@ class RowSource:
         self._transform = self._mapping.transform(self._mapper, begin)
         self._lines = Lines(self._export, behind, trailer_of(self._reading.settings, start))
         self._is_at_end = False
+
+    @property
+    def written(self) -> Written:
+        """The way the part that is read is written."""
+        return self._mapping.written(self._mapper.dialect)
 
     @property
     def has_content(self) -> bool:
@@ -277,8 +296,8 @@ async def open_rows(
     size_bytes = _BYTES_OF_A_NAME * (len(first.names) + len(settings.columns)) + len(first.header)
     plan = await run_if_large(run_blocking, size_bytes, plan_of, first, settings)
     plan = plan.carrying(checkpoint.parameters or carried)
-    names = first.names if first.is_json else None
-    mapping = _Mapping(plan, settings, names, first.is_columnar, max_batch_bytes - len(plan.body_start), salt)
+    row_bytes = max_batch_bytes - len(plan.body_start)
+    mapping = _Mapping(plan, settings, first.names, first.is_json, first.is_columnar, row_bytes, salt)
     return RowSource(export, reading, form, mapping, stands)
 
 

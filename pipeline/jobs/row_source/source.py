@@ -1,15 +1,17 @@
 """The rows of a job's export, from where the job stands; and the errors of exports that give none."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from anyio import to_thread
 
 from pipeline.core.errors import HeaderError, InputError
+from pipeline.core.model import Reject
 from pipeline.edges.exports import Export, changed, open_export
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.rejects_table import note_written
 from pipeline.jobs.job import Job, opens_export
 from pipeline.jobs.row_source.rows import RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start
@@ -42,6 +44,14 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
         progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         progress.checkpoint.columns_sent = source.plan.parameters
         yield export, source
+
+
+async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:
+    """Append rejected rows to the rejects file of their job, and note how its export is written."""
+    if rejects:
+        places = job.progress.checkpoint.places(job.record.export.name)
+        await job.host.run_blocking(note_written, job.folder, source.written)
+        await job.host.run_blocking(job.folder.add_rejects, places, rejects)
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ def _begin_retry(state: State, job_id: str) -> Retry:
     unfinished = [job.job_id for job in state.ledger.jobs(unfinished_only=True)]
     if running := _unfinished_retry(state, asked):
         told = f"the lost rows of job {job_id} are sent again by job {running} already"
-        return _to_go_on(told, running, unfinished)
+        return to_go_on(told, running, unfinished)
     original = _latest(state, asked)
     lost = _lost_rows(state, original)
     named = "" if original is asked else f"; job {original.job_id} has sent its rows again"
@@ -89,10 +89,10 @@ def _begin_retry(state: State, job_id: str) -> Retry:
     )
     rows, are = counted(len(lost.rows), "row"), "is" if len(lost.rows) == 1 else "are"
     told = f"{rows} of job {job_id} {are} sent again as job {new_id}{named}"
-    return _to_go_on(told, new_id, unfinished)
+    return to_go_on(told, new_id, unfinished)
 
 
-def _to_go_on(told: str, job_id: str, unfinished: list[str]) -> Retry:
+def to_go_on(told: str, job_id: str, unfinished: list[str]) -> Retry:
     """The answer about a retry that is entered; it begins when the jobs before it have ended."""
     before = tuple(unfinished[: unfinished.index(job_id)] if job_id in unfinished else unfinished)
     if before:
@@ -104,6 +104,8 @@ def _to_go_on(told: str, job_id: str, unfinished: list[str]) -> Retry:
 def _unfinished_retry(state: State, job: JobRecord) -> str | None:
     """The id of an unfinished retry of this job, or of one of its retries, that was not abandoned."""
     for retry in state.ledger.retries_of(job.job_id):
+        if retry.is_of_mended:
+            continue
         if retry.state is None and not retry.is_abandoned:
             return retry.job_id
         if found := _unfinished_retry(state, retry):
@@ -117,12 +119,12 @@ def _latest(state: State, job: JobRecord) -> JobRecord:
     What that retry did not lose is sent.
     """
     for retry in reversed(state.ledger.retries_of(job.job_id)):
-        if retry.state in ("done", "incomplete"):
+        if retry.state in ("done", "incomplete") and not retry.is_of_mended:
             return _latest(state, retry)
     return job
 
 
-def rows_left(state: State, retry: JobRecord) -> JobRecord:
+def lost_left(state: State, retry: JobRecord) -> JobRecord:
     """Write the export of a retry that is about to begin anew, without what was overtaken since the request. Blocks."""
     original = state.ledger.job(retry.retry_of or "")
     is_begun = retry.checkpoint.read or retry.checkpoint.has_ended or state.ledger.batches(job=retry)

@@ -1,0 +1,235 @@
+"""The table of rejected rows that somebody mended, and the export that is made of it. All of it blocks.
+
+The export, `mended.csv`, has the columns of the table but those for people, without the apostrophes that keep
+spreadsheets from running a cell, in the order of the lines in the export that the rows come from: whoever mends them
+may have sorted them. A row that is as it was is written with as many cells as it had, since spreadsheets add empty ones
+at its end: so it is judged as it was, and rejected again. Memory is bounded by some 100 bytes for each row.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.batches.parts import Part
+from pipeline.core.errors import InputError
+from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.framing import BOM, BrokenLine, Framer, Record
+from pipeline.core.model import Offsets
+from pipeline.core.rows.reject_table import FILE, FOR_PEOPLE, LINE, Written, table_line, unguarded
+from pipeline.edges.durable import disk_errors, write_durably
+from pipeline.edges.store.job_folder import JobFolder
+from pipeline.jobs.retries.later_rows import NO_LINE
+
+#: Delimiters that spreadsheets of some country write.
+_DELIMITERS = (b",", b";", b"\t", b"|")
+_BLOCK_BYTES = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The rows of the table as it was written, by their lines: a digest of each, and its number of cells."""
+
+    lines: Offsets
+    digests: Offsets
+    counts: Offsets
+
+    def place(self, line: int) -> int | None:
+        """The place of the row of this line, or None."""
+        place = int(np.searchsorted(self.lines, line))
+        return place if place < len(self.lines) and self.lines[place] == line else None
+
+
+class MendedRows:
+    """The rows of a mended table, in a file; `origins`: the line of each in the export it comes from.
+
+    `unmended`: the number of rows that are as they were.
+    """
+
+    def __init__(self, columns: Sequence[str], path: Path) -> None:
+        self._header = table_line(columns, b",")
+        self._path = path
+        self._starts, self._ends = array("q"), array("q")
+        self._origins = array("q")
+        self.unmended = 0
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._starts)
+
+    @property
+    def origins(self) -> Offsets:
+        """The line of each row in the export that it comes from, in the order of the table."""
+        return np.frombuffer(self._origins, dtype=np.int64)
+
+    def take(self, rows: Iterator[tuple[int, list[str], bool]]) -> None:
+        """Write rows to the file: the line of each, its cells, and if it is as it was."""
+        end = 0
+        with disk_errors(f"cannot write {self._path}"), self._path.open("wb") as file:
+            self._path.chmod(0o600)
+            for line, cells, is_as_it_was in rows:
+                text = table_line(cells, b",")
+                file.write(text)
+                self._starts.append(end)
+                end += len(text)
+                self._ends.append(end)
+                self._origins.append(line)
+                self.unmended += is_as_it_was
+
+    def write(self, folder: JobFolder, order: Offsets) -> Offsets:
+        """Write these rows, in this order, to the export of a job; returns the line of each in it."""
+        lines = array("q")
+
+        def texts() -> Iterator[bytes]:
+            line = 1 + self._header.count(b"\n")
+            yield self._header
+            with self._path.open("rb") as file:
+                for row in order.tolist():
+                    file.seek(self._starts[row])
+                    text = file.read(self._ends[row] - self._starts[row])
+                    lines.append(line)
+                    line += text.count(b"\n")
+                    yield text
+
+        write_durably(folder.mended, texts())
+        found = np.frombuffer(lines, dtype=np.int64) if lines else np.empty(0, dtype=np.int64)
+        table = np.column_stack([found, self.origins[order]]) if lines else np.empty((0, 2), dtype=np.int64)
+        write_durably(folder.mended_lines, [table.astype("<i8").tobytes()])
+        return found
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
+
+
+def read_mended(given: Path, asked: JobFolder, written: Written, parts: Sequence[Part], into: Path) -> MendedRows:
+    """The rows of the mended table `given`, of the job whose folder is `asked`, written to the file `into`.
+
+    `parts`: of the export that the rows come from.
+
+    Raises `InputError` (65) for a file that is no such table.
+    """
+    table = _Table(given, written, parts)
+    known = _known(_Table(asked.rejects_table, written, parts))
+    mended = MendedRows(table.columns, into)
+    mended.take(_rows(table, known))
+    return mended
+
+
+def _rows(table: "_Table", known: _Known) -> Iterator[tuple[int, list[str], bool]]:
+    width = len(table.columns)
+    for line, cells in table.rows():
+        place = known.place(line)
+        if not any(map(str.strip, cells)):
+            continue
+        bare = _bare(cells)
+        if place is not None and _digest(bare) == known.digests[place]:
+            count = int(known.counts[place])
+            yield line, _padded(bare, count), True
+        else:
+            is_wide = len(cells) > width
+            yield NO_LINE if place is None else line, _padded(bare, width) if is_wide else cells, False
+
+
+def _padded(bare: list[str], count: int) -> list[str]:
+    return bare + [""] * (count - len(bare))
+
+
+def _bare(cells: list[str]) -> list[str]:
+    """The cells without empty ones at their end."""
+    count = len(cells)
+    while count and not cells[count - 1]:
+        count -= 1
+    return cells[:count]
+
+
+def _digest(cells: list[str]) -> int:
+    text = "\0".join(cells).replace("\r\n", "\n").encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
+
+
+def _known(table: "_Table") -> _Known:
+    lines, digests, counts = array("q"), array("q"), array("q")
+    for line, cells in table.rows():
+        lines.append(line)
+        digests.append(_digest(_bare(cells)))
+        counts.append(len(cells))
+    of_lines = np.array(lines, dtype=np.int64)
+    order = np.argsort(of_lines, kind="stable")
+    return _Known(of_lines[order], np.array(digests, dtype=np.int64)[order], np.array(counts, dtype=np.int64)[order])
+
+
+class _Table:
+    """A table as `rejects.csv` is one, whatever spreadsheet has written it since; `columns`: without those for people.
+
+    Raises `InputError` (65) for a file that is no such table.
+    """
+
+    def __init__(self, path: Path, written: Written, parts: Sequence[Part]) -> None:
+        self._path = path
+        self._before = {part.name: part.lines_before for part in parts}
+        with disk_errors(f"cannot read {path}"), path.open("rb") as file:
+            head = file.read(2 * 1_048_576).removeprefix(BOM)
+        self._delimiter, names = _header(head, written)
+        places = [names.index(name) for name in FOR_PEOPLE if names.count(name) > written.columns.count(name)]
+        self._line_place = next((place for place in places if names[place] == LINE), None)
+        self._file_place = next((place for place in places if names[place] == FILE), None)
+        self._of_export = [place for place in range(len(names)) if place not in places]
+        self._for_people = frozenset(places)
+        self.columns = tuple(names[place] for place in self._of_export)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The line that each row names, or `NO_LINE`, and its cells; those of a row that cannot be cut are one."""
+        is_header = True
+        for record in self._records():
+            if is_header:
+                is_header = False
+                continue
+            if not isinstance(record, Record):
+                yield NO_LINE, [record.raw.decode(errors="surrogateescape")]
+                continue
+            cells = [field.decode(errors="surrogateescape") for field in record.fields]
+            own = [unguarded(cell) for place, cell in enumerate(cells) if place not in self._for_people]
+            yield self._line_of(cells), own
+
+    def _line_of(self, cells: list[str]) -> int:
+        """The line that a row names, counted through all parts; `NO_LINE` if it names none."""
+        line, file = _named(cells, self._line_place), unguarded(_named(cells, self._file_place))
+        before = self._before.get(file) if self._before else 0
+        return int(line) + before if before is not None and line.isdecimal() and len(line) < 18 else NO_LINE
+
+    def _records(self) -> Iterator[Record | BrokenLine]:
+        framer = Framer(Dialect(self._delimiter))
+        with disk_errors(f"cannot read {self._path}"), self._path.open("rb") as file:
+            start = BOM
+            while block := file.read(_BLOCK_BYTES):
+                yield from framer.feed(block.removeprefix(start))
+                start = b"\xff"
+            yield from framer.finish()
+
+
+def _named(cells: list[str], place: int | None) -> str:
+    return cells[place] if place is not None and place < len(cells) else ""
+
+
+def _header(head: bytes, written: Written) -> tuple[bytes, list[str]]:
+    """The delimiter of a table, and the names of its columns."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError('the file of the mended rows is UTF-16: save it as "CSV UTF-8".')
+    found: list[tuple[int, bytes, list[str]]] = []
+    for delimiter in (written.table_delimiter, *_DELIMITERS):
+        framer = Framer(Dialect(delimiter))
+        first = next(iter([*framer.feed(head), *framer.finish()]), None)
+        if isinstance(first, Record):
+            names = [unguarded(name.decode(errors="surrogateescape")) for name in first.fields]
+            found.append((len({*names} & {*written.columns}), delimiter, names))
+    best = max(found, key=lambda each: each[0], default=(0, b"", []))
+    if not best[0]:
+        raise InputError(
+            "the mended rows cannot be loaded: the first line of their file has none of the columns of the export that "
+            "they were rejected from. Mend the rows in rejects.csv, and leave its header as it is."
+        )
+    return best[1], best[2]

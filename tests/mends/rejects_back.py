@@ -1,0 +1,58 @@
+"""Rejected rows that come back mended: none over a newer value, none as a formula, none shifted by a spreadsheet."""
+
+from tests.mends import Mend
+
+_LATER = "pipeline/jobs/retries/later_rows.py"
+_FIXED = "pipeline/jobs/retries/fixed_table.py"
+_TESTS = "tests/jobs/test_mended_rows.py"
+
+MENDS = [
+    Mend(
+        "rejects: a later row of the same export is newer than a mended one",
+        ("rejects",),
+        _LATER,
+        "                is_sent &= of_origin > lines\n",
+        "                is_sent &= of_origin < 0\n",
+        f"{_TESTS}::test_no_later_row_of_the_same_export_is_gone_over",
+    ),
+    Mend(
+        "rejects: what was sent in a batch that is not known may be newer",
+        ("rejects",),
+        _LATER,
+        "                found.untold[:] = True\n",
+        "                pass\n",
+        f"{_TESTS}::test_a_row_is_left_out_if_nobody_can_tell_what_was_sent",
+    ),
+    Mend(
+        "rejects: what is sent between the request and its job is looked at",
+        ("rejects",),
+        "pipeline/jobs/retries/__init__.py",
+        "        return await mended_left(state, retry)\n",
+        "        return retry\n",
+        f"{_TESTS}::test_what_comes_between_the_request_and_its_job_is_not_gone_over",
+    ),
+    Mend(
+        "rejects: a short row that a spreadsheet filled up is as it was",
+        ("rejects",),
+        _FIXED,
+        "            yield line, _padded(bare, count), True\n",
+        "            yield line, cells, True\n",
+        f"{_TESTS}::test_a_mended_row_is_loaded_and_one_that_is_still_bad_is_rejected_again",
+    ),
+    Mend(
+        "rejects: lost rows are not sent again over a mended one",
+        ("rejects",),
+        "pipeline/edges/store/state.py",
+        "self._first_of(job) + job.is_of_mended\n",
+        "self._first_of(job)\n",
+        f"{_TESTS}::test_a_mended_row_goes_over_the_earlier_ones_that_were_lost",
+    ),
+    Mend(
+        "rejects: no cell is a formula",
+        ("rejects",),
+        "pipeline/core/rows/reject_table.py",
+        '    return cell if _NUMBER.fullmatch(cell) else _BEGINS_FORMULA.sub("\'", cell)\n',
+        "    return cell\n",
+        "tests/core/rows/test_reject_table.py::test_what_is_guarded",
+    ),
+]
