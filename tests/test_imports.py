@@ -32,7 +32,8 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "formats", "target", "model", "errors", "plural", "printable"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),
-        "rows": ("formats", "model", "errors", "plural", "printable"),
+        "rows": ("values", "formats", "model", "errors", "plural", "printable"),
+        "values": ("model",),
         "formats": ("model", "errors", "printable"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain", "printable"),
@@ -56,6 +57,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "durable": (),
         "log": ("standard_streams", "terminal", "secrets"),
         "secrets": (),
+        "salt_file": (),
         "terminal": (),
         "heap": (),
         "standard_streams": (),
