@@ -57,7 +57,6 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "durable": (),
         "log": ("standard_streams", "terminal", "secrets"),
         "secrets": (),
-        "salt_file": (),
         "terminal": (),
         "heap": (),
         "standard_streams": (),

@@ -13,7 +13,7 @@ from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.outcome import RowOutcome, outcome_of
 from pipeline.core.values.row_steps import RowSteps
-from pipeline.edges.salt_file import SAFE_SALT_BYTES, open_salt, read_salt, salt_problem
+from pipeline.edges.store.salt_file import SAFE_SALT_BYTES, open_salt, read_salt, salt_problem
 from pipeline.jobs.row_source.starts import cell_rules
 from pipeline.settings.mapping_section import Example, MappingSettings
 from pipeline.settings.settings import Settings

@@ -20,10 +20,10 @@ from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.clock import Clock
 from pipeline.edges.exports import Export, Identity, Parts
 from pipeline.edges.host import Host, OpenExport, RunBlocking
-from pipeline.edges.salt_file import read_salt, salt_digest
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, SetAside
+from pipeline.edges.store.salt_file import read_salt, salt_digest
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
