@@ -109,7 +109,13 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Delivery]:
     others = [deliver(tmp_path_factory.mktemp(trim), " u , gold ,1", export={"trim": trim}) for trim in ("none", "all")]
     # A status URL on a host that must not be asked is kept.
     lost = deliver(tmp_path_factory.mktemp("lost"), "a,gold,1", options={"status_base_url": "https://example.com"})
-    return [failed, refused, unusable, joined, lost, *others]
+    steps = {
+        "tier": {"values": {"g": "gold"}, "max_length": 3, "too_long": "truncate"},
+        "ltv": {"decimal": ",", "unreadable": "keep"},
+        "exclude": {"tier": ["x"]},
+    }
+    mapped = deliver(tmp_path_factory.mktemp("mapped"), "a,silver,b", "b,x,1", mapping=steps)
+    return [failed, refused, unusable, joined, lost, mapped, *others]
 
 
 def reports(jobs: list[Delivery]) -> Iterator[dict[str, Any]]:

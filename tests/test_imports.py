@@ -32,7 +32,8 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "formats", "target", "model", "errors", "plural", "printable"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),
-        "rows": ("formats", "model", "errors", "plural", "printable"),
+        "rows": ("values", "formats", "model", "errors", "plural", "printable"),
+        "values": ("model",),
         "formats": ("model", "errors", "printable"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain", "printable"),

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipeline.cli.mapping_check import Verdict, check_mapping
 from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 #: Seconds for name, connection and handshake together.
 CONNECT_LIMIT_S = 10.0
-
-Verdict = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,11 @@ async def check_all(configuration: Configuration) -> list[Finding]:
 
 async def check_route(settings: Settings) -> list[Finding]:
     """The findings about settings that each route has for itself."""
-    return [*_check_combinations(settings), *await asyncio.to_thread(_check_drop, settings.drop.directory)]
+    return [
+        *_check_combinations(settings),
+        *await asyncio.to_thread(_check_mapping, settings),
+        *await asyncio.to_thread(_check_drop, settings.drop.directory),
+    ]
 
 
 async def check(
@@ -92,6 +95,7 @@ async def check(
         *await asyncio.to_thread(_check_drop, settings.drop.directory),
         *await asyncio.to_thread(_check_outcomes, settings.drop.outcome_directory),
         *await asyncio.to_thread(_check_state, settings.state),
+        *await asyncio.to_thread(_check_mapping, settings),
     ]
 
 
@@ -112,6 +116,10 @@ def _check_combinations(settings: Settings) -> list[Finding]:
         )
         findings.append(Finding("[target] calls_per_minute", "warning", text))
     return findings
+
+
+def _check_mapping(settings: Settings) -> list[Finding]:
+    return [Finding(subject, verdict, text) for subject, verdict, text in check_mapping(settings)]
 
 
 def _check_windows(settings: Settings, now: datetime) -> list[Finding]:

@@ -42,6 +42,10 @@ class Reason(StrEnum):
     ID_IN_QUOTES = "local.id_in_quotes"
     ID_CHARACTER = "local.id_character"
     ID_TOO_LONG = "local.id_too_long"
+    MAPPING_VALUE = "local.mapping_value"
+    MAPPING_DATE = "local.mapping_date"
+    MAPPING_NUMBER = "local.mapping_number"
+    MAPPING_LENGTH = "local.mapping_length"
     DELIMITER = "local.delimiter"
     ATTRIBUTES_TOO_LARGE = "local.attributes_too_large"
     ROW_TOO_LARGE = "local.row_too_large"
@@ -123,6 +127,9 @@ class Warnings:
     unnamed_columns: int = 0
     array_joined: int = 0
     empty_parts: int = 0
+    values_not_listed: int = 0
+    values_unreadable: int = 0
+    values_truncated: int = 0
     first_lines: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, line: int, count: int = 1) -> None:
@@ -177,6 +184,7 @@ class RowCounts:
     read: int = 0
     confirmed: int = 0
     superseded: int = 0
+    excluded: int = 0
     rejected: int = 0
     empty: int = 0
     failed: int = 0
@@ -187,10 +195,8 @@ class RowCounts:
     @property
     def accounted(self) -> int:
         """The number of rows that are in a class."""
-        unsettled = self.unsent + self.pending
-        return (
-            self.confirmed + self.superseded + self.rejected + self.empty + self.failed + self.unconfirmed + unsettled
-        )
+        never_sent = self.superseded + self.excluded + self.rejected + self.empty
+        return never_sent + self.confirmed + self.failed + self.unconfirmed + self.unsent + self.pending
 
     @property
     def lost(self) -> int:

@@ -25,9 +25,10 @@ from pipeline.edges.exports import Identity, PartFile, identity_of
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import export_settings, new_job_ids, opens_export
+from pipeline.jobs.job import export_settings, new_job_ids, opens_export, settings_of_a_job
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.mapping_section import NO_MAPPING, MappingSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 log = structlog.get_logger()
@@ -46,17 +47,20 @@ class Drop:
     route: str = DEFAULT_ROUTE
 
 
-async def enter(drop: Drop, state: State, processing: Taking, settings: ExportSettings) -> JobRecord:
+async def enter(
+    drop: Drop, state: State, processing: Taking, settings: ExportSettings, mapping: MappingSettings = NO_MAPPING
+) -> JobRecord:
     """Enter the job of a drop, behind all others, then take its files; a crash may come anywhere.
 
     Raises `CannotTakeError` if a file may not be taken: then all is as before.
     """
-    entered = await state.in_turn(_begin, state.ledger, drop, processing, state.host.clock, settings)
+    values = settings_of_a_job(settings, mapping)
+    entered = await state.in_turn(_begin, state.ledger, drop, processing, state.host.clock, values)
     (taken,) = await _take([entered], state, processing)
     return taken
 
 
-def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, settings: ExportSettings) -> JobRecord:
+def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, settings: dict[str, Any]) -> JobRecord:
     found, now = drop.found, clock.utc_now()
     name = _name(found)
     (job_id,) = new_job_ids([Path(name)], now, ledger)
@@ -79,7 +83,7 @@ def _begin(ledger: Ledger, drop: Drop, processing: Taking, clock: Clock, setting
         job_id,
         processing.taken(job_id, name),
         parts[0].identity if is_one_file else identity_of(parts),
-        settings.model_dump(mode="json"),
+        settings,
         now,
         claim=claim.failed(drop.error) if drop.error else claim,
         route=drop.route,

@@ -27,7 +27,7 @@ from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import new_job_ids
+from pipeline.jobs.job import digest_of_salt, new_job_ids, settings_of_a_job, told_of, told_of_job
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings
@@ -109,7 +109,8 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
     twins = {} if command.again else await _twins(named, contents)
-    search = _Search(command, state, settings, known, contents)
+    salt = await digest_of_salt(settings.mapping, state.host.run_blocking)
+    search = _Search(command, state, settings, known, contents, salt)
     stands = await search.stands([each for each in named if each.place not in twins])
     new = [each for each in named if not (each.place in stands or each.place in twins or each.error)]
     job_ids = await state.in_turn(new_job_ids, [each.path for each in new], now, state.ledger)
@@ -191,15 +192,21 @@ class _Contents:
 
 
 class _Search:
-    """Looks for the jobs that stand for the exports of a command. `values`: the [export] section of now, as JSON."""
+    """Looks for the jobs that stand for the exports of a command.
 
-    def __init__(self, command: Command, state: State, settings: Settings, known: _Known, contents: _Contents) -> None:
-        self.values: dict[str, Any] = settings.export.model_dump(mode="json")
+    `values`: the sections of now that a job would obey, as JSON. `salt`: the digest of the salt of now.
+    """
+
+    def __init__(
+        self, command: Command, state: State, settings: Settings, known: _Known, contents: _Contents, salt: str
+    ) -> None:
+        self.values: dict[str, Any] = settings_of_a_job(settings.export, settings.mapping)
         self._command = command
         self._state = state
         self._known = known
         self._contents = contents
-        self._sending = sending_digest(settings)
+        self._settings = settings
+        self._salt = salt
 
     def is_to_begin_anew(self, job: JobRecord) -> bool:
         """True if the job has not begun, and was entered with other settings than those of now."""
@@ -229,7 +236,8 @@ class _Search:
 
     def _is_by_settings_of_now(self, job: JobRecord) -> bool:
         # An earlier version did not say where it sent to.
-        return job.settings == self.values and job.checkpoint.sending in ("", self._sending)
+        sending = sending_digest(self._settings, salt=self._salt, told=told_of_job(job))
+        return job.settings == self.values and job.checkpoint.sending in ("", sending)
 
     async def _loaded(self, export: Named, behind: int) -> Loaded | None:
         """The latest job that has loaded the content of an export by the settings of now."""
@@ -238,10 +246,12 @@ class _Search:
         of_that_size = await self._state.in_turn(self._state.ledger.loaded, export.identity.size_bytes)
         content = await self._contents.digest(export) if of_that_size else None
         same = [job for job in of_that_size if job.sha256 == content and job.route == self._command.route]
+        told = told_of(export.path.name, export.identity)
+        sending = sending_digest(self._settings, salt=self._salt, told=told)
         for job in same:
-            if job.seq > behind and job.sending == self._sending:
+            if job.seq > behind and job.sending == sending:
                 return job
-        if by_these := [job for job in same if job.sending == self._sending]:
+        if by_these := [job for job in same if job.sending == sending]:
             _say_why_sent(export, by_these[0], "what is named before it was loaded after it")
         elif same:
             known = "with other settings" if same[0].sending else "by an earlier version, with settings it did not note"

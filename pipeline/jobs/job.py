@@ -5,34 +5,43 @@ import secrets
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.plural import counted
+from pipeline.core.printable import printable
+from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.clock import Clock
-from pipeline.edges.exports import Export, Parts
-from pipeline.edges.host import Host, OpenExport
+from pipeline.edges.exports import Export, Identity, Parts
+from pipeline.edges.host import Host, OpenExport, RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, SetAside
+from pipeline.edges.store.salt_file import read_salt, salt_digest
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
 from pipeline.settings.export_section import OF_A_JOB, ExportSettings
+from pipeline.settings.mapping_section import NO_MAPPING, MappingSettings
 from pipeline.settings.sections import UploadSettings
 from pipeline.settings.settings import Settings
+
+#: The key of a job's settings that holds its [mapping] section; all others are those of [export].
+_MAPPING = "mapping"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that the steps of one job share.
 
-    `settings` are the current ones. `export` is the [export] section with which the job began, the only one it obeys.
+    `settings` are the current ones. `export` and `mapping` are the sections with which the job began, the only ones it
+    obeys.
     `ending` is the end of this job; `ending.changed` wakes its tasks. `in_flight` is shared by all running jobs.
     `aside`: why it was set aside, if it was: then it is only brought to its end.
     """
@@ -45,6 +54,7 @@ class Job:
     progress: Progress
     ending: Ending
     in_flight: InFlight
+    mapping: MappingSettings = NO_MAPPING
     aside: SetAside | None = None
 
     @property
@@ -59,12 +69,13 @@ class Job:
 
     @property
     def earlier_settings(self) -> list[str]:
-        """The keys of [export] in which the configuration differs now from that with which the job began."""
+        """The keys of [export] in which the configuration is not that of the beginning; and `mapping` if it is not."""
         if self.record.retry_of is not None:
             # The export of a retry is written by this program.
             return []
         now, then = self.settings.export, self.export
-        return [key for key in ExportSettings.model_fields if getattr(now, key) != getattr(then, key)]
+        keys = [key for key in ExportSettings.model_fields if getattr(now, key) != getattr(then, key)]
+        return keys if self.settings.mapping.of_a_job == self.mapping.of_a_job else [*keys, _MAPPING]
 
     @property
     def spool(self) -> Spool:
@@ -84,9 +95,60 @@ def opens_export(record: JobRecord, host: Host) -> OpenExport:
     return open_parts
 
 
+def settings_of_a_job(export: ExportSettings, mapping: MappingSettings) -> dict[str, Any]:
+    """The sections that a job obeys from its beginning to its end, as plain values for the ledger."""
+    values = export.model_dump(mode="json")
+    return {**values, _MAPPING: mapping.of_a_job} if mapping.does_anything else values
+
+
 def export_settings(record: JobRecord) -> ExportSettings:
     """The [export] section with which a job began; keys of later versions have their defaults."""
-    return ExportSettings.model_validate(record.settings, context=OF_A_JOB)
+    values = {key: value for key, value in record.settings.items() if key != _MAPPING}
+    return ExportSettings.model_validate(values, context=OF_A_JOB)
+
+
+def mapping_settings(record: JobRecord) -> MappingSettings:
+    """The [mapping] section with which a job began; without steps, if an earlier version entered it."""
+    return MappingSettings.model_validate(record.settings.get(_MAPPING, {}))
+
+
+async def digest_of_salt(mapping: MappingSettings, run_blocking: RunBlocking) -> str:
+    """The digest of the salt that a mapping uses, empty if none. Raises `FatalError` (78) if it cannot be read."""
+    salt = await _salt_of(mapping, run_blocking)
+    return salt_digest(salt) if salt else ""
+
+
+async def steps_of(job: Job) -> RowSteps:
+    """The steps for the rows of a job.
+
+    Raises `FatalError` (78) for a salt that cannot be read, and `InputError` (65) for another than the job began with.
+    """
+    salt = await _salt_of(job.mapping, job.host.run_blocking)
+    if job.mapping.is_salted and salt_digest(salt) != job.progress.checkpoint.salt:
+        raise InputError(
+            f"the salt in [mapping] salt_file {printable(str(job.mapping.salt_file))} is not the one that this job "
+            "began with, so the rest of its rows would get other hashes: nothing more is sent. Load the export again, "
+            "and keep the salt for ever."
+        )
+    return job.mapping.steps(salt, told_of_job(job.record))
+
+
+def told_of_job(record: JobRecord) -> dict[str, str]:
+    """The facts of a job's export for [mapping] from_export: the same however often the job is run."""
+    dated = record.claim.as_of if record.claim else None
+    return told_of(record.export.name, record.identity, dated)
+
+
+def told_of(name: str, identity: Identity, dated: str | None = None) -> dict[str, str]:
+    """The same of a file. `dated`: the date that [drop] as_of found in its name."""
+    changed = datetime.fromtimestamp(identity.mtime_ns // 10**9, UTC).date().isoformat()
+    return {"name": printable(name), "date": dated or changed}
+
+
+async def _salt_of(mapping: MappingSettings, run_blocking: RunBlocking) -> bytes:
+    if not mapping.is_salted or mapping.salt_file is None:
+        return b""
+    return await run_blocking(read_salt, mapping.salt_file)
 
 
 def retry_policy_of(upload: UploadSettings) -> RetryPolicy:

@@ -59,6 +59,7 @@ def build_uncounted_report(
     rows = RowCounts(
         read=checkpoint.read,
         superseded=checkpoint.superseded,
+        excluded=checkpoint.excluded,
         rejected=checkpoint.rejected,
         empty=checkpoint.empty,
     )
@@ -100,6 +101,7 @@ def _report(
         seconds=round(seconds, 3),
         rows=rows,
         rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
+        excluded=dict(progress.checkpoint.excluded_by.most_common()),
         warnings=_about_rows(job) | _about_target(progress) | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,

@@ -39,7 +39,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
 from pipeline.jobs.ending import Ending, tell_unexpected
-from pipeline.jobs.job import Job, export_settings
+from pipeline.jobs.job import Job, digest_of_salt, export_settings, mapping_settings, told_of_job
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
@@ -47,6 +47,7 @@ from pipeline.jobs.report import build_report, build_uncounted_report, put_away,
 from pipeline.jobs.retries import rows_left
 from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.mapping_section import NO_MAPPING
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.tenants import Tenant
 from pipeline.settings.windows_section import schedule_of
@@ -372,6 +373,7 @@ class Runner:
         job = Job(
             record=record,
             export=self._export_settings(record, aside),
+            mapping=NO_MAPPING if aside else mapping_settings(record),
             settings=self.settings.of(record.route),
             state=state,
             folder=state.folder(record.job_id),
@@ -398,9 +400,10 @@ class Runner:
     async def _note_settings(self, job: Job) -> None:
         """Note by which settings the job is sent, and say so if they are not those of the configuration now."""
         record, checkpoint = job.record, job.progress.checkpoint
-        sending = sending_digest(job.settings, job.export)
+        salt = await digest_of_salt(job.mapping, job.host.run_blocking)
+        sending = sending_digest(job.settings, job.export, job.mapping, salt=salt, told=told_of_job(record))
         if not record.has_begun:
-            checkpoint.sending = sending
+            checkpoint.sending, checkpoint.salt = sending, salt
         elif checkpoint.sending not in ("", sending):
             # It was sent by several: nobody can say that it was loaded by these.
             checkpoint.sending = ""
@@ -440,6 +443,7 @@ def _log_end(report: Report) -> None:
         read=rows.read,
         confirmed=rows.confirmed,
         superseded=rows.superseded,
+        excluded=rows.excluded,
         rejected=rows.rejected,
         empty=rows.empty,
         failed=rows.failed,

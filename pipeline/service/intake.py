@@ -251,12 +251,12 @@ class Intake:
         except InputError as undated:
             error = error or (None if found.manifest.again else undated)
         drop = Drop(found, as_of, error, each.source.route)
-        settings = self.settings.of(each.source.route).export
+        settings = self.settings.of(each.source.route)
         # Shielded: a claim cut in two loses nothing, but the next start would have to complete it.
         with anyio.CancelScope(shield=True):
             try:
                 async with self._turn:
-                    await enter(drop, self._state, each.source.processing, settings)
+                    await enter(drop, self._state, each.source.processing, settings.export, settings.mapping)
             except CannotTakeError as failure:
                 self._untaken.fail(each.key, each.identities, failure.why)
                 return failure.why

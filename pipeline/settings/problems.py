@@ -5,6 +5,7 @@ never shown, nor are credentials in a URL: either may be a secret.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,11 +15,13 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import ConfigurationError, FatalError
-from pipeline.core.printable import printable
+from pipeline.core.printable import printable, printable_toml
 from pipeline.settings.file_advice import lines_to_paste
 
 #: The key of the file's top level that is a list of tables; all others are tables of keys.
 WINDOWS = "windows"
+#: The section in which all keys but a few are names of columns.
+MAPPING = "mapping"
 #: Characters of a value that a message shows.
 MAX_SHOWN = 80
 #: The least likeness (0 to 1) for a variable to be suggested: the names of sections are alike already.
@@ -96,6 +99,9 @@ class Problems:
         if detail["loc"][0] == WINDOWS:
             self._add_refused_window(detail, origins.get((WINDOWS, "")))
             return
+        if detail["loc"][0] == MAPPING:
+            self._add_refused_mapping(detail, origins)
+            return
         section, key, *rest = map(str, detail["loc"])
         where = f"[{section}] {key}" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
         origin = origins.get((section, key))
@@ -133,6 +139,30 @@ class Problems:
             shown = _shown(WINDOWS, key, detail["input"])
             self.add(f"{title} = {shown}", origin, str(own_text or f"must be {_allowed(properties[key])}"))
 
+    def _add_refused_mapping(self, detail: ErrorDetails, origins: Mapping[tuple[str, str], str]) -> None:
+        _, *where = map(str, detail["loc"])
+        own_text = detail.get("ctx", {}).get("error")
+        if not where:
+            self.add(f"[{MAPPING}]", None, str(own_text))
+            return
+        column, *rest = where
+        origin, content = origins.get((MAPPING, column)), self._sections[MAPPING]
+        is_column = column not in content["properties"]
+        title = _title_of_mapping(column, rest, is_column=is_column)
+        keys = content["$columns"]["properties"] if is_column else content["properties"]
+        if is_column and detail["type"] == "extra_forbidden":
+            meant = _quoted(get_close_matches(rest[-1], keys, 1), "{}")
+            there_are = f"there are {', '.join(keys)}"
+            self.add(title, origin, f"unknown key; {_did_you_mean(meant, there_are)}")
+            return
+        key = rest[0] if is_column and rest else column
+        meant = _choice_meant(keys[key], detail["input"]) if key in keys else ""
+        allowed = str(own_text or (f"must be {_allowed(keys[key])}" if key in keys else detail["msg"]))
+        if column in content["properties"] and column != "examples" and detail["type"] != "value_error":
+            allowed += f" (a column named {column!r} cannot be mapped: give it another name in the export)"
+        shown = "" if own_text and not rest else f" = {_shown(MAPPING, key, detail['input'])}"
+        self.add(f"{title}{shown}", origin, f"{allowed}{meant}")
+
     def as_error(self) -> FatalError:
         """All problems as one error, in the order in which they were found."""
         text = "\n".join(["the configuration cannot be used:", *(f"  {line}" for line in self.lines)])
@@ -154,6 +184,13 @@ class Problems:
             for name in content["properties"]
         }
         return _quoted([names[name] for name in get_close_matches(key, names, 1, ALIKE_ELSEWHERE)], "{}")
+
+
+def _title_of_mapping(column: str, rest: list[str], *, is_column: bool) -> str:
+    if not is_column:
+        return f"[{MAPPING}] {column}" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+    name = column if re.fullmatch("[A-Za-z0-9_-]+", column) else printable_toml(column)
+    return f"[{MAPPING}.{name}]" + "".join(f" {part}" for part in rest[:1])
 
 
 def _choice_meant(key: Mapping[str, Any], value: object) -> str:

@@ -19,6 +19,7 @@ PROCESS_SECTIONS = ("state", "service")
 #: Sections that each route may set for itself -> their keys that belong to the client code instead.
 _OWN_SECTIONS: dict[str, frozenset[str]] = {
     "export": frozenset(),
+    "mapping": frozenset(),
     "batch": frozenset(),
     "drop": frozenset({"outcome_directory", "poll_s"}),
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.printable import printable_toml
@@ -21,7 +21,8 @@ from pipeline.settings.drop_section import DropSettings
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
-from pipeline.settings.problems import WINDOWS, Problems
+from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
+from pipeline.settings.problems import MAPPING, WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
     ServiceSettings,
@@ -52,7 +53,16 @@ class Settings(BaseModel):
     drop: DropSettings = Field(default_factory=DropSettings)
     state: StateSettings
     service: ServiceSettings = Field(default_factory=ServiceSettings)
+    mapping: MappingSettings = Field(default_factory=MappingSettings)
     windows: tuple[WindowSettings, ...] = ()
+
+    @field_validator("mapping")
+    @classmethod
+    def _check_mapping(cls, mapping: MappingSettings, info: ValidationInfo) -> MappingSettings:
+        export = info.data.get("export")
+        if export is not None and (problems := mapping.problems(export)):
+            raise ValueError("; ".join(problems))
+        return mapping
 
     @property
     def outcome_directory(self) -> Path:
@@ -133,7 +143,9 @@ def _schema_by_section() -> dict[str, dict[str, Any]]:
     definitions = schema()["$defs"]
     names = {section: field.annotation for section, field in Settings.model_fields.items()}
     names[WINDOWS] = WindowSettings
-    return {section: definitions[name.__name__] for section, name in names.items() if name is not None}
+    sections = {section: definitions[name.__name__] for section, name in names.items() if name is not None}
+    sections[MAPPING]["$columns"] = definitions[ColumnMapping.__name__]
+    return sections
 
 
 def _from_file(file: Path) -> dict[str, Any]:

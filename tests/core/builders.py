@@ -1,5 +1,6 @@
 """Rows made by hand, and what a naive reader makes of batches: shared by the tests of the core."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -148,9 +149,9 @@ def joined(parts: Sequence[Mapped]) -> Mapped:
     warnings = Warnings()
     for part in parts:
         warnings.add(part.warnings)
-    return Mapped(
-        rows, [reject for part in parts for reject in part.rejects], sum(part.empty for part in parts), warnings
-    )
+    rejects = [reject for part in parts for reject in part.rejects]
+    excluded = sum((Counter(part.excluded) for part in parts), Counter())
+    return Mapped(rows, rejects, sum(part.empty for part in parts), warnings, excluded)
 
 
 def assert_same(one: Mapped, other: Mapped) -> None:

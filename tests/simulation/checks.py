@@ -156,6 +156,7 @@ class RowsOf:
         rest = [line for line in to_send if line not in in_batches]
         local = sum(self._is_rejected(job, row) for row in read)
         assert rows["rejected"] == local + counts["rejected"], (rows, local, counts)
+        assert rows["excluded"] == 0
         assert rows["empty"] == rows["read"] - local - len(to_send)
         assert rows["confirmed"] == counts["confirmed"]
         assert rows["failed"] + rows["unconfirmed"] == counts["lost"]

@@ -12,9 +12,11 @@ import string
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import quote
+
+from tests.tools.oracle_mapping import Rejected, excluded_by, mapped_id, mapped_value, steps_for
 
 Trim = Literal["ids", "all", "none"]
 Unlisted = Literal["ignore", "send"]
@@ -89,6 +91,7 @@ class Expected:
     sent: list[Sent]  # in file order
     head: bytes  # first line of a body, with its LF
     delimiter: str  # the one given or found
+    excluded: dict[str, int] = field(default_factory=dict)  # by column of the condition
 
     def body(self) -> bytes:
         """The body of one batch that holds every row to send, superseded ones included."""
@@ -370,7 +373,12 @@ class Layout:
 
 
 def read_header(
-    records: list[Record], id_column: str, columns: Mapping[str, str], unlisted: Unlisted, id_kind: str
+    records: list[Record],
+    id_column: str,
+    columns: Mapping[str, str],
+    unlisted: Unlisted,
+    id_kind: str,
+    constants: Iterable[str] = (),
 ) -> Layout:
     """The layout that the first record gives."""
     if not records:
@@ -392,7 +400,7 @@ def read_header(
     for parameter in parameters:
         if not is_parameter_name(parameter) or parameters.count(parameter) > 1:
             raise Unusable(f"parameter name {parameter!r}")
-    head = "batch=" + ",".join([id_kind, *parameters]) + "\n"
+    head = "batch=" + ",".join([id_kind, *parameters, *constants]) + "\n"
     return Layout(len(names), names.index(id_column), tuple(sent), head.encode(), tuple(names), id_kind)
 
 
@@ -414,6 +422,7 @@ class Rules:
     null_values: tuple[str, ...]
     id_placeholders: tuple[str, ...]
     number_ids: str
+    mapping: Mapping[str, Any]
 
 
 def is_utf8(data: bytes) -> bool:
@@ -511,10 +520,40 @@ def sent_id(written: str, rules: Rules) -> str:
     return written if rules.trim == "none" else bare(written)
 
 
-def sent_value(written: str, rules: Rules) -> str:
-    """The value that is sent for what is written, its delimiters still in it."""
-    value = bare(written) if rules.trim == "all" else written
+def is_trimmed(column: str, rules: Rules) -> bool:
+    return rules.trim == "all" or steps_for(rules.mapping, column).get("trim", False)
+
+
+def taken_value(written: str, column: str, rules: Rules) -> str:
+    """The value without what is trimmed; empty if it means no value."""
+    value = bare(written) if is_trimmed(column, rules) else written
     return "" if value in rules.null_values else value
+
+
+def sent_value(written: str, column: str, rules: Rules) -> str:
+    """The value that is sent for what is written, its delimiters still in it. Raises `Rejected`."""
+    return mapped_value(steps_for(rules.mapping, column), taken_value(written, column, rules)).value
+
+
+def sent_values(record: Record, layout: Layout, rules: Rules) -> dict[str, str]:
+    """The values by parameter, before their delimiters are replaced. Raises `Rejected`, for the first reason."""
+    values: dict[str, str] = {}
+    reasons = []
+    for at, name in layout.sent:
+        try:
+            values[name] = sent_value(record.fields[at].decode(), layout.names[at], rules)
+        except Rejected as reason:
+            reasons.append(str(reason))
+    order = ["value", "date", "number", "length"]
+    if reasons:
+        raise Rejected(min(reasons, key=lambda reason: order.index(reason.removeprefix("local.mapping_"))))
+    return {**values, **rules.mapping.get("constants", {})}
+
+
+def left_out_by(record: Record, layout: Layout, rules: Rules) -> str | None:
+    """The column by which a sound record is left out."""
+    cells = {name: bare(field.decode()) for name, field in zip(layout.names, record.fields, strict=True)}
+    return excluded_by(rules.mapping, {name: "" if cell in rules.null_values else cell for name, cell in cells.items()})
 
 
 def record_fault(record: Record, layout: Layout) -> str | None:
@@ -549,17 +588,17 @@ def enclosed(identifier: str) -> str:
     return text
 
 
-def id_fault(identifier: str, layout: Layout, rules: Rules) -> str | None:
-    """Why the id is rejected, whatever `on_delimiter` is."""
+def id_fault(identifier: str, sent: str, layout: Layout, rules: Rules) -> str | None:
+    """Why the id is rejected, whatever `on_delimiter` is; `sent` is what is made of it."""
     if identifier == "" or identifier in rules.null_values:
         return "local.empty_id"
     if is_punctuation(identifier) or is_known(bare(identifier), rules) or is_known(enclosed(identifier), rules):
         return "local.id_placeholder"
     if rules.number_ids == "reject" and is_spreadsheet_number(identifier):
         return "local.id_number"
-    if "+" in identifier or "/" in identifier:
+    if "+" in sent or "/" in sent:
         return "local.id_character"
-    if len(identifier) > ID_CHARACTERS[layout.id_kind]:
+    if len(sent) > ID_CHARACTERS[layout.id_kind]:
         return "local.id_too_long"
     return None
 
@@ -578,6 +617,26 @@ def row_fault(identifier: str, values: list[str], row: Sent, layout: Layout, rul
     return None
 
 
+def row_or_reason(record: Record, layout: Layout, rules: Rules, style: Style) -> Sent | str:
+    """The row that a record is sent as, or why it is rejected."""
+    if reason := record_fault(record, layout):
+        return reason
+    if style.header and is_header(record, layout):
+        return "local.header_again"
+    written_id = sent_id(record.fields[layout.id_at].decode(), rules)
+    id_steps = steps_for(rules.mapping, layout.names[layout.id_at])
+    if reason := id_fault(written_id, mapped_id(id_steps, written_id), layout, rules):
+        return reason
+    if record.bare_quote and re.fullmatch(r'(?s)".*"', written_id):
+        return "local.id_in_quotes"
+    try:
+        values = [*sent_values(record, layout, rules).values()]
+        row = make_row(record, layout, rules)
+    except Rejected as because:
+        return str(because)
+    return row_fault(row.id, values, row, layout, rules) or row
+
+
 def reject_id(record: Record, reason: str, layout: Layout, rules: Rules) -> str | None:
     """The id as the rejects file shows it; bad bytes in it are escaped as they are in `raw`."""
     if len(record.fields) != layout.width:
@@ -587,9 +646,11 @@ def reject_id(record: Record, reason: str, layout: Layout, rules: Rules) -> str 
 
 
 def make_row(record: Record, layout: Layout, rules: Rules) -> Sent:
-    """The row that a sound record would be sent as."""
-    identifier = sent_id(record.fields[layout.id_at].decode(), rules)
-    values = {name: sent_value(record.fields[at].decode(), rules) for at, name in layout.sent}
+    """The row that a sound record would be sent as. Raises `Rejected`."""
+    identifier = mapped_id(
+        steps_for(rules.mapping, layout.names[layout.id_at]), sent_id(record.fields[layout.id_at].decode(), rules)
+    )
+    values = sent_values(record, layout, rules)
     attributes = {name: replaced(value, rules) for name, value in values.items()}
     cells = [encoded(identifier), *(encoded(value) for value in attributes.values())]
     return Sent(record.line, identifier, attributes, (",".join(cells) + "\n").encode("ascii"))
@@ -599,25 +660,38 @@ def warnings_of(record: Record, row: Sent, layout: Layout, rules: Rules) -> dict
     """What a row to send gives cause to warn of, its empty cells apart."""
     written_id = record.fields[layout.id_at].decode()
     written = [record.fields[at].decode() for at, _ in layout.sent]
-    values = [bare(value) if rules.trim == "all" else value for value in written]
+    columns = [layout.names[at] for at, _ in layout.sent]
+    values = [
+        bare(value) if is_trimmed(column, rules) else value for value, column in zip(written, columns, strict=True)
+    ]
+    trimmed = sum(value != one for value, one in zip(written, values, strict=True))
+    taken = [taken_value(value, column, rules) for value, column in zip(written, columns, strict=True)]
+    results = [
+        mapped_value(steps_for(rules.mapping, column), value) for value, column in zip(taken, columns, strict=True)
+    ]
+    notes = Counter(note for result in results for note in result.notes)
     sized = [(name, value) for name, value in row.attributes.items() if value]
     size = sum(len(name.encode()) + len(value.encode()) for name, value in sized)
-    padded = sum(value != bare(value) for value in written)
-    is_formula = len(row.id) > 2 and row.id.startswith('="') and row.id.endswith('"')
+    padded = sum(value != bare(value) for value in values)
+    id_written = sent_id(written_id, rules)
+    is_formula = len(id_written) > 2 and id_written.startswith('="') and id_written.endswith('"')
+    constants = rules.mapping.get("constants", {}).values()
     return {
         "id_over_128_characters": len(row.id) > ID_CHARACTERS_SAFE,
         "value_over_256_characters": sum(len(value) > VALUE_CHARACTERS for value in row.attributes.values()),
         "value_with_delimiter": sum(
-            holds_delimiter(value) for value in [row.id, *(sent_value(value, rules) for value in written)]
+            holds_delimiter(value) for value in [row.id, *(result.value for result in results), *constants]
         ),
         "bare_quote": record.bare_quote,
-        "ids_trimmed": row.id != written_id,
-        "ids_padded": row.id != bare(row.id),
-        "values_trimmed" if rules.trim == "all" else "values_padded": padded,
+        "ids_trimmed": id_written != written_id,
+        "ids_padded": id_written != bare(id_written),
+        "values_trimmed": trimmed,
+        "values_padded": padded,
         "null_cells": sum(value in rules.null_values for value in values if value),
-        "id_ends_in_point_zero": row.id.endswith((".0", ".00", ".000")),
-        "id_with_guard": row.id.startswith("'") or is_formula,
+        "id_ends_in_point_zero": id_written.endswith((".0", ".00", ".000")),
+        "id_with_guard": id_written.startswith("'") or is_formula,
         "row_over_32_kb": size >= ATTRIBUTE_BYTES_SAFE,
+        **notes,
     }
 
 
@@ -656,14 +730,17 @@ def expect(
     id_placeholders: tuple[str, ...] = (),
     number_ids: str = "reject",
     style: Style = Style(),
+    mapping: Mapping[str, Any] | None = None,
 ) -> Expected:
     """What reading `data` under these options comes to; raises Unusable where it cannot be read at all."""
-    rules = Rules(on_delimiter, replacement, max_bytes, trim, null_values, id_placeholders, number_ids)
+    about_ids = (id_placeholders, number_ids)
+    rules = Rules(on_delimiter, replacement, max_bytes, trim, null_values, *about_ids, mapping or {})
     records, delimiter = read_as_written(data, delimiter, style, [id_column, *columns], record_bytes)
-    layout = read_header(records, id_column, columns, unlisted, id_kind)
+    layout = read_header(records, id_column, columns, unlisted, id_kind, rules.mapping.get("constants", ()))
 
     rejected: list[tuple[Record, str]] = []
     empty = 0
+    excluded: Counter[str] = Counter()
     sent: list[Sent] = []
     warnings: Counter[str] = Counter()
     empty_cells: Counter[str] = Counter()
@@ -673,18 +750,12 @@ def expect(
             warnings["blank_records"] += 1
             first_lines.setdefault("blank_records", record.line)
             continue
-        reason = record_fault(record, layout)
-        if reason is None and style.header and is_header(record, layout):
-            reason = "local.header_again"
-        if reason is None:
-            values = [sent_value(record.fields[at].decode(), rules) for at, _ in layout.sent]
-            row = make_row(record, layout, rules)
-            reason = id_fault(row.id, layout, rules)
-            if reason is None and record.bare_quote and re.fullmatch(r'(?s)".*"', row.id):
-                reason = "local.id_in_quotes"
-            reason = reason or row_fault(row.id, values, row, layout, rules)
-        if reason is not None:
-            rejected.append((record, reason))
+        if record_fault(record, layout) is None and (column := left_out_by(record, layout, rules)):
+            excluded[column] += 1
+            continue
+        row = row_or_reason(record, layout, rules, style)
+        if isinstance(row, str):
+            rejected.append((record, row))
         elif not any(row.attributes.values()):
             empty += 1
         else:
@@ -718,6 +789,7 @@ def expect(
         sent=sent,
         head=layout.head,
         delimiter=delimiter,
+        excluded=dict(excluded),
     )
 
 

@@ -69,6 +69,7 @@ VALUES = [
         "\tv",
     ],
     *["v" * 16_384, "é" * 16_384],
+    *["29.11.2026", "1.2.1980", "31.02.2020", "2026-11-29", "1.234,56", "-1234,5", "1.5", "12", "J", "N", "G", " g "],
     *[" ", " padded ", "v" * 256, "v" * 257, "é" * 257, "w," * 128 + "w"],
 ]
 # Written into the file as they stand, so D is the delimiter.
@@ -314,6 +315,51 @@ def exports(draw: st.DrawFn, *, max_records: int = 10) -> Export:
         del parts[-2:]
 
     return Export(b"".join(parts), options_to_read(draw, header, delimiter, auto=auto))
+
+
+#: Steps for the cells of a column, as [mapping] has them; what they list are values of `VALUES`.
+COLUMN_STEPS: list[dict[str, Any]] = [
+    {"case": "upper"},
+    {"trim": True, "case": "lower", "values": {"g": "gold", "x,y": "a b", "silver": ""}, "other": "keep"},
+    {
+        "values": {"gold": "1", "line\nbreak": "x", "crlf\r\nin": "crlf", '"': "quote"},
+        "other": "empty",
+        "empty": "none",
+    },
+    {"values": {"gold": "1", "a": "2", "0": "3", "50%": "4"}, "other": "reject", "trim": True},
+    {"date": ["%d.%m.%Y", "%Y-%m-%d"], "unreadable": "empty"},
+    {"date": "%d.%m.%Y"},
+    {"decimal": ",", "unreadable": "keep"},
+    {"decimal": ".", "unreadable": "reject", "empty": "0"},
+    {"boolean": {"true": ["J", "a"], "false": ["N", "0"]}, "unreadable": "keep"},
+    {"clear_values": ["", "gold"], "clear_as": "unset", "case": "upper"},
+    {"max_length": 3, "too_long": "truncate"},
+    {"max_length": 12},
+    {"hash": "sha256"},
+    {"hash": "sha256_unsalted", "trim": True, "max_length": 2, "too_long": "truncate", "case": "lower"},
+    {"trim": True},
+]
+ID_STEPS: list[dict[str, Any]] = [{"case": "upper"}, {"hash": "sha256"}, {"case": "lower", "hash": "sha256_unsalted"}]
+
+
+@st.composite
+def mapped_exports(draw: st.DrawFn) -> Export:
+    """Exports with a [mapping] that names some of their columns."""
+    export = draw(exports() | mixed_exports())
+    names = sorted(export.options["columns"])
+    mapping: dict[str, Any] = {}
+    if names:
+        for name in draw(st.lists(st.sampled_from(names), max_size=3, unique=True)):
+            mapping[name] = draw(st.sampled_from(COLUMN_STEPS))
+    judged = st.sampled_from([*names, export.options["id_column"]])
+    for key in draw(st.lists(st.sampled_from(["exclude", "exclude_unless"]), max_size=1)):
+        cells = [["gold"], ["", "a"], ["u1", "x,y", "g"]] if key == "exclude" else [["", "a", "gold", "0", "u1", "u2"]]
+        mapping[key] = {draw(judged): draw(st.sampled_from(cells))}
+    if draw(st.booleans()):
+        mapping[export.options["id_column"]] = draw(st.sampled_from(ID_STEPS))
+    if draw(st.booleans()):
+        mapping["constants"] = {"source": "crm 1"}
+    return Export(export.data, {**export.options, "mapping": mapping})
 
 
 @st.composite

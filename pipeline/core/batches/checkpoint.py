@@ -27,9 +27,11 @@ class Checkpoint:
     `position`: in the part that is read last, its line counted through all parts.
     `parts`: those begun, the last of which is being read; none where the export is one file.
 
-    Every row before `position` is in a sealed batch, held, superseded, rejected or empty, and is counted here.
+    Every row before `position` is in a sealed batch, held, superseded, excluded, rejected or empty, and is
+    counted here.
 
     `digest`: the SHA-256 of the first `digest_bytes` bytes of the export, of all its files one after the other.
+    `excluded_by`: the rows left out, by the column of the condition.
     `rejects_bytes`: the length of the rejects file.
     `has_ended`: the whole export was read.
     `turn`: the place of the job among unfinished ones, in the order in which they began.
@@ -37,6 +39,7 @@ class Checkpoint:
     `first_rejects`: line and reason of the first rejects that count against `max_rejects`.
     `frequent_ids`: the counters of `frequency`.
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
+    `salt`: the digest of the salt of hashes; empty if there are none.
     `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
     """
 
@@ -45,6 +48,8 @@ class Checkpoint:
     digest: str = ""
     read: int = 0
     superseded: int = 0
+    excluded: int = 0
+    excluded_by: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     empty: int = 0
     rejects_bytes: int = 0
@@ -59,6 +64,7 @@ class Checkpoint:
     seconds: float = 0.0
     calls: int = 0
     sending: str = ""
+    salt: str = ""
     parts: tuple[Part, ...] = ()
 
     def begin(self, parts: Sequence[Part]) -> None:
@@ -72,6 +78,8 @@ class Checkpoint:
             *before, last = self.parts
             self.parts = (*before, replace(last, rows=last.rows + mapped.read))
         self.empty += mapped.empty
+        self.excluded += sum(mapped.excluded.values())
+        self.excluded_by.update(mapped.excluded)
         self.warnings.add(mapped.warnings)
         self.note_rejects(mapped.rejects)
 

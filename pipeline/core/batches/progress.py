@@ -61,6 +61,7 @@ class Progress:
         rows = RowCounts(
             read=checkpoint.read,
             superseded=checkpoint.superseded,
+            excluded=checkpoint.excluded,
             empty=checkpoint.empty,
             rejected=checkpoint.rejected,
         )

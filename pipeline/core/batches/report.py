@@ -98,6 +98,7 @@ class Report:
     seconds: float = 0.0
     rows: RowCounts = field(default_factory=RowCounts)
     rejects: ReportedRejects = field(default_factory=ReportedRejects)
+    excluded: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int | dict[str, int] | dict[str, str]] = field(default_factory=dict)
     batches: tuple[ReportedBatch, ...] = ()
     calls: int = 0

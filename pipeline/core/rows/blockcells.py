@@ -229,7 +229,12 @@ def _in_point_zero(octets: Octets, ends: Offsets, rows: Offsets) -> Offsets:
 
 def id_of(table: Table, start: int, end: int) -> bytes:
     """The bytes of a table from `start` to `end`, the id of a row, as they were before there were stand-ins."""
-    return table.text[int(start) : int(end)].translate(_AS_WRITTEN)
+    return as_written(table.text[int(start) : int(end)])
+
+
+def as_written(cell: bytes) -> bytes:
+    """A cell of a table as it was before there were stand-ins."""
+    return cell.translate(_AS_WRITTEN)
 
 
 def guarded(table: Table, escaped: Escaped) -> Offsets:

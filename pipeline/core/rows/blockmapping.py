@@ -10,6 +10,7 @@ Rows that might be rejected, or are near a limit, go to the exact mapper, `RowMa
 exact mapper decides every case that is not plain.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
@@ -20,6 +21,7 @@ from pipeline.core.formats.blockframing import Framed, steps, without
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Flags, Octets, Offsets, Reject, Rows, Warnings
 from pipeline.core.rows.blockcells import Nulls, Pads, guarded, id_of, suspects
+from pipeline.core.rows.blocksteps import BlockSteps, Stepped, with_ids
 from pipeline.core.rows.cells import is_bare, trimmed
 from pipeline.core.rows.encoding import KEPT, STAND_INS, Escapes, encode_table
 from pipeline.core.rows.hashing import hash_ids
@@ -30,7 +32,7 @@ from pipeline.core.rows.mapping import (
     Mapped,
     RowMapper,
 )
-from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
+from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS
 from pipeline.core.rows.table import Escaped, Table, cut_out
 
 _LINE_FEED, _CARRIAGE_RETURN, _COMMA, _QUOTE = b'\n\r,"'
@@ -40,6 +42,8 @@ _STAND_INS = np.array([STAND_INS.get(byte, byte) for byte in range(256)], dtype=
 _NONE: Offsets = np.zeros(0, dtype=np.int64)
 #: Bytes that encoding makes of one byte, at most.
 _MAX_GROWTH = 3
+#: Bytes that steps make an id longer by, at most: hashes have 64, and another case makes three bytes of one.
+_ID_GROWTH = 3 * 4 * SAFE_ID_CHARACTERS
 #: If more than one byte in this many is quoted, examining all bytes is faster than picking the quoted ones (measured).
 _BYTES_PER_QUOTED = 12
 #: Rows that are checked for invalid UTF-8 together, before each is checked by itself.
@@ -54,14 +58,18 @@ class BlockMapper:
         self._plan = exact.plan
         self._delimiter = exact.delimiter
         names_bytes = sum(map(len, self._plan.parameters))
+        self._steps = BlockSteps(exact)
+        growth = 0 if self._plan.steps.id_steps is None else _ID_GROWTH
         #: A row of less than this many bytes before encoding is within every limit on rows and attributes.
         self._safe_bytes = min(
-            exact.max_row_bytes // _MAX_GROWTH + 1,
+            exact.max_row_bytes // _MAX_GROWTH + 1 - growth,
             MAX_ATTRIBUTES_BYTES - names_bytes + 1,
             SAFE_ATTRIBUTES_BYTES - names_bytes,
         )
         picked = [self._plan.id_index, *self._plan.cell_indexes]
         self._picked = None if picked == list(range(self._plan.field_count)) else np.array(picked)
+        #: For each cell of a row, the id first, if it is trimmed.
+        self._trims = np.array([exact.rules.trim != "none", *exact.trims])
         self._nulls = Nulls(exact.rules, exact.delimiter)
         self._suspects = suspects(exact.rules, exact.header_id, has_commas=exact.on_delimiter == "encode")
         # One byte that separates nothing takes the place of another; other replacements are left to the exact path.
@@ -92,13 +100,23 @@ class BlockMapper:
             framed = framed.leaving(is_blank)
             text, separators = _without_rows(text, separators, is_blank)
             table = Table.of(text, columns, separators)
-        return self._map_table(self._pick(table), framed, warnings)
+        left_out, excluded = self._steps.left_out(table)
+        if left_out is not None:
+            framed = framed.leaving(left_out)
+            text, separators = _without_rows(text, separators, left_out)
+            table = Table.of(text, columns, separators)
+        mapped = self._map_table(self._pick(table), framed, warnings)
+        return replace(mapped, excluded=excluded + Counter(mapped.excluded)) if excluded else mapped
 
     def _map_table(self, table: Table, framed: Framed, warnings: Warnings) -> Mapped:
         """Map the regular records of `framed`, given as a table with the same rows, and its other records."""
         lines = framed.lines
         escaped = Escaped.of(table)
         table, escaped, padded, emptied = self._plain_cells(table, escaped)
+        padded_rows = padded // table.columns
+        padded_places = padded - padded_rows * table.columns
+        emptied_rows = emptied // table.columns
+        stepped, table, escaped = self._with_steps(table, escaped)
         sizes = table.sizes
         starts, id_ends = table.ends - sizes, table.separators[:: table.columns]
         id_lengths = id_ends - starts
@@ -109,10 +127,10 @@ class BlockMapper:
             is_odd[escaped.spoilt] = True
         if has_delimiter := bool(is_delimiter.any()):
             is_odd[self._odd_by_delimiter(escaped, is_delimiter)] = True
-        padded_rows = padded // table.columns
-        is_padded_id = padded == padded_rows * table.columns
+        is_padded_id = padded_places == 0
         if self._exact.rules.trim == "none":
             is_odd[padded_rows[is_padded_id]] = True
+        is_odd |= stepped.is_odd
         # In a row with an id only, nothing but the separators follows the id.
         is_empty = (sizes == id_lengths + table.columns) & ~is_odd
         keep = ~(is_odd | is_empty)
@@ -120,12 +138,12 @@ class BlockMapper:
         if has_delimiter:
             cells = np.searchsorted(table.separators, escaped.places[is_delimiter])
             notes.add("value_with_delimiter", cells[_is_first(cells)] // table.columns)
-        notes.add("ids_trimmed", padded_rows[is_padded_id])
         notes.add("id_ends_in_point_zero", ends_in_point_zero)
         notes.add("id_with_guard", guarded(table, escaped))
-        is_trimmed = self._exact.rules.trim == "all"
-        notes.add("values_trimmed" if is_trimmed else "values_padded", padded_rows[~is_padded_id])
-        notes.add("null_cells", emptied // table.columns)
+        self._note_padded(notes, padded_rows, padded_places)
+        notes.add("null_cells", emptied_rows)
+        for name, noted_rows in stepped.notes.items():
+            notes.add(name, noted_rows)
         if framed.source is not None and framed.source.joined:
             notes.add("array_joined", _joined(lines, framed.source.joined))
         self._count_blank(table, notes)
@@ -134,8 +152,12 @@ class BlockMapper:
         rejects, odd = self._rejects(table, framed, np.flatnonzero(is_odd), warnings)
         if has_delimiter and self._kept_replacement is not None:
             table, escaped = _replaced(table, escaped, is_delimiter, self._kept_replacement)
+        if stepped.ids:
+            table, id_lengths = with_ids(table, stepped.ids, keep)
+            escaped = Escaped.of(table)
         rows = self._encode(table, escaped, id_lengths, keep, lines)
-        self._exact.order.check(rows)
+        if not self._exact.has_steps:
+            self._exact.order.check(rows)
         fast = Mapped(rows, rejects, int(np.count_nonzero(is_empty)), warnings)
         if not (len(odd) or framed.others):
             return fast
@@ -162,7 +184,7 @@ class BlockMapper:
         if not len(odd):
             return rejects, odd
         blank, left = [], []
-        header_id, rules, id_kind = self._exact.header_id.decode().lower(), self._exact.rules, self._plan.id_kind
+        header_id = self._exact.header_id.decode().lower()
         starts, ends = table.ends[odd] - table.sizes[odd], table.separators[:: table.columns][odd]
         rows = zip(
             odd.tolist(), framed.lines[odd].tolist(), starts.tolist(), ends.tolist(), framed.raw(odd), strict=True
@@ -174,7 +196,7 @@ class BlockMapper:
             elif (header_id and header_id in profile_id.decode().lower()) or (b'"' in raw and not trimmed(profile_id)):
                 # Perhaps it is the header again, or quotes around nothing.
                 left.append(row)
-            elif reason := problem_of_id(profile_id, id_kind, rules):
+            elif reason := self._exact.problem_of_id(profile_id):
                 rejects.append(Reject(line, reason, profile_id, raw))
             else:
                 left.append(row)
@@ -187,9 +209,10 @@ class BlockMapper:
         Returns the indexes of the padded cells and of the emptied ones too.
         """
         pads, trim = Pads.of(table, escaped), self._exact.rules.trim
+        is_trimming = bool(self._trims.any())
         padded = _NONE if pads is None else pads.cells
-        if pads and trim != "none":
-            to_trim = padded if trim == "all" else padded[padded % table.columns == 0]
+        if pads and is_trimming:
+            to_trim = padded if trim == "all" else padded[self._trims[padded % table.columns]]
             if len(to_trim):
                 table = pads.trim(table, to_trim)
                 escaped = Escaped.of(table)
@@ -197,9 +220,23 @@ class BlockMapper:
         if len(emptied):
             table = Nulls.empty(table, emptied)
             escaped = Escaped.of(table)
+        return table, escaped, padded, emptied
+
+    def _with_steps(self, table: Table, escaped: Escaped) -> tuple[Stepped, Table, Escaped]:
+        """The table after the steps on its values; each line break in a value that is replaced is one byte then."""
+        stepped = self._steps.values(table)
+        if stepped.table is not table:
+            table, escaped = stepped.table, Escaped.of(stepped.table)
         if self._is_replacing:
             table, escaped = _with_single_breaks(table, escaped)
-        return table, escaped, padded, emptied
+        return stepped, table, escaped
+
+    def _note_padded(self, notes: "_Notes", rows: Offsets, places: Offsets) -> None:
+        """Note the padded cells, given by row and by place in it, as trimmed or as sent with what is around them."""
+        is_trimmed = self._trims[places]
+        notes.add("ids_trimmed", rows[places == 0])
+        notes.add("values_trimmed", rows[(places > 0) & is_trimmed])
+        notes.add("values_padded", rows[(places > 0) & ~is_trimmed])
 
     def _odd_by_delimiter(self, escaped: Escaped, is_delimiter: Flags) -> Offsets:
         """The indexes of rows that hold a comma or a line break, and are left to the exact path for it."""
@@ -451,7 +488,7 @@ def _merge(fast: Mapped, exact: Mapped) -> Mapped:
     empty = fast.empty + exact.empty
     rejects = sorted([*fast.rejects, *exact.rejects], key=attrgetter("line"))
     if not len(exact.rows):
-        return Mapped(fast.rows, rejects, empty, fast.warnings)
+        return Mapped(fast.rows, rejects, empty, fast.warnings, exact.excluded)
     first, second = fast.rows, exact.rows
     places = np.searchsorted(first.lines, second.lines)
     starts = [0, *np.concatenate([[0], first.ends])[places].tolist()]
@@ -466,4 +503,4 @@ def _merge(fast: Mapped, exact: Mapped) -> Mapped:
         np.insert(first.lines, places, second.lines),
         np.insert(first.hashes, places, second.hashes),
     )
-    return Mapped(rows, rejects, empty, fast.warnings)
+    return Mapped(rows, rejects, empty, fast.warnings, exact.excluded)

@@ -16,6 +16,7 @@ from pipeline.core.plural import counted
 from pipeline.core.printable import printable_toml
 from pipeline.core.rows.cells import INVISIBLE
 from pipeline.core.rows.mapping import ColumnPlan
+from pipeline.core.values.row_steps import NOTHING_DONE, RowSteps
 
 #: Longest parameter name, in characters.
 MAX_PARAMETER_CHARACTERS = 128
@@ -91,6 +92,7 @@ def plan_columns(
     unlisted: str,
     has_header: bool = True,
     is_json: bool = False,
+    steps: RowSteps = NOTHING_DONE,
 ) -> ColumnPlan:
     """Match the header with the configuration.
 
@@ -98,34 +100,42 @@ def plan_columns(
     sent unseen), `ignore`, or `send` under its own name; a column without a name has none to be sent under.
     `has_header`: false if `header` holds the positions of the columns.
     `is_json`: the columns are the keys of JSON Lines.
+    `steps`: what is done to rows; a column that only a condition names is not sent, unless `unlisted` sends it.
 
     Raises `HeaderError` with all that is wrong.
     """
     check_line_breaks(header)
     there = {*header}
-    missing = _missing(there, id_column, columns)
+    missing = _missing(there, id_column, columns, steps.wanted)
     where = "among the keys of its objects" if is_json else "in the header row" if has_header else "in the first row"
     if missing and not is_json and there.isdisjoint([id_column, *columns]):
         raise HeaderError(_no_header(missing, header, where, has_header=has_header))
     sent = [(index, columns[column]) for index, column in enumerate(header) if column in columns]
-    unseen = [(index, column) for index, column in enumerate(header) if column not in columns and column != id_column]
+    seen = {id_column, *columns}
+    unseen = [(index, column) for index, column in enumerate(header) if column not in seen]
     problems = [_not_there(missing, header, id_column, columns, where, has_header=has_header)] if missing else []
     if unlisted == "send" and id_column in there:
         sent = sorted([*sent, *((index, column) for index, column in unseen if not is_unnamed(column))])
-    elif unlisted == "stop" and unseen and id_column in there:
-        problems.append(_not_listed(unseen))
-    problems += _repeated(header, [header.index(id_column)] if id_column in there else [], [at for at, _ in sent])
+    not_listed = [(index, column) for index, column in unseen if column not in steps.judged]
+    if unlisted == "stop" and not_listed and id_column in there:
+        problems.append(_not_listed(not_listed))
+    judged = [index for index, column in enumerate(header) if column in steps.judged]
+    ids = [header.index(id_column)] if id_column in there else []
+    problems += _repeated(header, ids, sorted({*judged, *(at for at, _ in sent)}))
     problems += _unsendable(header, sent)
-    if not sent and not problems:
+    problems += _taken_twice([parameter for _, parameter in sent], steps.constants)
+    if not sent and not steps.constants and not problems:
         problems.append(f"no column to send besides the id column {id_column!r}; list some under [export] columns.")
     if problems:
         raise HeaderError(" ".join(problems))
+    cell_indexes = tuple(index for index, _ in sent)
     return ColumnPlan(
         field_count=len(header),
         id_kind=id_kind,
         id_index=header.index(id_column),
-        cell_indexes=tuple(index for index, _ in sent),
-        parameters=tuple(parameter for _, parameter in sent),
+        cell_indexes=cell_indexes,
+        parameters=(*(parameter for _, parameter in sent), *steps.constants),
+        steps=steps.place(header, id_column, cell_indexes),
         header=tuple(column.encode() for column in header) if has_header else (),
         unnamed=sum(is_unnamed(column) for _, column in unseen) if unlisted == "send" else 0,
     )
@@ -150,9 +160,12 @@ def check_line_breaks(header: Sequence[str]) -> None:
                 )
 
 
-def _missing(there: set[str], id_column: str, columns: Mapping[str, str]) -> list[tuple[str, str]]:
+def _missing(
+    there: set[str], id_column: str, columns: Mapping[str, str], steps: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """The configured columns that are not in the header, each with the key that names it."""
-    wanted = {**dict.fromkeys(columns, "columns"), id_column: "id_column"}
+    wanted = {**dict.fromkeys(columns, "[export] columns"), id_column: "[export] id_column"}
+    wanted = {**steps, **wanted}
     wanted = {id_column: wanted.pop(id_column), **wanted}
     return [(name, key) for name, key in wanted.items() if name not in there]
 
@@ -205,9 +218,7 @@ def _not_there(
 
 def _said_missing(missing: list[tuple[str, str]], fields: int, where: str) -> str:
     keys = dict.fromkeys(key for _, key in missing)
-    said = " and ".join(
-        f"{_named([name for name, its_key in missing if its_key == key])} ([export] {key})" for key in keys
-    )
+    said = " and ".join(f"{_named([name for name, its_key in missing if its_key == key])} ({key})" for key in keys)
     is_are = "is" if len(missing) == 1 else "are"
     columns = counted(fields, "column")
     has = f"which have {columns}" if where.endswith("objects") else f"which has {columns}"
@@ -270,6 +281,16 @@ def _repeated(header: Sequence[str], ids: list[int], sent: list[int]) -> list[st
     if ids and twice == [header[ids[0]]]:
         which = "is the id column, and is"
     return [f"{', '.join(places)}{more} {which} in the header more than once: rename all but one."]
+
+
+def _taken_twice(parameters: list[str], constants: Iterable[str]) -> list[str]:
+    """A message for each constant that a column is sent as too."""
+    return [
+        f"{_quoted(name)} is a parameter of [mapping] with one value for all rows, and a column is sent as it too: "
+        "give one of them another name."
+        for name in constants
+        if name in parameters
+    ]
 
 
 def _unsendable(header: Sequence[str], sent: Sequence[tuple[int, str]]) -> list[str]:

@@ -24,6 +24,8 @@ class HeadingOrder:
     """
 
     def __init__(self, header: tuple[bytes, ...], sent: tuple[int, ...], salt: int) -> None:
+        self._bare = {*map(trimmed, header)} - {b""}
+        self._bare_in_place = [trimmed(header[index]) for index in sent] if header else []
         names = [encode(trimmed(name)) for name in header]
         self._names = {*names} - {b""}
         self._in_place = [names[index] for index in sent] if names else []
@@ -41,10 +43,23 @@ class HeadingOrder:
         for row in np.flatnonzero(self._may_be_name[(rows.hashes & _BITS).view(np.int64)]).tolist():
             cells = rows.text(row)[:-1].split(b",")
             if cells != self._in_place and len({*cells}) == len(cells) and self._names.issuperset(cells):
-                line = int(rows.lines[row])
-                raise InputError(
-                    f"line {line:,} is the header again, with its columns in another order: what follows would be read "
-                    "into the wrong columns. Load exports that were put together one by one, or write their columns in "
-                    "one order.",
-                    line=line,
-                )
+                raise _in_another_order(int(rows.lines[row]))
+
+    @property
+    def names(self) -> set[bytes]:
+        """The names of the header, trimmed; a row may be the header in another order only if its id is one of them."""
+        return self._bare
+
+    def check_cells(self, cells: list[bytes], line: int) -> None:
+        """Raise `InputError` (65) if these cells of a row, the id first, trimmed and before any step, are such."""
+        is_named = cells[0] in self._bare and self._bare.issuperset(cells)
+        if is_named and cells != self._bare_in_place and len({*cells}) == len(cells):
+            raise _in_another_order(line)
+
+
+def _in_another_order(line: int) -> InputError:
+    return InputError(
+        f"line {line:,} is the header again, with its columns in another order: what follows would be read "
+        "into the wrong columns. Load exports that were put together one by one, or write their columns in one order.",
+        line=line,
+    )

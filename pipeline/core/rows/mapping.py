@@ -3,11 +3,12 @@
 `RowMapper` maps, encodes and judges every record, by the plan that `header` makes of the columns. A row that is bad in
 several ways is rejected for the first reason of `Reason` that applies, so the order of the checks is part of the
 meaning. `CellRules` says what is trimmed and what means no value; delimiters in values may be replaced
-(`on_delimiter`). Only mapped columns are sent.
+(`on_delimiter`). Only mapped columns are sent, after the steps that [mapping] asks for (`core/values`).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import itemgetter
 
@@ -29,7 +30,9 @@ from pipeline.core.rows.cells import (
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.heading_order import HeadingOrder
-from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id
+from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id, problem_of_sent_id, problem_of_written_id
+from pipeline.core.values.cell_memory import CellMemory
+from pipeline.core.values.row_steps import NO_STEPS, PlacedSteps
 
 #: Longest value without a warning, in characters. Adobe names the limit for other ways of setting attributes.
 SAFE_VALUE_CHARACTERS = 256
@@ -43,11 +46,13 @@ SAFE_ATTRIBUTES_BYTES = 32_768
 class ColumnPlan:
     """The fields of a record that are sent: the id first, then the cells in the order of the export's header.
 
+    `parameters`: the names of these cells, then those of the constants in `steps`.
     `header`: the fields of the header as they stand in the export, by which it is known again among the rows; empty for
     an export without a header.
     `carried`: parameters that only an earlier export had; rows held for one of its batches carry them. The rows of
     this export end before these columns, as Target allows.
     `unnamed`: the number of columns that are not sent because they have no name.
+    `steps`: what is done to rows before they are sent.
     """
 
     field_count: int
@@ -57,6 +62,7 @@ class ColumnPlan:
     parameters: tuple[str, ...]
     carried: tuple[str, ...] = ()
     unnamed: int = 0
+    steps: PlacedSteps = NO_STEPS
     header: tuple[bytes, ...] = ()
 
     @property
@@ -79,17 +85,19 @@ class Mapped:
     `rejects`: in the order of the export.
     `empty`: the number of rows with an id and no value.
     `warnings`: counts over the rows to send, and of blank records, which are no rows.
+    `excluded`: the number of rows left out, by the column of the condition.
     """
 
     rows: Rows
     rejects: list[Reject]
     empty: int
     warnings: Warnings
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
         """The number of rows read."""
-        return len(self.rows) + len(self.rejects) + self.empty
+        return len(self.rows) + len(self.rejects) + self.empty + sum(self.excluded.values())
 
     @property
     def faulty(self) -> int:
@@ -111,6 +119,7 @@ class _Unsent(Enum):
 
     EMPTY = "an id and no value"
     BLANK = "no row at all"
+    EXCLUDED = "left out by a condition"
 
 
 class RowMapper:
@@ -143,7 +152,14 @@ class RowMapper:
         self.max_row_bytes = max_row_bytes
         self.salt = salt
         self.rules = rules
+        self.has_steps = plan.steps != NO_STEPS
         self._warnings = Warnings()
+        self._excluded: Counter[str] = Counter()
+        #: For each cell, if it is trimmed.
+        asked = plan.steps.trims or (False,) * len(plan.cell_indexes)
+        self.trims = tuple(rules.trim == "all" or is_asked for is_asked in asked)
+        #: The places of the cells with steps, and what the steps made of cells.
+        self.stepped = [(place, CellMemory(steps)) for place, steps in enumerate(plan.steps.cell_steps) if steps]
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
         self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
         self._header = [*map(trimmed, plan.header)]
@@ -169,7 +185,7 @@ class RowMapper:
         lines: list[int] = []
         rejects: list[Reject] = []
         empty = 0
-        self._warnings = Warnings()
+        self._warnings, self._excluded = Warnings(), Counter()
         for record in records:
             row = self._encoded_row(record)
             if isinstance(row, Reject):
@@ -178,6 +194,8 @@ class RowMapper:
                 self._warnings.note("blank_records", record.line)
             elif row is _Unsent.EMPTY:
                 empty += 1
+            elif row is _Unsent.EXCLUDED:
+                continue
             else:
                 if b",," in row or row.endswith(b",\n"):
                     self._count_empty_cells(row, record.line)
@@ -185,8 +203,9 @@ class RowMapper:
                 id_lengths.append(row.index(b","))
                 lines.append(record.line)
         rows = pack_rows(texts, id_lengths, lines, self.salt)
-        self.order.check(rows)
-        return Mapped(rows, rejects, empty, self._warnings)
+        if not self.has_steps:
+            self.order.check(rows)
+        return Mapped(rows, rejects, empty, self._warnings, self._excluded)
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | _Unsent:
         """The encoded row of a record, id first, with its line feed."""
@@ -194,7 +213,7 @@ class RowMapper:
             return Reject(record.line, record.reason, None, record.raw)
         _, raw, fields, _, _ = record
         is_short = len(raw) <= self._short_bytes and len(fields) == self.plan.field_count
-        if is_short and not raw.translate(None, self._plain):
+        if is_short and not self.has_steps and not raw.translate(None, self._plain):
             # The fast path: most records are short, and have nothing to encode or to judge.
             picked = self._pick(fields)
             is_plain = (
@@ -207,28 +226,30 @@ class RowMapper:
         return self._encoded_by_the_letter(record)
 
     def _encoded_by_the_letter(self, record: Record) -> bytes | Reject | _Unsent:
+        if unsent := self._unsent_as_it_is(record):
+            return unsent
         line, raw, fields, has_bare_quote, arrays_joined = record
-        written_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
-        if reason := problem_of_text(raw):
-            return Reject(line, reason, written_id, raw)
-        if is_blank(fields):
-            return _Unsent.BLANK
-        if written_id is None:
-            return Reject(line, Reason.FIELD_COUNT, None, raw)
+        written_id = fields[self.plan.id_index]
         profile_id = written_id if self.rules.trim == "none" else trimmed(written_id)
         if reason := self._problem_of_id(profile_id, fields):
             return Reject(line, reason, profile_id, raw)
         if has_bare_quote and is_in_quotes(profile_id, self.dialect.quote):
             return Reject(line, Reason.ID_IN_QUOTES, profile_id, raw)
+        if self.has_steps:
+            self.order.check_cells([*map(trimmed, self._pick(fields))], line)
         noted = Warnings()
-        cells = (profile_id, *self._values(self._pick(fields)[1:], line, noted))
+        values, reason = self._stepped(self._values(self._pick(fields)[1:], line, noted), line, noted)
+        if reason:
+            return Reject(line, reason, profile_id, raw)
+        sent_id = self.sent_id(profile_id)
+        cells = (sent_id, *values, *self.plan.steps.constants)
         joined = b",".join(cells)
         if b"\n" in joined or b"\r" in joined or joined.count(b",") >= len(cells):
             noted.note("value_with_delimiter", line, sum(map(has_delimiter, cells)))
-            if self._may_hold_no_delimiter(profile_id):
+            if self._may_hold_no_delimiter(sent_id):
                 return Reject(line, Reason.DELIMITER, profile_id, raw)
             if self.on_delimiter == "replace":
-                cells = (profile_id, *(replace_delimiters(cell, self.replacement) for cell in cells[1:]))
+                cells = (sent_id, *(replace_delimiters(cell, self.replacement) for cell in cells[1:]))
             row = b",".join(map(encode, cells)) + b"\n"
         else:
             row = encode_joined(joined) + b"\n"
@@ -241,10 +262,26 @@ class RowMapper:
         noted.note("array_joined", line, arrays_joined)
         noted.note("row_over_32_kb", line, attributes_bytes >= SAFE_ATTRIBUTES_BYTES)
         noted.note("value_over_256_characters", line, sum(map(_is_long, cells[1:])))
+        noted.note("id_over_128_characters", line, len(sent_id.decode()) > SAFE_ID_CHARACTERS)
         self._note_id(written_id, profile_id, line, noted)
         if noted.first_lines:
             self._warnings.add(noted)
         return row
+
+    def _unsent_as_it_is(self, record: Record) -> Reject | _Unsent | None:
+        """The fate of a record that is no text or no row, has a wrong number of fields, or is left out; else None."""
+        line, raw, fields, _, _ = record
+        written_id = fields[self.plan.id_index] if len(fields) == self.plan.field_count else None
+        if reason := problem_of_text(raw):
+            return Reject(line, reason, written_id, raw)
+        if is_blank(fields):
+            return _Unsent.BLANK
+        if written_id is None:
+            return Reject(line, Reason.FIELD_COUNT, None, raw)
+        if column := self.left_out_by(fields):
+            self._excluded[column] += 1
+            return _Unsent.EXCLUDED
+        return None
 
     def _problem_of_size(self, attributes_bytes: int, row_bytes: int) -> Reason | None:
         if attributes_bytes > MAX_ATTRIBUTES_BYTES:
@@ -257,20 +294,53 @@ class RowMapper:
     def _problem_of_id(self, profile_id: bytes, fields: list[bytes]) -> Reason | None:
         if self._header and all(map(_is_heading, fields, self._header)):
             return Reason.HEADER_AGAIN
-        return problem_of_id(profile_id, self.plan.id_kind, self.rules)
+        return self.problem_of_id(profile_id)
+
+    def problem_of_id(self, profile_id: bytes) -> Reason | None:
+        """The reason to reject a row with this id, which is no name of the header, or None."""
+        if self.plan.steps.id_steps is None:
+            return problem_of_id(profile_id, self.plan.id_kind, self.rules)
+        written = problem_of_written_id(profile_id, self.rules)
+        return written or problem_of_sent_id(self.sent_id(profile_id), self.plan.id_kind)
+
+    def sent_id(self, profile_id: bytes) -> bytes:
+        """The id that is sent for one of the export, which is valid UTF-8 and trimmed."""
+        steps = self.plan.steps.id_steps
+        return profile_id if steps is None else steps.hashed(steps.in_case(profile_id.decode())).encode()
+
+    def left_out_by(self, fields: Sequence[bytes]) -> str | None:
+        """The column of the first condition by which a record of valid UTF-8 is left out, or None."""
+        for condition in self.plan.steps.conditions:
+            if condition.leaves_out(self.judged(fields[condition.index])):
+                return condition.column
+        return None
+
+    def judged(self, cell: bytes) -> bytes:
+        """A cell as conditions see it: trimmed, and empty if it means no value."""
+        bare = trimmed(cell)
+        return b"" if bare in self.rules.nulls else bare
+
+    def _stepped(self, values: list[bytes], line: int, noted: Warnings) -> tuple[list[bytes], Reason | None]:
+        """The values after their steps; or the first reason, in the order of `Reason`, to reject their row."""
+        reasons = set()
+        for place, memory in self.stepped:
+            values[place], notes, reason = memory.done(values[place])
+            for note in notes:
+                noted.note(note, line)
+            if reason:
+                reasons.add(reason)
+        return values, next((reason for reason in Reason if reason in reasons), None)
 
     def _values(self, values: Sequence[bytes], line: int, noted: Warnings) -> list[bytes]:
         """The values as they are to be sent, but for delimiters and encoding."""
         bare = [*map(trimmed, values)]
-        padded = sum(map(bytes.__ne__, bare, values))
-        if self.rules.trim == "all":
-            noted.note("values_trimmed", line, padded)
-            values = bare
-        else:
-            noted.note("values_padded", line, padded)
+        taken = [new if is_trimmed else old for old, new, is_trimmed in zip(values, bare, self.trims, strict=True)]
+        noted.note("values_trimmed", line, sum(map(bytes.__ne__, taken, values)))
+        noted.note("values_padded", line, sum(map(bytes.__ne__, bare, taken)))
+        values = taken
         nulls = self.rules.nulls
         if nulls.isdisjoint(values):
-            return [*values]
+            return values
         noted.note("null_cells", line, sum(value in nulls for value in values))
         return [b"" if value in nulls else value for value in values]
 
@@ -283,7 +353,6 @@ class RowMapper:
         noted.note("ids_padded", line, profile_id != trimmed(profile_id))
         noted.note("id_ends_in_point_zero", line, ends_in_point_zero(profile_id))
         noted.note("id_with_guard", line, is_guarded(profile_id))
-        noted.note("id_over_128_characters", line, len(profile_id.decode()) > SAFE_ID_CHARACTERS)
 
     def _count_empty_cells(self, row: bytes, line: int) -> None:
         cells = zip(self.plan.parameters, row[:-1].split(b",")[1:], strict=True)

@@ -11,6 +11,7 @@ from pipeline.core.plural import counted
 MEANINGS = {
     "confirmed": "applied by Target",
     "superseded": "merged into a later row of the same id",
+    "excluded": "left out, as [mapping] asks",
     "rejected": "not sent, see rejects.jsonl",
     "empty": "no value besides the id, nothing to send",
     "failed": "refused or failed by Target",
@@ -93,16 +94,29 @@ WARNINGS = {
         "record was blank, and is no row: it was skipped",
         "records were blank, and are no rows: they were skipped",
     ),
+    "values_not_listed": (
+        "value is not in the list of its column ([mapping] values, other)",
+        "values are not in the lists of their columns ([mapping] values, other)",
+    ),
+    "values_unreadable": (
+        "value is no date, number or boolean as its column says, and was kept or left out ([mapping] unreadable)",
+        "values are no dates, numbers or booleans as their columns say, and were kept or left out ([mapping] "
+        "unreadable)",
+    ),
+    "values_truncated": (
+        "value was longer than its column may be, and was cut ([mapping] max_length)",
+        "values were longer than their columns may be, and were cut ([mapping] max_length)",
+    ),
     "array_joined": ("value is a JSON array, joined with |", "values are JSON arrays, joined with |"),
     "empty_parts": (
         "part of the export is empty, and was skipped",
         "parts of the export are empty, and were skipped",
     ),
     "earlier_settings": (
-        "key of [export] was changed since this job began: it went on with what it had. To send the export with the "
-        "new one, load it again",
-        "keys of [export] were changed since this job began: it went on with those it had. To send the export with the "
-        "new ones, load it again",
+        "key of [export], or [mapping], was changed since this job began: it went on with what it had. To send the "
+        "export with the new one, load it again",
+        "keys of [export], or [mapping], were changed since this job began: it went on with those it had. To send the "
+        "export with the new ones, load it again",
     ),
 }
 #: Reason of a rejected row -> its meaning.
@@ -122,6 +136,10 @@ REASONS = {
     "local.record_too_long": "no end within 1 MiB",
     "local.json_invalid": "no JSON object on the line",
     "local.array": "array in a column that is sent",
+    "local.mapping_value": "a value that [mapping] does not list",
+    "local.mapping_date": "no date as [mapping] has it",
+    "local.mapping_number": "no number as [mapping] has it",
+    "local.mapping_length": "a value longer than [mapping] allows",
     "local.delimiter": "a comma or a line break, where that is not allowed",
     "local.attributes_too_large": "more than 64 KB of attributes",
     "local.row_too_large": "fits in no batch",
@@ -132,7 +150,7 @@ IN_SANDBOX = "Sent to the sandbox, not to Target."
 #: Parts of an export that are shown.
 MAX_PARTS = 20
 #: Classes of rows that need nobody's attention.
-GOOD = ("confirmed", "superseded", "empty", "pending")
+GOOD = ("confirmed", "superseded", "excluded", "empty", "pending")
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",
@@ -162,6 +180,9 @@ def details(report: Report) -> list[str]:
     if by_reason:
         lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
         lines += [f"  {reason}: {REASONS[reason]}" for reason in by_reason if reason in REASONS]
+    if report.excluded:
+        by_column = ", ".join(f"{column} {count:,}" for column, count in report.excluded.items())
+        lines.append(f"Left out by [mapping], by column: {by_column}")
     lines += [f"Note: {note}" for note in notes(report)]
     lines += parts_in_words(report)
     batches = report.batches

@@ -19,6 +19,7 @@ from pipeline.core.printable import printable
 from pipeline.core.rows.mapping import ColumnPlan, Mapped, RowMapper, pack_rows
 from pipeline.core.rows.reject_table import Written
 from pipeline.core.rows.transform import PART_BYTES, Transform, is_of_shortest_lines
+from pipeline.core.values.row_steps import NOTHING_DONE, RowSteps
 from pipeline.edges.export_start import Start
 from pipeline.edges.exports import Export
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
@@ -30,6 +31,7 @@ from pipeline.jobs.row_source.starts import (
     cell_rules,
     first_start,
     form_of,
+    looking_for,
     plan_of,
     start_of_part,
     trailer_of,
@@ -281,20 +283,22 @@ async def open_rows(
     max_batch_bytes: int,
     salt: int,
     run_blocking: RunBlocking = to_thread.run_sync,
+    steps: RowSteps = NOTHING_DONE,
 ) -> RowSource:
     """Read the header, plan the columns, and go to the checkpoint.
 
     `open_export`: opens the export again.
     `carried`: parameters of batches in flight, from which held rows may carry cells.
     `run_blocking`: for what may take long, outside the event loop.
+    `steps`: what is done to rows.
 
     Raises `InputError` (65) for an export that cannot be sent, or is not the one that the checkpoint was made of.
     """
-    reading = Reading(settings, open_export, run_blocking)
+    reading = Reading(looking_for(settings, steps), open_export, run_blocking)
     first, form, stands = await (_begin if not checkpoint.digest_bytes else _go_on)(export, reading, checkpoint)
     # The header of a job's batches never changes.
     size_bytes = _BYTES_OF_A_NAME * (len(first.names) + len(settings.columns)) + len(first.header)
-    plan = await run_if_large(run_blocking, size_bytes, plan_of, first, settings)
+    plan = await run_if_large(run_blocking, size_bytes, plan_of, first, settings, steps)
     plan = plan.carrying(checkpoint.parameters or carried)
     row_bytes = max_batch_bytes - len(plan.body_start)
     mapping = _Mapping(plan, settings, first.names, first.is_json, first.is_columnar, row_bytes, salt)

@@ -12,7 +12,7 @@ from pipeline.edges.exports import Export, changed, open_export
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.rejects_table import note_written
-from pipeline.jobs.job import Job, opens_export
+from pipeline.jobs.job import Job, opens_export, steps_of
 from pipeline.jobs.row_source.rows import RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start
 from pipeline.settings.export_section import ExportSettings
@@ -40,6 +40,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,
                 run_blocking=job.host.run_blocking,
+                steps=await steps_of(job),
             )
         progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         progress.checkpoint.columns_sent = source.plan.parameters

@@ -15,6 +15,7 @@ from pipeline.core.printable import printable
 from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns, suggest_parameter_name
 from pipeline.core.rows.mapping import ColumnPlan
+from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
@@ -183,7 +184,13 @@ def _check_names(start: Start, export: Export, settings: ExportSettings, form: F
     )
 
 
-def plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
+def looking_for(settings: ExportSettings, steps: RowSteps) -> ExportSettings:
+    """These settings, with the columns that steps name among those that are looked for in an export."""
+    named = {name: "" for name in steps.wanted if name != settings.id_column}
+    return settings.model_copy(update={"columns": named | settings.columns})
+
+
+def plan_of(start: Start, settings: ExportSettings, steps: RowSteps) -> ColumnPlan:
     try:
         plan = plan_columns(
             start.names,
@@ -193,6 +200,7 @@ def plan_of(start: Start, settings: ExportSettings) -> ColumnPlan:
             unlisted=settings.unlisted,
             has_header=settings.header or start.is_json or start.is_columnar,
             is_json=start.is_json,
+            steps=steps,
         )
     except HeaderError as error:
         raise HeaderError(str(error), header=start.header, line=start.header_line) from None

@@ -14,11 +14,14 @@ from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform
+from pipeline.core.values.row_steps import RowSteps
+from pipeline.settings.mapping_section import MappingSettings
 from tests.core.builders import joined, read_header
 from tests.tools.oracle import Expected, expect
-from tests.tools.strategies import Export, exports, mixed_exports, raw_exports
+from tests.tools.oracle_mapping import SALT
+from tests.tools.strategies import Export, exports, mapped_exports, mixed_exports, raw_exports
 
-SALT = 7
+HASH_SALT = 7
 
 
 def read_exactly(mapper: RowMapper, blocks: list[bytes], start: Position, record_bytes: int) -> Mapped:
@@ -48,6 +51,7 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
         id_kind=options.get("id_kind", "thirdPartyId"),
         columns=options["columns"],
         unlisted=options["unlisted"],
+        steps=steps_of(options),
     )
     mapper = RowMapper(
         plan,
@@ -55,7 +59,7 @@ def check(export: Export, cuts: list[int], record_bytes: int = 1_048_576) -> Non
         on_delimiter=options.get("on_delimiter", "encode"),
         replacement=options.get("replacement", " "),
         max_row_bytes=options.get("max_bytes", 49_999_999) - len(plan.body_start),
-        salt=SALT,
+        salt=HASH_SALT,
         rules=rules_of(options),
     )
     behind = data[start.offset :]
@@ -76,6 +80,7 @@ def check_mapped(mapped: Mapped, expected: Expected, body_start: bytes, record_b
     ]
     assert told == expected.rejects
     assert [reject.raw for reject in mapped.rejects] == [raw[:record_bytes] for raw in expected.raws]
+    assert mapped.excluded == expected.excluded
     assert mapped.empty == expected.rows["empty"]
     assert mapped.read == expected.rows["read"]
     assert mapped.warnings.as_dict() == expected.warnings
@@ -87,6 +92,13 @@ def backslashed(text: bytes) -> str:
 
 def rules_of(options: dict[str, Any]) -> CellRules:
     return CellRules(**{each.name: options[each.name] for each in fields(CellRules) if each.name in options})
+
+
+def steps_of(options: dict[str, Any]) -> RowSteps:
+    mapping = options.get("mapping", {})
+    is_salted = any(steps.get("hash") == "sha256" for steps in mapping.values() if isinstance(steps, dict))
+    values = {**mapping, "salt_file": "salt"} if is_salted else mapping
+    return MappingSettings.model_validate(values).steps(SALT, {})
 
 
 cuts = st.lists(st.integers(0, 400), max_size=6)
@@ -102,6 +114,12 @@ def test_realistic_exports_with_trouble(export: Export, cuts: list[int]) -> None
 @relaxed
 @given(mixed_exports(), cuts)
 def test_sound_exports_with_some_trouble(export: Export, cuts: list[int]) -> None:
+    check(export, cuts)
+
+
+@relaxed
+@given(mapped_exports(), cuts)
+def test_exports_with_a_mapping(export: Export, cuts: list[int]) -> None:
     check(export, cuts)
 
 

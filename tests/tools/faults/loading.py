@@ -19,7 +19,7 @@ from tests.tools.faults.tally import Harm, hold
 from tests.tools.support import started
 
 COLUMNS = ("tier", "ltv", "city")
-CLASSES = ("confirmed", "superseded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+CLASSES = ("confirmed", "superseded", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: By id, the values of the attributes that it has.
 Profiles = Mapping[str, Mapping[str, str]]
 #: A load of a test that takes longer than this hangs (seconds).

@@ -1,0 +1,55 @@
+"""The file with the salt of hashes: read as the token's is, and never shown."""
+
+import os
+import stat
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.core.errors import ConfigurationError
+
+#: Bytes; a salt of 32 cannot be guessed, and a longer file is another file.
+MAX_SALT_BYTES = 1_024
+#: Bytes below which somebody with the hashes might try all salts. Ours.
+SAFE_SALT_BYTES = 16
+_NAME = "[mapping] salt_file"
+
+
+def read_salt(file: Path) -> bytes:
+    """The salt in a file, without line breaks at its end. Raises `FatalError` (78), and never waits. Blocks."""
+    try:
+        content, _ = open_salt(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
+        raise ConfigurationError(f"cannot read {_NAME} {file}: {reason}.") from error
+    if content is None:
+        raise ConfigurationError(f"{_NAME} {file} is not a file; name the file that holds the salt.")
+    if problem := salt_problem(content):
+        raise ConfigurationError(f"{_NAME} {file} {problem}.")
+    return content.rstrip(b"\r\n")
+
+
+def open_salt(file: Path) -> tuple[bytes | None, os.stat_result]:
+    """The content of the file, up to a byte more than a salt may have, and what the file is; None if it is no file.
+
+    Raises `OSError` or `ValueError`. Neither a pipe nor a device is waited for.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        info = os.fstat(descriptor)
+        return (os.read(descriptor, MAX_SALT_BYTES + 1) if stat.S_ISREG(info.st_mode) else None), info
+    finally:
+        os.close(descriptor)
+
+
+def salt_problem(content: bytes) -> str | None:
+    """The reason why a content is no salt, and what to do; None if it is one."""
+    if len(content) > MAX_SALT_BYTES:
+        return f"holds more than {MAX_SALT_BYTES} bytes; put only the salt in it"
+    if not content.rstrip(b"\r\n"):
+        return "is empty; put the salt in it, a line of text that nobody can guess"
+    return None
+
+
+def salt_digest(salt: bytes) -> str:
+    """The digest by which a salt is known again."""
+    return sha256(b"salt of [mapping]\0" + salt).hexdigest()[:16]
