@@ -1,10 +1,13 @@
 """Exports: read in blocks with their digest, and everything that is no readable file said in words."""
 
 import asyncio
+import bz2
 import gc
 import gzip
 import hashlib
+import lzma
 import os
+import random
 import socket
 from io import FileIO
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import anyio
 import pytest
+from backports import zstd
 
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.formats.framing import BOM
@@ -220,6 +224,9 @@ FORMS = {
     "gzip": (gzip.compress(TEXT.encode()), "auto"),
     "gzip of one value": (gzip.compress(b"x" * 9_000_000), "utf-8"),
     "members": (gzip.compress(TEXT[:9_000].encode()) + gzip.compress(TEXT[9_000:].encode()) + bytes(512), "auto"),
+    "zstd": (zstd.compress(TEXT.encode()), "auto"),
+    "bzip2": (bz2.compress(TEXT[:9_000].encode()) + bz2.compress(TEXT[9_000:].encode()), "auto"),
+    "xz": (lzma.compress(TEXT.encode(), preset=0), "auto"),
     "utf-16": (TEXT.encode("utf-16"), "auto"),
     "windows-1252": (TEXT.encode("windows-1252"), "windows-1252"),
     "gzip of utf-16": (gzip.compress(TEXT.encode("utf-16-be")), "auto"),
@@ -277,9 +284,12 @@ class TestText:
             (b"PK\x03\x04 [Content_Types].xml", "is an Excel workbook"),
             (gzip.compress(b"PK\x03\x04"), "is a zip archive"),
             (gzip.compress(gzip.compress(b"id\n")), "a gzip archive within a gzip archive"),
+            (bz2.compress(zstd.compress(b"id\n")), "a zstd archive within a bzip2 archive"),
+            # A block of bzip2 gives nothing before its end.
+            (bz2.compress(b"PAR1\0" + random.Random(1).randbytes(300_000)), "a Parquet file"),
             (TEXT.encode("utf-8-sig"), r"\[export\] encoding is 'utf-16'"),
         ],
-        ids=["xlsx", "zip in gzip", "gzip in gzip", "utf-8"],
+        ids=["xlsx", "zip in gzip", "gzip in gzip", "zstd in bzip2", "a large block", "utf-8"],
     )
     async def test_what_is_none_is_said_at_once(self, tmp_path: Path, content: bytes, told: str) -> None:
         path = tmp_path / "export.csv"

@@ -1,6 +1,8 @@
 """The targets: functions that take bytes, and raise only where there is a bug."""
 
+import bz2
 import gzip
+import lzma
 import math
 import tempfile
 import zlib
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 import yarl
+from backports import zstd
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
@@ -25,10 +28,10 @@ from pipeline.core.formats.blockframing import BlockFramer
 from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.detection import delimiter_of_sep_line, detect_delimiter, holds_nothing, is_sep_line
 from pipeline.core.formats.dialect import Dialect
-from pipeline.core.formats.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
+from pipeline.core.formats.file_kind import codec_of, is_json_lines, other_encoding, refusal, text_refusal
 from pipeline.core.formats.framing import START, Framer
-from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.formats.json_lines import JsonFramer
+from pipeline.core.formats.packing import BZIP2, GZIPPED, XZ, ZSTD, Growth, Packing, packing_of, unpack
 from pipeline.core.formats.text_codec import as_read, to_utf8
 from pipeline.core.formats.trailer import Trailer, TrailerPattern
 from pipeline.core.rows.header import plan_columns
@@ -165,7 +168,7 @@ def dialect(data: bytes) -> None:
 
 
 def file_kind(data: bytes) -> None:
-    is_gzip(data)
+    packing_of(data)
     refusal(data)
     for form in ("csv", "jsonl", "auto"):
         text_refusal(data, form)
@@ -193,13 +196,38 @@ def json_lines(data: bytes) -> None:
 
 
 def unpacking(data: bytes) -> None:
-    blocks = [data[at : at + 100] for at in range(0, len(data), 100)]
+    """Each way of packing. What is given is what the standard library gives, in whatever blocks it comes."""
+    for packing, packed in _of_each_kind(data):
+        whole, cut = _unpacked([packed], packing), _unpacked([packed[:7], packed[7:8], packed[8:]], packing)
+        assert whole == cut, packing.name
+        if whole is not None and packed:
+            with suppress(OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError):
+                # It takes no padding.
+                assert whole == _ORACLES[packing.name](packed), packing.name
+
+
+#: An archive of each kind, of which an input takes the place of some bytes.
+_SHAPES = {
+    packing: pack(b"id,tier\nC-1,gold\n" * 9)
+    for packing, pack in ((GZIPPED, gzip.compress), (ZSTD, zstd.compress), (BZIP2, bz2.compress), (XZ, lzma.compress))
+}
+_ORACLES = {"gzip": gzip.decompress, "zstd": zstd.decompress, "bzip2": bz2.decompress, "xz": lzma.decompress}
+
+
+def _of_each_kind(data: bytes) -> Iterator[tuple[Packing, bytes]]:
+    if packing := packing_of(data):
+        yield packing, data
+    for packing, whole in _SHAPES.items():
+        at = data[0] % len(whole) if data else 0
+        yield packing, whole[:at] + data[1:] + whole[at + len(data) // 2 :]
+
+
+def _unpacked(blocks: list[bytes], packing: Packing) -> bytes | None:
+    growth = Growth("it", packing.max_inflation, judged_from_bytes=2**20)
     try:
-        content = b"".join(gunzip(iter(blocks), judged_from_bytes=2**20))
+        return b"".join(unpack(iter(blocks), packing, growth=growth))
     except InputError:
-        return
-    with suppress(OSError, EOFError, zlib.error):
-        assert not data or content == gzip.decompress(data.lstrip(b"\0"))
+        return None
 
 
 def text_codec(data: bytes) -> None:

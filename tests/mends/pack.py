@@ -1,0 +1,58 @@
+"""Packed exports: what is cut off, damaged or made to burst is never taken for an export."""
+
+from tests.mends import Mend
+
+_PACKING = "pipeline/core/formats/packing.py"
+_MEMBER = "pipeline/core/formats/gzip_member.py"
+_UNITS = "tests/core/formats/test_packing.py"
+
+MENDS = [
+    Mend(
+        "pack: an archive that ends within a member is cut off",
+        ("archive",),
+        _PACKING,
+        "        if self._stream is not None:\n",
+        "        if self._stream is not None and not self._taken:\n",
+        f"{_UNITS}::test_cut_off_anywhere[zstd-7]",
+    ),
+    Mend(
+        "pack: an archive may not grow beyond measure",
+        ("archive",),
+        _PACKING,
+        "self.max_inflation * self.taken):\n",
+        "MAX_CONTENT_BYTES):\n",
+        f"{_UNITS}::test_a_bomb_ends[zstd]",
+    ),
+    Mend(
+        "pack: a decompressor gives a block at most",
+        ("archive",),
+        _PACKING,
+        "                piece = stream.decompress(packed, BLOCK_BYTES)\n",
+        "                piece = stream.decompress(packed)\n",
+        f"{_UNITS}::test_a_bomb_ends[bzip2]",
+    ),
+    Mend(
+        "pack: small pieces are joined",
+        ("archive",),
+        _PACKING,
+        "            if size + len(piece) > BLOCK_BYTES:\n",
+        "            if ready:\n",
+        f"{_UNITS}::test_content[zstd many members-10000000]",
+    ),
+    Mend(
+        "pack: the memory that an archive of zstd needs has a limit",
+        ("archive",),
+        _PACKING,
+        "DecompressionParameter.window_log_max: WINDOW_LOG_MAX}",
+        "DecompressionParameter.window_log_max: 30}",
+        f"{_UNITS}::test_what_takes_more_than_is_there[window]",
+    ),
+    Mend(
+        "pack: a header of gzip is read wherever a block ends",
+        ("archive",),
+        _MEMBER,
+        "    return end if end <= len(header) else None\n",
+        "    return end\n",
+        f"{_UNITS}::test_headers_of_gzip[2-1]",
+    ),
+]
