@@ -78,6 +78,36 @@ class TestPacked:
         assert profiles == {}
 
 
+def zipped(members: Mapping[str, str]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+class TestZip:
+    """The members of an archive are parts of one export."""
+
+    async def test_loads(self, tmp_path: Path) -> None:
+        half = len(ROWS) // 2
+        first, second = ("\n".join([HEADER, *rows]) + "\n" for rows in (ROWS[:half], ROWS[half:]))
+        members = {"all/b.csv": second + "C-99,gold\n", "all/a.csv": first, "__MACOSX/all/._a.csv": "\0", "all/": ""}
+        packed = zipped(members)
+        done, profiles = await load(tmp_path, "customers.csv", packed, max_rejects="5%")
+        assert (done.code, done.report["rows"]["confirmed"], profiles) == (0, 50, PROFILES)
+        assert done.report["export"]["bytes"] == len(packed)
+        assert [(part["name"], part["rows"]) for part in done.report["parts"]] == [("all/a.csv", 25), ("all/b.csv", 26)]
+        [reject] = read_lines(tmp_path / "state" / "jobs" / done.report["job"] / "rejects.jsonl")
+        assert (reject["file"], reject["line"]) == ("all/b.csv", 27)
+
+    async def test_members_with_other_columns(self, tmp_path: Path) -> None:
+        members = {"a.csv": "customer_id,tier\nC-1,gold\n", "b.csv": "customer_id,city\nC-2,Ulm\n"}
+        done, profiles = await load(tmp_path, "customers.zip", zipped(members))
+        assert (done.code, done.report["state"], profiles) == (65, "failed", {})
+        assert "customers.zip/b.csv" in done.report["error"]
+
+
 class TestEncodings:
     @pytest.mark.parametrize(
         ("written", "said"),

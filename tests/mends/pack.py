@@ -6,7 +6,42 @@ _PACKING = "pipeline/core/formats/packing.py"
 _MEMBER = "pipeline/core/formats/gzip_member.py"
 _UNITS = "tests/core/formats/test_packing.py"
 
+_ZIP = "pipeline/edges/containers/zip_archive.py"
+_ZIP_UNITS = "tests/edges/containers/test_zip_archive.py"
+
 MENDS = [
+    Mend(
+        "pack: members of a zip archive lie one behind the other",
+        ("archive",),
+        _ZIP,
+        "        is_within = end <= info.header_offset",
+        "        is_within = 0 <= info.header_offset",
+        f"{_ZIP_UNITS}::test_two_members_in_one_place",
+    ),
+    Mend(
+        "pack: a member of a zip archive is what was packed",
+        ("archive",),
+        _ZIP,
+        "        if given != self.info.file_size or checksum != self.info.CRC:\n",
+        "        if given != self.info.file_size:\n",
+        f"{_ZIP_UNITS}::test_damaged_anywhere[stored]",
+    ),
+    Mend(
+        "pack: a member of a zip archive holds no more than is said",
+        ("archive",),
+        _ZIP,
+        "    if given > max(JUDGED_FROM_BYTES, limit * taken):\n",
+        "    if given < 0:\n",
+        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[a_bomb]",
+    ),
+    Mend(
+        "pack: the directory of a zip archive is not read whatever its size",
+        ("archive",),
+        _ZIP,
+        "        if size > max(MAX_DIRECTORY_BYTES, _END_BYTES + _MAX_COMMENT_BYTES):\n",
+        "        if size < 0:\n",
+        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[long_names]",
+    ),
     Mend(
         "pack: an archive that ends within a member is cut off",
         ("archive",),

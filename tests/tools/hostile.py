@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,18 @@ def _burst(pack: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     """An archive of kilobytes that holds 2 GB of line feeds: the same member a thousand times."""
     member = pack(b"\n" * (2 * MEGABYTE))
     return lambda file: file.write_bytes(pack(b"id,tier\nu1,1\n") + member * 1_000)
+
+
+def _zipped(members: Mapping[str, bytes], *, copies: int) -> Callable[[Path], object]:
+    """The same members again and again, under names with a number before them."""
+
+    def write(file: Path) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for copy in range(copies):
+                for name, content in members.items():
+                    archive.writestr(f"{copy:05}{name}", content)
+
+    return write
 
 
 def _names(count: int, *, first: str = "id", name: str = "c{}", delimiter: str = ",") -> bytes:
@@ -127,7 +140,7 @@ def headers() -> list[Hostile]:
 
 def bodies() -> list[Hostile]:
     """Rows that are many, odd or long."""
-    header = b"id,tier\n"
+    header, plain = b"id,tier\n", b"id,tier\nu1,1\n"
     return [
         Hostile("a million quotes", _text(header, b'u1,"' + b'"' * MEGABYTE + b"\nu2,1\n")),
         Hostile("rows of quotes", _text(header, (b'u1,"' + b'""' * 500 + b'"\n') * 3_000)),
@@ -205,6 +218,10 @@ def bodies() -> list[Hostile]:
             "300,000 empty members of gzip", _text(gzip.compress(header + b"u1,1\n"), gzip.compress(b"") * 300_000)
         ),
         Hostile("300,000 empty frames of zstd", _text(zstd.compress(header + b"u1,1\n"), zstd.compress(b"") * 300_000)),
+        Hostile("a zip archive of 2 GB", _zipped({"a.csv": plain + b"\n" * (20 * MEGABYTE)}, copies=100)),
+        Hostile("a zip archive of 10,000 members", _zipped({"a.csv": plain}, copies=10_000)),
+        Hostile("a zip archive of 20,000 members", _zipped({"a.csv": plain}, copies=20_000)),
+        Hostile("a zip archive of long names", _zipped({"x" * 60_000: plain}, copies=200)),
         Hostile("100,000 members of one row", _text(gzip.compress(header), gzip.compress(b"u1,1\n") * 100_000)),
     ]
 

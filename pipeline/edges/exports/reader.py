@@ -254,4 +254,7 @@ class PartsReader:
                 self._blocks = self._as_text(member.blocks, self._blocks)
 
     def _as_text(self, content: Callable[[], Iterator[bytes]], blocks: Iterator[bytes]) -> Iterator[bytes]:
-        return blocks if self._encoding is None else as_text(content, self._encoding)(blocks)
+        is_member = self._open.members is not None
+        if self._encoding is None:
+            return blocks
+        return as_text(content, self._encoding, is_unpacked=is_member)(blocks)

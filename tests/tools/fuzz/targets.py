@@ -2,14 +2,17 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import math
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ from pipeline.core.target.messages import in_our_words, without
 from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import Complete, count_rows, parse_status, parse_submitted
 from pipeline.core.target.status_url import NotAllowed, status_request
+from pipeline.edges.containers import members_of
 from pipeline.edges.durable import make_directory
 from pipeline.edges.store.heartbeat_file import Heart, read_beat
 from pipeline.edges.store.held_log import replay
@@ -204,6 +208,33 @@ def unpacking(data: bytes) -> None:
             with suppress(OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError):
                 # It takes no padding.
                 assert whole == _ORACLES[packing.name](packed), packing.name
+
+
+def zip_archive(data: bytes) -> None:
+    """An archive with some bytes of it overwritten: what is read of it is what was packed, or there is an error."""
+    whole = bytearray(_zip())
+    for at in range(0, len(data) - 3, 4):
+        where = int.from_bytes(data[at : at + 2], "big") % len(whole)
+        whole[where : where + 2] = data[at + 2 : at + 4]
+    file = _place() / "archive.zip"
+    file.write_bytes(whole)
+    with FileIO(file) as opened, suppress(InputError):
+        for member in members_of(opened, bytes(whole)) or ():
+            assert b"".join(member.blocks()) in _IN_ZIP.values()
+
+
+_IN_ZIP = {"a.csv": b"id,tier\nC-1,gold\n" * 9, "b.csv": b"", "d/c.csv": b"id,tier\n"}
+
+
+@cache
+def _zip() -> bytes:
+    """An archive with a member of each of several methods."""
+    file = io.BytesIO()
+    methods = (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2)
+    with zipfile.ZipFile(file, "w") as archive:
+        for (name, content), method in zip(_IN_ZIP.items(), methods, strict=True):
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return file.getvalue()
 
 
 #: An archive of each kind, of which an input takes the place of some bytes.
@@ -415,7 +446,7 @@ TARGETS: dict[str, Target] = {
     each.__name__: each
     for each in (
         *(submitted, status, address, message, retry_after, hosts),
-        *(export, rows, dialect, file_kind, json_lines, unpacking, text_codec, header, manifest, names),
+        *(export, rows, dialect, file_kind, json_lines, unpacking, zip_archive, text_codec, header, manifest, names),
         *(fact, checkpoint, held_rows, ledger, settings, environment, requests, heartbeat, token),
     )
 }
