@@ -32,7 +32,7 @@ MENDS = [
         _ZIP,
         "    if given > max(JUDGED_FROM_BYTES, limit * taken):\n",
         "    if given < 0:\n",
-        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[a_bomb]",
+        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[a bomb]",
     ),
     Mend(
         "pack: the directory of a zip archive is not read whatever its size",
@@ -40,7 +40,7 @@ MENDS = [
         _ZIP,
         "        if size > max(MAX_DIRECTORY_BYTES, _END_BYTES + _MAX_COMMENT_BYTES):\n",
         "        if size < 0:\n",
-        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[long_names]",
+        f"{_ZIP_UNITS}::test_refused_before_anything_is_read[long names]",
     ),
     Mend(
         "pack: an archive that ends within a member is cut off",

@@ -102,7 +102,7 @@ _BZIP2, _BZIP2_BLOCKS = b"BZh", (b"1AY&SY", b"\x17rE8P\x90")
 
 
 def packing_of(head: bytes) -> Packing | None:
-    """How a file is packed, told by its first bytes; None if it is not."""
+    """The way in which a file is packed, told by its first bytes; None if it is not."""
     if head.startswith(GZIP):
         return GZIPPED
     if head.startswith(_ZSTD) or (head[1:4] == _SKIPPED and _LEAST_SKIPPED <= head[0] <= _MOST_SKIPPED):
@@ -185,7 +185,7 @@ def unpack(
 
 
 class _Members:
-    """What unpacks the members of an archive, one after the other."""
+    """Unpacks the members of an archive, one after the other."""
 
     def __init__(self, packing: Packing, archive: str) -> None:
         self._packing = packing

@@ -134,7 +134,7 @@ class _Reader:
 
 
 def _directory(file: FileIO) -> list[ZipInfo]:
-    """What the directory says of each member."""
+    """The entries of the directory, one for each member."""
     reader = _Reader(file.fileno())
     try:
         with ZipFile(reader) as archive:
@@ -239,7 +239,7 @@ class _Packed:
             yield block
 
     def content(self) -> Iterator[bytes]:
-        """What is in it, in blocks. Raises `InputError` (65) before the end if that is not what was packed."""
+        """The content, in blocks. Raises `InputError` (65) before the end if that is not what was packed."""
         given, checksum = 0, 0
         for block in self._unpacked():
             given += len(block)
