@@ -1,14 +1,17 @@
 """Exports as people have them, through the real program: each loads as it is meant, or says what it is."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.support import Ended, assert_every_row_is_in_one_class, bench, read_lines, run_program, unheard
@@ -33,32 +36,76 @@ async def load(
         return done, at.sandbox.profiles()
 
 
-class TestGzip:
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": zstd.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+class TestPacked:
     """An archive is told by its bytes, whatever its name; what is cut off is never done."""
 
-    @pytest.mark.parametrize("name", ["customers.csv.gz", "customers.csv", "customers.GZ"])
-    async def test_loads(self, tmp_path: Path, name: str) -> None:
-        packed = gzip.compress(TEXT[:400].encode()) + gzip.compress(TEXT[400:].encode()) + bytes(512)
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("customers.csv.gz", "gzip"), ("customers.csv", "zstd"), ("customers.gz", "bzip2"), ("customers.XZ", "xz")],
+    )
+    async def test_loads(self, tmp_path: Path, name: str, kind: str) -> None:
+        pack = PACK[kind]
+        packed = pack(TEXT[:400].encode()) + pack(TEXT[400:].encode()) + bytes(512)
         done, profiles = await load(tmp_path, name, packed)
         assert (done.code, done.report["rows"]["confirmed"]) == (0, 50)
         assert profiles == PROFILES
         # The size is that of the file.
         assert done.report["export"]["bytes"] == len(packed)
 
-    @pytest.mark.parametrize("fault", ["cut", "flipped", "followed"])
-    async def test_is_not_whole(self, tmp_path: Path, fault: str) -> None:
-        packed = bytearray(gzip.compress(TEXT.encode()))
+    @pytest.mark.parametrize(
+        ("kind", "fault"), [("gzip", "flipped"), ("zstd", "cut"), ("bzip2", "flipped"), ("xz", "followed")]
+    )
+    async def test_is_not_whole(self, tmp_path: Path, kind: str, fault: str) -> None:
+        packed = bytearray(PACK[kind](TEXT.encode()))
         if fault == "cut":
             del packed[-9:]
         elif fault == "flipped":
             packed[-6] ^= 1
         else:
-            packed += b"more"
+            packed += b"more, and more"
         done, profiles = await load(tmp_path, "customers.csv.gz", bytes(packed))
         assert (done.code, done.report["state"]) == (65, "failed")
         assert ("cut off" if fault == "cut" else "damaged") in done.report["error"]
         assert "make or transfer the export anew" in done.report["error"]
         assert profiles == {}
+
+
+def zipped(members: Mapping[str, str]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+class TestZip:
+    """The members of an archive are parts of one export."""
+
+    async def test_loads(self, tmp_path: Path) -> None:
+        half = len(ROWS) // 2
+        first, second = ("\n".join([HEADER, *rows]) + "\n" for rows in (ROWS[:half], ROWS[half:]))
+        members = {"all/b.csv": second + "C-99,gold\n", "all/a.csv": first, "__MACOSX/all/._a.csv": "\0", "all/": ""}
+        packed = zipped(members)
+        done, profiles = await load(tmp_path, "customers.csv", packed, max_rejects="5%")
+        assert (done.code, done.report["rows"]["confirmed"], profiles) == (0, 50, PROFILES)
+        assert done.report["export"]["bytes"] == len(packed)
+        assert [(part["name"], part["rows"]) for part in done.report["parts"]] == [("all/a.csv", 25), ("all/b.csv", 26)]
+        [reject] = read_lines(tmp_path / "state" / "jobs" / done.report["job"] / "rejects.jsonl")
+        assert (reject["file"], reject["line"]) == ("all/b.csv", 27)
+
+    async def test_members_with_other_columns(self, tmp_path: Path) -> None:
+        members = {"a.csv": "customer_id,tier\nC-1,gold\n", "b.csv": "customer_id,city\nC-2,Ulm\n"}
+        done, profiles = await load(tmp_path, "customers.zip", zipped(members))
+        assert (done.code, done.report["state"], profiles) == (65, "failed", {})
+        assert "customers.zip/b.csv" in done.report["error"]
 
 
 class TestEncodings:
@@ -139,7 +186,7 @@ class TestWhatTheFileIs:
     FILES: Mapping[str, tuple[bytes, str]] = {
         "book.csv": (workbook(), "is an Excel workbook (xlsx): save the sheet as CSV UTF-8"),
         "table.csv": (b"PAR1\x15\x04" + bytes(90), "is a Parquet file: write the export as CSV or JSON Lines"),
-        "small.csv": (b"\x28\xb5\x2f\xfd\x04\0", "is compressed with zstd: unpack it"),
+        "small.csv": (b"\x04\x22\x4d\x18\x64", "is compressed with lz4: unpack it"),
         "page.csv": (b"<!DOCTYPE html><html><body>Please sign in", "is an HTML page"),
         "array.json": (b'[{"customer_id":"C-1"}]', "is one JSON array: write it as JSON Lines"),
         "document.json": (b'{\n "customer_id": "C-1"\n}\n', "is one JSON document over several lines"),

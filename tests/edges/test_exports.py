@@ -1,11 +1,17 @@
 """Exports: read in blocks with their digest, and everything that is no readable file said in words."""
 
 import asyncio
+import bz2
 import gc
 import gzip
 import hashlib
+import io
+import lzma
 import os
+import random
 import socket
+import zipfile
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from threading import Semaphore
@@ -13,6 +19,7 @@ from typing import Any
 
 import anyio
 import pytest
+from backports import zstd
 
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.formats.framing import BOM
@@ -215,11 +222,25 @@ class TestSkipTo:
 
 
 TEXT = "".join(f"C-{number},München {number * number % 9_973}\n" for number in range(60_000))
+
+
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
 FORMS = {
     "utf-8": (TEXT.encode(), "auto"),
     "gzip": (gzip.compress(TEXT.encode()), "auto"),
     "gzip of one value": (gzip.compress(b"x" * 9_000_000), "utf-8"),
     "members": (gzip.compress(TEXT[:9_000].encode()) + gzip.compress(TEXT[9_000:].encode()) + bytes(512), "auto"),
+    "zstd": (zstd.compress(TEXT.encode()), "auto"),
+    "bzip2": (bz2.compress(TEXT[:9_000].encode()) + bz2.compress(TEXT[9_000:].encode()), "auto"),
+    "xz": (lzma.compress(TEXT.encode(), preset=0), "auto"),
+    "zip": (zipped({"a.csv": TEXT.encode()}), "auto"),
     "utf-16": (TEXT.encode("utf-16"), "auto"),
     "windows-1252": (TEXT.encode("windows-1252"), "windows-1252"),
     "gzip of utf-16": (gzip.compress(TEXT.encode("utf-16-be")), "auto"),
@@ -274,17 +295,21 @@ class TestText:
     @pytest.mark.parametrize(
         ("content", "told"),
         [
-            (b"PK\x03\x04 [Content_Types].xml", "is an Excel workbook"),
+            (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "is an Excel workbook"),
             (gzip.compress(b"PK\x03\x04"), "is a zip archive"),
             (gzip.compress(gzip.compress(b"id\n")), "a gzip archive within a gzip archive"),
+            (bz2.compress(zstd.compress(b"id\n")), "a zstd archive within a bzip2 archive"),
+            (zipped({"a.csv.gz": gzip.compress(b"id\n")}), "a gzip archive within a zip archive"),
+            # A block of bzip2 gives nothing before its end.
+            (bz2.compress(b"PAR1\0" + random.Random(1).randbytes(300_000)), "a Parquet file"),
             (TEXT.encode("utf-8-sig"), r"\[export\] encoding is 'utf-16'"),
         ],
-        ids=["xlsx", "zip in gzip", "gzip in gzip", "utf-8"],
+        ids=["xlsx", "zip in gzip", "gzip in gzip", "zstd in bzip2", "gzip in zip", "a large block", "utf-8"],
     )
     async def test_what_is_none_is_said_at_once(self, tmp_path: Path, content: bytes, told: str) -> None:
         path = tmp_path / "export.csv"
         path.write_bytes(content)
-        with pytest.raises(InputError, match=f"{path} cannot be loaded: it .*{told}") as caught:
+        with pytest.raises(InputError, match=f"{path}(/a.csv.gz)? cannot be loaded: it .*{told}") as caught:
             async with open_export(path, "utf-16"):
                 pass
         assert caught.value.exit_code is ExitCode.EXPORT_UNUSABLE

@@ -1,11 +1,16 @@
 """Exports and drops that are made to take long: each is small or a few megabytes, and costs more than that."""
 
+import bz2
 import gzip
 import json
+import lzma
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from backports import zstd
 
 from tests.tools.faults.rawtarget import Answer
 from tests.tools.support import Sections
@@ -40,6 +45,24 @@ def _text(*pieces: bytes | Iterator[bytes]) -> Callable[[Path], object]:
 
 def _packed(content: bytes) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(gzip.compress(content, 1))
+
+
+def _burst(pack: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """An archive of kilobytes that holds 2 GB of line feeds: the same member a thousand times."""
+    member = pack(b"\n" * (2 * MEGABYTE))
+    return lambda file: file.write_bytes(pack(b"id,tier\nu1,1\n") + member * 1_000)
+
+
+def _zipped(members: Mapping[str, bytes], *, copies: int) -> Callable[[Path], object]:
+    """The same members again and again, under names with a number before them."""
+
+    def write(file: Path) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for copy in range(copies):
+                for name, content in members.items():
+                    archive.writestr(f"{copy:05}{name}", content)
+
+    return write
 
 
 def _names(count: int, *, first: str = "id", name: str = "c{}", delimiter: str = ",") -> bytes:
@@ -117,7 +140,7 @@ def headers() -> list[Hostile]:
 
 def bodies() -> list[Hostile]:
     """Rows that are many, odd or long."""
-    header = b"id,tier\n"
+    header, plain = b"id,tier\n", b"id,tier\nu1,1\n"
     return [
         Hostile("a million quotes", _text(header, b'u1,"' + b'"' * MEGABYTE + b"\nu2,1\n")),
         Hostile("rows of quotes", _text(header, (b'u1,"' + b'""' * 500 + b'"\n') * 3_000)),
@@ -187,6 +210,19 @@ def bodies() -> list[Hostile]:
         ),
         Hostile("many tiny batches", _text(_rows("id,tier", "u{},1", 400)), {"batch": {"max_rows": 1}}),
         Hostile("a gzip archive of 30 MB of blank lines", _packed(header + b"\n" * (30 * MEGABYTE))),
+        Hostile("a gzip archive of 2 GB", _burst(gzip.compress)),
+        Hostile("a zstd archive of 2 GB", _burst(zstd.compress)),
+        Hostile("a bzip2 archive of 2 GB", _burst(bz2.compress)),
+        Hostile("an xz archive of 2 GB", _burst(lzma.compress)),
+        Hostile(
+            "300,000 empty members of gzip", _text(gzip.compress(header + b"u1,1\n"), gzip.compress(b"") * 300_000)
+        ),
+        Hostile("300,000 empty frames of zstd", _text(zstd.compress(header + b"u1,1\n"), zstd.compress(b"") * 300_000)),
+        Hostile("a zip archive of 2 GB", _zipped({"a.csv": plain + b"\n" * (20 * MEGABYTE)}, copies=100)),
+        Hostile("a zip archive of 10,000 members", _zipped({"a.csv": plain}, copies=10_000)),
+        Hostile("a zip archive of 20,000 members", _zipped({"a.csv": plain}, copies=20_000)),
+        Hostile("a zip archive of long names", _zipped({"x" * 60_000: plain}, copies=200)),
+        Hostile("100,000 members of one row", _text(gzip.compress(header), gzip.compress(b"u1,1\n") * 100_000)),
     ]
 
 

@@ -7,6 +7,7 @@ a few words only, where they show in which encoding it may be.
 
 import codecs
 import re
+from collections.abc import Collection
 
 from pipeline.core.errors import InputError
 from pipeline.core.formats.candidate_encodings import encoding_advice
@@ -15,7 +16,6 @@ from pipeline.core.formats.text_codec import is_utf8
 
 #: Bytes of the beginning of a file by which its kind is told.
 HEAD_BYTES = 65_536
-GZIP = b"\x1f\x8b"
 
 #: The first bytes of formats that are no text; what the file is, and what to do.
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -27,9 +27,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"Obj\x01", "an Avro file", "write the export as CSV or JSON Lines"),
     (b"FEA1", "a Feather file", "write the export as CSV or JSON Lines"),
     (b"SQLite format 3\0", "a SQLite database", "export its table as CSV"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it (zstd -d), or compress it with gzip"),
-    (b"BZh", "compressed with bzip2", "unpack it (bunzip2), or compress it with gzip"),
-    (b"\xfd7zXZ\0", "compressed with xz", "unpack it (unxz), or compress it with gzip"),
+    (b"\x5d\0\0", "compressed with lzma", "unpack it (unlzma), or compress it with xz"),
     (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it (lz4 -d), or compress it with gzip"),
     (b"\xff\x06\0\0sNaPpY", "compressed with snappy", "unpack it, or compress it with gzip"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it, and load what is in it"),
@@ -43,8 +41,8 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 _ZIP = b"PK\x03\x04"
 #: Those that may also begin a header, and what follows them in a real file only.
-_WORDS = (b"PARE", b"FEA1", b"ORC", b"BZh")
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x80-\xff]|[1-9]1AY&SY|[1-9]\x17rE8P\x90")
+_WORDS = (b"PARE", b"FEA1", b"ORC")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x80-\xff]")
 _PARQUET, _ARROW, _ARROW_STREAM = b"PAR1", b"ARROW1\0\0", b"\xff\xff\xff\xff"
 #: Bytes of the first message of an Arrow stream, which has the names of the columns: a multiple of 8 below this.
 _MAX_SCHEMA_BYTES = 2**27
@@ -53,6 +51,16 @@ _TAR_OFFSET = 257
 #: Parts of every workbook that Excel and others write, as a zip archive names them.
 _WORKBOOK = (b"[Content_Types].xml", b"xl/workbook", b"xl/worksheets", b"_rels/.rels")
 _OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet"
+_EXCEL = "an Excel workbook (xlsx): save the sheet as CSV UTF-8, and load that"
+_SPREADSHEET = "a spreadsheet (ods): save the sheet as CSV UTF-8, and load that"
+#: A member that each document of a kind has, and what it is. The last is in all of Office.
+_DOCUMENTS = (
+    ("xl/workbook.xml", _EXCEL),
+    ("xl/workbook.bin", "an Excel workbook (xlsb): save the sheet as CSV UTF-8, and load that"),
+    ("word/document.xml", "a Word document (docx): export the data as CSV"),
+    ("Index/Document.iwa", "a Numbers spreadsheet: export the sheet as CSV, and load that"),
+    ("[Content_Types].xml", "an Office document: export the data as CSV"),
+)
 
 _PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
 #: White space and byte order marks; comments of a page and the white space behind them.
@@ -79,9 +87,9 @@ _OF_ONE_BYTE = ("cp125", "iso8859", "mac-", "cp437", "cp85", "cp86", "koi8", "as
 _IN_NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x19\x1c\x1d\x1f]")
 
 
-def is_gzip(head: bytes) -> bool:
-    """True for a gzip archive: compressed by `deflate`, the only method there is."""
-    return head.startswith(GZIP + b"\x08")
+def is_zip(head: bytes) -> bool:
+    """True for a zip archive that is not empty, which may be a workbook."""
+    return head.startswith(_ZIP)
 
 
 def columnar_kind(head: bytes) -> str | None:
@@ -96,7 +104,9 @@ def columnar_kind(head: bytes) -> str | None:
 
 
 def refusal(head: bytes) -> str | None:
-    """Say what a file is, and what to do, if it is of a known kind that is no text; `is_gzip` ones are none of these.
+    """Say what a file is, and what to do, if it is of a known kind that is no text.
+
+    That is so for a zip archive too, where one is not looked into. `packing_of` says what is packed, see `packing`.
 
     `head`: its first bytes, `HEAD_BYTES` of them if there are as many.
     """
@@ -112,11 +122,22 @@ def refusal(head: bytes) -> str | None:
     return None
 
 
+def document_refusal(head: bytes, names: Collection[str]) -> str | None:
+    """Say which document a zip archive is, and what to do, if it is one.
+
+    `head`: its first bytes. `names`: those of its members.
+    """
+    for name, kind in _DOCUMENTS:
+        if name in names:
+            return f"is {kind}"
+    return f"is {_SPREADSHEET}" if _OPEN_DOCUMENT in head else None
+
+
 def _refusal_of_zip(head: bytes) -> str:
     if any(part in head for part in _WORKBOOK):
-        return "is an Excel workbook (xlsx): save the sheet as CSV UTF-8, and load that"
+        return f"is {_EXCEL}"
     if _OPEN_DOCUMENT in head:
-        return "is a spreadsheet (ods): save the sheet as CSV UTF-8, and load that"
+        return f"is {_SPREADSHEET}"
     return "is a zip archive: unpack it, and load what is in it"
 
 

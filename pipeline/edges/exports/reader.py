@@ -90,13 +90,20 @@ class _OpenFile:
         try:
             with readable(source.path), about(source.path):
                 self.identity = Identity.of(os.fstat(self.file.fileno()))
-                self.head = b"" if encoding is None else os.pread(self.file.fileno(), HEAD_BYTES, 0)
-                self.members = None if encoding is None else members_of(self.file, self.head)
+                head = b"" if encoding is None else os.pread(self.file.fileno(), HEAD_BYTES, 0)
+                self.members = None if encoding is None else members_of(self.file, head)
             if source.identity is not None and not self.identity.agrees_with(source.identity):
                 raise changed(source.path)
         except BaseException:
             self.file.close()
             raise
+
+    def from_start(self) -> Iterator[bytes]:
+        """The bytes of the file, without a change to where it is read."""
+        place = 0
+        while block := os.pread(self.file.fileno(), BLOCK_BYTES, place):
+            yield block
+            place += len(block)
 
     def check_unchanged(self, bytes_read: int) -> None:
         """Raise `InputError` (65) if the file is not the one that was opened, or has other bytes than were read."""
@@ -232,8 +239,8 @@ class PartsReader:
         if opened.members is None:
             self.part, self.place, self.columns = opened.source.name, opened.source.path, None
             self.size_bytes = opened.identity.size_bytes
-            with about(self.place):
-                self._blocks = self._as_text(opened.head, self._raw)
+            with readable(self.place), about(self.place):
+                self._blocks = self._as_text(opened.from_start, self._raw)
             return
         member: Member = opened.members[self._next_member]
         self._next_member += 1
@@ -244,14 +251,10 @@ class PartsReader:
         with readable(opened.source.path), about(self.place):
             self._blocks = member.blocks()
             if member.columns is None:
-                first = next(self._blocks, b"")
-                self._blocks = self._as_text(first[:HEAD_BYTES], _with(first, self._blocks))
+                self._blocks = self._as_text(member.blocks, self._blocks)
 
-    def _as_text(self, head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        return blocks if self._encoding is None else as_text(head, self._encoding)(blocks)
-
-
-def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
+    def _as_text(self, content: Callable[[], Iterator[bytes]], blocks: Iterator[bytes]) -> Iterator[bytes]:
+        is_member = self._open.members is not None
+        if self._encoding is None:
+            return blocks
+        return as_text(content, self._encoding, is_unpacked=is_member)(blocks)

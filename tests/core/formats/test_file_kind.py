@@ -1,8 +1,8 @@
 """The kind of a file is told by what is in it: nothing that is no export is read as one, and no export is refused."""
 
 import codecs
-import gzip
 import io
+import lzma
 import sqlite3
 import struct
 import tarfile
@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.formats.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
+from pipeline.core.formats.file_kind import (
+    codec_of,
+    document_refusal,
+    is_json_lines,
+    is_zip,
+    other_encoding,
+    refusal,
+    text_refusal,
+)
 
 CSV = "customer_id,tier,city\nC-1,gold,Paris\nC-2,iron,Ulm\n"
 
@@ -34,21 +42,21 @@ def tarred() -> bytes:
     return file.getvalue()
 
 
+ODS = zipped("mimetype").replace(CSV.encode(), b"application/vnd.oasis.opendocument.spreadsheet")
+
 BINARY = {
     "zip": (zipped("export.csv"), "a zip archive: unpack it"),
     "empty zip": (zipped(), "an empty zip archive"),
     "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook (xlsx): save the sheet as CSV UTF-8"),
     "xlsm": (zipped("xl/worksheets/sheet1.xml", "xl/vbaProject.bin"), "an Excel workbook"),
-    "ods": (zipped("mimetype").replace(CSV.encode(), b""), "a zip archive"),
+    "ods": (ODS, "a spreadsheet (ods)"),
     "xls": (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504), "an old Excel"),
     "parquet": (b"PAR1\x15\x04\x15\x10", "a Parquet file that is packed"),
     "orc": (b"ORC\x11\x00\x00\x0a", "an ORC file"),
     "avro": (b"Obj\x01\x04\x14avro.codec", "an Avro file"),
     "arrow": (b"ARROW1\0\0\xff\xff\xff\xff", "an Arrow file that is packed"),
     "sqlite": (b"SQLite format 3\0\x10\0", "a SQLite database"),
-    "zstd": (b"\x28\xb5\x2f\xfd\x24\x00", "compressed with zstd: unpack it (zstd -d)"),
-    "bzip2": (b"BZh91AY&SY\x8e", "compressed with bzip2"),
-    "xz": (b"\xfd7zXZ\0\x00\x04", "compressed with xz"),
+    "lzma": (lzma.compress(b"id\n", lzma.FORMAT_ALONE), "compressed with lzma: unpack it (unlzma)"),
     "lz4": (b"\x04\x22\x4d\x18\x64", "compressed with lz4"),
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
@@ -89,10 +97,27 @@ def test_a_real_database(tmp_path: Path) -> None:
     assert "SQLite" in (refusal((tmp_path / "export.csv").read_bytes()[:65_536]) or "")
 
 
-def test_gzip() -> None:
-    assert is_gzip(gzip.compress(CSV.encode()))
-    assert not is_gzip(b"\x1f\x8b")
-    assert not is_gzip(CSV.encode())
+def test_zip() -> None:
+    assert is_zip(zipped("export.csv"))
+    assert not is_zip(zipped())
+    assert not is_zip(b"PK,tier\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook (xlsx)"),
+        (("[Content_Types].xml", "xl/workbook.bin"), "an Excel workbook (xlsb)"),
+        (("[Content_Types].xml", "word/document.xml"), "a Word document"),
+        (("[Content_Types].xml", "ppt/presentation.xml"), "an Office document"),
+        (("Index/Document.iwa", "preview.jpg"), "a Numbers spreadsheet"),
+        (("export.csv", "xl/readme.txt"), None),
+    ],
+)
+def test_documents(names: tuple[str, ...], told: str | None) -> None:
+    found = document_refusal(zipped(*names), names)
+    assert (found is None) if told is None else (told in (found or ""))
+    assert "(ods)" in (document_refusal(ODS, ["mimetype", "content.xml"]) or "")
 
 
 TEXTS = {

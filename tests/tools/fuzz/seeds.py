@@ -2,11 +2,14 @@
 
 import ast
 import base64
+import bz2
 import gzip
+import lzma
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from backports import zstd
 from hypothesis import strategies as st
 
 from tests.tools import strategies
@@ -89,7 +92,9 @@ def seeds(name: str) -> tuple[bytes, ...]:
     if name == "export":
         found = [b"\0\0" + each for each in found]
     if name == "unpacking":
-        found = [*map(gzip.compress, found[:40]), *(gzip.compress(each) * 2 + b"\0\0" for each in found[:3])]
+        packs = (gzip.compress, zstd.compress, bz2.compress, lzma.compress)
+        packed = [pack(each) for pack in packs for each in found[:20]]
+        found = [*packed, *(pack(found[0]) * 2 + b"\0\0" for pack in packs)]
     return tuple(dict.fromkeys(each[:LONGEST_BYTES] for each in found)) or (b"",)
 
 

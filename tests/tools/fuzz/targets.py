@@ -1,19 +1,25 @@
 """The targets: functions that take bytes, and raise only where there is a bug."""
 
+import bz2
 import gzip
+import io
+import lzma
 import math
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import yarl
+from backports import zstd
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
@@ -25,10 +31,10 @@ from pipeline.core.formats.blockframing import BlockFramer
 from pipeline.core.formats.candidate_encodings import header_line
 from pipeline.core.formats.detection import delimiter_of_sep_line, detect_delimiter, holds_nothing, is_sep_line
 from pipeline.core.formats.dialect import Dialect
-from pipeline.core.formats.file_kind import codec_of, is_gzip, is_json_lines, other_encoding, refusal, text_refusal
+from pipeline.core.formats.file_kind import codec_of, is_json_lines, other_encoding, refusal, text_refusal
 from pipeline.core.formats.framing import START, Framer
-from pipeline.core.formats.gunzip import gunzip
 from pipeline.core.formats.json_lines import JsonFramer
+from pipeline.core.formats.packing import BZIP2, GZIPPED, XZ, ZSTD, Growth, Packing, packing_of, unpack
 from pipeline.core.formats.text_codec import as_read, to_utf8
 from pipeline.core.formats.trailer import Trailer, TrailerPattern
 from pipeline.core.rows.header import plan_columns
@@ -39,6 +45,7 @@ from pipeline.core.target.messages import in_our_words, without
 from pipeline.core.target.pacing import http_date, retry_after_s
 from pipeline.core.target.replies import Complete, count_rows, parse_status, parse_submitted
 from pipeline.core.target.status_url import NotAllowed, status_request
+from pipeline.edges.containers import members_of
 from pipeline.edges.durable import make_directory
 from pipeline.edges.store.heartbeat_file import Heart, read_beat
 from pipeline.edges.store.held_log import replay
@@ -165,7 +172,7 @@ def dialect(data: bytes) -> None:
 
 
 def file_kind(data: bytes) -> None:
-    is_gzip(data)
+    packing_of(data)
     refusal(data)
     for form in ("csv", "jsonl", "auto"):
         text_refusal(data, form)
@@ -193,13 +200,65 @@ def json_lines(data: bytes) -> None:
 
 
 def unpacking(data: bytes) -> None:
-    blocks = [data[at : at + 100] for at in range(0, len(data), 100)]
+    """Each way of packing. What is given is what the standard library gives, in whatever blocks it comes."""
+    for packing, packed in _of_each_kind(data):
+        whole, cut = _unpacked([packed], packing), _unpacked([packed[:7], packed[7:8], packed[8:]], packing)
+        assert whole == cut, packing.name
+        if whole is not None and packed:
+            with suppress(OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError):
+                # It takes no padding.
+                assert whole == _ORACLES[packing.name](packed), packing.name
+
+
+def zip_archive(data: bytes) -> None:
+    """An archive with some bytes of it overwritten: what is read of it is what was packed, or there is an error."""
+    whole = bytearray(_zip())
+    for at in range(0, len(data) - 3, 4):
+        where = int.from_bytes(data[at : at + 2], "big") % len(whole)
+        whole[where : where + 2] = data[at + 2 : at + 4]
+    file = _place() / "archive.zip"
+    file.write_bytes(whole)
+    with FileIO(file) as opened, suppress(InputError):
+        for member in members_of(opened, bytes(whole)) or ():
+            assert b"".join(member.blocks()) in _IN_ZIP.values()
+
+
+_IN_ZIP = {"a.csv": b"id,tier\nC-1,gold\n" * 9, "b.csv": b"", "d/c.csv": b"id,tier\n"}
+
+
+@cache
+def _zip() -> bytes:
+    """An archive with a member of each of several methods."""
+    file = io.BytesIO()
+    methods = (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2)
+    with zipfile.ZipFile(file, "w") as archive:
+        for (name, content), method in zip(_IN_ZIP.items(), methods, strict=True):
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return file.getvalue()
+
+
+#: An archive of each kind, of which an input takes the place of some bytes.
+_SHAPES = {
+    packing: pack(b"id,tier\nC-1,gold\n" * 9)
+    for packing, pack in ((GZIPPED, gzip.compress), (ZSTD, zstd.compress), (BZIP2, bz2.compress), (XZ, lzma.compress))
+}
+_ORACLES = {"gzip": gzip.decompress, "zstd": zstd.decompress, "bzip2": bz2.decompress, "xz": lzma.decompress}
+
+
+def _of_each_kind(data: bytes) -> Iterator[tuple[Packing, bytes]]:
+    if packing := packing_of(data):
+        yield packing, data
+    for packing, whole in _SHAPES.items():
+        at = data[0] % len(whole) if data else 0
+        yield packing, whole[:at] + data[1:] + whole[at + len(data) // 2 :]
+
+
+def _unpacked(blocks: list[bytes], packing: Packing) -> bytes | None:
+    growth = Growth("it", packing.max_inflation, judged_from_bytes=2**20)
     try:
-        content = b"".join(gunzip(iter(blocks), judged_from_bytes=2**20))
+        return b"".join(unpack(iter(blocks), packing, growth=growth))
     except InputError:
-        return
-    with suppress(OSError, EOFError, zlib.error):
-        assert not data or content == gzip.decompress(data.lstrip(b"\0"))
+        return None
 
 
 def text_codec(data: bytes) -> None:
@@ -387,7 +446,7 @@ TARGETS: dict[str, Target] = {
     each.__name__: each
     for each in (
         *(submitted, status, address, message, retry_after, hosts),
-        *(export, rows, dialect, file_kind, json_lines, unpacking, text_codec, header, manifest, names),
+        *(export, rows, dialect, file_kind, json_lines, unpacking, zip_archive, text_codec, header, manifest, names),
         *(fact, checkpoint, held_rows, ledger, settings, environment, requests, heartbeat, token),
     )
 }

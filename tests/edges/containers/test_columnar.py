@@ -20,7 +20,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.formats.cells import CellFramer
 from pipeline.core.formats.file_kind import HEAD_BYTES, columnar_kind
-from pipeline.edges.columnar import ColumnarFile, open_columnar
+from pipeline.edges.containers.columnar import ColumnarFile, open_columnar
 
 
 def write_parquet(table: pa.Table, file: Path) -> None:
@@ -201,7 +201,7 @@ def test_without_pyarrow_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     write_parquet(pa.table({"id": ["a"]}), tmp_path / "file")
     program = (
         "import sys; from io import FileIO; sys.modules['pyarrow'] = None\n"
-        "from pipeline.edges.columnar import open_columnar\n"
+        "from pipeline.edges.containers.columnar import open_columnar\n"
         "try: open_columnar(FileIO(sys.argv[1]), 'Parquet file')\n"
         "except Exception as error: print(error)"
     )
