@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import FileIO
 
 from pipeline.core.formats.file_kind import columnar_kind
-from pipeline.edges.columnar import open_columnar
+from pipeline.edges.containers.columnar import open_columnar
 
 
 @dataclass(frozen=True, slots=True)

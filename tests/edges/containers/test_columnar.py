@@ -20,7 +20,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.formats.cells import CellFramer
 from pipeline.core.formats.file_kind import HEAD_BYTES, columnar_kind
-from pipeline.edges.columnar import ColumnarFile, open_columnar
+from pipeline.edges.containers.columnar import ColumnarFile, open_columnar
 
 
 def write_parquet(table: pa.Table, file: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_file_that_is_cut_off_is_never_whole(kind: str, left: float, tmp_path:
     (tmp_path / "file").write_bytes(whole[: int(len(whole) * left)])
     with pytest.raises(InputError) as error:
         rows_of(tmp_path / "file")
-    told = "the Arrow stream has no end" if kind == "Arrow stream" else f"the {kind} is cut off"
+    told = "without its mark at the end" if kind == "Arrow stream" else f"{kind} that is cut off"
     assert told in str(error.value)
     assert "secret" not in str(error.value)
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_cut_off_is_never_whole(kind: str, left: float, tmp_path:
 def test_a_stream_that_ends_between_two_batches_is_cut_off(tmp_path: Path) -> None:
     write_stream(pa.table({"id": ["a", "b", "c"]}), tmp_path / "file")
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-8])
-    with pytest.raises(InputError, match="the Arrow stream has no end"):
+    with pytest.raises(InputError, match="without its mark at the end"):
         rows_of(tmp_path / "file")
 
 
@@ -157,7 +157,7 @@ def test_a_page_that_is_damaged_fails_the_file(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "file").read_bytes())
     content[300:340] = bytes(40)
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(InputError, match="the Parquet file is cut off"):
+    with pytest.raises(InputError, match="a Parquet file that is cut off"):
         rows_of(tmp_path / "file")
 
 
@@ -201,7 +201,7 @@ def test_without_pyarrow_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     write_parquet(pa.table({"id": ["a"]}), tmp_path / "file")
     program = (
         "import sys; from io import FileIO; sys.modules['pyarrow'] = None\n"
-        "from pipeline.edges.columnar import open_columnar\n"
+        "from pipeline.edges.containers.columnar import open_columnar\n"
         "try: open_columnar(FileIO(sys.argv[1]), 'Parquet file')\n"
         "except Exception as error: print(error)"
     )
