@@ -4,14 +4,22 @@ import csv
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.edges.exports import open_export
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_export
+from pipeline.jobs.row_source import open_rows
 from pipeline.sandbox import SandboxOptions, running
+from pipeline.settings.export_section import ExportSettings
 from tests.tools.support import settings_for
 
 CUSTOMERS = 23_570
+#: Ids keep their zeros, and amounts theirs.
+AS_TEXT = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(["customer_id", "dollars"], "string"))
 PURCHASES = 69_659
 
 
@@ -37,6 +45,23 @@ def last_purchases(export: Path) -> dict[str, dict[str, str]]:
             customer = row.pop("customer_id")
             profiles.setdefault(customer, {}).update({name: value for name, value in row.items() if value})
     return profiles
+
+
+async def test_cdnow_as_parquet_has_the_rows_of_the_csv(purchases: Path, tmp_path: Path) -> None:
+    pq.write_table(pyarrow.csv.read_csv(purchases, convert_options=AS_TEXT), tmp_path / "purchases.parquet")
+    bodies = []
+    for path in (purchases, tmp_path / "purchases.parquet"):
+        settings = ExportSettings(id_column="customer_id", unlisted="send")
+        async with open_export(path, settings.encoding) as export:
+            source = await open_rows(
+                export, settings, Checkpoint(), open_export=open_export, carried=(), max_batch_bytes=10**7, salt=1
+            )
+            found = []
+            while (block := await source.read()) is not None:
+                found.append(block.mapped.rows.body)
+        bodies.append(b"".join(found))
+    assert bodies[0] == bodies[1]
+    assert bodies[0].count(b"\n") == PURCHASES
 
 
 async def test_cdnow_ends_as_a_plain_reading_says(purchases: Path, tmp_path: Path) -> None:

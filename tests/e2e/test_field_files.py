@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from backports import zstd
 
@@ -172,6 +174,15 @@ class TestEncodings:
         assert (done.code, done.report["rejects"]["by_reason"]) == (0, {"local.invalid_utf8": 1})
 
 
+async def test_a_parquet_file_loads(tmp_path: Path) -> None:
+    columns = zip(*(line.split(",") for line in TEXT.splitlines()), strict=True)
+    table = pa.table({name: cells for name, *cells in columns})
+    pq.write_table(table, tmp_path / "made", row_group_size=20)
+    done, profiles = await load(tmp_path, "customers.csv", (tmp_path / "made").read_bytes(), format="parquet")
+    assert (done.code, done.report["rows"]["confirmed"]) == (0, 50)
+    assert profiles == PROFILES
+
+
 def workbook() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -185,7 +196,7 @@ class TestWhatTheFileIs:
 
     FILES: Mapping[str, tuple[bytes, str]] = {
         "book.csv": (workbook(), "is an Excel workbook (xlsx): save the sheet as CSV UTF-8"),
-        "table.csv": (b"PAR1\x15\x04" + bytes(90), "is a Parquet file: write the export as CSV or JSON Lines"),
+        "table.csv": (b"PAR1\x15\x04" + bytes(90), "is a Parquet file that is cut off, damaged, encrypted"),
         "small.csv": (b"\x04\x22\x4d\x18\x64", "is compressed with lz4: unpack it"),
         "page.csv": (b"<!DOCTYPE html><html><body>Please sign in", "is an HTML page"),
         "array.json": (b'[{"customer_id":"C-1"}]', "is one JSON array: write it as JSON Lines"),

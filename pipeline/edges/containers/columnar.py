@@ -85,7 +85,9 @@ def open_columnar(file: FileIO, kind: str) -> ColumnarFile:
                 for text in _cells_of(batch, texts, arrow):
                     given += len(text)
                     if given > most:
-                        raise InputError(f"the {kind} grows to more than {_MAX_RATIO} times its size: {_ADVICE}")
+                        raise InputError(
+                            f"it is {_an(kind)} that grows to more than {_MAX_RATIO} times its size: {_ADVICE}"
+                        )
                     yield text
 
     return ColumnarFile(tuple(each.name for each in columns), blocks)
@@ -107,7 +109,7 @@ def _pyarrow(kind: str) -> ModuleType:
     try:
         return _imported()
     except ImportError as error:
-        raise InputError(f"it is a {kind}, and what reads those is not installed: {_INSTALL}") from error
+        raise InputError(f"it is {_an(kind)}, and what reads those is not installed: {_INSTALL}") from error
 
 
 class _Source(io.RawIOBase):
@@ -172,8 +174,13 @@ def _readable(source: _Source, kind: str) -> Iterator[None]:
         if not isinstance(error, known):
             raise
         raise InputError(
-            f"the {kind} is cut off, damaged, encrypted or of a kind that is not known: {_ADVICE}"
+            f"it is {_an(kind)} that is cut off, damaged, encrypted or of a kind that is not known: {_ADVICE}"
         ) from error
+
+
+def _an(kind: str) -> str:
+    """The name of a kind with its article."""
+    return f"{'an' if kind.startswith('A') else 'a'} {kind}"
 
 
 def _parquet(source: _Source, arrow: ModuleType, *, schema_only: bool) -> Any:
@@ -195,7 +202,7 @@ def _arrow_file(source: _Source, arrow: ModuleType, *, schema_only: bool) -> Any
 def _arrow_stream(source: _Source, arrow: ModuleType, *, schema_only: bool) -> Any:
     source.seek(0)
     if not source.ends_with(_END_OF_STREAM):
-        raise InputError(f"the Arrow stream has no end: it is cut off, or not written to its end: {_ADVICE}")
+        raise InputError(f"it is an Arrow stream without its mark at the end, so it is cut off: {_ADVICE}")
     stream = arrow.ipc.open_stream(source, options=arrow.ipc.IpcReadOptions(use_threads=False))
     return stream.schema if schema_only else iter(stream)
 

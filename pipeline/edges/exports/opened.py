@@ -32,7 +32,7 @@ class Export(Protocol):
     `part`: the name of the part that is being read; empty where the export is no more than one.
     `place`: the path of that part, for people.
     `size_bytes`: of that part.
-    `columns`: of a columnar part, whose text is CSV made by us, one record a row, without a header; else None.
+    `columns`: of a columnar part, whose text is that of `CellFramer`: a line is a row; else None.
     `bytes_read`, `sha256`: the bytes of all files read so far, in their order, and their digest; a little more than
     what `read_block` has returned was made of. At the end they are those of the whole, if every part was read.
     """

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pipeline.core.formats.detection import is_sep_line
-from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_gzip
+from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_zip
 from pipeline.core.formats.framing import BOM
-from pipeline.core.formats.gunzip import gunzip
+from pipeline.core.formats.packing import packing_of, unpack
 from pipeline.core.survey.plan import Description
 from pipeline.edges.host import OpenExport
 from pipeline.jobs.row_source.beginning import Beginning
@@ -22,9 +22,8 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
     name = path.name.encode(errors="backslashreplace").decode()
     if beginning.is_columnar:
         return Description(name=name, kind=columnar_kind(head) or "columnar")
-    packing = "gzip" if is_gzip(head) else ""
-    if packing:
-        head = next(gunzip(iter([head])), b"")
+    if packing := packing_of(head):
+        head = next(unpack(iter([head]), packing), b"")
     start = beginning.start
     first_line = head.split(b"\n", 1)[0].removeprefix(BOM).rstrip(b"\r")
     is_told = settings.delimiter == "auto" and is_sep_line(first_line)
@@ -39,7 +38,7 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
     return Description(
         name=name,
         kind="jsonl" if start.is_json else "csv",
-        packing=packing,
+        packing=packing.name if packing else "zip" if is_zip(head) else "",
         encoding=codec_of(head, settings.encoding) or "utf-8",
         has_mark=head.startswith(_MARKS),
         line_ends=_line_ends(beginning.text, cr_ends_lines=start.dialect.cr_ends_lines),

@@ -140,7 +140,7 @@ def test_a_file_that_is_cut_off_is_never_whole(kind: str, left: float, tmp_path:
     (tmp_path / "file").write_bytes(whole[: int(len(whole) * left)])
     with pytest.raises(InputError) as error:
         rows_of(tmp_path / "file")
-    told = "the Arrow stream has no end" if kind == "Arrow stream" else f"the {kind} is cut off"
+    told = "without its mark at the end" if kind == "Arrow stream" else f"{kind} that is cut off"
     assert told in str(error.value)
     assert "secret" not in str(error.value)
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_cut_off_is_never_whole(kind: str, left: float, tmp_path:
 def test_a_stream_that_ends_between_two_batches_is_cut_off(tmp_path: Path) -> None:
     write_stream(pa.table({"id": ["a", "b", "c"]}), tmp_path / "file")
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-8])
-    with pytest.raises(InputError, match="the Arrow stream has no end"):
+    with pytest.raises(InputError, match="without its mark at the end"):
         rows_of(tmp_path / "file")
 
 
@@ -157,7 +157,7 @@ def test_a_page_that_is_damaged_fails_the_file(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "file").read_bytes())
     content[300:340] = bytes(40)
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(InputError, match="the Parquet file is cut off"):
+    with pytest.raises(InputError, match="a Parquet file that is cut off"):
         rows_of(tmp_path / "file")
 
 
