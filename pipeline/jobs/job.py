@@ -133,6 +133,11 @@ async def steps_of(job: Job) -> RowSteps:
     return job.mapping.steps(salt, told_of_job(job.record))
 
 
+async def steps_of_now(mapping: MappingSettings, name: str, identity: Identity, run_blocking: RunBlocking) -> RowSteps:
+    """The steps for the rows of a file that no job loads yet. Raises `FatalError` (78) as `steps_of` does."""
+    return mapping.steps(await _salt_of(mapping, run_blocking), told_of(name, identity))
+
+
 def told_of_job(record: JobRecord) -> dict[str, str]:
     """The facts of a job's export for [mapping] from_export: the same however often the job is run."""
     dated = record.claim.as_of if record.claim else None

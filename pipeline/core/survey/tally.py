@@ -90,6 +90,7 @@ class Tally:
             read=checkpoint.read,
             confirmed=sum(batch.rows for batch in placement.batches),
             superseded=placement.superseded,
+            excluded=checkpoint.excluded,
             rejected=checkpoint.rejected,
             empty=checkpoint.empty,
         )

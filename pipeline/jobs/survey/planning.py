@@ -19,6 +19,7 @@ from pipeline.core.survey.timing import CALLS_OF_A_BATCH, COMPLETION_MINUTES, Pa
 from pipeline.core.target.pacing import MINUTE_S
 from pipeline.core.target.status_memory import STATUSES_KEPT
 from pipeline.edges.host import Host
+from pipeline.jobs.job import steps_of_now
 from pipeline.jobs.row_source import no_rows, open_rows
 from pipeline.jobs.row_source.beginning import read_beginning
 from pipeline.jobs.row_source.starts import cell_rules
@@ -58,6 +59,7 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             max_batch_bytes=settings.batch.max_bytes,
             salt=salt,
             run_blocking=host.run_blocking,
+            steps=await steps_of_now(settings.mapping, path.name, export.identity, host.run_blocking),
         )
         tally = tally_of(source.plan, _caps(settings), settings.export.max_rejects, salt)
         tally.checkpoint.warnings.unnamed_columns = source.plan.unnamed
