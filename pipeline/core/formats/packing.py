@@ -7,6 +7,7 @@ that was cut exactly between two of its members cannot be told from a whole one:
 import bz2
 import lzma
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,6 +122,17 @@ def head_of(blocks: Iterator[bytes], size_bytes: int) -> bytes:
         head += block
         if len(head) >= size_bytes:
             break
+    return head[:size_bytes]
+
+
+def beginning_of(packed: bytes, packing: Packing, size_bytes: int) -> bytes:
+    """The first bytes of what is in the beginning of an archive, however little that is."""
+    head = b""
+    with suppress(InputError):
+        for block in unpack(iter([packed]), packing):
+            head += block
+            if len(head) >= size_bytes:
+                break
     return head[:size_bytes]
 
 

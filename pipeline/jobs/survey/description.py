@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.core.formats.detection import is_sep_line
 from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_zip
 from pipeline.core.formats.framing import BOM
-from pipeline.core.formats.packing import packing_of, unpack
+from pipeline.core.formats.packing import beginning_of, packing_of
 from pipeline.core.survey.plan import Description
 from pipeline.edges.host import OpenExport
 from pipeline.jobs.row_source.beginning import Beginning
@@ -17,13 +17,19 @@ _MARKS = (BOM, b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 async def describe(path: Path, open_export: OpenExport, settings: ExportSettings, beginning: Beginning) -> Description:
     """Describe an export of which the beginning can be read. Raises `InputError` (65, 66)."""
-    async with open_export(beginning.place, None) as file:
-        head = (await file.read_block())[:HEAD_BYTES]
+    # A member of a zip archive has no file of its own.
+    at = next((each for each in (beginning.place, *beginning.place.parents) if each == path), beginning.place)
+    async with open_export(at, None) as file:
+        packed = await file.read_block()
+    head = packed[:HEAD_BYTES]
     name = path.name.encode(errors="backslashreplace").decode()
     if beginning.is_columnar:
         return Description(name=name, kind=columnar_kind(head) or "columnar")
-    if packing := packing_of(head):
-        head = next(unpack(iter([head]), packing), b"")
+    packing = "zip" if is_zip(head) else ""
+    if packing:
+        head = beginning.text[:HEAD_BYTES]
+    elif told := packing_of(head):
+        packing, head = told.name, beginning_of(packed, told, HEAD_BYTES)
     start = beginning.start
     first_line = head.split(b"\n", 1)[0].removeprefix(BOM).rstrip(b"\r")
     is_told = settings.delimiter == "auto" and is_sep_line(first_line)
@@ -38,7 +44,7 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
     return Description(
         name=name,
         kind="jsonl" if start.is_json else "csv",
-        packing=packing.name if packing else "zip" if is_zip(head) else "",
+        packing=packing,
         encoding=codec_of(head, settings.encoding) or "utf-8",
         has_mark=head.startswith(_MARKS),
         line_ends=_line_ends(beginning.text, cr_ends_lines=start.dialect.cr_ends_lines),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.formats.file_kind import HEAD_BYTES, codec_of, columnar_kind, is_zip, other_encoding
-from pipeline.core.formats.packing import packing_of, unpack
+from pipeline.core.formats.packing import beginning_of, packing_of
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.survey.columns import survey_columns
 from pipeline.core.survey.draft import CANDIDATES, CLIENT_CODE, Drafted, draft
@@ -127,9 +127,10 @@ async def _read(export: Path, host: Host, settings: ExportSettings, keys: Mappin
 async def _is_other_encoding(export: Path, host: Host) -> bool:
     """True if an export is not UTF-8, nor anything else that its bytes tell."""
     async with host.open_export(export, None) as file:
-        head = (await file.read_block())[:HEAD_BYTES]
+        packed = await file.read_block()
+    head = packed[:HEAD_BYTES]
     if columnar_kind(head) is not None or is_zip(head):
         return False
     if packing := packing_of(head):
-        head = next(unpack(iter([head]), packing), b"")
+        head = beginning_of(packed, packing, HEAD_BYTES)
     return codec_of(head, "auto") is None and other_encoding(head, "auto") is not None
