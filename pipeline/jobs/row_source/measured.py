@@ -66,7 +66,7 @@ async def _count(export: Export, start: Start, reading: Reading) -> int:
 
 
 def framer_of(start: Start, id_column: str) -> BlockFramer | JsonFramer | CellFramer:
-    """What frames the records of a part with this beginning."""
+    """The framer of the records of a part with this beginning."""
     if start.is_columnar:
         return CellFramer(len(start.names), start=start.end)
     if start.is_json:

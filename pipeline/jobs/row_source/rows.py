@@ -103,7 +103,7 @@ class _Mapping:
     salt: int
 
     def mapper(self, dialect: Dialect) -> RowMapper:
-        """What maps the rows of parts in this dialect."""
+        """The mapper of the rows of parts in this dialect."""
         return RowMapper(
             self.plan,
             dialect=dialect,
@@ -126,7 +126,7 @@ class _Mapping:
         )
 
     def transform(self, mapper: RowMapper, begin: Position) -> Transform:
-        """What maps the rows of a part from this position on, its line counted through all parts."""
+        """The transform of the rows of a part from this position on, its line counted through all parts."""
         names, arrays = self.columns if self.is_json else None, self.settings.arrays
         return Transform(mapper, start=begin, columns=names, is_columnar=self.is_columnar, arrays=arrays)
 

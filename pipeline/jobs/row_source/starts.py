@@ -49,7 +49,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What all parts of an export share.
+    """The form that all parts of an export share.
 
     `names`: of its columns, in the order of each header.
     `is_json`: its rows are JSON Lines.
