@@ -134,7 +134,7 @@ class TestReport:
     def test_warnings(self, jobs: list[Delivery]) -> None:
         names = [*(field.name for field in fields(Warnings)), *TARGET_WARNINGS, "first_parts"]
         assert set(table("warnings")) == set(names)
-        # Those about Target's answers come from tests/faults/test_answers.py, about parts from tests/jobs/test_parts.py.
+        # Those about Target's answers come from tests/faults/test_answers.py, about parts from test_parts.py.
         found = [*(report["warnings"] for report in reports(jobs)), dict.fromkeys(TARGET_WARNINGS, 1)]
         found += [dict.fromkeys(["empty_parts"], 1), {"first_parts": {}}]
         check("warnings", found, may_lack=names)
