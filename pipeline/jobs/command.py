@@ -283,7 +283,7 @@ async def name_export(place: int, path: Path, host: Host) -> Named:
     identity, parts = Identity(0, 0), tuple[PartFile, ...]()
     try:
         if await host.run_blocking(isdir, path):
-            parts = await find_parts(path)
+            parts = await host.run_blocking(find_parts, path)
         identity = identity_of(parts) if parts else await identify(path)
     except InputError as unreadable:
         error = unreadable

@@ -230,10 +230,13 @@ class Producer:
 
     def _note(self, block: Block) -> None:
         """Count the records of a block, and move the position behind it, into the part that it is of."""
+        checkpoint = self._checkpoint
         if block.begins:
-            self._checkpoint.begin(block.begins)
-        self._checkpoint.note(block.mapped)
-        self._checkpoint.position = block.end
+            checkpoint.begin(block.begins)
+        checkpoint.note(block.mapped)
+        # Only together: a seal of freed rows may come when the next part has been looked into, and not begun.
+        checkpoint.position = block.end
+        checkpoint.digest_bytes, checkpoint.digest = block.bytes_read, block.sha256
 
     async def _judge_rejects_of(self, source: RowSource, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
@@ -268,8 +271,6 @@ class Producer:
         # Taken now: rows freed from here on are in the next batch, and other jobs see them as held until it is sealed.
         held = self._placer.tracker.held_ids() if checkpoint.has_ended else None
         checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
-        if progress.bytes_read:
-            checkpoint.digest_bytes, checkpoint.digest = progress.bytes_read, progress.sha256
         checkpoint.seconds, checkpoint.calls = progress.seconds(job.clock.monotonic()), progress.calls
         self._sealing = _Sealing(
             batch_id,

@@ -31,7 +31,7 @@ async def read(path: Path, checkpoint: Checkpoint, settings: ExportSettings = SE
             checkpoint.begin(block.begins)
             checkpoint.note(block.mapped)
             checkpoint.position = block.end
-            checkpoint.digest_bytes, checkpoint.digest = export.bytes_read, export.sha256
+            checkpoint.digest_bytes, checkpoint.digest = block.bytes_read, block.sha256
             places, rows = checkpoint.places("export"), block.mapped.rows
             found += [(rows.text(index), *places.of(line)) for index, line in enumerate(rows.lines.tolist())]
             found.append(Checkpoint.from_dict(checkpoint.as_dict()))
@@ -120,6 +120,17 @@ async def test_a_part_that_changed_is_refused_when_reading_goes_on(tmp_path: Pat
     (path / "part-000").write_bytes(b"id,a\nu1,y\n")
     with pytest.raises(InputError, match="part-001 was changed"):
         await read(path, last)
+
+
+async def test_reading_goes_on_in_a_blank_part_which_has_no_trailer(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"trailer": "rows={rows}"})
+    path = write(tmp_path, [b"id,a\nu1,x\nrows=1\n", b"id,a\nu2,x\nrows=1\n", b"\n\n"])
+    whole = await read(path, Checkpoint(), settings)
+    for place, stands in enumerate(whole):
+        if isinstance(stands, Checkpoint):
+            goes_on = Checkpoint.from_dict(stands.as_dict())
+            assert rows_of(await read(path, goes_on, settings)) == rows_of(whole[place:])
+            assert [part.name for part in goes_on.parts] == ["part-000", "part-001", "part-002"]
 
 
 async def test_a_directory_within_is_refused(tmp_path: Path) -> None:

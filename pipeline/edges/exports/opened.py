@@ -20,7 +20,7 @@ from anyio.to_thread import run_sync
 
 from pipeline.edges.exports.faults import changed, readable
 from pipeline.edges.exports.identity import Identity, identity_of
-from pipeline.edges.exports.part_files import Parts, is_directory, open_regular, parts_at, path_of
+from pipeline.edges.exports.part_files import Parts, find_parts, is_directory, open_regular, path_of
 from pipeline.edges.exports.reader import PartsReader, Piece, Source
 
 T = TypeVar("T")
@@ -214,7 +214,7 @@ def _open(path: Path, encoding: str | None, parts: Parts, opener: Callable[[Path
     beside = path
     if not parts and opener is None and is_directory(path):
         # Its path stays that of the directory, by which it can be opened again.
-        parts, beside = parts_at(path), path_of(path)
+        parts, beside = find_parts(path), path_of(path)
     opened: Callable[[Path], FileIO] = open_regular if opener is None else lambda place: FileIO(opener(place))
     if not parts:
         reader = PartsReader([Source(path, "", None, partial(opened, path))], encoding)

@@ -7,7 +7,6 @@ from pathlib import Path
 from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 import aiofiles.os
-from anyio.to_thread import run_sync
 
 from pipeline.core.drop.signals import is_ignored, shown
 from pipeline.core.errors import ExitCode, InputError
@@ -73,18 +72,13 @@ def path_of(directory: Path) -> Path:
     return absolute / absolute.name
 
 
-async def find_parts(directory: Path) -> tuple[PartFile, ...]:
-    """The files of a directory that is one export, in the order of their names.
+def find_parts(directory: Path) -> tuple[PartFile, ...]:
+    """The files of a directory that is one export, in the order of their names. Blocks.
 
     Hidden files, temporary ones, and those that begin with `_`, are none of them.
 
     Raises `InputError`: 65 for a directory within it, 66 if it holds no file, or one that cannot be read.
     """
-    return await run_sync(parts_at, directory)
-
-
-def parts_at(directory: Path) -> tuple[PartFile, ...]:
-    """The same as `find_parts`. Blocks."""
     with readable(directory):
         names = sorted(path.name for path in directory.iterdir())
     paths = [directory / name for name in names if not (name.startswith("_") or is_ignored(name))]

@@ -46,11 +46,15 @@ _BYTES_OF_A_NAME = 32
 class Block:
     """Records that were read together, mapped, and the position behind them.
 
+    `bytes_read`, `sha256`: the bytes of all files that were read for them and for what is before them, and the digest
+    of those. They go with the position: the part of a position holds the last of these bytes.
     `begins`: the parts that begin before these records, which are of the last of them; most blocks have none.
     """
 
     mapped: Mapped
     end: Position
+    bytes_read: int
+    sha256: str
     begins: tuple[Part, ...] = ()
 
 
@@ -150,6 +154,9 @@ class RowSource:
         self._had_content = False
         self._mapper = mapping.mapper(stands.start.dialect)
         self._enter(stands.start, stands.begin, stands.behind, stands.rows_before)
+        if stands.is_in_blank:
+            # It was read to its end, and has no trailer.
+            self._lines, self._is_at_end = Lines(export, b"", None), True
 
     def _enter(self, start: Start, begin: Position, behind: bytes, rows_before: int = 0) -> None:
         """Go on at a place of the part that is open, behind so many of its rows."""
@@ -174,7 +181,7 @@ class RowSource:
         """The next records, possibly none; None at the end of the export."""
         if self._begins:
             begins, self._begins = self._begins, ()
-            return _beginning(begins, self._transform.position, blank=self._blank)
+            return self._beginning(begins, self._transform.position, blank=self._blank)
         if self._transform.has_more:
             return await self._run_blocking(self._mapped_more)
         if self._is_at_end:
@@ -201,8 +208,14 @@ class RowSource:
             self._had_content = self.has_content
             self._part, self._lines_before = self._export.part, before
             self._enter(start, _behind_lines(start.end, before), start.behind)
-            return _beginning(tuple(begins), self._transform.position, blank=len(begins) - 1)
-        return _beginning(tuple(begins), end, blank=len(begins)) if begins else None
+            return self._beginning(tuple(begins), self._transform.position, blank=len(begins) - 1)
+        return self._beginning(tuple(begins), end, blank=len(begins)) if begins else None
+
+    def _beginning(self, begins: tuple[Part, ...], end: Position, *, blank: int) -> Block:
+        """A block without records, before which these parts begin, so many of them blank."""
+        # No line of a part that is empty is worth a look.
+        mapped = Mapped(pack_rows([], [], [], 0), [], 0, Warnings(empty_parts=blank))
+        return Block(mapped, end, self._export.bytes_read, self._export.sha256, begins)
 
     def _mapped(self, block: bytes | None) -> Block:
         with self._about_part():
@@ -237,14 +250,7 @@ class RowSource:
         if self._is_decoded and mapped.rejects:
             # Bytes that could not be decoded are told as they stand in the export.
             mapped = replace(mapped, rejects=[replace(each, raw=as_read(each.raw)) for each in mapped.rejects])
-        return Block(mapped, end)
-
-
-def _beginning(begins: tuple[Part, ...], end: Position, *, blank: int = 0) -> Block:
-    """A block without records, before which these parts begin, so many of them blank."""
-    # No line of a part that is empty is worth a look.
-    warnings = Warnings(empty_parts=blank)
-    return Block(Mapped(pack_rows([], [], [], 0), [], 0, warnings), end, begins)
+        return Block(mapped, end, self._export.bytes_read, self._export.sha256)
 
 
 def _behind_lines(position: Position, lines_before: int) -> Position:
@@ -262,6 +268,7 @@ class _Stands:
     `begins`: the parts up to this one, as far as no checkpoint has them, so many of them `blank`.
     `lines_before`: the lines of the parts before.
     `rows_before`: the rows of this part that were read before.
+    `is_in_blank`: nothing stands in the part, as in those behind it; `start` is of the first part then.
     """
 
     start: Start
@@ -271,6 +278,7 @@ class _Stands:
     blank: int = 0
     lines_before: int = 0
     rows_before: int = 0
+    is_in_blank: bool = False
 
 
 async def open_rows(
@@ -320,16 +328,18 @@ async def _go_on(export: Export, reading: Reading, checkpoint: Checkpoint) -> tu
     """
     async with reading.open_export(export.path, reading.settings.encoding) as again:
         first, begins = await first_start(again, reading)
-        form, start, number = form_of(first, again), first, len(begins[1:])
+        form, number = form_of(first, again), len(begins[1:])
+        found: Start | Blank = first
         if checkpoint.part > number:
             while number < checkpoint.part and await again.next_part():
                 number += 1
             found = await start_of_part(again, reading, form)
-            start = start if isinstance(found, Blank) else found
     begin = checkpoint.position
     behind = await export.skip_to(
         checkpoint.part, begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
     )
     before = checkpoint.parts[-1].lines_before if checkpoint.parts else 0
     rows = checkpoint.parts[-1].rows if checkpoint.parts else checkpoint.read
-    return first, form, _Stands(start, begin, behind, lines_before=before, rows_before=rows)
+    is_in_blank = isinstance(found, Blank)
+    start = first if isinstance(found, Blank) else found
+    return first, form, _Stands(start, begin, behind, lines_before=before, rows_before=rows, is_in_blank=is_in_blank)
