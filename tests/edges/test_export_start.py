@@ -44,6 +44,9 @@ class Blocks:
     async def next_part(self) -> bool:
         return False
 
+    def look_only(self) -> None:
+        raise NotImplementedError
+
     async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         raise NotImplementedError
 

@@ -107,6 +107,35 @@ async def test_another_form_is_refused(tmp_path: Path, second: bytes, told: str)
         await read(write(tmp_path, [b"id,a\nu0,x\n", second]), Checkpoint())
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("part-003", b"id,b\nu1,x\n", "the header of .*part-003 is not that of part-000"),
+        ("part-003", b'\n\n{"id":"u1"}\n', "part-003 is JSON Lines"),
+        ("part-003.gz", b"\x1f\x8b\x08 and no archive", "part-003.gz cannot be loaded"),
+    ],
+)
+async def test_a_wrong_part_is_refused_before_any_row_is_read(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    path = write(tmp_path, [b"id,a\nu0,x\n", b"", b"id,a\nu2,x\n"])
+    (path / name).write_bytes(content)
+    async with open_export(path, "auto") as export:
+        with pytest.raises(InputError, match=told):
+            await open_rows(
+                export, SETTINGS, Checkpoint(), open_export=open_export, carried=(), max_batch_bytes=10_000, salt=1
+            )
+
+
+async def test_where_reading_goes_on_no_beginning_of_other_parts_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, [b"id,a\nu0,x\n", b"id,a\nu2,x\n"])
+    first = (await read(path, Checkpoint()))[0]
+    assert isinstance(first, Checkpoint)
+    (path / "part-001").write_bytes(b"id,b\nu2,x\n")
+    async with open_export(path, "auto") as export:
+        await open_rows(export, SETTINGS, first, open_export=open_export, carried=(), max_batch_bytes=10_000, salt=1)
+
+
 async def test_json_lines_have_the_keys_of_all_parts(tmp_path: Path) -> None:
     """The last line of a part has no line feed, and is none with the first of the next."""
     path = write(tmp_path, [b'{"id":"u1","a":"x"}', b"", b'{"id":"u2","b":"y"}\n'])

@@ -78,6 +78,9 @@ class TextExport:
         self._number += 1
         return True
 
+    def look_only(self) -> None:
+        """Nothing is read ahead anyway."""
+
     async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was, see `Export`."""
         while self._number < part:

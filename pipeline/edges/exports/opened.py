@@ -67,6 +67,9 @@ class Export(Protocol):
         Raises the errors of `read_block`, and `InputError` (65) for a part that is no text.
         """
 
+    def look_only(self) -> None:
+        """Make it one of which the beginnings of parts are read: nothing is read ahead, nor for the digest."""
+
     async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process stopped, before anything is read.
 
@@ -95,6 +98,7 @@ class ExportFile:
         self._ahead: asyncio.Future[Piece] | None = None
         self._step: asyncio.Future[Any] | None = None
         self._blocks: deque[bytes] = deque()
+        self._is_looking = False
 
     @property
     def part(self) -> str:
@@ -124,7 +128,8 @@ class ExportFile:
                 # Now, and not when the thread came to the end: what is added meanwhile is a change too.
                 await self._run(self._reader.check_unchanged)
                 return b""
-            self._ahead = self._in_thread(self._reader.read_piece)
+            if not self._is_looking:
+                self._ahead = self._in_thread(self._reader.read_piece)
             self._blocks.extend(piece.blocks)
         return self._blocks.popleft()
 
@@ -134,6 +139,11 @@ class ExportFile:
             await self._take()
         self._blocks.clear()
         return bool(await self._run(self._reader.next_part))
+
+    def look_only(self) -> None:
+        """Read beginnings only, see `Export`."""
+        self._is_looking = True
+        self._reader.look_only()
 
     async def skip_to(self, part: int, offset: int, *, digest_bytes: int, digest: str) -> bytes:
         """Go on where an earlier process was, see `Export`."""

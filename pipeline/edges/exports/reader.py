@@ -56,12 +56,14 @@ class _Bytes:
     """The bytes of one file after the other, block by block, and the digest over all.
 
     `stop_at`: an offset at which a block ends, so that the digest of all before it is known.
+    `has_digest`: False where nobody asks for it.
     """
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self.bytes_read = 0
         self.stop_at = 0
+        self.has_digest = True
 
     @property
     def sha256(self) -> str:
@@ -74,7 +76,8 @@ class _Bytes:
             block = file.read(min(left, BLOCK_BYTES) if left > 0 else BLOCK_BYTES)
             if not block:
                 return
-            self._digest.update(block)
+            if self.has_digest:
+                self._digest.update(block)
             self.bytes_read += len(block)
             yield block
 
@@ -129,6 +132,7 @@ class PartsReader:
         self._bytes = _Bytes()
         self._fault: BaseException | None = None
         self._next_source = self._next_member = 0
+        self._is_looking = False
         self.number = -1
         self._open_file()
         try:
@@ -170,6 +174,10 @@ class PartsReader:
         self._begin_part()
         return True
 
+    def look_only(self) -> None:
+        """Read a block at a time from now on, and nothing for the digest: somebody looks at beginnings."""
+        self._is_looking, self._bytes.has_digest = True, False
+
     def go_to(self, number: int, digest_bytes: int) -> None:
         """Open the part of this number; the bytes of files before it are read without being unpacked or decoded.
 
@@ -193,9 +201,9 @@ class PartsReader:
         blocks, size, read = [], 0, self._bytes
         try:
             with readable(self._open.source.path), about(self.place):
-                if self._open.members is not None:
+                if self._open.members is not None and not self._is_looking:
                     self._read_whole_file()
-                while size < PIECE_BYTES and (block := next(self._blocks, b"")):
+                while size < (1 if self._is_looking else PIECE_BYTES) and (block := next(self._blocks, b"")):
                     blocks.append(block)
                     size += len(block)
                     if read.bytes_read == read.stop_at and self._open.members is None:
@@ -207,7 +215,7 @@ class PartsReader:
 
     def check_unchanged(self) -> None:
         """Raise `InputError` (65) if the file changed that was read to its end; 66 if it cannot be looked at."""
-        if not self._has_more_members:
+        if not self._has_more_members and not self._is_looking:
             self._open.check_unchanged(self._bytes.bytes_read)
 
     def _raise_again(self) -> None:

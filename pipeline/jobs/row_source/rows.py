@@ -29,6 +29,7 @@ from pipeline.jobs.row_source.starts import (
     Form,
     Reading,
     cell_rules,
+    check_parts,
     first_start,
     form_of,
     looking_for,
@@ -316,9 +317,11 @@ async def open_rows(
 async def _begin(export: Export, reading: Reading, _: Checkpoint) -> tuple[Start, Form, _Stands]:
     """The beginning and the form of an export that is read from its start, and the place behind its header."""
     start, begins = await first_start(export, reading)
+    form = form_of(start, export)
+    await check_parts(export, reading, form)
     before = begins[-1].lines_before if begins else 0
     stands = _Stands(start, _behind_lines(start.end, before), start.behind, begins, len(begins[1:]), before)
-    return start, form_of(start, export), stands
+    return start, form, stands
 
 
 async def _go_on(export: Export, reading: Reading, checkpoint: Checkpoint) -> tuple[Start, Form, _Stands]:

@@ -87,7 +87,27 @@ async def start_of_part(export: Export, reading: Reading, form: Form) -> Start |
 
     Raises `InputError` (65) for one that is no export, or not of this form.
     """
-    first = await _first_block(export)
+    return await _start_of(await _first_block(export), export, reading, form)
+
+
+async def check_parts(export: Export, reading: Reading, form: Form) -> None:
+    """Read the beginnings of all parts of an export: no more of each than tells how it is written.
+
+    Raises `InputError` (65, 66) for the first that cannot be read, is no export, or not of this form. So a wrong part
+    is found before anything is sent, and not when those before it were.
+    """
+    if not export.part:
+        return
+    async with reading.open_export(export.path, reading.settings.encoding) as again:
+        again.look_only()
+        while await again.next_part():
+            # The columns of a columnar part are known.
+            first = b"" if again.columns is not None else await _first_block(again)
+            await _start_of(first, again, reading, form)
+
+
+async def _start_of(first: bytes, export: Export, reading: Reading, form: Form) -> Start | Blank:
+    """The beginning of a part with these first bytes. Raises the errors of `start_of_part`."""
     if (found := _blank(first, export, reading.settings)) is not None:
         return found
     start = await _start_behind(first, export, reading, form)

@@ -1,7 +1,8 @@
 """Kills a load at random moments, gives the same command again each time, and checks what is in the sandbox at the end.
 
 `python -m tests.tools.faults.kills --kills 200` or `make kill-test N=200`. Three exports with 30 % repeated ids, and
-half of them in common, go in small batches and overlap; the sandbox lives on in this process, as Target would.
+half of them in common, go in small batches and overlap; the sandbox lives on in this process, as Target would. Every
+other export is a directory of parts.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import signal
 import tempfile
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.tools.faults.loading import (
     run_load,
     write_config,
 )
+from tests.tools.faults.part_files import entered_as, sha256_of, write_parts
 from tests.tools.faults.tally import Tally, hold
 
 #: How a load ends that was killed, or stopped tidily.
@@ -64,9 +67,7 @@ async def kill_until_done(
     )
     with tempfile.TemporaryDirectory(prefix="profile-pipeline-kill-") as folder:
         config = Path(folder) / "config.toml"
-        paths = [Path(folder) / f"export{place}.csv" for place in range(exports)]
-        for path, export in zip(paths, made, strict=True):
-            path.write_text(export.text)
+        paths = [_write(Path(folder), export, place, seed) for place, export in enumerate(made)]
         async with running(options) as run:
             state = Path(folder) / "state"
             write_config(config, run.base_url, state, batch_rows=max(20, rows // 40))
@@ -90,7 +91,7 @@ async def kill_until_done(
                     break
             assert code in (0, -number), (code, out.decode(), err.decode())
             assert [report["export"]["name"] for report in told] == [path.name for path in paths]
-            counts = check_jobs(state, made)
+            counts = check_jobs(state, made, [sha256_of(path) for path in paths])
             check_left_over(state)
             run.sandbox.apply_all()
             check_profiles(run.sandbox.profiles(), made)
@@ -100,9 +101,17 @@ async def kill_until_done(
             return {"kills": killed, "starts": starts, "overlapping": overlapping, "batches": counts, "rows": rows}
 
 
+def _write(folder: Path, export: Export, place: int, seed: int) -> Path:
+    if (seed + place) % 2:
+        write_parts(export, path := folder / f"export{place}", seed)
+    else:
+        (path := folder / f"export{place}.csv").write_text(export.text)
+    return path
+
+
 def check_entered(state: Path, paths: list[Path]) -> None:
     """All exports of the command have their one job, in their order, or none has."""
-    assert [job.export for job in _jobs(state)] in ([], paths)
+    assert [job.export for job in _jobs(state)] in ([], [entered_as(path) for path in paths])
 
 
 def _jobs(state: Path) -> list[JobRecord]:
@@ -119,11 +128,15 @@ def _unfinished(state: Path) -> int:
     return sum(job.has_begun and job.state is None for job in _jobs(state))
 
 
-def check_jobs(state: Path, made: list[Export]) -> int:
-    """Each export has one job, in their order, and all of its rows are in it; how many batches."""
+def check_jobs(state: Path, made: list[Export], digests: Sequence[str] = ()) -> int:
+    """Each export has one job, in their order, and all of its rows are in it; how many batches.
+
+    `digests`: of the exports, to be compared.
+    """
     with ledger_of(state) as ledger:
         reports = [job.report.as_json() for job in ledger.jobs() if job.report]
     assert len(reports) == len(made)
+    assert not digests or [report["export"]["sha256"] for report in reports] == digests
     for report, export in zip(reports, made, strict=True):
         check_equation(report)
         check_folder(state, report, export)

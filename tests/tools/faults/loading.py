@@ -28,13 +28,22 @@ HANGS_AFTER_S = 120.0
 
 @dataclass(slots=True)
 class Export:
-    """An export with, per id, the last non-empty value of each column, and the (line, reason) of each rejected row."""
+    """An export with, per id, the last non-empty value of each column, and the (line, reason) of each rejected row.
+
+    `places`: the file and the line of each row, if it is written as several files.
+    """
 
     text: str
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
     rejects: list[tuple[int, str]] = field(default_factory=list)
     rows: int = 0
     seed: int = 0
+    places: list[tuple[str, int]] = field(default_factory=list)
+
+    def rejects_in(self, name: str) -> list[tuple[str, int, str]]:
+        """The file, line and reason of each rejected row, in a file of that name if it is one file."""
+        # The first row is on line 2.
+        return [(*(self.places[line - 2] if self.places else (name, line)), reason) for line, reason in self.rejects]
 
 
 def make_export(
@@ -183,10 +192,12 @@ def check_folder(state: Path, report: dict[str, Any], export: Export) -> None:
     folder = state / "jobs" / report["job"]
     assert orjson.loads((folder / "report.json").read_bytes()) == report
     rejects = read_lines(folder / "rejects.jsonl")
-    ours = [(reject["line"], reject["reason"]) for reject in rejects if reject["reason"] != "target.refused"]
+    at = [(reject["file"], reject["line"], reject["reason"]) for reject in rejects]
+    ours = [each for each in at if each[2] != "target.refused"]
     hold("doubled", len(set(ours)) == len(ours), ours)
-    hold("lost", ours == export.rejects, (ours, export.rejects))
-    theirs = [reject["line"] for reject in rejects if reject["reason"] == "target.refused"]
+    expected = export.rejects_in(report["export"]["name"])
+    hold("lost", ours == expected, (ours, expected))
+    theirs = [each for each in at if each[2] == "target.refused"]
     hold("doubled", len(theirs) == len(set(theirs)), rejects)
     hold("lost", len(theirs) == report["rejects"]["by_reason"].get("target.refused", 0), rejects)
 
