@@ -67,7 +67,11 @@ class Named:
 
     def is_that_of(self, job: JobRecord) -> bool:
         """True if the job was entered for this file, and the file has not changed since; it may have vanished."""
-        return job.export == self.path and (self.error is not None or self._is_as_in(job))
+        return self.is_named_by(job) and (self.error is not None or self._is_as_in(job))
+
+    def is_named_by(self, job: JobRecord) -> bool:
+        """True if the job goes by this path; by that of a directory too that has vanished, or cannot be read now."""
+        return job.export == self.path or (self.error is not None and job.export == path_of(self.path))
 
     def _is_as_in(self, job: JobRecord) -> bool:
         if [part.name for part in job.parts] != [part.name for part in self.parts]:
@@ -227,7 +231,7 @@ class _Search:
     async def _own(self, export: Named, behind: int) -> JobRecord | None:
         """The first job of this command, or of one that was cut off, that stands for an export."""
         for job in self._known.own:
-            is_of_that_name = job.seq > behind and job.export == export.path
+            is_of_that_name = job.seq > behind and export.is_named_by(job)
             if not is_of_that_name or not (job.state is None or self._is_by_settings_of_now(job)):
                 continue
             if export.is_that_of(job) or await self._contents.are_those_of(export, job):

@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from threading import Semaphore
 from typing import Any
+from zipfile import ZipFile
 
 import anyio
 import pytest
@@ -410,3 +411,27 @@ class TestIdentity:
         seen = await identify(path)
         other.replace(path)
         assert not (await identify(path)).agrees_with(seen)
+
+
+class TestLookOnly:
+    """Beginnings of parts cost no more than a block each."""
+
+    async def test_of_files_a_block_is_read(self, tmp_path: Path) -> None:
+        for number in range(3):
+            (tmp_path / f"part-{number}").write_bytes(b"id,a\n" + b"x" * 2 * PIECE_BYTES)
+        async with open_export(tmp_path, "auto") as export:
+            export.look_only()
+            while await export.next_part():
+                assert (await export.read_block()).startswith(b"id,a\n")
+            assert export.bytes_read == 2 * BLOCK_BYTES
+
+    async def test_of_an_archive_no_more_than_the_beginnings_of_its_members_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "export.zip"
+        with ZipFile(path, "w") as archive:
+            for number in range(3):
+                archive.writestr(f"part-{number}", b"id,a\n" + b"x" * 2 * PIECE_BYTES)
+        async with open_export(path, "auto") as export:
+            export.look_only()
+            while await export.next_part():
+                assert (await export.read_block()).startswith(b"id,a\n")
+            assert export.bytes_read == 0

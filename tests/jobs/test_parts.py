@@ -151,17 +151,6 @@ async def test_a_part_that_changed_is_refused_when_reading_goes_on(tmp_path: Pat
         await read(path, last)
 
 
-async def test_reading_goes_on_in_a_blank_part_which_has_no_trailer(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"trailer": "rows={rows}"})
-    path = write(tmp_path, [b"id,a\nu1,x\nrows=1\n", b"id,a\nu2,x\nrows=1\n", b"\n\n"])
-    whole = await read(path, Checkpoint(), settings)
-    for place, stands in enumerate(whole):
-        if isinstance(stands, Checkpoint):
-            goes_on = Checkpoint.from_dict(stands.as_dict())
-            assert rows_of(await read(path, goes_on, settings)) == rows_of(whole[place:])
-            assert [part.name for part in goes_on.parts] == ["part-000", "part-001", "part-002"]
-
-
 async def test_a_directory_within_is_refused(tmp_path: Path) -> None:
     (tmp_path / "year=2026").mkdir()
     with pytest.raises(InputError, match="holds the directory year=2026"):

@@ -112,7 +112,11 @@ def _is_still(path: Path, identity: Identity) -> bool:
 async def open_whole(path: Path, _: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
     """Open an export in UTF-8 that can be read to its end. Raises `InputError` (66) where there is none."""
     if parts:
-        yield TextExport(path, identity_of(parts), [(each.name, text_of(path.parent / each.name)) for each in parts])
+        texts = [(each.name, text_of(path.parent / each.name)) for each in parts]
+        for each in parts:
+            if not _is_still(path.parent / each.name, each.identity):
+                raise changed(path.parent / each.name)
+        yield TextExport(path, identity_of(parts), texts)
     else:
         yield TextExport(path, await identify(path), [("", text_of(path))])
 

@@ -155,9 +155,6 @@ class RowSource:
         self._had_content = False
         self._mapper = mapping.mapper(stands.start.dialect)
         self._enter(stands.start, stands.begin, stands.behind, stands.rows_before)
-        if stands.is_in_blank:
-            # It was read to its end, and has no trailer.
-            self._lines, self._is_at_end = Lines(export, b"", None), True
 
     def _enter(self, start: Start, begin: Position, behind: bytes, rows_before: int = 0) -> None:
         """Go on at a place of the part that is open, behind so many of its rows."""
@@ -269,7 +266,6 @@ class _Stands:
     `begins`: the parts up to this one, as far as no checkpoint has them, so many of them `blank`.
     `lines_before`: the lines of the parts before.
     `rows_before`: the rows of this part that were read before.
-    `is_in_blank`: nothing stands in the part, as in those behind it; `start` is of the first part then.
     """
 
     start: Start
@@ -279,7 +275,6 @@ class _Stands:
     blank: int = 0
     lines_before: int = 0
     rows_before: int = 0
-    is_in_blank: bool = False
 
 
 async def open_rows(
@@ -331,18 +326,16 @@ async def _go_on(export: Export, reading: Reading, checkpoint: Checkpoint) -> tu
     """
     async with reading.open_export(export.path, reading.settings.encoding) as again:
         first, begins = await first_start(again, reading)
-        form, number = form_of(first, again), len(begins[1:])
-        found: Start | Blank = first
+        form, start, number = form_of(first, again), first, len(begins[1:])
         if checkpoint.part > number:
             while number < checkpoint.part and await again.next_part():
                 number += 1
             found = await start_of_part(again, reading, form)
+            start = start if isinstance(found, Blank) else found
     begin = checkpoint.position
     behind = await export.skip_to(
         checkpoint.part, begin.offset, digest_bytes=checkpoint.digest_bytes, digest=checkpoint.digest
     )
     before = checkpoint.parts[-1].lines_before if checkpoint.parts else 0
     rows = checkpoint.parts[-1].rows if checkpoint.parts else checkpoint.read
-    is_in_blank = isinstance(found, Blank)
-    start = first if isinstance(found, Blank) else found
-    return first, form, _Stands(start, begin, behind, lines_before=before, rows_before=rows, is_in_blank=is_in_blank)
+    return first, form, _Stands(start, begin, behind, lines_before=before, rows_before=rows)
