@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.core.batches.report import Report, ReportedBatch, ReportedExport, ReportedRejects
+from pipeline.core.batches.report import Report, ReportedBatch, ReportedExport, ReportedPart, ReportedRejects
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch, BatchState, RowCounts, Settled
 
@@ -18,6 +18,7 @@ REPORT = Report(
     export=ReportedExport("customers.csv", 1_234, "ab" * 32, 9),
     client_code="acme",
     columns_sent=("tier", "ltv"),
+    parts=(ReportedPart("customers-0.csv", 1_234, 9),),
     same_as="20261122T021400Z-customers-77aa",
     target="https://acme.tt.omtrdc.net",
     version="0.1.0",
@@ -38,13 +39,15 @@ REPORT = Report(
 WRITTEN = (
     '{"job":"20261123T021400Z-customers-3f2a","state":"incomplete","error":null,"exit_code":76,'
     f'"export":{{"name":"customers.csv","bytes":1234,"sha256":"{"ab" * 32}","rows":9}},'
-    '"client_code":"acme","columns_sent":["tier","ltv"],"same_as":"20261122T021400Z-customers-77aa",'
-    '"target":"https://acme.tt.omtrdc.net","version":"0.1.0",'
+    '"client_code":"acme","columns_sent":["tier","ltv"],'
+    '"parts":[{"name":"customers-0.csv","bytes":1234,"rows":9}],'
+    '"same_as":"20261122T021400Z-customers-77aa","retry_of":null,"target":"https://acme.tt.omtrdc.net","version":"0.1.0",'
     f'"config_sha256":"{"cd" * 32}","started_at":"2026-11-23T02:14:00+00:00",'
     '"finished_at":"2026-11-23T03:35:12+00:00","seconds":4872.125,'
-    '"rows":{"read":9,"confirmed":4,"superseded":0,"rejected":3,"empty":0,"failed":2,"unconfirmed":0,"unsent":0},'
+    '"rows":{"read":9,"confirmed":4,"superseded":0,"excluded":0,"rejected":3,"empty":0,"failed":2,"unconfirmed":0,'
+    '"unsent":0},'
     '"rejects":{"file":"rejects.jsonl","by_reason":{"local.empty_id":2,"target.refused":1}},'
-    '"warnings":{"bare_quote":1,"empty_cells":{"tier":2}},'
+    '"excluded":{},"warnings":{"bare_quote":1,"empty_cells":{"tier":2}},'
     f'"batches":[{{"number":1,"rows":6,"bytes":600,"sha256":"{"ef" * 32}","state":"failed","attempts":2,"rejected":1,'
     '"why":"Target failed 2 rows"},'
     '{"number":2,"rows":0,"bytes":0,"sha256":"","state":"complete","attempts":1}],"calls":7}'
