@@ -24,7 +24,7 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.runner import open_runner
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.tenants import Tenant
-from tests.simulation.exports import TextExport
+from tests.simulation.exports import File, TextExport
 from tests.simulation.staged import staged
 from tests.simulation.virtually import virtually
 from tests.tools.support import profiles_after
@@ -54,7 +54,7 @@ async def test_a_signal_ends_a_command_that_still_looks_if_its_export_was_loaded
     @asynccontextmanager
     async def never(path: Path, _encoding: str | None = None, _parts: Parts = (), /) -> AsyncIterator[TextExport]:
         await anyio.sleep_forever()
-        yield TextExport(path, Identity(0, 0), [("", b"")])
+        yield TextExport(path, [File(path, "", Identity(0, 0))])
 
     async with staged(tmp_path) as stage:
         export = stage.export("export.csv", "u1,gold,1")

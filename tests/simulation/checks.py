@@ -149,9 +149,10 @@ class RowsOf:
             assert self._client.is_cursed
             assert rows["unconfirmed"] >= counts["lost"]
             return
+        self._check_parts(job)
         everything = self._rows(job)
-        read = [row for row in everything if row.line < 2 + rows["read"]]
-        to_send = {row.line: row for row in self._sendable[job.seq] if row.line < 2 + rows["read"]}
+        read = everything[: rows["read"]]
+        to_send = {row.line: row for row in self._sendable[job.seq] if row in read}
         in_batches = {each.version[1] for each in sent if each.outcome != "dropped"}
         rest = [line for line in to_send if line not in in_batches]
         local = sum(self._is_rejected(job, row) for row in read)
@@ -168,8 +169,21 @@ class RowsOf:
             unsent = [line for line in rest if line > by_id.get(to_send[line].profile_id, 0)]
             assert not unsent, f"lines {unsent} of job {job.seq} were never sent"
         else:
-            allowed = (65, 66, 70) if self._client.is_cursed else (65, 66)
+            export = self._exports.get(job.export)
+            allowed = (*((65, 66) if export and export.is_altered else ()), *((70,) if self._client.is_cursed else ()))
             assert job.is_abandoned or job.report.exit_code in allowed, job.report.error
+
+    def _check_parts(self, job: JobRecord) -> None:
+        """The report has each part that was begun, with the rows read of it."""
+        export = self._exports.get(job.export)
+        if export is None or not job.report or len(export.files) == 1:
+            return
+        parts, left = job.report.parts, job.report.rows.read
+        for part, file, rows in zip(parts, export.files, export.parts, strict=False):
+            assert (part.name, part.rows) == (file.name, min(left, len(rows))), parts
+            left -= part.rows
+        assert not left, parts
+        assert job.report.state not in ("done", "incomplete") or len(parts) == len(export.files), parts
 
     def _rows(self, job: JobRecord) -> Sequence[Row]:
         export = self._exports.get(job.export)

@@ -59,10 +59,10 @@ class Client:
 
     # Exports
 
-    def drop(self, columns: Sequence[str], rows: Sequence[Row]) -> GrowingExport:
-        """One more export is there to be loaded; none of its rows can be read yet."""
-        path = self._directory / f"export-{len(self.exports)}.csv"
-        export = GrowingExport(path, columns, rows, self.time)
+    def drop(self, columns: Sequence[str], parts: Sequence[Sequence[Row]]) -> GrowingExport:
+        """One more export is there to be loaded, with these rows by part; none of them can be read yet."""
+        path = self._directory / f"export-{len(self.exports)}{'.csv' if len(parts) == 1 else ''}"
+        export = GrowingExport(path, columns, parts, self.time)
         self.exports.append(export)
         self.dropped.append(export)
         return export
@@ -76,7 +76,7 @@ class Client:
     ) -> AbstractAsyncContextManager[Export]:
         """Open an export: one of those dropped, or another file."""
         known = next((export for export in self.exports if export.path == path), None)
-        return open_whole(path, None, parts) if known is None else known.open()
+        return open_whole(path, None, parts) if known is None else known.open(parts)
 
     # What a process tells
 

@@ -28,7 +28,8 @@ ACTIONS = (
 class Climate:
     """Of what a schedule is drawn.
 
-    `least` to `most` things happen, in which at most so many `exports` of so many `rows` come for each client code.
+    `least` to `most` things happen, in which at most so many `exports` of so many `rows` come for each client code, in
+    so many `parts`.
     `crash_before` are durable steps by name, before which a process crashes or which fail; None: any. `in_recovery` is
     what happens at once to some processes that follow on a crash.
     """
@@ -38,6 +39,7 @@ class Climate:
     clients: tuple[int, ...] = (1, 1, 1, 2)
     exports: int = 3
     rows: int = 14
+    parts: tuple[int, ...] = (1, 1, 1, 2, 3)
     ids: tuple[bytes, ...] = (b"u1", b"u1", b"u2", b"u2", b"u3", b"u4")
     kinds: tuple[str, ...] = KINDS
     columns: tuple[tuple[str, ...], ...] = (("a", "b"), ("b", "c"), ("c",), ("a", "b", "c"))

@@ -38,6 +38,7 @@ DELIVERY = "pipeline/jobs/delivery.py"
 PRODUCER = "pipeline/jobs/producer.py"
 RECOVERY = "pipeline/jobs/recovery.py"
 RUNNER = "pipeline/jobs/runner.py"
+SOURCE = "pipeline/jobs/row_source/rows.py"
 LEDGER = "pipeline/edges/store/ledger.py"
 STATE = "pipeline/edges/store/state.py"
 
@@ -173,6 +174,26 @@ MUTANTS = [
         "                    self._views[other].note_due(Due.at_once(-job))\n",
         "                    pass\n",
         GIVEN_UP,
+    ),
+    # The parts of an export.
+    Mutant(
+        "lines of a part are not counted through those before it",
+        SOURCE,
+        "            self._enter(start, _behind_lines(start.end, before), start.behind)\n",
+        "            self._enter(start, start.end, start.behind)\n",
+    ),
+    Mutant(
+        "parts that are over are forgotten",
+        f"{BATCHES}/checkpoint.py",
+        "        self.parts = (*self.parts, *parts)\n",
+        "        self.parts = tuple(parts)\n",
+    ),
+    Mutant(
+        "a process goes on in the first part",
+        SOURCE,
+        "        checkpoint.part, begin.offset,",
+        "        0, begin.offset,",
+        CRASHING,
     ),
     # The state directory.
     Mutant(
@@ -363,7 +384,7 @@ MUTANTS = [
     Mutant(
         "what is sent again is not looked at anew when its job begins",
         RUNNER,
-        "                record = await self.state.in_turn(rows_left, self.state, record)\n",
+        "                record = await rows_left(self.state, record)\n",
         "                pass\n",
         AGAIN,
     ),

@@ -146,7 +146,7 @@ class Process:
             client.is_idle = False
             record = await next_job(runner.state, running)
             while record is None and client.dropped:
-                command = Command((client.dropped[0].path,), DEFAULT_ROUTE, again=True)
+                command = Command((client.dropped[0].named,), DEFAULT_ROUTE, again=True)
                 settings = runner.settings.of(DEFAULT_ROUTE)
                 await enter_command(command, runner.state, settings, self._host.clock.utc_now())
                 client.note_entered()

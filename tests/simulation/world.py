@@ -3,6 +3,7 @@
 `World.act` lets one thing happen, `World.finish` takes all faults away and lets everything come to its end.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -92,7 +93,13 @@ class World:
         """An export is there to be loaded."""
         columns = self.one(self.climate.columns)
         count = self.random.randint(2, self.climate.rows)
-        client.drop(columns, [self._row(line, columns) for line in range(2, 2 + count)])
+        cuts = sorted(self.random.randint(0, count) for _ in range(self.one(self.climate.parts) - 1))
+        line, parts = 0, list[list[Row]]()
+        for begin, end in pairwise([0, *cuts, count]):
+            # Each part has a header of its own.
+            parts.append([self._row(line + 2 + number, columns) for number in range(end - begin)])
+            line += 1 + end - begin
+        client.drop(columns, parts)
 
     def _row(self, line: int, columns: tuple[str, ...]) -> Row:
         profile_id, kinds = self.one(self.climate.ids), self.one(self.climate.kinds)
@@ -199,10 +206,14 @@ class World:
         self.process.reload(client)
 
     def _vanish(self) -> None:
-        """An export is removed, or replaced by another file."""
-        path = self.one(self._client.exports).path
+        """A file of an export is removed, or replaced by another one; what is no job yet goes whole."""
+        client = self._client
+        export = self.one(client.exports)
+        path = self.one(export.files)
+        export.is_altered = True
         if self.random.random() < 0.5:
-            path.unlink(missing_ok=True)
+            for each in export.files if export in client.dropped else [path]:
+                each.unlink(missing_ok=True)
         elif path.exists():
             path.write_bytes(path.read_bytes() + b"u9,late\n")
 
