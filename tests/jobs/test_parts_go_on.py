@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.exports import BLOCK_BYTES, Parts, identity_of
+from pipeline.edges.exports import BLOCK_BYTES, Parts
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
-from tests.simulation.exports import TextExport, text_of
+from tests.simulation.exports import TextExport, files_of
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
 from tests.tools.support import profiles_after
@@ -34,9 +34,9 @@ async def test_a_seal_between_two_parts_is_gone_on_from(tmp_path: Path) -> None:
 
     @asynccontextmanager
     async def slow(path: Path, _encoding: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
-        async def end_of(start: int) -> int:
-            if export.part == "part-1":
-                if start > parts[0].identity.size_bytes:
+        async def end_of(number: int, start: int) -> int:
+            if number == 1:
+                if start:
                     signal.raise_signal(signal.SIGTERM)
                     await asyncio.sleep(1_000.0)
                 # By then the first batches are applied. The block has a header, and no row.
@@ -44,9 +44,7 @@ async def test_a_seal_between_two_parts_is_gone_on_from(tmp_path: Path) -> None:
                 return start + len(HEADER)
             return start + BLOCK_BYTES
 
-        texts = [(part.name, text_of(path.parent / part.name)) for part in parts]
-        export = TextExport(path, identity_of(parts), texts, end_of)
-        yield export
+        yield TextExport(path, files_of(path, parts), end_of)
 
     async with staged(tmp_path, apply_min_s=10.0, apply_max_s=20.0) as stage:
         stage.export("export/part-0", *lines)

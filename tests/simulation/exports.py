@@ -10,6 +10,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.formats.text_codec import to_utf8
 from pipeline.edges.exports import BLOCK_BYTES, Identity, PartFile, Parts, changed, find_parts, identity_of, path_of
 from pipeline.edges.exports.part_files import identity_at
 
@@ -36,9 +37,14 @@ class TextExport:
     columns = None
 
     def __init__(
-        self, path: Path, files: Sequence[File], end_of: Callable[[int, int], Awaitable[int]] | None = None
+        self,
+        path: Path,
+        files: Sequence[File],
+        end_of: Callable[[int, int], Awaitable[int]] | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.path = path
+        self._encoding = encoding
         self.identity = identity_of([PartFile(file.name, file.identity) for file in files])
         if not files[0].name:
             self.identity = files[0].identity
@@ -53,7 +59,7 @@ class TextExport:
         self._begin_file()
 
     def _begin_file(self) -> None:
-        self._text, self._offset = text_of(self.place), 0
+        self._text, self._offset = text_of(self.place, self._encoding), 0
         if not _is_still(self.place, self._files[self._number].identity):
             raise changed(self.place)
 
@@ -122,11 +128,11 @@ def _is_still(path: Path, identity: Identity) -> bool:
 
 
 @asynccontextmanager
-async def open_whole(path: Path, _: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
-    """Open an export in UTF-8 that can be read to its end. Raises `InputError`: 66 where there is none, 65 where one
-    of its parts is not as it was seen.
+async def open_whole(path: Path, encoding: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
+    """Open an export that can be read to its end; "auto" is UTF-8. Raises `InputError`: 66 where there is none, 65
+    where one of its parts is not as it was seen.
     """
-    yield TextExport(path, files_of(path, parts))
+    yield TextExport(path, files_of(path, parts), encoding=encoding)
 
 
 def files_of(path: Path, parts: Parts) -> list[File]:
@@ -143,10 +149,11 @@ def files_of(path: Path, parts: Parts) -> list[File]:
     return files
 
 
-def text_of(path: Path) -> bytes:
-    """What is in an export. Raises `InputError` (66) where it cannot be read."""
+def text_of(path: Path, encoding: str | None = None) -> bytes:
+    """What is in an export, as UTF-8. Raises `InputError` (66) where it cannot be read."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        return content if encoding in (None, "auto") else b"".join(to_utf8(iter([content]), encoding))
     except OSError as error:
         raise InputError(
             f"cannot read the export {path}: {error.strerror}.", exit_code=ExitCode.EXPORT_MISSING
