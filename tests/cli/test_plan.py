@@ -65,6 +65,26 @@ async def test_what_a_person_reads(tmp_path: Path) -> None:
     assert "\x1b" not in done.out
 
 
+async def test_rows_before_and_after_the_mapping(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "e.csv", " u1 ,gold,1", "u2,,2", "u3,x,3")
+    mapping = {"tier": {"case": "upper", "empty": "none"}, "exclude": {"ltv": ["3"]}, "constants": {"source": "crm"}}
+    config = unheard(tmp_path).config(mapping=mapping)
+    done = await run_program("plan", export, "--config", config, env={"COLUMNS": "200"})
+    told = done.out[done.out.index("  As [mapping]") :].splitlines()[:10]
+    assert told == [
+        "  As [mapping] makes rows, masked:",
+        "    line 2: sent",
+        "      id: ' x9 ' becomes 'x9'",
+        "      tier: 'xxxx' becomes 'XXXX'",
+        "      source: 'crm' in every row",
+        "    line 3: sent",
+        "      tier: '' becomes 'xxxx'",
+        "      source: 'crm' in every row",
+        "    line 4: left out by column ltv",
+        "",
+    ]
+
+
 async def test_while_another_process_holds_the_state_directory(tmp_path: Path) -> None:
     """It is not even looked at: nobody may make it, or read it."""
     export = write_export(tmp_path / "e.csv", "u1,gold,1")

@@ -8,6 +8,7 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts
 from pipeline.core.survey.ids import IdCounts
 from pipeline.core.survey.naive import Mistake
+from pipeline.core.survey.samples import SampleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class PlannedColumn:
 class Plan:
     """All that is told of an export before it is sent.
 
+    `samples`: rows before and after [mapping], if there is one; `samples_of`: the part that they are in.
     `first_places`: by reason, where the first rejects are.
     `batches`, `calls`: that a load would send, and make at the least.
     `spool_bytes`: the most that lies in the spool at once.
@@ -84,6 +86,8 @@ class Plan:
 
     export: Description
     columns: tuple[PlannedColumn, ...] = ()
+    samples: tuple[SampleRow, ...] = ()
+    samples_of: str = ""
     rows: RowCounts = field(default_factory=RowCounts)
     by_reason: dict[str, int] = field(default_factory=dict)
     first_places: dict[str, list[Place]] = field(default_factory=dict)
@@ -116,11 +120,16 @@ class Plan:
             "minutes": self.minutes,
             "batch_bytes": self.batch_bytes,
             "ids": asdict(self.ids),
+            "samples": self._samples(),
             "naive_sender": [asdict(mistake) for mistake in self.mistakes],
             "client_code": self.client_code,
             "error": self.error,
             "exit_code": int(self.exit_code),
         }
+
+    def _samples(self) -> list[dict[str, Any]]:
+        part = {"part": self.samples_of} if self.has_parts else {}
+        return [part | asdict(row) | {"cells": [asdict(cell) for cell in row.cells]} for row in self.samples]
 
     def _rejects(self) -> dict[str, Any]:
         lines = {reason: [place.line for place in places] for reason, places in self.first_places.items()}

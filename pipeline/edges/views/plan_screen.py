@@ -12,10 +12,11 @@ from pipeline.core.duration import roughly
 from pipeline.core.plural import counted
 from pipeline.core.survey.naive import Mistake
 from pipeline.core.survey.plan import Description, Plan, PlannedColumn
+from pipeline.core.survey.samples import SampleCell
 from pipeline.edges.views.wording import GOOD, MEANINGS, REASONS, notes
 
-#: Columns and parts that are shown, and characters of the name of a column.
-_MOST_COLUMNS, _MOST_PARTS, _MOST_OF_A_NAME = 60, 10, 32
+#: Columns, parts and changed cells of a sample that are shown, and characters of the name of a column.
+_MOST_COLUMNS, _MOST_PARTS, _MOST_CELLS, _MOST_OF_A_NAME = 60, 10, 20, 32
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|", "\x01": "\\x01"}
 _TOLD_BY = {"header": "told by the header", "configuration": "as configured", "sep=": "as its line sep= says"}
 _SENT = {**MEANINGS, "confirmed": "would be sent", "rejected": "would not be sent"}
@@ -85,6 +86,8 @@ def print_plan(plan: Plan, to: Console) -> None:
     if plan.columns:
         lines += [Text(f"  {line}") for line in _described(plan.export)]
         lines += [Text(""), *_table(plan.columns), Text("")]
+        if plan.samples:
+            lines += [*map(Text, _samples(plan)), Text("")]
         lines += _classes(plan)
         lines += [Text(f"  {line}") for line in _details(plan)]
     if plan.error:
@@ -146,6 +149,33 @@ def _filled(column: PlannedColumn) -> str:
 def _looks(column: PlannedColumn) -> str:
     samples = " | ".join(column.samples)
     return f"{samples}  <- {column.personal}?" if column.personal else samples
+
+
+def _samples(plan: Plan) -> Iterator[str]:
+    """Rows before and after [mapping]: of each that is sent, what is changed."""
+    yield "  As [mapping] makes rows, masked:"
+    for row in plan.samples:
+        where = f"line {row.line:,}{f' of {shown(plan.samples_of)}' if plan.has_parts else ''}"
+        if row.excluded_by is not None:
+            told = f"left out by column {shown(row.excluded_by)}"
+        elif row.reason:
+            told = f"rejected: {row.reason}, {REASONS.get(row.reason, '')}"
+        else:
+            told = row.fate if row.fate == "sent" else "not sent: an id, and no value"
+        yield f"    {where}: {told}"
+        changed = [cell for cell in row.cells if cell.is_changed]
+        yield from (f"      {_changed(cell)}" for cell in changed[:_MOST_CELLS])
+        if len(changed) > _MOST_CELLS:
+            yield f"      ... and {counted(len(changed) - _MOST_CELLS, 'cell')} more; --json has all"
+        if row.fate == "sent" and not changed:
+            yield "      nothing is changed"
+
+
+def _changed(cell: SampleCell) -> str:
+    if cell.column is None:
+        return f"{shown(cell.sent_as)}: '{shown(str(cell.after))}' in every row"
+    after = f"'{cell.after}'" if cell.after else "nothing"
+    return f"{_short(cell.column)}: '{cell.before}' becomes {after}"
 
 
 def _classes(plan: Plan) -> Iterator[Text]:

@@ -171,6 +171,11 @@ class RowSource:
         return self._mapping.written(self._mapper.dialect)
 
     @property
+    def mapper(self) -> RowMapper:
+        """The exact mapper of the rows of the part that is read; not to be used while a block is mapped."""
+        return self._mapper
+
+    @property
     def has_content(self) -> bool:
         """True if anything but line ends was read behind the headers so far."""
         return self._had_content or self._lines.has_content

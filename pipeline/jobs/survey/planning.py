@@ -14,6 +14,7 @@ from pipeline.core.rows.mapping import ColumnPlan
 from pipeline.core.survey.columns import ColumnSurvey, survey_columns
 from pipeline.core.survey.naive import Facts, Mistake
 from pipeline.core.survey.plan import Description, Plan, PlannedColumn, PlannedPart
+from pipeline.core.survey.samples import SampleRow, sample_rows
 from pipeline.core.survey.tally import Caps, Tally, tally_of
 from pipeline.core.survey.timing import CALLS_OF_A_BATCH, COMPLETION_MINUTES, Pace, seconds_of
 from pipeline.core.target.pacing import MINUTE_S
@@ -22,7 +23,7 @@ from pipeline.edges.host import Host
 from pipeline.jobs.job import steps_of_now
 from pipeline.jobs.row_source import no_rows, open_rows
 from pipeline.jobs.row_source.beginning import read_beginning
-from pipeline.jobs.row_source.starts import cell_rules
+from pipeline.jobs.row_source.starts import cell_rules, looking_for
 from pipeline.jobs.survey.description import describe
 from pipeline.settings.settings import Settings
 
@@ -46,10 +47,12 @@ async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
 
 
 async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
-    beginning = await read_beginning(path, host, settings.export, MOST_RECORDS, MOST_BYTES)
-    described = await describe(path, host.open_export, settings.export, beginning)
     salt = secrets.randbits(_SALT_BITS)
     async with host.open_export(path, settings.export.encoding) as export:
+        steps = await steps_of_now(settings.mapping, path.name, export.identity, host.run_blocking)
+        sought = looking_for(settings.export, steps)
+        beginning = await read_beginning(path, host, sought, MOST_RECORDS, MOST_BYTES)
+        described = await describe(path, host.open_export, settings.export, beginning)
         source = await open_rows(
             export,
             settings.export,
@@ -59,8 +62,11 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             max_batch_bytes=settings.batch.max_bytes,
             salt=salt,
             run_blocking=host.run_blocking,
-            steps=await steps_of_now(settings.mapping, path.name, export.identity, host.run_blocking),
+            steps=steps,
         )
+        samples: tuple[SampleRow, ...] = ()
+        if settings.mapping.does_anything:
+            samples = await host.run_blocking(sample_rows, source.mapper, beginning.start.names, beginning.records)
         tally = tally_of(source.plan, _caps(settings), settings.export.max_rejects, salt)
         tally.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         while (block := await source.read()) is not None:
@@ -79,7 +85,8 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
         survey_columns, beginning.start.names, beginning.records, cell_rules(settings.export)
     )
     columns = _columns(surveyed, source.plan, tally, is_whole=beginning.is_whole)
-    return await host.run_blocking(_summed_up, described, columns, tally, settings)
+    summed_up = await host.run_blocking(_summed_up, described, columns, tally, settings)
+    return replace(summed_up, samples=samples, samples_of=beginning.place.name)
 
 
 def _parts(name: str, size_bytes: int, tally: Tally) -> tuple[PlannedPart, ...]:
@@ -187,7 +194,8 @@ def _columns(
     surveyed: Sequence[ColumnSurvey], plan: ColumnPlan, tally: Tally, *, is_whole: bool
 ) -> list[PlannedColumn]:
     """The columns with the fill rate of all rows where they are sent, and of the sample where they are not."""
-    sent_as = dict(zip(plan.cell_indexes, plan.parameters, strict=True)) | {plan.id_index: plan.id_kind}
+    # Constants of [mapping] have no column; their parameters are the last.
+    sent_as = dict(zip(plan.cell_indexes, plan.parameters, strict=False)) | {plan.id_index: plan.id_kind}
     exact = _exact_fill_rates(plan, tally)
     return [
         PlannedColumn(
@@ -205,11 +213,11 @@ def _columns(
 def _exact_fill_rates(plan: ColumnPlan, tally: Tally) -> dict[int, float]:
     """By the index of each column that is sent, the share of the rows to send or empty in which it holds a value."""
     checkpoint = tally.checkpoint
-    rows = checkpoint.read - checkpoint.rejected
+    rows = checkpoint.read - checkpoint.rejected - checkpoint.excluded
     if not rows:
         return {}
     empty = checkpoint.warnings.empty_cells
     return {
         index: max(0, rows - checkpoint.empty - empty[parameter]) / rows
-        for index, parameter in zip(plan.cell_indexes, plan.parameters, strict=True)
+        for index, parameter in zip(plan.cell_indexes, plan.parameters, strict=False)
     }

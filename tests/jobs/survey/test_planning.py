@@ -1,6 +1,7 @@
 """A plan equals what a load of the same export comes to, and what cannot be loaded ends as a load does."""
 
 import asyncio
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,75 @@ def test_held_rows_at_their_cap_wait_for_a_batch(tmp_path: Path) -> None:
     plan, report = both(tmp_path / "x", data.encode(), **capped)
     assert plan["rows"] == report["rows"]
     assert plan["rows"]["superseded"] > 0
+
+
+#: A mapping that changes cells, leaves rows out and rejects some.
+MAPPED: dict[str, Any] = {
+    "id": {"case": "lower", "hash": "sha256_unsalted"},
+    "tier": {"trim": True, "case": "upper", "values": {"G": "gold", "S": ""}, "other": "empty", "empty": "none"},
+    "ltv": {"decimal": ",", "max_length": 6},
+    "constants": {"source": "crm"},
+    "from_export": {"loaded_from": "name"},
+    "exclude": {"consent": ["N", ""]},
+}
+
+
+def test_it_equals_a_load_with_a_mapping(tmp_path: Path) -> None:
+    rows = ["a+1, g ,1,J", "A+1,x,2,J", "b,s,,N", "c,,z,J", "d,G,1.234,J", ",,,", "e,s,3,", "f,q,5,J", "e,,12345678,J"]
+    plan, report = both(
+        tmp_path / "x",
+        "".join(f"{line}\n" for line in ["id;tier;ltv;consent", *(row.replace(",", ";") for row in rows)]).encode(),
+        export={"columns": {"tier": "tier", "ltv": "ltv"}, "unlisted": "ignore", "max_rejects": 5},
+        mapping=MAPPED,
+    )
+    for key in ("rows", "warnings"):
+        assert plan[key] == report[key]
+    assert plan["rejects"]["by_reason"] == report["rejects"]["by_reason"]
+    assert plan["batch_bytes"] == sum(each["bytes"] for each in report["batches"])
+    assert (plan["rows"]["excluded"], plan["rows"]["superseded"], plan["rows"]["rejected"]) == (2, 1, 2)
+    assert [(column["sent_as"], column["fill_rate"]) for column in plan["columns"]] == [
+        *[("thirdPartyId", 1.0), ("tier", 1.0), ("ltv", 1.0), (None, 0.875)],
+    ]
+
+
+class TestSamples:
+    MADE_UP = ("Nightingale", "florence@nightingale.example", "gold", "true", "28.11.1980")
+
+    def sampled(self, tmp_path: Path, *lines: str) -> list[dict[str, Any]]:
+        mapping: dict[str, Any] = {
+            "id": {"hash": "sha256_unsalted"},
+            "tier": {"values": {"Nightingale": "gold"}, "empty": "true"},
+            "born": {"date": "%d.%m.%Y"},
+            "constants": {"source": "CRM 7"},
+            "exclude": {"id": ["n"]},
+        }
+        export = write_export(tmp_path / "e.csv", *lines, header="id,tier,born")
+        of_export = {"columns": {"tier": "tier", "born": "born"}, "max_rejects": 9}
+        return list(planned(export, export=of_export, mapping=mapping).as_json()["samples"])
+
+    def test_one_of_each_fate(self, tmp_path: Path) -> None:
+        sent = [f"u{number},," for number in range(5)]
+        found = self.sampled(tmp_path, *sent, "n,,", *sent, "u6,,31.02.2020", *sent)
+        assert [(row["line"], row["fate"], row["reason"], row["excluded_by"]) for row in found] == [
+            *[(2, "sent", None, None), (7, "excluded", None, "id"), (13, "rejected", "local.mapping_date", None)],
+        ]
+        assert [row["line"] for row in self.sampled(tmp_path, *sent)] == [2, 3, 4]
+
+    def test_masked_before_and_after(self, tmp_path: Path) -> None:
+        name, mail, _, _, born = self.MADE_UP
+        found = self.sampled(tmp_path, f"{mail},{name},{born}", f"u1,,{born}")
+        after = {cell["sent_as"]: (cell["before"], cell["after"]) for cell in found[0]["cells"]}
+        assert after == {
+            "thirdPartyId": ("xxxxxxxx@xxxxxxxxxxx...", "(hash)"),
+            "tier": ("Xxxxxxxxxxx", "xxxx"),
+            "born": ("99.99.9999", "9999-99-99"),
+            "source": (None, "CRM 7"),
+        }
+        for text in (*self.MADE_UP, sha256(mail.encode()).hexdigest()[:8]):
+            assert text not in str(found).replace("True", "")
+
+    def test_there_are_none_without_a_mapping(self, tmp_path: Path) -> None:
+        assert planned(write_export(tmp_path / "e.csv", "u1,gold,1")).as_json()["samples"] == []
 
 
 class TestWhatCannotBeLoaded:
