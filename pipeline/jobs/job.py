@@ -112,6 +112,11 @@ def mapping_settings(record: JobRecord) -> MappingSettings:
     return MappingSettings.model_validate(record.settings.get(_MAPPING, {}))
 
 
+def is_mapped(record: JobRecord) -> bool:
+    """True if a job began with a [mapping] that does anything."""
+    return _MAPPING in record.settings
+
+
 async def digest_of_salt(mapping: MappingSettings, run_blocking: RunBlocking) -> str:
     """The digest of the salt that a mapping uses, empty if none. Raises `FatalError` (78) if it cannot be read."""
     salt = await _salt_of(mapping, run_blocking)
@@ -123,14 +128,21 @@ async def steps_of(job: Job) -> RowSteps:
 
     Raises `FatalError` (78) for a salt that cannot be read, and `InputError` (65) for another than the job began with.
     """
-    salt = await _salt_of(job.mapping, job.host.run_blocking)
-    if job.mapping.is_salted and salt_digest(salt) != job.progress.checkpoint.salt:
+    begun_with = job.progress.checkpoint.salt
+    return await steps_as_begun(job.state, job.record, job.mapping, begun_with)
+
+
+async def steps_as_begun(state: State, record: JobRecord, mapping: MappingSettings, begun_with: str) -> RowSteps:
+    """The steps of a mapping for the rows of a job. `begun_with`: the digest of the salt; else as `steps_of`."""
+    salt = await _salt_of(mapping, state.host.run_blocking)
+    if mapping.is_salted and salt_digest(salt) != begun_with:
         raise InputError(
-            f"the salt in [mapping] salt_file {printable(str(job.mapping.salt_file))} is not the one that this job "
+            f"the salt in [mapping] salt_file {printable(str(mapping.salt_file))} is not the one that this job "
             "began with, so the rest of its rows would get other hashes: nothing more is sent. Load the export again, "
             "and keep the salt for ever."
         )
-    return job.mapping.steps(salt, told_of_job(job.record))
+    origin = await state.in_turn(root_of, state, record)
+    return mapping.steps(salt, told_of_job(origin or record))
 
 
 async def steps_of_now(mapping: MappingSettings, name: str, identity: Identity, run_blocking: RunBlocking) -> RowSteps:
@@ -138,8 +150,18 @@ async def steps_of_now(mapping: MappingSettings, name: str, identity: Identity, 
     return mapping.steps(await _salt_of(mapping, run_blocking), told_of(name, identity))
 
 
+def root_of(state: State, job: JobRecord | None) -> JobRecord | None:
+    """The job whose rows a job sends: of a retry that of the first one; else itself. Blocks."""
+    while job is not None and job.retry_of is not None:
+        job = state.ledger.job(job.retry_of)
+    return job
+
+
 def told_of_job(record: JobRecord) -> dict[str, str]:
-    """The facts of a job's export for [mapping] from_export: the same however often the job is run."""
+    """The facts of a job's export for [mapping] from_export: the same however often the job is run.
+
+    Of a retry they are those of the job whose rows it sends, which `root_of` finds.
+    """
     dated = record.claim.as_of if record.claim else None
     return told_of(record.export.name, record.identity, dated)
 

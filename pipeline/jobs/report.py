@@ -28,9 +28,9 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.rejects_table import write_rejects_table, written_of
 from pipeline.edges.views.wording import REASONS
 from pipeline.jobs.ending import tell_unexpected
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, is_mapped, root_of
 from pipeline.jobs.recovery import never_sent_of
-from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of, root_of
+from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of
 from pipeline.jobs.retries.mended_rows import columns_sent
 from pipeline.settings.settings import Settings, config_digest
 
@@ -268,6 +268,7 @@ def _write_table(job: Job) -> None:
             places.of(int(origins_of(np.array([place.line]), table)[0])) if record.is_of_mended else place
         ),
         has_parts=bool(checkpoint.parts),
+        is_sent_as_read=not is_mapped(record),
     )
 
 

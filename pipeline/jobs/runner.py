@@ -39,7 +39,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
 from pipeline.jobs.ending import Ending, tell_unexpected
-from pipeline.jobs.job import Job, digest_of_salt, export_settings, mapping_settings, told_of_job
+from pipeline.jobs.job import Job, digest_of_salt, export_settings, mapping_settings, root_of, told_of_job
 from pipeline.jobs.load import Watch, load_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
@@ -401,7 +401,8 @@ class Runner:
         """Note by which settings the job is sent, and say so if they are not those of the configuration now."""
         record, checkpoint = job.record, job.progress.checkpoint
         salt = await digest_of_salt(job.mapping, job.host.run_blocking)
-        sending = sending_digest(job.settings, job.export, job.mapping, salt=salt, told=told_of_job(record))
+        origin = await self.state.in_turn(root_of, self.state, record)
+        sending = sending_digest(job.settings, job.export, job.mapping, salt=salt, told=told_of_job(origin or record))
         if not record.has_begun:
             checkpoint.sending, checkpoint.salt = sending, salt
         elif checkpoint.sending not in ("", sending):

@@ -5,6 +5,7 @@ from tests.mends import Mend
 _LATER = "pipeline/jobs/retries/later_rows.py"
 _FIXED = "pipeline/jobs/retries/fixed_table.py"
 _TESTS = "tests/jobs/test_mended_rows.py"
+_KINDS = "tests/jobs/test_mended_kinds.py"
 
 MENDS = [
     Mend(
@@ -54,5 +55,29 @@ MENDS = [
         '    return cell if _NUMBER.fullmatch(cell) else _BEGINS_FORMULA.sub("\'", cell)\n',
         "    return cell\n",
         "tests/core/rows/test_reject_table.py::test_what_is_guarded",
+    ),
+    Mend(
+        "rejects: mended rows are mapped as the others of their export were",
+        ("rejects",),
+        "pipeline/jobs/retries/mended_rows.py",
+        "    values = settings_of_a_job(settings, mapping_settings(origin))\n",
+        '    values = settings.model_dump(mode="json")\n',
+        f"{_KINDS}::test_mended_rows_are_mapped_once_and_are_no_newer_than_the_hash_of_their_id",
+    ),
+    Mend(
+        "rejects: a row that was mapped already is not mapped again",
+        ("rejects",),
+        "pipeline/jobs/report.py",
+        "        is_sent_as_read=not is_mapped(record),\n",
+        "",
+        f"{_KINDS}::test_a_row_that_target_refused_as_it_was_mapped_is_not_shown_as_one_of_the_export",
+    ),
+    Mend(
+        "rejects: a mended table in another encoding is refused in words",
+        ("rejects",),
+        _FIXED,
+        "            if not is_utf8(record.raw):\n",
+        "            if False:\n",
+        f"{_KINDS}::test_a_table_in_another_encoding_is_refused_in_words",
     ),
 ]

@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, InputError
+from pipeline.core.formats.text_codec import to_utf8
 from pipeline.edges.exports import BLOCK_BYTES, Identity, Parts, changed, identify, identity_of
 
 #: Rows that are read of a growing export at a time.
@@ -109,22 +110,23 @@ def _is_still(path: Path, identity: Identity) -> bool:
 
 
 @asynccontextmanager
-async def open_whole(path: Path, _: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
-    """Open an export in UTF-8 that can be read to its end. Raises `InputError` (66) where there is none."""
+async def open_whole(path: Path, encoding: str | None = None, parts: Parts = (), /) -> AsyncIterator[TextExport]:
+    """Open an export that can be read to its end; "auto" is UTF-8. Raises `InputError` (66) where there is none."""
     if parts:
-        texts = [(each.name, text_of(path.parent / each.name)) for each in parts]
+        texts = [(each.name, text_of(path.parent / each.name, encoding)) for each in parts]
         for each in parts:
             if not _is_still(path.parent / each.name, each.identity):
                 raise changed(path.parent / each.name)
         yield TextExport(path, identity_of(parts), texts)
     else:
-        yield TextExport(path, await identify(path), [("", text_of(path))])
+        yield TextExport(path, await identify(path), [("", text_of(path, encoding))])
 
 
-def text_of(path: Path) -> bytes:
-    """What is in an export. Raises `InputError` (66) where it cannot be read."""
+def text_of(path: Path, encoding: str | None = None) -> bytes:
+    """What is in an export, as UTF-8. Raises `InputError` (66) where it cannot be read."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        return content if encoding in (None, "auto") else b"".join(to_utf8(iter([content]), encoding))
     except OSError as error:
         raise InputError(
             f"cannot read the export {path}: {error.strerror}.", exit_code=ExitCode.EXPORT_MISSING

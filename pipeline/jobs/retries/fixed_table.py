@@ -18,6 +18,7 @@ from pipeline.core.batches.parts import Part
 from pipeline.core.errors import InputError
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, BrokenLine, Framer, Record
+from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Offsets
 from pipeline.core.rows.reject_table import FILE, FOR_PEOPLE, LINE, Written, table_line, unguarded
 from pipeline.edges.durable import disk_errors, write_durably
@@ -185,13 +186,15 @@ class _Table:
         """The line that each row names, or `NO_LINE`, and its cells; those of a row that cannot be cut are one."""
         is_header = True
         for record in self._records():
+            if not is_utf8(record.raw):
+                raise _not_utf8(record.line)
             if is_header:
                 is_header = False
                 continue
             if not isinstance(record, Record):
-                yield NO_LINE, [record.raw.decode(errors="surrogateescape")]
+                yield NO_LINE, [record.raw.decode()]
                 continue
-            cells = [field.decode(errors="surrogateescape") for field in record.fields]
+            cells = [field.decode() for field in record.fields]
             own = [unguarded(cell) for place, cell in enumerate(cells) if place not in self._for_people]
             yield self._line_of(cells), own
 
@@ -213,6 +216,14 @@ class _Table:
 
 def _named(cells: list[str], place: int | None) -> str:
     return cells[place] if place is not None and place < len(cells) else ""
+
+
+def _not_utf8(line: int) -> InputError:
+    return InputError(
+        f'the file of the mended rows is not UTF-8, line {line:,}: save it as "CSV UTF-8". What spreadsheets call mere '
+        "CSV is in the code page of a computer, and loses letters that are not in it.",
+        line=line,
+    )
 
 
 def _header(head: bytes, written: Written) -> tuple[bytes, list[str]]:

@@ -15,6 +15,7 @@ from pipeline.core.model import Flags, Hashes, Offsets
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.sent_ids import read_sent
 from pipeline.edges.store.state import State
+from pipeline.jobs.job import root_of
 
 #: The line of a row that nobody can place: it is older than all others of its export.
 NO_LINE = 0
@@ -91,10 +92,3 @@ def _jobs_from(state: State, origin: JobRecord) -> Sequence[tuple[JobRecord, lis
         if is_later:
             found.append((job, batch_ids))
     return found
-
-
-def root_of(state: State, job: JobRecord | None) -> JobRecord | None:
-    """The job whose rows a job sends: of a retry that of the first one; else itself."""
-    while job is not None and job.retry_of is not None:
-        job = state.ledger.job(job.retry_of)
-    return job

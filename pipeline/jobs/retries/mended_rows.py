@@ -24,15 +24,24 @@ from pipeline.core.plural import counted
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import suggest_parameter_name
 from pipeline.core.rows.reject_table import Written
+from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.durable import write_durably
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.rejects_table import written_of
 from pipeline.edges.store.state import State
-from pipeline.jobs.job import export_settings, new_job_ids, unknown_job
+from pipeline.jobs.job import (
+    export_settings,
+    mapping_settings,
+    new_job_ids,
+    root_of,
+    settings_of_a_job,
+    steps_as_begun,
+    unknown_job,
+)
 from pipeline.jobs.retries.fixed_table import MendedRows, read_mended
-from pipeline.jobs.retries.later_rows import later_rows, root_of
+from pipeline.jobs.retries.later_rows import later_rows
 from pipeline.jobs.retries.lost_rows import Retry, to_go_on
 from pipeline.jobs.row_source import open_rows
 from pipeline.settings.export_section import ExportSettings
@@ -83,7 +92,7 @@ async def begin_mended(state: State, job_id: str, given: Path) -> Retry:
         return Retry(f"job {job_id} has no mended row to load{_about(left)}.")
     identity = Identity.of(folder.mended.stat())
     settings = settings_of_mended(export_settings(origin), _written(state.folder(asked.job_id), asked))
-    values = settings.model_dump(mode="json")
+    values = settings_of_a_job(settings, mapping_settings(origin))
     record = JobRecord.new(new_id, folder.mended, identity, values, now, route=origin.route, retry_of=origin.job_id)
     await state.in_turn(state.ledger.begin_job, record)
     rows, are = counted(left.rows, "row"), "is" if left.rows == 1 else "are"
@@ -206,6 +215,7 @@ def settings_of_mended(settings: ExportSettings, written: Written) -> ExportSett
         "header": True,
         "skip_first": 0,
         "skip_last": 0,
+        "trailer": "",
         "max_rejects": Allowance(percent=100.0),
     }
     return settings.model_copy(update=changed)
@@ -225,7 +235,8 @@ async def _lay_out(
         order = np.argsort(mended.origins, kind="stable").astype(np.int64)
         lines = await run(mended.write, folder, order)
         await run(write_durably, folder.asked, [asked.directory.name.encode()])
-        at, hashes = await _ids(state, folder.mended, settings)
+        steps = await steps_as_begun(state, origin, mapping_settings(origin), origin.checkpoint.salt)
+        at, hashes = await _ids(state, folder.mended, settings, steps)
         rows = order[np.searchsorted(lines, at)]
         later = await state.in_turn(later_rows, state, origin, hashes, mended.origins[rows])
         out, places = later.overtaken | later.untold, origin.checkpoint.places(origin.export.name)
@@ -247,8 +258,11 @@ def _told(mended: MendedRows, rows: Offsets, which: Flags, places: Places) -> li
     return [places.told(line) if line else "line unknown" for line in lines]
 
 
-async def _ids(state: State, export: Path, settings: ExportSettings) -> tuple[Offsets, Hashes]:
-    """The line and the hash of the id of each row of an export that would be sent. Raises `InputError` (65)."""
+async def _ids(state: State, export: Path, settings: ExportSettings, steps: RowSteps) -> tuple[Offsets, Hashes]:
+    """The line of each row of an export that would be sent, and the hash of its id as it is sent.
+
+    Raises `InputError` (65).
+    """
     lines: list[Offsets] = [np.empty(0, dtype=np.int64)]
     hashes: list[Hashes] = [np.empty(0, dtype=np.uint64)]
     async with state.host.open_export(export, settings.encoding) as opened:
@@ -261,6 +275,7 @@ async def _ids(state: State, export: Path, settings: ExportSettings) -> tuple[Of
             max_batch_bytes=_MAX_BATCH_BYTES,
             salt=state.ledger.salt,
             run_blocking=state.host.run_blocking,
+            steps=steps,
         )
         while (block := await source.read()) is not None:
             lines.append(block.mapped.rows.lines)

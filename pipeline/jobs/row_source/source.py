@@ -12,7 +12,7 @@ from pipeline.edges.exports import Export, changed, open_export
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.rejects_table import note_written
-from pipeline.jobs.job import Job, opens_export, steps_of
+from pipeline.jobs.job import Job, is_mapped, opens_export, steps_of
 from pipeline.jobs.row_source.rows import RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start
 from pipeline.settings.export_section import ExportSettings
@@ -44,6 +44,9 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
             )
         progress.checkpoint.warnings.unnamed_columns = source.plan.unnamed
         progress.checkpoint.columns_sent = source.plan.parameters
+        if is_mapped(job.record) and not progress.is_dry_run:
+            # What is sent does not tell the columns of the export, should Target refuse a row.
+            await job.host.run_blocking(note_written, job.folder, source.written)
         yield export, source
 
 
