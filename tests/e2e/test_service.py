@@ -386,6 +386,40 @@ class TestRequests:
             drop.at.sandbox.apply_all()
             assert drop.at.sandbox.profiles()["u1"] == {"tier": "NEW", "ltv": "2"}
 
+    async def test_mended_rows_come_back_while_it_runs(self, tmp_path: Path) -> None:
+        """Of a file that is gone as soon as it is answered; a process that is killed before its job loses nothing."""
+        async with dropping(tmp_path) as drop:
+            config, fixed = drop.config(export={"max_rejects": "100%"}), tmp_path / "fixed.csv"
+            async with drop.serving(config=config) as process:
+                drop.put("a.csv", "u1,gold,1", ",silver,2", ",bronze,3", signal_as="a.csv.ready")
+                await until(lambda: drop.ends() == {"a.csv": "done"})
+                (job,) = [report["job"] for report in drop.reports()]
+                ask = ("retry", job, "--config", config, "--rejects", fixed)
+                missing = await run_program(*ask)
+                assert (missing.code, "cannot read" in missing.err) == (66, True), missing.said
+                fixed.write_text("a,b\n1,2\n")
+                bad = await run_program(*ask)
+                assert (bad.code, "none of the columns" in bad.err) == (65, True), bad.said
+                fixed.write_bytes("_line;id;tier;ltv\n3;u2;Wei\xdf;2\n".encode("windows-1252"))
+                coded = await run_program(*ask)
+                assert (coded.code, "CSV UTF-8" in coded.err) == (65, True), coded.said
+                assert (await run_program("pause", "--config", config)).code == 0
+                fixed.write_text("_line;id;tier;ltv\n3;u2;silver;2\n4;;bronze;3\n")
+                asked = await run_program(*ask)
+                assert (asked.code, "2 rows of job" in asked.out) == (0, True), asked.said
+                fixed.unlink()
+                process.kill()
+                await ended(process)
+            async with drop.serving(config=config) as process:
+                assert (await run_program("resume", "--config", config)).code == 0
+                await until(lambda: len(drop.ends()) == 2)
+                told = await run_program("status", job, "--config", config)
+                assert "1 rejected row came back, mended, by job" in told.out, told.said
+                assert (await stopped(process)).code == 0
+            drop.at.sandbox.apply_all()
+            assert drop.at.sandbox.profiles() == profiles_after("u1,gold,1", "u2,silver,2")
+            assert [*(tmp_path / "state" / "requests").iterdir()] == []
+
     async def test_abandon_what_waits_for_its_turn(self, tmp_path: Path) -> None:
         async with dropping(tmp_path, apply_min_s=600.0, apply_max_s=600.0) as drop, drop.serving() as process:
             drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
