@@ -22,7 +22,7 @@ Row = tuple[bytes, str, int]
 
 async def read(path: Path, checkpoint: Checkpoint, settings: ExportSettings = SETTINGS) -> list[Row | Checkpoint]:
     """The rows from a checkpoint on, and the checkpoint behind each block."""
-    found: list[Row | Checkpoint] = []
+    found: list[tuple[bytes, int] | Checkpoint] = []
     async with open_export(path, settings.encoding) as export:
         source = await open_rows(
             export, settings, checkpoint, open_export=open_export, carried=(), max_batch_bytes=10_000_000, salt=1
@@ -32,10 +32,12 @@ async def read(path: Path, checkpoint: Checkpoint, settings: ExportSettings = SE
             checkpoint.note(block.mapped)
             checkpoint.position = block.end
             checkpoint.digest_bytes, checkpoint.digest = block.bytes_read, block.sha256
-            places, rows = checkpoint.places("export"), block.mapped.rows
-            found += [(rows.text(index), *places.of(line)) for index, line in enumerate(rows.lines.tolist())]
+            rows = block.mapped.rows
+            found += [(rows.text(index), line) for index, line in enumerate(rows.lines.tolist())]
             found.append(Checkpoint.from_dict(checkpoint.as_dict()))
-    return found
+    # At the end, as the places of rows that were held or sent are told long after they were read.
+    places = checkpoint.places("export")
+    return [each if isinstance(each, Checkpoint) else (each[0], *places.of(each[1])) for each in found]
 
 
 def rows_of(found: list[Row | Checkpoint]) -> list[Row]:

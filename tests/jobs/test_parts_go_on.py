@@ -139,3 +139,17 @@ async def test_a_part_that_was_added_is_of_another_export(tmp_path: Path) -> Non
         first, second = await stage.load_all(directory, **ONE_BY_ONE)
         assert (first["job"], first["state"], first["rows"]["read"]) == (job, "done", 2)
         assert (second["state"], second["rows"]["read"]) == ("done", 3)
+
+
+@virtually
+async def test_many_parts_come_to_as_many_batches_as_one_file_of_the_same_rows(tmp_path: Path) -> None:
+    rows = [f"u{number},gold,{number}" for number in range(5_000)]
+    async with staged(tmp_path) as stage:
+        (tmp_path / "many").mkdir()
+        for number in range(200):
+            stage.export(f"many/part-{number:03}", *rows[25 * number :][:25])
+        export = stage.export("one.csv", *rows)
+        each = await stage.load_all(tmp_path / "many", export, batch={"max_rows": 2_000})
+        sizes = [[batch["rows"] for batch in report["batches"]] for report in each]
+        assert sizes == [[2_000, 2_000, 1_000]] * 2
+        assert len(stage.posts) == 6

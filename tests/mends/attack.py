@@ -62,7 +62,7 @@ MENDS = [
         "pipeline/service/prune.py",
         "        if folder.is_symlink():",
         "        if False:",
-        "tests/jobs/test_prune.py::test_nothing_is_deleted_behind_a_link",
+        "tests/service/test_prune.py::test_nothing_is_deleted_behind_a_link",
     ),
     Mend(
         "attack: a pipe in place of the mark is not waited for",

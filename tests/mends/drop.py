@@ -137,6 +137,6 @@ MENDS = [
         "pipeline/service/prune.py",
         "set_back.get(job.seq, job.finished_at)",
         "job.finished_at",
-        "tests/jobs/test_prune.py::test_a_job_that_ended_by_a_clock_set_back_is_no_older_than_those_before",
+        "tests/service/test_prune.py::test_a_job_that_ended_by_a_clock_set_back_is_no_older_than_those_before",
     ),
 ]
