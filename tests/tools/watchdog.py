@@ -25,6 +25,7 @@ from pipeline.jobs.one_shot import load_exports
 from pipeline.sandbox import Running, SandboxOptions, running
 from pipeline.service.process import serve
 from pipeline.settings.tenants import Configuration, Tenant
+from tests.simulation.loop import freeze_what_was_imported
 from tests.tools.faults.rawtarget import RawTarget, raw_target
 from tests.tools.faults.tally import Tally
 from tests.tools.hostile import Hostile
@@ -94,6 +95,8 @@ def _server_for(hostile: Hostile) -> AbstractAsyncContextManager[Running | RawTa
 
 def block_of(hostile: Hostile) -> Watched:
     """The longest step of a load of this, or of a service on whose drop directory it lies."""
+    # As the program does when it begins: garbage is looked for at the end of a job, and not in all modules then.
+    freeze_what_was_imported()
     with tempfile.TemporaryDirectory(prefix="hostile-") as place, elsewhere(_server_for(hostile)) as base_url:
         directory = Path(place)
         source = directory / "export.csv"
