@@ -51,7 +51,7 @@ def retry(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Send again what failed or ended unconfirmed in a job; or load its rejected rows, once they are mended.
+    """Send rows again that a job lost, or that were mended.
 
     It never sends a value that a later row has overtaken.
     """

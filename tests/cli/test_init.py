@@ -55,6 +55,12 @@ async def drafted(directory: Path, data: bytes) -> tuple[Path, Ended]:
     return export, await run_program("init", export)
 
 
+async def test_ids_of_rows_without_any_value_count(tmp_path: Path) -> None:
+    rows = "".join(f"c-{number},{'gold' if number % 2 else ''}\n" for number in range(40))
+    _, ended = await drafted(tmp_path, b"customer_id,tier\n" + rows.encode())
+    assert "Guessed: 40 different ids on 40 rows." in ended.out
+
+
 @pytest.mark.parametrize("name", EXPORTS)
 async def test_plan_and_check_work_with_it(tmp_path: Path, name: str) -> None:
     data, expected = EXPORTS[name]

@@ -33,6 +33,13 @@ def test_ids_are_hashed_values_mapped_and_rows_left_out(tmp_path: Path) -> None:
     assert (done.report["rows"]["excluded"], done.report["excluded"]) == (1, {"ltv": 1})
 
 
+def test_ids_alone_are_sent_with_constants(tmp_path: Path) -> None:
+    """The third row is read by the letter."""
+    export = {"columns": {}, "unlisted": "ignore"}
+    done = deliver(tmp_path, "a,,", "b,x,", "  c ,x,", mapping={"constants": {"source": "crm"}}, export=export)
+    assert done.profiles == {each: {"source": "crm"} for each in "abc"}
+
+
 def test_a_rejected_row_is_shown_as_the_export_has_it(tmp_path: Path) -> None:
     salt = tmp_path / "salt"
     salt.write_bytes(b"a salt that is long enough")

@@ -161,7 +161,9 @@ class RowMapper:
         #: The places of the cells with steps, and what the steps made of cells.
         self.stepped = [(place, CellMemory(steps)) for place, steps in enumerate(plan.steps.cell_steps) if steps]
         self._name_bytes = [len(parameter) for parameter in plan.parameters]
-        self._pick = itemgetter(plan.id_index, *plan.cell_indexes)
+        # A slice, since an `itemgetter` of one place gives no tuple: an export may have nothing but its ids.
+        alone = slice(plan.id_index, plan.id_index + 1)
+        self._pick = itemgetter(plan.id_index, *plan.cell_indexes) if plan.cell_indexes else itemgetter(alone)
         self._header = [*map(trimmed, plan.header)]
         self.order = HeadingOrder(plan.header, (plan.id_index, *plan.cell_indexes), salt)
         # A record of these bytes only, and at most `_short_bytes` long, is within every limit on ids, values and rows.

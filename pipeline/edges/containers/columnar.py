@@ -46,8 +46,8 @@ _MAX_WHOLE = 2.0**53
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _ADVICE = "write the export anew, or as CSV or JSON Lines."
 _INSTALL = (
-    'pip install "profile-pipeline[columnar]"; for the container, docker build --build-arg EXTRA=columnar '
-    "(docs/formats.md). Or write the export as CSV or JSON Lines."
+    "in a clone, make install EXTRA=columnar (docs/formats.md has pip and the container). "
+    "Or write the export as CSV or JSON Lines."
 )
 
 

@@ -208,4 +208,4 @@ def test_without_pyarrow_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "file")]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Parquet file" in told
-    assert 'pip install "profile-pipeline[columnar]"' in told
+    assert "make install EXTRA=columnar" in told
