@@ -30,7 +30,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 #: The same inside the core and the edges, for their folders and for the modules that lie beside them.
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
-        "survey": ("batches", "rows", "formats", "target", "model", "errors", "plural", "printable"),
+        "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),
         "rows": ("values", "formats", "model", "errors", "plural", "printable"),
         "values": ("model",),
