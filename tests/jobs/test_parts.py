@@ -65,7 +65,7 @@ PARTS = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(PARTS)
 def test_any_parts_are_read_as_each_of_them_alone_and_from_anywhere(parts: list[bytes]) -> None:
     async def check(directory: Path) -> None:

@@ -11,7 +11,7 @@ from itertools import repeat
 
 import pytest
 from backports import zstd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
@@ -29,7 +29,7 @@ from pipeline.core.formats.packing import (
     unpack,
 )
 
-TEXT = b"".join(b"C-%d,%d\n" % (n, n * n % 9_973) for n in range(30_000))
+TEXT = b"".join(b"C-%d,%d\n" % (n, n * n % 9_973) for n in range(20_000))
 ZEROS = bytes(4_096)
 SKIPPED = b"\x5e\x2a\x4d\x18\x04\0\0\0note"
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -101,6 +101,7 @@ def test_content(name: str, size: int) -> None:
     assert len(blocks) <= len(archive) // size + 1 + 2 * len(text) // BLOCK_BYTES, "small pieces are joined"
 
 
+@settings(max_examples=25)
 @pytest.mark.parametrize("name", PACK)
 @given(texts=st.lists(st.binary(max_size=200), min_size=1, max_size=4), sizes=st.lists(st.integers(1, 60), min_size=1))
 def test_as_the_standard_library_reads_it(name: str, texts: list[bytes], sizes: list[int]) -> None:
@@ -144,12 +145,13 @@ def test_headers_that_are_none(header: bytes) -> None:
 @pytest.mark.parametrize("size", [7, 262_144])
 @pytest.mark.parametrize("name", PACK)
 def test_cut_off_anywhere(name: str, size: int) -> None:
-    archive = PACK[name](TEXT[:400])
+    archive = PACK[name](TEXT[:150])
     for length in range(1, len(archive)):
         with pytest.raises(InputError, match=r"is cut off behind its .* make or transfer the export anew"):
             unpacked(archive[:length], PACKINGS[name], size)
 
 
+@settings(max_examples=25)
 @pytest.mark.parametrize("name", PACK)
 @given(texts=st.lists(st.binary(max_size=300), min_size=1, max_size=4), at=st.integers(min_value=1))
 def test_cut_off_is_never_whole(name: str, texts: list[bytes], at: int) -> None:

@@ -102,7 +102,7 @@ def steps_of(options: dict[str, Any]) -> RowSteps:
 
 
 cuts = st.lists(st.integers(0, 400), max_size=6)
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=120)
 
 
 @relaxed
@@ -117,7 +117,7 @@ def test_sound_exports_with_some_trouble(export: Export, cuts: list[int]) -> Non
     check(export, cuts)
 
 
-@relaxed
+@settings(relaxed, max_examples=50)
 @given(mapped_exports(), cuts)
 def test_exports_with_a_mapping(export: Export, cuts: list[int]) -> None:
     check(export, cuts)

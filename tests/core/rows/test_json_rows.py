@@ -71,7 +71,7 @@ def by_the_letter(data: bytes, mapper: RowMapper, rule: ArrayRule) -> Mapped:
     return mapper.map(records)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=80)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 @given(lines, st.sampled_from(["join", "json", "reject"]), st.sampled_from(["ids", "all", "none"]), st.integers(1, 900))
 def test_blocks_mean_what_lines_mean(lines: list[str], rule: ArrayRule, trim: str, size: int) -> None:
     data = "\n".join(lines).encode("utf-8", "surrogatepass")

@@ -46,7 +46,7 @@ def both(directory: Path, data: bytes, **sections: Any) -> tuple[dict[str, Any],
 
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
