@@ -35,7 +35,7 @@ MENDS = [
         "pipeline/jobs/survey/drafting.py",
         "if is_header(best.beginning.start.names):",
         "if True:",
-        f"{INIT}::test_no_value_is_in_it",
+        f"{INIT}::test_plan_and_check_work_with_it_and_no_value_is_in_it",
     ),
     Mend(
         "init: personal data that only its values tell is sent",
@@ -43,7 +43,7 @@ MENDS = [
         "pipeline/core/survey/draft.py",
         'f"{column.by_values} by {column.share:.0%} of its values" if column.by_values else ""',
         '""',
-        f"{INIT}::test_plan_and_check_work_with_it",
+        f"{INIT}::test_plan_and_check_work_with_it_and_no_value_is_in_it",
     ),
     Mend(
         "init: a file that is there is replaced",
