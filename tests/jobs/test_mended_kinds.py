@@ -201,3 +201,31 @@ async def test_a_row_that_target_refused_as_it_was_mapped_is_not_shown_as_one_of
         _, (again,) = await bring_back(stage, report["job"], mended, **sections)
         assert again["rows"]["confirmed"] == 1
         assert profiles(stage)[hashed(profile_id)] == {"tier": "gold", "ltv": "5", "source": "export.csv"}
+
+
+@virtually
+async def test_rows_of_parts_come_back_by_part_and_line(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "part-0.csv").write_text("id,tier,ltv\nu1,gold,1\n,silver,2\n")
+    (parts / "part-1.csv").write_text("id,tier,ltv\nu3,x\nu4,new,4\n,bronze,5\n,iron,6\n")
+    async with staged(tmp_path) as stage:
+        (report,) = await stage.load_all(parts, settle=SETTLE, export=EXPORT)
+        table = rows_of((stage.state / "jobs" / report["job"] / "rejects.csv").read_bytes())
+        assert [row[:3] for row in table[1:]] == [
+            ["3", "no id", "part-0.csv"],
+            ["2", "another number of fields than the header", "part-1.csv"],
+            ["4", "no id", "part-1.csv"],
+            ["5", "no id", "part-1.csv"],
+        ]
+        for row, profile_id in zip(table[1:], ("u4", "u3", "u4", "u1"), strict=True):
+            row[3] = profile_id
+        told, (again,) = await bring_back(stage, report["job"], saved(table), export=EXPORT)
+        # u4 on line 3 of the first part is older than on line 3 of the second, on line 4 it is newer.
+        assert "1 row left out because a later row of the same id was sent: line 3 of part-0.csv" in told
+        assert "1 row is as it was" in told
+        assert (again["rows"]["confirmed"], again["rows"]["rejected"]) == (2, 1)
+        assert profiles(stage)["u4"] == {"tier": "bronze", "ltv": "5"}
+        assert profiles(stage)["u1"] == {"tier": "iron", "ltv": "6"}
+        (_, left) = rows_of((stage.state / "jobs" / again["job"] / "rejects.csv").read_bytes())
+        assert left[:4] == ["2", "another number of fields than the header", "part-1.csv", "u3"]
