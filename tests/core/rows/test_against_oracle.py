@@ -117,7 +117,7 @@ def test_sound_exports_with_some_trouble(export: Export, cuts: list[int]) -> Non
     check(export, cuts)
 
 
-@relaxed
+@settings(relaxed, max_examples=50)
 @given(mapped_exports(), cuts)
 def test_exports_with_a_mapping(export: Export, cuts: list[int]) -> None:
     check(export, cuts)
