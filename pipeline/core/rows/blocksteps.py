@@ -16,15 +16,17 @@ from pipeline.core.rows.encoding import STAND_INS, has_delimiter
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.profile_id import FORBIDDEN_IN_IDS, SAFE_ID_CHARACTERS
 from pipeline.core.rows.table import Table
-from pipeline.core.values.cell_memory import CellMemory
+from pipeline.core.values.column_steps import ColumnSteps
 from pipeline.core.values.row_steps import Condition
 
 _COMMA, _LINE_FEED = b",\n"
+_LINE_FEED_TO_COMMA = bytes.maketrans(b"\n", b",")
 _PROTECTED = b',\r\n"'
 #: What separates, as it stands in a value of a table.
 _IN_TABLE = bytes.maketrans(_PROTECTED, bytes(STAND_INS[byte] for byte in _PROTECTED))
-#: Different cells of a column whose outcome is kept from block to block.
-_MOST_CELLS = 16_384
+#: Different cells of a column whose outcome is kept from block to block. Ours: the days on which people alive were born
+#: are fewer.
+_MOST_CELLS = 40_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +50,10 @@ class BlockSteps:
     def __init__(self, exact: RowMapper) -> None:
         self._exact = exact
         self._steps = exact.plan.steps
-        self._columns = [(place + 1, _Column(memory)) for place, memory in exact.stepped]
+        self._columns = [(place + 1, _Column(memory.steps)) for place, memory in exact.stepped]
         self._judged: list[dict[bytes, bool]] = [{} for _ in self._steps.conditions]
-        self._constants = [value.translate(_IN_TABLE) for value in self._steps.constants]
+        #: Behind the last cell of each row.
+        self._constants = b"".join(b"," + value.translate(_IN_TABLE) for value in self._steps.constants)
         self._names = exact.order.names
 
     def left_out(self, table: Table) -> tuple[Flags | None, Counter[str]]:
@@ -86,61 +89,110 @@ class BlockSteps:
         is_odd = np.zeros(len(table.ends), dtype=np.bool_)
         if not len(table.ends) or not self._exact.has_steps:
             return Stepped(table, is_odd)
-        columns = [cells_of(table, place) for place in range(table.columns)]
-        if self._names and not self._names.isdisjoint(map(as_written, columns[0])):
-            is_odd |= [as_written(cell) in self._names for cell in columns[0]]
-        found: dict[str, list[int]] = {}
-        for place, column in self._columns:
-            columns[place] = column.done(columns[place], is_odd, found)
-        ids = None
-        if self._steps.id_steps is not None:
-            written = [*map(as_written, columns[0])]
-            ids = [*map(self._exact.sent_id, written)]
-            for profile_ids in (written, ids):
-                is_odd |= np.fromiter(map(_is_odd_id, profile_ids), dtype=np.bool_, count=len(ids))
-        if self._columns or self._constants:
-            table = _joined([*columns, *([value] * len(is_odd) for value in self._constants)])
-        notes = {name: np.sort(np.array(rows, dtype=np.int64)) for name, rows in found.items()}
+        found: dict[str, list[Offsets]] = {}
+        ids, columns = None, table.columns
+        if self._columns or self._names or self._steps.id_steps is not None:
+            cells = _all_cells(table)
+            written = _as_written(cells[::columns])
+            if self._names and not self._names.isdisjoint(written):
+                is_odd |= [cell in self._names for cell in written]
+            for place, column in self._columns:
+                cells[place::columns] = column.done(cells[place::columns], is_odd, found)
+            if self._steps.id_steps is not None:
+                ids = self._ids(written, is_odd)
+            if self._columns:
+                table = _table_of(cells, columns)
+        if self._constants:
+            table = _with_last(table, self._constants, len(self._steps.constants))
+        notes = {name: np.sort(np.concatenate(rows)) for name, rows in found.items()}
         return Stepped(table, is_odd, ids, notes)
+
+    def _ids(self, written: list[bytes], is_odd: Flags) -> list[bytes]:
+        """The ids to send for those of the export; sets the flag of each row whose id may have to be refused."""
+        ids = self._exact.sent_ids(written)
+        if has_delimiter(b"".join(written)):
+            is_odd |= np.fromiter(map(has_delimiter, written), dtype=np.bool_, count=len(written))
+        is_hashed = self._steps.id_steps is not None and bool(self._steps.id_steps.hash)
+        # No hash is too long, or holds what no id may hold.
+        if not is_hashed and _is_odd_id(b"".join(ids), len(max(ids, key=len))):
+            is_odd |= np.fromiter((_is_odd_id(each, len(each)) for each in ids), dtype=np.bool_, count=len(ids))
+        return ids
 
 
 class _Column:
     """The outcomes of one column's cells, as they stand in tables."""
 
-    def __init__(self, memory: CellMemory) -> None:
-        self._memory = memory
+    def __init__(self, steps: ColumnSteps) -> None:
+        self._steps = steps
         self._known: dict[bytes, bytes] = {}
-        self._noted: dict[bytes, tuple[str, ...]] = {}
+        self._noted: dict[str, set[bytes]] = {}
         self._odd: set[bytes] = set()
 
-    def done(self, cells: list[bytes], is_odd: Flags, found: dict[str, list[int]]) -> list[bytes]:
+    def done(self, cells: list[bytes], is_odd: Flags, found: dict[str, list[Offsets]]) -> list[bytes]:
         """The cells after their steps; adds to the flags of odd rows, and to the rows found for each warning."""
-        new = {*cells}.difference(self._known)
+        different = {*cells}
+        new = different.difference(self._known)
         if len(self._known) > _MOST_CELLS:
-            new = {*cells}
+            # Those of the block that is being read are done again.
+            new = different
             for known in (self._known, self._noted, self._odd):
                 known.clear()
         for cell in new:
-            value, notes, reason = self._memory.done(as_written(cell))
-            self._known[cell] = value.translate(_IN_TABLE)
-            if notes:
-                self._noted[cell] = notes
-            if reason:
+            done = self._steps.done(as_written(cell).decode())
+            self._known[cell] = done.value.encode().translate(_IN_TABLE)
+            for name in done.notes:
+                self._noted.setdefault(name, set()).add(cell)
+            if done.reason:
                 self._odd.add(cell)
         if self._odd:
-            is_odd |= np.fromiter(map(self._odd.__contains__, cells), dtype=np.bool_, count=len(cells))
-        if self._noted:
-            for row, cell in enumerate(cells):
-                for name in self._noted.get(cell, ()):
-                    found.setdefault(name, []).append(row)
+            is_odd |= _is_one_of(self._odd, cells)
+        for name, noted in self._noted.items():
+            found.setdefault(name, []).append(np.flatnonzero(_is_one_of(noted, cells)))
         return [*map(self._known.__getitem__, cells)]
+
+
+def _is_one_of(listed: set[bytes], cells: list[bytes]) -> Flags:
+    return np.fromiter(map(listed.__contains__, cells), dtype=np.bool_, count=len(cells))
+
+
+def _as_written(cells: list[bytes]) -> list[bytes]:
+    """The cells of a table without stand-ins."""
+    text = b"".join(cells)
+    return cells if as_written(text) == text else [*map(as_written, cells)]
 
 
 def with_ids(table: Table, ids: list[bytes], keep: Flags) -> tuple[Table, Offsets]:
     """The table with these ids in the rows to keep, and the bytes of each id, shape (n,)."""
-    columns = [cells_of(table, place) for place in range(table.columns)]
-    columns[0] = [new if kept else old for old, new, kept in zip(columns[0], ids, keep.tolist(), strict=True)]
-    return _joined(columns), np.fromiter(map(len, columns[0]), dtype=np.int64, count=len(ids))
+    cells = _all_cells(table)
+    if keep.all():
+        cells[:: table.columns] = ids
+    else:
+        old = cells[:: table.columns]
+        cells[:: table.columns] = [
+            new if kept else each for each, new, kept in zip(old, ids, keep.tolist(), strict=True)
+        ]
+    lengths = np.fromiter(map(len, cells[:: table.columns]), dtype=np.int64, count=len(ids))
+    return _table_of(cells, table.columns), lengths
+
+
+def _all_cells(table: Table) -> list[bytes]:
+    """The cells of a table, at least one, row by row, as they stand in it."""
+    return table.text[:-1].translate(_LINE_FEED_TO_COMMA).split(b",")
+
+
+def _table_of(cells: list[bytes], columns: int) -> Table:
+    """The table of these cells, given row by row."""
+    octets = np.frombuffer(bytearray(b",".join(cells)) + b",", dtype=np.uint8)
+    separators = np.flatnonzero(octets == _COMMA)
+    octets[separators[columns - 1 :: columns]] = _LINE_FEED
+    return Table.of(octets.tobytes(), columns, separators)
+
+
+def _with_last(table: Table, cells: bytes, number: int) -> Table:
+    """The table with so many more cells at the end of each row, given with a comma before each."""
+    text = table.text.replace(b"\n", cells + b"\n")
+    octets = np.frombuffer(text, dtype=np.uint8)
+    return Table.of(text, table.columns + number, np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED)))
 
 
 def cells_of(table: Table, column: int) -> list[bytes]:
@@ -161,12 +213,7 @@ def _is_blank(table: Table, looked_at: Flags) -> Flags:
     return is_blank
 
 
-def _joined(columns: list[list[bytes]]) -> Table:
-    text = b"\n".join(map(b",".join, zip(*columns, strict=True))) + b"\n"
-    octets = np.frombuffer(text, dtype=np.uint8)
-    return Table.of(text, len(columns), np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED)))
-
-
-def _is_odd_id(profile_id: bytes) -> bool:
-    is_long = len(profile_id) > SAFE_ID_CHARACTERS
-    return is_long or has_delimiter(profile_id) or len(profile_id.translate(None, FORBIDDEN_IN_IDS)) < len(profile_id)
+def _is_odd_id(profile_id: bytes, longest: int) -> bool:
+    """True if an id, or one of several put together, is long (`longest` bytes), or holds what no id may hold."""
+    is_clean = len(profile_id.translate(None, FORBIDDEN_IN_IDS)) == len(profile_id)
+    return longest > SAFE_ID_CHARACTERS or has_delimiter(profile_id) or not is_clean

@@ -310,6 +310,15 @@ class RowMapper:
         steps = self.plan.steps.id_steps
         return profile_id if steps is None else steps.hashed(steps.in_case(profile_id.decode())).encode()
 
+    def sent_ids(self, profile_ids: Sequence[bytes]) -> list[bytes]:
+        """The same for many ids."""
+        steps = self.plan.steps.id_steps
+        if steps is None:
+            return [*profile_ids]
+        if steps.case:
+            profile_ids = [steps.in_case(each.decode()).encode() for each in profile_ids]
+        return steps.hashes(profile_ids)
+
     def left_out_by(self, fields: Sequence[bytes]) -> str | None:
         """The column of the first condition by which a record of valid UTF-8 is left out, or None."""
         for condition in self.plan.steps.conditions:

@@ -13,7 +13,7 @@ class CellMemory:
     """Does the steps of a column to cells in UTF-8; those of a hash are not remembered, as most differ."""
 
     def __init__(self, steps: ColumnSteps) -> None:
-        self._steps = steps
+        self.steps = steps
         self._known: dict[bytes, Outcome] = {}
 
     def done(self, cell: bytes) -> Outcome:
@@ -21,9 +21,9 @@ class CellMemory:
         known = self._known.get(cell)
         if known is not None:
             return known
-        done = self._steps.done(cell.decode())
+        done = self.steps.done(cell.decode())
         outcome = done.value.encode(), done.notes, done.reason
-        if not self._steps.hash and len(cell) <= _MOST_BYTES:
+        if not self.steps.hash and len(cell) <= _MOST_BYTES:
             if len(self._known) >= _MOST_CELLS:
                 self._known.clear()
             self._known[cell] = outcome

@@ -9,7 +9,7 @@ The cell comes trimmed, if that is asked for, and empty if it is one of [export]
 5. `hash`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -20,6 +20,8 @@ from pipeline.core.values.reading import iso_date, plain_number
 NOT_LISTED, UNREADABLE, TRUNCATED = "values_not_listed", "values_unreadable", "values_truncated"
 #: Words of `hash`.
 SALTED, UNSALTED = "sha256", "sha256_unsalted"
+#: Of a SHA-256 in hexadecimal.
+_HASH_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,14 @@ class ColumnSteps:
         if not self.hash:
             return value
         return sha256((self.salt if self.hash == SALTED else b"") + value.encode()).hexdigest()
+
+    def hashes(self, values: Sequence[bytes]) -> list[bytes]:
+        """The same for many values in UTF-8."""
+        if not self.hash:
+            return [*values]
+        salt = self.salt if self.hash == SALTED else b""
+        text = b"".join([sha256(salt + value).digest() for value in values]).hex().encode()
+        return [text[start : start + _HASH_CHARACTERS] for start in range(0, len(text), _HASH_CHARACTERS)]
 
     def _read(self, value: str) -> Done:
         if self.values:

@@ -48,7 +48,7 @@ def plain_number(cell: str, decimal: str) -> str | None:
     if found is None:
         return None
     sign, whole, decimals = found.group("sign", "whole", "decimals")
-    digits = re.sub("[^0-9]", "", whole) or "0"
+    digits = whole if whole.isdigit() else re.sub("[^0-9]", "", whole) or "0"
     return f"{'-' if sign == '-' else ''}{digits}{f'.{decimals}' if decimals else ''}"
 
 
