@@ -143,6 +143,7 @@ class Growth:
     `archive`: how it is called.
     `max_inflation`: the bytes that may be given for each byte taken.
     `judged_from_bytes`: the bytes given from which on that counts.
+    `advice`: for who means it all the same.
     """
 
     archive: str
@@ -150,6 +151,7 @@ class Growth:
     judged_from_bytes: int = JUDGED_FROM_BYTES
     taken: int = 0
     given: int = 0
+    advice: str = "unpack it, and load what was in it"
 
     def give(self, size_bytes: int) -> None:
         """Count what is given. Raises `InputError` (65) for too much of it."""
@@ -157,7 +159,7 @@ class Growth:
         if self.given > max(self.judged_from_bytes, self.max_inflation * self.taken):
             raise InputError(
                 f"{self.archive} grows to more than {self.max_inflation:,} times its size: that is no export. "
-                "If it is meant, unpack it, and load what was in it."
+                f"If it is meant, {self.advice}."
             )
         if self.given > MAX_CONTENT_BYTES:
             raise InputError(

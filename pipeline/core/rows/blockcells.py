@@ -176,8 +176,9 @@ class Suspects:
         in_point_zero = _in_point_zero(octets, ends, rows[kinds >= _IS_ZERO])
         if len(rows := rows[kinds != _IS_ZERO]):
             kinds = self._firsts[octets[starts[rows]]] & self._lasts[lasts[rows]]
-            is_short = ends[rows] - starts[rows] <= self._longest
-            rows = rows[(kinds & _PUNCTUATION > 0) | ((kinds & _KNOWN > 0) & is_short)]
+            sizes = ends[rows] - starts[rows]
+            # A row without id is left to the exact path anyway.
+            rows = rows[((kinds & _PUNCTUATION > 0) | ((kinds & _KNOWN > 0) & (sizes <= self._longest))) & (sizes > 0)]
             self._judge(table, rows, starts, ends, is_suspect)
         return is_suspect, in_point_zero
 

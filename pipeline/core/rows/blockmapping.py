@@ -22,7 +22,7 @@ from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Flags, Octets, Offsets, Reject, Rows, Warnings
 from pipeline.core.rows.blockcells import Nulls, Pads, guarded, id_of, suspects
 from pipeline.core.rows.blocksteps import BlockSteps, Stepped, with_ids
-from pipeline.core.rows.cells import is_bare, trimmed
+from pipeline.core.rows.cells import INVISIBLE, is_bare, trimmed
 from pipeline.core.rows.encoding import KEPT, STAND_INS, Escapes, encode_table
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.mapping import (
@@ -46,6 +46,10 @@ _MAX_GROWTH = 3
 _ID_GROWTH = 3 * 4 * SAFE_ID_CHARACTERS
 #: If more than one byte in this many is quoted, examining all bytes is faster than picking the quoted ones (measured).
 _BYTES_PER_QUOTED = 12
+#: Bytes that may be seen, as all that is no ASCII may.
+_MAY_BE_SEEN = np.array([chr(byte) not in INVISIBLE or byte > 0x7F for byte in range(256)], dtype=np.bool_)
+#: Records that are looked at one by one sooner than all at once.
+_FEW_RECORDS = 64
 #: Rows that are checked for invalid UTF-8 together, before each is checked by itself.
 _ROWS_PER_PIECE = 64
 
@@ -167,13 +171,25 @@ class BlockMapper:
 
     def _ragged_aside(self, framed: Framed, ragged: Offsets, warnings: Warnings) -> Framed:
         """The same records, with the ragged ones framed by the exact framer, but for those that are blank."""
-        is_blank = np.array([is_bare(raw, self._delimiter) for raw in framed.raw(ragged)], dtype=np.bool_)
+        is_blank = self._are_bare(framed, ragged)
         is_odd, dropped = np.zeros((2, len(framed.ends)), dtype=np.bool_)
         is_odd[ragged[~is_blank]] = dropped[ragged[is_blank]] = True
         if is_blank.any():
             _note_blank(warnings, framed.lines[dropped])
             framed, is_odd = framed.leaving(dropped), is_odd[~dropped]
         return framed.set_aside(is_odd, self._delimiter)
+
+    def _are_bare(self, framed: Framed, places: Offsets) -> Flags:
+        """Set for each of these records, given by their indexes, in which nothing is to be seen but delimiters."""
+        if framed.source is not None or len(places) <= _FEW_RECORDS:
+            return np.array([is_bare(raw, self._delimiter) for raw in framed.raw(places)], dtype=np.bool_)
+        # Exports may have gigabytes of lines of blanks. Those of ASCII are told by their bytes, all at once.
+        octets = np.frombuffer(framed.data, dtype=np.uint8)
+        seen = np.concatenate([[0], np.cumsum(_MAY_BE_SEEN[octets] & (octets != self._delimiter[0]))])
+        is_blank: Flags = seen[framed.ends[places]] == seen[framed.starts(places)]
+        unsure = np.flatnonzero(~is_blank)
+        is_blank[unsure] = [is_bare(raw, self._delimiter) for raw in framed.raw(places[unsure])]
+        return is_blank
 
     def _rejects(self, table: Table, framed: Framed, odd: Offsets, warnings: Warnings) -> tuple[list[Reject], Offsets]:
         """Judge the odd rows, given by their indexes, by their ids only.
@@ -183,7 +199,9 @@ class BlockMapper:
         rejects: list[Reject] = []
         if not len(odd):
             return rejects, odd
-        blank, left = [], []
+        is_blank = self._are_bare(framed, odd)
+        blank, odd = odd[is_blank], odd[~is_blank]
+        left = []
         header_id = self._exact.header_id.decode().lower()
         starts, ends = table.ends[odd] - table.sizes[odd], table.separators[:: table.columns][odd]
         rows = zip(
@@ -191,9 +209,7 @@ class BlockMapper:
         )
         for row, line, start, end, raw in rows:
             profile_id = id_of(table, start, end)
-            if is_bare(raw, self._delimiter):
-                blank.append(row)
-            elif (header_id and header_id in profile_id.decode().lower()) or (b'"' in raw and not trimmed(profile_id)):
+            if (header_id and header_id in profile_id.decode().lower()) or (b'"' in raw and not trimmed(profile_id)):
                 # Perhaps it is the header again, or quotes around nothing.
                 left.append(row)
             elif reason := self._exact.problem_of_id(profile_id):

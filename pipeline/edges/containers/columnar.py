@@ -26,6 +26,7 @@ import orjson
 
 from pipeline.core.errors import InputError
 from pipeline.core.formats.cells import ARRAY, NUL_IN_CELL
+from pipeline.core.formats.packing import Growth
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,13 +39,15 @@ _SLICE_BYTES = 8_388_608
 _READ_BYTES = 1_048_576
 #: Bytes of a block that is given.
 _BLOCK_BYTES = 262_144
-#: Growth of a file above which it is no export, and the bytes of text from which on it is judged; as for gzip.
-_MAX_RATIO, _JUDGED_FROM_BYTES = 500, 1_073_741_824
+#: Bytes of text from which on the growth of a file is judged. Ours: dictionaries and run lengths make small files of
+#: exports of which a column says the same in each row, so more than of an archive.
+_JUDGED_FROM_BYTES = 1_073_741_824
 #: Whole numbers below are floats of their own: a larger float may stand for several.
 _MAX_WHOLE = 2.0**53
 #: The end of a stream. Without it, one that is cut off between two record batches would be whole.
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _ADVICE = "write the export anew, or as CSV or JSON Lines."
+_WRITE_AS_TEXT = "write the export as CSV or JSON Lines"
 _INSTALL = (
     "in a clone, make install EXTRA=columnar (docs/formats.md has pip and the container). "
     "Or write the export as CSV or JSON Lines."
@@ -63,10 +66,11 @@ class ColumnarFile:
     blocks: Callable[[], Iterator[bytes]]
 
 
-def open_columnar(file: FileIO, kind: str) -> ColumnarFile:
+def open_columnar(file: FileIO, kind: str, *, judged_from_bytes: int = _JUDGED_FROM_BYTES) -> ColumnarFile:
     """The columns of a file, and the text of its rows. Blocks; `file` is read while it is open.
 
     `kind`: as `columnar_kind` tells it.
+    `judged_from_bytes`: bytes of text from which on its growth is judged.
 
     Raises `InputError` (65) for a file that cannot be read as an export, and where pyarrow is not there.
     """
@@ -78,16 +82,11 @@ def open_columnar(file: FileIO, kind: str) -> ColumnarFile:
     texts = [each.texts for each in columns]
 
     def blocks() -> Iterator[bytes]:
-        given = 0
-        most = max(_JUDGED_FROM_BYTES, _MAX_RATIO * source.size())
+        growth = Growth(f"the {kind}", judged_from_bytes=judged_from_bytes, taken=source.size(), advice=_WRITE_AS_TEXT)
         with _readable(source, kind):
             for batch in _BATCHES[kind](source, arrow, schema_only=False):
                 for text in _cells_of(batch, texts, arrow):
-                    given += len(text)
-                    if given > most:
-                        raise InputError(
-                            f"it is {_an(kind)} that grows to more than {_MAX_RATIO} times its size: {_ADVICE}"
-                        )
+                    growth.give(len(text))
                     yield text
 
     return ColumnarFile(tuple(each.name for each in columns), blocks)

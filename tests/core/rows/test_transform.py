@@ -320,6 +320,18 @@ class TestOneAmongMany:
         assert mapped.warnings.first_lines["blank_records"] == place + 2
         both.finish()
 
+    @pytest.mark.parametrize("row_each", [2, 100_000])
+    def test_runs_of_thousands_of_blank_lines(self, row_each: int) -> None:
+        kinds = [b"\n", b"\r\n", b",,\n", b" \n", b" , ,\n", b"\xc2\xa0,\n", b'"",,""\r\n', b'"",\n', b"x,\n", b",y,\n"]
+        drawn = random.Random(1)
+        runs = [drawn.choice(kinds) * drawn.choice([1, 3, 1_500]) for _ in range(40)]
+        lines = b"".join(runs).splitlines(keepends=True)
+        data = b"".join(line + ROW * (number % row_each == 1) for number, line in enumerate(lines))
+        both = Both(HEADER + data + b"\n" * 5_000 + ROW, record_bytes=1_048_576)
+        for at in range(0, len(both.behind), 60_000):
+            both.feed(both.behind[at : at + 60_000])
+        both.finish()
+
     def test_blank_records_of_several_kinds_are_counted_from_the_first_on(self) -> None:
         for records in permutations([b" , ,\n", b",,\n", b" \n", b'" ",,\n']):
             both = Both(HEADER + b"".join(record + ROW for record in records))

@@ -197,6 +197,18 @@ def test_another_reader_says_the_same(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "file.parquet") == [list(row) for row in expected]
 
 
+def test_a_file_that_grows_beyond_all_measure_is_no_export(tmp_path: Path) -> None:
+    write_parquet(pa.table({"id": ["x" * 1_000] * 20_000}), tmp_path / "file")
+    assert (tmp_path / "file").stat().st_size < 20_000
+    with FileIO(tmp_path / "file") as content:
+        file = open_columnar(content, "Parquet file", judged_from_bytes=1_000_000)
+        told = "the Parquet file grows to more than 500 times its size: .* write the export as CSV"
+        with pytest.raises(InputError, match=told):
+            list(file.blocks())
+        # No more than a gigabyte is worth a word.
+        assert sum(map(len, open_columnar(content, "Parquet file").blocks())) == 20_020_000
+
+
 def test_without_pyarrow_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     write_parquet(pa.table({"id": ["a"]}), tmp_path / "file")
     program = (
