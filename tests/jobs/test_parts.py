@@ -5,6 +5,8 @@ import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +109,15 @@ def test_any_parts_are_read_as_each_of_them_alone_and_from_anywhere(parts: list[
 async def test_another_form_is_refused(tmp_path: Path, second: bytes, told: str) -> None:
     with pytest.raises(InputError, match=told):
         await read(write(tmp_path, [b"id,a\nu0,x\n", second]), Checkpoint())
+
+
+@pytest.mark.parametrize("is_columnar_first", [False, True])
+async def test_a_columnar_part_among_others_is_refused(tmp_path: Path, is_columnar_first: bool) -> None:
+    path = write(tmp_path, [b"id,a\nu0,x\n"] * 2)
+    pq.write_table(pa.table({"id": ["u1"], "a": ["x"]}), path / f"part-00{1 - is_columnar_first:d}")
+    kinds = ("Parquet or Arrow", "CSV") if is_columnar_first else ("CSV", "Parquet or Arrow")
+    with pytest.raises(InputError, match=f"part-001 is {kinds[1]}, and part-000 before it is {kinds[0]}"):
+        await read(path, Checkpoint())
 
 
 @pytest.mark.parametrize(

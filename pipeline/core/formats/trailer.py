@@ -96,10 +96,19 @@ class Trailer:
     def check(self, rows: int) -> None:
         """At the end of the file, compare its trailer with the rows that were read.
 
-        Raises `InputError` where there is none, or if it tells another number.
+        Raises `InputError` where there is none, or if it tells another number; and where something stands in the file,
+        but on fewer lines than are to be left out, so that all of them would be.
         """
         if self._pattern is not None:
             self._pattern.check(self._held.rstrip(_BLANK), rows)
+            return
+        buffer = self._dialect.with_line_feeds(self._held, at_end=True)
+        held = buffer.count(b"\n") + (bool(buffer) and not buffer.endswith(b"\n"))
+        if buffer.strip(_BLANK) and held < self._lines:
+            raise InputError(
+                f"[export] skip_last = {self._lines:,} would leave out all that stands behind its header, {held:,} "
+                "lines: it was cut off, or has fewer lines at its end that are no rows."
+            )
 
     def _start(self) -> int:
         """The offset at which the last lines begin, if the file ends here; 0 if it has no more lines."""

@@ -42,10 +42,13 @@ _BLOCK_BYTES = 262_144
 #: Bytes of text from which on the growth of a file is judged. Ours: dictionaries and run lengths make small files of
 #: exports of which a column says the same in each row, so more than of an archive.
 _JUDGED_FROM_BYTES = 1_073_741_824
-#: Whole numbers below are floats of their own: a larger float may stand for several.
-_MAX_WHOLE = 2.0**53
+#: Whole numbers below are floats of their own, by the bits of a float: a larger one may stand for several.
+_MAX_WHOLE = {16: 2.0**53, 32: 2.0**24, 64: 2.0**53}
 #: The end of a stream. Without it, one that is cut off between two record batches would be whole.
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+#: The end of a file and the beginning of the next, as `cat` puts them together. Only the directory of the last is read,
+#: and it tells places in the first.
+_SEAMS = {"Parquet file": b"PAR1PAR1", "Arrow file": b"ARROW1ARROW1\0\0"}
 _ADVICE = "write the export anew, or as CSV or JSON Lines."
 _WRITE_AS_TEXT = "write the export as CSV or JSON Lines"
 _INSTALL = (
@@ -84,12 +87,24 @@ def open_columnar(file: FileIO, kind: str, *, judged_from_bytes: int = _JUDGED_F
     def blocks() -> Iterator[bytes]:
         growth = Growth(f"the {kind}", judged_from_bytes=judged_from_bytes, taken=source.size(), advice=_WRITE_AS_TEXT)
         with _readable(source, kind):
+            if kind in _SEAMS and source.holds(_SEAMS[kind]):
+                raise _several(kind)
             for batch in _BATCHES[kind](source, arrow, schema_only=False):
                 for text in _cells_of(batch, texts, arrow):
                     growth.give(len(text))
                     yield text
+            if kind == "Arrow stream" and source.tell() != source.size():
+                raise _several(kind)
 
     return ColumnarFile(tuple(each.name for each in columns), blocks)
+
+
+def _several(kind: str) -> InputError:
+    """Of several files put together, all but one would be lost."""
+    return InputError(
+        f"it is {_an(kind)} with another one behind it: put them into a directory, each as a file of its own, and load "
+        "that."
+    )
 
 
 @cache
@@ -127,6 +142,16 @@ class _Source(io.RawIOBase):
     def ends_with(self, content: bytes) -> bool:
         """True if these are the last bytes of the file."""
         return os.pread(self._file.fileno(), len(content), max(0, self.size() - len(content))) == content
+
+    def holds(self, content: bytes) -> bool:
+        """True if these bytes are somewhere in the file."""
+        left = b""
+        self.seek(0)
+        while piece := self.read(_READ_BYTES):
+            if content in left + piece:
+                return True
+            left = piece[1 - len(content) :]
+        return False
 
     def readable(self) -> bool:
         return True
@@ -344,24 +369,34 @@ def _writers(arrow: ModuleType) -> "list[tuple[Callable[[Any], bool], Callable[[
 
 
 def _floats(values: "pa.Array", arrow: ModuleType) -> "pa.Array":
-    """Whole numbers as such, the others in the fewest digits that give the same float again; no number, no value."""
-    compute = arrow.compute
+    """Whole numbers as such, the others in the fewest digits that give the same float again; no number, no value.
+
+    A whole number that may stand for several has an exponent, so that nobody takes it for an id.
+    """
+    compute, most = arrow.compute, _MAX_WHOLE[values.type.bit_width]
     if values.type.bit_width == 16:
         values = values.cast(arrow.float32())
     values = compute.if_else(compute.is_nan(values), arrow.scalar(None, values.type), values)
     is_whole = compute.and_(
-        compute.equal(compute.floor(values), values), compute.less(compute.abs(values), arrow.scalar(_MAX_WHOLE))
+        compute.equal(compute.floor(values), values), compute.less(compute.abs(values), arrow.scalar(most))
     )
     whole = compute.if_else(is_whole, values, arrow.scalar(None, values.type)).cast(arrow.int64()).cast(arrow.string())
     left = compute.if_else(compute.invert(is_whole), values, arrow.scalar(None, values.type))
     if left.null_count == len(left):
         return whole
     if values.type.bit_width == 64:
-        written = [None if each is None else repr(each) for each in left.to_pylist()]
+        written = [None if each is None else _exponential(repr(each)) for each in left.to_pylist()]
     else:
         numbers = zip(left.to_pylist(), left.to_numpy(zero_copy_only=False), strict=True)
-        written = [None if each is None else str(number) for each, number in numbers]
+        written = [None if each is None else _exponential(str(number)) for each, number in numbers]
     return compute.coalesce(whole, arrow.array(written, arrow.string()))
+
+
+def _exponential(number: str) -> str:
+    """The digits of a float, with an exponent if it is a whole number."""
+    if not number.endswith(".0"):
+        return number
+    return f"{Decimal(number[:-2]).normalize():e}"
 
 
 def _decimals(values: "pa.Array", arrow: ModuleType) -> "pa.Array":

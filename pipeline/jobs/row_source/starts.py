@@ -52,18 +52,23 @@ class Form:
     """The form that all parts of an export share.
 
     `names`: of its columns, in the order of each header.
-    `is_json`: its rows are JSON Lines.
+    `kind`: of its files, for people: "CSV", "JSON Lines", "Parquet or Arrow".
     `place`: the path of the part that it was found in, for people.
     """
 
     names: list[str]
-    is_json: bool
+    kind: str
     place: Path
 
 
 def form_of(start: Start, export: Export) -> Form:
     """The form that a part has, and so has the export."""
-    return Form(start.names, start.is_json, export.place)
+    kind = "Parquet or Arrow" if start.is_columnar else _text_kind(is_json=start.is_json)
+    return Form(start.names, kind, export.place)
+
+
+def _text_kind(*, is_json: bool) -> str:
+    return "JSON Lines" if is_json else "CSV"
 
 
 async def first_start(export: Export, reading: Reading) -> tuple[Start, tuple[Part, ...]]:
@@ -139,7 +144,7 @@ async def _start_behind(first: bytes, export: Export, reading: Reading, form: Fo
     """The beginning of a part with these first bytes."""
     settings, run_blocking = reading.settings, reading.run_blocking
     if export.columns is not None:
-        _check_is_json(export, form, is_json=False)
+        _check_same_kind(export, form, "Parquet or Arrow")
         _check_format(export, settings, is_columnar=True)
         if len(export.columns) > settings.max_columns:
             raise too_many(len(export.columns), settings.max_columns)
@@ -147,7 +152,7 @@ async def _start_behind(first: bytes, export: Export, reading: Reading, form: Fo
     _check_format(export, settings, is_columnar=False)
     await run_if_large(run_blocking, len(first), _check_kind, export.place, first, settings)
     is_json = is_json_lines(first, settings.format)
-    _check_is_json(export, form, is_json=is_json)
+    _check_same_kind(export, form, _text_kind(is_json=is_json))
     if not is_json:
         try:
             return await read_start(export, layout_of(settings), first, run_blocking)
@@ -171,11 +176,11 @@ def _check_format(export: Export, settings: ExportSettings, *, is_columnar: bool
         )
 
 
-def _check_is_json(export: Export, form: Form | None, *, is_json: bool) -> None:
-    if form is not None and is_json != form.is_json:
-        this, other = ("JSON Lines", "CSV") if is_json else ("CSV", "JSON Lines")
+def _check_same_kind(export: Export, form: Form | None, kind: str) -> None:
+    """Raise `InputError` (65) for a part of another kind than those before it: its rows are framed in another way."""
+    if form is not None and kind != form.kind:
         raise InputError(
-            f"{printable(str(export.place))} is {this}, and {printable(form.place.name)} before it is {other}: the "
+            f"{printable(str(export.place))} is {kind}, and {printable(form.place.name)} before it is {form.kind}: the "
             "parts of an export are of one kind. Load them one by one."
         )
 

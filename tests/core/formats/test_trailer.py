@@ -1,5 +1,6 @@
 """The last lines of an export are held back, however it is cut into blocks."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -29,6 +30,14 @@ def test_what_is_held_back_has_a_limit() -> None:
     trailer.feed(b"x" * (MAX_HELD_BYTES - 2))
     with pytest.raises(InputError, match="skip_last = 2 would leave out more than 16,777,216 bytes"):
         trailer.feed(b"x")
+
+
+@pytest.mark.parametrize(("content", "is_refused"), [(b"u1,x\nu2,y\n", True), (b"u1\nu2\nT", False), (b"", False)])
+def test_an_export_of_which_all_rows_would_be_left_out_is_not_whole(content: bytes, *, is_refused: bool) -> None:
+    trailer = Trailer(3, Dialect(b","))
+    assert trailer.feed(content) == b""
+    with pytest.raises(InputError, match="skip_last = 3 would leave out all") if is_refused else nullcontext():
+        trailer.check(0)
 
 
 ROWS = TrailerPattern.of("TRL|{rows}")

@@ -73,6 +73,13 @@ def texts_of(array: pa.Array, tmp_path: Path, write: Writer = write_arrow) -> li
             ["3", "0.1", "0", "12345678901", "123456789.5", "1e+16", "1e-07", "", "inf", ""],
         ),
         ([0.1, 3.0, 1234.5, float("nan"), None], pa.float32(), ["0.1", "3", "1234.5", "", ""]),
+        # As ids they would stand for several, and what has an exponent is rejected as one.
+        (
+            [2.0**53 - 1, 2.0**53, -(2.0**53)],
+            pa.float64(),
+            ["9007199254740991", "9.007199254740992e+15", "-9.007199254740992e+15"],
+        ),
+        ([2.0**24 - 1, 2.0**24], pa.float32(), ["16777215", "1.6777216e+07"]),
         ([1.5, None], pa.float16(), ["1.5", ""]),
         ([Decimal("0.0000001"), Decimal("1.5"), None], pa.decimal128(20, 7), ["0.0000001", "1.5000000", ""]),
         ([Decimal(12), Decimal(-7)], pa.decimal256(40, 0), ["12", "-7"]),
@@ -149,6 +156,16 @@ def test_a_stream_that_ends_between_two_batches_is_cut_off(tmp_path: Path) -> No
     write_stream(pa.table({"id": ["a", "b", "c"]}), tmp_path / "file")
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-8])
     with pytest.raises(InputError, match="without its mark at the end"):
+        rows_of(tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_behind_another_is_not_lost(kind: str, tmp_path: Path) -> None:
+    KINDS[kind](pa.table({"id": ["a"]}), tmp_path / "file")
+    content = (tmp_path / "file").read_bytes()
+    KINDS[kind](pa.table({"id": ["b", "c"]}), tmp_path / "file")
+    (tmp_path / "file").write_bytes(content + (tmp_path / "file").read_bytes())
+    with pytest.raises(InputError, match=f"{kind} with another one behind it"):
         rows_of(tmp_path / "file")
 
 
