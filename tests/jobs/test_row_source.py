@@ -60,7 +60,7 @@ EXPORTS: Mapping[str, tuple[bytes, Mapping[str, Any]]] = {
         {"trailer": "TRL|{rows}"},
     ),
     "lines before, an escape": (
-        b"sep=;\ntitle\nid;a\n" + b"".join(b"u%d;x\\;\\\ny\n" % n for n in range(60_000)),
+        b"sep=;\ntitle\nid;a\n" + b"".join(b"u%d;x\\;\\\n%b\n" % (n, b"y" * 80) for n in range(8_000)),
         {"skip_first": 2, "escape": "\\"},
     ),
     "no header": (
