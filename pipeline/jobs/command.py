@@ -22,7 +22,17 @@ from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.printable import printable
-from pipeline.edges.exports import Identity, PartFile, digest, find_parts, identify, identity_of, path_of
+from pipeline.edges.exports import (
+    Identity,
+    Listed,
+    PartFile,
+    digest,
+    find_parts,
+    identify,
+    identity_of,
+    left_out_of,
+    path_of,
+)
 from pipeline.edges.host import Host, OpenExport
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
@@ -288,10 +298,22 @@ async def name_export(place: int, path: Path, host: Host) -> Named:
     try:
         if await host.run_blocking(isdir, path):
             parts = await host.run_blocking(find_parts, path)
+            _say_left_out(path, await host.run_blocking(left_out_of, path))
         identity = identity_of(parts) if parts else await identify(path)
     except InputError as unreadable:
         error = unreadable
     return await host.run_blocking(_named, place, path, identity, parts, error)
+
+
+def _say_left_out(directory: Path, listed: Listed) -> None:
+    if listed.unlisted:
+        log.warning(
+            "unlisted_files_left_out",
+            export=shown(directory.name),
+            files=len(listed.unlisted),
+            first=shown(listed.unlisted[0]),
+            lists=[*map(shown, listed.beside)],
+        )
 
 
 def _named(place: int, path: Path, identity: Identity, parts: tuple[PartFile, ...], error: InputError | None) -> Named:

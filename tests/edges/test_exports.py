@@ -6,9 +6,11 @@ import gc
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import os
 import random
+import re
 import socket
 import zipfile
 from collections.abc import Mapping
@@ -24,7 +26,17 @@ from backports import zstd
 
 from pipeline.core.errors import ExitCode, FatalError, InputError
 from pipeline.core.formats.framing import BOM
-from pipeline.edges.exports import BLOCK_BYTES, PIECE_BYTES, ExportFile, Identity, digest, identify, open_export
+from pipeline.edges.exports import (
+    BLOCK_BYTES,
+    PIECE_BYTES,
+    ExportFile,
+    Identity,
+    digest,
+    find_parts,
+    identify,
+    left_out_of,
+    open_export,
+)
 from pipeline.edges.exports.reader import PartsReader, Source
 from tests.tools.support import as_nobody, small_disk
 
@@ -435,3 +447,58 @@ class TestLookOnly:
             while await export.next_part():
                 assert (await export.read_block()).startswith(b"id,a\n")
             assert export.bytes_read == 0
+
+
+class TestListsInADirectory:
+    """What `load DIRECTORY` takes is what a drop of the same files would."""
+
+    @staticmethod
+    def put(directory: Path, **files: str) -> None:
+        for name, content in files.items():
+            (directory / name).write_text(content)
+
+    @staticmethod
+    def entries(**sizes: int) -> str:
+        return json.dumps(
+            {"entries": [{"url": f"s3://b/{n}", "meta": {"content_length": s}} for n, s in sizes.items()]}
+        )
+
+    def taken(self, directory: Path) -> tuple[list[str], tuple[str, ...]]:
+        return [part.name for part in find_parts(directory)], left_out_of(directory).unlisted
+
+    def test_without_one_every_file_is_a_part(self, tmp_path: Path) -> None:
+        self.put(tmp_path, b="id\n1\n", a="id\n2\n", _SUCCESS="", _other="x")
+        assert self.taken(tmp_path) == (["a", "b"], ())
+
+    def test_of_databricks(self, tmp_path: Path) -> None:
+        self.put(tmp_path, a="id\n1\n", b="id\n2\n", c="id\n3\n", _started_1="", _committed_1='{"added": ["c", "a"]}')
+        assert self.taken(tmp_path) == (["a", "c"], ("b",))
+
+    def test_of_redshift(self, tmp_path: Path) -> None:
+        self.put(tmp_path, a="id\n1\n", b="id\n2\n", c="id\n3\n", manifest=self.entries(c=5, a=5))
+        assert self.taken(tmp_path) == (["c", "a"], ("b",))
+
+    def test_of_ours(self, tmp_path: Path) -> None:
+        self.put(tmp_path, a="id\n1\n", b="id\n2\n", _SUCCESS='{"files": ["b", "a"]}')
+        assert self.taken(tmp_path) == (["b", "a"], ())
+
+    @pytest.mark.parametrize(
+        ("files", "code", "words"),
+        [
+            ({"_committed_1": '{"added": ["a", "z"]}'}, 66, "z is not there, and a list in that directory names it"),
+            ({"_committed_1": '{"added": ['}, 65, "_committed_1, the list that says which of its files are parts"),
+            ({"_started_1": ""}, 65, "_committed_1, the list that says which of its files are parts"),
+            ({"manifest": entries(a=7, b=5)}, 65, "a has 5 bytes, and a list in that directory says 7"),
+            ({"manifest": '{"entries": [{"url": "s3://b/a"'}, 65, "manifest, the list that says"),
+            ({"_SUCCESS": '{"files": ["a"]}'}, 65, "its manifest does not name b, which is there"),
+            ({"_SUCCESS": '{"files": ["a", "b", "z"]}'}, 66, "z is not there"),
+            ({"_SUCCESS": "what is this"}, 65, "its line 1 is not key=value"),
+        ],
+    )
+    def test_what_is_not_as_a_list_says_is_refused(
+        self, tmp_path: Path, files: dict[str, str], code: int, words: str
+    ) -> None:
+        self.put(tmp_path, a="id\n1\n", b="id\n2\n", **files)
+        with pytest.raises(InputError, match=re.escape(words)) as raised:
+            find_parts(tmp_path)
+        assert raised.value.exit_code == code

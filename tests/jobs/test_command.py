@@ -563,3 +563,17 @@ async def test_exports_of_one_name_have_jobs_of_their_own(at: Commands) -> None:
         path.write_text(f"id\n{path.parent.name}\n")
     jobs = await enter_command(Command(tuple(paths), "default", again=False), at.state, SETTINGS, NOW)
     assert [job.export for job in jobs if isinstance(job, JobRecord)] == paths
+
+
+async def test_files_of_a_directory_that_no_list_names_are_no_parts_and_told_of(
+    at: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = at.directory / "day"
+    directory.mkdir()
+    for name, content in (("a", "id\na\n"), ("left_over", "id\nb\n"), ("_committed_1", '{"added": ["a"]}')):
+        (directory / name).write_text(content)
+    (job,) = await enter_command(Command((directory,), "default", again=False), at.state, SETTINGS, NOW)
+    assert isinstance(job, JobRecord)
+    assert [part.name for part in job.parts] == ["a"]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "unlisted_files_left_out" in line]
+    assert "left_over" in line

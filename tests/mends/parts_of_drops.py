@@ -4,7 +4,7 @@ from tests.mends import Mend
 
 _LISTS = "pipeline/core/drop/file_lists.py"
 _LISTING = "pipeline/edges/drop/listing.py"
-_PART_LISTS = "pipeline/edges/drop/part_lists.py"
+_PART_LISTS = "pipeline/edges/exports/part_lists.py"
 _CLAIMS = "pipeline/jobs/claims.py"
 _LEDGER = "pipeline/edges/store/ledger_file.py"
 _OF_LISTING = "tests/edges/drop/test_listing.py::TestListsOfWarehouses"

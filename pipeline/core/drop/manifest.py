@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pipeline.core.drop.file_lists import unload_list
+from pipeline.core.drop.file_lists import ListedFile, unload_list
 from pipeline.core.drop.signals import is_ignored, name_problem, shown
 from pipeline.core.errors import InputError
 
@@ -48,6 +48,11 @@ class Manifest:
     sequence: int | None = None
     again: bool = False
     file_bytes: tuple[int | None, ...] = ()
+
+    @property
+    def listed(self) -> tuple[ListedFile, ...]:
+        """The `files`, each with its size where that is known."""
+        return tuple(map(ListedFile, self.files, self.file_bytes or (None,) * len(self.files)))
 
 
 def parse_manifest(content: bytes) -> Manifest:

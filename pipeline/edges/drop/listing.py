@@ -16,8 +16,8 @@ from pipeline.core.drop.file_lists import MAX_LIST_BYTES, ListedFile
 from pipeline.core.drop.manifest import Manifest, is_whole, parse_manifest
 from pipeline.core.drop.signals import GROUP_SIGNAL, exports_for, is_ignored, is_temporary, name_problem, shown, stem_of
 from pipeline.core.errors import InputError
-from pipeline.edges.drop.part_lists import Listed, listed_in
 from pipeline.edges.exports import Identity
+from pipeline.edges.exports.part_lists import Listed, listed_in
 
 _NEVER_TAKEN = "it is hidden, temporary, or named by [drop] ignore, and never taken"
 _NO_SIGNAL = "is a directory with the name of a signal; a signal is a file"
@@ -229,7 +229,7 @@ def _of_signal(
         return _with_parts(root, said, directories[names[0]], ignore)
     if len(said.manifest.files) > 1:
         said = replace(said, parts_of=stem)
-    return _with_files(said, _listed_by(said.manifest) or [ListedFile(name) for name in names or [stem]], exports)
+    return _with_files(said, said.manifest.listed or [ListedFile(name) for name in names or [stem]], exports)
 
 
 def _of_subdirectory(root: int, group: _Group, signal: Seen, ignore: tuple[str, ...]) -> Found | None:
@@ -250,29 +250,19 @@ def _with_parts(root: int, said: Found, group: _Group, ignore: tuple[str, ...]) 
     said = replace(said, parts_of=f"{group.name}/{group.name}", changed_ns=group.changed_ns, left_out=left_out)
     if said.signal.path in group.names:
         return replace(said, problem=f"{shown(group.name)} holds a file of the signal's own name: rename one of them.")
-    manifest = said.manifest
-    if manifest.files:
-        listed = Listed(_listed_by(manifest))
-    else:
-        try:
-            with opened(group.name, within=root) as directory:
-                listed = listed_in(directory, group.parts, [name for name in group.entries if name.startswith("_")])
-        except OSError:
-            listed = Listed()
-    named = {file.name for file in listed.files}
-    unlisted = sorted(group.parts.keys() - named - set(listed.beside))
-    if unlisted and manifest.files and not manifest.file_bytes:
-        return replace(said, problem=f"its manifest does not name {shown(unlisted[0])}, which is there.")
+    others = [name for name in group.entries if name.startswith("_")]
+    try:
+        with opened(group.name, within=root) as directory:
+            listed = listed_in(directory, said.manifest, group.parts, others)
+    except OSError:
+        listed = Listed()
+    if listed.problem:
+        return replace(said, problem=listed.problem)
     found = _with_files(said, listed.files, group.parts, f"{group.name}/")
     if not listed.files:
         awaited = f"a whole {group.name}/{listed.awaited}" if listed.awaited else f"{group.name}/*"
         return replace(found, missing=(awaited,))
-    return replace(found, beside=listed.beside, unlisted=tuple(f"{group.name}/{each}" for each in unlisted))
-
-
-def _listed_by(manifest: Manifest) -> tuple[ListedFile, ...]:
-    sizes = manifest.file_bytes or (None,) * len(manifest.files)
-    return tuple(map(ListedFile, manifest.files, sizes))
+    return replace(found, beside=listed.beside, unlisted=tuple(f"{group.name}/{each}" for each in listed.unlisted))
 
 
 def _with_files(said: Found, files: Sequence[ListedFile], entries: Mapping[str, Seen], prefix: str = "") -> Found:

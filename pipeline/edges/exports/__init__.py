@@ -3,7 +3,8 @@
 from pipeline.edges.exports.faults import changed
 from pipeline.edges.exports.identity import Identity, PartFile, identity_of
 from pipeline.edges.exports.opened import Export, ExportFile, digest, open_export
-from pipeline.edges.exports.part_files import Parts, find_parts, identify, path_of
+from pipeline.edges.exports.part_files import Parts, find_parts, identify, left_out_of, path_of
+from pipeline.edges.exports.part_lists import Listed
 from pipeline.edges.exports.reader import BLOCK_BYTES, PIECE_BYTES
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Export",
     "ExportFile",
     "Identity",
+    "Listed",
     "PartFile",
     "Parts",
     "changed",
@@ -19,6 +21,7 @@ __all__ = [
     "find_parts",
     "identify",
     "identity_of",
+    "left_out_of",
     "open_export",
     "path_of",
 ]

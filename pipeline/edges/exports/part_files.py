@@ -8,11 +8,13 @@ from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 import aiofiles.os
 
-from pipeline.core.drop.signals import is_ignored, shown
+from pipeline.core.drop.manifest import Manifest, parse_manifest
+from pipeline.core.drop.signals import GROUP_SIGNAL, is_ignored, shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.printable import printable
 from pipeline.edges.exports.faults import readable
 from pipeline.edges.exports.identity import Identity, PartFile
+from pipeline.edges.exports.part_lists import Listed, content_of, listed_in
 
 #: The files of an export in the order in which they are read; none where it is one file.
 Parts = Sequence[PartFile]
@@ -73,28 +75,78 @@ def path_of(directory: Path) -> Path:
 
 
 def find_parts(directory: Path) -> tuple[PartFile, ...]:
-    """The files of a directory that is one export, in the order of their names. Blocks.
+    """The files of a directory that is one export, in the order of their names, or of the list in it. Blocks.
 
-    Hidden files, temporary ones, and those that begin with `_`, are none of them.
+    Hidden files, temporary ones, and those that begin with `_`, are none of them; nor are files that a manifest in
+    `_SUCCESS`, or a list of a warehouse, does not name.
 
-    Raises `InputError`: 65 for a directory within it, 66 if it holds no file, or one that cannot be read.
+    Raises `InputError`: 65 for a directory within it, or files that are not as its list says; 66 if it holds no file,
+    not one that its list names, or one that cannot be read.
     """
-    with readable(directory):
-        names = sorted(path.name for path in directory.iterdir())
-    paths = [directory / name for name in names if not (name.startswith("_") or is_ignored(name))]
-    for path in paths:
-        if path.is_dir():
-            raise InputError(
-                f"{printable(str(directory))} holds the directory {shown(path.name)}: the files of an export lie in "
-                "one directory. Load the directories one by one, or put the files into one."
-            )
-    if not paths:
+    names, listed = _look_into(directory)
+    if not listed.files:
         raise InputError(
             f"{printable(str(directory))} holds no file that is part of an export: those that begin with _ or a dot, "
             "and temporary ones, are none.",
             exit_code=ExitCode.EXPORT_MISSING,
         )
-    return tuple(PartFile(path.name, identity_at(path)) for path in paths)
+    parts = []
+    for file in listed.files:
+        if file.name not in names:
+            raise InputError(
+                f"{printable(str(directory / file.name))} is not there, and a list in that directory names it: bring "
+                "all files of the export, or export it anew.",
+                exit_code=ExitCode.EXPORT_MISSING,
+            )
+        identity = identity_at(directory / file.name)
+        if file.size_bytes not in (None, identity.size_bytes):
+            raise InputError(
+                f"{printable(str(directory / file.name))} has {identity.size_bytes:,} bytes, and a list in that "
+                f"directory says {file.size_bytes:,}: bring the whole file, or export it anew."
+            )
+        parts.append(PartFile(file.name, identity))
+    return tuple(parts)
+
+
+def left_out_of(directory: Path) -> Listed:
+    """The lists in the directory of an export, and the files in it that they do not name. Blocks."""
+    return _look_into(directory)[1]
+
+
+def _look_into(directory: Path) -> tuple[list[str], Listed]:
+    """The names of the files that may be parts, and which of them are. Raises `InputError` where nothing tells it."""
+    with readable(directory):
+        found = sorted(path.name for path in directory.iterdir())
+    names = [name for name in found if not (name.startswith("_") or is_ignored(name))]
+    for name in names:
+        if (directory / name).is_dir():
+            raise InputError(
+                f"{printable(str(directory))} holds the directory {shown(name)}: the files of an export lie in "
+                "one directory. Load the directories one by one, or put the files into one."
+            )
+    with readable(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        manifest = _manifest_in(directory, descriptor) if GROUP_SIGNAL in found else Manifest()
+        listed = listed_in(descriptor, manifest, names, [name for name in found if name.startswith("_")])
+    finally:
+        os.close(descriptor)
+    if listed.problem:
+        raise InputError(f"{printable(str(directory))} cannot be loaded: {listed.problem}")
+    if listed.awaited:
+        raise InputError(
+            f"{printable(str(directory))} cannot be loaded: {shown(listed.awaited)}, the list that says which of its "
+            "files are parts, is not there, or not whole. Wait until the export is written, or bring that list too."
+        )
+    return names, listed
+
+
+def _manifest_in(directory: Path, descriptor: int) -> Manifest:
+    try:
+        return parse_manifest(content_of(descriptor, GROUP_SIGNAL))
+    except InputError as error:
+        path = printable(str(directory / GROUP_SIGNAL))
+        raise InputError(f"the manifest in {path} cannot be used: {error}", exit_code=error.exit_code) from error
 
 
 def _is_utf8(path: Path) -> bool:
