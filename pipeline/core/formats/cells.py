@@ -44,18 +44,21 @@ class CellFramer:
         arrays: ArrayRule = "join",
     ) -> None:
         self._columns = columns
-        self._source = _Cells(sent, arrays)
+        #: Bytes of the cells of the longest record, with a NUL behind each.
+        self._most_bytes = max_record_bytes + columns
+        self._source = _Cells(sent, arrays, self._most_bytes, max_record_bytes)
         self._max_record_bytes = max_record_bytes
-        self._buffer = b""
+        #: The beginning of a record: what was fed and not framed yet, and how many cells end in it. Of one that is too
+        #: long, no more is kept than tells that it is.
+        self._pieces: list[bytes] = []
+        self._kept_bytes = 0
+        self._pending_cells = 0
+        #: Bytes fed and not yet framed.
+        self.pending_bytes = 0
         #: The position of the first byte that is not framed yet.
         self.position = start
         self._last_start = start
         self._last_ends: Offsets = np.zeros(0, dtype=np.int64)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes fed and not yet framed: the beginning of a record."""
-        return len(self._buffer)
 
     def position_of(self, line: int) -> Position:
         """The position of a record that the last `feed` framed, found by the number of its row."""
@@ -64,16 +67,33 @@ class CellFramer:
 
     def feed(self, block: bytes) -> Framed:
         """Add a block; return the records that are now complete."""
-        buffer = self._buffer + block
-        nuls = np.flatnonzero(np.frombuffer(buffer, dtype=np.uint8) == 0)
+        nuls = _nuls(block)
+        missing = self._columns - self._pending_cells
+        if len(nuls) < missing:
+            self._keep(block, len(nuls))
+            return Framed.of([])
+        first_end = self.pending_bytes + int(nuls[missing - 1]) + 1
+        if first_end > self._most_bytes:
+            # Not put together: it may be larger than what memory has.
+            self._keep(block[: first_end - self.pending_bytes], missing)
+            return self._frame(block[int(nuls[missing - 1]) + 1 :], first_end)
+        return self._frame(b"".join([*self._pieces, block]))
+
+    def _frame(self, buffer: bytes, first_bytes: int = 0) -> Framed:
+        """Frame a buffer that begins with a record; with `first_bytes`, behind one of that size, which is too long."""
+        first = [self._source.record(self.position.line, b"".join(self._pieces))] if first_bytes else []
+        nuls = _nuls(buffer)
         ends = nuls[self._columns - 1 :: self._columns] + 1
         end = int(ends[-1]) if len(ends) else 0
-        start, self._buffer = self.position, buffer[end:]
-        self._last_start, self._last_ends = start, ends
-        self.position = Position(start.offset + end, start.line + len(ends))
-        lines = np.arange(start.line, start.line + len(ends), dtype=np.int64)
-        framed = Framed(buffer[:end], ends, lines, [], source=self._source)
-        is_odd = steps(ends) - self._columns > self._max_record_bytes
+        start, line = self.position, self.position.line + len(first)
+        self._last_start = start
+        self._last_ends = np.append([first_bytes], ends + first_bytes) if first else ends
+        self.position = Position(start.offset + first_bytes + end, line + len(ends))
+        self._pieces, self._kept_bytes, self.pending_bytes, self._pending_cells = [], 0, 0, 0
+        self._keep(buffer[end:], len(nuls) - len(ends) * self._columns)
+        lines = np.arange(line, line + len(ends), dtype=np.int64)
+        framed = Framed(buffer[:end], ends, lines, [*first], source=self._source)
+        is_odd = steps(ends) > self._most_bytes
         if ARRAY in buffer:
             marks = _places(buffer[:end], ARRAY)
             is_odd[np.searchsorted(ends, marks, side="right")] = True
@@ -81,6 +101,14 @@ class CellFramer:
             return framed
         odd = framed.set_aside(is_odd, b",")
         return Framed(odd.data, odd.ends, odd.lines, [*map(self._bounded, odd.others)], source=self._source)
+
+    def _keep(self, piece: bytes, cells: int) -> None:
+        """Keep a piece of a record, as far as a reject shows it."""
+        self.pending_bytes += len(piece)
+        self._pending_cells += cells
+        if (room := self._most_bytes + 1 - self._kept_bytes) > 0 and piece:
+            self._pieces.append(piece[:room])
+            self._kept_bytes += len(self._pieces[-1])
 
     def finish(self) -> Framed:
         """End the file; nothing is left but the beginning of a record of a file that was cut, which has failed."""
@@ -95,7 +123,9 @@ class CellFramer:
 class _Cells:
     """Makes records of cells."""
 
-    def __init__(self, sent: Sequence[int], arrays: ArrayRule) -> None:
+    def __init__(self, sent: Sequence[int], arrays: ArrayRule, most_bytes: int, max_record_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._max_record_bytes = max_record_bytes
         self._sent = frozenset(sent)
         self._id_index = sent[0] if sent else None
         self._arrays = arrays
@@ -107,7 +137,11 @@ class _Cells:
         return self.record(line, cells).raw
 
     def record(self, line: int, cells: bytes) -> Record | BrokenLine:
-        """The record."""
+        """The record; of one that is too long, `cells` may be the beginning."""
+        if len(cells) > self._most_bytes:
+            fields = cells[: self._max_record_bytes].split(b"\0")
+            raw = b",".join(_as_csv(field.removeprefix(ARRAY).replace(NUL_IN_CELL, b"\0")) for field in fields)
+            return BrokenLine(line, raw[: self._max_record_bytes], Reason.RECORD_TOO_LONG)
         fields = [field.replace(NUL_IN_CELL, b"\0") for field in cells[:-1].split(b"\0")]
         arrays = {place: found for place, field in enumerate(fields) if (found := _array_of(field)) is not None}
         for place in arrays:
@@ -137,6 +171,11 @@ def _array_of(field: bytes) -> list[Any] | None:
 
 def _as_csv(field: bytes) -> bytes:
     return field if _IN_QUOTES.isdisjoint(field) else b'"%b"' % field.replace(b'"', b'""')
+
+
+def _nuls(text: bytes) -> Offsets:
+    """The offsets of all NULs."""
+    return np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == 0)
 
 
 def _places(text: bytes, mark: bytes) -> Offsets:

@@ -1,5 +1,6 @@
 """The cells of columnar files become records whose lines are the numbers of their rows, whatever the cut."""
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -120,6 +121,37 @@ def test_a_record_that_is_too_long_is_one_reject() -> None:
         (2, Reason.RECORD_TOO_LONG, 50),
         (3, None, 7),
     ]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 300])
+def test_a_record_that_is_too_long_is_the_same_however_it_is_cut(size: int) -> None:
+    long = (b'"' + b"x" * 60, b"C-2", b"z" * 2_000, b"")
+    rows = [(b"a", b"C-1", b"", b""), long, long, (b"y", b"C-3", b"", b"")]
+    text = text_of(rows)
+    framer = CellFramer(len(COLUMNS), max_record_bytes=50, sent=SENT)
+    found: list[Record | BrokenLine] = []
+    for at in range(0, len(text), size):
+        some = framer.feed(text[at : at + size])
+        found += some.exactly(np.arange(len(some.ends)), b",")
+        if len(some):
+            line = some.line_of(0)
+            assert framer.position_of(line) == Position(len(text_of(rows[: line - 1])), line)
+    assert found == framed(text, most=50)
+    assert [getattr(each, "reason", None) for each in found] == [None, *[Reason.RECORD_TOO_LONG] * 2, None]
+    assert found[1].raw == b'"""' + b"x" * 47
+    assert (framer.pending_bytes, framer.position) == (0, Position(len(text), 5))
+
+
+def test_of_a_record_that_is_too_long_no_more_is_kept_than_a_reject_shows() -> None:
+    framer = CellFramer(len(COLUMNS), max_record_bytes=1_000)
+    tracemalloc.start()
+    for _ in range(200):
+        framer.feed(b"x" * 100_000)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert framer.pending_bytes == 20_000_000
+    [record] = framer.feed(b"\0" * 4).others
+    assert (record.line, len(record.raw)) == (1, 1_000)
 
 
 def test_positions() -> None:
