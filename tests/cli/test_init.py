@@ -34,6 +34,10 @@ EXPORTS: dict[str, tuple[bytes, dict[str, Any]]] = {
         b"a@example.com,gold,1\nb@example.com,silver,2\n",
         {"id_column": "1", "columns": {"2": "crm_2", "3": "crm_3"}, "header": False},
     ),
+    "without header, of names": (
+        b"u0,g0,Frau X0\nu1,g1,Frau X1\nu2,g2,Frau X2\n",
+        {"id_column": "1", "columns": {"2": "crm_2", "3": "crm_3"}, "header": False},
+    ),
     "json": (
         b'{"id": "u1", "address": {"street": "Road 1", "zip": "1"}}\n{"id": "u2", "address": {"zip": "2"}}\n',
         {"id_column": "id", "columns": {"address.zip": "address_zip"}},
@@ -66,7 +70,21 @@ async def test_plan_and_check_work_with_it_and_no_value_is_in_it(tmp_path: Path,
     data, expected = EXPORTS[name]
     export, done = await drafted(tmp_path, data)
     assert (done.code, done.err) == (0, "")
-    for value in ("Florence", "florence", "@example", "gold", "silver", "Weg 1", "+49", "Road", "say", "Report", "c-1"):
+    for value in (
+        "Florence",
+        "florence",
+        "@example",
+        "gold",
+        "silver",
+        "Weg 1",
+        "+49",
+        "Road",
+        "say",
+        "Report",
+        "c-1",
+        "Frau",
+        "u0",
+    ):
         assert value not in done.out, value
     config = tmp_path / "my.toml"
     config.write_text(done.out)

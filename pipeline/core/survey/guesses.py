@@ -1,9 +1,11 @@
 """Guesses about an export that nobody has configured: which column holds the id, and if the first line is a header."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from pipeline.core.formats.framing import Record
 from pipeline.core.survey.columns import ColumnSurvey
+from pipeline.core.survey.masks import mask
 from pipeline.core.survey.personal import Kind, kind_of_value, words_of
 
 #: The shares of records in which an id is there, and is another one; and the least score. Ours: an export may hold some
@@ -26,6 +28,9 @@ _ENDINGS, _OF_ENDING, _OF_MAIL, _OF_KEY = ("id", "key", "number", "nr", "no", "n
 _UNIQUE = 5
 #: The numbers of a header's fields that look like values from which on the line is a row. Ours.
 _OF_VALUES = 0.5
+#: The share of values that are alike, of which a first field that is like them is one. Ours.
+_ALIKE = 0.9
+_DIGITS = re.compile(r"\d+")
 _VALUE = re.compile(r"[+-]?\d+(?:[.,]\d+)?|\d{4}-\d\d-\d\d.*|\d\d?[./]\d\d?[./]\d{2,4}.*")
 
 
@@ -56,9 +61,42 @@ def _score(column: ColumnSurvey) -> float:
     return named + _UNIQUE * column.is_key if named else 0.0
 
 
-def is_header(names: Iterable[str]) -> bool:
-    """False if the fields of a first line look like those of a row: then no name of them may be shown."""
+def is_header(names: Sequence[str], records: Sequence[Record] = ()) -> bool:
+    """False if the fields of a first line look like those of a row: then no name of them may be shown.
+
+    `records`: those below it.
+    """
     filled = [name.strip() for name in names if name.strip()]
     if any(kind_of_value(name) for name in filled):
         return False
-    return sum(_VALUE.fullmatch(name) is not None for name in filled) < max(1, _OF_VALUES * len(filled))
+    if sum(_VALUE.fullmatch(name) is not None for name in filled) >= max(1, _OF_VALUES * len(filled)):
+        return False
+    # A row does not say `customer_id`.
+    return any("".join(words_of(name)) in _SCORES for name in filled) or not _is_like_rows(names, records)
+
+
+def _is_like_rows(names: Sequence[str], records: Sequence[Record]) -> bool:
+    """True if a name is a value of its column too, or differs from nearly all by its digits; or most have their shape.
+
+    The same line again, as files put together have it, says nothing.
+    """
+    rows = [[field.decode(errors="replace").strip() for field in record.fields] for record in records]
+    bare = [name.strip() for name in names]
+    rows = [row for row in rows if len(row) == len(bare) and row != bare]
+    shaped = 0
+    for name, column in zip(bare, zip(*rows, strict=True), strict=False):
+        values = [value for value in column if value]
+        if not name or not values:
+            continue
+        if name in values or _most_are(values, name, lambda text: _DIGITS.sub("9", text)):
+            return True
+        shaped += _most_are(values, name, mask)
+    return shaped >= max(1, _OF_VALUES * sum(map(bool, bare)))
+
+
+def _most_are(values: Sequence[str], name: str, shape: Callable[[str], str]) -> bool:
+    """True if a name of letters and digits has the same shape as nearly all of these values."""
+    if _DIGITS.search(name) is None or not any(map(str.isalpha, name)):
+        return False
+    wanted = shape(name)
+    return sum(shape(value) == wanted for value in values) >= _ALIKE * len(values)

@@ -103,7 +103,7 @@ async def _best_read(export: Path, host: Host, encoding: str) -> _Read:
         reason = 'its quotes are escaped with a backslash, as in \\"'
         other = await _read(export, host, escaped, {**best.keys, "escape": ('"\\\\"', reason)})
         best = other if other.fitting > best.fitting else best
-    if is_header(best.beginning.start.names):
+    if is_header(best.beginning.start.names, best.beginning.records):
         return best
     settings = best.settings.model_copy(update={"id_column": "1", "unlisted": "ignore", "header": False})
     reason = "its first line looks like a row: columns go by their positions"

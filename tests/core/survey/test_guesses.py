@@ -1,5 +1,7 @@
 """The id column is guessed by its name and by what is in it; a first line of values is no header."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from pipeline.core.formats.framing import Record
@@ -8,9 +10,12 @@ from pipeline.core.survey.columns import ColumnSurvey, survey_columns
 from pipeline.core.survey.guesses import guess_id, is_header
 
 
+def records_of(rows: Iterable[str]) -> list[Record]:
+    return [Record(line, row.encode(), row.encode().split(b","), False) for line, row in enumerate(rows, 2)]
+
+
 def survey(header: str, *rows: str) -> list[ColumnSurvey]:
-    records = [Record(line, row.encode(), row.encode().split(b","), False) for line, row in enumerate(rows, 2)]
-    return survey_columns(header.split(","), records, CellRules(null_values=("\\N",)))
+    return survey_columns(header.split(","), records_of(rows), CellRules(null_values=("\\N",)))
 
 
 @pytest.mark.parametrize(
@@ -61,3 +66,28 @@ def test_without_records() -> None:
 )
 def test_headers(names: list[str], *, is_one: bool) -> None:
     assert is_header(names) is is_one
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "is_one"),
+    [
+        ("u0,g0,Frau X0", ["u1,g1,Frau X1", "u2,g2,Frau X2"], False),
+        # By its digits alone it is another than those below.
+        ("c-9,gold,Ulm", ["c-10,silver,Bonn", "c-11,,Kiel"], False),
+        # A value again.
+        ("anna,gold,Ulm", ["ben,silver,Bonn", "eva,gold,Kiel"], False),
+        # Of the same shapes.
+        ("AB12,Z9,ulm", ["CD34,Y8,kiel", "EF56,X7,bonn"], False),
+        ("id,tier,city", ["u1,gold,Ulm", "u2,silver,Kiel"], True),
+        ("customer_1,customer_2", ["17,gold", "18,silver"], True),
+        ("customer_1,customer_2", ["a-17,gold", "a-18,silver"], True),
+        # The header again, as files put together have it.
+        ("key,tier", ["a,gold", "key,tier", "b,silver"], True),
+        # A row does not say that it has an id.
+        ("Customer Id,newsletter", ["1,newsletter", "2,"], True),
+        ("sku1,city", ["A100,Ulm", "B200,Kiel"], True),
+        ("key,tier", [], True),
+    ],
+)
+def test_a_header_is_not_like_the_rows_below_it(first: str, rows: list[str], *, is_one: bool) -> None:
+    assert is_header(first.split(","), records_of(rows)) is is_one
