@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.core.batches.parts import Part, Places
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.model import Reason, Reject
 from pipeline.core.rows.reject_table import Written
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.rejects_table import note_written, write_rejects_table
 from pipeline.edges.store.state import open_state
 from pipeline.jobs.one_shot import load_exports
-from pipeline.jobs.retries.fixed_table import read_mended
+from pipeline.jobs.retries.fixed_table import Rejected, read_mended
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
 from pipeline.jobs.retries.mended_rows import begin_mended
 from pipeline.sandbox import Fault, FaultPlan
@@ -157,15 +157,72 @@ async def test_a_row_is_left_out_if_nobody_can_tell_what_was_sent(tmp_path: Path
 
 
 @virtually
-async def test_a_row_that_names_no_rejected_line_is_the_oldest(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            ["3,r,u2,x,1", ",r,u9,x,1", "99,r,u9,x,1"],
+            "2 rows are named by `_line` as no rejected row of job .*lines 3, 4",
+        ),
+        (["2,r,u1,x,1"], "1 row is named by `_line` as no rejected row .*line 2"),
+        # The header that came once more is no row to mend.
+        (["4,r,u9,x,1", "0,r,u9,x,1"], "2 rows are named by `_line` as no rejected row"),
+        (["3,r,u2,x,1", "5,r,u3,x,1", "3,r,u9,x,1"], r"1 row is named by the `_line` of a row above \(line 4\)"),
+        (["3,r,u2,x,1", '5,r,"u3"x,x,1'], r"1 row is not to be cut into cells.*\(line 3\)"),
+    ],
+)
+async def test_a_row_that_was_not_rejected_is_refused(tmp_path: Path, rows: list[str], told: str) -> None:
+    async with staged(tmp_path) as stage:
+        report = await load(stage, "u1,gold,1", ",silver,2", "id,tier,ltv", ",bronze,3")
+        with pytest.raises(InputError, match=f"nothing is loaded.* {told}"):
+            await ask(stage, report["job"], *rows)
+        assert len([*(stage.state / "jobs").iterdir()]) == 1
+        _, (again,) = await mend(stage, report["job"], "3,r,u2,x,1", " 5,r,u3,x,1")
+        assert again["rows"]["confirmed"] == 2
+
+
+@virtually
+async def test_rows_without_lines_are_the_oldest(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         report = await load(stage, "u1,gold,1", ",silver,2")
-        for line in ("", "99", "2", "x"):
-            told, reports = await mend(stage, report["job"], f"{line},r,u1,silver,2")
-            assert "line unknown" in told
-            assert reports == []
-        _, (again,) = await mend(stage, report["job"], "u2;silver;2", header="id;tier;ltv")
+        told, reports = await mend(stage, report["job"], "u1;silver;2", header="id;tier;ltv")
+        assert "line unknown" in told
+        assert reports == []
+        _, (again,) = await mend(stage, report["job"], "u2;silver;2", "u3", "u4", header="id;tier;ltv")
+        assert (again["rows"]["confirmed"], again["rows"]["rejected"]) == (1, 2)
+        # They come back by the line that the table has of them, by the name of either job.
+        _, (third,) = await mend(stage, report["job"], "0,r,u3,x,1", "0,r,u4,,")
+        assert (third["rows"]["confirmed"], third["rows"]["rejected"]) == (1, 1)
+
+
+@virtually
+async def test_rows_of_the_first_table_come_back_by_the_name_of_a_retry(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        report = await load(stage, ",gold,1", ",silver,2")
+        _, (again,) = await mend(stage, report["job"], "2,r,u1")
+        _, (third,) = await mend(stage, again["job"], "2,r,u1,gold,1", "3,r,u2,silver,2")
+        assert third["rows"]["confirmed"] == 2
+        # What a retry rejected is as it was, by the name of the first job too.
+        told, reports = await mend(stage, report["job"], "2,r,u1,,")
+        assert "1 row is as it was" in told
+        assert reports == []
+
+
+@virtually
+async def test_a_folder_whose_job_was_not_entered_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        report = await load(stage, "u1,gold,1", ",silver,2")
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            # As of processes that were killed: before the job was entered, and behind that.
+            state.begin_folder("never").fixed.write_bytes(b"id")
+            state.begin_folder(report["job"])
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            assert not state.folder("never").directory.exists()
+            assert state.folder(report["job"]).rejects_table.exists()
+        assert [*(stage.state / "to-enter").iterdir()] == []
+        _, (again,) = await mend(stage, report["job"], "3,r,u2,silver,2")
         assert again["rows"]["confirmed"] == 1
+        assert [*(stage.state / "to-enter").iterdir()] == []
 
 
 @virtually
@@ -239,6 +296,11 @@ def test_rows_of_an_export_in_parts_are_told_by_part(tmp_path: Path) -> None:
     ]
     # Sorted anew, with another delimiter, and one that names a part that is none.
     fixed = tmp_path / "fixed.csv"
-    fixed.write_text("_line,_file,id,tier\n2,'=1.csv,u2,x\n3,part-0.csv,u1,x\n3,part-9.csv,u3,x\n")
-    mended = read_mended(fixed, folder, Written(("id", "tier"), delimiter=";"), parts, tmp_path / "rows")
-    assert mended.origins.tolist() == [5, 3, 0]
+    fixed.write_text("_line,_file,id,tier\n2,'=1.csv,u2,x\n3,part-0.csv,u1,x\n")
+    written = Written(("id", "tier"), delimiter=";")
+    rejected = Rejected("job", [(folder.rejects_table, written)], parts)
+    assert read_mended(fixed, rejected, tmp_path / "rows", is_checked=False).origins.tolist() == [5, 3]
+    # One that names a part that is none, a line of the next part, and no part at all.
+    fixed.write_text("_line,_file,id,tier\n3,part-9.csv,u3,x\n5,part-0.csv,u2,x\n3,,u1,x\n")
+    with pytest.raises(InputError, match="3 rows are named by `_line` and `_file` as no rejected row"):
+        read_mended(fixed, rejected, tmp_path / "rows", is_checked=False)

@@ -5,7 +5,7 @@ from tests.mends import Mend
 MENDS = [
     Mend(
         "a columnar file that grows beyond all measure fails",
-        ("formats",),
+        ("columnar",),
         "pipeline/edges/containers/columnar.py",
         "                    growth.give(len(text))\n",
         "",

@@ -4,6 +4,7 @@ from tests.mends import Mend
 
 _LATER = "pipeline/jobs/retries/later_rows.py"
 _FIXED = "pipeline/jobs/retries/fixed_table.py"
+_REJECTED = "pipeline/jobs/retries/rejected_rows.py"
 _TESTS = "tests/jobs/test_mended_rows.py"
 _KINDS = "tests/jobs/test_mended_kinds.py"
 
@@ -36,7 +37,7 @@ MENDS = [
         "rejects: a short row that a spreadsheet filled up is as it was",
         ("rejects",),
         _FIXED,
-        "            yield line, _padded(bare, count), True\n",
+        "            yield line, _padded(bare(cells), count), True\n",
         "            yield line, cells, True\n",
         f"{_TESTS}::test_a_mended_row_is_loaded_and_one_that_is_still_bad_is_rejected_again",
     ),
@@ -79,5 +80,37 @@ MENDS = [
         "            if not is_utf8(record.raw):\n",
         "            if False:\n",
         f"{_KINDS}::test_a_table_in_another_encoding_is_refused_in_words",
+    ),
+    Mend(
+        "rejects: a row that was never rejected is no mended one",
+        ("rejects",),
+        _REJECTED,
+        "            return Unfit.NEW\n",
+        "            return None\n",
+        f"{_TESTS}::test_a_row_that_was_not_rejected_is_refused",
+    ),
+    Mend(
+        "rejects: a rejected row comes back once",
+        ("rejects",),
+        _REJECTED,
+        "        self._left[place] -= 1\n",
+        "",
+        f"{_TESTS}::test_a_row_that_was_not_rejected_is_refused",
+    ),
+    Mend(
+        "rejects: a line behind the end of a part is none of the next part",
+        ("rejects",),
+        _FIXED,
+        "        return line if not self._before or self._places.of(line).file == file else NO_LINE\n",
+        "        return line\n",
+        f"{_TESTS}::test_rows_of_an_export_in_parts_are_told_by_part",
+    ),
+    Mend(
+        "rejects: the folder of a job that was not entered is removed at the next start",
+        ("rejects",),
+        "pipeline/edges/store/state.py",
+        "    state.end_folders()\n",
+        "",
+        f"{_TESTS}::test_a_folder_whose_job_was_not_entered_is_removed_at_the_next_start",
     ),
 ]

@@ -1,5 +1,6 @@
 """The state directory while a process holds it: lock, ledger, spool, and the folders of jobs."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from pipeline.core.batches.lifecycle import Ages, Failed, GivenUp, IllegalFactEr
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import disk_errors, sync_directory, sync_names
+from pipeline.edges.durable import disk_errors, make_directory, sync_directory, sync_names, write_durably
 from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
 from pipeline.edges.lock import StateLock, state_lock
@@ -46,6 +47,7 @@ class State:
         self.directory = directory
         self.held = held
         self.outcomes = outcomes or directory / "jobs"
+        self._to_enter = directory / "to-enter"
         self.ledger = ledger
         self.spool = spool
         self.host = host
@@ -85,6 +87,27 @@ class State:
     def folder(self, job_id: str) -> JobFolder:
         """The folder of a job."""
         return JobFolder(self.outcomes / job_id)
+
+    def begin_folder(self, job_id: str) -> JobFolder:
+        """Make the folder of a job that is to be entered when its files are there; then call `end_folder`. Blocks.
+
+        The next start removes it if this process is killed before the job is entered.
+        """
+        make_directory(self._to_enter)
+        write_durably(self._to_enter / job_id, [])
+        return self.folder(job_id).make()
+
+    def end_folder(self, job_id: str) -> None:
+        """Remove the folder that was begun for a job, unless the job is entered. Blocks."""
+        if self.ledger.job(job_id) is None:
+            shutil.rmtree(self.folder(job_id).directory, ignore_errors=True)
+        (self._to_enter / job_id).unlink(missing_ok=True)
+
+    def end_folders(self) -> None:
+        """End the folders that processes had begun when they were killed. Blocks."""
+        if self._to_enter.is_dir():
+            for name in self._to_enter.iterdir():
+                self.end_folder(name.name)
 
     def note_ages(self, book: Book) -> None:
         """Remember how old the attempts of a job's batches are, for other runs in this process."""
@@ -201,7 +224,8 @@ async def open_state(
 
 
 def _tidy(state: State) -> None:
-    """Remove the remains of a crash from the spool, and find the batches that lost rows."""
+    """Remove the remains of a crash, and find the batches that lost rows."""
+    state.end_folders()
     records = state.ledger.batches()
     open_ids = {record.batch.batch_id for record in records}
     for batch_id in state.spool.batch_ids() - open_ids:

@@ -6,15 +6,15 @@ may have sorted them. A row that is as it was is written with as many cells as i
 at its end: so it is judged as it was, and rejected again. Memory is bounded by some 100 bytes for each row.
 """
 
-import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core.batches.parts import Part
+from pipeline.core.batches.parts import Part, Places
 from pipeline.core.errors import InputError
 from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, BrokenLine, Framer, Record
@@ -24,24 +24,25 @@ from pipeline.core.rows.reject_table import FILE, FOR_PEOPLE, LINE, Written, tab
 from pipeline.edges.durable import disk_errors, write_durably
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.jobs.retries.later_rows import NO_LINE
+from pipeline.jobs.retries.rejected_rows import RejectedRows, Unfit, UnfitRows, bare
 
 #: Delimiters that spreadsheets of some country write.
 _DELIMITERS = (b",", b";", b"\t", b"|")
 _BLOCK_BYTES = 262_144
+#: Digits that no line has: it fits into 64 bits.
+_MAX_DIGITS = 18
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The rows of the table as it was written, by their lines: a digest of each, and its number of cells."""
+class Row(NamedTuple):
+    """A row of a table. `at`: its line there. `line`: the one in the export that it names, or `NO_LINE`.
 
-    lines: Offsets
-    digests: Offsets
-    counts: Offsets
+    `is_cut`: false if it cannot be cut into cells; then it is one.
+    """
 
-    def place(self, line: int) -> int | None:
-        """The place of the row of this line, or None."""
-        place = int(np.searchsorted(self.lines, line))
-        return place if place < len(self.lines) and self.lines[place] == line else None
+    at: int
+    line: int
+    cells: list[str]
+    is_cut: bool = True
 
 
 class MendedRows:
@@ -106,61 +107,60 @@ class MendedRows:
         self._path.unlink(missing_ok=True)
 
 
-def read_mended(given: Path, asked: JobFolder, written: Written, parts: Sequence[Part], into: Path) -> MendedRows:
-    """The rows of the mended table `given`, of the job whose folder is `asked`, written to the file `into`.
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The rows that a mended table may hold: the tables in which the job `job_id` and its retries rejected them.
 
+    `tables`: of each the file, and how its export was written, the one that is asked for first.
     `parts`: of the export that the rows come from.
-
-    Raises `InputError` (65) for a file that is no such table.
     """
-    table = _Table(given, written, parts)
-    known = _known(_Table(asked.rejects_table, written, parts))
+
+    job_id: str
+    tables: Sequence[tuple[Path, Written]]
+    parts: Sequence[Part]
+
+    def rows(self) -> RejectedRows:
+        """The rows of all tables."""
+        tables = [_Table(path, written, self.parts) for path, written in self.tables]
+        return RejectedRows(((row.line, row.cells) for row in table.rows()) for table in tables)
+
+
+def read_mended(given: Path, rejected: Rejected, into: Path, *, is_checked: bool) -> MendedRows:
+    """The rows of the mended table `given`, written to the file `into`.
+
+    `is_checked`: it was read before, when its job was entered.
+
+    Raises `InputError` (65) for a file that is no such table, or has rows that are none of the rejected ones.
+    """
+    table = _Table(given, rejected.tables[0][1], rejected.parts)
+    unfit, rows = UnfitRows(), rejected.rows()
     mended = MendedRows(table.columns, into)
-    mended.take(_rows(table, known))
+    mended.take(_rows(table, rows, None if is_checked or not table.has_lines else unfit))
+    unfit.refuse(rejected.job_id, has_parts=bool(rejected.parts))
     return mended
 
 
-def _rows(table: "_Table", known: _Known) -> Iterator[tuple[int, list[str], bool]]:
+def _rows(table: "_Table", rejected: RejectedRows, unfit: UnfitRows | None) -> Iterator[tuple[int, list[str], bool]]:
+    """The rows of a table, but for empty ones: line of origin, cells, and if it is as it was.
+
+    Those that are none of the rejected rows are added to `unfit`, if that is asked.
+    """
     width = len(table.columns)
-    for line, cells in table.rows():
-        place = known.place(line)
+    for at, line, cells, is_cut in table.rows():
         if not any(map(str.strip, cells)):
             continue
-        bare = _bare(cells)
-        if place is not None and _digest(bare) == known.digests[place]:
-            count = int(known.counts[place])
-            yield line, _padded(bare, count), True
+        if unfit is not None and (why := rejected.take(line) if is_cut else Unfit.BROKEN):
+            unfit.add(why, at)
+            continue
+        count = rejected.cells_as_it_was(line, cells)
+        if count is not None:
+            yield line, _padded(bare(cells), count), True
         else:
-            is_wide = len(cells) > width
-            yield NO_LINE if place is None else line, _padded(bare, width) if is_wide else cells, False
+            yield line, _padded(bare(cells), width) if len(cells) > width else cells, False
 
 
-def _padded(bare: list[str], count: int) -> list[str]:
-    return bare + [""] * (count - len(bare))
-
-
-def _bare(cells: list[str]) -> list[str]:
-    """The cells without empty ones at their end."""
-    count = len(cells)
-    while count and not cells[count - 1]:
-        count -= 1
-    return cells[:count]
-
-
-def _digest(cells: list[str]) -> int:
-    text = "\0".join(cells).replace("\r\n", "\n").encode(errors="surrogateescape")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
-
-
-def _known(table: "_Table") -> _Known:
-    lines, digests, counts = array("q"), array("q"), array("q")
-    for line, cells in table.rows():
-        lines.append(line)
-        digests.append(_digest(_bare(cells)))
-        counts.append(len(cells))
-    of_lines = np.array(lines, dtype=np.int64)
-    order = np.argsort(of_lines, kind="stable")
-    return _Known(of_lines[order], np.array(digests, dtype=np.int64)[order], np.array(counts, dtype=np.int64)[order])
+def _padded(cells: list[str], count: int) -> list[str]:
+    return cells + [""] * (count - len(cells))
 
 
 class _Table:
@@ -172,6 +172,7 @@ class _Table:
     def __init__(self, path: Path, written: Written, parts: Sequence[Part]) -> None:
         self._path = path
         self._before = {part.name: part.lines_before for part in parts}
+        self._places = Places("", parts)
         with disk_errors(f"cannot read {path}"), path.open("rb") as file:
             head = file.read(2 * 1_048_576).removeprefix(BOM)
         self._delimiter, names = _header(head, written)
@@ -182,8 +183,13 @@ class _Table:
         self._for_people = frozenset(places)
         self.columns = tuple(names[place] for place in self._of_export)
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The line that each row names, or `NO_LINE`, and its cells; those of a row that cannot be cut are one."""
+    @property
+    def has_lines(self) -> bool:
+        """True if there is a column for the line that a row names."""
+        return self._line_place is not None
+
+    def rows(self) -> Iterator[Row]:
+        """The rows below the header, with the cells of the export's columns."""
         is_header = True
         for record in self._records():
             if not is_utf8(record.raw):
@@ -192,17 +198,21 @@ class _Table:
                 is_header = False
                 continue
             if not isinstance(record, Record):
-                yield NO_LINE, [record.raw.decode()]
+                yield Row(record.line, NO_LINE, [record.raw.decode()], is_cut=False)
                 continue
             cells = [field.decode() for field in record.fields]
             own = [unguarded(cell) for place, cell in enumerate(cells) if place not in self._for_people]
-            yield self._line_of(cells), own
+            yield Row(record.line, self._line_of(cells), own)
 
     def _line_of(self, cells: list[str]) -> int:
         """The line that a row names, counted through all parts; `NO_LINE` if it names none."""
-        line, file = _named(cells, self._line_place), unguarded(_named(cells, self._file_place))
+        named, file = _named(cells, self._line_place).strip(), unguarded(_named(cells, self._file_place))
         before = self._before.get(file) if self._before else 0
-        return int(line) + before if before is not None and line.isdecimal() and len(line) < 18 else NO_LINE
+        if before is None or not named.isdecimal() or len(named) >= _MAX_DIGITS:
+            return NO_LINE
+        line = int(named) + before
+        # A line behind the last of a part is one of the next part.
+        return line if not self._before or self._places.of(line).file == file else NO_LINE
 
     def _records(self) -> Iterator[Record | BrokenLine]:
         framer = Framer(Dialect(self._delimiter))

@@ -80,13 +80,16 @@ def _begin_retry(state: State, job_id: str) -> Retry:
         return Retry(f"job {job_id} has nothing to send again{named}.")
     now = state.host.clock.utc_now()
     (new_id,) = new_job_ids([Path(f"retry-of-{asked.export.stem}")], now, state.ledger)
-    export = state.folder(new_id).make().directory / "retry.csv"
-    write_durably(export, _as_csv(original, lost.rows))
-    settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")
-    identity, route = Identity.of(export.stat()), original.route
-    state.ledger.begin_job(
-        JobRecord.new(new_id, export, identity, settings, now, route=route, retry_of=original.job_id)
-    )
+    try:
+        export = state.begin_folder(new_id).directory / "retry.csv"
+        write_durably(export, _as_csv(original, lost.rows))
+        settings = _settings_of_retry(export_settings(original)).model_dump(mode="json")
+        identity, route = Identity.of(export.stat()), original.route
+        state.ledger.begin_job(
+            JobRecord.new(new_id, export, identity, settings, now, route=route, retry_of=original.job_id)
+        )
+    finally:
+        state.end_folder(new_id)
     rows, are = counted(len(lost.rows), "row"), "is" if len(lost.rows) == 1 else "are"
     told = f"{rows} of job {job_id} {are} sent again as job {new_id}{named}"
     return to_go_on(told, new_id, unfinished)

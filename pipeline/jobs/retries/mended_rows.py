@@ -7,12 +7,12 @@ out on request, and once more when the job begins, as jobs before it may have se
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import anyio
 import numpy as np
 import structlog
 
@@ -40,7 +40,7 @@ from pipeline.jobs.job import (
     steps_as_begun,
     unknown_job,
 )
-from pipeline.jobs.retries.fixed_table import MendedRows, read_mended
+from pipeline.jobs.retries.fixed_table import MendedRows, Rejected, read_mended
 from pipeline.jobs.retries.later_rows import later_rows
 from pipeline.jobs.retries.lost_rows import Retry, to_go_on
 from pipeline.jobs.row_source import open_rows
@@ -80,24 +80,33 @@ async def begin_mended(state: State, job_id: str, given: Path) -> Retry:
     now = state.host.clock.utc_now()
     named = [Path(f"mended-of-{origin.export.stem}")]
     (new_id,) = await state.in_turn(new_job_ids, named, now, state.ledger)
-    folder = state.folder(new_id)
     try:
-        await state.host.run_blocking(_copy, given, folder)
-        left = await _lay_out(state, origin, state.folder(asked.job_id), folder, export_settings(origin))
-    except BaseException:
-        await state.host.run_blocking(partial(shutil.rmtree, folder.directory, ignore_errors=True))
-        raise
+        left = await _enter(state, asked, origin, given, new_id)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await state.in_turn(state.end_folder, new_id)
     if not left.rows - left.unmended:
-        await state.host.run_blocking(partial(shutil.rmtree, folder.directory, ignore_errors=True))
         return Retry(f"job {job_id} has no mended row to load{_about(left)}.")
-    identity = Identity.of(folder.mended.stat())
-    settings = settings_of_mended(export_settings(origin), _written(state.folder(asked.job_id), asked))
-    values = settings_of_a_job(settings, mapping_settings(origin))
-    record = JobRecord.new(new_id, folder.mended, identity, values, now, route=origin.route, retry_of=origin.job_id)
-    await state.in_turn(state.ledger.begin_job, record)
     rows, are = counted(left.rows, "row"), "is" if left.rows == 1 else "are"
     unfinished = await state.in_turn(_unfinished, state)
     return to_go_on(f"{rows} of job {job_id} {are} loaded as job {new_id}{_about(left)}", new_id, unfinished)
+
+
+async def _enter(state: State, asked: JobRecord, origin: JobRecord, given: Path, new_id: str) -> _Left:
+    """Enter the job of the mended rows of `asked`, unless there are none."""
+    run, now = state.host.run_blocking, state.host.clock.utc_now()
+    folder = await state.in_turn(state.begin_folder, new_id)
+    await run(lambda: write_durably(folder.fixed, pieces_of(given)))
+    rejected = await state.in_turn(_rejected, state, origin, asked)
+    left = await _lay_out(state, origin, rejected, folder, export_settings(origin))
+    if left.rows - left.unmended:
+        await run(write_durably, folder.asked, [asked.job_id.encode()])
+        identity = Identity.of(folder.mended.stat())
+        settings = settings_of_mended(export_settings(origin), rejected.tables[0][1])
+        values = settings_of_a_job(settings, mapping_settings(origin))
+        record = JobRecord.new(new_id, folder.mended, identity, values, now, route=origin.route, retry_of=origin.job_id)
+        await state.in_turn(state.ledger.begin_job, record)
+    return left
 
 
 async def mended_left(state: State, retry: JobRecord) -> JobRecord:
@@ -107,8 +116,10 @@ async def mended_left(state: State, retry: JobRecord) -> JobRecord:
     folder = state.folder(retry.job_id)
     if origin is None or is_begun or not folder.fixed.exists():
         return retry
-    asked = state.folder((await state.host.run_blocking(folder.asked.read_text)).strip())
-    left = await _lay_out(state, origin, asked, folder, export_settings(retry))
+    job_id = (await state.host.run_blocking(folder.asked.read_text)).strip()
+    asked = await state.in_turn(state.ledger.job, job_id)
+    rejected = await state.in_turn(_rejected, state, origin, asked or origin)
+    left = await _lay_out(state, origin, rejected, folder, export_settings(retry), is_checked=True)
     if left.overtaken or left.untold:
         log.warning(
             "mended_rows_overtaken",
@@ -138,6 +149,23 @@ def _asked(state: State, job_id: str) -> tuple[JobRecord, JobRecord]:
             exit_code=ExitCode.USAGE,
         )
     return asked, origin
+
+
+def _rejected(state: State, origin: JobRecord, asked: JobRecord) -> Rejected:
+    """The tables of the rows of `origin` that it and its retries rejected, that of the job `asked` first.
+
+    Raises `InputError` (65) if that one is gone.
+    """
+    if not state.folder(asked.job_id).rejects_table.exists():
+        raise InputError(
+            f"the mended rows cannot be told from others any more: rejects.csv of job {asked.job_id} was removed. Load "
+            "them as an export of their own, with `load`."
+        )
+    others = [origin, *(retry for retry in state.ledger.retries_of(origin.job_id) if retry.is_of_mended)]
+    jobs = [asked, *(job for job in others if job.job_id != asked.job_id)]
+    folders = [(state.folder(job.job_id), job) for job in jobs]
+    tables = [(folder.rejects_table, _written(folder, job)) for folder, job in folders if folder.rejects_table.exists()]
+    return Rejected(asked.job_id, tables, origin.checkpoint.parts)
 
 
 def _unfinished(state: State) -> list[str]:
@@ -180,11 +208,6 @@ def _digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _copy(given: Path, folder: JobFolder) -> None:
-    folder.make()
-    write_durably(folder.fixed, pieces_of(given))
-
-
 def _written(folder: JobFolder, record: JobRecord) -> Written:
     return written_of(folder) or Written(tuple(columns_sent(record, None)))
 
@@ -222,19 +245,22 @@ def settings_of_mended(settings: ExportSettings, written: Written) -> ExportSett
 
 
 async def _lay_out(
-    state: State, origin: JobRecord, asked: JobFolder, folder: JobFolder, settings: ExportSettings
+    state: State,
+    origin: JobRecord,
+    rejected: Rejected,
+    folder: JobFolder,
+    settings: ExportSettings,
+    *,
+    is_checked: bool = False,
 ) -> _Left:
     """Write `mended.csv` in the folder of a job, with those rows of its `fixed.csv` that nothing has overtaken."""
     run = state.host.run_blocking
-    record = await state.in_turn(state.ledger.job, asked.directory.name)
-    written = await run(_written, asked, record or origin)
-    settings = settings_of_mended(settings, written)
-    parts, into = origin.checkpoint.parts, folder.directory / "mended.part"
-    mended = await run(read_mended, folder.fixed, asked, written, parts, into)
+    settings = settings_of_mended(settings, rejected.tables[0][1])
+    into = folder.directory / "mended.part"
+    mended = await run(partial(read_mended, folder.fixed, rejected, into, is_checked=is_checked))
     try:
         order = np.argsort(mended.origins, kind="stable").astype(np.int64)
         lines = await run(mended.write, folder, order)
-        await run(write_durably, folder.asked, [asked.directory.name.encode()])
         steps = await steps_as_begun(state, origin, mapping_settings(origin), origin.checkpoint.salt)
         at, hashes = await _ids(state, folder.mended, settings, steps)
         rows = order[np.searchsorted(lines, at)]
