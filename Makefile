@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -90,6 +90,10 @@ torture: dev ## all faults and attacks, for MINUTES (10) or from SEED on, in one
 soak: dev ## serve for MINUTES under faults and restarts: nothing may grow, and every row is accounted for
 	@$(BIN)/python -m tests.tools.faults.soak --minutes $(or $(MINUTES),30)
 
+spark-test: dev ## directories as the real Spark writes them are loaded (needs Java)
+	@if java=$${JAVA_HOME:+$$JAVA_HOME/bin/}java && "$$java" -version >/dev/null 2>&1; then $(MAKE) --silent --no-print-directory .venv-spark/installed; fi
+	@SPARK_PYTHON=$(CURDIR)/.venv-spark/bin/python $(BIN)/pytest tests/e2e/test_spark.py
+
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
 	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
 
@@ -100,7 +104,7 @@ lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.tools.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results
+	rm -rf .venv .venv-spark .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("profile-pipeline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -120,4 +124,12 @@ clean: ## remove what the other targets made
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	@echo "installing what tests and checks need into .venv ..."
 	@$(LOCKED) -r requirements-dev.lock
+	@touch $@
+
+# Spark comes as source only, and is built with what was installed first.
+.venv-spark/installed: requirements-spark-build.lock requirements-spark.lock
+	@echo "installing Spark into .venv-spark ..."
+	@$(PYTHON) -m venv .venv-spark
+	@$(LOCKED:.venv/%=.venv-spark/%) -r requirements-spark-build.lock
+	@$(LOCKED:.venv/%=.venv-spark/%) --no-build-isolation -r requirements-spark.lock
 	@touch $@

@@ -40,7 +40,8 @@ def main() -> None:
     (ROOT / "requirements-dev.lock").write_text("".join(sorted([*on_top, *entries(data)])))
     (ROOT / "requirements-sbom.lock").write_text(resolve(groups["sbom"]))
     (ROOT / "requirements-fuzz.lock").write_text(resolve(groups["fuzz"]))
-    (ROOT / "requirements-spark.lock").write_text(resolve(groups["spark"]))
+    for name in ("spark", "spark-build"):
+        (ROOT / f"requirements-{name}.lock").write_text(resolve(groups[name]))
     columnar = resolve(project["project"]["optional-dependencies"]["columnar"], "--constraint", "requirements.lock")
     (ROOT / "requirements-columnar.lock").write_text(columnar)
 
