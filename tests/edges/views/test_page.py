@@ -151,7 +151,7 @@ def test_every_state_and_every_reason_has_words() -> None:
 def test_shares_show_none_as_none_and_all_as_all_only() -> None:
     classes, *_ = seen(rows={"confirmed": 1_000_000, "failed": 1}).tables
     assert {row[0]: row[2] for row in classes if row} == {
-        **dict.fromkeys(("superseded", "rejected", "empty", "unconfirmed", "unsent", "read"), ""),
+        **dict.fromkeys(("superseded", "excluded", "rejected", "empty", "unconfirmed", "unsent", "read"), ""),
         "confirmed": "99.9 %",
         "failed": "< 0.1 %",
     }
