@@ -119,7 +119,7 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     all exports named after a new one are new too. Of neighbours with the same content one is loaded, unless `again`.
     An export that cannot be read gets no job, unless it had one before.
     """
-    named = [await name_export(place, path, state.host) for place, path in enumerate(command.exports)]
+    named = [await name_export(place, path, state.host, is_told=True) for place, path in enumerate(command.exports)]
     contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
     twins = {} if command.again else await _twins(named, contents)
@@ -291,14 +291,18 @@ def _say_why_sent(export: Named, job: Loaded, why: str) -> None:
     log.info("export_sent_again", export=shown(export.path.name), loaded_by=job.job_id, why=why)
 
 
-async def name_export(place: int, path: Path, host: Host) -> Named:
-    """An export as the command line names it, and the error if it cannot be read."""
+async def name_export(place: int, path: Path, host: Host, *, is_told: bool = False) -> Named:
+    """An export as the command line names it, and the error if it cannot be read.
+
+    `is_told`: the log says which files of a directory are no parts.
+    """
     error: InputError | None = None
     identity, parts = Identity(0, 0), tuple[PartFile, ...]()
     try:
         if await host.run_blocking(isdir, path):
             parts = await host.run_blocking(find_parts, path)
-            _say_left_out(path, await host.run_blocking(left_out_of, path))
+            if is_told:
+                _say_left_out(path, await host.run_blocking(left_out_of, path))
         identity = identity_of(parts) if parts else await identify(path)
     except InputError as unreadable:
         error = unreadable
