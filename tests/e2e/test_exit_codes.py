@@ -148,7 +148,7 @@ class TestRejects:
         assert {batch["state"] for batch in done.report["batches"]} == {"complete"}
         assert f"50 of the {rows['read']:,} rows read are rejected" in error
         assert "max_rejects = 49" in error
-        assert "line 6002: local.empty_id; line 6003: local.empty_id; line 6004: local.empty_id" in error
+        assert "line 6,002: local.empty_id; line 6,003: local.empty_id; line 6,004: local.empty_id" in error
         assert "rejects.jsonl" in error
         assert done.report["rejects"]["by_reason"] == {"local.empty_id": 50}
 
@@ -195,7 +195,7 @@ class TestUnreadableExports:
         os.mkfifo(tmp_path / "pipe.csv")
         exports = {
             tmp_path / "missing.csv": "No such file or directory",
-            tmp_path / "directory.csv": "is a directory",
+            tmp_path / "directory.csv": "holds no file that is part of an export",
             tmp_path / "pipe.csv": "readable twice: write it to a file",
             # It can be opened, but not read from its first byte: so a disk fails.
             Path("/proc/self/mem"): "Input/output error. The export may be whole: look at its disk, and run again.",

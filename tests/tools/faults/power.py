@@ -23,6 +23,7 @@ from pipeline.core.batches.lifecycle import Begun
 from pipeline.core.errors import FatalError
 from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger import open_ledger
+from pipeline.edges.store.ledger_file import json_of_parts
 from pipeline.sandbox import Running, Sandbox, SandboxOptions
 from pipeline.sandbox.acceptance import Accepted
 from pipeline.sandbox.batch import Refusal
@@ -207,6 +208,9 @@ def _forget_numbers(path: Path) -> None:
         ledger.set_source(job, Identity(job.size_bytes, job.mtime_ns))
         if job.claim is not None:
             ledger.note_claims({job.job_id: replace(job.claim, signal_inode=None)})
+        parts = [replace(part, identity=replace(part.identity, inode=None)) for part in job.parts]
+        with ledger._transaction() as database:
+            database.execute("UPDATE jobs SET parts = ? WHERE seq = ?", (json_of_parts(tuple(parts)), job.seq))
     ledger.close()
 
 

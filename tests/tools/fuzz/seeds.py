@@ -4,8 +4,10 @@ import ast
 import base64
 import bz2
 import gzip
+import io
 import lzma
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -95,7 +97,18 @@ def seeds(name: str) -> tuple[bytes, ...]:
         packs = (gzip.compress, zstd.compress, bz2.compress, lzma.compress)
         packed = [pack(each) for pack in packs for each in found[:20]]
         found = [*packed, *(pack(found[0]) * 2 + b"\0\0" for pack in packs)]
+    if name == "zip_archive":
+        found = [_zipped({}), _zipped({"a.csv": b"id,a\nu1,1\n", "b.csv": b"id,a\nu2,2\n"}), _zipped({"_/": b""})]
     return tuple(dict.fromkeys(each[:LONGEST_BYTES] for each in found)) or (b"",)
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    """A zip archive of these members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file.getvalue()
 
 
 def _literals(source: str) -> Iterator[bytes]:
