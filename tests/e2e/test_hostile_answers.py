@@ -25,7 +25,7 @@ from tests.tools.support import Bench, Ended, run_program, until
 ID, CELL, TOKEN, WORD = "IDKANARIE", "ZELLKANARIE", "TOKENKANARIE", "WORTKANARIE"
 SECRETS = (ID, CELL, TOKEN, WORD, base64.b64encode(TOKEN.encode()).decode()[:12])
 #: Files for the owner's eyes, which hold rows.
-_OF_ROWS = ("rejects.jsonl", "failed.jsonl", "header.txt", "ledger.db", "ledger.db-wal", "ledger.db-shm")
+_OF_ROWS = ("rejects.jsonl", "rejects.csv", "failed.jsonl", "header.txt", "ledger.db", "ledger.db-wal", "ledger.db-shm")
 ROWS = [f"{ID}{n},{CELL}{n},1" for n in range(160)]
 
 
