@@ -246,7 +246,9 @@ def _write(job: Job, report: Report) -> None:
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(places, failed)
-    _write_table(job)
+    if job.aside is None:
+        # The settings of one that was set aside may be what the bug is about.
+        _write_table(job)
     if page := page_of(report, job.folder.directory, is_trial=job.host.is_with_sandbox):
         job.folder.write_page(page)
     job.folder.write_report(report)

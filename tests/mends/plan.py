@@ -33,7 +33,7 @@ MENDS = [
         "init: a row is taken for the header, and shown",
         ("foreign-text",),
         "pipeline/jobs/survey/drafting.py",
-        "if is_header(best.beginning.start.names):",
+        "if is_header(best.beginning.start.names, best.beginning.records):",
         "if True:",
         f"{INIT}::test_plan_and_check_work_with_it_and_no_value_is_in_it",
     ),
