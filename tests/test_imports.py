@@ -45,7 +45,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "duration": (),
     },
     "edges": {
-        "store": ("host", "exports", "durable", "lock", "heap", "clock"),
+        "store": ("host", "exports", "durable", "lock", "heap", "clock", "secrets"),
         "drop": ("exports", "durable", "lock", "clock", "changed"),
         "target": ("durable", "clock", "changed", "secrets"),
         "views": ("terminal",),

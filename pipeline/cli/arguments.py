@@ -151,3 +151,16 @@ def is_from_variable(context: typer.Context, name: str) -> bool:
 def config_beside(context: typer.Context, config: Path | None, id_column: str | None) -> Path | None:
     """The configuration that is meant: none beside an `--id-column`, if only the environment names one."""
     return None if id_column and is_from_variable(context, "config") else config
+
+
+def check_exports(
+    context: "Context", exports: list[Path], config: Path | None, *, route: str | None, id_column: str | None
+) -> None:
+    """Raise a usage error for exports that do not go with how they are to be read."""
+    if config is None and route:
+        raise UsageError("--route goes with a --config FILE, which has the routes.", context)
+    if config is not None and id_column:
+        raise UsageError("--id-column is instead of a --config, which names the column itself.", context)
+    for export in exports:
+        if export.suffix == ".toml":
+            raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)

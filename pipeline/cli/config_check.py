@@ -22,8 +22,9 @@ from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
+from pipeline.edges.secrets import open_secret
 from pipeline.edges.store.ledger_file import owner_of
-from pipeline.edges.target.token_file import open_token, token_problem
+from pipeline.edges.target.token_file import MAX_TOKEN_BYTES, token_problem
 from pipeline.edges.target.window_limits import in_words
 from pipeline.settings.section_base import DAY_S
 from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
@@ -160,7 +161,7 @@ def _check_token(file: Path | None, *, is_local: bool) -> Finding:
         # On loopback is the sandbox.
         return Finding(subject, "ok" if is_local else "warning", text)
     try:
-        token, info = open_token(file)
+        token, info = open_secret(file, MAX_TOKEN_BYTES)
     except OSError as error:
         text = f"{file} cannot be read ({error.strerror}); create it, or let this user read it"
         return Finding(subject, "problem", text)

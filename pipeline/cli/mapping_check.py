@@ -13,7 +13,8 @@ from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.outcome import RowOutcome, outcome_of
 from pipeline.core.values.row_steps import RowSteps
-from pipeline.edges.store.salt_file import SAFE_SALT_BYTES, open_salt, read_salt, salt_problem
+from pipeline.edges.secrets import open_secret
+from pipeline.edges.store.salt_file import MAX_SALT_BYTES, SAFE_SALT_BYTES, read_salt, salt_problem
 from pipeline.jobs.row_source.starts import cell_rules
 from pipeline.settings.mapping_section import Example, MappingSettings
 from pipeline.settings.settings import Settings
@@ -51,7 +52,7 @@ def _check_salt(mapping: MappingSettings) -> Told:
     if file is None:
         return subject, "problem", "is required"
     try:
-        content, info = open_salt(file)
+        content, info = open_secret(file, MAX_SALT_BYTES)
     except OSError as error:
         return subject, "problem", f"{file} cannot be read ({error.strerror}); create it, or let this user read it"
     if content is None:

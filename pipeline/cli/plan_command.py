@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 from typer import Argument, Context, Option
 
-from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, config_beside
+from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, check_exports, config_beside
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import say, write_json
 from pipeline.core.errors import ExitCode, InputError, worst
@@ -57,13 +57,7 @@ def check_plan(
     """Raise a usage error for arguments that do not go together."""
     if config is None and not id_column:
         raise UsageError("name a --config FILE; or, without one: --id-column NAME.", context)
-    if config is None and route:
-        raise UsageError("--route goes with a --config FILE, which has the routes.", context)
-    if config is not None and id_column:
-        raise UsageError("--id-column is instead of a --config, which names the column itself.", context)
-    for export in exports:
-        if export.suffix == ".toml":
-            raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
+    check_exports(context, exports, config, route=route, id_column=id_column)
 
 
 def plan_all(

@@ -1,5 +1,11 @@
-"""Keeps secrets out of the log: a second line, since nothing that a server says is logged as it is."""
+"""Opens the files that hold secrets, and keeps secrets out of the log.
 
+The latter is a second line, since nothing that a server says is logged as it is.
+"""
+
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -28,3 +34,16 @@ def keep_out_of_log(secret: str) -> None:
     for step in structlog.get_config()["processors"]:
         if isinstance(step, SecretsLeftOut):
             step.secrets.add(secret)
+
+
+def open_secret(file: Path, max_bytes: int) -> tuple[bytes | None, os.stat_result]:
+    """The content of a file, up to a byte more than the secret may have, and what the file is; None if it is no file.
+
+    Raises `OSError` or `ValueError`. Neither a pipe nor a device is waited for.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        info = os.fstat(descriptor)
+        return (os.read(descriptor, max_bytes + 1) if stat.S_ISREG(info.st_mode) else None), info
+    finally:
+        os.close(descriptor)

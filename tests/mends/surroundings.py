@@ -83,7 +83,7 @@ MENDS = [
     Mend(
         "surroundings: a token file is a file",
         ("fifo",),
-        "pipeline/edges/target/token_file.py",
+        "pipeline/edges/secrets.py",
         " if stat.S_ISREG(info.st_mode) else None",
         "",
         f"{_SESSION}::TestTokenFile::test_what_is_no_file_is_never_waited_for[fifo-is not a file]",
@@ -91,7 +91,7 @@ MENDS = [
     Mend(
         "surroundings: a token file is never waited for",
         ("fifo",),
-        "pipeline/edges/target/token_file.py",
+        "pipeline/edges/secrets.py",
         "os.O_RDONLY | os.O_NONBLOCK | ",
         "os.O_RDONLY | ",
         f"{_SESSION}::TestTokenFile::test_what_is_no_file_is_never_waited_for[fifo-is not a file]",

@@ -1,11 +1,10 @@
 """The file with the salt of hashes: read as the token's is, and never shown."""
 
-import os
-import stat
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.edges.secrets import open_secret
 
 #: Bytes; a salt of 32 cannot be guessed, and a longer file is another file.
 MAX_SALT_BYTES = 1_024
@@ -17,7 +16,7 @@ _NAME = "[mapping] salt_file"
 def read_salt(file: Path) -> bytes:
     """The salt in a file, without line breaks at its end. Raises `FatalError` (78), and never waits. Blocks."""
     try:
-        content, _ = open_salt(file)
+        content, _ = open_secret(file, MAX_SALT_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
         raise ConfigurationError(f"cannot read {_NAME} {file}: {reason}.") from error
@@ -26,19 +25,6 @@ def read_salt(file: Path) -> bytes:
     if problem := salt_problem(content):
         raise ConfigurationError(f"{_NAME} {file} {problem}.")
     return content.rstrip(b"\r\n")
-
-
-def open_salt(file: Path) -> tuple[bytes | None, os.stat_result]:
-    """The content of the file, up to a byte more than a salt may have, and what the file is; None if it is no file.
-
-    Raises `OSError` or `ValueError`. Neither a pipe nor a device is waited for.
-    """
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        info = os.fstat(descriptor)
-        return (os.read(descriptor, MAX_SALT_BYTES + 1) if stat.S_ISREG(info.st_mode) else None), info
-    finally:
-        os.close(descriptor)
 
 
 def salt_problem(content: bytes) -> str | None:

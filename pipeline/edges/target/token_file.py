@@ -1,10 +1,9 @@
 """The file with the bearer token."""
 
-import os
-import stat
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.edges.secrets import open_secret
 
 #: Bytes; no bearer token is longer, and servers refuse headers of this size.
 MAX_TOKEN_BYTES = 16_384
@@ -15,7 +14,7 @@ _NO_FILE = "is not a file; name the file that holds the token, as it is read aga
 def read_token(file: Path) -> str:
     """The bearer token in a file, without white space around it. Raises `FatalError` (78), and never waits."""
     try:
-        content, _ = open_token(file)
+        content, _ = open_secret(file, MAX_TOKEN_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
         raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
@@ -24,19 +23,6 @@ def read_token(file: Path) -> str:
     if problem := token_problem(content):
         raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else: it {problem}.")
     return content.strip().decode("ascii")
-
-
-def open_token(file: Path) -> tuple[bytes | None, os.stat_result]:
-    """The content of the file up to a byte more than a token may have, and what the file is; None if it is no file.
-
-    Raises `OSError` or `ValueError`. Neither a pipe nor a device is waited for.
-    """
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        info = os.fstat(descriptor)
-        return (os.read(descriptor, MAX_TOKEN_BYTES + 1) if stat.S_ISREG(info.st_mode) else None), info
-    finally:
-        os.close(descriptor)
 
 
 def token_problem(content: bytes) -> str | None:
