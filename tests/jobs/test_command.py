@@ -565,6 +565,15 @@ async def test_exports_of_one_name_have_jobs_of_their_own(at: Commands) -> None:
     assert [job.export for job in jobs if isinstance(job, JobRecord)] == paths
 
 
+async def test_where_escapes_count_decides_what_is_sent(at: Commands) -> None:
+    """It is no other setting than before where it is not set."""
+    everywhere, in_quotes = other(export={"escape": "\\"}), other(export={"escape": "\\", "escape_in": "quotes"})
+    assert sending_digest(SETTINGS) != sending_digest(everywhere) != sending_digest(in_quotes)
+    await at.load("a", settings=everywhere)
+    at.close(1)
+    assert await at.load("a", settings=in_quotes) == "| a2"
+
+
 async def test_files_of_a_directory_that_no_list_names_are_no_parts_and_told_of(
     at: Commands, capsys: pytest.CaptureFixture[str]
 ) -> None:

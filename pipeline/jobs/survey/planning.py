@@ -12,6 +12,7 @@ from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.plural import counted
 from pipeline.core.rows.mapping import ColumnPlan
 from pipeline.core.survey.columns import ColumnSurvey, survey_columns
+from pipeline.core.survey.escapes import read_otherwise
 from pipeline.core.survey.naive import Facts, Mistake
 from pipeline.core.survey.plan import Description, Plan, PlannedColumn, PlannedPart
 from pipeline.core.survey.samples import SampleRow, sample_rows
@@ -53,6 +54,7 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
         sought = looking_for(settings.export, steps)
         beginning = await read_beginning(path, host, sought, MOST_RECORDS, MOST_BYTES)
         described = await describe(path, host.open_export, settings.export, beginning)
+        otherwise = await host.run_blocking(read_otherwise, beginning.records, beginning.start.dialect)
         source = await open_rows(
             export,
             settings.export,
@@ -79,6 +81,8 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             size_bytes=export.bytes_read,
             sha256=export.sha256,
             rows=tally.checkpoint.read,
+            read_otherwise=len(otherwise),
+            first_read_otherwise=otherwise[0] if otherwise else None,
             parts=_parts(described.name, export.bytes_read, tally),
         )
     surveyed = await host.run_blocking(

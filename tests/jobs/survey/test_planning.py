@@ -136,6 +136,33 @@ def test_it_equals_a_load_with_a_mapping(tmp_path: Path) -> None:
     ]
 
 
+#: A directory of Windows ends the third row: everywhere, the escape takes the line break behind it.
+SPARK = b'id,note,path\nu1,"say \\"hi\\"",C:\\temp\nu2,x,\\\\\\\\server\nu3,y,C:\\\nu4,z,\\N\nu5,"a\\\\,","\\"q\\""\n'
+
+
+class TestEscapes:
+    @pytest.mark.parametrize(("escape_in", "rows", "first"), [("quotes", 2, 3), ("all", 2, 3)])
+    def test_rows_that_the_other_reading_cuts_otherwise(
+        self, tmp_path: Path, escape_in: str, rows: int, first: int
+    ) -> None:
+        told = {"escape": "\\", "escape_in": escape_in, "unlisted": "send", "columns": {}, "max_rejects": "100%"}
+        plan, report = both(tmp_path / "x", SPARK, export=told)
+        export = plan["export"]
+        assert (export["escape_in"], export["read_otherwise"], export["first_read_otherwise"]) == (
+            *(escape_in, rows, first),
+        )
+        assert plan["rows"] == report["rows"]
+        assert plan["rows"]["confirmed"] == (5 if escape_in == "quotes" else 3)
+
+    @pytest.mark.parametrize("data", [b'id,note\nu1,"say \\"hi\\""\nu2,C:\\temp\nu3,\\N\n', b"id,note\nu1,plain\n"])
+    @pytest.mark.parametrize("escape", ["\\", ""])
+    def test_nothing_is_said_where_both_mean_the_same(self, tmp_path: Path, data: bytes, escape: str) -> None:
+        (export := tmp_path / "e.csv").write_bytes(data)
+        plan = planned(export, export={"escape": escape, "unlisted": "send", "columns": {}, "max_rejects": "100%"})
+        assert (plan.export.read_otherwise, plan.export.first_read_otherwise) == (0, None)
+        assert plan.export.escape_in == ("all" if escape else "")
+
+
 class TestSamples:
     MADE_UP = ("Nightingale", "florence@nightingale.example", "gold", "true", "28.11.1980")
 
