@@ -31,6 +31,8 @@ class Description:
     `read_otherwise`: rows of the beginning that have other cells if it counts in the others; the line of the first.
     `line_ends`: LF, CR LF, CR, or `mixed`.
     `header_line`: 0 if it has none.
+    `lists`: of a directory, the lists in it that say which files are parts.
+    `left_out`: the files in it that none of them names.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Description:
     line_ends: str = ""
     header_line: int = 0
     parts: tuple[PlannedPart, ...] = ()
+    lists: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

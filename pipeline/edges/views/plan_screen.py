@@ -126,6 +126,11 @@ def _described(export: Description) -> Iterator[str]:
             yield f"  {shown(part.name)}: {_size(part.size_bytes)}, {counted(part.rows, 'row')}"
         if len(export.parts) > _MOST_PARTS:
             yield f"  ... and {len(export.parts) - _MOST_PARTS:,} more"
+    if export.left_out:
+        names = ", ".join(map(shown, export.left_out[:_MOST_PARTS]))
+        more = f" and {len(export.left_out) - _MOST_PARTS:,} more" if len(export.left_out) > _MOST_PARTS else ""
+        left_out = counted(len(export.left_out), "file")
+        yield f"Left out: {left_out} that {', '.join(map(shown, export.lists))} does not name: {names}{more}"
 
 
 def _size(size_bytes: int) -> str:

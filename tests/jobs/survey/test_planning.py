@@ -1,6 +1,7 @@
 """A plan equals what a load of the same export comes to, and what cannot be loaded ends as a load does."""
 
 import asyncio
+import io
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from pipeline.core.survey.plan import Plan
 from pipeline.edges.host import Host
+from pipeline.edges.views.plan_screen import print_plan
 from pipeline.jobs.survey.planning import plan_export
 from tests.simulation.loop import run_virtually
 from tests.simulation.staged import staged
@@ -283,6 +286,22 @@ class TestWhatItIs:
         told = planned(export, export={"columns": {"address.city": "city"}, "unlisted": "ignore"})
         assert (told.export.kind, told.export.delimiter) == ("jsonl", "")
         assert [column.sent_as for column in told.columns] == ["thirdPartyId", "city"]
+
+    @pytest.mark.parametrize(("rows", "error"), [(1, None), (2, "the manifest in day/_SUCCESS says rows = 2, but")])
+    def test_a_directory_with_lists(self, tmp_path: Path, rows: int, error: str | None) -> None:
+        (directory := tmp_path / "day").mkdir()
+        write_export(directory / "a.csv", "u1,gold,1")
+        write_export(directory / "b.csv", "u2,gold,2")
+        (directory / "_committed_1").write_text('{"added": ["a.csv"]}')
+        (directory / "_SUCCESS").write_text(f"rows={rows}")
+        plan = planned(directory)
+        told = plan.as_json()["export"]
+        assert (told["lists"], told["left_out"]) == (("_committed_1",), ("b.csv",))
+        assert (plan.rows.read, plan.exit_code) == (1, 65 if error else 0)
+        assert (plan.error or "").startswith(error or "")
+        said = io.StringIO()
+        print_plan(plan, Console(file=said, width=200))
+        assert "Left out: 1 file that _committed_1 does not name: b.csv" in said.getvalue()
 
     def test_a_directory_of_parts(self, tmp_path: Path) -> None:
         directory = tmp_path / "customers"
