@@ -19,6 +19,9 @@ from pipeline.edges.views.wording import GOOD, MEANINGS, REASONS, notes
 _MOST_COLUMNS, _MOST_PARTS, _MOST_CELLS, _MOST_OF_A_NAME = 60, 10, 20, 32
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|", "\x01": "\\x01"}
 _TOLD_BY = {"header": "told by the header", "configuration": "as configured", "sep=": "as its line sep= says"}
+_ESCAPE_IN = {"all": "all cells", "quotes": "quotes only"}
+#: The other `escape_in`, and who writes an export so.
+_OTHER_ESCAPES = {"all": ("quotes", "Spark"), "quotes": ("all", "Redshift or a tool that escapes everywhere")}
 _SENT = {**MEANINGS, "confirmed": "would be sent", "rejected": "would not be sent"}
 _MEGABYTE = 1_000_000
 #: Mistake of a naive sender -> what it would do, of one and of more.
@@ -105,17 +108,29 @@ def _described(export: Description) -> Iterator[str]:
     if export.kind == "csv":
         delimiter = _DELIMITERS.get(export.delimiter, export.delimiter)
         enclosed = f"{export.quote} around cells" if export.quote else "no quotes"
-        escape = f", {export.escape} as escape" if export.escape else ""
+        escape = f", {export.escape} as escape in {_ESCAPE_IN[export.escape_in]}" if export.escape else ""
         header = f"header on line {export.header_line:,}" if export.header_line else "no header"
         told_by = _TOLD_BY[export.delimiter_from]
         ends = f", lines end with {export.line_ends}" if export.line_ends else ""
         yield f"{delimiter} between cells ({told_by}), {enclosed}{escape}{ends}, {header}"
+    if export.read_otherwise:
+        other, writers = _OTHER_ESCAPES[export.escape_in]
+        means = "means" if export.read_otherwise == 1 else "mean"
+        yield (
+            f"{counted(export.read_otherwise, 'row')} of its beginning {means} something else with [export] "
+            f'escape_in = "{other}", the first on line {export.first_read_otherwise:,}: set that if {writers} wrote it'
+        )
     if len(export.parts) > 1:
         yield f"{counted(len(export.parts), 'part')}:"
         for part in export.parts[:_MOST_PARTS]:
             yield f"  {shown(part.name)}: {_size(part.size_bytes)}, {counted(part.rows, 'row')}"
         if len(export.parts) > _MOST_PARTS:
             yield f"  ... and {len(export.parts) - _MOST_PARTS:,} more"
+    if export.left_out:
+        names = ", ".join(map(shown, export.left_out[:_MOST_PARTS]))
+        more = f" and {len(export.left_out) - _MOST_PARTS:,} more" if len(export.left_out) > _MOST_PARTS else ""
+        left_out = counted(len(export.left_out), "file")
+        yield f"Left out: {left_out} that {', '.join(map(shown, export.lists))} does not name: {names}{more}"
 
 
 def _size(size_bytes: int) -> str:
