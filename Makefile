@@ -57,8 +57,8 @@ bench-pacing: dev ## time taken over the least possible under Target's limits, o
 	@$(BIN)/python -m tests.tools.bench.pacing
 
 bench-formats: ROWS = 400000
-bench-formats: dev ## speed and memory of every kind of export beside plain CSV, into docs/benchmarks.md
-	@$(BIN)/python -m tests.tools.bench.formats --rows $(ROWS) --rounds $(or $(ROUNDS),3) --document docs/benchmarks.md $(if $(PARTS),--parts)
+bench-formats: dev ## speed and memory of every kind of export beside plain CSV, and many parts beside one file
+	@$(BIN)/python -m tests.tools.bench.formats --rows $(ROWS) --rounds $(or $(ROUNDS),3) --parts --document docs/benchmarks.md
 
 simulate: dev ## N seeded schedules of the real product under crashes, failures and a Target of the worst kind; all mutants
 	@$(BIN)/python -m tests.simulation --schedules $(N)
