@@ -157,8 +157,8 @@ def _table(columns: tuple[PlannedColumn, ...], *, is_json: bool) -> Iterator[Tex
         yield Text(f"  ... and {counted(len(kept) - len(shown_ones), 'column')} more; --json has all")
     if left_out:
         yield Text(
-            f"  ... and {counted(len(left_out), 'key')} more, each with a value in less than {_RARELY:.0%} of the rows: "
-            "are they data and no names? --json has all"
+            f"  ... and {counted(len(left_out), 'key')} more, each with a value in less than {_RARELY:.0%} of the "
+            "rows: are they data and no names? --json has all"
         )
 
 
