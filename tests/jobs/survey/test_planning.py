@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,20 @@ class TestWhatItIs:
         told = planned(export, export={"columns": {"address.city": "city"}, "unlisted": "ignore"})
         assert (told.export.kind, told.export.delimiter) == ("jsonl", "")
         assert [column.sent_as for column in told.columns] == ["thirdPartyId", "city"]
+
+    @pytest.mark.parametrize(("rare", "told"), [(200, 3), (20, 20)])
+    def test_keys_that_are_data_are_counted_and_not_listed(self, tmp_path: Path, rare: int, told: int) -> None:
+        export = tmp_path / "e.jsonl"
+        lines = [{"id": f"u{n}", **({f"k{n}@example.com": 1} if n < rare else {}), "tier": "gold"} for n in range(200)]
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        plan = planned(export, export={"columns": {"tier": "tier"}, "unlisted": "send"})
+        assert len(plan.columns) == 2 + rare
+        said = io.StringIO()
+        print_plan(plan, Console(file=said, width=200))
+        table = said.getvalue().split("rows read")[0]
+        assert table.count("@example.com") == told
+        assert "tier" in table, "whatever stands before it"
+        assert ("and 197 keys more, each with a value in less than 2% of the rows" in table) is (rare > told)
 
     @pytest.mark.parametrize(("rows", "error"), [(1, None), (2, "the manifest in day/_SUCCESS says rows = 2, but")])
     def test_a_directory_with_lists(self, tmp_path: Path, rows: int, error: str | None) -> None:
