@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tools.drawn import examples
 from tests.tools.oracle import (
     RECORD_BYTES,
     Expected,
@@ -114,7 +115,7 @@ QUOTES = st.lists(st.sampled_from([*ALPHABET, b'"', b"\r\n", b',"']), max_size=4
 VALUES = st.text(st.sampled_from('ab,;"\r\n\té😀\x85\u2028'), max_size=5)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.one_of(raw_bytes(), QUOTES),
     st.sampled_from([",", ";"]),
@@ -124,7 +125,7 @@ def test_two_readers_agree_on_any_bytes(data: bytes, delimiter: str, limit: int)
     assert read_records(data, delimiter, record_bytes=limit) == scan(data, delimiter, limit)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(exports(), st.one_of(st.just(RECORD_BYTES), st.integers(10, 60)))
 def test_two_readers_agree_on_exports(export: Export, limit: int) -> None:
     for delimiter in DELIMITERS:
