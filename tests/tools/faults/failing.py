@@ -84,7 +84,8 @@ async def fail_service(runs: int, *, seed: int = 0, at_once: int = 2) -> Outcome
 
     async def one(number: int) -> None:
         draw = random.Random(seed * 10_000 + number)
-        step = failing(Step(_OF_SERVICE[number % len(_OF_SERVICE)], draw.randint(1, _MOST_COUNTED)), draw)
+        call = _OF_SERVICE[(seed + number) % len(_OF_SERVICE)]
+        step = failing(Step(call, draw.randint(1, _MOST_COUNTED)), draw)
         async with limit:
             try:
                 told.codes[await _serve_failing(step)] += 1
