@@ -17,6 +17,10 @@ settings.load_profile("untimed")
 
 #: What takes longest begins first: whatever is left when the others have ended is waited for.
 _LONGEST = (
+    "tests/e2e/test_away.py",
+    "tests/e2e/test_day_of_time_windows.py",
+    "tests/e2e/test_first_moments.py",
+    "tests/e2e/test_hostile_answers.py",
     "tests/faults/test_failing.py",
     "tests/faults/test_kills.py",
     "tests/faults/test_power.py",
@@ -61,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.clear()
     for number, end in enumerate(ends):
         items += long[number::processes]
-        count = end - len(items)
+        count = max(0, end - len(items))
         items += short[:count]
         del short[:count]
 
