@@ -85,6 +85,14 @@ class Rows:
         """One encoded row with its line feed."""
         return self.body[int(self.ends[index - 1]) if index else 0 : int(self.ends[index])]
 
+    def behind(self, index: int) -> "Rows":
+        """The rows from this one on."""
+        if not index:
+            return self
+        start = int(self.ends[index - 1])
+        arrays = (each[index:] for each in (self.id_lengths, self.lines, self.hashes))
+        return Rows(self.body[start:], self.ends[index:] - start, *arrays)
+
     @property
     def starts(self) -> Offsets:
         """The offset in `body` at which each row begins, shape (n,)."""

@@ -22,6 +22,7 @@ async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
         host,
         min_free_bytes=settings.state.min_free_bytes,
         outcomes=settings.outcome_directory,
+        remember=settings.memory.remember,
     ) as state:
         yield state
 

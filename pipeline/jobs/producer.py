@@ -24,14 +24,17 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
-from pipeline.core.model import Batch, Hashes, Rows
+from pipeline.core.model import Batch, Flags, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
+from pipeline.core.rows.keyed_rows import KeyedRows
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
+from pipeline.jobs.ending import abandoned, is_abandoned
+from pipeline.jobs.gathering import GatheredRows, Piece, Sieve, Sifted, gather, remember, sieve_of
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
@@ -75,17 +78,19 @@ async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStrea
     job.ending.changed.tell()
 
 
-def abandoned() -> InputError:
-    """The error that ends an abandoned job."""
-    return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
-
-
 async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
     checkpoint = job.progress.checkpoint
-    async with open_source(job) as (export, source):
-        checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-        producer = _make_producer(job, checkpoint.parameters, room, sealed)
-        await producer.run((export, source))
+    if not checkpoint.gathered.is_whole:
+        async with open_source(job) as (export, source):
+            checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
+            if job.state.memory is None:
+                producer = _make_producer(job, checkpoint.parameters, room, sealed)
+                await producer.run((export, source))
+                return
+            await gather(job, export, source)
+    gathered = GatheredRows(job.state.gathered(job.record.job_id), checkpoint.gathered)
+    producer = _make_producer(job, checkpoint.parameters, room, sealed)
+    await producer.run(gathered)
 
 
 def _make_producer(
@@ -121,6 +126,7 @@ class Producer:
         self._sealed = sealed
         self._changed = job.ending.changed
         self._sealing: _Sealing | None = None
+        self._sieve = sieve_of(job, job.progress.checkpoint.parameters)
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
 
@@ -128,11 +134,13 @@ class Producer:
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    async def run(self, rest: tuple[Export, RowSource] | None) -> None:
+    async def run(self, rest: tuple[Export, RowSource] | GatheredRows | None) -> None:
         """Place the rows that an earlier process held, then the rest of the export, then the rows held still."""
         try:
             await self._begin()
-            if rest is not None:
+            if isinstance(rest, GatheredRows):
+                await self._place_gathered(rest)
+            elif rest is not None:
                 await self._read(*rest)
             await self._end()
         except InputError:
@@ -161,25 +169,42 @@ class Producer:
         progress = self._job.progress
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
-            self._check_abandoned()
-            await self._release_what_is_due()
-            if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
-                await self._sealing.is_written.wait()
-            if self._sealing is not None and self._sealing.done.done():
-                await self._finish_sealing()
+            await self._make_ready()
             await self._place_block(source, block)
-            while self._view.is_full:
-                await self._seal()
-                await self._wait_for_release(
-                    "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
-                    unless=lambda: not self._view.is_full,
-                )
-            # Let other tasks run: nothing above need have waited.
-            await anyio.lowlevel.checkpoint()
+            await self._keep_under_cap()
         if not self._checkpoint.read and source.has_content:
             raise no_rows(self._job.record.export)
         self._judge_rejects(is_final=True)
         self._checkpoint.has_ended = True
+
+    async def _place_gathered(self, gathered: GatheredRows) -> None:
+        """Place all gathered rows that are still to be placed."""
+        self._count_unplaced()
+        while (piece := await self._job.host.run_blocking(gathered.read)) is not None:
+            await self._make_ready()
+            await self._place_piece(piece)
+            await self._keep_under_cap()
+        self._checkpoint.has_ended = True
+
+    async def _make_ready(self) -> None:
+        """Do what is due before the next rows are placed: releases, and the end of a seal."""
+        self._check_abandoned()
+        await self._release_what_is_due()
+        if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
+            await self._sealing.is_written.wait()
+        if self._sealing is not None and self._sealing.done.done():
+            await self._finish_sealing()
+
+    async def _keep_under_cap(self) -> None:
+        """Wait while as many rows are held as may be."""
+        while self._view.is_full:
+            await self._seal()
+            await self._wait_for_release(
+                "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
+                unless=lambda: not self._view.is_full,
+            )
+        # Let other tasks run: nothing above need have waited.
+        await anyio.lowlevel.checkpoint()
 
     async def _end(self) -> None:
         """Seal the open batch, then the batches of freed rows, until no row is held."""
@@ -187,7 +212,8 @@ class Producer:
         await self._seal(even_if_empty=True)
         while self._placer.tracker.held_rows:
             await self._wait_for_release("rows whose id is in an earlier batch wait for it")
-            await self._seal()
+            # Rows that say nothing new are not held any more, and in no batch.
+            await self._seal(even_if_empty=self._sieve is not None)
         await self._finish_sealing()
 
     async def _place_block(self, source: RowSource, block: Block) -> None:
@@ -212,9 +238,50 @@ class Producer:
             if placed.must_seal:
                 await self._seal()
 
+    async def _place_piece(self, piece: Piece) -> None:
+        """Place gathered rows but those that say nothing new; each is counted when it is placed or left out.
+
+        Nothing is released meanwhile: so a row that is compared with the memory has no newer one in flight.
+        """
+        waits = self._placer.tracker.must_wait(piece.rows.hashes)
+        sifted = await self._sift(piece.rows, waits)
+        rows, at, done = sifted.rows, sifted.at, 0
+        while len(rows):
+            placed = self._placer.place(rows)
+            if not placed.stop and not self._placer.open_rows:
+                raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
+            is_whole = placed.stop == len(rows)
+            stop = len(piece.rows) if is_whole else int(at[placed.stop])
+            self._note_piece(piece, sifted.is_unchanged, done, stop)
+            self._checkpoint.superseded += placed.superseded
+            rows, at, done = rows.behind(placed.stop), at[placed.stop :], stop
+            self._count_unplaced()
+            if placed.must_seal:
+                await self._seal()
+        self._note_piece(piece, sifted.is_unchanged, done, len(piece.rows))
+        self._count_unplaced()
+
+    def _note_piece(self, piece: Piece, is_unchanged: Flags, first: int, stop: int) -> None:
+        """Count the rows of a piece from `first` to `stop`, which are placed or left out."""
+        checkpoint, records = self._checkpoint, piece.records_of(first, stop)
+        checkpoint.superseded += records - (stop - first)
+        checkpoint.unchanged += int(np.count_nonzero(is_unchanged[first:stop]))
+        checkpoint.gathered = checkpoint.gathered.behind(records)
+
+    async def _sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
+        if self._sieve is None:
+            # Somebody switched the memory off while the rows were gathered.
+            return Sifted.all_of(rows)
+        return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+
     async def _place_freed(self, rows: Rows) -> None:
         """Place rows that were held until now; they were counted when they were read."""
         while len(rows):
+            if self._sieve is not None:
+                keyed = KeyedRows.of_lists([rows])
+                sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
+                self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
+                rows = sifted.rows
             placed = self._placer.place_freed(rows)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
@@ -231,12 +298,7 @@ class Producer:
     def _note(self, block: Block) -> None:
         """Count the records of a block, and move the position behind it, into the part that it is of."""
         checkpoint = self._checkpoint
-        if block.begins:
-            checkpoint.begin(block.begins)
-        checkpoint.note(block.mapped)
-        # Only together: a seal of freed rows may come when the next part has been looked into, and not begun.
-        checkpoint.position = block.end
-        checkpoint.digest_bytes, checkpoint.digest = block.bytes_read, block.sha256
+        block.note(checkpoint)
 
     async def _judge_rejects_of(self, source: RowSource, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
@@ -316,7 +378,9 @@ class Producer:
             released=released,
             overtaken=overtaken,
             awaited=[batch_id for batch_id in released if batch_id not in over],
+            remembered=job.state.pending,
         )
+        job.state.note_remembered(released)
         job.in_flight.closed(job.record.seq, released)
         for batch_id in over:
             if batch_id not in job.state.lost:
@@ -372,23 +436,28 @@ class Producer:
 
     @property
     def _is_abandoned(self) -> bool:
-        # What goes on with the next run, because the process ends, is not given up.
-        return self._job.ending.stage is EndStage.NO_ATTEMPTS
+        return is_abandoned(self._job.ending)
 
     def _check_abandoned(self) -> None:
         if self._is_abandoned:
             raise abandoned()
 
     async def _release(self, due: Due) -> None:
-        """Free the ids of a batch, and place the rows that were held for it."""
+        """Free the ids of a batch, when it is remembered, and place the rows that were held for it."""
+        await remember(self._job.state, due.batch_id)
         earlier: dict[bytes, bytes] = {}
-        if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
+        if not self._is_filling_in and due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
             # Bodies do not change, so this may run while a seal is written.
             earlier = await self._job.host.run_blocking(
                 self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
             )
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await self._job.host.run_blocking(give_back)
+
+    @property
+    def _is_filling_in(self) -> bool:
+        """True if rows get from the memory what they lack, so that they need not carry it."""
+        return self._sieve is not None and self._sieve.is_filling_in
 
     def _hashes_of(self, number: int) -> Hashes:
         """The sorted hashes of the ids in flight under this number; a batch being sealed is not in the spool yet."""
@@ -408,5 +477,8 @@ class Producer:
     def _count_unplaced(self) -> None:
         tracker = self._placer.tracker
         sealed = self._sealing.rows if self._sealing else 0
+        gathered = self._checkpoint.gathered
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + sealed
+        self._job.progress.unplaced_rows = (
+            tracker.held_rows + self._placer.open_rows + sealed + gathered.left
+        )

@@ -28,6 +28,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.rejects_table import write_rejects_table, written_of
 from pipeline.edges.views.wording import REASONS
 from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.gathering import remember
 from pipeline.jobs.job import Job, is_mapped, root_of
 from pipeline.jobs.recovery import never_sent_of
 from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of
@@ -218,7 +219,18 @@ async def put_away(job: Job, report: Report) -> None:
         await _write_if_it_can_be(job, report)
     await state.in_turn(_forget_sent_if_nobody_asks, job, report)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
+    for batch_id in over:
+        await remember(state, batch_id)
+    await state.in_turn(
+        state.ledger.finish_job,
+        job.record,
+        report,
+        never_sent=never_sent,
+        released=over,
+        remembered=state.pending,
+    )
+    state.note_remembered(over)
+    await state.in_turn(state.end_gathering, job.record.job_id)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:

@@ -45,12 +45,14 @@ from pipeline.edges.store.ledger_file import (
     using,
     write_held,
 )
-from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, SET_ASIDE, LedgerReader
+from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, MEMORY, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
+from pipeline.edges.store.memory.catalog import MemoryFile
 from pipeline.edges.store.records import JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
 _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
+NOTHING_REMEMBERED: Mapping[int, MemoryFile] = {}
 #: Of a batch with lost rows: hash of an id -> the parameters of which a later row of that id has a value.
 Overtaken = Mapping[int, frozenset[str]]
 
@@ -156,17 +158,25 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(SET_ASIDE, plain({**self.set_aside(), job_id: aside}))
 
-    def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
+    def finish_job(
+        self,
+        job: JobRecord,
+        report: Report,
+        *,
+        never_sent: Iterable[int],
+        released: Iterable[int],
+        remembered: Mapping[int, MemoryFile] = NOTHING_REMEMBERED,
+    ) -> None:
         """End a job for good; its held rows, if any are left, are unsent.
 
         `never_sent`: the ids of batches that were never sent; their rows are unsent too.
-        `released`: the ids of batches that are released.
+        `released`: the ids of batches that are released. `remembered`: as in `seal`.
         """
         with self._transaction() as database:
             for batch_id in never_sent:
                 self._insert_fact(batch_id, NeverSent())
             for batch_id in released:
-                self._release(batch_id)
+                self._release(batch_id, remembered)
                 self._close(batch_id)
             database.execute(
                 "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ?, last_run = NULL WHERE seq = ?",
@@ -199,6 +209,7 @@ class Ledger(LedgerReader):
         released: Iterable[int],
         overtaken: Mapping[int, Hashes | Overtaken],
         awaited: Collection[int] = (),
+        remembered: Mapping[int, MemoryFile] = NOTHING_REMEMBERED,
     ) -> None:
         """The seal transaction: batch, checkpoint, changes of held rows, and the releases that it makes final.
 
@@ -207,6 +218,7 @@ class Ledger(LedgerReader):
         `overtaken`: for batches with lost rows, batch id -> hashes of their ids of which this batch has a later row.
         Without the parameters that this row has, the lost one is overtaken as a whole.
         `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
+        `remembered`: batch id -> the file of the memory that has its rows, for the batches whose release this is.
         """
         with self._transaction(is_seal=True) as database:
             if batch:
@@ -214,7 +226,7 @@ class Ledger(LedgerReader):
             database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
             write_held(database, job.seq, held)
             for batch_id in released:
-                self._release(batch_id)
+                self._release(batch_id, remembered)
                 if batch_id not in awaited:
                     self._close(batch_id)
             for lost_id, by_hash in overtaken.items():
@@ -241,6 +253,36 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(LEARNED, asdict(learned))
 
+    def begin_memory(self, remembers: str) -> None:
+        """Note that there is a memory from now on, and what it remembers of each row: digests or values."""
+        with self._transaction():
+            self._keep(MEMORY, {"remembers": remembers, "is_behind": False})
+
+    def replace_partition(
+        self, partition: int, file: MemoryFile | None, merged_to: int, gone: Collection[int] = ()
+    ) -> None:
+        """Enter the file into which a partition of the memory was merged, and remove files that no partition needs.
+
+        `file`: None if nothing is left in it. `merged_to`: the number of the last file that was merged.
+        `gone`: the numbers of the files to remove.
+        """
+        with self._transaction() as database:
+            if file is not None:
+                self._insert("memory_files", asdict(file))
+            self._insert(
+                "memory_partitions",
+                {"partition": partition, "base": file.number if file else None, "merged_to": merged_to},
+                verb="INSERT OR REPLACE",
+            )
+            database.executemany("DELETE FROM memory_files WHERE number = ?", [(number,) for number in gone])
+
+    def clear_memory(self) -> None:
+        """Forget the memory: whatever is sent next is the first that is remembered."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM memory_partitions")
+            database.execute("DELETE FROM memory_files")
+            database.execute("DELETE FROM meta WHERE key = ?", (MEMORY,))
+
     def pause(self, *, is_paused: bool) -> None:
         """Pause sending, or resume it."""
         with self._transaction() as database:
@@ -252,11 +294,20 @@ class Ledger(LedgerReader):
         written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
         self._insert("jobs", values | written | {"export": str(job.export), "parts": json_of_parts(job.parts)})
 
-    def _release(self, batch_id: int) -> None:
-        """Add the fact that a batch is released, unless another job has added it."""
-        kind = fact_kind(Released())
-        if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
-            self._insert_fact(batch_id, Released())
+    def _release(self, batch_id: int, remembered: Mapping[int, MemoryFile]) -> None:
+        """Add the fact that a batch is released, and what is remembered of it, unless another job has added both."""
+        if self._has_fact(batch_id, Released()):
+            return
+        self._insert_fact(batch_id, Released())
+        if (file := remembered.get(batch_id)) is not None:
+            self._insert("memory_files", asdict(file))
+        elif self.remembers and not self._has_fact(batch_id, NeverSent()):
+            # Whoever asks the memory from now on would take what was sent before for the latest.
+            self._keep(MEMORY, {**self._kept(MEMORY, dict), "is_behind": True})
+
+    def _has_fact(self, batch_id: int, fact: Fact) -> bool:
+        query = "SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?"
+        return bool(self._one(query, batch_id, fact_kind(fact)))
 
     def _insert_overtaken(self, batch_id: int, overtaken: Hashes | Overtaken) -> None:
         if isinstance(overtaken, Mapping):
@@ -285,9 +336,9 @@ class Ledger(LedgerReader):
         detail = _json(fact_detail(fact))
         self._insert("facts", {"batch_id": batch_id, "at": self._utc_now(), "kind": fact_kind(fact), "detail": detail})
 
-    def _insert(self, table: str, values: Mapping[str, object]) -> None:
+    def _insert(self, table: str, values: Mapping[str, object], verb: str = "INSERT") -> None:
         marks = ", ".join("?" * len(values))
-        self._database.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
+        self._database.execute(f"{verb} INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
 
     def _keep(self, key: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, _json(value)))

@@ -23,6 +23,7 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there, using
 from pipeline.edges.store.mark import mark_of, read_mark
+from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
 from pipeline.edges.store.row_sums import is_as_written
 
@@ -32,6 +33,8 @@ COMMANDS = "commands"
 LEARNED = "learned_statuses"
 #: The key in `meta` for the unfinished jobs that were set aside.
 SET_ASIDE = "set_aside"
+#: The key in `meta` for what the memory remembers, and whether it lacks anything.
+MEMORY = "memory"
 #: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
 _SENT_IN_PART = (
     "FROM jobs INDEXED BY begun_drops WHERE drop_id IS NOT NULL AND NOT is_waiting"
@@ -281,6 +284,25 @@ class LedgerReader:
         """The batches of a job, or all open ones, in the order in which they were sealed."""
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
         return [*self._batches(f"WHERE {where} ORDER BY batch_id", *values)]
+
+    @property
+    def remembers(self) -> str:
+        """What the memory remembers, `digests` or `values`; empty if there is no memory."""
+        return str(self._kept(MEMORY, dict).get("remembers", ""))
+
+    @property
+    def is_memory_behind(self) -> bool:
+        """True if batches were released that the memory does not know, since it was switched off."""
+        return bool(self._kept(MEMORY, dict).get("is_behind", False))
+
+    def memory_catalog(self) -> MemoryCatalog:
+        """The files of the memory, and the partitions of it that were merged."""
+        files = "SELECT number, batch_id, rows, size_bytes, checksum FROM memory_files ORDER BY number"
+        partitions = self._rows("SELECT partition, base, merged_to FROM memory_partitions")
+        return MemoryCatalog(
+            tuple(MemoryFile(*row) for row in self._rows(files)),
+            {row["partition"]: Partition(row["base"], row["merged_to"]) for row in partitions},
+        )
 
     def next_post_number(self) -> int:
         """One more than the highest number of a POST so far; 0 if there is none."""

@@ -36,7 +36,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 job.export,
                 progress.checkpoint,
                 open_export=open_export,
-                carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
+                carried=() if progress.is_dry_run else _carried(job),
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,
                 run_blocking=job.host.run_blocking,
@@ -48,6 +48,12 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
             # What is sent does not tell the columns of the export, should Target refuse a row.
             await job.host.run_blocking(note_written, job.folder, source.written)
         yield export, source
+
+
+def _carried(job: Job) -> tuple[str, ...]:
+    """The parameters of which rows may be sent with values that are not theirs: of batches in flight, and remembered."""
+    remembered = job.state.memory.parameters if job.state.memory else ()
+    return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))
 
 
 async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:

@@ -97,8 +97,20 @@ def edited(directory: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def as_format_7(directory: Path) -> None:
+    """Make the ledger as it was in format 7: without a memory."""
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        add_function(database)
+        database.execute("DROP TABLE memory_partitions")
+        database.execute("DROP TABLE memory_files")
+        database.execute("UPDATE meta SET value = ? WHERE key = 'schema_sum'", (schema_sum(database),))
+        database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
+        database.execute("PRAGMA user_version = 7")
+
+
 def as_format_6(directory: Path) -> None:
     """Make the ledger as it was in format 6: without the parts of jobs."""
+    as_format_7(directory)
     with closing(sqlite3.connect(directory / FILE)) as database, database:
         add_function(database)
         database.execute("ALTER TABLE jobs DROP COLUMN parts")

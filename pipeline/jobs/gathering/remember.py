@@ -1,0 +1,34 @@
+"""What is remembered of a batch, when it is released and before its ids are free.
+
+Later rows of its ids wait until then (I1, I3), so nobody reads the memory before the batch is in it. And batches of an
+id are released in the order of its versions (I2), so the newest one is remembered last. The transaction that makes the
+release durable enters the file in the ledger: after a crash before it the batch is released anew, and remembered anew;
+behind it, a batch that is released once more, because another job waited for it too, is remembered already.
+"""
+
+from functools import partial
+
+from pipeline.core.batches.lifecycle import Released
+from pipeline.edges.store.memory.memory import minutes_of
+from pipeline.edges.store.state import State, life_of
+
+
+async def remember(state: State, batch_id: int) -> None:
+    """Write down what is remembered of a batch that is to be released; once, however many jobs release it.
+
+    A batch that was never sent is not remembered, and what a job held is none.
+    """
+    if state.memory is None or batch_id < 0:
+        return
+    async with state.turn_to_remember:
+        if batch_id in state.memory.pending:
+            return
+        record = await state.in_turn(state.ledger.batch, batch_id)
+        if record is None or Released() in record.facts:
+            return
+        life = await state.in_turn(life_of, state.ledger, record)
+        if life.is_never_sent:
+            return
+        sent_at = minutes_of(record.accepted_at or state.host.clock.utc_now())
+        write = partial(state.memory.remember, record.batch, life, at_minutes=sent_at)
+        await state.host.run_blocking(write)

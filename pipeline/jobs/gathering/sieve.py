@@ -1,0 +1,103 @@
+"""Compares rows with what is remembered of their ids, at the moment at which they are placed.
+
+Rows of ids in flight wait, and are compared when their ids are free: every batch with such an id is released then, and
+remembered. So what is found of the others is what was sent last.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Self
+
+import numpy as np
+
+from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
+from pipeline.core.memory.entries import Found
+from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.model import Flags, Offsets, Rows
+from pipeline.edges.store.memory.memory import Memory, minutes_of
+from pipeline.jobs.job import Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sifted:
+    """The rows that are left of n rows, and what became of the others.
+
+    `rows`: k rows, as they are to be sent. `at`: (k,), the index that each of them had, ascending.
+    `is_unchanged`: (n,), set for each row that says nothing new.
+    `too_long`: the rows that would have become too long with what is remembered of their ids, and are sent without.
+    """
+
+    rows: Rows
+    at: Offsets
+    is_unchanged: Flags
+    too_long: int = 0
+
+    @classmethod
+    def all_of(cls, rows: KeyedRows) -> Self:
+        """All of these rows, as they are."""
+        return cls(rows.rows(), np.arange(len(rows)), np.zeros(len(rows), dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """The memory, and what a job does with it.
+
+    `parameters`: of the header of the job's batches.
+    `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, in minutes
+    since 1970 (UTC).
+    `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
+    """
+
+    memory: Memory
+    salt: int
+    parameters: tuple[str, ...]
+    is_sending_changes: bool
+    fresh_since: int
+    is_filling_in: bool
+    max_row_bytes: int
+
+    def sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
+        """Compare rows, sorted by hash, with the memory; those that wait are left as they are. Blocks."""
+        free = np.flatnonzero(~waits)
+        if not len(free) or not (self.is_sending_changes or self.is_filling_in):
+            return Sifted.all_of(rows)
+        asked = rows.chosen(free)
+        copied = asked.rows()
+        found = self.memory.find(asked.hashes, copied)
+        is_unchanged = np.zeros(len(rows), dtype=np.bool_)
+        if self.is_sending_changes:
+            is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
+        too_long = 0
+        if self.is_filling_in:
+            changed = np.flatnonzero(~is_unchanged[free])
+            some = Found(found.entries, found.indexes[changed])
+            chosen = asked.chosen(changed).rows()
+            filled, too_long = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
+            if filled is not chosen:
+                texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
+                rows = replace(rows, replaced=rows.replaced | texts)
+        left = np.flatnonzero(~is_unchanged)
+        return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long)
+
+    def _says_nothing_new(self, rows: Rows, found: Found) -> Flags:
+        if self.memory.has_values:
+            return unchanged_by_values(rows, self.parameters, found, self.memory.shapes)
+        return unchanged_by_digest(rows, self.parameters, found, self.salt)
+
+
+def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
+    """The sieve of a job; None without a memory. What was lost and is sent again is compared with nothing."""
+    memory, settings = job.state.memory, job.settings.memory
+    if memory is None:
+        return None
+    body_start = len(f"batch={','.join((job.export.id_kind, *parameters))}\n")
+    fresh_since = job.clock.utc_now() - timedelta(days=settings.refresh_days)
+    return Sieve(
+        memory,
+        job.state.ledger.salt,
+        parameters,
+        is_sending_changes=settings.send == "changes" and job.record.retry_of is None,
+        fresh_since=minutes_of(fresh_since),
+        is_filling_in=memory.has_values,
+        max_row_bytes=job.settings.batch.max_bytes - body_start,
+    )
