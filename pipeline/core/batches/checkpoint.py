@@ -27,7 +27,7 @@ class Checkpoint:
     `position`: in the part that is read last, its line counted through all parts.
     `parts`: those begun, the last of which is being read; none where the export is one file.
 
-    Every row before `position` is in a sealed batch, held, superseded, excluded, rejected or empty, and is
+    Every row before `position` is in a sealed batch, held, superseded, unchanged, excluded, rejected or empty, and is
     counted here.
 
     `digest`: the SHA-256 of the first `digest_bytes` bytes of the export, of all its files one after the other.
@@ -48,6 +48,7 @@ class Checkpoint:
     digest: str = ""
     read: int = 0
     superseded: int = 0
+    unchanged: int = 0
     excluded: int = 0
     excluded_by: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
