@@ -9,10 +9,11 @@ from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
+from pipeline.core.batches.gathered import Gathered
 from pipeline.core.batches.parts import Part, Places
 from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
-from pipeline.core.plain import of_plain, plain
+from pipeline.core.plain import of_plain, plain, written
 from pipeline.core.rows import frequency
 from pipeline.core.rows.mapping import Mapped
 
@@ -41,6 +42,7 @@ class Checkpoint:
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
     `salt`: the digest of the salt of hashes; empty if there are none.
     `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
+    `gathered`: the rows that wait in the job's folder, of a job that gathers them before it places any.
     """
 
     position: Position = START
@@ -67,6 +69,7 @@ class Checkpoint:
     sending: str = ""
     salt: str = ""
     parts: tuple[Part, ...] = ()
+    gathered: Gathered = written(default=Gathered(), if_default=False)
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""
