@@ -192,6 +192,7 @@ class RowCounts:
     read: int = 0
     confirmed: int = 0
     superseded: int = 0
+    unchanged: int = 0
     excluded: int = 0
     rejected: int = 0
     empty: int = 0
@@ -203,7 +204,7 @@ class RowCounts:
     @property
     def accounted(self) -> int:
         """The number of rows that are in a class."""
-        never_sent = self.superseded + self.excluded + self.rejected + self.empty
+        never_sent = self.superseded + self.unchanged + self.excluded + self.rejected + self.empty
         return never_sent + self.confirmed + self.failed + self.unconfirmed + self.unsent + self.pending
 
     @property

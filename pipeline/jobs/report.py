@@ -60,6 +60,7 @@ def build_uncounted_report(
     rows = RowCounts(
         read=checkpoint.read,
         superseded=checkpoint.superseded,
+        unchanged=checkpoint.unchanged,
         excluded=checkpoint.excluded,
         rejected=checkpoint.rejected,
         empty=checkpoint.empty,

@@ -161,7 +161,7 @@ class RowsOf:
         assert rows["empty"] == rows["read"] - local - len(to_send)
         assert rows["confirmed"] == counts["confirmed"]
         assert rows["failed"] + rows["unconfirmed"] == counts["lost"]
-        assert rows["superseded"] + rows["unsent"] == len(rest)
+        assert rows["superseded"] + rows["unchanged"] + rows["unsent"] == len(rest)
         if job.report.state in ("done", "incomplete"):
             assert rows["read"] == len(everything)
             assert not rows["unsent"]

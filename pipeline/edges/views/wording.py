@@ -11,6 +11,7 @@ from pipeline.core.plural import counted
 MEANINGS = {
     "confirmed": "applied by Target",
     "superseded": "merged into a later row of the same id",
+    "unchanged": "nothing new since it was sent last, so not sent again",
     "excluded": "left out, as [mapping] asks",
     "rejected": "not sent, see rejects.jsonl",
     "empty": "no value besides the id, nothing to send",
@@ -150,7 +151,7 @@ IN_SANDBOX = "Sent to the sandbox, not to Target."
 #: Parts of an export that are shown.
 MAX_PARTS = 20
 #: Classes of rows that need nobody's attention.
-GOOD = ("confirmed", "superseded", "excluded", "empty", "pending")
+GOOD = ("confirmed", "superseded", "unchanged", "excluded", "empty", "pending")
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",

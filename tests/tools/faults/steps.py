@@ -148,7 +148,7 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             check_folder(state, report, export)
             check_left_over(state)
             counts = report["rows"]
-            settled = ("confirmed", "superseded", "empty", "rejected")
+            settled = ("confirmed", "superseded", "unchanged", "empty", "rejected")
             hold("lost", sum(counts[name] for name in settled) == counts["read"] == export.rows, counts)
             hold("lost", counts["rejected"] == len(export.rejects), counts)
             sandbox.sandbox.apply_all()
