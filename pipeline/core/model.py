@@ -89,9 +89,9 @@ class Rows:
         """The rows from this one on."""
         if not index:
             return self
-        start = int(self.ends[index - 1])
-        arrays = (each[index:] for each in (self.id_lengths, self.lines, self.hashes))
-        return Rows(self.body[start:], self.ends[index:] - start, *arrays)
+        start, left = int(self.ends[index - 1]), slice(index, None)
+        ends = self.ends[left] - start
+        return Rows(self.body[start:], ends, self.id_lengths[left], self.lines[left], self.hashes[left])
 
     @property
     def starts(self) -> Offsets:

@@ -24,10 +24,10 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
+from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.model import Batch, Flags, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
-from pipeline.core.rows.keyed_rows import KeyedRows
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.heap import give_back

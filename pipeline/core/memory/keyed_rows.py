@@ -65,7 +65,6 @@ class KeyedRows:
 
     def chosen(self, indexes: Offsets) -> "KeyedRows":
         """These rows alone; the indexes ascend."""
-        arrays = (self.starts, self.ends, self.id_lengths, self.lines, self.hashes)
         replaced = self.replaced
         if replaced:
             numbers = np.array(sorted(replaced), dtype=np.int64)
@@ -73,7 +72,15 @@ class KeyedRows:
             is_there = indexes[places] == numbers if len(indexes) else np.zeros(len(numbers), dtype=np.bool_)
             found = zip(places[is_there].tolist(), numbers[is_there].tolist(), strict=True)
             replaced = {place: replaced[number] for place, number in found}
-        return KeyedRows(self.body, *(each[indexes] for each in arrays), replaced)
+        return KeyedRows(
+            self.body,
+            self.starts[indexes],
+            self.ends[indexes],
+            self.id_lengths[indexes],
+            self.lines[indexes],
+            self.hashes[indexes],
+            replaced,
+        )
 
     def rows(self) -> Rows:
         """A copy of all rows, one behind the other."""
@@ -117,7 +124,7 @@ def one_of_each_id(rows: KeyedRows) -> OneEach:
         for index in group:
             before = latest.get(profile_id := rows.profile_id(index))
             if before is not None:
-                replaced[index] = merge(replaced.pop(before, None) or rows.text(before), rows.text(index))
+                replaced[index] = merge(replaced.pop(before, b"") or rows.text(before), rows.text(index))
                 records[index] += records[before]
                 is_left[before] = False
             latest[profile_id] = index

@@ -12,7 +12,7 @@ from pipeline.core.batches.gathered import Gathered, Run
 from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.model import Rows
 from pipeline.edges.exports import Export
-from pipeline.edges.store.memory.sorted_file import Texts, write_sorted
+from pipeline.edges.store.memory.sorted_file import Column, Texts, write_sorted
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
@@ -64,7 +64,7 @@ def write_run(directory: Path, number: int, buffer: list[Rows]) -> Run:
     """Write the rows of the buffer as a run, and empty it. Blocks."""
     rows = KeyedRows.of_lists(buffer)
     buffer.clear()
-    columns = {"lines": rows.lines.astype(np.uint64), "id_lengths": rows.id_lengths.astype(np.uint16)}
+    columns: dict[str, Column] = {"lines": rows.lines.astype(np.uint64), "id_lengths": rows.id_lengths.astype(np.uint16)}
     texts = Texts(rows.body, rows.starts, rows.ends)
     facts = write_sorted(run_file(directory, number), rows.hashes, columns, texts)
     return Run(facts.rows, facts.size_bytes, facts.checksum)

@@ -9,7 +9,8 @@ behind it, a batch that is released once more, because another job waited for it
 from functools import partial
 
 from pipeline.core.batches.lifecycle import Released
-from pipeline.edges.store.memory.memory import minutes_of
+from pipeline.core.memory.row_fates import row_fates
+from pipeline.core.memory.times import minutes_of
 from pipeline.edges.store.state import State, life_of
 
 
@@ -30,5 +31,5 @@ async def remember(state: State, batch_id: int) -> None:
         if life.is_never_sent:
             return
         sent_at = minutes_of(record.accepted_at or state.host.clock.utc_now())
-        write = partial(state.memory.remember, record.batch, life, at_minutes=sent_at)
+        write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at)
         await state.host.run_blocking(write)

@@ -13,8 +13,9 @@ import numpy as np
 from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
 from pipeline.core.memory.entries import Found
 from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.times import minutes_of
 from pipeline.core.model import Flags, Offsets, Rows
-from pipeline.edges.store.memory.memory import Memory, minutes_of
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.jobs.job import Job
 
 
