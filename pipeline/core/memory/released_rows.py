@@ -1,0 +1,93 @@
+"""The entries of a batch that is released: what is remembered of its rows from then on."""
+
+import numpy as np
+
+from pipeline.core.memory.digest import digest_rows
+from pipeline.core.memory.entries import Entries, Values
+from pipeline.core.memory.row_fates import Fate, Fates, RowFates
+from pipeline.core.memory.texts import joined_texts
+from pipeline.core.model import Hashes, Offsets, Starts
+
+_COMMA, _LINE_FEED = b",\n"
+
+
+def parameters_of(body: bytes) -> tuple[str, ...]:
+    """The parameter names in the header row of a body."""
+    return tuple(body[: body.index(b"\n")].decode().split(",")[1:])
+
+
+def released_rows(
+    body: bytes,
+    keys: Hashes,
+    starts: Starts,
+    fates: RowFates,
+    *,
+    salt: int,
+    at_minutes: int,
+    source: int,
+    shape: int | None,
+) -> Entries:
+    """The entries of the rows of a body.
+
+    `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
+    `source`: see `Entries`.
+    `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
+    """
+    begins = starts.astype(np.int64)
+    in_body = np.argsort(begins)
+    ends = np.empty_like(begins)
+    ends[in_body] = np.append(begins[in_body][1:], len(body))
+    of_each = fates.of(keys, salt)
+    is_sent = of_each == Fate.SENT
+    digests = np.zeros(len(keys), dtype=np.uint64)
+    values = None
+    if shape is None:
+        digests[in_body] = digest_rows(body, begins[in_body], ends[in_body], parameters_of(body), salt)
+        digests[~is_sent] = 0
+    else:
+        values = _values(body, begins, ends, of_each, shape)
+    entries = Entries(
+        keys,
+        digests,
+        np.where(is_sent, at_minutes, 0).astype(np.uint32),
+        np.full(len(keys), at_minutes, dtype=np.uint32),
+        np.full(len(keys), source, dtype=np.uint16),
+        values,
+    )
+    return entries if values else _once(entries)
+
+
+def _values(body: bytes, starts: Offsets, ends: Offsets, fates: Fates, shape: int) -> Values:
+    """The rows by key. Of one that was refused, the id alone is left."""
+    id_lengths = _id_lengths(body, starts)
+    refused = np.flatnonzero(fates == Fate.REFUSED)
+    if len(refused):
+        alone = b"".join(
+            body[start:end] + b"\n"
+            for start, end in zip(starts[refused].tolist(), (starts + id_lengths)[refused].tolist(), strict=True)
+        )
+        sizes = id_lengths[refused] + 1
+        starts, ends = starts.copy(), ends.copy()
+        ends[refused] = len(body) + np.cumsum(sizes)
+        starts[refused] = ends[refused] - sizes
+        body += alone
+    return Values(
+        np.full(len(starts), shape, dtype=np.uint16),
+        id_lengths.astype(np.uint32),
+        np.cumsum(ends - starts),
+        joined_texts(body, starts, ends),
+    )
+
+
+def _id_lengths(body: bytes, starts: Offsets) -> Offsets:
+    """The bytes of the id with which each row begins; shape (n,)."""
+    octets = np.frombuffer(body, dtype=np.uint8)
+    separators = np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
+    lengths: Offsets = separators[np.searchsorted(separators, starts)] - starts
+    return lengths
+
+
+def _once(entries: Entries) -> Entries:
+    """The entries with each key once: of two ids of one key, the digests cannot tell which is meant."""
+    is_last = np.append(entries.keys[1:] != entries.keys[:-1], True)
+    return entries if is_last.all() else entries.taken(np.flatnonzero(is_last))
