@@ -446,7 +446,11 @@ class Producer:
         """Free the ids of a batch, when it is remembered, and place the rows that were held for it."""
         await remember(self._job.state, due.batch_id)
         earlier: dict[bytes, bytes] = {}
-        if not self._is_filling_in and due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
+        if (
+            not self._is_filling_in
+            and due.may_be_applied
+            and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of))
+        ):
             # Bodies do not change, so this may run while a seal is written.
             earlier = await self._job.host.run_blocking(
                 self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
@@ -479,6 +483,4 @@ class Producer:
         sealed = self._sealing.rows if self._sealing else 0
         gathered = self._checkpoint.gathered
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = (
-            tracker.held_rows + self._placer.open_rows + sealed + gathered.left
-        )
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + sealed + gathered.left

@@ -23,6 +23,7 @@ from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
 from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
 from pipeline.settings.problems import MAPPING, WINDOWS, Problems
+from pipeline.settings.memory_section import MemorySettings
 from pipeline.settings.sections import (
     BatchSettings,
     ServiceSettings,
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     state: StateSettings
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+    memory: MemorySettings = Field(default_factory=MemorySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")

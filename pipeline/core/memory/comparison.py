@@ -58,9 +58,7 @@ def filled_in(
         return rows, 0
     known = np.flatnonzero(found.is_known)
     texts: dict[int, bytes] = {}
-    places = [
-        [names.index(name) if name in names else None for name in parameters] for names in map(list, shapes)
-    ]
+    places = [[names.index(name) if name in names else None for name in parameters] for names in map(list, shapes)]
     too_long = 0
     numbers = zip(known.tolist(), found.indexes[known].tolist(), strict=True)
     for index, entry in numbers:
@@ -88,9 +86,7 @@ def _says_nothing_new(
 ) -> Flags:
     """Set for each of these rows that says nothing but what its entry says, whose cells have these names."""
     starts, sizes = _cells(rows.body, rows.starts[indexes], rows.ends[indexes], len(parameters))
-    remembered_starts, remembered_sizes = _cells(
-        values.text, values.starts[entries], values.ends[entries], len(names)
-    )
+    remembered_starts, remembered_sizes = _cells(values.text, values.starts[entries], values.ends[entries], len(names))
     nothing_new = np.ones(len(indexes), dtype=np.bool_)
     for place, name in enumerate(parameters):
         says_any = sizes[place] > 0

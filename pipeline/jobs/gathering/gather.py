@@ -64,7 +64,10 @@ def write_run(directory: Path, number: int, buffer: list[Rows]) -> Run:
     """Write the rows of the buffer as a run, and empty it. Blocks."""
     rows = KeyedRows.of_lists(buffer)
     buffer.clear()
-    columns: dict[str, Column] = {"lines": rows.lines.astype(np.uint64), "id_lengths": rows.id_lengths.astype(np.uint16)}
+    columns: dict[str, Column] = {
+        "lines": rows.lines.astype(np.uint64),
+        "id_lengths": rows.id_lengths.astype(np.uint16),
+    }
     texts = Texts(rows.body, rows.starts, rows.ends)
     facts = write_sorted(run_file(directory, number), rows.hashes, columns, texts)
     return Run(facts.rows, facts.size_bytes, facts.checksum)

@@ -26,7 +26,9 @@ def text(profile_id: str, cells: list[str], *, is_cut: bool) -> bytes:
 
 
 def packed(texts: list[bytes]) -> Rows:
-    return pack_rows(texts, [len(each.rstrip(b"\n").partition(b",")[0]) for each in texts], [*range(len(texts))], salt=1)
+    return pack_rows(
+        texts, [len(each.rstrip(b"\n").partition(b",")[0]) for each in texts], [*range(len(texts))], salt=1
+    )
 
 
 def cells_of(row: bytes, names: tuple[str, ...]) -> dict[str, str]:

@@ -52,7 +52,9 @@ def test_rows_of_one_id_become_one(records: list[tuple[bytes, bytes, bytes]], cu
 def test_some_rows_are_chosen_as_they_are(records: list[tuple[bytes, bytes, bytes]], data: st.DataObject) -> None:
     merged = one_of_each_id(KeyedRows.of_lists([rows_of(records, 1, None)])).rows
     whole = merged.rows()
-    indexes = np.array(sorted(data.draw(st.sets(st.integers(0, len(merged) - 1)) if len(merged) else st.just(set()))), int)
+    indexes = np.array(
+        sorted(data.draw(st.sets(st.integers(0, len(merged) - 1)) if len(merged) else st.just(set()))), int
+    )
     chosen = merged.chosen(indexes).rows()
     assert chosen.body == b"".join(whole.text(int(index)) for index in indexes)
     assert chosen.lines.tolist() == whole.lines[indexes].tolist()

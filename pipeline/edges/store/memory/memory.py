@@ -68,7 +68,7 @@ class Memory:
         self._directory = directory
         self._spool = spool
         self._catalog = catalog
-        self._with_values = with_values
+        self.has_values = with_values
         self._shapes = Shapes()
         self._lock = threading.RLock()
         known = catalog.memory_catalog()
@@ -94,7 +94,7 @@ class Memory:
                 return
             number = self._allot_number()
         body, keys, starts = self._spool.rows_by_key(batch_id)
-        shape = self._number_of(parameters_of(body)) if self._with_values else None
+        shape = self._number_of(parameters_of(body)) if self.has_values else None
         entries = released_rows(
             body,
             keys,
@@ -160,14 +160,14 @@ class Memory:
                 indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
                 before += len(of_some.entries)
         if not found:
-            return Found(no_entries(with_values=self._with_values), np.zeros(0, dtype=np.int64))
+            return Found(no_entries(with_values=self.has_values), np.zeros(0, dtype=np.int64))
         return Found(latest(found), np.concatenate(indexes))
 
     def entries_of(self, partition: int) -> Entries:
         """All that is remembered of the ids of a partition. Blocks."""
         with self._reading():
             lists = [file.entries(partition) for file in self._files_of(partition)]
-        return without_empty(latest(lists or [no_entries(with_values=self._with_values)]))
+        return without_empty(latest(lists or [no_entries(with_values=self.has_values)]))
 
     def check(self) -> None:
         """Raise `FatalError` (74) if a file is not there, or is not that of the catalog. Their slices are not read."""
@@ -187,7 +187,7 @@ class Memory:
 
     def _write(self, number: int, entries: Iterable[tuple[int, Entries]], batch_id: int | None) -> MemoryFile:
         path = self._path(number)
-        facts = write_entries(path, entries, self._shapes.names, with_values=self._with_values)
+        facts = write_entries(path, entries, self._shapes.names, with_values=self.has_values)
         return MemoryFile(number, batch_id, facts.rows, facts.size_bytes, facts.checksum)
 
     def _files_of(self, partition: int) -> Iterator[EntryFile]:
