@@ -34,7 +34,7 @@ from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
-from pipeline.jobs.gathering import GatheredRows, Piece, Sieve, Sifted, gather, remember, sieve_of
+from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, remember, sieve_of
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 

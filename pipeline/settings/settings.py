@@ -22,8 +22,8 @@ from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
 from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
-from pipeline.settings.problems import MAPPING, WINDOWS, Problems
 from pipeline.settings.memory_section import MemorySettings
+from pipeline.settings.problems import MAPPING, WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
     ServiceSettings,

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-from pipeline.core.batches.gathered import Gathered
+from pipeline.core.batches.gathered import NONE_GATHERED, Gathered
 from pipeline.core.batches.parts import Part, Places
 from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
@@ -69,7 +69,7 @@ class Checkpoint:
     sending: str = ""
     salt: str = ""
     parts: tuple[Part, ...] = ()
-    gathered: Gathered = written(default=Gathered(), if_default=False)
+    gathered: Gathered = written(default=NONE_GATHERED, if_default=False)
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""

@@ -35,3 +35,6 @@ class Gathered:
     def behind(self, rows: int) -> "Gathered":
         """The same when so many rows more are done."""
         return replace(self, done=self.done + rows)
+
+
+NONE_GATHERED = Gathered()

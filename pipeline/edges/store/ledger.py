@@ -338,7 +338,7 @@ class Ledger(LedgerReader):
 
     def _insert(self, table: str, values: Mapping[str, object], verb: str = "INSERT") -> None:
         marks = ", ".join("?" * len(values))
-        self._database.execute(f"{verb} INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
+        self._database.execute(f"{verb} INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))
 
     def _keep(self, key: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, _json(value)))

@@ -126,8 +126,8 @@ _FROM_5 = ("last_run TEXT", "inode INTEGER", _PARTS)
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
 #: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
-#: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own. Up to format 7, there
-#: was no memory.
+#: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own. Up to format 7,
+#: there was no memory.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),

@@ -51,7 +51,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
 
 
 def _carried(job: Job) -> tuple[str, ...]:
-    """The parameters of which rows may be sent with values that are not theirs: of batches in flight, and remembered."""
+    """The parameters of which rows may get values: those of batches in flight, and those remembered."""
     remembered = job.state.memory.parameters if job.state.memory else ()
     return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))
 

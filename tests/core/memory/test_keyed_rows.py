@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.model import Rows
 from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
+from pipeline.core.model import Rows
 from pipeline.core.rows.mapping import pack_rows
 
 CELLS = st.sampled_from([b"", b"a", b"bb", b"ccc"])

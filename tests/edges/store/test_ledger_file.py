@@ -17,6 +17,7 @@ from pipeline.edges.exports import Identity, PartFile
 from pipeline.edges.store.ledger import Ledger, open_ledger
 from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of, prepare
 from pipeline.edges.store.ledger_reader import read_ledger
+from pipeline.edges.store.memory.catalog import MemoryCatalog
 from tests.edges.store.test_ledger import (
     CHECKPOINT,
     FILE,
