@@ -69,7 +69,7 @@ class Checkpoint:
     sending: str = ""
     salt: str = ""
     parts: tuple[Part, ...] = ()
-    gathered: Gathered = written(default=NONE_GATHERED, if_default=False)
+    gathered: Gathered = written(default=NONE_GATHERED, if_default=False)  # noqa: RUF009 - a field
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""

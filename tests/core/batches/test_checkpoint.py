@@ -59,10 +59,16 @@ def test_a_full_one_and_a_new_one_come_back() -> None:
 
 def test_what_is_gathered_is_written_only_where_something_is() -> None:
     assert "gathered" not in Checkpoint().as_dict()
-    assert FULL.as_dict()["gathered"] == {"runs": 3, "rows": 10, "done": 4, "is_whole": True}
+    assert FULL.as_dict()["gathered"] == {
+        "runs": [{"rows": 10, "size_bytes": 99, "checksum": "ab"}],
+        "rows": 10,
+        "done": 4,
+        "is_whole": True,
+    }
 
 
 NUMBERS = st.integers(0, 2**53)
+RUNS = st.builds(Run, NUMBERS, NUMBERS, st.text(max_size=3))
 NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
 
 
@@ -75,7 +81,7 @@ NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
         read=NUMBERS,
         superseded=NUMBERS,
         unchanged=NUMBERS,
-        gathered=st.builds(Gathered, NUMBERS, NUMBERS, NUMBERS, st.booleans()),
+        gathered=st.builds(Gathered, st.lists(RUNS, max_size=2).map(tuple), NUMBERS, NUMBERS, st.booleans()),
         rejected=NUMBERS,
         empty=NUMBERS,
         rejects_bytes=NUMBERS,
