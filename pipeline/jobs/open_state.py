@@ -23,6 +23,7 @@ async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
         min_free_bytes=settings.state.min_free_bytes,
         outcomes=settings.outcome_directory,
         remember=settings.memory.remember,
+        target=settings.target.url,
     ) as state:
         yield state
 

@@ -253,10 +253,13 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(LEARNED, asdict(learned))
 
-    def begin_memory(self, remembers: str) -> None:
-        """Note that there is a memory from now on, and what it remembers of each row: digests or values."""
+    def begin_memory(self, remembers: str, target: str) -> None:
+        """Note that there is a memory from now on: of rows that are sent to `target`, a URL.
+
+        `remembers`: what it remembers of each: `digests` or `values`.
+        """
         with self._transaction():
-            self._keep(MEMORY, {"remembers": remembers, "is_behind": False})
+            self._keep(MEMORY, {"remembers": remembers, "target": target, "is_behind": False})
 
     def replace_partition(
         self, partition: int, file: MemoryFile | None, merged_to: int, gone: Collection[int] = ()

@@ -276,6 +276,15 @@ class LedgerReader:
 
     # Batches
 
+    def may_have_unchanged(self, job: JobRecord) -> bool:
+        """True if this job, or one that may be later, had rows that said nothing new: they are in no batch."""
+        # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
+        query = (
+            "SELECT count(*) FROM jobs WHERE (seq >= ? OR claim IS NOT NULL)"
+            " AND coalesce(json_extract(checkpoint, '$.unchanged'), 0) > 0"
+        )
+        return bool(self._one(query, job.seq))
+
     def batch(self, batch_id: int) -> BatchRecord | None:
         """The batch of this id, or None."""
         return next(self._batches("WHERE batch_id = ?", batch_id), None)
@@ -289,6 +298,11 @@ class LedgerReader:
     def remembers(self) -> str:
         """What the memory remembers, `digests` or `values`; empty if there is no memory."""
         return str(self._kept(MEMORY, dict).get("remembers", ""))
+
+    @property
+    def remembered_of(self) -> str:
+        """The URL of the Target whose profiles the memory is of; empty if there is no memory."""
+        return str(self._kept(MEMORY, dict).get("target", ""))
 
     @property
     def is_memory_behind(self) -> bool:

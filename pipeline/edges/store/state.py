@@ -243,11 +243,13 @@ async def open_state(
     min_free_bytes: int,
     outcomes: Path | None = None,
     remember: str = "nothing",
+    target: str = "",
 ) -> AsyncIterator[State]:
     """Hold the state directory.
 
     `outcomes`: the directory for the folders of jobs; by default `jobs` in it.
     `remember`: what the memory keeps of each row that is sent: `nothing`, `digests` or `values`.
+    `target`: the URL of the Target that it is sent to.
 
     Raises `FatalError`: 73 if it is in use, 74 if damaged or unwritable, 78 if of another client code, or if it has
     another memory than is asked for.
@@ -269,7 +271,7 @@ async def open_state(
         is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
         try:
-            memory = _memory(directory / "memory", spool, ledger, remember)
+            memory = _memory(directory / "memory", spool, ledger, remember, target)
         except BaseException:
             ledger.close()
             raise
@@ -285,22 +287,25 @@ async def open_state(
                 await state.in_turn(state.ledger.close)
 
 
-def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str) -> Memory | None:
+def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str, target: str) -> Memory | None:
     """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
     if remember == "nothing":
         return None
-    kept = ledger.remembers
-    if kept and (kept != remember or ledger.is_memory_behind):
+    if kept := ledger.remembers:
+        why = ""
         if kept != remember:
             why = f'it was made with [memory] remember = "{kept}", and that is "{remember}" now'
-        else:
+        elif ledger.remembered_of != target:
+            why = f"it is of what was sent to {ledger.remembered_of}, and [target] names {target} now"
+        elif ledger.is_memory_behind:
             why = 'it lacks what was sent while [memory] remember was "nothing"'
-        raise ConfigurationError(
-            f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
-            "rebuild`: it empties the memory, and everything is sent once more."
-        )
-    if not kept:
-        ledger.begin_memory(remember)
+        if why:
+            raise ConfigurationError(
+                f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
+                "rebuild`: it empties the memory, and everything is sent once more."
+            )
+    else:
+        ledger.begin_memory(remember, target)
     memory = Memory(directory, spool, ledger, with_values=remember == "values")
     memory.check()
     return memory
