@@ -138,6 +138,7 @@ class Warnings:
     values_not_listed: int = 0
     values_unreadable: int = 0
     values_truncated: int = 0
+    row_not_filled_in: int = 0
     first_lines: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, line: int, count: int = 1) -> None:

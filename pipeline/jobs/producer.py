@@ -272,7 +272,10 @@ class Producer:
         if self._sieve is None:
             # Somebody switched the memory off while the rows were gathered.
             return Sifted.all_of(rows)
-        return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+        sifted = await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+        if sifted.too_long:
+            self._checkpoint.warnings.note("row_not_filled_in", min(sifted.too_long), len(sifted.too_long))
+        return sifted
 
     async def _place_freed(self, rows: Rows) -> None:
         """Place rows that were held until now; they were counted when they were read."""

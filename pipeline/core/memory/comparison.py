@@ -48,18 +48,18 @@ def unchanged_by_values(
 
 def filled_in(
     rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]], max_row_bytes: int
-) -> tuple[Rows, int]:
-    """The rows with the remembered cells that they lack; and the number of those that would be too long, and lack them.
+) -> tuple[Rows, list[int]]:
+    """The rows with the remembered cells that they lack; and the indexes of those that lack them, as too long with them.
 
     `parameters`: of the rows' header; of a cell that it does not name, nothing is filled in.
     """
     values = found.entries.values
     if values is None or not len(rows):
-        return rows, 0
+        return rows, []
     known = np.flatnonzero(found.is_known)
     texts: dict[int, bytes] = {}
     places = [[names.index(name) if name in names else None for name in parameters] for names in map(list, shapes)]
-    too_long = 0
+    too_long: list[int] = []
     numbers = zip(known.tolist(), found.indexes[known].tolist(), strict=True)
     for index, entry in numbers:
         remembered, row = values.row(entry), rows.text(index)
@@ -69,7 +69,7 @@ def filled_in(
         if filled is row or filled == row:
             continue
         if len(filled) > max_row_bytes:
-            too_long += 1
+            too_long.append(index)
             continue
         texts[index] = filled
     return (with_texts(rows, texts) if texts else rows), too_long

@@ -87,6 +87,10 @@ WARNINGS = {
         "row has 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
         "rows have 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
     ),
+    "row_not_filled_in": (
+        "row would be too long with what is remembered of its id, and was sent without it",
+        "rows would be too long with what is remembered of their ids, and were sent without it",
+    ),
     "rows_of_one_id": (
         "row at least has the same id as others",
         "rows at least have one and the same id: does it stand for nobody? ([export] id_placeholders)",

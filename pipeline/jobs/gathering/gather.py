@@ -38,6 +38,7 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
         await keep_rejects(job, source, block.mapped.rejects)
         if len(block.mapped.rows):
             rows += len(block.mapped.rows)
+            checkpoint.note_repeated(block.mapped.rows)
             progress.unplaced_rows = before + rows
             buffer.append(block.mapped.rows)
             buffered += len(block.mapped.rows.body)

@@ -25,13 +25,13 @@ class Sifted:
 
     `rows`: k rows, as they are to be sent. `at`: (k,), the index that each of them had, ascending.
     `is_unchanged`: (n,), set for each row that says nothing new.
-    `too_long`: the rows that would have become too long with what is remembered of their ids, and are sent without.
+    `too_long`: the lines of rows that would be too long with what is remembered of their ids, and are sent without.
     """
 
     rows: Rows
     at: Offsets
     is_unchanged: Flags
-    too_long: int = 0
+    too_long: tuple[int, ...] = ()
 
     @classmethod
     def all_of(cls, rows: KeyedRows) -> Self:
@@ -68,12 +68,13 @@ class Sieve:
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         if self.is_sending_changes:
             is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
-        too_long = 0
+        too_long: tuple[int, ...] = ()
         if self.is_filling_in:
             changed = np.flatnonzero(~is_unchanged[free])
             some = Found(found.entries, found.indexes[changed])
             chosen = asked.chosen(changed).rows()
-            filled, too_long = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
+            filled, unfilled = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
+            too_long = tuple(chosen.lines[unfilled].tolist())
             if filled is not chosen:
                 texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
                 rows = replace(rows, replaced=rows.replaced | texts)
