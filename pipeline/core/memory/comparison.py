@@ -49,7 +49,7 @@ def unchanged_by_values(
 def filled_in(
     rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]], max_row_bytes: int
 ) -> tuple[Rows, list[int]]:
-    """The rows with the remembered cells that they lack; and the indexes of those that lack them, as too long with them.
+    """The rows with the remembered cells that they lack; and the indexes of those that would be too long with them.
 
     `parameters`: of the rows' header; of a cell that it does not name, nothing is filled in.
     """
