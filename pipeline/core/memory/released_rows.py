@@ -30,7 +30,7 @@ def released_rows(
     """The entries of the rows of a body.
 
     `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
-    `source`: see `Entries`.
+    `source`: see `Entries`; rows that were refused have none.
     `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
     """
     begins = starts.astype(np.int64)
@@ -51,7 +51,7 @@ def released_rows(
         digests,
         np.where(is_sent, at_minutes, 0).astype(np.uint32),
         np.full(len(keys), at_minutes, dtype=np.uint32),
-        np.full(len(keys), source, dtype=np.uint16),
+        np.where(of_each == Fate.REFUSED, 0, source).astype(np.uint16),
         values,
     )
     return entries if values else _once(entries)

@@ -47,5 +47,8 @@ class Catalog(Protocol):
     ) -> None:
         """Enter the file into which a partition was merged, and remove files that no partition needs."""
 
+    def replace_memory_files(self, gone: Collection[int], file: MemoryFile | None) -> None:
+        """Enter the file into which runs were merged, and remove these."""
+
     def clear_memory(self) -> None:
         """Remove all files and partitions."""

@@ -31,53 +31,55 @@ Cost, for n ids remembered, m of them in a run or asked for:
   base's rows; so a row is written five times or so while the memory grows, and twice in a load that is sorted by key.
 """
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.memory.entries import Entries, Found, latest, no_entries, without_empty
 from pipeline.core.memory.finding import found_in
 from pipeline.core.memory.released_rows import parameters_of, released_rows
 from pipeline.core.memory.row_fates import RowFates
 from pipeline.core.model import Hashes, Rows
-from pipeline.edges.durable import disk_errors, make_directory, sync_directory
-from pipeline.edges.store.memory.catalog import Catalog, MemoryFile, Partition
-from pipeline.edges.store.memory.entry_file import EntryFile, Shapes, write_entries
-from pipeline.edges.store.memory.sorted_file import PARTITIONS, FileFacts, SortedFile, bounds_of
+from pipeline.core.rows.hashing import hash_ids
+from pipeline.edges.store.memory import upkeep
+from pipeline.edges.store.memory.catalog import Catalog, MemoryFile
+from pipeline.edges.store.memory.files import MemoryFiles
+from pipeline.edges.store.memory.sorted_file import PARTITIONS, bounds_of
 from pipeline.edges.store.spool import Spool
 
-_SUFFIX = ".memory"
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """The facts of a memory that people are told.
+
+    `ids`: the number of entries; an id that is in several files that are not merged yet counts in each.
+    `oldest_minutes`: the time of the oldest entry, in minutes since 1970 (UTC); None if there is none.
+    """
+
+    ids: int
+    size_bytes: int
+    oldest_minutes: int | None
+    files: int
 
 
 class Memory:
     """The memory of a state directory; made if there is none.
 
     `with_values`: values are remembered, not digests.
-    `shapes`: the parameter names of remembered rows, as far as this process has read or written any, by number.
 
     Files are looked at when they are first read, or by `check`. Methods may be called from several threads at once;
-    only those that write to the ledger must be called as the ledger's are.
+    those that write to the ledger (`merge_one`, `expire`, `forget`, `rebuild`) must be called as the ledger's are.
     """
 
-    def __init__(self, directory: Path, spool: Spool, catalog: Catalog, *, with_values: bool) -> None:
-        make_directory(directory)
-        self._directory = directory
+    def __init__(
+        self, directory: Path, spool: Spool, catalog: Catalog, *, with_values: bool, min_free_bytes: int = 0
+    ) -> None:
         self._spool = spool
-        self._catalog = catalog
+        self._salt = catalog.salt
         self.has_values = with_values
-        self._shapes = Shapes()
-        self._lock = threading.RLock()
-        known = catalog.memory_catalog()
-        self._files = {file.number: file for file in known.files}
-        self._partitions = dict(known.partitions)
-        self._opened: dict[int, EntryFile] = {}
-        self._pending: dict[int, MemoryFile] = {}
-        self._next_number = 1 + max([*self._files, *(each.merged_to for each in self._partitions.values())], default=0)
-        self._sweep()
+        self._files = MemoryFiles(directory, catalog, with_values=with_values, min_free_bytes=min_free_bytes)
 
     # Writing
 
@@ -89,53 +91,39 @@ class Memory:
 
         If the run is pending already, nothing is done. Raises `FatalError` (74) if the disk refuses.
         """
-        with self._lock:
-            if batch_id in self._pending:
-                return
-            number = self._allot_number()
+        if self.has(batch_id):
+            return
         body, keys, starts = self._spool.rows_by_key(batch_id)
-        shape = self._number_of(parameters_of(body)) if self.has_values else None
+        shape = None
+        if self.has_values:
+            with self._files.lock:
+                shape = self._files.shapes.number(parameters_of(body))
         entries = released_rows(
-            body,
-            keys,
-            starts,
-            fates,
-            salt=self._catalog.salt,
-            at_minutes=at_minutes,
-            source=source,
-            shape=shape,
+            body, keys, starts, fates, salt=self._salt, at_minutes=at_minutes, source=source, shape=shape
         )
-        file = self._write(number, _by_partition(entries), batch_id)
-        with self._lock:
-            self._pending[batch_id] = file
+        self._files.write_run(batch_id, _by_partition(entries), len(entries))
 
     def has(self, batch_id: int) -> bool:
         """True if the run of a batch is pending."""
-        with self._lock:
-            return batch_id in self._pending
+        return batch_id in self._files.pending
 
     @property
     def pending(self) -> Mapping[int, MemoryFile]:
         """By `batch_id` the runs that are not in the catalog yet; `Ledger.seal` and `Ledger.finish_job` enter them."""
-        with self._lock:
-            return dict(self._pending)
+        return self._files.pending
 
     def entered(self, batch_ids: Iterable[int]) -> None:
         """Note that the runs of these batches are in the catalog now; those that are not pending are left out."""
-        with self._lock:
-            for batch_id in batch_ids:
-                if (file := self._pending.pop(batch_id, None)) is not None:
-                    self._files[file.number] = file
+        self._files.entered(batch_ids)
 
     # Asking
 
     @property
     def shapes(self) -> list[tuple[str, ...]]:
         """The parameter names of remembered rows, by the numbers in `Values.shapes`; a number always means the same."""
-        with self._reading():
-            for number in self._files:
-                self._open(number)
-            return list(self._shapes.names)
+        self.check()
+        with self._files.lock:
+            return list(self._files.shapes.names)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -149,92 +137,83 @@ class Memory:
 
         Raises `FatalError` (74) if the memory is damaged.
         """
-        bounds, found, indexes, before = bounds_of(keys).tolist(), [], [], 0
+        bounds = bounds_of(keys).tolist()
+        found, indexes, before = [no_entries(with_values=self.has_values)], [np.zeros(0, dtype=np.int64)], 0
         for partition in range(PARTITIONS):
             some = slice(bounds[partition], bounds[partition + 1])
             if some.start < some.stop:
-                with self._reading():
-                    lists = [file.entries_of(partition, keys[some]) for file in self._files_of(partition)]
-                of_some = found_in(lists, keys[some], None if rows is None else _rows_of(rows, some))
+                with self._files.reading():
+                    lists = [file.entries_of(partition, keys[some]) for file in self._files.of(partition)]
+                of_some = found_in(lists or found[:1], keys[some], None if rows is None else _rows_of(rows, some))
                 found.append(of_some.entries)
                 indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
                 before += len(of_some.entries)
-        if not found:
-            return Found(no_entries(with_values=self.has_values), np.zeros(0, dtype=np.int64))
         return Found(latest(found), np.concatenate(indexes))
 
     def entries_of(self, partition: int) -> Entries:
         """All that is remembered of the ids of a partition. Blocks."""
-        with self._reading():
-            lists = [file.entries(partition) for file in self._files_of(partition)]
+        with self._files.reading():
+            lists = [file.entries(partition) for file in self._files.of(partition)]
         return without_empty(latest(lists or [no_entries(with_values=self.has_values)]))
+
+    def facts(self) -> MemoryFacts:
+        """The number of ids that are remembered, how large that is, and how old."""
+        with self._files.reading():
+            files = self._files.catalogued
+            by_partition = {partition: self._files.of(partition) for partition in range(PARTITIONS)}
+            ids = sum(each.file.partitions[number] for number, some in by_partition.items() for each in some)
+            times = [each.file.least("noted_at")[number] for number, some in by_partition.items() for each in some]
+        return MemoryFacts(ids, sum(file.size_bytes for file in files), min(times, default=None), len(files))
 
     def check(self) -> None:
         """Raise `FatalError` (74) if a file is not there, or is not that of the catalog. Their slices are not read."""
-        with self._reading():
-            for number in self._files:
-                self._open(number)
+        with self._files.reading():
+            for file in self._files.catalogued:
+                self._files.open(file.number)
 
-    # Within
+    # Upkeep
 
-    def _allot_number(self) -> int:
-        self._next_number += 1
-        return self._next_number - 1
+    def is_merge_due(self) -> bool:
+        """True if `merge_one` has something to do."""
+        return upkeep.due_partition(self._files) is not None or bool(upkeep.runs_to_merge(self._files))
 
-    def _number_of(self, names: tuple[str, ...]) -> int:
-        with self._lock:
-            return self._shapes.number(names)
+    def merge_one(self) -> None:
+        """Merge the partition that is most in need of it, or many small runs into one, if any of that is due. Blocks.
 
-    def _write(self, number: int, entries: Iterable[tuple[int, Entries]], batch_id: int | None) -> MemoryFile:
-        path = self._path(number)
-        facts = write_entries(path, entries, self._shapes.names, with_values=self.has_values)
-        return MemoryFile(number, batch_id, facts.rows, facts.size_bytes, facts.checksum)
+        Raises `FatalError` (74) if the disk refuses, or the memory is damaged; nothing has changed then.
+        """
+        partition = upkeep.due_partition(self._files)
+        if partition is not None:
+            upkeep.merge_partition(self._files, partition)
+        elif runs := upkeep.runs_to_merge(self._files):
+            upkeep.merge_runs(self._files, runs, lambda _, entries: entries)
 
-    def _files_of(self, partition: int) -> Iterator[EntryFile]:
-        """The files in which entries of a partition are, the oldest first."""
-        merged = self._partitions.get(partition, Partition())
-        if merged.base is not None:
-            yield self._open(merged.base)
-        bases = {each.base for each in self._partitions.values()}
-        pending = {file.number: file for file in self._pending.values()}
-        for number in sorted({*self._files, *pending} - bases):
-            if number > merged.merged_to and partition in (file := self._open(number)).file.partitions:
-                yield file
+    def expire(self, before_minutes: int) -> None:
+        """Let go of what was not sent since a time, in minutes since 1970 (UTC). Blocks."""
+        upkeep.expire(self._files, before_minutes)
 
-    def _open(self, number: int) -> EntryFile:
-        opened = self._opened.get(number)
-        if opened is None:
-            pending = (file for file in self._pending.values() if file.number == number)
-            file = self._files.get(number) or next(pending)
-            facts = FileFacts(file.rows, file.size_bytes, file.checksum)
-            opened = self._opened[number] = EntryFile(SortedFile.open(self._path(number), facts), self._shapes)
-        return opened
+    def forget(self, ids: Collection[bytes]) -> int:
+        """Erase encoded ids; return the number of those of which anything was remembered. Blocks.
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"{number:08d}{_SUFFIX}"
+        Raises `ValueError` while any run is pending: it may have them.
+        """
+        if not self._files.is_settled():
+            raise ValueError("runs of the memory are pending")
+        unique = sorted(set(ids))
+        lengths = np.array([len(each) for each in unique], dtype=np.int64)
+        keys = hash_ids(b"".join(unique), np.cumsum(lengths) - lengths, lengths, self._salt)
+        order = np.argsort(keys, kind="stable")
+        in_order = [unique[index] + b"\n" for index in order.tolist()]
+        ends = np.cumsum(lengths[order] + 1)
+        rows = Rows(b"".join(in_order), ends, lengths[order], np.zeros_like(ends), keys[order])
+        known = int(np.count_nonzero(self.find(keys[order], rows).is_known))
+        if known:
+            upkeep.forget(self._files, unique, keys[order])
+        return known
 
-    def _sweep(self) -> None:
-        """Remove what a crash left: files that are not in the catalog."""
-        with disk_errors(f"cannot tidy the directory {self._directory}"):
-            known = {self._path(number).name for number in self._files}
-            for file in [*self._directory.glob(f"*{_SUFFIX}"), *self._directory.glob(".*.tmp")]:
-                if file.name not in known:
-                    file.unlink()
-            sync_directory(self._directory)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """No file goes while the body runs. Raises `FatalError` (74) where one is not what the catalog has."""
-        try:
-            with self._lock, disk_errors(f"cannot read the memory {self._directory}"):
-                yield
-        except (ValueError, FileNotFoundError) as error:
-            raise FatalError(
-                f"the memory {self._directory} is damaged ({error}), and nothing of it is believed. Restore the whole "
-                "state directory from a backup, or run `profile-pipeline memory rebuild`: it empties the memory, and "
-                "everything is sent once more.",
-                exit_code=ExitCode.DISK_OR_LEDGER,
-            ) from error
+    def rebuild(self) -> None:
+        """Forget everything, also where it is damaged: each row is sent once more. Blocks."""
+        self._files.clear()
 
 
 def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:
@@ -244,7 +223,7 @@ def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:
 
 
 def _rows_of(rows: Rows, some: slice) -> Rows:
-    """Some of the rows; the body stays whole up to the last of them."""
+    """Some of the rows."""
     start = int(rows.starts[some.start])
     return Rows(
         rows.body[start : int(rows.ends[some.stop - 1])],

@@ -16,6 +16,7 @@ from tests.core.builders import SALT, rows_of
 
 COMPLETE = Life(phase=Phase.SETTLED, last=SeenComplete(0, 0))
 GIVEN_UP = Life(phase=Phase.SETTLED, last=GivenUp("its status was lost"), open_since=(1.0,))
+MISREAD = Life(phase=Phase.SETTLED, last=SeenComplete(0, 0, batch_size=7))
 FAILED = Life(phase=Phase.SETTLED, last=Failed("too many refusals"))
 
 
@@ -51,6 +52,11 @@ class TinyCatalog:
         for number in gone:
             del self.files[number]
 
+    def replace_memory_files(self, gone: Collection[int], file: MemoryFile | None) -> None:
+        self.files |= {} if file is None else {file.number: file}
+        for number in gone:
+            del self.files[number]
+
     def clear_memory(self) -> None:
         self.files.clear()
         self.partitions.clear()
@@ -77,6 +83,19 @@ class Released:
         texts = [f"{profile_id},{cells}\n".encode() for profile_id, cells in rows.items()]
         return self.spool.write(self._last, self._last, content_of(texts, parameters))
 
+    def release(
+        self,
+        rows: Mapping[str, str],
+        life: Life = COMPLETE,
+        *,
+        at: int = 1_000,
+        source: int = 0,
+        parameters: str = "a,b",
+    ) -> None:
+        """Release a batch; it is not durable yet."""
+        batch_id = self.seal(rows, parameters).batch_id
+        self.memory.remember(batch_id, row_fates(life), at_minutes=at, source=source)
+
     def remember(
         self,
         rows: Mapping[str, str],
@@ -87,9 +106,11 @@ class Released:
         parameters: str = "a,b",
     ) -> None:
         """Release a batch durably."""
-        batch_id = self.seal(rows, parameters).batch_id
-        self.memory.remember(batch_id, row_fates(life), at_minutes=at, source=source)
+        self.release(rows, life, at=at, source=source, parameters=parameters)
         self.catalog.enter(self.memory)
+
+    def catalogued_names(self) -> list[str]:
+        return [f"{number:08d}.memory" for number in sorted(self.catalog.files)]
 
     def names(self) -> list[str]:
         return sorted(file.name for file in (self.directory / "memory").iterdir())

@@ -1,0 +1,134 @@
+"""Keeps the memory small: merges runs, and lets go of what is old or is to be forgotten.
+
+A partition is merged when its runs have a quarter of its base's rows, and enough to be worth a file. Many small runs,
+as a service writes that loads many small drops, are merged into one run before. Each step is one transaction.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import numpy as np
+
+from pipeline.core.memory.entries import Entries, latest, no_entries, without, without_empty, without_older
+from pipeline.core.model import Hashes
+from pipeline.edges.store.memory.catalog import MemoryFile
+from pipeline.edges.store.memory.files import MemoryFiles
+from pipeline.edges.store.memory.sorted_file import PARTITIONS
+
+#: A partition is due when its runs have this share of its base's rows.
+_SHARE_OF_BASE = 4
+#: Rows in the runs of a partition, at least, that are worth a base of its own.
+_WORTH_A_BASE = 4_096
+#: Small runs that are merged into one. An older run is merged with them up to this many times their rows.
+_RUNS_TO_MERGE = 8
+_LARGEST_TO_SMALLER = 4
+
+Left = Callable[[Entries], Entries]
+
+
+def due_partition(files: MemoryFiles) -> int | None:
+    """The partition that is to be merged next; None if none is due."""
+    with files.reading():
+        rows = dict.fromkeys(range(PARTITIONS), 0)
+        for run in files.runs():
+            for partition, count in files.open(run.number).file.partitions.items():
+                if run.number > files.partition(partition).merged_to:
+                    rows[partition] += count
+        over = {partition: count - _rows_wanted(files, partition) for partition, count in rows.items()}
+    most = max(over, key=over.__getitem__)
+    return most if over[most] >= 0 else None
+
+
+def runs_to_merge(files: MemoryFiles) -> list[MemoryFile]:
+    """The runs that are to be merged into one next, the newest of all; empty if they are few, or any is pending."""
+    with files.lock:
+        if not files.is_settled():
+            return []
+        runs, rows = files.runs(), 0
+        for count, run in enumerate(reversed(runs)):
+            if rows and run.rows > _LARGEST_TO_SMALLER * rows:
+                return runs[len(runs) - count :] if count >= _RUNS_TO_MERGE else []
+            rows += run.rows
+        return runs if len(runs) >= _RUNS_TO_MERGE else []
+
+
+def merge_partition(files: MemoryFiles, partition: int, left: Left = without_empty) -> None:
+    """Merge the base of a partition and its runs into a new base. `left`: what is left of all its entries."""
+    with files.reading():
+        merged_to = max([files.partition(partition).merged_to, *(run.number for run in files.runs())])
+        base = files.base_of(partition)
+        runs = files.with_rows(partition, [run.number for run in files.runs()])
+        lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
+    entries = left(latest(lists or [no_entries(with_values=files.with_values)]))
+    files.replace_base(partition, entries, merged_to)
+
+
+def merge_runs(files: MemoryFiles, runs: Sequence[MemoryFile], left: Callable[[int, Entries], Entries]) -> None:
+    """Merge runs into one. `left`: what is left of their entries of a partition."""
+
+    def merged() -> Iterator[tuple[int, Entries]]:
+        for partition in range(PARTITIONS):
+            with files.reading():
+                some = files.with_rows(partition, [run.number for run in runs])
+                lists = [each.entries(partition) for each in some]
+            if lists:
+                yield partition, left(partition, latest(lists))
+
+    files.replace_runs(runs, merged())
+
+
+def expire(files: MemoryFiles, before_minutes: int) -> None:
+    """Let go of what was not sent since a time, in minutes since 1970 (UTC).
+
+    What is in runs of partitions without a base stays while any run is pending.
+    """
+
+    def left(entries: Entries) -> Entries:
+        return without_older(without_empty(entries), before_minutes)
+
+    def left_of_runs(partition: int, entries: Entries) -> Entries:
+        return entries if files.base_of(partition) else left(entries)
+
+    for partition in range(PARTITIONS):
+        if files.base_of(partition) and _oldest(files, partition) < before_minutes:
+            merge_partition(files, partition, left)
+    oldest = [_oldest(files, each) for each in range(PARTITIONS) if not files.base_of(each)]
+    if min(oldest, default=before_minutes) < before_minutes and files.is_settled():
+        merge_runs(files, files.runs(), left_of_runs)
+
+
+def forget(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> None:
+    """Erase ids. `keys`: theirs, sorted. No run may be pending.
+
+    The bases are first: while the runs have what is newer, nothing older comes back if a crash comes between.
+    """
+    wanted = set(ids)
+    for partition in np.unique(keys >> np.uint64(56)).tolist():
+        with files.reading():
+            base = files.base_of(partition)
+            entries = base.entries(partition) if base else None
+        if entries is not None and len(kept := without(entries, wanted, keys)) < len(entries):
+            files.replace_base(partition, kept, files.partition(partition).merged_to)
+    with files.reading():
+        runs = files.runs()
+        has_any = any(
+            len(files.open(run.number).entries_of(partition, keys))
+            for run in runs
+            for partition in np.unique(keys >> np.uint64(56)).tolist()
+        )
+    if has_any:
+        merge_runs(files, runs, lambda _, entries: without(entries, wanted, keys))
+
+
+def _rows_wanted(files: MemoryFiles, partition: int) -> int:
+    """The rows in the runs of a partition by which it is due."""
+    base = files.base_of(partition)
+    return max(_WORTH_A_BASE, (base.file.facts.rows if base else 0) // _SHARE_OF_BASE)
+
+
+def _oldest(files: MemoryFiles, partition: int) -> int:
+    """A time than which no entry of a partition is older; of what is pending none is asked."""
+    with files.reading():
+        runs = files.with_rows(partition, [run.number for run in files.runs()])
+        base = files.base_of(partition)
+        times = [each.file.least("noted_at")[partition] for each in ([base, *runs] if base else runs)]
+    return min(times, default=2**32)
