@@ -40,7 +40,8 @@ class State:
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
-    `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`: for whoever adds to it.
+    `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
+    whoever adds to it, or merges its files. `remembered`: set when more is remembered; whoever waited makes it anew.
     `latest_rejects`: the end of the last job with rejected rows, UTC in ISO 8601; empty if none is known, None if the
     ledger was not asked yet.
     """
@@ -68,7 +69,7 @@ class State:
         self.latest_rejects: str | None = None
         self.is_paused = ledger.is_paused
         self.memory = memory
-        self.turn_to_remember = anyio.Lock()
+        self.remembered, self.turn_to_remember, self.turn_to_merge = anyio.Event(), anyio.Lock(), anyio.Lock()
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
     async def in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -155,6 +156,7 @@ class State:
         """Note that the release of these batches is durable, and with it what is remembered of them."""
         if self.memory is not None:
             self.memory.entered(released)
+            self.remembered.set()
 
     def note_ages(self, book: Book) -> None:
         """Remember how old the attempts of a job's batches are, for other runs in this process."""

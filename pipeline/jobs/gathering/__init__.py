@@ -9,7 +9,8 @@ rows are gathered costs only time. From then on the job goes on from the number 
 
 from pipeline.jobs.gathering.gather import gather
 from pipeline.jobs.gathering.gathered_rows import GatheredRows, Piece
+from pipeline.jobs.gathering.merge import merge_memory
 from pipeline.jobs.gathering.remember import remember
 from pipeline.jobs.gathering.sieve import Sieve, Sifted, sieve_of
 
-__all__ = ["GatheredRows", "Piece", "Sieve", "Sifted", "gather", "remember", "sieve_of"]
+__all__ = ["GatheredRows", "Piece", "Sieve", "Sifted", "gather", "merge_memory", "remember", "sieve_of"]
