@@ -10,8 +10,8 @@ from pipeline.edges.log import log_progress
 from pipeline.edges.store.notices import PAUSED
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.window_limits import in_words
+from pipeline.jobs.delivery.send_limits import hold_ups
 from pipeline.jobs.job import Job
-from pipeline.jobs.send_limits import hold_ups
 from pipeline.jobs.survey.planning import pace_of
 
 

@@ -33,14 +33,14 @@ from pipeline.edges.store.records import SetAside
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import changed_at_the_end, check_claim, drop_of, is_empty
-from pipeline.jobs.delivery import Courier
+from pipeline.jobs.delivery.courier import Courier
+from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.ending import abandoned, tell_unexpected
 from pipeline.jobs.gathering import merge_memory
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.producer import produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.row_source import keep_rejects, no_rows, open_source
-from pipeline.jobs.send_limits import SendLimits
 
 log = structlog.get_logger()
 

@@ -38,6 +38,7 @@ from pipeline.edges.target.authorities import trusting
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
+from pipeline.jobs.delivery.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.job import Job, digest_of_salt, export_settings, mapping_settings, root_of, told_of_job
 from pipeline.jobs.load import Watch, load_job
@@ -45,7 +46,6 @@ from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
 from pipeline.jobs.report import build_report, build_uncounted_report, put_away, report_without_job, target_of
 from pipeline.jobs.retries import rows_left
-from pipeline.jobs.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.mapping_section import NO_MAPPING
 from pipeline.settings.sending import sending_digest

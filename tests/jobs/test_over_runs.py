@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from pipeline.cli.watch import what_it_waits_for
 from pipeline.edges.target.call_queue import CallQueue
+from pipeline.jobs.delivery.send_limits import hold_ups
 from pipeline.jobs.job import Job
-from pipeline.jobs.send_limits import hold_ups
 from tests.simulation.staged import staged
 from tests.simulation.virtually import virtually
 

@@ -9,7 +9,7 @@ MENDS = [
     Mend(
         "set aside: a bug of one batch is that batch's alone",
         ("set-aside",),
-        "pipeline/jobs/delivery.py",
+        "pipeline/jobs/delivery/courier.py",
         "                await self._give_up(batch, tell_unexpected(error))\n",
         "                raise\n",
         f"{_JOBS}::test_a_batch_whose_post_meets_a_bug_is_unconfirmed_and_the_rest_of_its_job_goes_on",
@@ -17,7 +17,7 @@ MENDS = [
     Mend(
         "set aside: an attempt that met a bug is in doubt",
         ("set-aside",),
-        "pipeline/jobs/delivery.py",
+        "pipeline/jobs/delivery/courier.py",
         "            await self._record(batch, InDoubt(str(bug)))\n",
         '            await self._record(batch, NotTaken(""))\n',
         f"{_JOBS}::test_its_open_attempt_is_held_as_that_of_any_unconfirmed_batch",

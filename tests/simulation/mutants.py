@@ -34,7 +34,7 @@ from tests.simulation.weather import (
 )
 
 BATCHES = "pipeline/core/batches"
-DELIVERY = "pipeline/jobs/delivery.py"
+DELIVERY = "pipeline/jobs/delivery/courier.py"
 PRODUCER = "pipeline/jobs/producer.py"
 RECOVERY = "pipeline/jobs/recovery.py"
 RUNNER = "pipeline/jobs/runner.py"
@@ -411,7 +411,7 @@ MUTANTS = [
     ),
     Mutant(
         "sending goes on while it is paused",
-        "pipeline/jobs/send_gate.py",
+        "pipeline/jobs/delivery/send_gate.py",
         "        return inf if self._job.state.is_paused else self._limits.calls.windows.pause_s\n",
         "        return self._limits.calls.windows.pause_s\n",
         PAUSING,

@@ -19,9 +19,9 @@ from math import inf
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.model import Batch
 from pipeline.edges.target.endpoint import SendBatch, Target
+from pipeline.jobs.delivery.probing import Probing
+from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.job import Job
-from pipeline.jobs.probing import Probing
-from pipeline.jobs.send_limits import SendLimits
 
 
 @dataclass(slots=True)

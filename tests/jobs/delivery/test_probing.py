@@ -12,8 +12,8 @@ from pipeline.core.batches.refusals import MAX_REFUSALS_IN_DOUBT, REFUSALS_BEFOR
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import FatalError
 from pipeline.core.model import Batch
+from pipeline.jobs.delivery.probing import Probing, Verdict
 from pipeline.jobs.ending import Ending
-from pipeline.jobs.probing import Probing, Verdict
 
 
 def batch(batch_id: int, rows: int = 1, parent: int | None = None) -> Batch:

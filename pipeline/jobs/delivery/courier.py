@@ -62,11 +62,11 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import life_of
 from pipeline.edges.target.endpoint import Target
+from pipeline.jobs.delivery.probing import Probing, Verdict
+from pipeline.jobs.delivery.send_gate import Passage, SendGate
+from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job, retry_policy_of
-from pipeline.jobs.probing import Probing, Verdict
-from pipeline.jobs.send_gate import Passage, SendGate
-from pipeline.jobs.send_limits import SendLimits
 
 log = structlog.get_logger()
 

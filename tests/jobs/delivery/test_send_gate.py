@@ -31,11 +31,11 @@ from pipeline.edges.target.endpoint import Endpoint
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
+from pipeline.jobs.delivery.probing import Probing
+from pipeline.jobs.delivery.send_gate import Passage, SendGate
+from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.job import Job
-from pipeline.jobs.probing import Probing
-from pipeline.jobs.send_gate import Passage, SendGate
-from pipeline.jobs.send_limits import SendLimits
 from pipeline.settings.export_section import ExportSettings
 from tests.tools.support import CLOSED, settings_for, until
 
