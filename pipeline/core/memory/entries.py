@@ -95,7 +95,7 @@ class Entries:
         return is_empty & ~self.values.has_cells if self.values else is_empty
 
     def taken(self, indexes: Offsets) -> "Entries":
-        """The entries of these indexes, which ascend."""
+        """The entries of these indexes, in this order."""
         return Entries(
             self.keys[indexes],
             self.digests[indexes],

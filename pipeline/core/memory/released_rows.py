@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline.core.memory.digest import digest_rows
 from pipeline.core.memory.entries import Entries, Values
+from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
 from pipeline.core.memory.row_fates import Fate, Fates, RowFates
 from pipeline.core.memory.texts import joined_texts
 from pipeline.core.model import Hashes, Offsets, Starts
@@ -13,7 +14,12 @@ _COMMA, _LINE_FEED = b",\n"
 
 def parameters_of(body: bytes) -> tuple[str, ...]:
     """The parameter names in the header row of a body."""
-    return tuple(body[: body.index(b"\n")].decode().split(",")[1:])
+    return tuple(_heading(body)[1:])
+
+
+def _heading(body: bytes) -> list[str]:
+    """The header row of a body: the kind of the ids, and the parameter names."""
+    return body[: body.index(b"\n")].decode().removeprefix("batch=").split(",")
 
 
 def released_rows(
@@ -33,6 +39,7 @@ def released_rows(
     `source`: see `Entries`; rows that were refused have none.
     `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
     """
+    id_kind = _heading(body)[0]
     begins = starts.astype(np.int64)
     in_body = np.argsort(begins)
     ends = np.empty_like(begins)
@@ -43,9 +50,11 @@ def released_rows(
     values = None
     if shape is None:
         digests[in_body] = digest_rows(body, begins[in_body], ends[in_body], parameters_of(body), salt)
+        digests = marked(digests, id_kind)
         digests[~is_sent] = 0
     else:
         values = _values(body, begins, ends, of_each, shape)
+    keys = keys_of_kind(keys, id_kind)
     entries = Entries(
         keys,
         digests,
@@ -54,6 +63,8 @@ def released_rows(
         np.where(of_each == Fate.REFUSED, 0, source).astype(np.uint16),
         values,
     )
+    if (order := unsorted_order(keys)) is not None:
+        entries = entries.taken(order)
     return entries if values else _once(entries)
 
 

@@ -279,6 +279,16 @@ class Ledger(LedgerReader):
             )
             database.executemany("DELETE FROM memory_files WHERE number = ?", [(number,) for number in gone])
 
+    def replace_memory_files(self, gone: Collection[int], file: MemoryFile | None) -> None:
+        """Enter the file into which runs of the memory were merged, and remove these.
+
+        `file`: None if nothing is left of them. `gone`: the numbers of the files to remove.
+        """
+        with self._transaction() as database:
+            if file is not None:
+                self._insert("memory_files", asdict(file))
+            database.executemany("DELETE FROM memory_files WHERE number = ?", [(number,) for number in gone])
+
     def clear_memory(self) -> None:
         """Forget the memory: whatever is sent next is the first that is remembered."""
         with self._transaction() as database:

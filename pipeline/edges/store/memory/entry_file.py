@@ -50,7 +50,8 @@ def write_entries(
 class EntryFile:
     """A file of entries. `shapes`: those of the process, by which the rows of what is read are numbered."""
 
-    def __init__(self, file: SortedFile, shapes: Shapes) -> None:
+    def __init__(self, number: int, file: SortedFile, shapes: Shapes) -> None:
+        self.number = number
         self.file = file
         numbers = [shapes.number(tuple(names)) for names in file.notes[_SHAPES]]
         self._numbers = np.array(numbers or [0], dtype=np.uint16)
@@ -60,9 +61,9 @@ class EntryFile:
         rows = self.file.rows_of(partition)
         return self._made(rows, rows.ends, self.file.text_of(partition, rows))
 
-    def entries_of(self, partition: int, keys: Hashes) -> Entries:
-        """The entries of a partition that have one of these keys, which are sorted."""
-        rows = self.file.rows_of(partition)
+    def entries_of(self, partition: int, keys: Hashes, rows: Slice | None = None) -> Entries:
+        """The entries of a partition that have one of these keys, which are sorted. `rows`: if it was read already."""
+        rows = rows or self.file.rows_of(partition)
         indexes = indexes_of(keys, rows.keys)
         if len(indexes) == len(rows):
             return self._made(rows, rows.ends, self.file.text_of(partition, rows))

@@ -3,16 +3,32 @@
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.memory.entries import Entries
+from pipeline.core.model import Hashes
 from pipeline.edges.durable import disk_errors, free_bytes, make_directory, sync_directory
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile, Partition
 from pipeline.edges.store.memory.entry_file import EntryFile, Shapes, write_entries
-from pipeline.edges.store.memory.sorted_file import FileFacts, SortedFile
+from pipeline.edges.store.memory.sorted_file import FileFacts, Slice, SortedFile
 
 _SUFFIX = ".memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A file that was written to take the place of others, and does not count yet.
+
+    `file`: None if nothing is left. `replaced`: the numbers of those that go for it.
+    `partition`: the one whose base it is, of all runs up to `merged_to`; None if it is a run.
+    """
+
+    file: MemoryFile | None
+    replaced: tuple[int, ...]
+    partition: int | None = None
+    merged_to: int = 0
 
 
 class MemoryFiles:
@@ -34,6 +50,8 @@ class MemoryFiles:
         self._files: dict[int, MemoryFile] = {}
         self._partitions: dict[int, Partition] = {}
         self._opened: dict[int, EntryFile] = {}
+        #: The partition that was read last, and the columns of its files: the next question is of the same, most often.
+        self._read: tuple[int, dict[int, Slice]] | None = None
         #: Pending runs by batch, and the numbers of runs that are being written.
         self._pending: dict[int, MemoryFile] = {}
         self._begun: set[int] = set()
@@ -113,13 +131,32 @@ class MemoryFiles:
         opened = [self.open(number) for number in runs if number > merged_to]
         return [each for each in opened if partition in each.file.partitions]
 
+    def entries_of(self, partition: int, keys: Hashes) -> list[Entries]:
+        """The entries that have one of these keys, which are sorted; those of the oldest file first."""
+        with self.lock:
+            if self._read is None or self._read[0] != partition:
+                self._read = partition, {}
+            read = self._read[1]
+            lists = []
+            for each in self.of(partition):
+                rows = read.get(each.number)
+                if rows is None:
+                    rows = read[each.number] = each.file.rows_of(partition)
+                lists.append(each.entries_of(partition, keys, rows))
+            return lists
+
+    def keys_of(self, partition: int) -> list[Hashes]:
+        """The sorted keys of each file in which entries of a partition are."""
+        with self.lock:
+            return [each.file.rows_of(partition).keys for each in self.of(partition)]
+
     def open(self, number: int) -> EntryFile:
         """A file by its number; its footer is checked when it is opened first."""
         opened = self._opened.get(number)
         if opened is None:
             file = self._files.get(number) or next(each for each in self._pending.values() if each.number == number)
             facts = FileFacts(file.rows, file.size_bytes, file.checksum)
-            opened = self._opened[number] = EntryFile(SortedFile.open(self._path(number), facts), self.shapes)
+            opened = self._opened[number] = EntryFile(number, SortedFile.open(self._path(number), facts), self.shapes)
         return opened
 
     @contextmanager
@@ -139,41 +176,49 @@ class MemoryFiles:
                 exit_code=ExitCode.DISK_OR_LEDGER,
             ) from error
 
-    # Replacements; each is one transaction of the catalog.
+    # Merges
 
-    def replace_base(self, partition: int, entries: Entries, merged_to: int) -> None:
-        """Put a new base in place of that of a partition; runs up to `merged_to` are in it."""
-        file = None
-        if len(entries):
-            self._check_room(len(entries))
-            with self.lock:
-                number = self._allot_number()
-            file = self._write(number, [(partition, entries)], None)
-        with self.lock:
-            base = self.partition(partition).base
-            new = {**self._partitions, partition: Partition(None if file is None else file.number, merged_to)}
-            gone = [
-                *([] if base is None else [base]),
-                *(each.number for each in self.runs() if self._is_over(each, new)),
-            ]
-        self._catalog.replace_partition(partition, file, merged_to, gone)
-        with self.lock:
-            self._partitions = new
-            self._replace(gone, file)
+    def write_base(self, partition: int, entries: Entries, merged_to: int) -> Merge:
+        """Write a new base of a partition; runs up to `merged_to` are in it. It counts when it is entered."""
+        base = self.partition(partition).base
+        replaced = () if base is None else (base,)
+        return Merge(self._write_merged([(partition, entries)], len(entries)), replaced, partition, merged_to)
 
-    def replace_runs(self, runs: Sequence[MemoryFile], entries: Iterable[tuple[int, Entries]]) -> None:
-        """Put one run in place of some, which are the newest of all, and none may be pending."""
-        self._check_room(sum(run.rows for run in runs))
+    def write_runs(self, runs: Sequence[MemoryFile], entries: Iterable[tuple[int, Entries]]) -> Merge:
+        """Write one run in place of some; they are the newest, and none is pending. It counts when it is entered."""
+        rows = sum(run.rows for run in runs)
+        return Merge(self._write_merged(entries, rows), tuple(run.number for run in runs))
+
+    def enter(self, merge: Merge) -> None:
+        """Let a merge count: one transaction, after which files that are in it go.
+
+        If another merge has replaced the same files meanwhile, it is dropped.
+        """
         with self.lock:
-            number = self._allot_number()
-        file: MemoryFile | None = self._write(number, entries, None)
-        if file and not file.rows:
-            self._path(number).unlink()
-            file = None
-        gone = [run.number for run in runs]
-        self._catalog.replace_memory_files(gone, file)
+            partitions, gone = self._partitions, [*merge.replaced]
+            is_in_time = all(number in self._files for number in gone)
+            if merge.partition is not None:
+                base = self.partition(merge.partition).base
+                is_in_time &= gone == ([] if base is None else [base])
+                merged = Partition(None if merge.file is None else merge.file.number, merge.merged_to)
+                partitions = {**partitions, merge.partition: merged}
+                gone += [run.number for run in self.runs() if self._is_over(run, partitions)]
+        if not is_in_time:
+            self._remove([] if merge.file is None else [merge.file.number])
+            return
+        if merge.partition is None:
+            self._catalog.replace_memory_files(gone, merge.file)
+        else:
+            self._catalog.replace_partition(merge.partition, merge.file, merge.merged_to, gone)
         with self.lock:
-            self._replace(gone, file)
+            self._partitions = partitions
+            for number in gone:
+                del self._files[number]
+                self._opened.pop(number, None)
+            if merge.file is not None:
+                self._files[merge.file.number] = merge.file
+            self._read = None
+            self._remove(gone)
 
     def clear(self) -> None:
         """Remove all files, and the catalog of them."""
@@ -181,6 +226,7 @@ class MemoryFiles:
             self._catalog.clear_memory()
             self._pending.clear()
             self._opened.clear()
+            self._read = None
             self._read_catalog()
             self._sweep()
 
@@ -206,15 +252,20 @@ class MemoryFiles:
             for partition in self.open(run.number).file.partitions
         )
 
-    def _replace(self, gone: Collection[int], file: MemoryFile | None) -> None:
-        """Forget files that the catalog has no more, and remove them; know the new one."""
-        for number in gone:
-            del self._files[number]
-            self._opened.pop(number, None)
-        if file is not None:
-            self._files[file.number] = file
+    def _write_merged(self, entries: Iterable[tuple[int, Entries]], rows: int) -> MemoryFile | None:
+        """A new file of entries that were merged; None if there are none."""
+        self._check_room(rows)
+        with self.lock:
+            number = self._allot_number()
+        file = self._write(number, entries, None)
+        if file.rows:
+            return file
+        self._remove([number])
+        return None
+
+    def _remove(self, numbers: Collection[int]) -> None:
         with disk_errors(f"cannot remove files of the memory {self.directory}"):
-            for number in gone:
+            for number in numbers:
                 self._path(number).unlink(missing_ok=True)
 
     def _check_room(self, rows: int) -> None:

@@ -27,7 +27,7 @@ Cost, for n ids remembered, m of them in a run or asked for:
 * `remember`: one read of the body, one write of m entries. Nothing else is touched, however large n is.
 * `find`: one read of the columns of each slice in which a key is asked for: with all partitions that is n entries of 16
   to 22 bytes; of the texts only those of ids that are asked for. Work grows with m.
-* `end_merge`: each partition reads and writes n / 256 entries. A partition is due when its runs have a quarter of its
+* `write_merge`: a partition reads and writes n / 256 entries. A partition is due when its runs have a quarter of its
   base's rows; so a row is written five times or so while the memory grows, and twice in a load that is sorted by key.
 """
 
@@ -37,16 +37,19 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.batches.hashset import contains
 from pipeline.core.memory.entries import Entries, Found, latest, no_entries, without_empty
 from pipeline.core.memory.finding import found_in
+from pipeline.core.memory.id_kinds import ID_KINDS, THIRD_PARTY_ID, digests_of_kind, keys_of_kind, unsorted_order
 from pipeline.core.memory.released_rows import parameters_of, released_rows
 from pipeline.core.memory.row_fates import RowFates
-from pipeline.core.model import Hashes, Rows
+from pipeline.core.memory.texts import joined_texts
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.store.memory import upkeep
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile
-from pipeline.edges.store.memory.files import MemoryFiles
-from pipeline.edges.store.memory.sorted_file import PARTITIONS, bounds_of
+from pipeline.edges.store.memory.files import MemoryFiles, Merge
+from pipeline.edges.store.memory.sorted_file import PARTITIONS, bounds_of, partition_of
 from pipeline.edges.store.spool import Spool
 
 
@@ -70,7 +73,8 @@ class Memory:
     `with_values`: values are remembered, not digests.
 
     Files are looked at when they are first read, or by `check`. Methods may be called from several threads at once;
-    those that write to the ledger (`merge_one`, `expire`, `forget`, `rebuild`) must be called as the ledger's are.
+    those that write to the ledger (`enter_merge`, `merge_one`, `expire`, `forget`, `rebuild`) must be called as the
+    ledger's are, and merges one at a time.
     """
 
     def __init__(
@@ -130,20 +134,43 @@ class Memory:
         """All parameter names of remembered rows, each once, in the order in which they became known."""
         return tuple(dict.fromkeys(name for names in self.shapes for name in names))
 
-    def find(self, keys: Hashes, rows: Rows | None = None) -> Found:
-        """The entries of some ids. Blocks.
+    def find(self, hashes: Hashes, rows: Rows | None = None, *, id_kind: str = THIRD_PARTY_ID) -> Found:
+        """The entries of some ids. Blocks. It is fast where calls go from partition to partition.
 
-        `keys`: theirs, sorted. `rows`: theirs, in the same order; needed where values are remembered.
+        `hashes`: of the ids, sorted. `rows`: theirs, in the same order; needed where values are remembered.
+        `id_kind`: that of the ids, as [export] has it.
 
         Raises `FatalError` (74) if the memory is damaged.
         """
+        keys = keys_of_kind(hashes, id_kind)
+        if (order := unsorted_order(keys)) is None:
+            return digests_of_kind(self._find(keys, rows), id_kind)
+        found = self._find(keys[order], None if rows is None else _rows_at(rows, order))
+        indexes = np.empty_like(found.indexes)
+        indexes[order] = found.indexes
+        return digests_of_kind(Found(found.entries, indexes), id_kind)
+
+    def knows(self, hashes: Hashes, *, id_kind: str = THIRD_PARTY_ID) -> Flags:
+        """Set for each hash, which are sorted, of which any id may be remembered; shape (n,). Blocks."""
+        keys = keys_of_kind(hashes, id_kind)
+        is_known = np.zeros(len(keys), dtype=np.bool_)
+        partitions = partition_of(keys)
+        for partition in np.unique(partitions).tolist():
+            some = slice(*np.searchsorted(partitions, [partition, partition + 1]))
+            with self._files.reading():
+                for known in self._files.keys_of(partition):
+                    is_known[some] |= contains(known, keys[some])
+        return is_known
+
+    def _find(self, keys: Hashes, rows: Rows | None) -> Found:
+        """The entries of these keys, which are sorted."""
         bounds = bounds_of(keys).tolist()
         found, indexes, before = [no_entries(with_values=self.has_values)], [np.zeros(0, dtype=np.int64)], 0
         for partition in range(PARTITIONS):
             some = slice(bounds[partition], bounds[partition + 1])
             if some.start < some.stop:
                 with self._files.reading():
-                    lists = [file.entries_of(partition, keys[some]) for file in self._files.of(partition)]
+                    lists = self._files.entries_of(partition, keys[some])
                 of_some = found_in(lists or found[:1], keys[some], None if rows is None else _rows_of(rows, some))
                 found.append(of_some.entries)
                 indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
@@ -177,43 +204,76 @@ class Memory:
         """True if `merge_one` has something to do."""
         return upkeep.due_partition(self._files) is not None or bool(upkeep.runs_to_merge(self._files))
 
-    def merge_one(self) -> None:
-        """Merge the partition that is most in need of it, or many small runs into one, if any of that is due. Blocks.
+    def write_merge(self) -> Merge | None:
+        """Merge what is most in need of it: a partition, or many small runs into one; None if nothing is due. Blocks.
+
+        It asks nothing of the ledger, and what it writes counts only when it is entered.
 
         Raises `FatalError` (74) if the disk refuses, or the memory is damaged; nothing has changed then.
         """
         partition = upkeep.due_partition(self._files)
         if partition is not None:
-            upkeep.merge_partition(self._files, partition)
-        elif runs := upkeep.runs_to_merge(self._files):
-            upkeep.merge_runs(self._files, runs, lambda _, entries: entries)
+            return upkeep.merge_partition(self._files, partition)
+        runs = upkeep.runs_to_merge(self._files)
+        return upkeep.merge_runs(self._files, runs) if runs else None
+
+    def enter_merge(self, merge: Merge) -> None:
+        """Let a merge count, in one transaction of the ledger. Blocks shortly."""
+        self._files.enter(merge)
+
+    def merge_one(self) -> None:
+        """Merge what is most in need of it, if anything is. Blocks."""
+        if (merge := self.write_merge()) is not None:
+            self.enter_merge(merge)
+
+    def expiry(self, before_minutes: int) -> Iterator[Merge]:
+        """The merges by which what was not sent since a time goes, in minutes since 1970 (UTC). Blocks at each.
+
+        Each is to be entered before the next is asked for.
+        """
+        return upkeep.expiry(self._files, before_minutes)
 
     def expire(self, before_minutes: int) -> None:
         """Let go of what was not sent since a time, in minutes since 1970 (UTC). Blocks."""
-        upkeep.expire(self._files, before_minutes)
+        for merge in self.expiry(before_minutes):
+            self.enter_merge(merge)
 
     def forget(self, ids: Collection[bytes]) -> int:
-        """Erase encoded ids; return the number of those of which anything was remembered. Blocks.
+        """Erase encoded ids of every kind; return the number of those of which anything was remembered. Blocks.
 
         Raises `ValueError` while any run is pending: it may have them.
         """
         if not self._files.is_settled():
             raise ValueError("runs of the memory are pending")
-        unique = sorted(set(ids))
-        lengths = np.array([len(each) for each in unique], dtype=np.int64)
-        keys = hash_ids(b"".join(unique), np.cumsum(lengths) - lengths, lengths, self._salt)
-        order = np.argsort(keys, kind="stable")
-        in_order = [unique[index] + b"\n" for index in order.tolist()]
-        ends = np.cumsum(lengths[order] + 1)
-        rows = Rows(b"".join(in_order), ends, lengths[order], np.zeros_like(ends), keys[order])
-        known = int(np.count_nonzero(self.find(keys[order], rows).is_known))
-        if known:
-            upkeep.forget(self._files, unique, keys[order])
-        return known
+        rows = _rows_of_ids(sorted(set(ids)), self._salt)
+        is_known = np.zeros(len(rows), dtype=np.bool_)
+        for id_kind in ID_KINDS:
+            is_known |= self.find(rows.hashes, rows, id_kind=id_kind).is_known
+        if is_known.any():
+            keys = np.sort(np.concatenate([keys_of_kind(rows.hashes, id_kind) for id_kind in ID_KINDS]))
+            for merge in upkeep.erasure(self._files, ids, keys):
+                self.enter_merge(merge)
+        return int(np.count_nonzero(is_known))
 
     def rebuild(self) -> None:
         """Forget everything, also where it is damaged: each row is sent once more. Blocks."""
         self._files.clear()
+
+
+def _rows_of_ids(ids: list[bytes], salt: int) -> Rows:
+    """Rows of ids alone, sorted by hash."""
+    lengths = np.array([len(each) for each in ids], dtype=np.int64)
+    hashes = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
+    ends = np.cumsum(lengths + 1)
+    rows = Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)
+    return _rows_at(rows, np.argsort(hashes, kind="stable"))
+
+
+def _rows_at(rows: Rows, indexes: Offsets) -> Rows:
+    """The rows of these indexes, in this order."""
+    starts, ends = rows.starts[indexes], rows.ends[indexes]
+    text = joined_texts(rows.body, starts, ends)
+    return Rows(text, np.cumsum(ends - starts), rows.id_lengths[indexes], rows.lines[indexes], rows.hashes[indexes])
 
 
 def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:

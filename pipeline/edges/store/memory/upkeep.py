@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.core.memory.entries import Entries, latest, no_entries, without, without_empty, without_older
 from pipeline.core.model import Hashes
 from pipeline.edges.store.memory.catalog import MemoryFile
-from pipeline.edges.store.memory.files import MemoryFiles
-from pipeline.edges.store.memory.sorted_file import PARTITIONS
+from pipeline.edges.store.memory.files import MemoryFiles, Merge
+from pipeline.edges.store.memory.sorted_file import PARTITIONS, partition_of
 
 #: A partition is due when its runs have this share of its base's rows.
 _SHARE_OF_BASE = 4
@@ -51,19 +51,21 @@ def runs_to_merge(files: MemoryFiles) -> list[MemoryFile]:
         return runs if len(runs) >= _RUNS_TO_MERGE else []
 
 
-def merge_partition(files: MemoryFiles, partition: int, left: Left = without_empty) -> None:
-    """Merge the base of a partition and its runs into a new base. `left`: what is left of all its entries."""
+def merge_partition(files: MemoryFiles, partition: int, left: Left = without_empty) -> Merge:
+    """The base of a partition and its runs, merged into a new base. `left`: what is left of all its entries."""
     with files.reading():
         merged_to = max([files.partition(partition).merged_to, *(run.number for run in files.runs())])
         base = files.base_of(partition)
         runs = files.with_rows(partition, [run.number for run in files.runs()])
         lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
     entries = left(latest(lists or [no_entries(with_values=files.with_values)]))
-    files.replace_base(partition, entries, merged_to)
+    return files.write_base(partition, entries, merged_to)
 
 
-def merge_runs(files: MemoryFiles, runs: Sequence[MemoryFile], left: Callable[[int, Entries], Entries]) -> None:
-    """Merge runs into one. `left`: what is left of their entries of a partition."""
+def merge_runs(
+    files: MemoryFiles, runs: Sequence[MemoryFile], left: Callable[[int, Entries], Entries] = lambda _, entries: entries
+) -> Merge:
+    """Runs, merged into one. `left`: what is left of their entries of a partition."""
 
     def merged() -> Iterator[tuple[int, Entries]]:
         for partition in range(PARTITIONS):
@@ -73,13 +75,13 @@ def merge_runs(files: MemoryFiles, runs: Sequence[MemoryFile], left: Callable[[i
             if lists:
                 yield partition, left(partition, latest(lists))
 
-    files.replace_runs(runs, merged())
+    return files.write_runs(runs, merged())
 
 
-def expire(files: MemoryFiles, before_minutes: int) -> None:
-    """Let go of what was not sent since a time, in minutes since 1970 (UTC).
+def expiry(files: MemoryFiles, before_minutes: int) -> Iterator[Merge]:
+    """The merges by which what was not sent since a time goes; each is to be entered before the next is asked for.
 
-    What is in runs of partitions without a base stays while any run is pending.
+    Of partitions without a base nothing goes while a run is pending.
     """
 
     def left(entries: Entries) -> Entries:
@@ -90,33 +92,30 @@ def expire(files: MemoryFiles, before_minutes: int) -> None:
 
     for partition in range(PARTITIONS):
         if files.base_of(partition) and _oldest(files, partition) < before_minutes:
-            merge_partition(files, partition, left)
+            yield merge_partition(files, partition, left)
     oldest = [_oldest(files, each) for each in range(PARTITIONS) if not files.base_of(each)]
     if min(oldest, default=before_minutes) < before_minutes and files.is_settled():
-        merge_runs(files, files.runs(), left_of_runs)
+        yield merge_runs(files, files.runs(), left_of_runs)
 
 
-def forget(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> None:
-    """Erase ids. `keys`: theirs, sorted. No run may be pending.
+def erasure(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> Iterator[Merge]:
+    """The merges by which ids are erased; each is to be entered before the next is asked for. No run may be pending.
 
-    The bases are first: while the runs have what is newer, nothing older comes back if a crash comes between.
+    `keys`: those of the ids, sorted. The bases are first: while the runs have what is newer, nothing older comes back
+    if a crash comes between.
     """
-    wanted = set(ids)
-    for partition in np.unique(keys >> np.uint64(56)).tolist():
+    wanted, partitions = set(ids), np.unique(partition_of(keys)).tolist()
+    for partition in partitions:
         with files.reading():
             base = files.base_of(partition)
             entries = base.entries(partition) if base else None
         if entries is not None and len(kept := without(entries, wanted, keys)) < len(entries):
-            files.replace_base(partition, kept, files.partition(partition).merged_to)
+            yield files.write_base(partition, kept, files.partition(partition).merged_to)
     with files.reading():
         runs = files.runs()
-        has_any = any(
-            len(files.open(run.number).entries_of(partition, keys))
-            for run in runs
-            for partition in np.unique(keys >> np.uint64(56)).tolist()
-        )
+        has_any = any(len(files.open(run.number).entries_of(each, keys)) for run in runs for each in partitions)
     if has_any:
-        merge_runs(files, runs, lambda _, entries: without(entries, wanted, keys))
+        yield merge_runs(files, runs, lambda _, entries: without(entries, wanted, keys))
 
 
 def _rows_wanted(files: MemoryFiles, partition: int) -> int:

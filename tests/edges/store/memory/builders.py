@@ -77,11 +77,11 @@ class Released:
         self.memory = Memory(self.directory / "memory", self.spool, self.catalog, with_values=self.with_values)
         return self.memory
 
-    def seal(self, rows: Mapping[str, str], parameters: str = "a,b") -> Batch:
+    def seal(self, rows: Mapping[str, str], parameters: str = "a,b", id_kind: str = "thirdPartyId") -> Batch:
         """A batch of these rows, by id the cells."""
         self._last += 1
         texts = [f"{profile_id},{cells}\n".encode() for profile_id, cells in rows.items()]
-        return self.spool.write(self._last, self._last, content_of(texts, parameters))
+        return self.spool.write(self._last, self._last, content_of(texts, f"{id_kind},{parameters}"))
 
     def release(
         self,
@@ -91,9 +91,10 @@ class Released:
         at: int = 1_000,
         source: int = 0,
         parameters: str = "a,b",
+        id_kind: str = "thirdPartyId",
     ) -> None:
         """Release a batch; it is not durable yet."""
-        batch_id = self.seal(rows, parameters).batch_id
+        batch_id = self.seal(rows, parameters, id_kind).batch_id
         self.memory.remember(batch_id, row_fates(life), at_minutes=at, source=source)
 
     def remember(
@@ -104,9 +105,10 @@ class Released:
         at: int = 1_000,
         source: int = 0,
         parameters: str = "a,b",
+        id_kind: str = "thirdPartyId",
     ) -> None:
         """Release a batch durably."""
-        self.release(rows, life, at=at, source=source, parameters=parameters)
+        self.release(rows, life, at=at, source=source, parameters=parameters, id_kind=id_kind)
         self.catalog.enter(self.memory)
 
     def catalogued_names(self) -> list[str]:
@@ -116,9 +118,9 @@ class Released:
         return sorted(file.name for file in (self.directory / "memory").iterdir())
 
 
-def content_of(texts: list[bytes], parameters: str) -> BatchContent:
+def content_of(texts: list[bytes], heading: str) -> BatchContent:
     rows = rows_of(texts)
-    header = f"batch=thirdPartyId,{parameters}\n".encode()
+    header = f"batch={heading}\n".encode()
     sizes = np.diff(rows.ends, prepend=0)
     order = np.argsort(rows.hashes, kind="stable")
     return BatchContent(

@@ -175,12 +175,12 @@ def test_the_memory_says_what_a_dictionary_says(
                     model.remember(step.rows, fates, step.parameters, at, step.source)
             case "merge":
                 for partition in {int(partition_of(asked([profile_id]).hashes)[0]) for profile_id in IDS[:4]}:
-                    upkeep.merge_partition(files, partition)
+                    files.enter(upkeep.merge_partition(files, partition))
             case "merge all":
                 for partition in range(PARTITIONS):
-                    upkeep.merge_partition(files, partition)
+                    files.enter(upkeep.merge_partition(files, partition))
             case "merge runs":
-                upkeep.merge_runs(files, files.runs()[-3:], lambda _, entries: entries)
+                files.enter(upkeep.merge_runs(files, files.runs()[-3:]))
             case "restart":
                 state.restart()
             case "expire":
