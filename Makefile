@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -55,6 +55,10 @@ bench-queue: dev ## what a tiny job of the service costs with 10,000 drops waiti
 
 bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
 	@$(BIN)/python -m tests.tools.bench.pacing
+
+bench-formats: ROWS = 400000
+bench-formats: dev ## speed and memory of every kind of export beside plain CSV, and many parts beside one file
+	@$(BIN)/python -m tests.tools.bench.formats --rows $(ROWS) --rounds $(or $(ROUNDS),3) --parts --document docs/benchmarks.md
 
 simulate: dev ## N seeded schedules of the real product under crashes, failures and a Target of the worst kind; all mutants
 	@$(BIN)/python -m tests.simulation --schedules $(N)

@@ -1,16 +1,18 @@
 """Has a request carried out by the process that holds the tenant's state directory, or here if none does."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 from anyio.to_thread import run_sync
 
+from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import State
 from pipeline.jobs.control import RETRY_REJECTS, ask_holder, carry_out
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import open_tenant
@@ -40,10 +42,25 @@ def _has_job(tenant: Tenant, job: str) -> bool:
 
 async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
     """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`."""
+    async with AsyncExitStack() as stack:
+        if (state := await _opened(tenant, host, stack)) is not None:
+            return await carry_out(Request("", command, job), state, running=None)
+    return await ask_holder(tenant.directory, command, job, host.clock)
+
+
+async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack) -> State | None:
+    """The state of a tenant, open until the stack ends; None if another process holds it.
+
+    That process may have begun just now: a service that starts again is asked too.
+    """
     if await run_sync(holder, tenant.directory) is not None:
-        return await ask_holder(tenant.directory, command, job, host.clock)
-    async with open_tenant(tenant, host) as state:
-        return await carry_out(Request("", command, job), state, running=None)
+        return None
+    try:
+        return await stack.enter_async_context(open_tenant(tenant, host))
+    except FatalError as error:
+        if error.exit_code is not ExitCode.ALREADY_RUNNING:
+            raise
+        return None
 
 
 async def ask_for_retry(tenant: Tenant, job: str, host: Host, rejects: Path | None = None) -> Retry:
@@ -51,13 +68,13 @@ async def ask_for_retry(tenant: Tenant, job: str, host: Host, rejects: Path | No
 
     `rejects`: the table of the rejected rows that are loaded, mended; None to send lost rows again.
     """
-    if await run_sync(holder, tenant.directory) is not None:
-        # Nothing of it happens here: whoever waits for an answer in vain can end it.
-        release_signals()
-        if rejects is None:
-            return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
-        # The holder gets a copy: whoever asks may remove the file at once.
-        given = await run_sync(pieces_of, rejects)
-        return Retry(await ask_holder(tenant.directory, RETRY_REJECTS, job, host.clock, given))
-    async with open_tenant(tenant, host) as state:
-        return await (begin_retry(state, job) if rejects is None else begin_mended(state, job, rejects))
+    async with AsyncExitStack() as stack:
+        if (state := await _opened(tenant, host, stack)) is not None:
+            return await (begin_retry(state, job) if rejects is None else begin_mended(state, job, rejects))
+    # Nothing of it happens here: whoever waits for an answer in vain can end it.
+    release_signals()
+    if rejects is None:
+        return Retry(await ask_holder(tenant.directory, "retry", job, host.clock))
+    # The holder gets a copy: whoever asks may remove the file at once.
+    given = await run_sync(pieces_of, rejects)
+    return Retry(await ask_holder(tenant.directory, RETRY_REJECTS, job, host.clock, given))

@@ -20,11 +20,12 @@ from pipeline.core.formats.detection import (
     delimiter_of_sep_line,
     detect_delimiter,
     ends_lines_with_cr,
+    ends_lines_with_cr_lf,
     holds_nothing,
     is_sep_line,
     too_many,
 )
-from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.dialect import Dialect, EscapeIn
 from pipeline.core.formats.framing import BOM, MAX_RECORD_BYTES, BrokenLine, Framer, Position, Record
 from pipeline.core.formats.text_codec import as_read, is_utf8
 from pipeline.core.model import Reason
@@ -57,6 +58,7 @@ class Layout:
     delimiter: bytes = b""
     quote: bytes = b'"'
     escape: bytes = b""
+    escape_in: EscapeIn = "all"
     id_column: str | None = None
     has_header: bool = True
     last_position: int = 0
@@ -128,12 +130,17 @@ class _Head:
     @classmethod
     async def of(cls, export: Export, layout: Layout, first: bytes, run_blocking: RunBlocking) -> "_Head":
         """Read as much as it takes to find out what ends the lines."""
-        head = cls(export, first, Dialect(layout.delimiter, layout.quote, layout.escape), run_blocking)
+        dialect = Dialect(layout.delimiter, layout.quote, layout.escape, escape_in=layout.escape_in)
+        head = cls(export, first, dialect, run_blocking)
         block = first
         while block and len(head.data) < SNIFFED_BYTES and b"\n" not in head.data:
             block = await head.read_more()
         head.is_at_end = not block
-        head.dialect = replace(head.dialect, cr_ends_lines=ends_lines_with_cr(head.data))
+        head.dialect = replace(
+            head.dialect,
+            cr_ends_lines=ends_lines_with_cr(head.data),
+            cr_lf_ends_lines=bool(layout.escape) and ends_lines_with_cr_lf(head.data, layout.escape),
+        )
         return head
 
     async def pure(self, size_bytes: int, function: Callable[[Unpack[Arguments]], T], *args: *Arguments) -> T:

@@ -26,6 +26,7 @@ from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import export_settings, new_job_ids, opens_export, settings_of_a_job
+from pipeline.jobs.manifest_checks import check_columns, check_said
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.mapping_section import NO_MAPPING, MappingSettings
@@ -322,7 +323,7 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
         raise InputError(f"the manifest in {shown(claim.signal)} gives one sha256 for {len(records)} exports.")
     if manifest.size_bytes is not None:
         # First, because it needs no reading.
-        _check(claim, "bytes", manifest.size_bytes, sum(record.size_bytes for record in records))
+        check_said(claim.signal, "bytes", manifest.size_bytes, sum(record.size_bytes for record in records))
     if manifest.rows is None and manifest.sha256 is None and not manifest.columns:
         return
     found: list[Measured] = []
@@ -335,36 +336,10 @@ async def _compare(claim: Claim, state: State, records: list[JobRecord]) -> None
             found.append(
                 await measure(record.export, opens_export(record, state.host), settings, state.host.run_blocking)
             )
-            _check_columns(claim, found[-1], has_header=settings.header)
+            check_columns(claim.signal, manifest, found[-1], has_header=settings.header)
         except HeaderError as error:
             raise await with_header_kept(error, state.folder(record.job_id), state.host.run_blocking) from error
     if manifest.sha256 is not None and found:
-        _check(claim, "sha256", manifest.sha256, found[0].sha256)
+        check_said(claim.signal, "sha256", manifest.sha256, found[0].sha256)
     if manifest.rows is not None:
-        _check(claim, "rows", manifest.rows, sum(each.rows for each in found))
-
-
-def _check_columns(claim: Claim, found: Measured, *, has_header: bool) -> None:
-    """Raise `HeaderError` unless the export has the columns of the manifest, of which positions have no names."""
-    said = claim.manifest.columns
-    if not said or said == found.columns or (not has_header and len(said) == len(found.columns)):
-        return
-    differing = next(
-        (at for at, (one, other) in enumerate(zip(said, found.columns, strict=False), 1) if one != other), 0
-    )
-    where = f", of which number {differing} is another" if differing and has_header else ""
-    raise HeaderError(
-        f"the manifest in {shown(claim.signal)} says columns, {len(said):,} of them, and the export has "
-        f"{len(found.columns):,}{where}: nothing was sent. Is it the right export?",
-        header=found.header,
-        line=found.header_line,
-    )
-
-
-def _check(claim: Claim, key: str, said: Any, found: Any) -> None:
-    if said != found:
-        said, found = (f"{value:,}" if isinstance(value, int) else value for value in (said, found))
-        raise InputError(
-            f"the manifest in {shown(claim.signal)} says {key} = {said}, but it is {found}: nothing was sent. "
-            "Is the export complete?"
-        )
+        check_said(claim.signal, "rows", manifest.rows, sum(each.rows for each in found))

@@ -8,7 +8,8 @@ An export that was loaded already gets no job, and neither does one that cannot 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from errno import EACCES
 from os import R_OK, access, strerror
@@ -19,18 +20,18 @@ from typing import Any
 import structlog
 
 from pipeline.core.batches.report import Report
-from pipeline.core.drop.signals import shown
+from pipeline.core.drop.signals import GROUP_SIGNAL, shown
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.printable import printable
 from pipeline.edges.exports import (
+    Export,
+    FoundParts,
     Identity,
-    Listed,
-    PartFile,
+    Parts,
     digest,
     find_parts,
     identify,
     identity_of,
-    left_out_of,
     path_of,
 )
 from pipeline.edges.host import Host, OpenExport
@@ -38,7 +39,10 @@ from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import digest_of_salt, new_job_ids, settings_of_a_job, told_of, told_of_job
+from pipeline.jobs.manifest_checks import check_measures
 from pipeline.jobs.report import report_without_job, target_of
+from pipeline.jobs.row_source import measure
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings
 
@@ -66,14 +70,19 @@ Entered = list[JobRecord | Report]
 class Named:
     """An export of the command line with its absolute path. With an `error` it cannot be read, and has no identity.
 
-    `parts`: its files, if it is a directory; `path` lies beside them then.
+    `found`: what was found in it, if it is a directory; `path` lies beside its files then.
     """
 
     place: int
     path: Path
     identity: Identity
     error: InputError | None = None
-    parts: tuple[PartFile, ...] = ()
+    found: FoundParts = field(default_factory=FoundParts)
+
+    @property
+    def parts(self) -> Parts:
+        """Its files, if it is a directory."""
+        return self.found.parts
 
     def is_that_of(self, job: JobRecord) -> bool:
         """True if the job was entered for this file, and the file has not changed since; it may have vanished."""
@@ -120,6 +129,7 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     An export that cannot be read gets no job, unless it had one before.
     """
     named = [await name_export(place, path, state.host, is_told=True) for place, path in enumerate(command.exports)]
+    named = [await _as_said(each, settings.export, state.host) for each in named]
     contents = _Contents(state.host.open_export)
     known = await state.in_turn(_known, state.ledger, command)
     twins = {} if command.again else await _twins(named, contents)
@@ -129,7 +139,7 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
     new = [each for each in named if not (each.place in stands or each.place in twins or each.error)]
     job_ids = await state.in_turn(new_job_ids, [each.path for each in new], now, state.ledger)
     records = [
-        JobRecord.new(job_id, each.path, each.identity, search.values, now, route=command.route, parts=each.parts)
+        JobRecord.new(job_id, each.path, each.identity, search.values, now, route=command.route, parts=each.found.parts)
         for job_id, each in zip(job_ids, new, strict=True)
     ]
     kept = [job for job in stands.values() if isinstance(job, JobRecord)]
@@ -297,19 +307,19 @@ async def name_export(place: int, path: Path, host: Host, *, is_told: bool = Fal
     `is_told`: the log says which files of a directory are no parts.
     """
     error: InputError | None = None
-    identity, parts = Identity(0, 0), tuple[PartFile, ...]()
+    identity, found = Identity(0, 0), FoundParts()
     try:
         if await host.run_blocking(isdir, path):
-            parts = await host.run_blocking(find_parts, path)
+            found = await host.run_blocking(find_parts, path)
             if is_told:
-                _say_left_out(path, await host.run_blocking(left_out_of, path))
-        identity = identity_of(parts) if parts else await identify(path)
+                _say_left_out(path, found)
+        identity = identity_of(found.parts) if found.parts else await identify(path)
     except InputError as unreadable:
         error = unreadable
-    return await host.run_blocking(_named, place, path, identity, parts, error)
+    return await host.run_blocking(_named, place, path, identity, found, error)
 
 
-def _say_left_out(directory: Path, listed: Listed) -> None:
+def _say_left_out(directory: Path, listed: FoundParts) -> None:
     if listed.unlisted:
         log.warning(
             "unlisted_files_left_out",
@@ -320,8 +330,30 @@ def _say_left_out(directory: Path, listed: Listed) -> None:
         )
 
 
-def _named(place: int, path: Path, identity: Identity, parts: tuple[PartFile, ...], error: InputError | None) -> Named:
-    named = Named(place, path_of(path) if parts else path.absolute(), identity, error, parts)
+async def _as_said(export: Named, settings: ExportSettings, host: Host) -> Named:
+    """The same export; of a directory that is not as the manifest in it says, with an error instead of its files."""
+    manifest = export.found.manifest
+    if export.error is not None or not manifest.describes:
+        return export
+
+    def opened(path: Path, encoding: str | None = None, _: Parts = ()) -> AbstractAsyncContextManager[Export]:
+        return host.open_export(path, encoding, export.parts)
+
+    try:
+        measured = await measure(export.path, opened, settings, host.run_blocking)
+    except InputError:
+        # The load itself will meet the same error, and report it.
+        return export
+    try:
+        signal = f"{export.path.name}/{GROUP_SIGNAL}"
+        check_measures(signal, manifest, measured, has_header=settings.header)
+    except InputError as differing:
+        return Named(export.place, export.path, Identity(0, 0), differing)
+    return export
+
+
+def _named(place: int, path: Path, identity: Identity, found: FoundParts, error: InputError | None) -> Named:
+    named = Named(place, path_of(path) if found.parts else path.absolute(), identity, error, found)
     files = [named.path.parent / part.name for part in named.parts] or [named.path]
     forbidden = [path for path in files if named.error is None and not access(path, R_OK)]
     if not forbidden:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.core.formats.detection import MAX_COLUMNS
+from pipeline.core.formats.dialect import EscapeIn
 from pipeline.core.formats.trailer import TrailerPattern
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import parameter_name_problem
@@ -106,6 +107,11 @@ class ExportSettings(Section):
         description="Character before a quote, delimiter, line break or itself that takes it literally, such as a "
         "backslash; before others it is data. Empty: only a doubled quote stands for one.",
     )
+    escape_in: EscapeIn = Field(
+        "all",
+        description="Cells in which the escape counts: all, as Redshift writes it; or quotes, only those in quotes, "
+        "and only before a quote or itself, as Spark writes it. A cell without quotes is taken as it stands then.",
+    )
     header: bool = Field(
         default=True,
         description="False for an export without header: id_column and columns name positions then, 1 the first.",
@@ -185,6 +191,15 @@ class ExportSettings(Section):
         if escape and escape == info.data.get("delimiter"):
             raise ValueError("must differ from delimiter")
         return escape
+
+    @field_validator("escape_in")
+    @classmethod
+    def _check_escape_in(cls, escape_in: EscapeIn, info: ValidationInfo) -> EscapeIn:
+        if escape_in == "quotes" and info.data.get("escape") == "":
+            raise ValueError('"quotes" needs an escape: set escape to the character before quotes, such as "\\\\"')
+        if escape_in == "quotes" and info.data.get("quote") == "":
+            raise ValueError('must be "all" with quote = "": no cell is in quotes')
+        return escape_in
 
     @field_validator("trailer")
     @classmethod

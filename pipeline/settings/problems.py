@@ -195,7 +195,7 @@ def _title_of_mapping(column: str, rest: list[str], *, is_column: bool) -> str:
 
 def _choice_meant(key: Mapping[str, Any], value: object) -> str:
     """The hint at the likeliest of the values that a key allows; empty if none is alike."""
-    choices = [str(choice) for choice in key.get("enum", ())]
+    choices = [str(choice) for choice in key.get("enum", ()) if choice != value]
     meant = get_close_matches(value.lower(), choices, 1) if isinstance(value, str) else []
     return f"; did you mean {json.dumps(meant[0])}?" if meant else ""
 

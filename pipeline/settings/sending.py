@@ -42,7 +42,7 @@ def sending_digest(
     target = settings.target
     deciding: dict[str, Any] = {
         "target": [target.client_code, target.api_version, target.url],
-        "export": (export or settings.export).model_dump(mode="json", exclude=_NOT_OF_ROWS),
+        "export": _of_rows(export or settings.export),
         "longest_row": min(settings.batch.max_bytes, _LONGER_THAN_ANY_ROW),
     }
     mapping = mapping or settings.mapping
@@ -51,3 +51,14 @@ def sending_digest(
         deciding["mapping"] = [mapping.model_dump(mode="json", exclude=_NOT_OF_CELLS), salt, used]
     canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _of_rows(export: ExportSettings) -> dict[str, Any]:
+    """The keys of [export] that decide what is sent.
+
+    `escape_in` counts where it makes a difference, so that what was loaded before there was such a key stays loaded.
+    """
+    deciding = export.model_dump(mode="json", exclude=_NOT_OF_ROWS)
+    if export.escape_in == "all":
+        del deciding["escape_in"]
+    return deciding

@@ -50,6 +50,18 @@ EXPORTS: dict[str, tuple[bytes, dict[str, Any]]] = {
         b'id,note,tier\n1,"say \\"hi, you\\"",a\n2,"\\"x\\",",b\n',
         {"id_column": "id", "columns": {"note": "note", "tier": "tier"}, "escape": "\\"},
     ),
+    "escaped in quotes": (
+        b'id,note,path\n1,"say \\"hi, you\\"",C:\\temp\n2,"\\"x\\",",\\N\n3,C:\\dir,c\n',
+        {"id_column": "id", "columns": {"note": "note", "path": "path"}, "escape": "\\", "escape_in": "quotes"},
+    ),
+    "escaped everywhere": (
+        b'id,note,path\n1,"say \\"hi, you\\"",C:\\\\temp\n2,"\\"x\\",",\\N\n3,a\\,b,c\n',
+        {"id_column": "id", "columns": {"note": "note", "path": "path"}, "escape": "\\"},
+    ),
+    "escaped in quotes, at the ends of cells": (
+        b'id,note,path\n1,"say \\"hi, you\\"",C:\\\\\n2,D:\\,"\\"b\\""\n3,E:\\,c\n',
+        {"id_column": "id", "columns": {"note": "note", "path": "path"}, "escape": "\\", "escape_in": "quotes"},
+    ),
 }
 
 

@@ -80,6 +80,7 @@ def read(data: bytes, cuts: list[int], options: dict[str, Any], style: Style) ->
         delimiter=b"" if options["delimiter"] == "auto" else options["delimiter"].encode(),
         quote=style.quote.encode(),
         escape=style.escape.encode(),
+        escape_in="quotes" if style.escape_in == "quotes" else "all",
         id_column=options["id_column"],
         has_header=style.header,
         last_position=0 if style.header else max(map(int, used)),
@@ -142,9 +143,26 @@ def dialects(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], Style]:
     escape = draw(st.sampled_from(["", "", "\\", "\\", "^", "."]))
     end = draw(st.sampled_from(["\n", "\r\n", "\r", "\r"]))
     header = draw(st.booleans()) or draw(st.booleans())
-    style = Style(quote, escape, header, draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2])))
+    escape_in = draw(st.sampled_from(["all", "all", "quotes"]))
+    style = Style(
+        quote, escape, escape_in, header, draw(st.sampled_from([0, 0, 1, 2])), draw(st.sampled_from([0, 0, 1, 2]))
+    )
     auto = header and draw(st.booleans())
-    specials = [delimiter, quote, quote * 2, escape, end, end, "a", "bc", "é", "\0", escape + "N"]
+    specials = [
+        delimiter,
+        quote,
+        quote * 2,
+        escape,
+        escape * 2,
+        escape + quote,
+        end,
+        end,
+        "a",
+        "bc",
+        "é",
+        "\0",
+        escape + "N",
+    ]
     alone = draw(st.sampled_from([["\r"], ["\n"], ["\r", "\n", "\r\n"], []]))
     pieces = st.sampled_from([piece for piece in [*specials, *alone] if piece])
     cell = st.one_of(

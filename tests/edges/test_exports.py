@@ -34,7 +34,6 @@ from pipeline.edges.exports import (
     digest,
     find_parts,
     identify,
-    left_out_of,
     open_export,
 )
 from pipeline.edges.exports.reader import PartsReader, Source
@@ -464,7 +463,8 @@ class TestListsInADirectory:
         )
 
     def taken(self, directory: Path) -> tuple[list[str], tuple[str, ...]]:
-        return [part.name for part in find_parts(directory)], left_out_of(directory).unlisted
+        found = find_parts(directory)
+        return [part.name for part in found.parts], found.unlisted
 
     def test_without_one_every_file_is_a_part(self, tmp_path: Path) -> None:
         self.put(tmp_path, b="id\n1\n", a="id\n2\n", _SUCCESS="", _other="x")
@@ -479,8 +479,9 @@ class TestListsInADirectory:
         assert self.taken(tmp_path) == (["c", "a"], ("b",))
 
     def test_of_ours(self, tmp_path: Path) -> None:
-        self.put(tmp_path, a="id\n1\n", b="id\n2\n", _SUCCESS='{"files": ["b", "a"]}')
+        self.put(tmp_path, a="id\n1\n", b="id\n2\n", _SUCCESS='{"files": ["b", "a"], "rows": 2}')
         assert self.taken(tmp_path) == (["b", "a"], ())
+        assert find_parts(tmp_path).manifest.rows == 2
 
     @pytest.mark.parametrize(
         ("files", "code", "words"),

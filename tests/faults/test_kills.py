@@ -3,7 +3,10 @@
 import asyncio
 import signal
 
-from tests.tools.faults.kills import kill_until_done
+import pytest
+
+from tests.tools.faults.kills import kill_in_each, kill_until_done
+from tests.tools.faults.kinds import Drawn, all_kinds
 
 KILLS = 20
 AT_ONCE = 2
@@ -22,3 +25,9 @@ async def test_twenty_kills_at_random_moments_lose_nothing_and_overwrite_nothing
 async def test_a_load_that_is_stopped_again_and_again_says_where_each_row_is_and_goes_on() -> None:
     loads = (kill_until_done(3, rows=6_000, seed=seed, rejected=0.3, number=signal.SIGTERM) for seed in (1, 2))
     assert all(told["kills"] for told in await asyncio.gather(*loads))
+
+
+@pytest.mark.parametrize("drawn", all_kinds(), ids=str)
+async def test_a_load_is_killed_in_the_middle_of_an_export_of_each_kind(drawn: Drawn) -> None:
+    hit = await kill_in_each(drawn, rows=120 * len(drawn.kinds))
+    assert {kind.name for kind in drawn.kinds} <= hit.keys(), drawn

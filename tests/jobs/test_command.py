@@ -565,6 +565,40 @@ async def test_exports_of_one_name_have_jobs_of_their_own(at: Commands) -> None:
     assert [job.export for job in jobs if isinstance(job, JobRecord)] == paths
 
 
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("rows=3", "the manifest in day/_SUCCESS says rows = 3, but it is 2: nothing was sent."),
+        ("bytes=1", "the manifest in day/_SUCCESS says bytes = 1, but it is 10: nothing was sent."),
+        ("columns=id,tier", "the manifest in day/_SUCCESS says columns, 2 of them, and the export has 1: nothing"),
+        (f"sha256={'0' * 64}", f"the manifest in day/_SUCCESS says sha256 = {'0' * 64}, but it is "),
+        ("rows=2\nbytes=10\ncolumns=id\nsha256=" + sha256(b"id\n1\nid\n2\n").hexdigest(), None),
+    ],
+)
+async def test_a_directory_is_as_the_manifest_in_it_says(at: Commands, manifest: str, said: str | None) -> None:
+    directory = at.directory / "day"
+    directory.mkdir()
+    for name, content in (("a", "id\n1\n"), ("b", "id\n2\n"), ("_SUCCESS", manifest)):
+        (directory / name).write_text(content)
+    (entered,) = await enter_command(Command((directory,), "default", again=False), at.state, SETTINGS, NOW)
+    if said is None:
+        assert isinstance(entered, JobRecord)
+    else:
+        assert isinstance(entered, Report)
+        assert (entered.state, entered.exit_code) == ("failed", 65)
+        assert said in str(entered.error)
+        assert at.state.ledger.jobs() == []
+
+
+async def test_where_escapes_count_decides_what_is_sent(at: Commands) -> None:
+    """It is no other setting than before where it is not set."""
+    everywhere, in_quotes = other(export={"escape": "\\"}), other(export={"escape": "\\", "escape_in": "quotes"})
+    assert sending_digest(SETTINGS) != sending_digest(everywhere) != sending_digest(in_quotes)
+    await at.load("a", settings=everywhere)
+    at.close(1)
+    assert await at.load("a", settings=in_quotes) == "| a2"
+
+
 async def test_files_of_a_directory_that_no_list_names_are_no_parts_and_told_of(
     at: Commands, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,22 @@ _TEST = "tests/edges/test_exports.py::TestListsInADirectory"
 
 MENDS = [
     Mend(
+        "lists of loads: a directory is compared with the manifest in it",
+        ("parts", "cut-off"),
+        "pipeline/jobs/command.py",
+        "    if export.error is not None or not manifest.describes:\n",
+        "    if manifest is not None:\n",
+        "tests/jobs/test_command.py::test_a_directory_is_as_the_manifest_in_it_says",
+    ),
+    Mend(
+        "lists of loads: plan tells the files that no list names",
+        ("parts",),
+        "pipeline/jobs/survey/planning.py",
+        "            left_out=found.unlisted,\n",
+        "",
+        "tests/jobs/survey/test_planning.py::TestWhatItIs::test_a_directory_with_lists",
+    ),
+    Mend(
         "lists of loads: a manifest in the directory is read",
         ("parts",),
         _PART_FILES,

@@ -4,7 +4,41 @@ from tests.mends import Mend
 
 _SYSTEMS = "tests/e2e/test_systems.py::TestTrailers::test_a_file_that_is_not_whole"
 
+_READ_BACK = "tests/core/formats/test_framing.py::test_what_spark_writes_is_read_back"
+
 MENDS = [
+    Mend(
+        "a backslash in a cell without quotes takes nothing in what Spark writes",
+        ("cut-off",),
+        "pipeline/core/formats/framing.py",
+        'self._escapes if dialect.escape_in == "all" else None',
+        "self._escapes",
+        _READ_BACK,
+    ),
+    Mend(
+        "a backslash before a line break ends no cell in what Spark writes",
+        ("cut-off",),
+        "pipeline/core/formats/dialect.py",
+        'return self.quoting if self.escape_in == "quotes" else',
+        "return",
+        _READ_BACK,
+    ),
+    Mend(
+        "an escape before CR LF takes both where lines end so",
+        ("cut-off",),
+        "pipeline/core/formats/dialect.py",
+        'return self.cr_lf_ends_lines and self.escape_in == "all"',
+        "return False",
+        "tests/core/formats/test_framing.py::test_an_escape_takes_the_line_end_of_the_file_as_one",
+    ),
+    Mend(
+        "two readings of an export with escapes are different settings",
+        ("cut-off",),
+        "pipeline/settings/sending.py",
+        'if export.escape_in == "all":',
+        "if export.escape_in:",
+        "tests/jobs/test_command.py::test_where_escapes_count_decides_what_is_sent",
+    ),
     Mend(
         "an export without its trailer is not done",
         ("cut-off",),

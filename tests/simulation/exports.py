@@ -139,7 +139,7 @@ def files_of(path: Path, parts: Parts) -> list[File]:
     """The files of an export that is about to be opened. Raises the errors of `open_whole`."""
     beside = path
     if not parts and path.is_dir():
-        parts, beside = find_parts(path), path_of(path)
+        parts, beside = find_parts(path).parts, path_of(path)
     if not parts:
         return [File(path, "", identity_at(path))]
     files = [File(beside.parent / part.name, part.name, part.identity) for part in parts]

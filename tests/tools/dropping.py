@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.edges.lock import holder
 from tests.tools.support import (
     Bench,
     Ended,
@@ -84,9 +85,9 @@ class Drop:
     async def serving(
         self, *options: str, config: Path | None = None, cold: bool = False, **sections: Mapping[str, Any]
     ) -> AsyncIterator[Process]:
-        """The service, once it has begun."""
+        """The service, once it has begun: the lock file of one that was killed is still there, and nobody holds it."""
         async with started("serve", *options, "--config", config or self.config(**sections), cold=cold) as process:
-            await until(lambda: (self.directory / ".processing" / "lock").exists())
+            await until(lambda: holder(self.directory / ".processing") is not None)
             yield process
 
 

@@ -12,7 +12,7 @@ import string
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -53,9 +53,12 @@ class Style:
 
     quote: str = '"'
     escape: str = ""
+    escape_in: str = "all"
     header: bool = True
     skip_first: int = 0
     skip_last: int = 0
+    #: Its lines end with CR LF; the oracle finds it out.
+    cr_lf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,8 @@ def ends_line(text: str, at: int, *, cr: bool) -> bool:
 
 def parse_plainly(text: str, delimiter: str, style: Style, *, cr: bool) -> tuple[list[str], int, bool, str | None]:
     """The first record: its fields, its length without line end, whether a quote is bare; and what is wrong with it."""
-    taken_literally = delimiter + style.quote + style.escape + "\r\n"
+    marks = style.quote + style.escape
+    in_quotes, elsewhere = (marks, "") if style.escape_in == "quotes" else (marks + delimiter + "\r\n",) * 2
     fields: list[str] = []
     bare, at = False, 0
     while True:
@@ -250,8 +254,10 @@ def parse_plainly(text: str, delimiter: str, style: Style, *, cr: bool) -> tuple
                 return fields, at, bare, QUOTE_UNCLOSED
             if here == "" or (not open_quote and (here == delimiter or ends_line(text, at, cr=cr))):
                 break
-            if here == style.escape and following and following in taken_literally:
-                value, at = value + following, at + 2
+            if here == style.escape and following and following in (in_quotes if open_quote else elsewhere):
+                if following == "\r" and style.cr_lf and text[at + 2 : at + 3] == "\n":
+                    following = "\r\n"
+                value, at = value + following, at + 1 + len(following)
             elif open_quote and here == style.quote == following:
                 value, at = value + here, at + 2
             elif open_quote and here == style.quote:
@@ -311,9 +317,20 @@ def empty_lines(lines: list[str], *, cr: bool) -> int:
     return len(lines)
 
 
+def has_cr_lf_lines(text: str, style: Style) -> bool:
+    """Whether the first line end without an escape before it is CR LF."""
+    for at, here in enumerate(text):
+        before = text[max(0, at - 2) : at]
+        escaped = style.escape and (before.endswith(style.escape) or before == style.escape + "\r")
+        if here == "\n" and not escaped:
+            return before.endswith("\r")
+    return False
+
+
 def read_dialect(data: bytes, delimiter: str, style: Style, used: list[str]) -> tuple[list[Record], str]:
     """All records of the file, header first, and the delimiter."""
     cr = b"\r" in data[:65_536] and b"\n" not in data[:65_536]
+    style = replace(style, cr_lf=has_cr_lf_lines(data[:65_536].decode("latin-1"), style))
     lines = cut_lines(without_marks(data.decode("latin-1")), cr=cr)
     skipped = style.skip_first
     empty = 0 if skipped else empty_lines(lines, cr=cr)

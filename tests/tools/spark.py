@@ -17,8 +17,6 @@ KINDS: dict[str, tuple[str, dict[str, str]]] = {
     "json": ("json", {}),
     "parquet": ("parquet", {}),
 }
-#: Here backslashes are escaped in cells with quotes only, and nobody can tell what `path` holds: these are without it.
-AMBIGUOUS = ("csv", "gzip")
 #: Cells with what has to be quoted or escaped, and with nothing in them.
 COLUMNS = (
     "concat('C-', lpad(id, 4, '0')) AS id",
@@ -43,8 +41,7 @@ def main() -> None:
     try:
         frame = spark.range(0, ROWS, 1, PARTS).selectExpr(*COLUMNS)
         for name, (format_, options) in KINDS.items():
-            rows = frame.drop("path") if name in AMBIGUOUS else frame
-            writer: DataFrameWriter = rows.write.format(format_).options(**options)
+            writer: DataFrameWriter = frame.write.format(format_).options(**options)
             writer.save(f"{sys.argv[1]}/{name}")
     finally:
         spark.stop()

@@ -50,6 +50,11 @@ class Manifest:
     file_bytes: tuple[int | None, ...] = ()
 
     @property
+    def describes(self) -> bool:
+        """True if it says anything that an export can be compared with, but for its files."""
+        return bool(self.columns) or {self.rows, self.size_bytes, self.sha256} != {None}
+
+    @property
     def listed(self) -> tuple[ListedFile, ...]:
         """The `files`, each with its size where that is known."""
         return tuple(map(ListedFile, self.files, self.file_bytes or (None,) * len(self.files)))

@@ -35,6 +35,16 @@ def ends_lines_with_cr(head: bytes) -> bool:
     return b"\r" in sniffed and b"\n" not in sniffed
 
 
+def ends_lines_with_cr_lf(head: bytes, escape: bytes) -> bool:
+    """True if the first line end in the first `SNIFFED_BYTES` that no escape takes is CR LF.
+
+    `head`: at least as much, or all. `escape`: one character.
+    """
+    mark = re.escape(escape)
+    found = re.compile(b"(?<!" + mark + b")(?<!" + mark + b"\r)\n").search(head[:SNIFFED_BYTES])
+    return found is not None and head[: found.start()].endswith(b"\r")
+
+
 def is_sep_line(line: bytes) -> bool:
     """True if the first line of an export is no header, but tells the delimiter, such as `sep=;`."""
     return len(line) <= _MAX_SEP_LINE_BYTES and _SEP_LINE.fullmatch(line) is not None

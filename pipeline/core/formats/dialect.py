@@ -1,10 +1,14 @@
 """The dialect of an export: the bytes that separate, enclose and escape its cells, and those that end its lines."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from pipeline.core.model import Octets, Offsets
+
+#: The cells in which an escape counts, see `Dialect`.
+EscapeIn = Literal["all", "quotes"]
 
 _LINE_FEED, _CARRIAGE_RETURN = b"\n\r"
 _QUOTE = b'"'
@@ -16,22 +20,38 @@ class Dialect:
     """The way an export is written. Each of the first three is one ASCII character, or none where it may be empty.
 
     `quote`: encloses cells that hold delimiters or line breaks; empty: quotes are data like the rest.
-    `escape`: takes a quote, a delimiter, a line break or itself literally if it stands before it, in quotes and
-    outside; before anything else it is data. Spark and Redshift write it before these only, and `\\N`, which stands for
-    no value in exports of databases, stays as it is. Empty: only a doubled quote stands for one.
+    `escape`: takes what it stands before literally, if that is one of `escapable`; before anything else it is data, so
+    that `\\N`, which stands for no value in exports of databases, stays. Empty: only a doubled quote stands for one.
+    `escape_in`: `all` cells, with quotes and without: as Redshift writes it before quotes, delimiters, line breaks and
+    itself. Or `quotes`: in cells with quotes only, before a quote and itself, as Spark does; in others it is data.
     `cr_ends_lines`: CR alone ends lines too, as LF and CR LF do; else it is data.
+    `cr_lf_ends_lines`: lines end with CR LF, so that an escape before a CR LF takes both. Where they end with LF, it
+    takes the CR alone: Redshift escapes each of the two, and a CR may be the last of a row.
     """
 
     delimiter: bytes
     quote: bytes = b'"'
     escape: bytes = b""
     cr_ends_lines: bool = False
+    escape_in: EscapeIn = "all"
+    cr_lf_ends_lines: bool = False
+
+    @property
+    def escapable(self) -> bytes:
+        """The characters that the escape takes literally."""
+        return self.quoting if self.escape_in == "quotes" else self.delimiter + self.quoting + b"\r\n"
+
+    @property
+    def escapes_cr_lf(self) -> bool:
+        """True if the escape takes a CR LF as one line break."""
+        return self.cr_lf_ends_lines and self.escape_in == "all"
 
     def taken_literally(self, octets: Octets) -> Offsets:
         """The offsets of the bytes of a buffer, which has LF for all line ends, that an escape takes literally.
 
         Where fields and quotes begin makes no difference: in a run of escapes each takes the next one literally, and
-        the last of an odd number may take what follows.
+        the last of an odd number may take what follows. That is so too where escapes count in quotes only: a quote
+        behind one opens no field, in quotes it is literal, and elsewhere it is data.
         """
         if not self.escape:
             return _NOWHERE
@@ -45,9 +65,14 @@ class Dialect:
         behind = escapes[(places - firsts) & 1 == 0] + 1
         behind = behind[behind < len(octets)]
         may_be_escaped = np.zeros(256, dtype=np.bool_)
-        may_be_escaped[[*self.delimiter, *self.quoting, _CARRIAGE_RETURN, _LINE_FEED]] = True
+        may_be_escaped[[*self.escapable]] = True
         literal: Offsets = behind[may_be_escaped[octets[behind]]]
-        return literal
+        return self._with_whole_line_breaks(octets, literal) if self.escapes_cr_lf else literal
+
+    def _with_whole_line_breaks(self, octets: Octets, literal: Offsets) -> Offsets:
+        feeds = literal[octets[literal] == _CARRIAGE_RETURN] + 1
+        feeds = feeds[feeds < len(octets)]
+        return np.union1d(literal, feeds[octets[feeds] == _LINE_FEED])
 
     def beyond_rfc(self, source: bytes, octets: Octets, literal: Offsets) -> Offsets:
         """The offsets of the bytes by which a record means something else in RFC 4180, with this delimiter.

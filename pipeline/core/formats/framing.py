@@ -91,6 +91,8 @@ class Framer:
         self._dialect = dialect
         self._delimiter, self._quote = dialect.delimiter, dialect.quote
         self._escapes = _Escapes(dialect) if dialect.escape else None
+        # Those of cells without quotes too.
+        self._escapes_everywhere = self._escapes if dialect.escape_in == "all" else None
         # A line that holds none of these is cut at its delimiters.
         self._quoting = _any_of(dialect.quoting) if dialect.quoting else None
         self._max_record_bytes = max_record_bytes
@@ -213,9 +215,9 @@ class Framer:
             else:
                 end = self._end_of_unquoted(position, line_end, limit)
                 field = self._source[position:end]
-                if self._escapes is not None:
-                    has_bare_quote = has_bare_quote or self._escapes.has_bare_quote(field)
-                    field = self._escapes.resolve(field)
+                if self._escapes_everywhere is not None:
+                    has_bare_quote = has_bare_quote or self._escapes_everywhere.has_bare_quote(field)
+                    field = self._escapes_everywhere.resolve(field)
                 else:
                     has_bare_quote = has_bare_quote or (bool(quote) and quote in field)
                 fields.append(field)
@@ -255,6 +257,9 @@ class Framer:
         ):
             self._need(found.end())
             position = found.end() + (self._buffer[found.end() : found.end() + 1] in escapes.escaped)
+            if escapes.takes_cr_lf and self._buffer[found.end() : position] == b"\r":
+                self._need(position)
+                position += self._buffer[position : position + 1] == b"\n"
         return position
 
     def _end_of_unquoted(self, position: int, line_end: int, limit: int) -> int:
@@ -263,8 +268,8 @@ class Framer:
         `line_end`: the offset of the next line feed from `position` on, or -1 if there is none before `limit`.
         """
         buffer = self._buffer
-        if self._escapes is not None:
-            position = self._behind_escapes(position, limit, self._escapes.or_end)
+        if self._escapes_everywhere is not None:
+            position = self._behind_escapes(position, limit, self._escapes_everywhere.or_end)
             line_end = buffer.find(b"\n", position, limit)
         end = buffer.find(self._delimiter, position, limit if line_end < 0 else line_end)
         if end < 0:
@@ -323,12 +328,14 @@ class _Escapes:
     """The escapes of a dialect.
 
     `escaped`: the bytes that the escape takes literally.
+    `takes_cr_lf`: it takes a CR LF as one.
     `or_quote`, `or_end`: find the escape, or a quote; the escape, or what ends an unquoted field.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.escape = dialect.escape
-        self.escaped = {bytes([byte]) for byte in dialect.delimiter + dialect.quoting + b"\r\n"}
+        self.escaped = {bytes([byte]) for byte in dialect.escapable}
+        self.takes_cr_lf = dialect.escapes_cr_lf
         self.or_quote = _any_of(dialect.quoting)
         self.or_end = _any_of(dialect.delimiter + b"\n" + dialect.escape)
         self._quote = dialect.quote

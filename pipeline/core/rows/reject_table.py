@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.core.formats.dialect import Dialect
+from pipeline.core.formats.dialect import Dialect, EscapeIn
 from pipeline.core.formats.framing import BrokenLine, Framer, Record
 from pipeline.core.formats.json_lines import JsonFramer
 from pipeline.core.formats.text_codec import is_utf8
@@ -47,7 +47,7 @@ def unguarded(cell: str) -> str:
 class Written:
     """The way an export is written, as far as it takes to cut a record of it into cells.
 
-    `columns`: their names, or positions if it has no header. `delimiter`, `quote`, `escape`: as in `Dialect`.
+    `columns`: their names, or positions if it has no header. The others are as in `Dialect`.
     """
 
     columns: tuple[str, ...] = ()
@@ -56,6 +56,8 @@ class Written:
     escape: str = ""
     cr_ends_lines: bool = False
     is_json: bool = False
+    escape_in: EscapeIn = "all"
+    cr_lf_ends_lines: bool = False
 
     @property
     def table_delimiter(self) -> bytes:
@@ -82,8 +84,8 @@ class Written:
         return [field.decode() for field in fields]
 
     def _records(self, raw: bytes) -> Sequence[Record | BrokenLine]:
-        dialect = Dialect(self.delimiter.encode(), self.quote.encode(), self.escape.encode(), self.cr_ends_lines)
-        framer = Framer(dialect)
+        written = (self.delimiter.encode(), self.quote.encode(), self.escape.encode())
+        framer = Framer(Dialect(*written, self.cr_ends_lines, self.escape_in, self.cr_lf_ends_lines))
         return [*framer.feed(raw + b"\n"), *framer.finish()]
 
 

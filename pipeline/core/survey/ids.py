@@ -75,20 +75,27 @@ class IdCount:
             return
         found, counts = np.unique(np.concatenate(self._new), return_counts=True)
         self._new, self._collected = [], 0
-        places = np.searchsorted(self._hashes, found)
-        is_known = np.zeros(len(found), dtype=np.bool_)
-        inside = places < len(self._hashes)
-        is_known[inside] = self._hashes[places[inside]] == found[inside]
-        self._counts[places[is_known]] += counts[is_known].astype(np.uint32)
-        is_new = ~is_known
-        self._hashes = np.insert(self._hashes, places[is_new], found[is_new])
-        self._counts = np.insert(self._counts, places[is_new], counts[is_new].astype(np.uint32))
+        if len(self._hashes):
+            self._merge(found, counts.astype(np.uint32))
+        else:
+            self._hashes, self._counts = found, counts.astype(np.uint32)
         self._most_rows = max(self._most_rows, int(self._counts.max(initial=0)))
         while len(self._hashes) > self._most_ids:
             self._zero_bits += 1
             # They are sorted: those that begin with a zero bit more stand in front.
             kept = int(np.count_nonzero(self._is_kept(self._hashes)))
             self._hashes, self._counts = self._hashes[:kept].copy(), self._counts[:kept].copy()
+
+    def _merge(self, found: Hashes, counts: Counts) -> None:
+        """Add these hashes, each once and in order, to those that are known."""
+        places = np.searchsorted(self._hashes, found)
+        is_known = np.zeros(len(found), dtype=np.bool_)
+        inside = places < len(self._hashes)
+        is_known[inside] = self._hashes[places[inside]] == found[inside]
+        self._counts[places[is_known]] += counts[is_known]
+        is_new = ~is_known
+        self._hashes = np.insert(self._hashes, places[is_new], found[is_new])
+        self._counts = np.insert(self._counts, places[is_new], counts[is_new])
 
     def _is_kept(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         is_kept: npt.NDArray[np.bool_] = hashes < np.uint64(1 << (_BITS - self._zero_bits))

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.core.model import Reason, Rows, Warnings
+from pipeline.core.model import Offsets, Reason, Rows, Warnings
 
 #: Rows and bytes that Target takes in one batch (Adobe).
 MOST_ROWS, MOST_BYTES = 500_000, 50_000_000
 
 #: By name the two digits of the escape that stands for a byte in an encoded row.
 _ESCAPES = {"raw_ampersand": b"26", "raw_percent": b"25", "raw_plus": b"2B", "raw_equals": b"3D"}
-_AMPERSAND, _PERCENT = b"%26", 37
+_PERCENT = 37
+_IS_FIRST_DIGIT = np.isin(np.arange(256), [escape[0] for escape in _ESCAPES.values()])
+_NOWHERE: Offsets = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,26 @@ class NaiveSender:
 
     def send(self, rows: Rows) -> None:
         """Count what is in these rows."""
+        ampersands: Offsets = _NOWHERE
         # Most rows hold none, and a search for one byte is fast.
         if b"%" in rows.body:
             octets = np.frombuffer(rows.body, dtype=np.uint8)
             places = np.flatnonzero(octets == _PERCENT)
+            # All that are counted begin with one of two digits, and most others do not.
+            places = places[_IS_FIRST_DIGIT[octets[places + 1]]]
             digits = octets[places + 1].astype(np.uint16) << 8 | octets[places + 2]
             for name, escape in _ESCAPES.items():
                 found = places[digits == int.from_bytes(escape)]
                 if len(found):
                     self._note(name, len(found), _line_at(rows, int(found[0])))
-        self._cut(rows)
+                    ampersands = found if name == "raw_ampersand" else ampersands
+        self._cut(rows, ampersands)
 
-    def _cut(self, rows: Rows) -> None:
-        """Count the rows behind the first `&` of each piece: Target takes what stands before it, without a word."""
+    def _cut(self, rows: Rows, ampersands: Offsets) -> None:
+        """Count the rows behind the first `&` of each piece: Target takes what stands before it, without a word.
+
+        `ampersands`: the places of all `&` in the rows.
+        """
         first = 0
         while first < len(rows):
             stop = min(len(rows), first + MOST_ROWS - self._rows % MOST_ROWS)
@@ -62,8 +71,9 @@ class NaiveSender:
             begin = first
             if not self._is_cut:
                 start, end = int(rows.ends[first - 1]) if first else 0, int(rows.ends[stop - 1])
-                place = rows.body.find(_AMPERSAND, start, end)
-                begin = stop if place < 0 else int(np.searchsorted(rows.ends, place, side="right"))
+                behind = ampersands[np.searchsorted(ampersands, start) :]
+                is_there = len(behind) and behind[0] < end
+                begin = int(np.searchsorted(rows.ends, behind[0], side="right")) if is_there else stop
             if begin < stop:
                 self._is_cut = True
                 self._note("rows_cut_off", stop - begin, int(rows.lines[begin]))

@@ -27,8 +27,12 @@ class Description:
     `kind`: csv, jsonl, or what a columnar file is.
     `packing`: what it is packed with, or empty.
     `delimiter_from`: what told the delimiter: `configuration`, `header`, or `sep=`.
+    `escape_in`: the cells in which the escape counts; empty without one.
+    `read_otherwise`: rows of the beginning that have other cells if it counts in the others; the line of the first.
     `line_ends`: LF, CR LF, CR, or `mixed`.
     `header_line`: 0 if it has none.
+    `lists`: of a directory, the lists in it that say which files are parts.
+    `left_out`: the files in it that none of them names.
     """
 
     name: str
@@ -43,9 +47,14 @@ class Description:
     delimiter_from: str = ""
     quote: str = ""
     escape: str = ""
+    escape_in: str = ""
+    read_otherwise: int = 0
+    first_read_otherwise: int | None = None
     line_ends: str = ""
     header_line: int = 0
     parts: tuple[PlannedPart, ...] = ()
+    lists: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -3,8 +3,7 @@
 from pipeline.edges.exports.faults import changed
 from pipeline.edges.exports.identity import Identity, PartFile, identity_of
 from pipeline.edges.exports.opened import Export, ExportFile, digest, open_export
-from pipeline.edges.exports.part_files import Parts, find_parts, identify, left_out_of, path_of
-from pipeline.edges.exports.part_lists import Listed
+from pipeline.edges.exports.part_files import FoundParts, Parts, find_parts, identify, is_directory, path_of
 from pipeline.edges.exports.reader import BLOCK_BYTES, PIECE_BYTES
 
 __all__ = [
@@ -12,8 +11,8 @@ __all__ = [
     "PIECE_BYTES",
     "Export",
     "ExportFile",
+    "FoundParts",
     "Identity",
-    "Listed",
     "PartFile",
     "Parts",
     "changed",
@@ -21,7 +20,7 @@ __all__ = [
     "find_parts",
     "identify",
     "identity_of",
-    "left_out_of",
+    "is_directory",
     "open_export",
     "path_of",
 ]

@@ -224,7 +224,7 @@ def _open(path: Path, encoding: str | None, parts: Parts, opener: Callable[[Path
     beside = path
     if not parts and opener is None and is_directory(path):
         # Its path stays that of the directory, by which it can be opened again.
-        parts, beside = find_parts(path), path_of(path)
+        parts, beside = find_parts(path).parts, path_of(path)
     opened: Callable[[Path], FileIO] = open_regular if opener is None else lambda place: FileIO(opener(place))
     if not parts:
         reader = PartsReader([Source(path, "", None, partial(opened, path))], encoding)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
@@ -18,6 +19,21 @@ from pipeline.edges.exports.part_lists import Listed, content_of, listed_in
 
 #: The files of an export in the order in which they are read; none where it is one file.
 Parts = Sequence[PartFile]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundParts:
+    """The parts of an export that is a directory.
+
+    `beside`: the names of the lists in it that say which files are parts; none if every file is one.
+    `unlisted`: the names of the files that are in none of those lists.
+    `manifest`: the content of its `_SUCCESS`.
+    """
+
+    parts: tuple[PartFile, ...] = ()
+    beside: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    manifest: Manifest = field(default_factory=Manifest)
 
 
 async def identify(path: Path) -> Identity:
@@ -74,7 +90,7 @@ def path_of(directory: Path) -> Path:
     return absolute / absolute.name
 
 
-def find_parts(directory: Path) -> tuple[PartFile, ...]:
+def find_parts(directory: Path) -> FoundParts:
     """The files of a directory that is one export, in the order of their names, or of the list in it. Blocks.
 
     Hidden files, temporary ones, and those that begin with `_`, are none of them; nor are files that a manifest in
@@ -83,7 +99,7 @@ def find_parts(directory: Path) -> tuple[PartFile, ...]:
     Raises `InputError`: 65 for a directory within it, or files that are not as its list says; 66 if it holds no file,
     not one that its list names, or one that cannot be read.
     """
-    names, listed = _look_into(directory)
+    names, listed, manifest = _look_into(directory)
     if not listed.files:
         raise InputError(
             f"{printable(str(directory))} holds no file that is part of an export: those that begin with _ or a dot, "
@@ -105,16 +121,14 @@ def find_parts(directory: Path) -> tuple[PartFile, ...]:
                 f"directory says {file.size_bytes:,}: bring the whole file, or export it anew."
             )
         parts.append(PartFile(file.name, identity))
-    return tuple(parts)
+    return FoundParts(tuple(parts), listed.beside, listed.unlisted, manifest)
 
 
-def left_out_of(directory: Path) -> Listed:
-    """The lists in the directory of an export, and the files in it that they do not name. Blocks."""
-    return _look_into(directory)[1]
+def _look_into(directory: Path) -> tuple[list[str], Listed, Manifest]:
+    """The names of the files that may be parts, which of them are, and the manifest that is there.
 
-
-def _look_into(directory: Path) -> tuple[list[str], Listed]:
-    """The names of the files that may be parts, and which of them are. Raises `InputError` where nothing tells it."""
+    Raises `InputError` where nothing tells it.
+    """
     with readable(directory):
         found = sorted(path.name for path in directory.iterdir())
     names = [name for name in found if not (name.startswith("_") or is_ignored(name))]
@@ -138,7 +152,7 @@ def _look_into(directory: Path) -> tuple[list[str], Listed]:
             f"{printable(str(directory))} cannot be loaded: {shown(listed.awaited)}, the list that says which of its "
             "files are parts, is not there, or not whole. Wait until the export is written, or bring that list too."
         )
-    return names, listed
+    return names, listed, manifest
 
 
 def _manifest_in(directory: Path, descriptor: int) -> Manifest:

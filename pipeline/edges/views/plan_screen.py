@@ -17,8 +17,14 @@ from pipeline.edges.views.wording import GOOD, MEANINGS, REASONS, notes
 
 #: Columns, parts and changed cells of a sample that are shown, and characters of the name of a column.
 _MOST_COLUMNS, _MOST_PARTS, _MOST_CELLS, _MOST_OF_A_NAME = 60, 10, 20, 32
+#: The share of rows below which a key of JSON Lines may be data, the number of such keys above which they are taken for
+#: data, and how many of those are shown. Ours.
+_RARELY, _MOST_RARE, _SHOWN_OF_DATA = 0.02, 20, 3
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|", "\x01": "\\x01"}
 _TOLD_BY = {"header": "told by the header", "configuration": "as configured", "sep=": "as its line sep= says"}
+_ESCAPE_IN = {"all": "all cells", "quotes": "quotes only"}
+#: The other `escape_in`, and who writes an export so.
+_OTHER_ESCAPES = {"all": ("quotes", "Spark"), "quotes": ("all", "Redshift or a tool that escapes everywhere")}
 _SENT = {**MEANINGS, "confirmed": "would be sent", "rejected": "would not be sent"}
 _MEGABYTE = 1_000_000
 #: Mistake of a naive sender -> what it would do, of one and of more.
@@ -85,7 +91,7 @@ def print_plan(plan: Plan, to: Console) -> None:
     lines = [Text.assemble((shown(plan.export.name), "bold"), ": nothing was sent; this is what a load would come to")]
     if plan.columns:
         lines += [Text(f"  {line}") for line in _described(plan.export)]
-        lines += [Text(""), *_table(plan.columns), Text("")]
+        lines += [Text(""), *_table(plan.columns, is_json=plan.export.kind == "jsonl"), Text("")]
         if plan.samples:
             lines += [*map(Text, _samples(plan)), Text("")]
         lines += _classes(plan)
@@ -105,34 +111,55 @@ def _described(export: Description) -> Iterator[str]:
     if export.kind == "csv":
         delimiter = _DELIMITERS.get(export.delimiter, export.delimiter)
         enclosed = f"{export.quote} around cells" if export.quote else "no quotes"
-        escape = f", {export.escape} as escape" if export.escape else ""
+        escape = f", {export.escape} as escape in {_ESCAPE_IN[export.escape_in]}" if export.escape else ""
         header = f"header on line {export.header_line:,}" if export.header_line else "no header"
         told_by = _TOLD_BY[export.delimiter_from]
         ends = f", lines end with {export.line_ends}" if export.line_ends else ""
         yield f"{delimiter} between cells ({told_by}), {enclosed}{escape}{ends}, {header}"
+    if export.read_otherwise:
+        other, writers = _OTHER_ESCAPES[export.escape_in]
+        means = "means" if export.read_otherwise == 1 else "mean"
+        yield (
+            f"{counted(export.read_otherwise, 'row')} of its beginning {means} something else with [export] "
+            f'escape_in = "{other}", the first on line {export.first_read_otherwise:,}: set that if {writers} wrote it'
+        )
     if len(export.parts) > 1:
         yield f"{counted(len(export.parts), 'part')}:"
         for part in export.parts[:_MOST_PARTS]:
             yield f"  {shown(part.name)}: {_size(part.size_bytes)}, {counted(part.rows, 'row')}"
         if len(export.parts) > _MOST_PARTS:
             yield f"  ... and {len(export.parts) - _MOST_PARTS:,} more"
+    if export.left_out:
+        names = ", ".join(map(shown, export.left_out[:_MOST_PARTS]))
+        more = f" and {len(export.left_out) - _MOST_PARTS:,} more" if len(export.left_out) > _MOST_PARTS else ""
+        left_out = counted(len(export.left_out), "file")
+        yield f"Left out: {left_out} that {', '.join(map(shown, export.lists))} does not name: {names}{more}"
 
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / _MEGABYTE:,.1f} MB" if size_bytes >= _MEGABYTE else counted(size_bytes, "byte")
 
 
-def _table(columns: tuple[PlannedColumn, ...]) -> Iterator[Text]:
-    shown_ones = columns[:_MOST_COLUMNS]
+def _table(columns: tuple[PlannedColumn, ...], *, is_json: bool) -> Iterator[Text]:
+    rare = [column for column in columns if is_json and column.fill_rate < _RARELY]
+    # A few such keys are optional fields; many are ids, dates or mail addresses, of which no list is of use.
+    left_out = rare[_SHOWN_OF_DATA:] if len(rare) > _MOST_RARE else []
+    kept = [column for column in columns if column not in left_out]
+    shown_ones = kept[:_MOST_COLUMNS]
     rows = [("column", "sent as", "filled", "values look like")]
     rows += [(_short(column.name), column.sent_as or "-", _filled(column), _looks(column)) for column in shown_ones]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
     for number, (name, sent_as, filled, looks) in enumerate(rows):
-        style = "dim" if number and not columns[number - 1].sent_as else "bold" if not number else ""
+        style = "dim" if number and not shown_ones[number - 1].sent_as else "bold" if not number else ""
         line = f"  {name:<{widths[0]}}  {sent_as:<{widths[1]}}  {filled:>{widths[2]}}  {looks}"
         yield Text(line.rstrip(), style=style)
-    if len(columns) > len(shown_ones):
-        yield Text(f"  ... and {counted(len(columns) - len(shown_ones), 'column')} more; --json has all")
+    if len(kept) > len(shown_ones):
+        yield Text(f"  ... and {counted(len(kept) - len(shown_ones), 'column')} more; --json has all")
+    if left_out:
+        yield Text(
+            f"  ... and {counted(len(left_out), 'key')} more, each with a value in less than {_RARELY:.0%} of the "
+            "rows: are they data and no names? --json has all"
+        )
 
 
 def _short(name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.formats.blockframing import Framed
 from pipeline.core.formats.framing import Record
 from pipeline.core.rows.cells import is_blank
 from pipeline.core.rows.mapping import problem_of_text
@@ -15,6 +16,9 @@ from pipeline.jobs.row_source.measured import framer_of
 from pipeline.jobs.row_source.rows import Lines
 from pipeline.jobs.row_source.starts import Reading, first_start, trailer_of
 from pipeline.settings.export_section import ExportSettings
+
+#: Bytes that are framed at once.
+_PIECE_BYTES = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,19 @@ async def read_beginning(
 def _records_of(start: Start, id_column: str, text: bytes, most_records: int, *, is_end: bool) -> list[Record]:
     """The records of a text at the beginning of an export, but for broken ones and for one that is cut at its end."""
     framer = framer_of(start, id_column)
-    framed = [framer.feed(text), *([framer.finish()] if is_end else [])]
-    found = [
+    records: list[Record] = []
+    # Piece by piece: a framer takes a long block for one that holds a long record, and reads it by the letter.
+    for at in range(0, len(text), _PIECE_BYTES):
+        records += _sound(framer.feed(text[at : at + _PIECE_BYTES]), most_records - len(records), start)
+        if len(records) >= most_records:
+            return records
+    return records + (_sound(framer.finish(), most_records - len(records), start) if is_end else [])
+
+
+def _sound(framed: Framed, most_records: int, start: Start) -> list[Record]:
+    found = framed.exactly(np.arange(min(len(framed.ends), most_records)), start.dialect.delimiter)
+    return [
         record
-        for each in framed
-        for record in each.exactly(np.arange(min(len(each.ends), most_records)), start.dialect.delimiter)
-        if isinstance(record, Record) and not problem_of_text(record.raw)
+        for record in found
+        if isinstance(record, Record) and not problem_of_text(record.raw) and not is_blank(record.fields)
     ]
-    return [record for record in found if not is_blank(record.fields)]

@@ -137,6 +137,8 @@ class _Mapping:
             dialect.escape.decode(),
             dialect.cr_ends_lines,
             self.is_json,
+            dialect.escape_in,
+            dialect.cr_lf_ends_lines,
         )
 
     def transform(self, mapper: RowMapper, begin: Position) -> Transform:

@@ -247,6 +247,7 @@ def layout_of(settings: ExportSettings) -> Layout:
         delimiter=b"" if settings.delimiter == "auto" else settings.delimiter.encode(),
         quote=settings.quote.encode(),
         escape=settings.escape.encode(),
+        escape_in=settings.escape_in,
         id_column=settings.id_column,
         has_header=settings.header,
         last_position=0 if settings.header else max(map(int, used)),

@@ -39,6 +39,7 @@ async def describe(path: Path, open_export: OpenExport, settings: ExportSettings
         "delimiter_from": told_by,
         "quote": start.dialect.quote.decode(),
         "escape": start.dialect.escape.decode(),
+        "escape_in": start.dialect.escape_in if start.dialect.escape else "",
         "header_line": start.header_line if settings.header else 0,
     }
     return Description(

@@ -10,6 +10,7 @@ from pipeline.core.formats.packing import beginning_of, packing_of
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.survey.columns import survey_columns
 from pipeline.core.survey.draft import CANDIDATES, CLIENT_CODE, Drafted, draft
+from pipeline.core.survey.escapes import has_literal_escapes
 from pipeline.core.survey.guesses import guess_id, is_header
 from pipeline.edges.host import Host
 from pipeline.jobs.row_source.beginning import Beginning, read_beginning
@@ -75,7 +76,7 @@ async def _counted(export: Path, host: Host, found: _Read, drafted: Drafted) -> 
     """The same with the ids of the whole export counted, if it can be read as a load reads it."""
     if drafted.id_column is None:
         return drafted
-    keys = ("header", "skip_first", "quote", "escape", "encoding")
+    keys = ("header", "skip_first", "quote", "escape", "escape_in", "encoding")
     of_export = {key: getattr(found.settings, key) for key in keys}
     of_export |= {"id_column": drafted.id_column.name, "unlisted": "ignore"}
     overrides = {
@@ -99,15 +100,27 @@ async def _best_read(export: Path, host: Host, encoding: str) -> _Read:
         return plain
     best = plain if plain.fits else await _behind_titles(export, host, plain)
     if b'\\"' in best.beginning.text:
-        escaped = best.settings.model_copy(update={"escape": "\\"})
-        reason = 'its quotes are escaped with a backslash, as in \\"'
-        other = await _read(export, host, escaped, {**best.keys, "escape": ('"\\\\"', reason)})
+        other = await _with_escape(export, host, best)
         best = other if other.fitting > best.fitting else best
     if is_header(best.beginning.start.names, best.beginning.records):
         return best
     settings = best.settings.model_copy(update={"id_column": "1", "unlisted": "ignore", "header": False})
     reason = "its first line looks like a row: columns go by their positions"
     return await _read(export, host, settings, {**best.keys, "header": ("false", reason)})
+
+
+async def _with_escape(export: Path, host: Host, found: _Read) -> _Read:
+    """The same with a backslash as escape: in all cells, or in those with quotes if more speaks for that."""
+    reason = 'its quotes are escaped with a backslash, as in \\"'
+    keys = {**found.keys, "escape": ('"\\\\"', reason)}
+    in_all = await _read(export, host, found.settings.model_copy(update={"escape": "\\"}), keys)
+    settings = found.settings.model_copy(update={"escape": "\\", "escape_in": "quotes"})
+    reason = "cells without quotes have backslashes that escape nothing, as Spark writes them"
+    in_quotes = await _read(export, host, settings, {**keys, "escape_in": ('"quotes"', reason)})
+    if in_quotes.fitting != in_all.fitting:
+        return max(in_quotes, in_all, key=lambda read: read.fitting)
+    beginning = in_quotes.beginning
+    return in_quotes if has_literal_escapes(beginning.records, beginning.start.dialect) else in_all
 
 
 async def _behind_titles(export: Path, host: Host, plain: _Read) -> _Read:

@@ -8,10 +8,12 @@ from typing import Any
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.parts import Places
+from pipeline.core.drop.signals import GROUP_SIGNAL
 from pipeline.core.errors import ExitCode, InputError
 from pipeline.core.plural import counted
 from pipeline.core.rows.mapping import ColumnPlan
 from pipeline.core.survey.columns import ColumnSurvey, survey_columns
+from pipeline.core.survey.escapes import read_otherwise
 from pipeline.core.survey.naive import Facts, Mistake
 from pipeline.core.survey.plan import Description, Plan, PlannedColumn, PlannedPart
 from pipeline.core.survey.samples import SampleRow, sample_rows
@@ -19,10 +21,12 @@ from pipeline.core.survey.tally import Caps, Tally, tally_of
 from pipeline.core.survey.timing import CALLS_OF_A_BATCH, COMPLETION_MINUTES, Pace, seconds_of
 from pipeline.core.target.pacing import MINUTE_S
 from pipeline.core.target.status_memory import STATUSES_KEPT
+from pipeline.edges.exports import FoundParts, find_parts, is_directory
 from pipeline.edges.host import Host
 from pipeline.jobs.job import steps_of_now
-from pipeline.jobs.row_source import no_rows, open_rows
-from pipeline.jobs.row_source.beginning import read_beginning
+from pipeline.jobs.manifest_checks import check_measures
+from pipeline.jobs.row_source import Measured, no_rows, open_rows
+from pipeline.jobs.row_source.beginning import Beginning, read_beginning
 from pipeline.jobs.row_source.starts import cell_rules, looking_for
 from pipeline.jobs.survey.description import describe
 from pipeline.settings.settings import Settings
@@ -48,11 +52,13 @@ async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
 
 async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
     salt = secrets.randbits(_SALT_BITS)
+    found = await host.run_blocking(_found_in, path)
     async with host.open_export(path, settings.export.encoding) as export:
         steps = await steps_of_now(settings.mapping, path.name, export.identity, host.run_blocking)
         sought = looking_for(settings.export, steps)
         beginning = await read_beginning(path, host, sought, MOST_RECORDS, MOST_BYTES)
         described = await describe(path, host.open_export, settings.export, beginning)
+        otherwise = await host.run_blocking(read_otherwise, beginning.records, beginning.start.dialect)
         source = await open_rows(
             export,
             settings.export,
@@ -79,14 +85,36 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             size_bytes=export.bytes_read,
             sha256=export.sha256,
             rows=tally.checkpoint.read,
+            read_otherwise=len(otherwise),
+            first_read_otherwise=otherwise[0] if otherwise else None,
             parts=_parts(described.name, export.bytes_read, tally),
+            lists=found.beside,
+            left_out=found.unlisted,
         )
+        error = _not_as_said(found, described, beginning, settings) or _too_many_rejects(tally, settings)
     surveyed = await host.run_blocking(
         survey_columns, beginning.start.names, beginning.records, cell_rules(settings.export)
     )
     columns = _columns(surveyed, source.plan, tally, is_whole=beginning.is_whole)
-    summed_up = await host.run_blocking(_summed_up, described, columns, tally, settings)
+    summed_up = await host.run_blocking(_summed_up, described, columns, tally, settings, error)
     return replace(summed_up, samples=samples, samples_of=beginning.place.name)
+
+
+def _found_in(path: Path) -> FoundParts:
+    """What was found in a directory; nothing if the path is that of a file, or of none."""
+    return find_parts(path) if is_directory(path) else FoundParts()
+
+
+def _not_as_said(found: FoundParts, read: Description, beginning: Beginning, settings: Settings) -> str | None:
+    """The reason why a load would not send a directory that is not as the manifest in it says, or None."""
+    start = beginning.start
+    measured = Measured(read.size_bytes, read.sha256, tuple(start.names), start.header, start.header_line, read.rows)
+    try:
+        signal = f"{read.name}/{GROUP_SIGNAL}"
+        check_measures(signal, found.manifest, measured, has_header=settings.export.header)
+    except InputError as differing:
+        return str(differing)
+    return None
 
 
 def _parts(name: str, size_bytes: int, tally: Tally) -> tuple[PlannedPart, ...]:
@@ -117,9 +145,11 @@ def pace_of(settings: Settings) -> Pace:
     return Pace(settings.target.calls_per_minute, _status_window(settings), settings.upload.concurrency)
 
 
-def _summed_up(described: Description, columns: Sequence[PlannedColumn], tally: Tally, settings: Settings) -> Plan:
+def _summed_up(
+    described: Description, columns: Sequence[PlannedColumn], tally: Tally, settings: Settings, error: str | None
+) -> Plan:
     checkpoint, placement, ids = tally.checkpoint, tally.placement, tally.ids.counted()
-    error, places = _too_many_rejects(tally, settings), checkpoint.places(described.name)
+    places = checkpoint.places(described.name)
     pace, rows, warnings = pace_of(settings), tally.rows(), checkpoint.all_warnings
     return Plan(
         export=described,

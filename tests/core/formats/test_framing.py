@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -229,6 +230,8 @@ DIALECTS = st.builds(
     st.sampled_from([b'"', b'"', b"a", b""]),
     st.sampled_from([b"", b"", b";", b"b"]),
     st.booleans(),
+    st.sampled_from(["all", "quotes"]),
+    st.booleans(),
 )
 
 
@@ -242,7 +245,7 @@ def test_framing_does_not_depend_on_the_blocks(data: bytes, cuts: list[int], lim
 
 @given(NASTY, DIALECTS)
 def test_records_of_any_dialect(data: bytes, dialect: Dialect) -> None:
-    style = Style(dialect.quote.decode(), dialect.escape.decode())
+    style = Style(dialect.quote.decode(), dialect.escape.decode(), dialect.escape_in, cr_lf=dialect.cr_lf_ends_lines)
     text, cr = data.decode("latin-1"), dialect.cr_ends_lines
     expected = [record for record, _ in read_plainly(cut_lines(text, cr=cr), 1, ",", style, cr=cr)]
     for record, other in zip(frame(data, dialect=dialect), expected, strict=True):
@@ -254,6 +257,7 @@ def test_records_of_any_dialect(data: bytes, dialect: Dialect) -> None:
 
 
 ESCAPED = Dialect(b",", escape=b"\\")
+OF_SPARK = replace(ESCAPED, escape_in="quotes")
 WITH_ESCAPES = st.lists(
     st.sampled_from([*PIECES, *[b"\\", b"\\\\", b'\\"', b"\\,", b"\\\n", b"\\\r\n", b"\\N", b"'"]]), max_size=60
 ).map(b"".join)
@@ -268,6 +272,8 @@ WITH_ESCAPES = st.lists(
         st.sampled_from([b'"', b'"', b"'", b""]),
         st.sampled_from([b"", b"\\", b"\\"]),
         st.booleans(),
+        st.sampled_from(["all", "quotes"]),
+        st.booleans(),
     ),
 )
 @example(b'a,"b\\\\"\nc,d\n', [], ESCAPED)
@@ -276,6 +282,10 @@ WITH_ESCAPES = st.lists(
 @example(b"a,b\\\r\nd,e\\\\\n", [], ESCAPED)
 @example(b'a\\,"b"\nc,"d\\""\n', [], ESCAPED)
 @example(b"a,C:\\new\\\nc\n", [8, 9], ESCAPED)
+@example(b"a,b\\\r\nd,e\r\n", [5, 6], replace(ESCAPED, cr_lf_ends_lines=True))
+@example(b'a,"b\\\r\nd"\r\ne,f\\\r\r\n', [6], replace(ESCAPED, cr_lf_ends_lines=True))
+@example(b'C:\\,"b\\",c\\\\"\nd\\"e,f\\\n', [5], OF_SPARK)
+@example(b'\\"a","b"\n"c"\\"\n"d",\\\\"\n', [], OF_SPARK)
 def test_blocks_mean_the_same_in_any_dialect(data: bytes, cuts: list[int], dialect: Dialect) -> None:
     """The fast framer against the exact one: escapes at the end of blocks, of quotes, of lines, and of each other."""
     framer, exact = BlockFramer(dialect), Framer(dialect)
@@ -302,6 +312,53 @@ def test_what_csv_writes_with_an_escape_is_read_back(
     records = [each for part in framed for each in part.exactly(np.arange(len(part.ends)), b",")]
     assert [[cell.decode() for cell in record.fields] for record in records if isinstance(record, Record)] == rows
     assert len(records) == len(rows)
+
+
+def as_spark_writes(cell: str) -> str:
+    """A cell as Spark writes it by default: in quotes where it has to be, and escaped only there."""
+    if not cell:
+        return '""'
+    if not set(cell) & set(',"\r\n'):
+        return cell
+    return '"' + cell.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@given(
+    st.lists(st.lists(st.text('ab",\\\n\r;é', max_size=6), min_size=2, max_size=3), max_size=6),
+    st.integers(0, 60),
+    st.sampled_from(["\n", "\r\n"]),
+)
+@example([["\\\\server\\", "C:\\"], ['\\"', "\\"], ["\\\\", "\\,"]], 12, "\n")
+def test_what_spark_writes_is_read_back(rows: list[list[str]], cut: int, line_end: str) -> None:
+    data = "".join(",".join(map(as_spark_writes, row)) + line_end for row in rows).encode()
+    framer = BlockFramer(replace(OF_SPARK, cr_lf_ends_lines=line_end == "\r\n"))
+    framed = [framer.feed(data[:cut]), framer.feed(data[cut:]), framer.finish()]
+    records = [each for part in framed for each in part.exactly(np.arange(len(part.ends)), b",")]
+    assert [[cell.decode() for cell in record.fields] for record in records if isinstance(record, Record)] == rows
+    assert len(records) == len(rows)
+
+
+def test_a_backslash_outside_quotes_takes_nothing_in_what_spark_writes() -> None:
+    framed = BlockFramer(OF_SPARK).feed(b'a,C:\\temp\\,C:\\\nb,"x\\,y",\\\n')
+    assert (len(framed.ends), framed.others) == (2, []), "nothing is escaped in them: the fast path has them all"
+    assert [record.fields for record in framed.exactly(np.arange(2), b",") if isinstance(record, Record)] == [
+        [b"a", b"C:\\temp\\", b"C:\\"],
+        [b"b", b"x\\,y", b"\\"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cr_lf", "cells"), [(True, [[b"a", b"b\r\nc"], [b"d", b"e"]]), (False, [[b"a", b"b\r"], [b"c"], [b"d", b"e"]])]
+)
+def test_an_escape_takes_the_line_end_of_the_file_as_one(cr_lf: bool, cells: list[list[bytes]]) -> None:
+    """Where lines end with LF, Redshift writes `\\` CR LF for a CR at the end of a row, and escapes CR LF in two."""
+    dialect = replace(ESCAPED, cr_lf_ends_lines=cr_lf)
+    framed = BlockFramer(dialect).feed(b"a,b\\\r\nc\r\nd,e\r\n")
+    records = framed.exactly(np.arange(len(framed.ends)), b",")
+    assert [record.fields for record in records if isinstance(record, Record)] == cells
+    (record,) = frame(b"a,b\\\r\\\nc\n", dialect=dialect)
+    assert isinstance(record, Record)
+    assert record.fields == [b"a", b"b\r\nc"]
 
 
 @pytest.mark.parametrize("text", [b"\\N", b"C:\\new", b"\\"])

@@ -54,6 +54,8 @@ def test_what_is_guarded(cell: str, written: str) -> None:
         (Written(("id", "a"), delimiter=";"), b"u1;x;y", ["u1", "x", "y"]),
         (Written(("id", "a"), quote="'"), b"u1,'x,y'", ["u1", "x,y"]),
         (Written(("id", "a"), escape="\\"), b'u1,"x\\"y"', ["u1", 'x"y']),
+        (Written(("id", "a"), escape="\\", escape_in="quotes"), b'x\\,"a\\"b"', ["x\\", 'a"b']),
+        (Written(("id", "a"), escape="\\", cr_lf_ends_lines=True), b"u1,x\\\r\ny", ["u1", "x\r\ny"]),
         (Written(("id", "a")), b'u1,"x"y', ['u1,"x"y']),
         (Written(("id", "a")), b'u1,"x', ['u1,"x']),
         (Written(("id", "a")), b"u1,\xe9", ["u1,\\xe9"]),

@@ -1,6 +1,8 @@
 """A plan equals what a load of the same export comes to, and what cannot be loaded ends as a load does."""
 
 import asyncio
+import io
+import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from pipeline.core.survey.plan import Plan
 from pipeline.edges.host import Host
+from pipeline.edges.views.plan_screen import print_plan
 from pipeline.jobs.survey.planning import plan_export
 from tests.simulation.loop import run_virtually
 from tests.simulation.staged import staged
@@ -136,6 +140,33 @@ def test_it_equals_a_load_with_a_mapping(tmp_path: Path) -> None:
     ]
 
 
+#: A directory of Windows ends the third row: everywhere, the escape takes the line break behind it.
+SPARK = b'id,note,path\nu1,"say \\"hi\\"",C:\\temp\nu2,x,\\\\\\\\server\nu3,y,C:\\\nu4,z,\\N\nu5,"a\\\\,","\\"q\\""\n'
+
+
+class TestEscapes:
+    @pytest.mark.parametrize(("escape_in", "rows", "first"), [("quotes", 2, 3), ("all", 2, 3)])
+    def test_rows_that_the_other_reading_cuts_otherwise(
+        self, tmp_path: Path, escape_in: str, rows: int, first: int
+    ) -> None:
+        told = {"escape": "\\", "escape_in": escape_in, "unlisted": "send", "columns": {}, "max_rejects": "100%"}
+        plan, report = both(tmp_path / "x", SPARK, export=told)
+        export = plan["export"]
+        assert (export["escape_in"], export["read_otherwise"], export["first_read_otherwise"]) == (
+            *(escape_in, rows, first),
+        )
+        assert plan["rows"] == report["rows"]
+        assert plan["rows"]["confirmed"] == (5 if escape_in == "quotes" else 3)
+
+    @pytest.mark.parametrize("data", [b'id,note\nu1,"say \\"hi\\""\nu2,C:\\temp\nu3,\\N\n', b"id,note\nu1,plain\n"])
+    @pytest.mark.parametrize("escape", ["\\", ""])
+    def test_nothing_is_said_where_both_mean_the_same(self, tmp_path: Path, data: bytes, escape: str) -> None:
+        (export := tmp_path / "e.csv").write_bytes(data)
+        plan = planned(export, export={"escape": escape, "unlisted": "send", "columns": {}, "max_rejects": "100%"})
+        assert (plan.export.read_otherwise, plan.export.first_read_otherwise) == (0, None)
+        assert plan.export.escape_in == ("all" if escape else "")
+
+
 class TestSamples:
     MADE_UP = ("Nightingale", "florence@nightingale.example", "gold", "true", "28.11.1980")
 
@@ -256,6 +287,36 @@ class TestWhatItIs:
         told = planned(export, export={"columns": {"address.city": "city"}, "unlisted": "ignore"})
         assert (told.export.kind, told.export.delimiter) == ("jsonl", "")
         assert [column.sent_as for column in told.columns] == ["thirdPartyId", "city"]
+
+    @pytest.mark.parametrize(("rare", "told"), [(200, 3), (20, 20)])
+    def test_keys_that_are_data_are_counted_and_not_listed(self, tmp_path: Path, rare: int, told: int) -> None:
+        export = tmp_path / "e.jsonl"
+        lines = [{"id": f"u{n}", **({f"k{n}@example.com": 1} if n < rare else {}), "tier": "gold"} for n in range(200)]
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        plan = planned(export, export={"columns": {"tier": "tier"}, "unlisted": "send"})
+        assert len(plan.columns) == 2 + rare
+        said = io.StringIO()
+        print_plan(plan, Console(file=said, width=200))
+        table = said.getvalue().split("rows read")[0]
+        assert table.count("@example.com") == told
+        assert "tier" in table, "whatever stands before it"
+        assert ("and 197 keys more, each with a value in less than 2% of the rows" in table) is (rare > told)
+
+    @pytest.mark.parametrize(("rows", "error"), [(1, None), (2, "the manifest in day/_SUCCESS says rows = 2, but")])
+    def test_a_directory_with_lists(self, tmp_path: Path, rows: int, error: str | None) -> None:
+        (directory := tmp_path / "day").mkdir()
+        write_export(directory / "a.csv", "u1,gold,1")
+        write_export(directory / "b.csv", "u2,gold,2")
+        (directory / "_committed_1").write_text('{"added": ["a.csv"]}')
+        (directory / "_SUCCESS").write_text(f"rows={rows}")
+        plan = planned(directory)
+        told = plan.as_json()["export"]
+        assert (told["lists"], told["left_out"]) == (("_committed_1",), ("b.csv",))
+        assert (plan.rows.read, plan.exit_code) == (1, 65 if error else 0)
+        assert (plan.error or "").startswith(error or "")
+        said = io.StringIO()
+        print_plan(plan, Console(file=said, width=200))
+        assert "Left out: 1 file that _committed_1 does not name: b.csv" in said.getvalue()
 
     def test_a_directory_of_parts(self, tmp_path: Path) -> None:
         directory = tmp_path / "customers"

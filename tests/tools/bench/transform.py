@@ -1,6 +1,10 @@
 """Our transform alone: an export is read, framed, mapped and encoded, and nothing is done with its rows.
 
-Prints how long it took, without start-up and imports, and how many records it read.
+    python -m tests.tools.bench.transform EXPORT [KEYS]
+
+`KEYS`: what a configuration would say of the export, as JSON: {"export": {...}, "mapping": {...}}.
+
+Prints how long it took, without start-up and imports, how many records it read, and how many of them are rejected.
 """
 
 import sys
@@ -11,14 +15,18 @@ import anyio
 import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.values.row_steps import NOTHING_DONE, RowSteps
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import open_rows
 from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.mapping_section import MappingSettings
 from pipeline.settings.sections import TARGET_MAX_BYTES
 from tests.tools.bench.generator import ID_COLUMN
 
 
-async def transform(path: Path, settings: ExportSettings | None = None) -> tuple[int, int]:
+async def transform(
+    path: Path, settings: ExportSettings | None = None, steps: RowSteps = NOTHING_DONE
+) -> tuple[int, int]:
     """How many records were read, and how many of them are rejected."""
     settings = settings or ExportSettings(id_column=ID_COLUMN, unlisted="send")
     read = rejected = 0
@@ -31,6 +39,7 @@ async def transform(path: Path, settings: ExportSettings | None = None) -> tuple
             carried=(),
             max_batch_bytes=TARGET_MAX_BYTES,
             salt=1,
+            steps=steps,
         )
         while (block := await source.read()) is not None:
             read += block.mapped.read
@@ -38,12 +47,15 @@ async def transform(path: Path, settings: ExportSettings | None = None) -> tuple
     return read, rejected
 
 
-def main(path: str) -> None:
+def main(path: str, keys: str = "{}") -> None:
+    sections = orjson.loads(keys)
+    settings = ExportSettings.model_validate({"id_column": ID_COLUMN, "unlisted": "send", **sections.get("export", {})})
+    steps = MappingSettings.model_validate(sections.get("mapping", {})).steps(b"", {})
     wall, cpu = time.perf_counter(), time.process_time()
-    read, _ = anyio.run(transform, Path(path))
-    used = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "rows": read}
-    print(orjson.dumps(used).decode())
+    read, rejected = anyio.run(transform, Path(path), settings, steps)
+    wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+    print(orjson.dumps({"wall_s": wall_s, "cpu_s": cpu_s, "rows": read, "rejected": rejected}).decode())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

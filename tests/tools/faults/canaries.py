@@ -21,7 +21,7 @@ from tests.tools.support import run_program
 MARK = "QzWrenLark"
 #: The bearer token of the tests of faults.
 TOKEN = f"{MARK}token"
-#: Patterns, relative to the state directory, of what may hold rows.
+#: Patterns, relative to the state directory of a client code, of what may hold rows.
 _MAY_HOLD = (
     "ledger*",
     "spool/*",
@@ -34,6 +34,8 @@ _MAY_HOLD = (
     "jobs/*/header.txt",
     "jobs/*/answers*",
 )
+#: The state directories of client codes, relative to that of all.
+_STATES = ("", "clients/*/")
 #: Kept exports, which keep their own mode; their folder is for its owner only.
 _KEPT = "jobs/*/drop"
 
@@ -76,8 +78,8 @@ def check_canaries(folder: Path, state: Path, told: Iterable[bytes], *, exports:
     `told`: what the program wrote. `exports`: what the test itself put there, folders with all that is in them.
     """
     places = [f"what was told: {_around(text)}" for text in told if is_marked(text)]
-    may_hold = {file for pattern in _MAY_HOLD for file in state.glob(pattern)}
-    kept = [*state.glob(_KEPT)]
+    may_hold = {file for of in _STATES for pattern in _MAY_HOLD for file in state.glob(of + pattern)}
+    kept = [directory for of in _STATES for directory in state.glob(of + _KEPT)]
     for directory in kept:
         hold("leaked", _is_private(directory), f"{directory} is readable to others")
     for file in sorted(folder.rglob("*")):

@@ -1,9 +1,11 @@
 """What the tests of faults share: exports with a known end, the real command, and what must hold when it has ended."""
 
 import asyncio
+import csv
+import io
 import random
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from pipeline.core.batches.lifecycle import Failed, GivenUp, RowRejected, SeenCo
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.sandbox import Mistake, MistakeKind
 from tests.tools.faults.canaries import MARK, TOKEN
+from tests.tools.faults.content import BROKEN, FLAWS, Content, Style, value_sent
 from tests.tools.faults.tally import Harm, hold
 from tests.tools.support import started
 
@@ -22,18 +25,25 @@ COLUMNS = ("tier", "ltv", "city")
 CLASSES = ("confirmed", "superseded", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: By id, the values of the attributes that it has.
 Profiles = Mapping[str, Mapping[str, str]]
+#: The share of rows whose values have a tail, if there are any.
+_WITH_TAIL = 0.2
 #: A load of a test that takes longer than this hangs (seconds).
 HANGS_AFTER_S = 120.0
+
+
+_PLAIN = Content()
 
 
 @dataclass(slots=True)
 class Export:
     """An export with, per id, the last non-empty value of each column, and the (line, reason) of each rejected row.
 
-    `places`: the file and the line of each row, if it is written as several files.
+    `records`: the cells of each row, as they were made. `text`: all of it as plain CSV. A row's line is its place in
+    `records`, the first is on line 2. `places`: the file and the line of each row, if it is written in another way.
     """
 
     text: str
+    records: list[tuple[str, ...]] = field(default_factory=list)
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
     rejects: list[tuple[int, str]] = field(default_factory=list)
     rows: int = 0
@@ -47,39 +57,43 @@ class Export:
 
 
 def make_export(
-    rows: int, seed: int, *, repeated: float = 0.3, rejected: float = 0.0, first_id: int = 0, wide_bytes: int = 0
+    rows: int,
+    seed: int,
+    *,
+    repeated: float = 0.3,
+    rejected: float = 0.0,
+    first_id: int = 0,
+    wide_bytes: int = 0,
+    content: Content = _PLAIN,
 ) -> Export:
     """An export of so many rows: some of ids seen before, some to be rejected, some cells empty.
 
     Every value is unique. Ids are numbered from `first_id` on. Each of both has the canary in it. With
-    `wide_bytes` a value is so much longer.
+    `wide_bytes` a value is so much longer. `content`: which rows are rejected, and what else stands in values.
     """
     draw = random.Random(seed)
     export = Export("", rows=rows, seed=seed)
     wide = "_" + "w" * wide_bytes if wide_bytes else ""
-    lines = [",".join(("id", *COLUMNS))]
     for number in range(rows):
         seen = number and draw.random() < repeated
         profile_id = f"{MARK}u{first_id + (draw.randrange(number) if seen else number)}"
         cells = {name: value_of(name, seed, number) + wide if draw.random() < 0.7 else "" for name in COLUMNS}
+        if content.tails and draw.random() < _WITH_TAIL:
+            tail = draw.choice(content.tails)
+            cells = {name: cell and f"{cell}_{tail}" for name, cell in cells.items()}
         if draw.random() < rejected:
             # Without any value, a row without id would be blank, and no row.
             cells["tier"] = value_of("tier", seed, number)
-            profile_id, rest, reason = draw.choice(
-                [
-                    ("", "", "local.empty_id"),
-                    (f"{MARK}a/{number}", "", "local.id_character"),
-                    (f"{MARK}u", ",", "local.field_count"),
-                ]
-            )
+            reason = draw.choice(content.flaws)
+            profile_id, rest = FLAWS[reason]
             export.rejects.append((number + 2, reason))
-            lines.append(",".join((profile_id, *cells.values())) + rest)
+            export.records.append((profile_id.format(number), *cells.values(), *rest))
             continue
-        lines.append(",".join((profile_id, *cells.values())))
-        present = {name: cell for name, cell in cells.items() if cell}
+        export.records.append((profile_id, *cells.values()))
+        present = {name: value_sent(cell) for name, cell in cells.items() if cell}
         if present:
-            export.profiles.setdefault(profile_id, {}).update(present)
-    export.text = "\n".join(lines) + "\n"
+            export.profiles.setdefault(content.id_sent(profile_id), {}).update(present)
+    export.text, _ = Style().text([("id", *COLUMNS), *export.records])
     return export
 
 
@@ -104,16 +118,26 @@ def merged_profiles(exports: Iterable[Export]) -> dict[str, dict[str, str]]:
 
 
 def write_config(
-    path: Path, base_url: str, state: Path, *, batch_rows: int, hold_s: float = 2.0, max_rejects: str = "100%"
+    path: Path,
+    base_url: str,
+    state: Path,
+    *,
+    batch_rows: int,
+    hold_s: float = 2.0,
+    max_rejects: str = "100%",
+    export_key: str = "",
 ) -> None:
-    """A configuration with small batches and short waits, and a token file beside it."""
+    """A configuration with small batches and short waits, and a token file beside it.
+
+    `export_key`: one more line of [export].
+    """
     token_file = path.with_name("token")
     token_file.write_text(TOKEN)
     token_file.chmod(0o600)
     path.write_text(
         f'[target]\nclient_code = "demo"\nbase_url = "{base_url}"\ncalls_per_minute = 100000\n'
         f'token_file = "{token_file}"\n'
-        f'[export]\nid_column = "id"\nunlisted = "send"\nmax_rejects = "{max_rejects}"\n'
+        f'[export]\nid_column = "id"\nunlisted = "send"\nmax_rejects = "{max_rejects}"\n{export_key}\n'
         f"[batch]\nmax_rows = {batch_rows}\n"
         f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
@@ -191,15 +215,38 @@ def check_folder(state: Path, report: dict[str, Any], export: Export) -> None:
     """The job's folder says what the report says, and each row that is not sent stands in it exactly once."""
     folder = state / "jobs" / report["job"]
     assert orjson.loads((folder / "report.json").read_bytes()) == report
+    check_rejects(folder, report, [export])
+
+
+def check_rejects(folder: Path, report: Mapping[str, Any], exports: Sequence[Export]) -> None:
+    """Each rejected row of the exports that one job has stands once in its rejects, with its file and line.
+
+    So it does in its table of rejects, in which a row that can be cut into cells has those that it was made of.
+    """
     rejects = read_lines(folder / "rejects.jsonl")
     at = [(reject["file"], reject["line"], reject["reason"]) for reject in rejects]
     ours = [each for each in at if each[2] != "target.refused"]
     hold("doubled", len(set(ours)) == len(ours), ours)
-    expected = export.rejects_in(report["export"]["name"])
+    expected = [each for export in exports for each in export.rejects_in(report["export"]["name"])]
     hold("lost", ours == expected, (ours, expected))
     theirs = [each for each in at if each[2] == "target.refused"]
     hold("doubled", len(theirs) == len(set(theirs)), rejects)
     hold("lost", len(theirs) == report["rejects"]["by_reason"].get("target.refused", 0), rejects)
+    table = read_table(folder / "rejects.csv")
+    hold("lost", len(table) >= len(at), (table, at), len(at) - len(table))
+    hold("doubled", len(table) <= len(at), (table, at), len(table) - len(at))
+    made = iter([export.records[line - 2] for export in exports for line, _ in export.rejects])
+    for row, (file, line, reason) in zip(table, at, strict=True):
+        hold("lost", (row.get("_file", file), row["_line"]) == (file, str(line)), (row, file, line))
+        cells = () if reason == "target.refused" else next(made)
+        if cells and reason not in BROKEN:
+            hold("lost", tuple(row[name] for name in ("id", *COLUMNS)) == cells, (row, cells))
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """The rows of a table of rejects, by the names of their columns; none if there is no file."""
+    text = file.read_bytes().decode("utf-8-sig") if file.exists() else "_line,"
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=text[len("_line")]))
 
 
 @contextmanager
@@ -270,7 +317,7 @@ def check_profiles(profiles: Profiles, exports: Iterable[Export], lost: Collecti
     for profile_id in lost:
         for name, value in profiles.get(profile_id, {}).items():
             seed, number = origin_of(name, value)
-            row = made[seed].text.splitlines()[number + 1].split(",")
+            row = made[seed].records[number]
             hold("lost", row[0] == profile_id, (profile_id, name, value))
 
 

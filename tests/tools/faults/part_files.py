@@ -1,12 +1,13 @@
-"""Exports that are written as a directory of parts of all sizes and kinds, and where each of their rows is then."""
+"""Exports that are written as a directory of parts of all sizes and packings, and read back from one."""
 
-import gzip
 import hashlib
-import random
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from pipeline.edges.exports import path_of
+from tests.tools.faults.content import Style
+from tests.tools.faults.kind_files import HEADER, PACKED, Place, Row, packed_content, records_in
 from tests.tools.faults.loading import Export
 
 #: The share of parts that hold no row, and of those that are packed.
@@ -14,44 +15,55 @@ _WITHOUT_ROWS, _PACKED = 0.25, 0.25
 
 
 @dataclass(slots=True)
-class _Lines:
+class _Rows:
     """Rows that are still to be written, and the places of those that are."""
 
-    left: list[str]
-    places: list[tuple[str, int]]
+    left: list[tuple[str, ...]]
+    places: list[Place]
 
 
-def write_parts(export: Export, directory: Path, seed: int) -> None:
-    """Write an export as a directory of parts, and note in it where its rows are.
+def write_parts(export: Export, directory: Path, draw: Random) -> list[Place]:
+    """Write an export as a directory of parts, without a signal; the places of its rows.
 
     Among them are empty and blank parts, such with a header only, parts of one row, packed ones, and lines that end
     as on Windows; the last line of some has no end.
     """
-    draw = random.Random(seed)
-    header, *rows = export.text.splitlines()
-    lines, number = _Lines(rows, []), 0
+    rows, number = _Rows([*export.records], []), 0
     directory.mkdir()
-    while lines.left or number < 2:
-        _write_part(directory / f"part-{number:04}.csv", header, lines, draw, len(rows))
+    while rows.left or number < 2:
+        _write_part(directory / f"part-{number:04}.csv", rows, draw, export.rows)
         number += 1
     if draw.random() < 0.5:
-        (directory / f"part-{number:04}.csv").write_bytes(draw.choice([b"", b"\n\n", header.encode()]))
-    (directory / "_SUCCESS").touch()
-    export.places = lines.places
+        (directory / f"part-{number:04}.csv").write_bytes(draw.choice([b"", b"\n\n", b"id,tier,ltv,city"]))
+    return rows.places
 
 
-def _write_part(path: Path, header: str, lines: _Lines, draw: random.Random, rows: int) -> None:
-    end = draw.choice(["\n", "\n", "\r\n"])
+def _write_part(path: Path, rows: _Rows, draw: Random, count: int) -> None:
+    style = Style(end=draw.choice(["\n", "\n", "\r\n"]))
     if draw.random() < _WITHOUT_ROWS:
-        path.write_bytes(draw.choice([b"", end.encode() * 2, (header + end).encode(), b"\xef\xbb\xbf"]))
+        header = style.line(HEADER) + style.end
+        path.write_bytes(draw.choice([b"", style.end.encode() * 2, header.encode(), b"\xef\xbb\xbf"]))
         return
-    size = draw.choice([1, 2, draw.randrange(1, rows // 10 + 2), draw.randrange(1, rows // 3 + 2)])
-    own, lines.left = lines.left[:size], lines.left[size:]
-    content = (end.join((header, *own)) + end * (draw.random() < 0.7)).encode()
+    size = draw.choice([1, 2, draw.randrange(1, count // 10 + 2), draw.randrange(1, count // 3 + 2)])
+    own, rows.left = rows.left[:size], rows.left[size:]
+    text, starts = style.text([HEADER, *own])
+    content = (text if draw.random() < 0.7 else text.removesuffix(style.end)).encode(errors="surrogateescape")
     if draw.random() < _PACKED:
-        path, content = path.with_name(f"{path.name}.gz"), gzip.compress(content, mtime=0)
+        ending = draw.choice([*PACKED])
+        path, content = path.with_name(f"{path.name}.{ending}"), packed_content(content, ending, draw)
     path.write_bytes(content)
-    lines.places += [(path.name, line) for line in range(2, len(own) + 2)]
+    rows.places += [(path.name, line) for line in starts[1:]]
+
+
+def read_parts(directory: Path) -> list[Row]:
+    """Read the parts by the standard library."""
+    rows: list[Row] = []
+    for file in sorted(directory.glob("part-*")):
+        packed, content = file.suffix[1:], file.read_bytes()
+        text = (PACKED[packed][1](content) if packed in PACKED else content).decode("utf-8-sig", "surrogateescape")
+        if text.strip():
+            rows += [(file.name, line, cells) for line, cells in records_in(text)]
+    return rows
 
 
 def sha256_of(path: Path) -> str:
