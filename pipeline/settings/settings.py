@@ -66,6 +66,14 @@ class Settings(BaseModel):
             raise ValueError("; ".join(problems))
         return mapping
 
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, memory: MemorySettings, info: ValidationInfo) -> MemorySettings:
+        export, mapping = info.data.get("export"), info.data.get("mapping")
+        if export is not None and mapping is not None and (problems := memory.problems(export, mapping)):
+            raise ValueError("; ".join(problems))
+        return memory
+
     @property
     def outcome_directory(self) -> Path:
         """The directory for the folders of jobs."""

@@ -15,8 +15,9 @@ from pipeline.edges.store.state import open_state
 from pipeline.jobs.one_shot import load_exports
 from pipeline.jobs.retries.fixed_table import Rejected, read_mended
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
-from pipeline.jobs.retries.mended_rows import begin_mended
+from pipeline.jobs.retries.mended_rows import begin_mended, settings_of_mended
 from pipeline.sandbox import Fault, FaultPlan
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
@@ -304,3 +305,10 @@ def test_rows_of_an_export_in_parts_are_told_by_part(tmp_path: Path) -> None:
     fixed.write_text("_line,_file,id,tier\n3,part-9.csv,u3,x\n5,part-0.csv,u2,x\n3,,u1,x\n")
     with pytest.raises(InputError, match="3 rows are named by `_line` and `_file` as no rejected row"):
         read_mended(fixed, rejected, tmp_path / "rows", is_checked=False)
+
+
+def test_mended_rows_are_no_snapshot() -> None:
+    """Else each id that was not mended would be gone."""
+    snapshot = ExportSettings(id_column="id", unlisted="send", kind="snapshot", gone={"tier": "none"})
+    mended = settings_of_mended(snapshot, Written(("id", "tier")))
+    assert (mended.kind, mended.gone) == ("delta", {})
