@@ -39,9 +39,9 @@ from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import JobRecord, Loaded
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import digest_of_salt, new_job_ids, settings_of_a_job, told_of, told_of_job
-from pipeline.jobs.manifest_checks import check_measures
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.row_source import measure
+from pipeline.jobs.row_source.manifest_checks import check_measures
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings

@@ -16,12 +16,12 @@ MENDS = [
         _READ_BACK,
     ),
     Mend(
-        "a backslash before a line break ends no cell in what Spark writes",
+        "a backslash takes neither delimiter nor line break in what Spark writes",
         ("cut-off",),
         "pipeline/core/formats/dialect.py",
         'return self.quoting if self.escape_in == "quotes" else',
         "return",
-        _READ_BACK,
+        "tests/core/formats/test_framing.py::test_a_backslash_outside_quotes_takes_nothing_in_what_spark_writes",
     ),
     Mend(
         "an escape before CR LF takes both where lines end so",

@@ -24,9 +24,9 @@ from pipeline.core.target.status_memory import STATUSES_KEPT
 from pipeline.edges.exports import FoundParts, find_parts, is_directory
 from pipeline.edges.host import Host
 from pipeline.jobs.job import steps_of_now
-from pipeline.jobs.manifest_checks import check_measures
 from pipeline.jobs.row_source import Measured, no_rows, open_rows
 from pipeline.jobs.row_source.beginning import Beginning, read_beginning
+from pipeline.jobs.row_source.manifest_checks import check_measures
 from pipeline.jobs.row_source.starts import cell_rules, looking_for
 from pipeline.jobs.survey.description import describe
 from pipeline.settings.settings import Settings
@@ -101,7 +101,7 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
 
 
 def _found_in(path: Path) -> FoundParts:
-    """What was found in a directory; nothing if the path is that of a file, or of none."""
+    """The parts found in a directory; none if the path is that of a file, or of nothing."""
     return find_parts(path) if is_directory(path) else FoundParts()
 
 

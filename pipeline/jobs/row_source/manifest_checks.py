@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.core.drop.manifest import Manifest
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import HeaderError, InputError
-from pipeline.jobs.row_source import Measured
+from pipeline.jobs.row_source.measured import Measured
 
 
 def check_measures(signal: str, manifest: Manifest, found: Measured, *, has_header: bool) -> None:
