@@ -19,6 +19,9 @@ REMEMBERED = st.one_of(
 HEADER = ("city", "tier", "name")
 ASKED = st.lists(st.tuples(st.lists(CELLS, min_size=3, max_size=3), st.booleans(), REMEMBERED), max_size=12)
 
+#: Cells, if the row lacks those empty at its end, and what is remembered: shape, cells, the same, if it counts as sent.
+Asked = tuple[list[str], bool, tuple[int, list[str], bool, bool] | None]
+
 
 def text(profile_id: str, cells: list[str], *, is_cut: bool) -> bytes:
     row = ",".join((profile_id, *cells))
@@ -36,8 +39,10 @@ def cells_of(row: bytes, names: tuple[str, ...]) -> dict[str, str]:
     return {name: cell for name, cell in zip(names, cells, strict=False) if cell}
 
 
-def found_of(asked: list) -> tuple[Found, list[dict[str, str] | None]]:
-    texts, shapes, sent_at, indexes, known = [], [], [], [], []
+def found_of(asked: list[Asked]) -> tuple[Found, list[dict[str, str] | None]]:
+    texts: list[bytes] = []
+    shapes, sent_at, indexes = list[int](), list[int](), list[int]()
+    known: list[dict[str, str] | None] = []
     for number, (_, _, remembered) in enumerate(asked):
         if remembered is None:
             indexes.append(-1)
@@ -58,7 +63,7 @@ def found_of(asked: list) -> tuple[Found, list[dict[str, str] | None]]:
 
 
 @given(ASKED)
-def test_a_row_is_unchanged_if_each_of_its_cells_was_sent(asked: list) -> None:
+def test_a_row_is_unchanged_if_each_of_its_cells_was_sent(asked: list[Asked]) -> None:
     found, known = found_of(asked)
     rows = packed([text(f"u{number}", cells, is_cut=is_cut) for number, (cells, is_cut, _) in enumerate(asked)])
     expected = [
@@ -71,7 +76,7 @@ def test_a_row_is_unchanged_if_each_of_its_cells_was_sent(asked: list) -> None:
 
 
 @given(ASKED, st.integers(10, 60))
-def test_cells_that_a_row_lacks_are_filled_in(asked: list, max_row_bytes: int) -> None:
+def test_cells_that_a_row_lacks_are_filled_in(asked: list[Asked], max_row_bytes: int) -> None:
     found, known = found_of(asked)
     rows = packed([text(f"u{number}", cells, is_cut=is_cut) for number, (cells, is_cut, _) in enumerate(asked)])
     filled, too_long = filled_in(rows, HEADER, found, SHAPES, max_row_bytes)
