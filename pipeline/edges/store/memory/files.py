@@ -203,6 +203,10 @@ class MemoryFiles:
                 merged = Partition(None if merge.file is None else merge.file.number, merge.merged_to)
                 partitions = {**partitions, merge.partition: merged}
                 gone += [run.number for run in self.runs() if self._is_over(run, partitions)]
+            elif merge.file is not None:
+                # A run that was begun between the choice and the number of this one is newer, and has a lower number.
+                others = {*self._files, *self._begun, *(file.number for file in self._pending.values())} - {*gone}
+                is_in_time &= not any(min(gone) < number < merge.file.number for number in others)
         if not is_in_time:
             self._remove([] if merge.file is None else [merge.file.number])
             return
