@@ -105,6 +105,16 @@ class MemoryFiles:
         base = self.partition(partition).base
         return None if base is None else self.open(base)
 
+    def rows_of_base(self, partition: int) -> int:
+        """The rows in the base of a partition."""
+        base = self.partition(partition).base
+        return 0 if base is None else self._files[base].rows
+
+    def left_of(self, run: MemoryFile) -> dict[int, int]:
+        """By partition the rows of a run that are in no base yet."""
+        partitions = self.open(run.number).file.partitions
+        return {each: rows for each, rows in partitions.items() if run.number > self.partition(each).merged_to}
+
     def runs(self) -> list[MemoryFile]:
         """The runs in the catalog of which all older ones are there too, the oldest first."""
         with self.lock:

@@ -171,7 +171,9 @@ class Memory:
             if some.start < some.stop:
                 with self._files.reading():
                     lists = self._files.entries_of(partition, keys[some])
-                of_some = found_in(lists or found[:1], keys[some], None if rows is None else _rows_of(rows, some))
+                of_some = found_in(
+                    lists or found[:1], keys[some], _rows_of(rows, some) if rows and self.has_values else None
+                )
                 found.append(of_some.entries)
                 indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
                 before += len(of_some.entries)
@@ -284,7 +286,7 @@ def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:
 
 def _rows_of(rows: Rows, some: slice) -> Rows:
     """Some of the rows."""
-    start = int(rows.starts[some.start])
+    start = int(rows.ends[some.start - 1]) if some.start else 0
     return Rows(
         rows.body[start : int(rows.ends[some.stop - 1])],
         rows.ends[some] - start,

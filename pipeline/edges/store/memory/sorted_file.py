@@ -215,6 +215,8 @@ class SortedFile:
         self._kinds: dict[str, str] = footer["columns"]
         self._has_texts: bool = footer["has_texts"]
         self._slices = {stored.partition: stored for stored in (_Stored(*each) for each in footer["index"])}
+        #: By number of a slice the number of its rows; slices without rows are not there.
+        self.partitions: Mapping[int, int] = {number: stored.rows for number, stored in self._slices.items()}
 
     @classmethod
     def open(cls, path: Path, facts: FileFacts) -> "SortedFile":
@@ -236,11 +238,6 @@ class SortedFile:
         if hashlib.sha256(footer).hexdigest() != facts.checksum:
             raise DamagedFileError(f"{path.name} is another file than was written, an older one perhaps")
         return cls(path, facts, orjson.loads(footer))
-
-    @property
-    def partitions(self) -> Mapping[int, int]:
-        """By number of a slice the number of its rows; slices without rows are not there."""
-        return {partition: stored.rows for partition, stored in self._slices.items()}
 
     def least(self, column: str) -> dict[int, int]:
         """By number of a slice the least value of a column in it; nothing is read for it."""

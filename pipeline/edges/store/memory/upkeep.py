@@ -4,6 +4,7 @@ A partition is merged when its runs have a quarter of its base's rows, and enoug
 as a service writes that loads many small drops, are merged into one run before. Each step is one transaction.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -26,16 +27,23 @@ Left = Callable[[Entries], Entries]
 
 
 def due_partition(files: MemoryFiles) -> int | None:
-    """The partition that is to be merged next; None if none is due."""
+    """The partition that is to be merged next; None if none is due.
+
+    It is due by the rows in its runs; or if it is one of the last that need a run, which takes room as a whole.
+    """
+    rows: Counter[int] = Counter()
     with files.reading():
-        rows = dict.fromkeys(range(PARTITIONS), 0)
         for run in files.runs():
-            for partition, count in files.open(run.number).file.partitions.items():
-                if run.number > files.partition(partition).merged_to:
-                    rows[partition] += count
-        over = {partition: count - _rows_wanted(files, partition) for partition, count in rows.items()}
-    most = max(over, key=over.__getitem__)
-    return most if over[most] >= 0 else None
+            left = files.left_of(run)
+            rows.update(left)
+            if 2 * sum(left.values()) < run.rows:
+                rows.update({partition: files.rows_of_base(partition) + _WORTH_A_BASE for partition in left})
+        over = {
+            partition: count - max(_WORTH_A_BASE, files.rows_of_base(partition) // _SHARE_OF_BASE)
+            for partition, count in rows.items()
+        }
+    most = max(over, key=over.__getitem__, default=None)
+    return most if most is not None and over[most] >= 0 else None
 
 
 def runs_to_merge(files: MemoryFiles) -> list[MemoryFile]:
@@ -116,12 +124,6 @@ def erasure(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> Iterato
         has_any = any(len(files.open(run.number).entries_of(each, keys)) for run in runs for each in partitions)
     if has_any:
         yield merge_runs(files, runs, lambda _, entries: without(entries, wanted, keys))
-
-
-def _rows_wanted(files: MemoryFiles, partition: int) -> int:
-    """The rows in the runs of a partition by which it is due."""
-    base = files.base_of(partition)
-    return max(_WORTH_A_BASE, (base.file.facts.rows if base else 0) // _SHARE_OF_BASE)
 
 
 def _oldest(files: MemoryFiles, partition: int) -> int:
