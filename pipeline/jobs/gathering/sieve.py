@@ -43,7 +43,7 @@ class Sifted:
 class Sieve:
     """The memory, and what a job does with it.
 
-    `parameters`: of the header of the job's batches.
+    `salt`: of the hashes of ids. `id_kind`, `parameters`: of the header of the job's batches.
     `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, in minutes
     since 1970 (UTC).
     `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
@@ -51,6 +51,7 @@ class Sieve:
 
     memory: Memory
     salt: int
+    id_kind: str
     parameters: tuple[str, ...]
     is_sending_changes: bool
     fresh_since: int
@@ -64,7 +65,7 @@ class Sieve:
             return Sifted.all_of(rows)
         asked = rows.chosen(free)
         copied = asked.rows()
-        found = self.memory.find(asked.hashes, copied)
+        found = self.memory.find(asked.hashes, copied, id_kind=self.id_kind)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         if self.is_sending_changes:
             is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
@@ -97,6 +98,7 @@ def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
     return Sieve(
         memory,
         job.state.ledger.salt,
+        job.export.id_kind,
         parameters,
         is_sending_changes=settings.send == "changes" and job.record.retry_of is None,
         fresh_since=minutes_of(fresh_since),

@@ -70,18 +70,18 @@ def later_rows(state: State, origin: JobRecord, hashes: Hashes, lines: Offsets) 
                 is_sent &= of_origin > lines
             found.overtaken[:] |= is_sent
     if state.ledger.may_have_unchanged(origin):
-        found.untold[:] |= _may_be_unchanged(state, hashes)
+        found.untold[:] |= _may_be_unchanged(state, hashes, str(origin.settings.get("id_kind", "thirdPartyId")))
     found.untold[:] &= ~found.overtaken
     return found
 
 
-def _may_be_unchanged(state: State, hashes: Hashes) -> Flags:
+def _may_be_unchanged(state: State, hashes: Hashes, id_kind: str) -> Flags:
     """Set for each id of which a row may have been left out because it said nothing new: the memory has to know it."""
     if state.memory is None:
         return np.ones(len(hashes), dtype=np.bool_)
     order = np.argsort(hashes)
     is_known = np.zeros(len(hashes), dtype=np.bool_)
-    is_known[order] = state.memory.knows(hashes[order])
+    is_known[order] = state.memory.knows(hashes[order], id_kind=id_kind)
     return is_known
 
 

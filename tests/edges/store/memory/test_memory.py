@@ -222,6 +222,19 @@ class TestMerge:
         assert state.names() == state.catalogued_names()
         assert unchanged(state.memory, asked(["bob,3,4"])) == {"bob": True}
 
+    def test_a_merge_of_runs_gives_way_to_a_run_that_was_begun_before_it(self, tmp_path: Path) -> None:
+        """The run has the lower number, and the newer rows."""
+        state = Released(tmp_path)
+        for _ in range(9):
+            state.remember(ROWS)
+        files = state.memory._files
+        runs = upkeep.runs_to_merge(files)
+        state.remember({"bob": "7,8"})
+        files.enter(upkeep.merge_runs(files, runs))
+        assert state.names() == state.catalogued_names()
+        assert unchanged(state.memory, asked(["bob,7,8"])) == {"bob": True}
+        assert unchanged(state.restart(), asked(["bob,7,8"])) == {"bob": True}
+
     def test_a_crash_in_the_middle_of_a_merge(self, tmp_path: Path) -> None:
         state = Released(tmp_path)
         for _ in range(9):
