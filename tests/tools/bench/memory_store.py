@@ -2,8 +2,8 @@
 
     python -m tests.tools.bench.memory_store [--ids 5000000] [--remember digests values] [--document docs/benchmarks.md]
 
-A snapshot is loaded without a memory, then with one that is new, then with 2 % of its rows changed, then once more as it
-was: all is known. At last a delta of `--delta` rows that all are changed. Each load is a process of its own.
+A snapshot is loaded without a memory, then with one that is new, then with 2 % of its rows changed, then once more as
+it was: all is known. At last a delta of `--delta` rows that all are changed. Each load is a process of its own.
 """
 
 import shutil
