@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean full-test
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -30,6 +30,9 @@ demo: install ## run the whole product on the embedded sandbox
 
 test: dev ## run all tests
 	@$(PYTEST)
+
+full-test: dev ## run all tests with TIMES (10) as much of what they draw: of most of it all, and more examples
+	@TIMES=$(or $(TIMES),10) $(PYTEST)
 
 check: dev ## format, lint, spelling, types, tests
 	@$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""What holds for all tests: where their files lie, what is compiled once, and what is looked through for garbage."""
+"""What holds for all tests: where their files lie, what is compiled once, what is drawn, and what runs first."""
 
 import gc
 import os
@@ -9,10 +9,30 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Properties are judged by what they find, not by how long a busy machine takes for it.
-settings.register_profile("untimed", deadline=None)
+from tests.tools.drawn import SEED, examples
+
+# Properties are judged by what they find, not by how long a busy machine takes for it; other examples in each run.
+settings.register_profile("untimed", deadline=None, max_examples=examples(40), derandomize=False, print_blob=True)
 settings.load_profile("untimed")
 
+#: What takes longest begins first: whatever is left when the others have ended is waited for.
+_LONGEST = (
+    "tests/e2e/test_away.py",
+    "tests/e2e/test_day_of_time_windows.py",
+    "tests/e2e/test_first_moments.py",
+    "tests/e2e/test_hostile_answers.py",
+    "tests/faults/test_failing.py",
+    "tests/faults/test_kills.py",
+    "tests/faults/test_power.py",
+    "tests/faults/test_service_kills.py",
+    "tests/faults/test_soak.py",
+    "tests/faults/test_steps.py",
+    "tests/faults/test_torture.py",
+    "tests/mends/test_mends.py",
+    "tests/core/rows/test_against_oracle.py",
+    "tests/simulation/",
+    "tests/tools/",
+)
 #: A file system in memory, where a write is durable at once; and how much must be free there (bytes).
 _IN_MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**31
 
@@ -28,6 +48,26 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
     if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ENOUGH_BYTES and os.access(_IN_MEMORY, os.W_OK):
         tempfile.tempdir = os.environ.setdefault("TMPDIR", str(_IN_MEMORY))
+
+
+def pytest_report_header() -> str:
+    """With which seed this run draws what it does not do in full."""
+    return f"drawn: DRAWN={SEED} draws the same again"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whatever takes long stands first in the share of each process; what is left at the end is short."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.nodeid.startswith(_LONGEST)]
+    short = [item for item in items if not item.nodeid.startswith(_LONGEST)]
+    ends = [len(items) * (number + 1) // processes for number in range(processes)]
+    items.clear()
+    for number, end in enumerate(ends):
+        items += long[number::processes]
+        count = max(0, end - len(items))
+        items += short[:count]
+        del short[:count]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -99,8 +99,10 @@ async def test_what_was_removed_for_good_fails_and_holds_up_nobody(tmp_path: Pat
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="errors of the disk are injected by strace, which is not here")
-@pytest.mark.parametrize("error", ["EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ENODEV"])
-@pytest.mark.parametrize("is_dropped", [True, False])
+@pytest.mark.parametrize(
+    ("error", "is_dropped"),
+    [("EIO", True), ("EIO", False), ("ESTALE", True), ("ENOTCONN", False), ("EHOSTDOWN", True), ("ENODEV", False)],
+)
 async def test_an_error_of_the_disk_while_reading_fails_no_job(tmp_path: Path, error: str, is_dropped: bool) -> None:
     async with dropping(tmp_path) as drop:
         config = drop.config()

@@ -18,6 +18,7 @@ from pipeline.core.rows.transform import Transform
 from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Identity
 from tests.core.builders import assert_same, joined
+from tests.tools.drawn import examples
 from tests.tools.oracle import Expected, Style, Unusable, expect
 
 T = TypeVar("T")
@@ -193,7 +194,9 @@ def dialects(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], Style]:
     return draw(st.sampled_from([b"", BOM])) + data.encode(), options, style
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=600)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=examples(150)
+)
 @given(dialects(), st.lists(st.integers(0, 120), max_size=8))
 def test_any_dialect(export: tuple[bytes, dict[str, Any], Style], cuts: list[int]) -> None:
     data, options, style = export

@@ -37,6 +37,7 @@ from pipeline.edges.exports import (
     open_export,
 )
 from pipeline.edges.exports.reader import PartsReader, Source
+from tests.tools.drawn import share
 from tests.tools.support import as_nobody, small_disk
 
 AROUND_PIECES = [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 3 * BLOCK_BYTES + 7]
@@ -287,7 +288,7 @@ class TestText:
             while block := await export.read_block():
                 read += block
                 places.append((len(read), export.bytes_read, export.sha256))
-        for end, digest_bytes, sha256 in [places[0], *places[1:-1:5], places[-1]]:
+        for end, digest_bytes, sha256 in [places[0], *share(places[1:-1], 2), places[-1]]:
             for offset in (0, end - min(end, 70_000), end):
                 async with open_export(path, encoding) as export:
                     rest = await export.skip_to(0, offset, digest_bytes=digest_bytes, digest=sha256)

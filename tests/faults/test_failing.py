@@ -1,21 +1,25 @@
-"""A sample of the calls that fail; `python -m tests.tools.faults.failing --every` takes all of them."""
+"""A sample of the calls that fail, each time another; `python -m tests.tools.faults.failing --every` takes them all."""
 
 import pytest
 
+from tests.tools.drawn import SEED
 from tests.tools.faults.failing import fail_loads, fail_service
 from tests.tools.faults.steps import why_not
+
+#: Loads and services of a run, in each of which a call fails.
+LOADS, SERVICES = 2, 1
 
 reason = why_not()
 pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
 
 
 async def test_a_write_that_fails_loses_nothing() -> None:
-    told = await fail_loads(5, seed=1)
+    told = await fail_loads(LOADS, seed=SEED)
     assert told.broken == []
-    assert told.runs == 5
+    assert told.runs == LOADS
 
 
 async def test_a_write_of_the_service_that_fails_loses_nothing() -> None:
-    told = await fail_service(3, seed=1)
+    told = await fail_service(SERVICES, seed=SEED)
     assert told.broken == []
-    assert told.runs == 3
+    assert told.runs == SERVICES

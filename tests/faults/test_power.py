@@ -1,4 +1,4 @@
-"""A loss of power: a sample of `python -m tests.tools.faults.power`, and what each step at the disk promises alone."""
+"""A loss of power: a share of `python -m tests.tools.faults.power`, and what each step at the disk promises alone."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.drawn import SEED
 from tests.tools.faults.file_log import Call, calls_in, traced
 from tests.tools.faults.lost_power import Disk, replay
 from tests.tools.faults.power import cut_power
@@ -15,8 +16,8 @@ from tests.tools.support import small_disk
 reason = why_not()
 pytestmark = pytest.mark.skipif(reason is not None, reason=reason or "")
 
-#: Cuts of the sample; `make power-test` has more.
-CUTS = 6
+#: Cuts of a run, in one course that it draws; `make power-test` has more of both.
+CUTS = 4
 #: Imports of all scripts.
 _IMPORTS = """
 import os
@@ -32,7 +33,7 @@ from pipeline.edges.store.mailbox import Mailbox
 
 
 async def test_a_loss_of_power_at_any_moment_loses_nothing() -> None:
-    told = await cut_power(CUTS, seed=1, courses=2)
+    told = await cut_power(CUTS, seed=SEED, courses=1)
     assert told.errors == []
     assert told.tally.events == told.tally.runs == CUTS
 

@@ -1,4 +1,4 @@
-"""A share of `make torture`: each campaign once; its table stands at the end of what pytest says."""
+"""A share of `make torture`: a few campaigns once; its table stands at the end of what pytest says."""
 
 import io
 import os
@@ -9,18 +9,21 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from tests.tools.drawn import SEED, share
 from tests.tools.faults.tally import Tally
 from tests.tools.torture.__main__ import Row, left_out, summary_of, table_of
 from tests.tools.torture.campaigns import CAMPAIGNS, Campaign
 from tests.tools.torture.one import named
 
-#: Of which each has a test of its own that takes longer.
-ELSEWHERE = {"mends", "fuzz"}
+#: A run of these takes too long, or is judged by its time.
+LONG = {"mends", "fuzz", "hostile exports"}
+#: So many of the others, and each time others: what they do has tests of its own beside this one.
+SHARE = 3
 
 
 def test_a_share_of_all_campaigns(record_property: Callable[[str, object], None]) -> None:
-    names = [each.name for each in CAMPAIGNS if each.name not in ELSEWHERE]
-    command = [sys.executable, "-m", "tests.tools.torture", *names, "--minutes", "0.2"]
+    names = share([each.name for each in CAMPAIGNS if each.name not in LONG], SHARE)
+    command = [sys.executable, "-m", "tests.tools.torture", *names, "--runs", "1", "--seed", str(SEED)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}, check=False)
     _, _, table = done.stdout.partition("faults and attacks")
     record_property("summary", f"faults and attacks{table}")

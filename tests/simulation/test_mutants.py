@@ -1,8 +1,12 @@
-"""Each guard is missed: with any of them taken out of the product, some schedule breaks the promise, and soon."""
+"""Each guard is missed: with any of them taken out of the product, some schedule breaks the promise, and soon.
+
+A run of the tests takes out a share of them, each run another; `make simulate` takes out all.
+"""
 
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from subprocess import PIPE, Popen
 from typing import Any
 
@@ -11,9 +15,12 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.mutation import ROOT, EditedImport
+from tests.tools.drawn import share
 
 #: Most are found in a handful.
 SCHEDULES = 200
+#: So many mutants of a run.
+SHARE = 12
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +41,16 @@ def ask() -> Iterator[Callable[[str], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_mutant_fits(mutant: Mutant) -> None:
+    edited = EditedImport(mutant.file, mutant.old, mutant.new)
+    module = mutant.file.removesuffix(".py").replace("/", ".")
+    found = edited.find_spec(module, None)
+    assert found is not None
+    assert isinstance(found.loader, SourceFileLoader)
+    assert found.loader.get_code(module) is not None
+
+
+@pytest.mark.parametrize("mutant", share(MUTANTS, SHARE), ids=lambda mutant: mutant.name)
 def test_without_this_guard_the_promise_breaks(mutant: Mutant, ask: Callable[[str], dict[str, Any]]) -> None:
     said = ask(mutant.name)
     assert said["found"], f"{said['why']} in {said['schedules']} schedules"

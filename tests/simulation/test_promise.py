@@ -1,6 +1,7 @@
 """No schedule of rows, answers, delays, crashes and failures breaks the promise, and each does what its seed says.
 
-`SIMULATION_SCHEDULES=20000 pytest tests/simulation/test_promise.py` looks for longer, and so does `make simulate`.
+Each run draws others. `SIMULATION_SCHEDULES=20000 pytest tests/simulation/test_promise.py` looks for longer, and so
+does `make simulate`.
 """
 
 import os
@@ -15,20 +16,23 @@ from tests.simulation.climate import ANY
 from tests.simulation.schedule import run_schedule, run_schedules
 from tests.simulation.weather import FAILING
 from tests.simulation.world import World
+from tests.tools.drawn import seeds
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "150"))
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "60"))
 #: So many schedules are one test, so that several processes can share them.
-AT_ONCE = 25
+AT_ONCE = 10
+#: The seeds of this run, and those in the climate in which steps fail.
+FIRST = seeds(SCHEDULES).start
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, AT_ONCE))
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES, AT_ONCE))
 def test_no_schedule_breaks_the_promise(first: int) -> None:
-    run_schedules(first, min(AT_ONCE, SCHEDULES - first))
+    run_schedules(first, min(AT_ONCE, FIRST + SCHEDULES - first))
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES // 2, AT_ONCE))
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES // 2, AT_ONCE))
 def test_no_step_that_fails_breaks_the_promise(first: int) -> None:
-    run_schedules(first, min(AT_ONCE, SCHEDULES // 2 - first), FAILING)
+    run_schedules(first, min(AT_ONCE, FIRST + SCHEDULES // 2 - first), FAILING)
 
 
 def test_a_schedule_does_what_its_seed_says() -> None:

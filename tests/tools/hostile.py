@@ -65,16 +65,19 @@ def _zipped(members: Mapping[str, bytes], *, copies: int) -> Callable[[Path], ob
     return write
 
 
-def _names(count: int, *, first: str = "id", name: str = "c{}", delimiter: str = ",") -> bytes:
-    return delimiter.join([first, *(name.format(number) for number in range(count))]).encode()
+def _names(count: int, *, first: str = "id", name: str = "c{}", delimiter: str = ",") -> Iterator[bytes]:
+    """A header, made when it is written: who takes one of the table does not pay for all of it."""
+    yield delimiter.join([first, *(name.format(number) for number in range(count))]).encode()
 
 
 def _rows(header: str, row: str, count: int) -> bytes:
     return f"{header}\n".encode() + b"".join(f"{row}\n".format(number).encode() for number in range(count))
 
 
-def _objects(values: Iterator[Mapping[str, Any]]) -> bytes:
-    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+def _objects(values: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Lines of JSON, each made when it is written."""
+    for value in values:
+        yield json.dumps(value).encode() + b"\n"
 
 
 def _with(**export: Any) -> Sections:

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.drawn import share
 from tests.tools.dropping import Drop
 from tests.tools.support import Ended, ended, run_program, unheard, until
 
+#: A command that ends well, one that does not, and others of which each run of the tests takes two.
+ALWAYS: list[tuple[str, ...]] = [("--version",), ("serve", "--config", "none.toml")]
+OTHERS: list[tuple[str, ...]] = [
+    ("nonsense",),
+    ("load", "a.csv"),
+    ("status", "--config", "config.toml"),
+    ("retry", "job", "--config", "config.toml"),
+    ("prune", "--config", "config.toml"),
+    ("config", "check", "--config", "config.toml"),
+]
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--version",),
-        ("nonsense",),
-        ("load", "a.csv"),
-        ("serve", "--config", "none.toml"),
-        ("status", "--config", "config.toml"),
-        ("retry", "job", "--config", "config.toml"),
-        ("prune", "--config", "config.toml"),
-        ("config", "check", "--config", "config.toml"),
-    ],
-    ids=" ".join,
-)
+
+@pytest.mark.parametrize("arguments", [*ALWAYS, *share(OTHERS, 2)], ids=" ".join)
 async def test_it_ends_as_the_command_does(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from pipeline.core.rows.transform import Transform
 from pipeline.core.values.row_steps import RowSteps
 from pipeline.settings.mapping_section import MappingSettings
 from tests.core.builders import joined, read_header
+from tests.tools.drawn import examples
 from tests.tools.oracle import Expected, expect
 from tests.tools.oracle_mapping import SALT
 from tests.tools.strategies import Export, exports, mapped_exports, mixed_exports, raw_exports
@@ -102,7 +103,7 @@ def steps_of(options: dict[str, Any]) -> RowSteps:
 
 
 cuts = st.lists(st.integers(0, 400), max_size=6)
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=120)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(40))
 
 
 @relaxed
@@ -117,7 +118,7 @@ def test_sound_exports_with_some_trouble(export: Export, cuts: list[int]) -> Non
     check(export, cuts)
 
 
-@settings(relaxed, max_examples=50)
+@settings(relaxed, max_examples=examples(30))
 @given(mapped_exports(), cuts)
 def test_exports_with_a_mapping(export: Export, cuts: list[int]) -> None:
     check(export, cuts)

@@ -3,6 +3,7 @@
 Work is counted in instructions of SQLite's virtual machine, so it is the same on every machine.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,10 +67,17 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a ledger of few jobs and one of many: `few` and `many`, to be copied."""
+    made = tmp_path_factory.mktemp("ledgers")
+    for name, factor in (("few", 1), ("many", 40)):
+        (made / name).mkdir()
+        filled(made / name, waiting=10 * factor, ended=10 * factor)
+    return made
+
+
 @pytest.mark.parametrize("asked", ASKED)
-def test_it_does_not_grow_with_the_queue(tmp_path: Path, asked: str) -> None:
-    few, many = tmp_path / "few", tmp_path / "many"
-    for directory, factor in ((few, 1), (many, 40)):
-        directory.mkdir()
-        filled(directory, waiting=10 * factor, ended=10 * factor)
+def test_it_does_not_grow_with_the_queue(ledgers: Path, tmp_path: Path, asked: str) -> None:
+    few, many = (shutil.copytree(ledgers / name, tmp_path / name) for name in ("few", "many"))
     assert work(many, ASKED[asked]) <= 1.5 * work(few, ASKED[asked]) + 5

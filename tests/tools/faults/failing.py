@@ -69,7 +69,7 @@ async def fail_loads(runs: int | None, *, seed: int = 0, at_once: int = 2) -> Ou
     """Let one step of each load fail: so many of them, a fifth while it goes on after a kill; None: each step."""
     export, draw = small_export(), random.Random(seed)
     steps = [step for step in await steps_of(export) if step.call in ERRORS]
-    chosen = steps if runs is None else sample(steps, runs, seed)[:runs]
+    chosen = steps if runs is None else draw.sample(sample(steps, runs, seed), runs)
     many: list[tuple[Step, ...]] = []
     for number, step in enumerate(chosen):
         before = (draw.choice(steps),) if number % 5 == 4 else ()
@@ -84,7 +84,8 @@ async def fail_service(runs: int, *, seed: int = 0, at_once: int = 2) -> Outcome
 
     async def one(number: int) -> None:
         draw = random.Random(seed * 10_000 + number)
-        step = failing(Step(_OF_SERVICE[number % len(_OF_SERVICE)], draw.randint(1, _MOST_COUNTED)), draw)
+        call = _OF_SERVICE[(seed + number) % len(_OF_SERVICE)]
+        step = failing(Step(call, draw.randint(1, _MOST_COUNTED)), draw)
         async with limit:
             try:
                 told.codes[await _serve_failing(step)] += 1

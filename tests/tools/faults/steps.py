@@ -35,6 +35,7 @@ from tests.tools.faults.loading import (
     check_order,
     last_report,
     make_export,
+    run,
     write_config,
 )
 from tests.tools.faults.one_thread import HEAD_START, LOCKING
@@ -127,8 +128,10 @@ async def kill_at(steps: Sequence[Step], export: Export, *, seed: int = 0) -> Ou
             write_config(config, sandbox.base_url, state, batch_rows=export.rows // 6, hold_s=0.3)
             said: list[bytes] = []
             for step in (*steps, None):
-                command = _command(step, folder, [str(config), str(path)])
-                code, out, err = await run_to_end(command)
+                if step is None:
+                    code, out, err = await run("load", str(path), "--config", str(config), "--json")
+                else:
+                    code, out, err = await run_to_end(_command(step, folder, [str(config), str(path)]))
                 said += [out, err]
                 if step is not None and code == _KILLED:
                     outcome.kills += 1
