@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, Phase, SeenComplete
 from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.model import Batch, BatchContent, Rows
+from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.spool import Spool
@@ -118,8 +119,13 @@ class Released:
         return sorted(file.name for file in (self.directory / "memory").iterdir())
 
 
-def content_of(texts: list[bytes], heading: str) -> BatchContent:
-    rows = rows_of(texts)
+def salted(rows: Rows, salt: int) -> Rows:
+    """The rows with their hashes of another salt."""
+    return replace(rows, hashes=hash_ids(rows.body, rows.starts, rows.id_lengths, salt))
+
+
+def content_of(texts: list[bytes], heading: str, salt: int = SALT) -> BatchContent:
+    rows = salted(rows_of(texts), salt)
     header = f"batch={heading}\n".encode()
     sizes = np.diff(rows.ends, prepend=0)
     order = np.argsort(rows.hashes, kind="stable")
@@ -134,9 +140,9 @@ def content_of(texts: list[bytes], heading: str) -> BatchContent:
     )
 
 
-def asked(texts: Sequence[str]) -> Rows:
+def asked(texts: Sequence[str], salt: int = SALT) -> Rows:
     """Rows in the order of their keys, as they are asked for."""
-    rows = rows_of([f"{text}\n".encode() for text in texts])
+    rows = salted(rows_of([f"{text}\n".encode() for text in texts]), salt)
     order = np.argsort(rows.hashes, kind="stable")
     in_order = rows_of([rows.text(index) for index in order.tolist()])
-    return replace(in_order, lines=rows.lines[order])
+    return replace(salted(in_order, salt), lines=rows.lines[order])
