@@ -139,10 +139,12 @@ class State:
             shutil.rmtree(self.gathered(job_id))
 
     def end_gatherings(self) -> None:
-        """Remove gathered rows of jobs that have ended, or of which not all rows were gathered. Blocks."""
+        """Remove gathered rows of jobs of which not all rows were gathered, or all are in batches or held. Blocks."""
         if not self._gathered.is_dir():
             return
-        unfinished = {job.job_id for job in self.ledger.begun_jobs() if job.checkpoint.gathered.left}
+        begun = [(job.job_id, job.checkpoint) for job in self.ledger.begun_jobs()]
+        # Also of a job with none left, until its end is durable: it opens them to learn so.
+        unfinished = {job_id for job_id, each in begun if each.gathered.is_whole and not each.has_ended}
         for directory in self._gathered.iterdir():
             if directory.name not in unfinished:
                 self.end_gathering(directory.name)
