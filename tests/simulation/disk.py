@@ -257,4 +257,7 @@ def _failure(called: Any, name: str) -> PipelineError:
         locked = sqlite3.OperationalError("database is locked")
         locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
         return damaged(path, locked)
-    return disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot {name}")
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    error = disk_error(refused, f"cannot {name}")
+    error.__cause__ = refused
+    return error

@@ -275,7 +275,15 @@ async def open_state(
         is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
         try:
-            memory = _memory(directory / "memory", spool, ledger, remember, target)
+            memory = _memory(
+                directory / "memory",
+                spool,
+                ledger,
+                remember,
+                target,
+                min_free_bytes=min_free_bytes,
+                merged_rows=host.merged_rows,
+            )
         except BaseException:
             ledger.close()
             raise
@@ -291,7 +299,16 @@ async def open_state(
                 await state.in_turn(state.ledger.close)
 
 
-def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str, target: str) -> Memory | None:
+def _memory(
+    directory: Path,
+    spool: Spool,
+    ledger: Ledger,
+    remember: str,
+    target: str,
+    *,
+    min_free_bytes: int,
+    merged_rows: int,
+) -> Memory | None:
     """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
     if remember == "nothing":
         return None
@@ -310,7 +327,14 @@ def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str, target
             )
     else:
         ledger.begin_memory(remember, target)
-    memory = Memory(directory, spool, ledger, with_values=remember == "values")
+    memory = Memory(
+        directory,
+        spool,
+        ledger,
+        with_values=remember == "values",
+        min_free_bytes=min_free_bytes,
+        merged_rows=merged_rows,
+    )
     memory.check()
     return memory
 

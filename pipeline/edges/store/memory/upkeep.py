@@ -16,8 +16,6 @@ from pipeline.edges.store.memory.sorted_file import PARTITIONS, partition_of
 
 #: A partition is due when its runs have this share of its base's rows.
 _SHARE_OF_BASE = 4
-#: Rows in the runs of a partition, at least, that are worth a base of its own.
-_WORTH_A_BASE = 4_096
 #: Small runs that are merged into one. An older run is merged with them up to this many times their rows.
 _RUNS_TO_MERGE = 8
 _LARGEST_TO_SMALLER = 4
@@ -121,7 +119,7 @@ def erasure(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> Iterato
 def _rows_wanted(files: MemoryFiles, partition: int) -> int:
     """The rows in the runs of a partition by which it is due."""
     base = files.base_of(partition)
-    return max(_WORTH_A_BASE, (base.file.facts.rows if base else 0) // _SHARE_OF_BASE)
+    return max(files.merged_rows, (base.file.facts.rows if base else 0) // _SHARE_OF_BASE)
 
 
 def _oldest(files: MemoryFiles, partition: int) -> int:
