@@ -239,33 +239,41 @@ class Producer:
                 await self._seal()
 
     async def _place_piece(self, piece: Piece) -> None:
-        """Place gathered rows but those that say nothing new; each is counted when it is placed or left out.
-
-        Nothing is released meanwhile: so a row that is compared with the memory has no newer one in flight.
-        """
-        waits = self._placer.tracker.must_wait(piece.rows.hashes)
-        sifted = await self._sift(piece.rows, waits)
-        rows, at, done = sifted.rows, sifted.at, 0
-        while len(rows):
-            placed = self._placer.place(rows)
-            if not placed.stop and not self._placer.open_rows:
+        """Place gathered rows but those that say nothing new; each is counted when it is placed or left out."""
+        first = 0
+        while first < len(piece.rows):
+            rest = piece.rows.chosen(np.arange(first, len(piece.rows)))
+            sifted = await self._sift_new(rest)
+            # No `await` from here on until all is counted.
+            placed = self._placer.place(sifted.rows)
+            if not placed.stop and len(sifted.rows) and not self._placer.open_rows:
                 raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
-            is_whole = placed.stop == len(rows)
-            stop = len(piece.rows) if is_whole else int(at[placed.stop])
-            self._note_piece(piece, sifted.is_unchanged, done, stop)
+            count = len(rest) if placed.stop == len(sifted.rows) else int(sifted.at[placed.stop])
+            self._note_piece(piece, sifted.is_unchanged[:count], first)
             self._checkpoint.superseded += placed.superseded
-            rows, at, done = rows.behind(placed.stop), at[placed.stop :], stop
             self._count_unplaced()
+            first += count
             if placed.must_seal:
                 await self._seal()
-        self._note_piece(piece, sifted.is_unchanged, done, len(piece.rows))
-        self._count_unplaced()
 
-    def _note_piece(self, piece: Piece, is_unchanged: Flags, first: int, stop: int) -> None:
-        """Count the rows of a piece from `first` to `stop`, which are placed or left out."""
-        checkpoint, records = self._checkpoint, piece.records_of(first, stop)
+    async def _sift_new(self, rows: KeyedRows) -> Sifted:
+        """Compare rows with the memory but those that must wait; they are placed at once, as they are then.
+
+        No id comes in flight meanwhile. But an earlier job may let go of one: its row says nothing new either.
+        """
+        tracker = self._placer.tracker
+        while True:
+            waits = tracker.must_wait(rows.hashes)
+            sifted = await self._sift(rows, waits)
+            if not (waits & ~tracker.must_wait(rows.hashes)).any():
+                return sifted
+
+    def _note_piece(self, piece: Piece, is_unchanged: Flags, first: int) -> None:
+        """Count rows of a piece from `first` on, which are placed or left out."""
+        checkpoint, stop = self._checkpoint, first + len(is_unchanged)
+        records = piece.records_of(first, stop)
         checkpoint.superseded += records - (stop - first)
-        checkpoint.unchanged += int(np.count_nonzero(is_unchanged[first:stop]))
+        checkpoint.unchanged += int(np.count_nonzero(is_unchanged))
         checkpoint.gathered = checkpoint.gathered.behind(records)
 
     async def _sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
@@ -414,17 +422,32 @@ class Producer:
         """Release the batches that are due, without waiting for any."""
         while due := self._view.take_due(self._job.clock.monotonic()):
             await self._release(due)
+        if self._is_any_let_go:
+            await self._place_freed(self._placer.tracker.free())
+
+    @property
+    def _is_any_let_go(self) -> bool:
+        """True if held rows may be free, since a job before let go of their ids: its rows said nothing new."""
+        return self._sieve is not None and self._placer.tracker.has_loose
 
     async def _wait_for_release(self, why: str, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until a batch is due and release it, or until `unless()` holds. `why` is shown to people meanwhile."""
+        """Wait until a batch is due and release it, or until `unless()` holds. `why` is shown to people meanwhile.
+
+        Rows that a job before let go of are freed too.
+        """
         await self._finish_sealing()
-        if not self._placer.tracker.batches_in_flight:
+        if not self._placer.tracker.batches_in_flight and not self._is_any_let_go:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         clock = self._job.clock
         self._job.progress.waiting = why
         # `Probing` looks at `waiting`.
         self._changed.tell()
-        while self._view.next_release_at > clock.monotonic() and not self._is_abandoned and not unless():
+        while not (
+            self._view.next_release_at <= clock.monotonic()
+            or self._is_any_let_go
+            or self._is_abandoned
+            or unless()
+        ):
             await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
         self._job.progress.waiting = None
         self._check_abandoned()

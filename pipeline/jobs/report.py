@@ -219,9 +219,12 @@ async def put_away(job: Job, report: Report) -> None:
         never_sent = await never_sent_of(job)
         await _write_if_it_can_be(job, report)
     await state.in_turn(_forget_sent_if_nobody_asks, job, report)
-    over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    for batch_id in over:
+    # While it is remembered a batch stays in flight: a job that begins meanwhile waits for it.
+    now = job.clock.monotonic()
+    due = job.in_flight.over_with(job.record.seq, now)
+    for batch_id in due:
         await remember(state, batch_id)
+    over = [*never_sent, *job.in_flight.take_over(job.record.seq, now, due)]
     await state.in_turn(
         state.ledger.finish_job,
         job.record,

@@ -52,6 +52,12 @@ class Client:
         self.answered_at: dict[int, float] = {}
         #: Since when it is written down that nothing more is to be sent; None while it is not.
         self.paused_since: float | None = None
+        #: By id and parameter the values that were drawn for exports, in their order.
+        self.drawn: dict[tuple[bytes, str], list[bytes]] = {}
+        #: When the memory was emptied last.
+        self.rebuilt_at: float | None = None
+        #: When each export was dropped.
+        self.dropped_at: dict[Path, float] = {}
         self.time = time
         self._directory = directory
         self._ledger: LedgerReader | None = None
@@ -65,6 +71,7 @@ class Client:
         export = GrowingExport(path, columns, parts, self.time)
         self.exports.append(export)
         self.dropped.append(export)
+        self.dropped_at[export.path] = self.time()
         return export
 
     def owns(self, path: Path) -> bool:
@@ -208,6 +215,18 @@ class Client:
         ledger = open_ledger(self.state / "ledger.db", self.code, lambda: "", is_new=not self.has_ledger)
         ledger.pause(is_paused=True)
         ledger.close()
+
+    def rebuild(self) -> None:
+        """Empty the memory while no process is there."""
+        ledger = open_ledger(self.state / "ledger.db", self.code, lambda: "", is_new=False)
+        ledger.clear_memory()
+        ledger.close()
+        self.rebuilt_at = self.time()
+
+    @property
+    def remembers(self) -> str:
+        """What is remembered of each row that was sent."""
+        return self.tenant.settings.memory.remember
 
     def note_pause(self) -> None:
         """Look whether sending is paused."""

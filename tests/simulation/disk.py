@@ -60,14 +60,17 @@ READING = frozenset(
         "overtaken",
         "overtaken_by",
         "parameters",
+        "read",
         "requests",
         "taken",
         "unfinished_with_open_batches",
+        "sift",
         "untaken_jobs",
         "_carried",
         "_check_place",
         "_error_of_source",
         "_known",
+        "_parameters_to_carry",
         "_left_by_another",
         "_requests",
     ]
@@ -254,4 +257,7 @@ def _failure(called: Any, name: str) -> PipelineError:
         locked = sqlite3.OperationalError("database is locked")
         locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
         return damaged(path, locked)
-    return disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot {name}")
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    error = disk_error(refused, f"cannot {name}")
+    error.__cause__ = refused
+    return error

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tests.simulation.climate import KINDS, Climate
+from tests.simulation.climate import DAY_S, KINDS, NOTHING, Climate, Remembering
+from tests.simulation.target import HOLD_S
 
 _BUSY = (*["answer"] * 12, *["grow"] * 8, *["wait"] * 6)
 _FEW_IDS = (b"u1", b"u1", b"u2", b"u3")
@@ -129,3 +130,49 @@ POISONED = Climate(
 )
 PAUSING = Climate(actions=(*_BUSY, *["ask"] * 3), commands=("pause",))
 ENDING = Climate(actions=(*_BUSY, "terminate", "terminate"))
+
+_WITH_VALUES = (
+    Remembering("values", "changes", 1),
+    Remembering("values", "changes", 1_000),
+    Remembering("values", "all"),
+)
+#: Days on which deltas and snapshots come, of ids of which something is remembered.
+REMEMBERING = Climate(
+    actions=(
+        *["answer"] * 10,
+        *["grow"] * 3,
+        *["wait"] * 6,
+        *["drop"] * 5,
+        *["calm"] * 6,
+        *["crash"] * 2,
+        *["ask", "ask", "apply", "terminate", "fail", "fail_late", "rebuild"],
+    ),
+    commands=("retry", "retry", "abandon", "pause", "resume", "resume"),
+    outcomes=(*["taken"] * 12, "failed", "not consumed", "lost", "lost after", "lost after", "refused"),
+    words=(*["complete"] * 8, "stuck", "lost"),
+    waits=(0.2, 0.2, 0.6, HOLD_S, DAY_S, 2 * DAY_S),
+    memory=(
+        *_WITH_VALUES,
+        *_WITH_VALUES,
+        Remembering("digests", "changes", 1),
+        Remembering("digests", "changes", 1_000),
+        Remembering("digests", "all"),
+        NOTHING,
+    ),
+    kinds=(*["vv", "vs", "sv", "ss", "os", "s-", "-s", "v-", "-v", "-o"], "lv", "--", "bad", "vp"),
+    snapshots=0.4,
+    kinds_of_snapshots=(*["sss"] * 6, "vss", "ssv", "s-s", "os-", "--s", "svs"),
+    columns=(("a", "b"), ("b", "c"), ("c",), ("b", "a"), ("a", "b", "c")),
+    max_bytes=(400,),
+    ids=(b"u1", b"u1", b"u2", b"u2", b"u3", b"u4"),
+    clients=(1,),
+    rows=6,
+    exports=8,
+    least=30,
+    most=110,
+)
+REMEMBERING_AND_FAILING = replace(
+    REMEMBERING,
+    actions=(*REMEMBERING.actions, *["fail", "fail_late"] * 3, *["crash"] * 2, "fill", "make_room", "make_room"),
+    in_recovery=FAILING.in_recovery,
+)

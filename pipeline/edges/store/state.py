@@ -139,10 +139,12 @@ class State:
             shutil.rmtree(self.gathered(job_id))
 
     def end_gatherings(self) -> None:
-        """Remove gathered rows of jobs that have ended, or of which not all rows were gathered. Blocks."""
+        """Remove gathered rows of jobs of which not all rows were gathered, or all are in batches or held. Blocks."""
         if not self._gathered.is_dir():
             return
-        unfinished = {job.job_id for job in self.ledger.begun_jobs() if job.checkpoint.gathered.left}
+        begun = [(job.job_id, job.checkpoint) for job in self.ledger.begun_jobs()]
+        # Also of a job with none left, until its end is durable: it opens them to learn so.
+        unfinished = {job_id for job_id, each in begun if each.gathered.is_whole and not each.has_ended}
         for directory in self._gathered.iterdir():
             if directory.name not in unfinished:
                 self.end_gathering(directory.name)
@@ -273,7 +275,15 @@ async def open_state(
         is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
         try:
-            memory = _memory(directory / "memory", spool, ledger, remember, target)
+            memory = _memory(
+                directory / "memory",
+                spool,
+                ledger,
+                remember,
+                target,
+                min_free_bytes=min_free_bytes,
+                merged_rows=host.merged_rows,
+            )
         except BaseException:
             ledger.close()
             raise
@@ -289,7 +299,16 @@ async def open_state(
                 await state.in_turn(state.ledger.close)
 
 
-def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str, target: str) -> Memory | None:
+def _memory(
+    directory: Path,
+    spool: Spool,
+    ledger: Ledger,
+    remember: str,
+    target: str,
+    *,
+    min_free_bytes: int,
+    merged_rows: int,
+) -> Memory | None:
     """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
     if remember == "nothing":
         return None
@@ -308,7 +327,14 @@ def _memory(directory: Path, spool: Spool, ledger: Ledger, remember: str, target
             )
     else:
         ledger.begin_memory(remember, target)
-    memory = Memory(directory, spool, ledger, with_values=remember == "values")
+    memory = Memory(
+        directory,
+        spool,
+        ledger,
+        with_values=remember == "values",
+        min_free_bytes=min_free_bytes,
+        merged_rows=merged_rows,
+    )
     memory.check()
     return memory
 

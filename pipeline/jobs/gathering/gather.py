@@ -35,11 +35,12 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
         if is_abandoned(job.ending):
             raise abandoned()
         block.note(checkpoint)
+        # No `await` between these counts: each row is in one class whenever the job ends.
+        rows += len(block.mapped.rows)
+        progress.unplaced_rows = before + rows
         await keep_rejects(job, source, block.mapped.rejects)
         if len(block.mapped.rows):
-            rows += len(block.mapped.rows)
             checkpoint.note_repeated(block.mapped.rows)
-            progress.unplaced_rows = before + rows
             buffer.append(block.mapped.rows)
             buffered += len(block.mapped.rows.body)
         _judge_rejects(job, is_final=False)

@@ -38,11 +38,14 @@ class MemoryFiles:
     catalog. Whoever asks for several things that belong together holds `lock` meanwhile.
     """
 
-    def __init__(self, directory: Path, catalog: Catalog, *, with_values: bool, min_free_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, catalog: Catalog, *, with_values: bool, min_free_bytes: int, merged_rows: int
+    ) -> None:
         make_directory(directory)
         self.directory = directory
         self.with_values = with_values
         self.min_free_bytes = min_free_bytes
+        self.merged_rows = merged_rows
         self.shapes = Shapes()
         self.lock = threading.RLock()
         self._catalog = catalog

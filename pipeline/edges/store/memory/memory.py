@@ -70,7 +70,7 @@ class MemoryFacts:
 class Memory:
     """The memory of a state directory; made if there is none.
 
-    `with_values`: values are remembered, not digests.
+    `with_values`: values are remembered, not digests. `merged_rows`: see `Host`.
 
     Files are looked at when they are first read, or by `check`. Methods may be called from several threads at once;
     those that write to the ledger (`enter_merge`, `merge_one`, `expire`, `forget`, `rebuild`) must be called as the
@@ -78,12 +78,21 @@ class Memory:
     """
 
     def __init__(
-        self, directory: Path, spool: Spool, catalog: Catalog, *, with_values: bool, min_free_bytes: int = 0
+        self,
+        directory: Path,
+        spool: Spool,
+        catalog: Catalog,
+        *,
+        with_values: bool,
+        min_free_bytes: int = 0,
+        merged_rows: int = 4_096,
     ) -> None:
         self._spool = spool
         self._salt = catalog.salt
         self.has_values = with_values
-        self._files = MemoryFiles(directory, catalog, with_values=with_values, min_free_bytes=min_free_bytes)
+        self._files = MemoryFiles(
+            directory, catalog, with_values=with_values, min_free_bytes=min_free_bytes, merged_rows=merged_rows
+        )
 
     # Writing
 

@@ -17,8 +17,6 @@ from pipeline.edges.store.memory.sorted_file import PARTITIONS, partition_of
 
 #: A partition is due when its runs have this share of its base's rows.
 _SHARE_OF_BASE = 4
-#: Rows in the runs of a partition, at least, that are worth a base of its own.
-_WORTH_A_BASE = 4_096
 #: Small runs that are merged into one. An older run is merged with them up to this many times their rows.
 _RUNS_TO_MERGE = 8
 _LARGEST_TO_SMALLER = 4
@@ -37,9 +35,9 @@ def due_partition(files: MemoryFiles) -> int | None:
             left = files.left_of(run)
             rows.update(left)
             if 2 * sum(left.values()) < run.rows:
-                rows.update({partition: files.rows_of_base(partition) + _WORTH_A_BASE for partition in left})
+                rows.update({partition: files.rows_of_base(partition) + files.merged_rows for partition in left})
         over = {
-            partition: count - max(_WORTH_A_BASE, files.rows_of_base(partition) // _SHARE_OF_BASE)
+            partition: count - max(files.merged_rows, files.rows_of_base(partition) // _SHARE_OF_BASE)
             for partition, count in rows.items()
         }
     most = max(over, key=over.__getitem__, default=None)
