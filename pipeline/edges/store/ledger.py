@@ -6,7 +6,7 @@ flushed to the disk before it returns (WAL, `synchronous=FULL`). Facts are only 
 Format: `jobs` (one row each, with the checkpoint of its latest seal), `batches` (as sealed), `facts` (the history of
 each batch, in order), `held` (the changes of held rows by each seal, see `held_log`), `overtaken` (for batches with
 lost rows: hashes of the ids of which a later row was sealed), `overtaken_values` (the parameters that such rows had),
-`meta` (the client code, and values kept by name).
+`memory_files` and `memory_partitions` (the catalog of the memory), `meta` (the client code, and values kept by name).
 
 Invariant: a batch is in the ledger only if its body was durable in the spool before.
 
@@ -48,6 +48,7 @@ from pipeline.edges.store.ledger_file import (
 from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, MEMORY, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.memory.catalog import MemoryFile
+from pipeline.edges.store.memory_tables import is_memory_empty, may_have_arrived
 from pipeline.edges.store.records import JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
@@ -314,7 +315,7 @@ class Ledger(LedgerReader):
         self._insert_fact(batch_id, Released())
         if (file := remembered.get(batch_id)) is not None:
             self._insert("memory_files", asdict(file))
-        elif self.remembers and not self._has_fact(batch_id, NeverSent()):
+        elif may_have_arrived(self._database, batch_id) and not is_memory_empty(self._database):
             # Whoever asks the memory from now on would take what was sent before for the latest.
             self._keep(MEMORY, {**self._kept(MEMORY, dict), "is_behind": True})
 

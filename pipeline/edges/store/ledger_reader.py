@@ -311,10 +311,12 @@ class LedgerReader:
 
     def memory_catalog(self) -> MemoryCatalog:
         """The files of the memory, and the partitions of it that were merged."""
-        files = "SELECT number, batch_id, rows, size_bytes, checksum FROM memory_files ORDER BY number"
-        partitions = self._rows("SELECT partition, base, merged_to FROM memory_partitions")
+        with self._readable("the catalog of the memory"):
+            files = [*_as_written(self._rows("SELECT * FROM memory_files ORDER BY number"), "memory_files")]
+            partitions = [*_as_written(self._rows("SELECT * FROM memory_partitions"), "memory_partitions")]
+        names = [each.name for each in fields(MemoryFile)]
         return MemoryCatalog(
-            tuple(MemoryFile(*row) for row in self._rows(files)),
+            tuple(MemoryFile(**{name: row[name] for name in names}) for row in files),
             {row["partition"]: Partition(row["base"], row["merged_to"]) for row in partitions},
         )
 

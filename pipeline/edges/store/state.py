@@ -312,7 +312,8 @@ def _memory(
     """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
     if remember == "nothing":
         return None
-    if kept := ledger.remembers:
+    kept = ledger.remembers
+    if ledger.memory_catalog().files:
         why = ""
         if kept != remember:
             why = f'it was made with [memory] remember = "{kept}", and that is "{remember}" now'
@@ -325,7 +326,8 @@ def _memory(
                 f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
                 "rebuild`: it empties the memory, and everything is sent once more."
             )
-    else:
+    elif (kept, ledger.remembered_of) != (remember, target):
+        # Nothing is remembered, so it may be of any kind.
         ledger.begin_memory(remember, target)
     memory = Memory(
         directory,
