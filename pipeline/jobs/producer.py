@@ -443,10 +443,7 @@ class Producer:
         # `Probing` looks at `waiting`.
         self._changed.tell()
         while not (
-            self._view.next_release_at <= clock.monotonic()
-            or self._is_any_let_go
-            or self._is_abandoned
-            or unless()
+            self._view.next_release_at <= clock.monotonic() or self._is_any_let_go or self._is_abandoned or unless()
         ):
             await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
         self._job.progress.waiting = None

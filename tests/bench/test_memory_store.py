@@ -13,6 +13,6 @@ def test_the_table_of_the_memory(tmp_path: Path) -> None:
         head, _, *lines, size = table(tmp_path, url, options)
     assert head.startswith("| 2,000 rows")
     batches = [int(line.split("|")[4]) for line in lines]
-    # The first load with a memory, 2 % changed, nothing new, a delta of a tenth; without a memory, held rows come behind.
+    # The first load with a memory, 2 % changed, nothing new, a delta of a tenth.
     assert batches[1:] == [4, 1, 0, 1]
     assert "bytes an id" in size
