@@ -37,6 +37,8 @@ def unchanged_by_values(
     if values is None:
         return np.zeros(len(rows), dtype=np.bool_)
     asked = np.flatnonzero(is_unchanged)
+    # Most rows are as they were, as a whole.
+    asked = asked[~_are_the_same(rows, asked, parameters, values, found.indexes[asked], shapes)]
     by_shape = values.shapes[found.indexes[asked]]
     for shape in np.unique(by_shape).tolist():
         of_shape = asked[by_shape == shape]
@@ -79,6 +81,24 @@ def with_texts(rows: Rows, texts: dict[int, bytes]) -> Rows:
     """The rows, some of them with other texts."""
     keyed = KeyedRows(rows.body, rows.starts, rows.ends, rows.id_lengths, rows.lines, rows.hashes, texts)
     return keyed.rows()
+
+
+def _are_the_same(
+    rows: Rows,
+    indexes: Offsets,
+    parameters: tuple[str, ...],
+    values: Values,
+    entries: Offsets,
+    shapes: Sequence[tuple[str, ...]],
+) -> Flags:
+    """Set for each of these rows that is its entry, byte by byte, under the same names."""
+    have_names = np.array([names == parameters for names in shapes], dtype=np.bool_)[values.shapes[entries]]
+    some = np.flatnonzero(have_names)
+    starts, of_entries = rows.starts[indexes[some]], values.starts[entries[some]]
+    sizes, entry_sizes = rows.ends[indexes[some]] - starts, values.ends[entries[some]] - of_entries
+    are_the_same = np.zeros(len(indexes), dtype=np.bool_)
+    are_the_same[some] = same_texts(rows.body, starts, sizes, values.text, of_entries, entry_sizes)
+    return are_the_same
 
 
 def _says_nothing_new(

@@ -94,7 +94,10 @@ def _id_lengths(body: bytes, starts: Offsets) -> Offsets:
     """The bytes of the id with which each row begins; shape (n,)."""
     octets = np.frombuffer(body, dtype=np.uint8)
     separators = np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED))
-    lengths: Offsets = separators[np.searchsorted(separators, starts)] - starts
+    # In the order of the body, in which each search is near the one before.
+    in_body = np.argsort(starts)
+    lengths = np.empty_like(starts)
+    lengths[in_body] = separators[np.searchsorted(separators, starts[in_body])] - starts[in_body]
     return lengths
 
 
