@@ -121,6 +121,14 @@ MENDS = [
         f"{MEMORY}::TestMerge::test_a_merge_that_comes_too_late_is_dropped",
     ),
     Mend(
+        "memory: a merge brings back what was forgotten meanwhile",
+        ("memory",),
+        f"{STORE}/files.py",
+        " for number in (*gone, *merge.read))\n",
+        " for number in gone)\n",
+        f"{MEMORY}::TestMerge::test_a_merge_brings_nothing_back_that_was_forgotten_meanwhile",
+    ),
+    Mend(
         "memory: an id stays in a run when it is forgotten",
         ("memory",),
         f"{STORE}/upkeep.py",

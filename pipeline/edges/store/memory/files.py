@@ -21,12 +21,13 @@ _SUFFIX = ".memory"
 class Merge:
     """A file that was written to take the place of others, and does not count yet.
 
-    `file`: None if nothing is left. `replaced`: the numbers of those that go for it.
+    `file`: None if nothing is left. `replaced`: the numbers of those that go for it. `read`: of others that are in it.
     `partition`: the one whose base it is, of all runs up to `merged_to`; None if it is a run.
     """
 
     file: MemoryFile | None
     replaced: tuple[int, ...]
+    read: tuple[int, ...] = ()
     partition: int | None = None
     merged_to: int = 0
 
@@ -191,11 +192,15 @@ class MemoryFiles:
 
     # Merges
 
-    def write_base(self, partition: int, entries: Entries, merged_to: int) -> Merge:
-        """Write a new base of a partition; runs up to `merged_to` are in it. It counts when it is entered."""
+    def write_base(self, partition: int, entries: Entries, read: Sequence[int], merged_to: int) -> Merge:
+        """Write a new base of a partition; it counts when it is entered.
+
+        `read`: the numbers of the runs in it. `merged_to`: none up to it has anything else of the partition.
+        """
         base = self.partition(partition).base
         replaced = () if base is None else (base,)
-        return Merge(self._write_merged([(partition, entries)], len(entries)), replaced, partition, merged_to)
+        file = self._write_merged([(partition, entries)], len(entries))
+        return Merge(file, replaced, tuple(read), partition, merged_to)
 
     def write_runs(self, runs: Sequence[MemoryFile], entries: Iterable[tuple[int, Entries]]) -> Merge:
         """Write one run in place of some; they are the newest, and none is pending. It counts when it is entered."""
@@ -205,11 +210,11 @@ class MemoryFiles:
     def enter(self, merge: Merge) -> None:
         """Let a merge count: one transaction, after which files that are in it go.
 
-        If another merge has replaced the same files meanwhile, it is dropped.
+        If another merge has replaced files that are in it meanwhile, it is dropped.
         """
         with self.lock:
             partitions, gone = self._partitions, [*merge.replaced]
-            is_in_time = all(number in self._files for number in gone)
+            is_in_time = all(number in self._files for number in (*gone, *merge.read))
             if merge.partition is not None:
                 base = self.partition(merge.partition).base
                 is_in_time &= gone == ([] if base is None else [base])

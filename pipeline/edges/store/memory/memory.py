@@ -114,6 +114,7 @@ class Memory:
         entries = released_rows(
             body, keys, starts, fates, salt=self._salt, at_minutes=at_minutes, source=source, shape=shape
         )
+        del body
         self._files.write_run(batch_id, _by_partition(entries), len(entries))
 
     def has(self, batch_id: int) -> bool:

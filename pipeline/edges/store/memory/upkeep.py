@@ -65,7 +65,7 @@ def merge_partition(files: MemoryFiles, partition: int, left: Left = without_emp
         runs = files.with_rows(partition, [run.number for run in files.runs()])
         lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
     entries = left(latest(lists or [no_entries(with_values=files.with_values)]))
-    return files.write_base(partition, entries, merged_to)
+    return files.write_base(partition, entries, [run.number for run in runs], merged_to)
 
 
 def merge_runs(
@@ -116,7 +116,7 @@ def erasure(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> Iterato
             base = files.base_of(partition)
             entries = base.entries(partition) if base else None
         if entries is not None and len(kept := without(entries, wanted, keys)) < len(entries):
-            yield files.write_base(partition, kept, files.partition(partition).merged_to)
+            yield files.write_base(partition, kept, (), files.partition(partition).merged_to)
     with files.reading():
         runs = files.runs()
         has_any = any(len(files.open(run.number).entries_of(each, keys)) for run in runs for each in partitions)

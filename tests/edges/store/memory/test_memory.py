@@ -235,6 +235,16 @@ class TestMerge:
         assert unchanged(state.memory, asked(["bob,7,8"])) == {"bob": True}
         assert unchanged(state.restart(), asked(["bob,7,8"])) == {"bob": True}
 
+    def test_a_merge_brings_nothing_back_that_was_forgotten_meanwhile(self, tmp_path: Path) -> None:
+        state = Released(tmp_path)
+        state.remember(ROWS)
+        files = state.memory._files
+        merge = upkeep.merge_partition(files, int(partition_of(asked(["ann,1"]).hashes)[0]))
+        assert state.memory.forget([b"ann"]) == 1
+        state.memory.enter_merge(merge)
+        assert state.names() == state.catalogued_names()
+        assert unchanged(state.memory, asked(["ann,1,2", "bob,3,4"])) == {"ann": False, "bob": True}
+
     def test_a_crash_in_the_middle_of_a_merge(self, tmp_path: Path) -> None:
         state = Released(tmp_path)
         for _ in range(9):
