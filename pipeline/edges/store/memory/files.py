@@ -37,12 +37,22 @@ class MemoryFiles:
 
     A file is a base, a run, or a pending run: one whose batch is not durably released yet. Bases and runs are in the
     catalog. Whoever asks for several things that belong together holds `lock` meanwhile.
+
+    `is_reader`: nothing is made, tidied or written, beside a process that may do all of that.
     """
 
     def __init__(
-        self, directory: Path, catalog: Catalog, *, with_values: bool, min_free_bytes: int, merged_rows: int
+        self,
+        directory: Path,
+        catalog: Catalog,
+        *,
+        with_values: bool,
+        min_free_bytes: int,
+        merged_rows: int,
+        is_reader: bool = False,
     ) -> None:
-        make_directory(directory)
+        if not is_reader:
+            make_directory(directory)
         self.directory = directory
         self.with_values = with_values
         self.min_free_bytes = min_free_bytes
@@ -61,7 +71,8 @@ class MemoryFiles:
         self._begun: set[int] = set()
         self._read_catalog()
         self._next_number = 1 + max([*self._files, *(each.merged_to for each in self._partitions.values())], default=0)
-        self._sweep()
+        if not is_reader:
+            self._sweep()
 
     # Runs
 

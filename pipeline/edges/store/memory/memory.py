@@ -70,6 +70,7 @@ class MemoryFacts:
 class Memory:
     """The memory of a state directory; made if there is none.
 
+    `spool`: of the batches that are remembered; None for one that is only asked, beside the process that holds it.
     `with_values`: values are remembered, not digests. `merged_rows`: see `Host`.
 
     Files are looked at when they are first read, or by `check`. Methods may be called from several threads at once;
@@ -80,7 +81,7 @@ class Memory:
     def __init__(
         self,
         directory: Path,
-        spool: Spool,
+        spool: Spool | None,
         catalog: Catalog,
         *,
         with_values: bool,
@@ -91,7 +92,12 @@ class Memory:
         self._salt = catalog.salt
         self.has_values = with_values
         self._files = MemoryFiles(
-            directory, catalog, with_values=with_values, min_free_bytes=min_free_bytes, merged_rows=merged_rows
+            directory,
+            catalog,
+            with_values=with_values,
+            min_free_bytes=min_free_bytes,
+            merged_rows=merged_rows,
+            is_reader=spool is None,
         )
 
     # Writing
@@ -106,6 +112,8 @@ class Memory:
         """
         if self.has(batch_id):
             return
+        if self._spool is None:
+            raise ValueError("a memory that is only asked remembers nothing")
         body, keys, starts = self._spool.rows_by_key(batch_id)
         shape = None
         if self.has_values:
