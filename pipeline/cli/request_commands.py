@@ -12,6 +12,7 @@ from pipeline.cli.output import write_json, write_line, write_report
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, PipelineError, worst
 from pipeline.edges.host import Host
+from pipeline.jobs.control import REBUILD_MEMORY
 from pipeline.jobs.one_shot import load_exports
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.tenants import Tenant
@@ -79,6 +80,14 @@ def retry(
         return worst(codes)
 
     run(send_again())
+
+
+def rebuild(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Empty the memory: everything is sent once more.
+
+    For a memory that is damaged, behind or of another kind than [memory] remember says. It needs that no job runs.
+    """
+    _request(context, config, REBUILD_MEMORY, as_json=as_json)
 
 
 def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The section [memory]: what is remembered of the rows that were sent, and what follows from it."""
+"""The section [memory]: the memory of the rows that were sent, and what follows from it."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ Remember = Literal["nothing", "digests", "values"]
 
 
 class MemorySettings(Section):
-    """What is remembered of each id over all jobs of a client code, and what is sent because of it."""
+    """The memory of what was sent of each id, over all jobs of a client code, and what follows from it."""
 
     remember: Remember = Field(
         "nothing",

@@ -39,4 +39,28 @@ MENDS = [
         "",
         f"{_TEST}::test_a_catalog_that_was_altered_is_told_of_at_the_start",
     ),
+    Mend(
+        "memory: it is not emptied while a job may add to it",
+        (),
+        "pipeline/jobs/gathering/memory_upkeep.py",
+        "    if is_at_work:\n",
+        "    if False:\n",
+        "tests/jobs/gathering/test_memory_upkeep.py::test_it_is_left_alone_while_a_job_may_add_to_it",
+    ),
+    Mend(
+        "memory: a damaged one can be emptied",
+        (),
+        "pipeline/cli/ask.py",
+        "with_memory=command != REBUILD_MEMORY",
+        "with_memory=True",
+        "tests/cli/test_memory.py::test_of_a_memory_that_is_looked_at_damaged_and_rebuilt",
+    ),
+    Mend(
+        "memory: a file that was merged while somebody looks is no damage",
+        (),
+        "pipeline/edges/store/memory/look.py",
+        "            if catalog == before:\n",
+        "            if before:\n",
+        "tests/edges/store/memory/test_look.py::test_a_file_that_was_merged_meanwhile_is_not_missed",
+    ),
 ]

@@ -312,13 +312,27 @@ class MemoryFiles:
             )
 
     def _path(self, number: int) -> Path:
-        return self.directory / f"{number:08d}{_SUFFIX}"
+        return path_of(self.directory, number)
 
     def _sweep(self) -> None:
         """Remove what a crash left: files that are not in the catalog."""
-        with disk_errors(f"cannot tidy the directory {self.directory}"):
-            known = {self._path(number).name for number in self._files}
-            for file in [*self.directory.glob(f"*{_SUFFIX}"), *self.directory.glob(".*.tmp")]:
-                if file.name not in known:
-                    file.unlink()
-            sync_directory(self.directory)
+        _remove_others(self.directory, {self._path(number).name for number in self._files})
+
+
+def path_of(directory: Path, number: int) -> Path:
+    """The path of a file in the directory of a memory."""
+    return directory / f"{number:08d}{_SUFFIX}"
+
+
+def remove_all(directory: Path) -> None:
+    """Remove all files in the directory of a memory of which the catalog has none, if there is such a directory."""
+    if directory.is_dir():
+        _remove_others(directory, set())
+
+
+def _remove_others(directory: Path, known: Collection[str]) -> None:
+    with disk_errors(f"cannot tidy the directory {directory}"):
+        for file in [*directory.glob(f"*{_SUFFIX}"), *directory.glob(".*.tmp")]:
+            if file.name not in known:
+                file.unlink()
+        sync_directory(directory)
