@@ -40,13 +40,17 @@ def _has_job(tenant: Tenant, job: str) -> bool:
         return ledger.job(job) is not None
 
 
-async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
-    """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`."""
+async def ask(tenant: Tenant, command: str, job: str | None, host: Host, given: Path | None = None) -> str:
+    """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`.
+
+    `given`: a file that goes with the request.
+    """
     async with AsyncExitStack() as stack:
         # Whoever empties the memory does so because it cannot be used, most often.
         if (state := await _opened(tenant, host, stack, with_memory=command != REBUILD_MEMORY)) is not None:
-            return await carry_out(Request("", command, job), state, running=None)
-    return await ask_holder(tenant.directory, command, job, host.clock)
+            return await carry_out(Request("", command, job, given), state, running=None)
+    copied = None if given is None else await run_sync(pieces_of, given)
+    return await ask_holder(tenant.directory, command, job, host.clock, copied)
 
 
 async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack, *, with_memory: bool = True) -> State | None:

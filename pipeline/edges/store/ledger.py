@@ -15,7 +15,7 @@ All methods block: call them from a worker thread, one at a time. `ledger_reader
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.batches.fact_codec import fact_detail, fact_kind
+from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
 from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import HeldChanges
@@ -246,6 +246,38 @@ class Ledger(LedgerReader):
         """Add a fact about a batch."""
         with self._transaction():
             self._insert_fact(batch_id, fact)
+
+    def erase(self, batch_id: int, hashes: Hashes, left: Callable[[Fact], Fact], batch: Batch | None) -> None:
+        """Erase ids from what is kept of a batch whose job has ended, in one step; their hashes too.
+
+        `left`: what is left of a fact. `batch`: what it is when rows were erased from its body; None if none was.
+        """
+        with self._transaction() as database:
+            for row in database.execute("SELECT * FROM facts WHERE batch_id = ?", (batch_id,)).fetchall():
+                fact = make_fact(row["kind"], orjson.loads(row["detail"]))
+                if (new := left(fact)) != fact:
+                    detail = _json(fact_detail(new))
+                    database.execute("UPDATE facts SET detail = ? WHERE seq = ?", (detail, row["seq"]))
+            for table in ("overtaken", "overtaken_values"):
+                query = f"DELETE FROM {table} WHERE batch_id = ? AND hash = ?"  # noqa: S608 - constants
+                database.executemany(query, [(batch_id, hash_) for hash_ in hashes.astype("<i8").tolist()])
+            if batch is not None:
+                values = (batch.rows, batch.size_bytes, batch.sha256, batch.ids_sha256, batch.lines_sha256, batch_id)
+                database.execute(
+                    "UPDATE batches SET rows = ?, size_bytes = ?, sha256 = ?, ids_sha256 = ?, lines_sha256 = ?"
+                    " WHERE batch_id = ?",
+                    values,
+                )
+
+    def compact(self) -> bool:
+        """Leave nothing in the file, or in its write-ahead log, of what was deleted; False if others read it now.
+
+        A connection of its own does so, as it wants a file for what it sorts, and not memory.
+        """
+        with using(self._path), closing(sqlite3.connect(self._path, isolation_level=None)) as database:
+            database.execute("VACUUM")
+            is_busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_busy
 
     # The rest
 

@@ -294,6 +294,14 @@ class LedgerReader:
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
         return [*self._batches(f"WHERE {where} ORDER BY batch_id", *values)]
 
+    def batches_with_ids(self) -> list[int]:
+        """The ids of the batches of which a fact holds an id: of a row that Target refused, or named as lost."""
+        query = (
+            "SELECT DISTINCT batch_id FROM facts WHERE kind = ?1 OR (kind = ?2 AND"
+            " (json_array_length(detail, '$.failed_ids') OR json_array_length(detail, '$.unconfirmed_ids')))"
+        )
+        return [row["batch_id"] for row in self._rows(query, "RowRejected", "SeenComplete")]
+
     @property
     def remembers(self) -> str:
         """What the memory remembers, `digests` or `values`; empty if there is no memory."""

@@ -345,6 +345,9 @@ def _tidy(state: State) -> None:
     """Remove the remains of a crash, and find the batches that lost rows."""
     state.end_folders()
     state.end_gatherings()
+    for batch_id in state.spool.erasures():
+        if (erased := state.ledger.batch(batch_id)) is not None:
+            state.spool.end_erasure(erased.batch)
     records = state.ledger.batches()
     open_ids = {record.batch.batch_id for record in records}
     for batch_id in state.spool.batch_ids() - open_ids:
