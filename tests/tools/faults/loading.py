@@ -310,7 +310,8 @@ def check_left_over(state: Path) -> None:
     kinds = ("body", "lines", "ids")
     expected = {f"{batch_id:08d}.{kind}" for batch_id in wanted for kind in kinds}
     assert {file.name for file in (state / "spool").iterdir()} == {"mark", *expected}
-    assert {file.name for file in state.glob("memory/*")} == remembered
+    found = {file.name for file in state.glob("memory/*")}
+    assert found == remembered, (found - remembered, remembered - found)
     assert [*state.glob("gathered/*")] == []
 
 
