@@ -29,7 +29,7 @@ def marked(digests: Hashes, id_kind: str) -> Hashes:
 
 
 def digests_of_kind(found: Found, id_kind: str) -> Found:
-    """What was found, with plain digests of a kind."""
+    """The entries that were found, with plain digests of a kind."""
     digests = marked(found.entries.digests, id_kind)
     return Found(replace(found.entries, digests=digests), found.indexes)
 
