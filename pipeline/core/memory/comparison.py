@@ -1,4 +1,4 @@
-"""What rows say that is not remembered as sent, and what is remembered that they do not say.
+"""Compares rows with what is remembered of their ids: what they say anew, and what they lack.
 
 With digests, a row that is not word for word the one sent last is new. With values, each cell is compared, byte by
 byte, and an empty cell says nothing: so a hash decides nothing, but for which entry is looked at.

@@ -304,7 +304,7 @@ class LedgerReader:
 
     @property
     def remembers(self) -> str:
-        """What the memory remembers, `digests` or `values`; empty if there is no memory."""
+        """The kind of the memory, `digests` or `values`; empty if there is no memory."""
         return str(self._kept(MEMORY, dict).get("remembers", ""))
 
     @property

@@ -151,7 +151,7 @@ class State:
 
     @property
     def pending(self) -> Mapping[int, MemoryFile]:
-        """What is remembered of batches whose release is not durable yet, by `batch_id`."""
+        """The files of the memory for batches whose release is not durable yet, by `batch_id`."""
         return NOTHING_REMEMBERED if self.memory is None else self.memory.pending
 
     def note_remembered(self, released: Iterable[int]) -> None:

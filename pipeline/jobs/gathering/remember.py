@@ -1,4 +1,4 @@
-"""What is remembered of a batch, when it is released and before its ids are free.
+"""Remembers a batch, when it is released and before its ids are free.
 
 Later rows of its ids wait until then (I1, I3), so nobody reads the memory before the batch is in it. And batches of an
 id are released in the order of its versions (I2), so the newest one is remembered last. The transaction that makes the

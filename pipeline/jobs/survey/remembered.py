@@ -105,7 +105,7 @@ class AskedMemory:
         return self.memory.parameters if self.memory.has_values else ()
 
     def sieve(self, plan: ColumnPlan, settings: Settings, now: datetime) -> Sieve:
-        """What a load at this time would leave out and fill in."""
+        """The sieve of a load at this time."""
         memory = settings.memory
         return Sieve(
             self.memory,
