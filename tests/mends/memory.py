@@ -36,8 +36,8 @@ MENDS = [
         "memory: a file that no transaction entered stays behind a crash",
         ("memory",),
         f"{STORE}/files.py",
-        "                if file.name not in known:\n",
-        "                if False:\n",
+        "            if file.name not in known:\n",
+        "            if False:\n",
         f"{MEMORY}::TestWhatIsBelieved::test_a_file_that_is_in_no_catalog_is_removed",
     ),
     Mend(
