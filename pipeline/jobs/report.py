@@ -222,7 +222,7 @@ async def put_away(job: Job, report: Report) -> None:
     # While it is remembered a batch stays in flight: a job that begins meanwhile waits for it.
     now = job.clock.monotonic()
     due = job.in_flight.over_with(job.record.seq, now)
-    for batch_id in due:
+    for batch_id in (*never_sent, *due):
         await remember(state, batch_id)
     over = [*never_sent, *job.in_flight.take_over(job.record.seq, now, due)]
     await state.in_turn(

@@ -50,7 +50,11 @@ async def loaded(drop: Drop) -> None:
     (drop.directory / "d.csv.gz.ready").touch()
 
 
-SECTIONS: dict[str, Any] = {"memory": VALUES, "drop": {"keep_exports": "always"}, "export": {"max_rejects": 9, "unlisted": "send"}}
+SECTIONS: dict[str, Any] = {
+    "memory": VALUES,
+    "drop": {"keep_exports": "always"},
+    "export": {"max_rejects": 9, "unlisted": "send"},
+}
 
 
 @pytest.mark.parametrize("given", [CANARY, SENT.decode()])

@@ -8,7 +8,7 @@ behind it, a batch that is released once more, because another job waited for it
 
 from functools import partial
 
-from pipeline.core.batches.lifecycle import Released
+from pipeline.core.batches.lifecycle import Phase, Released
 from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.memory.times import minutes_of
 from pipeline.edges.store.state import State, life_of
@@ -17,7 +17,8 @@ from pipeline.edges.store.state import State, life_of
 async def remember(state: State, batch_id: int) -> None:
     """Write down what is remembered of a batch that is to be released; once, however many jobs release it.
 
-    A batch that was never sent is not remembered, and what a job held is none.
+    A batch that was never sent is not remembered, unless it is of one that was split and may have arrived as a whole;
+    and what a job held is none.
     """
     if state.memory is None or batch_id < 0:
         return
@@ -28,7 +29,7 @@ async def remember(state: State, batch_id: int) -> None:
         if record is None or Released() in record.facts:
             return
         life = await state.in_turn(life_of, state.ledger, record)
-        if life.is_never_sent:
+        if not life.open_since and (life.is_never_sent or life.phase is not Phase.SETTLED):
             return
         sent_at = minutes_of(record.accepted_at or state.host.clock.utc_now())
         write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at)
