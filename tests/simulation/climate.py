@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from tests.simulation.target import HOLD_S
 
 #: Cells of a row, column by column: a value, a long one, none (`-`), or poison; the latest value of that id again
-#: (`s`), or an earlier one (`o`). `bad`: its id is.
+#: (`s`), or any earlier one (`o`). `bad`: its id is.
 KINDS = (*["vvv"] * 6, *["v-v", "-v-"] * 3, *["vl-", "lv-", "l-v", "-lv", "-vl"] * 3, "---", "bad", "vpv")
 OUTCOMES = (
     *["taken"] * 9,

@@ -11,9 +11,9 @@ schedule misses is not needed, or the schedules are too tame: find out which. No
 - that a batch comes into the views before its ids leave what its job holds: nothing can come in between.
 """
 
-from dataclasses import dataclass
-
-from tests.simulation.climate import ANY, Climate
+from tests.simulation.climate import Climate
+from tests.simulation.mutant import Mutant
+from tests.simulation.mutants_of_memory import OF_THE_MEMORY
 from tests.simulation.weather import (
     ABANDONING,
     AGAIN,
@@ -41,17 +41,6 @@ RUNNER = "pipeline/jobs/runner.py"
 SOURCE = "pipeline/jobs/row_source/rows.py"
 LEDGER = "pipeline/edges/store/ledger.py"
 STATE = "pipeline/edges/store/state.py"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """An edit of a file, in which `old` stands once and becomes `new`."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    climate: Climate = ANY
 
 
 MUTANTS = [
@@ -437,4 +426,6 @@ MUTANTS = [
         "cells[1:]",
         AGAIN,
     ),
+    # The memory of what was sent.
+    *OF_THE_MEMORY,
 ]

@@ -176,3 +176,35 @@ REMEMBERING_AND_FAILING = replace(
     actions=(*REMEMBERING.actions, *["fail", "fail_late"] * 3, *["crash"] * 2, "fill", "make_room", "make_room"),
     in_recovery=FAILING.in_recovery,
 )
+#: Values are remembered of rows that overlap, are lost, or of jobs that crash.
+REMEMBERING_AND_OVERLAPPING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 8, *["calm"] * 4, "wait", "wait", "crash"),
+    outcomes=(*["taken"] * 4, "lost after"),
+    waits=(0.2, 0.2, 0.6, HOLD_S),
+    words=("complete",),
+    memory=_WITH_VALUES,
+    ids=_FEW_IDS,
+    least=40,
+    most=80,
+)
+REMEMBERING_AND_LOSING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 6, *["calm"] * 6, *["wait"] * 3, "ask"),
+    commands=("retry",),
+    outcomes=("taken", "taken", "failed", "failed", "not consumed", "lost after", "refused"),
+    words=("complete", "complete", "complete", "lost"),
+    kinds=(*REMEMBERING.kinds, *["vp", "ss"] * 2),
+    memory=_WITH_VALUES,
+    least=40,
+    most=80,
+)
+REMEMBERING_AND_CRASHING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 5, *["calm"] * 4, *["crash"] * 4),
+    outcomes=(*["taken"] * 4, "lost after"),
+    words=("complete",),
+    memory=_WITH_VALUES,
+    least=40,
+    most=80,
+)
