@@ -88,14 +88,14 @@ OF_THE_MEMORY = [
         f"{MEMORY}/upkeep.py",
         "    entries = left(latest(lists or [",
         "    entries = left(latest(lists[::-1] or [",
-        REMEMBERING,
+        REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
         "a merge removes runs that other partitions need",
         f"{MEMORY}/files.py",
         "        return all(\n            run.number <= partitions",
         "        return any(\n            run.number <= partitions",
-        REMEMBERING,
+        REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
         "gathered rows are placed again after a crash",
