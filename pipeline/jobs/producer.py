@@ -127,6 +127,8 @@ class Producer:
         self._changed = job.ending.changed
         self._sealing: _Sealing | None = None
         self._sieve = sieve_of(job, job.progress.checkpoint.parameters)
+        # By the hash of its id, what a row says itself that was filled in: see `Sifted`.
+        self._own: dict[int, frozenset[str]] = {}
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
 
@@ -250,6 +252,7 @@ class Producer:
                 raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
             count = len(rest) if placed.stop == len(sifted.rows) else int(sifted.at[placed.stop])
             self._note_piece(piece, sifted.is_unchanged[:count], first)
+            self._note_filled_in(sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             first += count
@@ -280,20 +283,26 @@ class Producer:
         if self._sieve is None:
             # Somebody switched the memory off while the rows were gathered.
             return Sifted.all_of(rows)
-        sifted = await self._job.host.run_blocking(self._sieve.sift, rows, waits)
-        if sifted.too_long:
-            self._checkpoint.warnings.note("row_not_filled_in", min(sifted.too_long), len(sifted.too_long))
-        return sifted
+        return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+
+    def _note_filled_in(self, sifted: Sifted, stop: int) -> None:
+        """Note what was filled in, and what was not, of the rows that are placed: those before `stop`."""
+        self._own |= sifted.own
+        if sifted.too_long and (lines := {*sifted.too_long} & {*sifted.rows.lines[:stop].tolist()}):
+            self._checkpoint.warnings.note("row_not_filled_in", min(lines), len(lines))
 
     async def _place_freed(self, rows: Rows) -> None:
         """Place rows that were held until now; they were counted when they were read."""
         while len(rows):
+            sifted: Sifted | None = None
             if self._sieve is not None:
                 keyed = KeyedRows.of_lists([rows])
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
                 self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
                 rows = sifted.rows
             placed = self._placer.place_freed(rows)
+            if sifted is not None:
+                self._note_filled_in(sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             if not placed.must_seal:
@@ -373,7 +382,7 @@ class Producer:
                 # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
-                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]

@@ -17,7 +17,7 @@ from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import in_a_fork
 from tests.simulation.schedule import PromiseBrokenError, run_schedule
-from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING
+from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_RETRYING
 
 #: Schedules that a process runs in one go.
 _AT_ONCE = 20
@@ -27,6 +27,7 @@ CLIMATES = {
     "failing": FAILING,
     "remembering": REMEMBERING,
     "remembering-and-failing": REMEMBERING_AND_FAILING,
+    "remembering-and-retrying": REMEMBERING_AND_RETRYING,
 }
 #: Schedules after which a mutant survives.
 _MUTANT_SCHEDULES = 500

@@ -226,6 +226,8 @@ class RowsOf:
             cells: dict[bytes, Cells] = {}
             for row in self._sendable[job.seq]:
                 cells[row.profile_id] = cells.get(row.profile_id, {}) | row.cells
+            if job.retry_of is not None:
+                cells = dict.fromkeys(said, Cells()) | cells
             for profile_id, own in cells.items():
                 each = sent.get(profile_id)
                 if each is None or each.outcome != "dropped":

@@ -131,7 +131,18 @@ class Client:
         is_late = self.paused_since is not None and self.time() - self.paused_since > AT_ONCE_S
         assert not is_late, "it is sent while sending is paused"
         self.leave_what_is_given_up()
-        self.target.begin_post(batch_id, self.bodies[batch_id], self.versions(batch_id), self.time())
+        versions, own = self.versions(batch_id), self._own_cells(batch_id)
+        self.target.begin_post(batch_id, self.bodies[batch_id], versions, self.time(), own)
+
+    def _own_cells(self, batch_id: int) -> dict[bytes, dict[str, bytes]] | None:
+        """What the rows of a batch say themselves, if they may be filled in with what is remembered."""
+        export = next((each for each in self.exports if each.path == self.job_of(batch_id).export), None)
+        if self.remembers == "nothing" or export is None:
+            return None
+        own: dict[bytes, dict[str, bytes]] = {}
+        for row in export.rows:
+            own[row.profile_id] = own.get(row.profile_id, {}) | row.cells
+        return own
 
     def note_cut_off(self, batch_id: int, *, is_taken: bool) -> None:
         """An attempt ends without an answer."""

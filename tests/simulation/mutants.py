@@ -333,7 +333,7 @@ MUTANTS = [
     Mutant(
         "what a later row overtakes is not noted",
         PRODUCER,
-        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)\n",
+        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)\n",
         "                overtaken = {}\n",
         AGAIN,
     ),

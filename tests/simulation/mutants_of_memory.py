@@ -13,6 +13,7 @@ from tests.simulation.weather import (
     REMEMBERING_AND_CRASHING,
     REMEMBERING_AND_LOSING,
     REMEMBERING_AND_OVERLAPPING,
+    REMEMBERING_AND_RETRYING,
 )
 
 GATHERING = "pipeline/jobs/gathering"
@@ -159,6 +160,13 @@ OF_THE_MEMORY = [
         f"{GATHERING}/sieve.py",
         'settings.send == "changes" and job.record.retry_of is None',
         'settings.send == "changes"',
-        REMEMBERING_AND_LOSING,
+        REMEMBERING_AND_RETRYING,
+    ),
+    Mutant(
+        "values that were filled in overtake what was lost",
+        "pipeline/edges/store/state.py",
+        "            values = own.get(hash_) or {",
+        "            values = {",
+        REMEMBERING_AND_RETRYING,
     ),
 ]

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, InDoubt, Released, RowRejected, SeenComplete, Taken
 from pipeline.edges.store.records import BatchRecord, JobRecord
-from tests.simulation.client import Client
+from tests.simulation.client import Client, is_lost
 from tests.simulation.process import BEGAN_AT
 from tests.simulation.target import Cells
 
@@ -38,6 +38,7 @@ class Remembered:
 
     `cells`, `is_sent`, `sent_at`: what is remembered, whether it counts as sent, and when it was accepted (seconds).
     `said`: of each parameter the last value. `sure`: those of them that Target has for certain.
+    `lost`: by job what was lost of it.
     `is_whole`: nothing was left out for want of room, and the memory was not emptied.
     """
 
@@ -48,25 +49,29 @@ class Remembered:
     sent_at: float = 0.0
     said: Cells = field(default_factory=dict)
     sure: dict[str, bytes] = field(default_factory=dict)
+    lost: dict[str, Cells] = field(default_factory=dict)
     is_whole: bool = True
     is_lossy: bool = False
     released_at: float = 0.0
+    _is_lost: bool = False
 
     def take(self, said: Said) -> None:
         """Go on with what the next job says."""
+        self._check_order(said)
         if said.batch is None:
             self._leave_out(said)
             return
         body = self.client.bodies[said.batch.batch.batch_id]
         cells = body.cells(self.profile_id)
-        self._check_order(said)
         self._check_cells(said, cells)
         self.said |= said.cells
         self._remember(said.batch, cells, said.cells)
+        if self._is_lost:
+            self.lost[said.job.job_id] = said.cells
 
     def _leave_out(self, said: Said) -> None:
         """Left out is what says nothing new, was sent for certain, and not long ago."""
-        if said.is_cut_short:
+        if said.is_cut_short or not said.cells:
             # It was never sent, or says nothing new: nobody can tell.
             return
         settings = self.client.tenant.settings.memory
@@ -90,9 +95,13 @@ class Remembered:
         return self.released_at < rebuilt_at <= self.client.dropped_at.get(said.job.export, 0.0)
 
     def _check_order(self, said: Said) -> None:
-        """What is sent again is what no later row has."""
+        """What is sent again is what no later row has, and all of that which is not there by now."""
         if said.job.retry_of is None:
             return
+        if not said.is_cut_short:
+            left = self.lost.pop(said.job.retry_of, {})
+            left = {name: value for name, value in left.items() if self.said[name] == value and name not in self.sure}
+            assert left.items() <= said.cells.items(), f"{self.profile_id!r}: {left} is lost, and not sent again"
         for name, value in said.cells.items():
             assert self.said.get(name) == value, f"{self.profile_id!r}: {name} is sent again, {value!r}, and is older"
 
@@ -121,6 +130,7 @@ class Remembered:
     def _remember(self, batch: BatchRecord, cells: Cells, own: Cells) -> None:
         """Note what became of a row."""
         fate = _fate(batch, self.profile_id, self.client.bodies[batch.batch.batch_id].rows)
+        self._is_lost = is_lost(batch, self.profile_id)
         self.is_lossy |= fate != "sent"
         if fate != "refused":
             self.cells = cells

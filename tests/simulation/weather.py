@@ -208,3 +208,14 @@ REMEMBERING_AND_CRASHING = replace(
     least=40,
     most=80,
 )
+#: Rows that are lost and sent again, behind others of their ids that were filled in.
+REMEMBERING_AND_RETRYING = replace(
+    AGAIN,
+    outcomes=("taken", "taken", "failed"),
+    memory=_WITH_VALUES,
+    snapshots=0.2,
+    kinds=("vv", "vs", "v-", "-v"),
+    kinds_of_snapshots=("sss", "svs"),
+    columns=(("a",), ("b",), ("a", "c"), ("c", "b")),
+    max_bytes=(400,),
+)

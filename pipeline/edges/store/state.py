@@ -31,6 +31,9 @@ from pipeline.edges.store.spool import Spool
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: No row was filled in with what is remembered.
+NOTHING_FILLED_IN: Mapping[int, frozenset[str]] = {}
+
 
 class State:
     """The state directory of the process that holds it.
@@ -65,6 +68,7 @@ class State:
         self.spool = spool
         self.host = host
         self.lost: dict[int, Hashes | None] = {}
+        self._ids_lost: tuple[tuple[int, ...], Hashes] = (), np.empty(0, dtype=np.uint64)
         self.ages: dict[int, Ages] = {}
         self.latest_rejects: str | None = None
         self.is_paused = ledger.is_paused
@@ -178,8 +182,21 @@ class State:
         known = self.lost[batch_id]
         return self.spool.hashes(batch_id) if known is None else known
 
-    def overtaken_by(self, job: JobRecord, batch: Batch) -> dict[int, Overtaken]:
+    def ids_lost(self) -> Hashes:
+        """The sorted hashes of the ids of which any batch lost a row. Blocks."""
+        batch_ids, hashes = self._ids_lost
+        if batch_ids != (now := tuple(self.lost)):
+            none = np.empty(0, dtype=np.uint64)
+            hashes = np.unique(np.concatenate([none, *(self.lost_hashes(batch_id) for batch_id in now)]))
+            self._ids_lost = now, hashes
+        return hashes
+
+    def overtaken_by(
+        self, job: JobRecord, batch: Batch, own: Mapping[int, frozenset[str]] = NOTHING_FILLED_IN
+    ) -> dict[int, Overtaken]:
         """For each batch with lost rows, those of its ids of which a batch that is about to be sealed has a later row.
+
+        `own`: by hash the parameters of which a row has values of its own; those of others are all its own.
 
         Batches without any are left out. The rows of a retry are no later than those it sends again. Rows that were
         rejected and mended are as late as those of their job; none is sent that is earlier than a sent one of its id.
@@ -199,7 +216,8 @@ class State:
         for hash_, row in self.spool.rows_by_hash(batch.batch_id, np.concatenate([*common.values()])):
             cells = zip(names, row[:-1].split(b",")[1:], strict=False)
             # Two ids may have the same hash.
-            said[hash_] = said.get(hash_, frozenset()) | {name for name, cell in cells if cell}
+            values = own.get(hash_) or {name for name, cell in cells if cell}
+            said[hash_] = said.get(hash_, frozenset()) | values
         return {lost_id: {hash_: said[hash_] for hash_ in found.tolist()} for lost_id, found in common.items()}
 
     def _first_of(self, job: JobRecord) -> int:

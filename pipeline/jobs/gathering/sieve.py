@@ -4,7 +4,8 @@ Rows of ids in flight wait, and are compared when their ids are free: every batc
 remembered. So what is found of the others is what was sent last.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
 
@@ -14,7 +15,7 @@ from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unch
 from pipeline.core.memory.entries import Found
 from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.times import minutes_of
-from pipeline.core.model import Flags, Offsets, Rows
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.jobs.job import Job
 
@@ -26,12 +27,15 @@ class Sifted:
     `rows`: k rows, as they are to be sent. `at`: (k,), the index that each of them had, ascending.
     `is_unchanged`: (n,), set for each row that says nothing new.
     `too_long`: the lines of rows that would be too long with what is remembered of their ids, and are sent without.
+    `own`: by the hash of its id the parameters of which a row has values of its own, for each row that was filled in
+    and of whose id a row was lost before.
     """
 
     rows: Rows
     at: Offsets
     is_unchanged: Flags
     too_long: tuple[int, ...] = ()
+    own: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def all_of(cls, rows: KeyedRows) -> Self:
@@ -46,6 +50,7 @@ class Sieve:
     `salt`: of the hashes of ids. `id_kind`, `parameters`: of the header of the job's batches.
     `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, in minutes
     since 1970 (UTC).
+    `ids_lost`: gives the sorted hashes of ids of which rows were lost.
     `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
     """
 
@@ -57,6 +62,7 @@ class Sieve:
     fresh_since: int
     is_filling_in: bool
     max_row_bytes: int
+    ids_lost: Callable[[], Hashes]
 
     def sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
         """Compare rows, sorted by hash, with the memory; those that wait are left as they are. Blocks."""
@@ -70,6 +76,7 @@ class Sieve:
         if self.is_sending_changes:
             is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
         too_long: tuple[int, ...] = ()
+        own: dict[int, frozenset[str]] = {}
         if self.is_filling_in:
             changed = np.flatnonzero(~is_unchanged[free])
             some = Found(found.entries, found.indexes[changed])
@@ -79,8 +86,19 @@ class Sieve:
             if filled is not chosen:
                 texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
                 rows = replace(rows, replaced=rows.replaced | texts)
+                own = self._own(chosen)
         left = np.flatnonzero(~is_unchanged)
-        return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long)
+        return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long, own)
+
+    def _own(self, rows: Rows) -> dict[int, frozenset[str]]:
+        """What rows say themselves, of ids of which a row was lost: nothing else overtakes what that one said."""
+        own: dict[int, frozenset[str]] = {}
+        for index in np.flatnonzero(np.isin(rows.hashes, self.ids_lost())).tolist():
+            cells = zip(self.parameters, rows.text(index)[:-1].split(b",")[1:], strict=False)
+            # Two ids may have the same hash.
+            hash_ = int(rows.hashes[index])
+            own[hash_] = own.get(hash_, frozenset()) | {name for name, cell in cells if cell}
+        return own
 
     def _says_nothing_new(self, rows: Rows, found: Found) -> Flags:
         if self.memory.has_values:
@@ -104,4 +122,5 @@ def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
         fresh_since=minutes_of(fresh_since),
         is_filling_in=memory.has_values,
         max_row_bytes=job.settings.batch.max_bytes - body_start,
+        ids_lost=job.state.ids_lost,
     )
