@@ -136,4 +136,12 @@ MENDS = [
         "    if False:\n",
         f"{MEMORY}::TestForget::test_nothing_is_left_of_an_id",
     ),
+    Mend(
+        "memory: a merge that has begun is entered though its job ends",
+        (),
+        "pipeline/jobs/gathering/merge.py",
+        "    with anyio.CancelScope(shield=True):\n        merge",
+        "    with anyio.CancelScope():\n        merge",
+        "tests/jobs/gathering/test_merge.py::test_a_merge_that_has_begun_counts_though_its_job_ends",
+    ),
 ]

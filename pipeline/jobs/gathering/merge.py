@@ -1,13 +1,15 @@
 """Merges the files of the memory beside a job, so that they stay few.
 
-Each step is short, and one transaction. What is cut off leaves a file that the ledger does not know, which the next
-start removes.
+Each step is short, and one transaction; a job that ends waits for the one that has begun. What a crash cuts off leaves
+a file that the ledger does not know, which the next start removes.
 """
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from pipeline.core.errors import FatalError
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.state import State
 
 log = structlog.get_logger()
@@ -25,8 +27,8 @@ async def merge_memory(state: State) -> None:
         remembered = state.remembered
         try:
             async with state.turn_to_merge:
-                while (merge := await state.host.run_blocking(memory.write_merge)) is not None:
-                    await state.in_turn(memory.enter_merge, merge)
+                while await _merge_one(state, memory):
+                    await anyio.lowlevel.checkpoint()
         except FatalError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
@@ -34,3 +36,15 @@ async def merge_memory(state: State) -> None:
             log.warning("memory_not_merged", why=str(error))
         await remembered.wait()
         state.remembered = anyio.Event() if state.remembered is remembered else state.remembered
+
+
+async def _merge_one(state: State, memory: Memory) -> bool:
+    """Merge what is most in need of it; False if nothing is due.
+
+    It is not cancelled on the way: a file that was written and does not count would lie there while the process lives.
+    """
+    with anyio.CancelScope(shield=True):
+        merge = await state.host.run_blocking(memory.write_merge)
+        if merge is not None:
+            await state.in_turn(memory.enter_merge, merge)
+    return merge is not None
