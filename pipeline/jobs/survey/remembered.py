@@ -116,4 +116,6 @@ class AskedMemory:
             fresh_since=minutes_of(now - timedelta(days=memory.refresh_days)),
             is_filling_in=self.memory.has_values,
             max_row_bytes=settings.batch.max_bytes - len(plan.body_start),
+            # A plan overtakes nothing.
+            ids_lost=lambda: np.empty(0, dtype=np.uint64),
         )
