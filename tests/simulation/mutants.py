@@ -194,10 +194,8 @@ MUTANTS = [
     Mutant(
         "a release is not written down while another job awaits the batch",
         LEDGER,
-        "            for batch_id in released:\n                self._release(batch_id)\n"
-        "                if batch_id not in awaited:\n",
-        "            for batch_id in released:\n"
-        "                if batch_id not in awaited:\n                    self._release(batch_id)\n",
+        "                self._release(batch_id, remembered)\n                if batch_id not in awaited:\n",
+        "                if batch_id not in awaited:\n                    self._release(batch_id, remembered)\n",
         OVERLAPPING,
     ),
     Mutant(
@@ -300,8 +298,8 @@ MUTANTS = [
     Mutant(
         "what Target cannot have is carried",
         PRODUCER,
-        "        if due.may_be_applied and (waiting",
-        "        if (waiting",
+        "            and due.may_be_applied\n",
+        "",
         POISONED,
     ),
     Mutant(
@@ -387,8 +385,8 @@ MUTANTS = [
     Mutant(
         "batches that were never sent are not dropped with their job",
         "pipeline/jobs/report.py",
-        "report, never_sent=never_sent, released=over)",
-        "report, never_sent=[], released=over)",
+        "        never_sent=never_sent,\n",
+        "        never_sent=[],\n",
         ABANDONING,
     ),
     Mutant(

@@ -105,13 +105,6 @@ OF_THE_MEMORY = [
         "self._read_all(gathered.runs, 0)",
         REMEMBERING_AND_CRASHING,
     ),
-    Mutant(
-        "gathered rows go before the end of their job's rows is durable",
-        "pipeline/edges/store/state.py",
-        "if each.gathered.is_whole and not each.has_ended}",
-        "if each.gathered.left}",
-        REMEMBERING_AND_CRASHING,
-    ),
     # Rows, compared with it.
     Mutant(
         "a held row is compared before its batch is released",
@@ -128,10 +121,10 @@ OF_THE_MEMORY = [
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
-        "rows are held for ever for an id that an earlier job let go of",
+        "rows are held for an id that an earlier job let go of",
         PRODUCER,
-        "            or self._is_any_let_go\n",
-        "",
+        "        return self._sieve is not None and self._placer.tracker.has_loose\n",
+        "        return False\n",
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
