@@ -114,6 +114,8 @@ class Warnings:
     `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
     `unnamed_columns`: the number of columns, not rows, that are not sent because they have no name.
     `empty_parts`: the number of parts of the export, not rows, in which nothing stands.
+    `ids_gone`: the number of rows that no line of a snapshot has: their ids are not in it any more.
+    `gone_unsure`: the number of rows of which nobody can tell whose they are, so that no id was taken for gone.
     `first_lines`: name of a warning -> line of the row, or blank record, that first gave cause to it.
     """
 
@@ -139,6 +141,8 @@ class Warnings:
     values_unreadable: int = 0
     values_truncated: int = 0
     row_not_filled_in: int = 0
+    ids_gone: int = 0
+    gone_unsure: int = 0
     first_lines: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, line: int, count: int = 1) -> None:

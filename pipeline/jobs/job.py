@@ -112,6 +112,11 @@ def mapping_settings(record: JobRecord) -> MappingSettings:
     return MappingSettings.model_validate(record.settings.get(_MAPPING, {}))
 
 
+def source_name(record: JobRecord, export: ExportSettings) -> str:
+    """The name by which the memory knows where an id came from: the route, and the kind of its ids."""
+    return f"{record.route} {export.id_kind}"
+
+
 def is_mapped(record: JobRecord) -> bool:
     """True if a job began with a [mapping] that does anything."""
     return _MAPPING in record.settings

@@ -9,7 +9,7 @@ durable before the next begins.
 import asyncio
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.lowlevel
@@ -35,7 +35,7 @@ from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, remember, sieve_of
-from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.job import Job, source_name, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
 log = structlog.get_logger()
@@ -158,6 +158,10 @@ class Producer:
     async def _begin(self) -> None:
         """Take up the rows that an earlier process held, and place those that are free now."""
         job, tracker = self._job, self._placer.tracker
+        if self._sieve is not None and job.export.gone and job.record.retry_of is None:
+            name = source_name(job.record, job.export)
+            source = await job.state.in_turn(job.state.ledger.number_of_source, name)
+            self._sieve = replace(self._sieve, source=source)
         held = await job.state.in_turn(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]

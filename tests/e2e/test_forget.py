@@ -32,7 +32,7 @@ async def forget(at: Bench, config: Path, *ids: str) -> tuple[Ended, dict[str, A
 
 async def released_by(other: str, at: Bench, **sections: Any) -> None:
     """A job that has to wait until the batch with this id is released, and notes it."""
-    done = await at.load(f"{other},later,", **sections)
+    done = await at.load(f"{other},later,9", **sections)
     assert done.code == 0, done.said
 
 

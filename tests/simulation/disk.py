@@ -26,7 +26,7 @@ from pipeline.edges.durable import disk_error
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.ledger_file import damaged
 from pipeline.edges.store.state import State
-from pipeline.jobs.gathering.gather import run_file
+from pipeline.jobs.gathering.runs import run_file
 from tests.simulation.figures import Figures
 
 T = TypeVar("T")

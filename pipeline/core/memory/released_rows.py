@@ -3,11 +3,11 @@
 import numpy as np
 
 from pipeline.core.memory.digest import digest_rows
-from pipeline.core.memory.entries import Entries, Values
+from pipeline.core.memory.entries import GONE, Entries, Small, Values
 from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
 from pipeline.core.memory.row_fates import Fate, Fates, RowFates
 from pipeline.core.memory.texts import joined_texts
-from pipeline.core.model import Hashes, Offsets, Starts
+from pipeline.core.model import Flags, Hashes, Offsets, Starts
 
 _COMMA = ord(",")
 #: Rows looked at in one go, so that what is found in them takes little memory.
@@ -34,11 +34,13 @@ def released_rows(
     at_minutes: int,
     source: int,
     shape: int | None,
+    is_gone: Flags | None = None,
 ) -> Entries:
     """The entries of the rows of a body.
 
     `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
     `source`: see `Entries`; rows that were refused have none.
+    `is_gone`: in the order of the body, set for rows of ids that a snapshot no longer has; None if there are none.
     `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
     """
     id_kind = _heading(body)[0]
@@ -62,12 +64,21 @@ def released_rows(
         digests,
         np.where(is_sent, at_minutes, 0).astype(np.uint32),
         np.full(len(keys), at_minutes, dtype=np.uint32),
-        np.where(of_each == Fate.REFUSED, 0, source).astype(np.uint16),
+        _sources(of_each, source, in_body, is_gone),
         values,
     )
     if (order := unsorted_order(keys)) is not None:
         entries = entries.taken(order)
     return entries if values else _once(entries)
+
+
+def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None) -> Small:
+    """The source of each id. One that is gone stays of its source until Target surely has what that means."""
+    sources = np.where(fates == Fate.REFUSED, 0, source)
+    if is_gone is not None and is_gone.any():
+        gone = in_body[is_gone]
+        sources[gone] = np.where(fates[gone] == Fate.SENT, GONE, 0)
+    return sources.astype(np.uint16)
 
 
 def _values(body: bytes, starts: Offsets, ends: Offsets, in_body: Offsets, fates: Fates, shape: int) -> Values:

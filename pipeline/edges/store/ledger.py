@@ -294,6 +294,15 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(MEMORY, {"remembers": remembers, "target": target, "is_behind": False})
 
+    def number_of_source(self, name: str) -> int:
+        """The number, from 1 on, by which the memory knows where an id came from; a new one if there is none yet."""
+        kept = self._kept(MEMORY, dict)
+        sources = [*kept.get("sources", ()), name]
+        if sources.index(name) == len(sources) - 1:
+            with self._transaction():
+                self._keep(MEMORY, {**kept, "sources": sources})
+        return sources.index(name) + 1
+
     def replace_partition(
         self, partition: int, file: MemoryFile | None, merged_to: int, gone: Collection[int] = ()
     ) -> None:

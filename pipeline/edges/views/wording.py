@@ -91,6 +91,14 @@ WARNINGS = {
         "row would be too long with what is remembered of its id, and was sent without it",
         "rows would be too long with what is remembered of their ids, and were sent without it",
     ),
+    "ids_gone": (
+        "id is not in this snapshot any more, and was sent what [export] gone says",
+        "ids are not in this snapshot any more, and were sent what [export] gone says",
+    ),
+    "gone_unsure": (
+        "row may be of any id, so that no id was taken for gone",
+        "rows may be of any id, so that no id was taken for gone",
+    ),
     "rows_of_one_id": (
         "row at least has the same id as others",
         "rows at least have one and the same id: does it stand for nobody? ([export] id_placeholders)",

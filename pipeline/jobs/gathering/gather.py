@@ -4,16 +4,12 @@ A run holds what fits into the buffer, `BUFFER_BYTES` of encoded rows, so memory
 disk they take what the rows take, and about 14 bytes more for each.
 """
 
-from pathlib import Path
-
-import numpy as np
-
 from pipeline.core.batches.gathered import Gathered, Run
-from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.model import Rows
 from pipeline.edges.exports import Export
-from pipeline.edges.store.memory.sorted_file import Column, Texts, write_sorted
 from pipeline.jobs.ending import abandoned, is_abandoned
+from pipeline.jobs.gathering.gone import gather_gone
+from pipeline.jobs.gathering.runs import write_run
 from pipeline.jobs.job import Job, too_many_rejects
 from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
 
@@ -23,6 +19,8 @@ BUFFER_BYTES = 25_165_824
 
 async def gather(job: Job, export: Export, source: RowSource) -> None:
     """Write all rows of the export to `State.gathered`, and note in the ledger that they are there.
+
+    Behind them are rows of ids that a snapshot no longer has, if [export] gone says what is sent then.
 
     Raises `InputError` for an export that a load gives up, for example with too many rejects.
     """
@@ -52,27 +50,15 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
     _judge_rejects(job, is_final=True)
     if buffer:
         runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
+    gone = await gather_gone(job, directory, runs)
+    # These rows count as read, though no line of the export has them: each of them is in one class too.
+    checkpoint.read += (more := sum(run.rows for run in gone))
+    rows += more
+    progress.unplaced_rows = before + rows
+    runs += gone
     checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
     checkpoint.gathered = Gathered(tuple(runs), rows, is_whole=True)
     await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
-
-
-def run_file(directory: Path, number: int) -> Path:
-    """The file of a run."""
-    return directory / f"{number:06d}.rows"
-
-
-def write_run(directory: Path, number: int, buffer: list[Rows]) -> Run:
-    """Write the rows of the buffer as a run, and empty it. Blocks."""
-    rows = KeyedRows.of_lists(buffer)
-    buffer.clear()
-    columns: dict[str, Column] = {
-        "lines": rows.lines.astype(np.uint64),
-        "id_lengths": rows.id_lengths.astype(np.uint16),
-    }
-    texts = Texts(rows.body, rows.starts, rows.ends)
-    facts = write_sorted(run_file(directory, number), rows.hashes, columns, texts)
-    return Run(facts.rows, facts.size_bytes, facts.checksum)
 
 
 def _judge_rejects(job: Job, *, is_final: bool) -> None:

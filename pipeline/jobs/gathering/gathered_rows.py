@@ -12,7 +12,7 @@ from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
 from pipeline.core.model import Offsets, Rows
 from pipeline.edges.durable import disk_errors
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, DamagedFileError, FileFacts, SortedFile
-from pipeline.jobs.gathering.gather import run_file
+from pipeline.jobs.gathering.runs import run_file
 
 #: Rows that are placed at once, of a slice that may hold many more.
 _AT_ONCE = 16_384

@@ -50,8 +50,10 @@ async def expire_memory(state: State, keep_days: int, now: datetime) -> int:
     memory, run = state.memory, state.host.run_blocking
     if memory is None:
         return 0
-    before = await run(memory.facts)
-    merges = memory.expiry(minutes_of(now - timedelta(days=keep_days)))
-    while (merge := await run(next, merges, None)) is not None:
-        await state.in_turn(memory.enter_merge, merge)
-    return before.ids - (await run(memory.facts)).ids
+    # What is written here must count before anybody else merges, or what was erased meanwhile would come back.
+    async with state.turn_to_merge:
+        before = await run(memory.facts)
+        merges = memory.expiry(minutes_of(now - timedelta(days=keep_days)))
+        while (merge := await run(next, merges, None)) is not None:
+            await state.in_turn(memory.enter_merge, merge)
+        return before.ids - (await run(memory.facts)).ids

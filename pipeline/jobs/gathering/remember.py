@@ -11,7 +11,9 @@ from functools import partial
 from pipeline.core.batches.lifecycle import Phase, Released
 from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.memory.times import minutes_of
+from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import State, life_of
+from pipeline.jobs.job import export_settings, source_name
 
 
 async def remember(state: State, batch_id: int) -> None:
@@ -32,5 +34,15 @@ async def remember(state: State, batch_id: int) -> None:
         if not life.open_since and (life.is_never_sent or life.phase is not Phase.SETTLED):
             return
         sent_at = minutes_of(record.accepted_at or state.host.clock.utc_now())
-        write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at)
+        source = await state.in_turn(_source_of, state, record)
+        write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at, source=source)
         await state.host.run_blocking(write)
+
+
+def _source_of(state: State, record: BatchRecord) -> int:
+    """The number of the source of a batch's ids: 0 if it is not of a snapshot."""
+    job = state.ledger.job_at(record.job)
+    if job is None or job.retry_of is not None:
+        return 0
+    export = export_settings(job)
+    return state.ledger.number_of_source(source_name(job, export)) if export.kind == "snapshot" else 0

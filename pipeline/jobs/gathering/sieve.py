@@ -51,6 +51,7 @@ class Sieve:
     `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, in minutes
     since 1970 (UTC).
     `ids_lost`: gives the sorted hashes of ids of which rows were lost.
+    `source`: if it is not 0, an id must be known to be of it, or is sent: else nobody finds that it is gone one day.
     `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
     """
 
@@ -63,6 +64,7 @@ class Sieve:
     is_filling_in: bool
     max_row_bytes: int
     ids_lost: Callable[[], Hashes]
+    source: int = 0
 
     def sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
         """Compare rows, sorted by hash, with the memory; those that wait are left as they are. Blocks."""
@@ -75,6 +77,9 @@ class Sieve:
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         if self.is_sending_changes:
             is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
+            if self.source:
+                # Line 0: an id that is gone, which is sent once.
+                is_unchanged[free] &= (found.sources == self.source) & (copied.lines != 0)
         too_long: tuple[int, ...] = ()
         own: dict[int, frozenset[str]] = {}
         if self.is_filling_in:

@@ -53,7 +53,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
 def _parameters_to_carry(job: Job) -> tuple[str, ...]:
     """The parameters of which rows may get values: those of batches in flight, and those remembered. Blocks."""
     remembered = job.state.memory.parameters if job.state.memory else ()
-    return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))
+    return tuple(dict.fromkeys((*job.export.gone, *job.in_flight.parameters(job.record.seq), *remembered)))
 
 
 async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:

@@ -23,7 +23,8 @@ from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.memory.catalog import Catalog
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.jobs.gathering import GatheredRows, Sieve
-from pipeline.jobs.gathering.gather import BUFFER_BYTES, write_run
+from pipeline.jobs.gathering.gather import BUFFER_BYTES
+from pipeline.jobs.gathering.runs import write_run
 from pipeline.jobs.row_source import RowSource
 from pipeline.settings.settings import Settings
 

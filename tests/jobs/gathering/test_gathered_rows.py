@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.core.batches.gathered import Gathered
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.rows.mapping import pack_rows
-from pipeline.jobs.gathering.gather import run_file, write_run
 from pipeline.jobs.gathering.gathered_rows import GatheredRows
+from pipeline.jobs.gathering.runs import run_file, write_run
 
 IDS = [f"u{number}".encode() for number in range(40)]
 ROWS = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from([b"", b"a", b"bb"])), min_size=1, max_size=60)

@@ -119,8 +119,18 @@ class Memory:
         if self.has_values:
             with self._files.lock:
                 shape = self._files.shapes.number(parameters_of(body))
+        # Rows that no line of their export has are of ids that are gone.
+        is_gone = self._spool.lines(batch_id) == 0 if source else None
         entries = released_rows(
-            body, keys, starts, fates, salt=self._salt, at_minutes=at_minutes, source=source, shape=shape
+            body,
+            keys,
+            starts,
+            fates,
+            salt=self._salt,
+            at_minutes=at_minutes,
+            source=source,
+            shape=shape,
+            is_gone=is_gone,
         )
         del body
         self._files.write_run(batch_id, _by_partition(entries), len(entries))
