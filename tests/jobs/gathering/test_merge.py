@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.memory.files import Merge
@@ -37,7 +37,7 @@ def test_a_merge_that_has_begun_counts_though_its_job_ends(tmp_path: Path) -> No
             host = replace(stage.host, run_blocking=slowly_merging(stage.host.run_blocking, written), merged_rows=1)
             slow = replace(stage, host=host)
             first, second = ([f"u{number},{tier},{number}" for number in range(20)] for tier in ("silver", "gold"))
-            sections = {"memory": {"remember": "digests"}, "batch": {"max_rows": 2}}
+            sections: dict[str, Any] = {"memory": {"remember": "digests"}, "batch": {"max_rows": 2}}
             await stage.load(*first, name="first.csv", **sections)
             report = await slow.load(*second, name="second.csv", stop_when=lambda _: written, **sections)
             assert report["state"] == "unfinished"
