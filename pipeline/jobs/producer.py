@@ -186,6 +186,8 @@ class Producer:
     async def _place_gathered(self, gathered: GatheredRows) -> None:
         """Place all gathered rows that are still to be placed."""
         self._count_unplaced()
+        # First, because rows that cannot be read may be why it was given up.
+        self._check_abandoned()
         while (piece := await self._job.host.run_blocking(gathered.read)) is not None:
             await self._make_ready()
             await self._place_piece(piece)

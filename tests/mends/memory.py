@@ -144,4 +144,12 @@ MENDS = [
         "    with anyio.CancelScope():\n        merge",
         "tests/jobs/gathering/test_merge.py::test_a_merge_that_has_begun_counts_though_its_job_ends",
     ),
+    Mend(
+        "memory: a job is given up though its gathered rows cannot be read",
+        (),
+        "pipeline/jobs/producer.py",
+        "        self._check_abandoned()\n        while (piece := await",
+        "        while (piece := await",
+        "tests/faults/test_altered_memory.py::test_gathered_rows_that_are_gone_are_given_up_and_loaded_again",
+    ),
 ]

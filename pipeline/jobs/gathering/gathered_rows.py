@@ -45,7 +45,10 @@ class GatheredRows:
         """The next rows; None at the end. Raises `FatalError` (74) if the runs are not what was written."""
         try:
             with disk_errors(f"cannot read the rows gathered in {self._directory}"):
-                return next(self._pieces, None)
+                try:
+                    return next(self._pieces, None)
+                except FileNotFoundError as error:
+                    raise DamagedFileError(f"{Path(error.filename).name} is missing") from error
         except DamagedFileError as error:
             raise FatalError(
                 f"{error}, in {self._directory}: give the job up with `abandon`, and load its export again.",

@@ -64,6 +64,6 @@ def test_a_byte_that_was_lost_is_found(tmp_path: Path) -> None:
             read(tmp_path, of)
         assert error.value.exit_code is ExitCode.DISK_OR_LEDGER
     run_file(tmp_path, 0).unlink()
-    with pytest.raises(FatalError) as error:
+    with pytest.raises(FatalError, match=r"is missing.*abandon") as error:
         read(tmp_path, of)
     assert error.value.exit_code is ExitCode.DISK_OR_LEDGER
