@@ -1,0 +1,15 @@
+"""The memory beside jobs: what is compared with what, and what is left of it when a job ends."""
+
+from tests.mends import Mend
+
+MENDS = [
+    Mend(
+        "memory: a row is compared though the open batch has an older one of its id",
+        ("memory",),
+        "pipeline/jobs/producer.py",
+        "waits | self._placer.chunker.has(rows.hashes)",
+        "waits",
+        "tests/jobs/gathering/test_switched_on.py"
+        "::test_a_row_that_says_what_was_sent_goes_over_one_that_waits_to_be_sent",
+    ),
+]
