@@ -12,4 +12,12 @@ MENDS = [
         "tests/jobs/gathering/test_switched_on.py"
         "::test_a_row_that_says_what_was_sent_goes_over_one_that_waits_to_be_sent",
     ),
+    Mend(
+        "memory: a job that ends leaves the file of a merge that was under way",
+        ("memory",),
+        "pipeline/jobs/gathering/merge.py",
+        "anyio.CancelScope(shield=True)",
+        "anyio.CancelScope()",
+        "tests/jobs/gathering/test_merge.py::test_a_step_that_is_under_way_is_done_when_the_job_ends",
+    ),
 ]

@@ -1,13 +1,15 @@
 """Merges the files of the memory beside a job, so that they stay few.
 
-Each step is short, and one transaction. What is cut off leaves a file that the ledger does not know, which the next
-start removes.
+Each step is short, and one transaction. A job that ends waits for the step that is under way: else its file would be
+nobody's, with what is remembered in it, and each job to come might do the work once more. What a kill cuts off leaves
+such a file, which the next start removes.
 """
 
 import anyio
 import structlog
 
 from pipeline.core.errors import FatalError
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.state import State
 
 log = structlog.get_logger()
@@ -24,9 +26,8 @@ async def merge_memory(state: State) -> None:
     while True:
         remembered = state.remembered
         try:
-            async with state.turn_to_merge:
-                while (merge := await state.host.run_blocking(memory.write_merge)) is not None:
-                    await state.in_turn(memory.enter_merge, merge)
+            while await _merge_one(state, memory):
+                pass
         except FatalError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
@@ -34,3 +35,13 @@ async def merge_memory(state: State) -> None:
             log.warning("memory_not_merged", why=str(error))
         await remembered.wait()
         state.remembered = anyio.Event() if state.remembered is remembered else state.remembered
+
+
+async def _merge_one(state: State, memory: Memory) -> bool:
+    """Do one step, as a whole; False if nothing is due."""
+    async with state.turn_to_merge:
+        with anyio.CancelScope(shield=True):
+            merge = await state.host.run_blocking(memory.write_merge)
+            if merge is not None:
+                await state.in_turn(memory.enter_merge, merge)
+    return merge is not None
