@@ -20,4 +20,12 @@ MENDS = [
         "anyio.CancelScope()",
         "tests/jobs/gathering/test_merge.py::test_a_step_that_is_under_way_is_done_when_the_job_ends",
     ),
+    Mend(
+        "memory: a row goes without what was remembered while its job began",
+        ("memory",),
+        "pipeline/jobs/row_source/source.py",
+        "    return tuple(dict.fromkeys((*in_flight, *remembered)))",
+        "    return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))",
+        "tests/jobs/test_parameters_to_carry.py::test_what_is_remembered_meanwhile_is_among_them",
+    ),
 ]

@@ -36,7 +36,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 job.export,
                 progress.checkpoint,
                 open_export=open_export,
-                carried=() if progress.is_dry_run else await job.host.run_blocking(_parameters_to_carry, job),
+                carried=() if progress.is_dry_run else await parameters_to_carry(job),
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,
                 run_blocking=job.host.run_blocking,
@@ -50,10 +50,14 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
         yield export, source
 
 
-def _parameters_to_carry(job: Job) -> tuple[str, ...]:
-    """The parameters of which rows may get values: those of batches in flight, and those remembered. Blocks."""
-    remembered = job.state.memory.parameters if job.state.memory else ()
-    return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))
+async def parameters_to_carry(job: Job) -> tuple[str, ...]:
+    """The parameters of which rows may get values: those of batches in flight, and those remembered.
+
+    What is in flight is asked first, and in the event loop, where it changes: a batch is remembered before it leaves.
+    """
+    in_flight, memory = job.in_flight.parameters(job.record.seq), job.state.memory
+    remembered = () if memory is None else await job.host.run_blocking(lambda: memory.parameters)
+    return tuple(dict.fromkeys((*in_flight, *remembered)))
 
 
 async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:
