@@ -269,11 +269,14 @@ class Producer:
         """Compare rows with the memory but those that must wait; they are placed at once, as they are then.
 
         No id comes in flight meanwhile. But an earlier job may let go of one: its row says nothing new either.
+
+        Nor is a row compared of whose id the open batch has one, which was held for a job that began without a memory:
+        it is newer than that one, and than all that is remembered.
         """
         tracker = self._placer.tracker
         while True:
             waits = tracker.must_wait(rows.hashes)
-            sifted = await self._sift(rows, waits)
+            sifted = await self._sift(rows, waits | self._placer.chunker.has(rows.hashes))
             if not (waits & ~tracker.must_wait(rows.hashes)).any():
                 return sifted
 

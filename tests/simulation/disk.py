@@ -72,7 +72,7 @@ READING = frozenset(
         "_check_place",
         "_error_of_source",
         "_known",
-        "_parameters_to_carry",
+        "_remembered_parameters",
         "_left_by_another",
         "_requests",
     ]
