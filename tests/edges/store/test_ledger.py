@@ -844,6 +844,8 @@ class TestErasure:
 
     def test_nothing_deleted_is_left_in_the_file(self, tmp_path: Path) -> None:
         with opened(tmp_path) as ledger:
+            # Some builds of SQLite overwrite what is deleted at once, and others do not.
+            ledger._database.execute("PRAGMA secure_delete = OFF")
             ledger.begin_command([], {f"{self.SECRET * 2_000}-{number}": True for number in range(3)})
             ledger.end_command(ledger.marks_of_commands())
             assert self.holds(tmp_path)
