@@ -20,6 +20,7 @@ from pipeline.core.batches.lifecycle import (
     Released,
     RowRejected,
     SeenComplete,
+    SeenStuck,
     SplitUp,
     Taken,
 )
@@ -230,10 +231,18 @@ class RowsOf:
                 cells = dict.fromkeys(said, Cells()) | cells
             for profile_id, own in cells.items():
                 each = sent.get(profile_id)
-                if each is None or each.outcome != "dropped":
+                if each is None or each.outcome != "dropped" or self._may_have_arrived(each.record):
                     batch = each.record if each else None
                     said.setdefault(profile_id, []).append(Said(job, own, batch, is_cut_short))
         return said
+
+    def _may_have_arrived(self, record: BatchRecord | None) -> bool:
+        """Whether Target may have a batch that was never sent, since it may have one that was split."""
+        while record is not None and record.batch.parent is not None:
+            record = self._client.ledger.batch(record.batch.parent)
+            if record is not None and any(isinstance(fact, InDoubt | SeenStuck) for fact in record.facts):
+                return True
+        return False
 
     def check_profiles(self) -> None:
         """Of each id of which no row was lost, the newest value of each attribute won."""

@@ -4,7 +4,8 @@
   then what became of its rows is certain, so that nothing is ever taken back;
 - that a batch whose release is durable is not remembered anew: whoever releases it once more also releases the later
   ones of its ids once more, in their order, and what came last is on top again;
-- that a batch is remembered before it is let go of at the end of its job: another one would have to begin just then.
+- that a batch is remembered before it is let go of at the end of its job: another one would have to begin just then;
+- that rows are compared anew of which an earlier job let go while they were compared: it would have to do so just then.
 """
 
 from tests.simulation.mutant import Mutant
@@ -111,13 +112,6 @@ OF_THE_MEMORY = [
         f"{GATHERING}/sieve.py",
         "        free = np.flatnonzero(~waits)\n",
         "        free = np.arange(len(waits))\n",
-        REMEMBERING_AND_OVERLAPPING,
-    ),
-    Mutant(
-        "rows that an earlier job let go of while they were compared are placed as they are",
-        PRODUCER,
-        "            if not (waits & ~tracker.must_wait(rows.hashes)).any():\n",
-        "            if True:\n",
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(

@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.core.batches.lifecycle import Failed, GivenUp, InDoubt, Released, RowRejected, SeenComplete, Taken
+from pipeline.core.batches.lifecycle import (
+    Failed,
+    GivenUp,
+    InDoubt,
+    NeverSent,
+    Released,
+    RowRejected,
+    SeenComplete,
+    Taken,
+)
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from tests.simulation.client import Client, is_lost
 from tests.simulation.process import BEGAN_AT
@@ -179,6 +188,9 @@ def _fate(batch: BatchRecord, profile_id: bytes, rows: Iterable[bytes]) -> str:
         case GivenUp():
             may_be_applied = any(isinstance(fact, Taken | InDoubt) for fact in batch.facts)
             return "doubtful" if may_be_applied else "refused"
+        case NeverSent():
+            # It was split from a batch that may have arrived.
+            return "doubtful"
     raise AssertionError(f"a batch has no outcome: {batch.latest}")
 
 
