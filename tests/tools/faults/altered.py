@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.sandbox import Sandbox, SandboxOptions, running
 from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import (
+    MEMORY_OF_ALL,
     Export,
     check_exact,
     check_order,
@@ -96,7 +97,7 @@ async def alter_once(file: str, alteration: str, seed: int) -> str:
                 folder / "state",
                 batch_rows=BATCH_ROWS,
                 hold_s=0.5,
-                is_remembering=file in _OF_MEMORY,
+                memory=MEMORY_OF_ALL if file in _OF_MEMORY else "",
             )
             posts = draw.randrange(1, 12)
             code, out, err = await run_load(

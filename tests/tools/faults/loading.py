@@ -26,6 +26,8 @@ COLUMNS = ("tier", "ltv", "city")
 OF_DAYS = (COLUMNS, ("city",), ("ltv", "tier"))
 #: What is remembered in the tests of faults.
 MEMORY = '[memory]\nremember = "values"\nsend = "changes"\n'
+#: With it, an export that was loaded whole is not loaded again when the same command is given once more.
+MEMORY_OF_ALL = '[memory]\nremember = "values"\n'
 CLASSES = ("confirmed", "superseded", "unchanged", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: By id, the values of the attributes that it has.
 Profiles = Mapping[str, Mapping[str, str]]
@@ -137,11 +139,11 @@ def write_config(
     hold_s: float = 2.0,
     max_rejects: str = "100%",
     export_key: str = "",
-    is_remembering: bool = False,
+    memory: str = "",
 ) -> None:
     """A configuration with small batches and short waits, and a token file beside it.
 
-    `export_key`: one more line of [export]. `is_remembering`: with `MEMORY`.
+    `export_key`: one more line of [export]. `memory`: that section.
     """
     token_file = path.with_name("token")
     token_file.write_text(TOKEN)
@@ -154,7 +156,7 @@ def write_config(
         f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
         f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
-        f"{MEMORY if is_remembering else ''}"
+        f"{memory}"
     )
 
 

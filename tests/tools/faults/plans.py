@@ -33,6 +33,7 @@ from pipeline.settings.settings import load_settings
 from pipeline.settings.tenants import Tenant
 from tests.tools.faults.canaries import TOKEN, check_canaries, check_told, logged
 from tests.tools.faults.loading import (
+    MEMORY,
     OF_DAYS,
     Export,
     check_equation,
@@ -198,7 +199,7 @@ async def load_and_check(
     paths = [folder / f"{each.seed}.csv" for each in exports]
     for path, export in zip(paths, exports, strict=True):
         path.write_text(export.text)
-    write_config(config, base_url, state, batch_rows=20, hold_s=HOLD_S, is_remembering=remembers)
+    write_config(config, base_url, state, batch_rows=20, hold_s=HOLD_S, memory=MEMORY if remembers else "")
     waits = {
         "upload": {"backoff_s": 0.5, "backoff_max_s": 2.0, "min_rate_bytes_s": min_rate_bytes_s},
         "settle": {"poll_first_s": 0.5, "poll_max_s": 3.0},

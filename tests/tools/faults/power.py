@@ -35,6 +35,7 @@ from tests.tools.faults.kills import check_jobs
 from tests.tools.faults.loading import (
     COLUMNS,
     HANGS_AFTER_S,
+    MEMORY_OF_ALL,
     OF_DAYS,
     Export,
     check_exact,
@@ -156,7 +157,7 @@ def load_in(
     for path, export in zip(paths, exports, strict=True):
         path.write_text(export.text)
     config, state = folder / "config.toml", folder / "state"
-    write_config(config, base_url, state, batch_rows=BATCH_ROWS, hold_s=0.3, is_remembering=is_remembering)
+    write_config(config, base_url, state, batch_rows=BATCH_ROWS, hold_s=0.3, memory=MEMORY_OF_ALL * is_remembering)
     command = ("load", *map(str, paths), "--config", str(config), "--json")
     return Course(
         folder,

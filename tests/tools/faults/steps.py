@@ -29,6 +29,7 @@ from pipeline.sandbox.options import Override
 from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import (
     HANGS_AFTER_S,
+    MEMORY_OF_ALL,
     OF_DAYS,
     Export,
     check_equation,
@@ -126,8 +127,9 @@ class Course:
     def write(self, folder: Path, base_url: str) -> list[str]:
         """Its files; the arguments of its load."""
         config, state = folder / "config.toml", folder / "state"
+        memory = MEMORY_OF_ALL * self.is_remembering
         batch_rows = ROWS // (_BATCHES_REMEMBERED if self.is_remembering else _BATCHES)
-        write_config(config, base_url, state, batch_rows=batch_rows, hold_s=0.3, is_remembering=self.is_remembering)
+        write_config(config, base_url, state, batch_rows=batch_rows, hold_s=0.3, memory=memory)
         paths = self.paths(folder)
         for path, export in zip(paths, self.exports, strict=True):
             path.write_text(export.text)
