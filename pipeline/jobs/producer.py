@@ -250,6 +250,7 @@ class Producer:
                 raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
             count = len(rest) if placed.stop == len(sifted.rows) else int(sifted.at[placed.stop])
             self._note_piece(piece, sifted.is_unchanged[:count], first)
+            self._note_too_long(rest, sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             first += count
@@ -283,20 +284,26 @@ class Producer:
         if self._sieve is None:
             # Somebody switched the memory off while the rows were gathered.
             return Sifted.all_of(rows)
-        sifted = await self._job.host.run_blocking(self._sieve.sift, rows, waits)
-        if sifted.too_long:
-            self._checkpoint.warnings.note("row_not_filled_in", min(sifted.too_long), len(sifted.too_long))
-        return sifted
+        return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+
+    def _note_too_long(self, rows: KeyedRows, sifted: Sifted, placed: int) -> None:
+        """Count those of the first `placed` rows that were left that were sent without what is remembered."""
+        last = int(sifted.at[placed - 1]) if placed else -1
+        if lines := [int(rows.lines[index]) for index in sifted.too_long if index <= last]:
+            self._checkpoint.warnings.note("row_not_filled_in", min(lines), len(lines))
 
     async def _place_freed(self, rows: Rows) -> None:
         """Place rows that were held until now; they were counted when they were read."""
         while len(rows):
+            keyed = sifted = None
             if self._sieve is not None:
                 keyed = KeyedRows.of_lists([rows])
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
                 self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
                 rows = sifted.rows
             placed = self._placer.place_freed(rows)
+            if keyed is not None and sifted is not None:
+                self._note_too_long(keyed, sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             if not placed.must_seal:

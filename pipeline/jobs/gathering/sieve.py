@@ -25,7 +25,8 @@ class Sifted:
 
     `rows`: k rows, as they are to be sent. `at`: (k,), the index that each of them had, ascending.
     `is_unchanged`: (n,), set for each row that says nothing new.
-    `too_long`: the lines of rows that would be too long with what is remembered of their ids, and are sent without.
+    `too_long`: the indexes, among the n, of rows that would be too long with what is remembered of their ids, and are
+    sent without.
     """
 
     rows: Rows
@@ -75,7 +76,7 @@ class Sieve:
             some = Found(found.entries, found.indexes[changed])
             chosen = asked.chosen(changed).rows()
             filled, unfilled = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
-            too_long = tuple(chosen.lines[unfilled].tolist())
+            too_long = tuple(int(free[changed[index]]) for index in unfilled)
             if filled is not chosen:
                 texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
                 rows = replace(rows, replaced=rows.replaced | texts)
