@@ -18,7 +18,7 @@ MENDS = [
         "pipeline/jobs/gathering/merge.py",
         "anyio.CancelScope(shield=True)",
         "anyio.CancelScope()",
-        "tests/jobs/gathering/test_merge.py::test_a_step_that_is_under_way_is_done_when_the_job_ends",
+        "tests/jobs/gathering/test_merge_steps.py::test_a_step_that_is_under_way_is_done_when_the_job_ends",
     ),
     Mend(
         "memory: a row goes without what was remembered while its job began",

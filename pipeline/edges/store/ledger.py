@@ -292,7 +292,8 @@ class Ledger(LedgerReader):
         `remembers`: what it remembers of each: `digests` or `values`.
         """
         with self._transaction():
-            self._keep(MEMORY, {"remembers": remembers, "target": target, "is_behind": False})
+            last = self._one("SELECT coalesce(max(seq), 0) FROM jobs")
+            self._keep(MEMORY, {"remembers": remembers, "target": target, "is_behind": False, "after_job": last})
 
     def number_of_source(self, name: str) -> int:
         """The number, from 1 on, by which the memory knows where an id came from; a new one if there is none yet."""

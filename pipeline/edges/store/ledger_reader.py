@@ -276,14 +276,18 @@ class LedgerReader:
 
     # Batches
 
-    def may_have_unchanged(self, job: JobRecord) -> bool:
-        """True if this job, or one that may be later, had rows that said nothing new: they are in no batch."""
+    def may_have_unchanged(self, job: JobRecord, *, before_memory: bool = False) -> bool:
+        """True if this job, or one that may be later, had rows that said nothing new: they are in no batch.
+
+        `before_memory`: only jobs count that were entered before the memory was begun, so that it need not know them.
+        """
         # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
         query = (
-            "SELECT count(*) FROM jobs WHERE (seq >= ? OR claim IS NOT NULL)"
+            "SELECT count(*) FROM jobs WHERE (seq >= ? OR claim IS NOT NULL) AND seq <= ?"
             " AND coalesce(json_extract(checkpoint, '$.unchanged'), 0) > 0"
         )
-        return bool(self._one(query, job.seq))
+        last = int(self._kept(MEMORY, dict).get("after_job", 0)) if before_memory else 2**62
+        return bool(self._one(query, job.seq, last))
 
     def batch(self, batch_id: int) -> BatchRecord | None:
         """The batch of this id, or None."""

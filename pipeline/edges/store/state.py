@@ -344,7 +344,7 @@ def _memory(
                 f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
                 "rebuild`: it empties the memory, and everything is sent once more."
             )
-    elif (kept, ledger.remembered_of) != (remember, target):
+    elif (kept, ledger.remembered_of) != (remember, target) or ledger.is_memory_behind:
         # Nothing is remembered, so it may be of any kind.
         ledger.begin_memory(remember, target)
     memory = Memory(

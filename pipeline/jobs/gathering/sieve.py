@@ -19,6 +19,9 @@ from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.jobs.job import Job
 
+#: A clock may be set back by so much, and what was sent before is as fresh as it was. Jobs last days at most.
+AHEAD = timedelta(days=7)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sifted:
@@ -48,8 +51,8 @@ class Sieve:
     """The memory, and what a job does with it.
 
     `salt`: of the hashes of ids. `id_kind`, `parameters`: of the header of the job's batches.
-    `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, in minutes
-    since 1970 (UTC).
+    `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, or behind
+    `fresh_until`, as a clock says that was ahead; both in minutes since 1970 (UTC).
     `ids_lost`: gives the sorted hashes of ids of which rows were lost.
     `source`: if it is not 0, an id must be known to be of it, or is sent: else nobody finds that it is gone one day.
     `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
@@ -61,6 +64,7 @@ class Sieve:
     parameters: tuple[str, ...]
     is_sending_changes: bool
     fresh_since: int
+    fresh_until: int
     is_filling_in: bool
     max_row_bytes: int
     ids_lost: Callable[[], Hashes]
@@ -76,7 +80,8 @@ class Sieve:
         found = self.memory.find(asked.hashes, copied, id_kind=self.id_kind)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         if self.is_sending_changes:
-            is_unchanged[free] = self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)
+            is_fresh = (found.sent_at >= self.fresh_since) & (found.sent_at <= self.fresh_until)
+            is_unchanged[free] = self._says_nothing_new(copied, found) & is_fresh
             if self.source:
                 # Line 0: an id that is gone, which is sent once.
                 is_unchanged[free] &= (found.sources == self.source) & (copied.lines != 0)
@@ -117,14 +122,15 @@ def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
     if memory is None:
         return None
     body_start = len(f"batch={','.join((job.export.id_kind, *parameters))}\n")
-    fresh_since = job.clock.utc_now() - timedelta(days=settings.refresh_days)
+    now = job.clock.utc_now()
     return Sieve(
         memory,
         job.state.ledger.salt,
         job.export.id_kind,
         parameters,
         is_sending_changes=settings.send == "changes" and job.record.retry_of is None,
-        fresh_since=minutes_of(fresh_since),
+        fresh_since=minutes_of(now - timedelta(days=settings.refresh_days)),
+        fresh_until=minutes_of(now + AHEAD),
         is_filling_in=memory.has_values,
         max_row_bytes=job.settings.batch.max_bytes - body_start,
         ids_lost=job.state.ids_lost,

@@ -69,7 +69,10 @@ def later_rows(state: State, origin: JobRecord, hashes: Hashes, lines: Offsets) 
                     of_origin = origins_of(of_origin, lines_of_origin(folder.mended_lines))
                 is_sent &= of_origin > lines
             found.overtaken[:] |= is_sent
-    if state.ledger.may_have_unchanged(origin):
+    if state.ledger.may_have_unchanged(origin, before_memory=True):
+        # It was emptied since then, so that nobody can tell what it knew.
+        found.untold[:] = True
+    elif state.ledger.may_have_unchanged(origin):
         found.untold[:] |= _may_be_unchanged(state, hashes, str(origin.settings.get("id_kind", "thirdPartyId")))
     found.untold[:] &= ~found.overtaken
     return found

@@ -25,6 +25,7 @@ from pipeline.edges.store.memory.memory import Memory
 from pipeline.jobs.gathering import GatheredRows, Sieve
 from pipeline.jobs.gathering.gather import BUFFER_BYTES
 from pipeline.jobs.gathering.runs import write_run
+from pipeline.jobs.gathering.sieve import AHEAD
 from pipeline.jobs.row_source import RowSource
 from pipeline.settings.settings import Settings
 
@@ -115,6 +116,7 @@ class AskedMemory:
             (*plan.parameters, *plan.carried),
             is_sending_changes=memory.send == "changes",
             fresh_since=minutes_of(now - timedelta(days=memory.refresh_days)),
+            fresh_until=minutes_of(now + AHEAD),
             is_filling_in=self.memory.has_values,
             max_row_bytes=settings.batch.max_bytes - len(plan.body_start),
             # A plan overtakes nothing.

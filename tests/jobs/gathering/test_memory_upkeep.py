@@ -15,6 +15,7 @@ from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.memory.times import minutes_of
 from pipeline.edges.host import Host
 from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.control import REBUILD_MEMORY, carry_out
 from pipeline.jobs.gathering.memory_upkeep import expire_memory, rebuild_memory
@@ -114,3 +115,22 @@ async def test_a_damaged_one_is_emptied_by_who_does_not_look_at_it(tmp_path: Pat
         assert names_in(tmp_path / "memory") == []
     async with opened(tmp_path, "values") as state:
         assert known(state) == 0
+
+
+async def test_one_that_lacks_what_was_sent_but_has_nothing_left_begins_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as state:
+        release(state, "a")
+    async with opened(tmp_path, "nothing") as state:
+        ledger = state.ledger
+        job, batch_id = ledger.begin_job(job_of("off")), ledger.allot_batch_id()
+        batch = state.spool.write(batch_id, 1, content_of([b"a,tin\n"], "thirdPartyId,tier"))
+        ledger.seal(job, Checkpoint(), batch, held=NO_CHANGES, released=[], overtaken={})
+        for fact in (Begun(batch_id), Taken("url"), SeenComplete(0, 0)):
+            ledger.add_fact(batch_id, fact)
+        ledger.seal(job, Checkpoint(), None, held=NO_CHANGES, released=[batch_id], overtaken={})
+        assert ledger.is_memory_behind
+        Memory(tmp_path / "memory", state.spool, ledger, with_values=False).expire(2**31)
+    for _ in range(2):
+        async with opened(tmp_path) as state:
+            assert known(state) == 0
+            assert not state.ledger.is_memory_behind

@@ -1,5 +1,7 @@
 """The files of the memory: which of them count, in which order, and for which partitions."""
 
+import errno
+import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -309,7 +311,7 @@ class MemoryFiles:
                 f"{self.directory} has too little free beside [state] min_free_bytes = {self.min_free_bytes:,} to "
                 "remember what was sent: make room and run again.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _path(self, number: int) -> Path:
         return path_of(self.directory, number)
