@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test full-test check format bench bench-memory bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean
+.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean full-test
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -52,6 +52,9 @@ bench: dev ## measure speed and memory against what people use today, in one run
 
 bench-memory: dev ## peak memory and evenness of loads of 5 and of 20 million rows
 	@$(BIN)/python -m tests.tools.bench.memory
+
+bench-memory-store: dev ## what remembering IDS ids (5 million) costs and saves: loads with [memory] over those without
+	@$(BIN)/python -m tests.tools.bench.memory_store --ids $(or $(IDS),5000000) --document docs/benchmarks.md
 
 bench-queue: dev ## what a tiny job of the service costs with 10,000 drops waiting and 100,000 jobs ended
 	@$(BIN)/python -m tests.tools.bench.queue

@@ -22,8 +22,8 @@ job           one export on its way through; everything about it lies in one fol
 record        the fields of an export that belong together, and the line on which they begin, whatever its format
 row           one record of an export: its profile id and its encoded cells
 profile id    value of the key column: a `thirdPartyId` (mbox3rdPartyId) or a `pcId`
-row class     the fate of a row, each ends in exactly one: confirmed, superseded, excluded, rejected, empty, failed,
-              unconfirmed or unsent
+row class     the fate of a row, each ends in exactly one: confirmed, superseded, unchanged, excluded, rejected, empty,
+              failed, unconfirmed or unsent
 pending       of a row: in none of them yet, since its job is unfinished; the next run follows it to its end
 batch         rows of one job for one POST: number, body, count, size, digest, id set
 sealed        the batch's body is in the spool and its record in the ledger
@@ -44,6 +44,8 @@ in flight     sealed and not released (of a batch, and of each id in it)
 held row      a row whose id is in flight; it waits, merging with later rows of its id
 carry         give a held row the attributes of the earlier row of its id
 superseded    a row merged into a later row of its id; its non-empty cells live on there
+memory        what was last sent of each id, kept on the disk over all jobs of a client code
+unchanged     a row that says nothing that is not remembered as sent: it is not sent again
 excluded      a row that a condition of [mapping] leaves out
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 lost row      a row that failed or is unconfirmed; `retry` sends it again

@@ -31,6 +31,8 @@ BELOW: dict[str, tuple[str, ...]] = {
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
+        "erasure": ("batches", "rows", "values", "formats", "model"),
+        "memory": ("batches", "rows", "model"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),
         "rows": ("values", "formats", "model", "errors", "plural", "printable"),
         "values": ("model",),

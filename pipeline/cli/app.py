@@ -7,6 +7,7 @@ import errno
 import gc
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -31,9 +32,10 @@ from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load
 from pipeline.cli.output import code_with_output, say, write_json, write_line
 from pipeline.cli.plan_command import plan
-from pipeline.cli.request_commands import abandon, pause, resume, retry
+from pipeline.cli.request_commands import abandon, forget, pause, rebuild, resume, retry
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
+from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
@@ -41,7 +43,7 @@ from pipeline.edges.machine import refused_by_machine
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.terminal import console
 from pipeline.settings.routes import load_configuration
-from pipeline.settings.tenants import Configuration
+from pipeline.settings.tenants import Configuration, Tenant
 
 app = typer.Typer(
     name="profile-pipeline",
@@ -53,6 +55,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(cls=Group, help="Look at a configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+memory_app = typer.Typer(
+    cls=Group, help="Steer what is remembered of each id.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(memory_app, name="memory")
 
 
 def main() -> NoReturn:
@@ -189,15 +195,18 @@ def prune(
     dry_run: Annotated[bool, Option("--dry-run", help="Only print what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove files of ended jobs when their time is over.
+    """Remove old files of ended jobs, and ids not sent for long.
 
-    [drop] keep_exports_days, keep_rejects_days and keep_reports_days say when. `serve` does so once a day.
+    [drop] keep_exports_days, keep_rejects_days and keep_reports_days say when, and [memory] keep_days. `serve` does so
+    once a day; while it runs, ids are left to it.
     """
     from pipeline.service.prune import jobs_to_look_at, look_at_ends, overdue, remove
 
     found: list[Path] = []
     left: list[Path] = []
     doubts: list[str] = []
+    forgotten = 0
+    refused: list[PipelineError] = []
     for tenant in load_configuration(config).tenants:
         ledger, now, last = read_ledger(tenant.directory / "ledger.db"), Clock().utc_now(), None
         ends = look_at_ends(ledger, now) if ledger else None
@@ -208,13 +217,24 @@ def prune(
                 break
             left += [] if dry_run else remove(tenant.settings, old)
             found += old
+        if ends and not ends.doubt and not dry_run:
+            try:
+                forgotten += anyio.run(_forget_old, tenant, now)
+            except PipelineError as error:
+                # What is to go elsewhere goes all the same.
+                refused.append(error)
     if as_json:
         removed = [str(file) for file in found if file not in left]
         why = {"kept_because": doubts[0]} if doubts else {}
-        write_json({"dry_run": dry_run, "removed": removed, "not_removed": list(map(str, left)), **why})
+        not_removed = list(map(str, left))
+        write_json({"dry_run": dry_run, "removed": removed, "not_removed": not_removed, "forgotten": forgotten, **why})
     else:
         for file in found:
             write_line(f"{'cannot be removed: ' if file in left else ''}{file}")
+        if forgotten:
+            write_line(f"{counted(forgotten, 'id')} forgotten, of which nothing was sent for [memory] keep_days")
+    for first in refused:
+        raise first
     if doubts:
         raise PipelineError(
             f"old files are kept, since the clock may be wrong: {doubts[0]}. If it is right, they go when `serve` has "
@@ -222,6 +242,19 @@ def prune(
             exit_code=ExitCode.UNFINISHED,
         )
     raise typer.Exit(ExitCode.DISK_OR_LEDGER if left else ExitCode.DONE)
+
+
+async def _forget_old(tenant: Tenant, now: datetime) -> int:
+    """Forget what is old in the memory of a tenant, unless another process holds it and so does it; return how much."""
+    from pipeline.edges.lock import holder
+    from pipeline.jobs.gathering.memory_upkeep import expire_memory
+    from pipeline.jobs.open_state import open_tenant
+
+    memory = tenant.settings.memory
+    if memory.remember == "nothing" or holder(tenant.directory) is not None:
+        return 0
+    async with open_tenant(tenant, Host()) as state:
+        return await expire_memory(state, memory.keep_days, now)
 
 
 def sandbox(
@@ -256,7 +289,8 @@ def sandbox(
 
 
 # In the order in which help lists them.
-for _command in (demo, init, plan, load, status, pause, resume, abandon, retry, serve, health, prune, sandbox):
+for _command in (demo, init, plan, load, status, pause, resume, abandon, retry, serve, health, prune, forget, sandbox):
     app.command(cls=Command)(_command)
 for _command in (config_commands.check, config_commands.show, config_commands.schema):
     config_app.command(cls=Command)(_command)
+memory_app.command(cls=Command)(rebuild)

@@ -13,7 +13,7 @@ from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import State
-from pipeline.jobs.control import RETRY_REJECTS, ask_holder, carry_out
+from pipeline.jobs.control import REBUILD_MEMORY, RETRY_REJECTS, ask_holder, carry_out
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
@@ -40,15 +40,20 @@ def _has_job(tenant: Tenant, job: str) -> bool:
         return ledger.job(job) is not None
 
 
-async def ask(tenant: Tenant, command: str, job: str | None, host: Host) -> str:
-    """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`."""
+async def ask(tenant: Tenant, command: str, job: str | None, host: Host, given: Path | None = None) -> str:
+    """Returns what was done, in words. Raises the errors of `ask_holder` and `carry_out`.
+
+    `given`: a file that goes with the request.
+    """
     async with AsyncExitStack() as stack:
-        if (state := await _opened(tenant, host, stack)) is not None:
-            return await carry_out(Request("", command, job), state, running=None)
-    return await ask_holder(tenant.directory, command, job, host.clock)
+        # Whoever empties the memory does so because it cannot be used, most often.
+        if (state := await _opened(tenant, host, stack, with_memory=command != REBUILD_MEMORY)) is not None:
+            return await carry_out(Request("", command, job, given), state, running=None)
+    copied = None if given is None else await run_sync(pieces_of, given)
+    return await ask_holder(tenant.directory, command, job, host.clock, copied)
 
 
-async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack) -> State | None:
+async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack, *, with_memory: bool = True) -> State | None:
     """The state of a tenant, open until the stack ends; None if another process holds it.
 
     That process may have begun just now: a service that starts again is asked too.
@@ -56,7 +61,7 @@ async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack) -> State | 
     if await run_sync(holder, tenant.directory) is not None:
         return None
     try:
-        return await stack.enter_async_context(open_tenant(tenant, host))
+        return await stack.enter_async_context(open_tenant(tenant, host, with_memory=with_memory))
     except FatalError as error:
         if error.exit_code is not ExitCode.ALREADY_RUNNING:
             raise

@@ -26,6 +26,7 @@ from pipeline.edges.secrets import open_secret
 from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES, token_problem
 from pipeline.edges.target.window_limits import in_words
+from pipeline.settings.memory_section import PROFILE_DAYS
 from pipeline.settings.section_base import DAY_S
 from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings.settings import Settings
@@ -109,6 +110,13 @@ def _check_combinations(settings: Settings) -> list[Finding]:
             'set [target] api_version = "v1", or send the thirdPartyId'
         )
         findings.append(Finding("[export] id_kind", "warning", text))
+    memory = settings.memory
+    if memory.send == "changes" and memory.refresh_days >= PROFILE_DAYS:
+        text = (
+            f"a row that says nothing new is sent again after {memory.refresh_days:g} days, and Target forgets a "
+            f"profile after {PROFILE_DAYS} days without activity, unless your account has another time: set it below"
+        )
+        findings.append(Finding("[memory] refresh_days", "warning", text))
     rate = target.calls_per_minute
     if rate > TARGET_CALLS_PER_MINUTE and not is_loopback(urlsplit(target.url).hostname or ""):
         text = (

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from pipeline.cli.drop_status import drop_lines
 from pipeline.cli.job_status import JobStatus, utc_minute
-from pipeline.cli.status import Status, Statuses
+from pipeline.cli.status import MemoryStatus, Status, Statuses
 from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
@@ -43,6 +43,7 @@ def print_status(told: Status, console: Console) -> None:
         lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
         lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
     lines += _about_statuses(told)
+    lines += _memory_lines(told.memory) if told.memory else []
     lines += _jobs(told)
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
 
@@ -78,6 +79,24 @@ def _about_statuses(told: Status) -> list[str]:
     if window.more_failed_at:
         failed_at = datetime.fromisoformat(window.more_failed_at)
         lines.append(f"More than {window.size} did not hold on {utc_minute(failed_at)}; they are tried a day later.")
+    return lines
+
+
+def _memory_lines(memory: MemoryStatus) -> list[str]:
+    if memory.why:
+        return [f"[yellow]{escape(memory.why[0].upper() + memory.why[1:])}[/]"]
+    if not memory.ids:
+        return [f"Remembered ({memory.remember}): no id yet."]
+    size = (memory.size_bytes or 0) / 1e6
+    lines = [
+        f"Remembered ({memory.remember}): {counted(memory.ids, 'id')}, {size:,.1f} MB, the oldest since "
+        f"{_minute(memory.oldest or '')}."
+    ]
+    if memory.is_behind:
+        lines.append(
+            "[yellow]The memory is behind[/]: rows were sent that it does not know. `profile-pipeline memory rebuild` "
+            "empties it."
+        )
     return lines
 
 

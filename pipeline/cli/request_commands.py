@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import orjson
+from anyio.to_thread import run_sync
 from typer import Context, Option
 
 from pipeline.cli.arguments import AsJson, ConfigFile, JobId, Quiet, Verbose
@@ -11,7 +13,9 @@ from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import write_json, write_line, write_report
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, PipelineError, worst
+from pipeline.core.plural import counted
 from pipeline.edges.host import Host
+from pipeline.jobs.control import FORGET, REBUILD_MEMORY
 from pipeline.jobs.one_shot import load_exports
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.tenants import Tenant
@@ -79,6 +83,52 @@ def retry(
         return worst(codes)
 
     run(send_again())
+
+
+def rebuild(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Empty the memory: everything is sent once more.
+
+    For a memory that is damaged, behind or of another kind than [memory] remember says. It needs that no job runs.
+    """
+    _request(context, config, REBUILD_MEMORY, as_json=as_json)
+
+
+def forget(
+    context: Context,
+    config: ConfigFile,
+    *,
+    ids: Annotated[
+        Path, Option(help="The ids, one a line: as exports have them, or as they are sent.", metavar="FILE")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Erase ids from all that is kept of them.
+
+    A receipt tells how much was erased where, and what is left and why; exit 75 if anything is.
+    """
+    begin_log(context)
+    configuration, host = load_configuration(config), Host()
+
+    async def ask_all() -> ExitCode:
+        codes = [ExitCode.DONE]
+        tenants = [tenant for tenant in configuration.tenants if (tenant.directory / "ledger.db").exists()]
+        if not tenants and not as_json:
+            write_line(f"nothing is kept yet: there is no ledger in {configuration.root}")
+        for tenant in tenants:
+            receipt = tenant.directory / await ask(tenant, FORGET, None, host, ids)
+            content = orjson.loads(await run_sync(receipt.read_bytes))
+            codes.append(ExitCode.UNFINISHED if content["left"] else ExitCode.DONE)
+            if as_json:
+                write_json({"client_code": tenant.client_code, "receipt": str(receipt), **content})
+                continue
+            told = ", ".join(f"{place} {count:,}" for place, count in content["erased"].items() if count) or "nothing"
+            code = f"{tenant.client_code}: " if len(configuration.tenants) > 1 else ""
+            write_line(f"{code}{counted(content['ids'], 'id')} asked for; erased: {told}; receipt: {receipt}")
+            for each in content["left"]:
+                write_line(f"left: {each['where']}: {each['why']}")
+        return worst(codes)
+
+    run(ask_all())
 
 
 def _request(context: Context, config: Path, command: str, job: str | None = None, *, as_json: bool) -> NoReturn:

@@ -11,12 +11,14 @@ from pipeline.cli.ask import tenants_about
 from pipeline.cli.drop_status import DropStatus, drop_status
 from pipeline.cli.job_status import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
 from pipeline.core.errors import ExitCode, FatalError, PipelineError
+from pipeline.core.memory.times import time_of
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.core.target.token_life import days_left
 from pipeline.edges.lock import held_since, holder
 from pipeline.edges.store.heartbeat_file import read_beat
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
+from pipeline.edges.store.memory.look import facts_beside
 from pipeline.edges.store.notices import HoldUps, Pause, drops_of, pause_of, read_hold_ups, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.window_limits import in_words
@@ -64,6 +66,22 @@ class RouteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryStatus:
+    """The memory of what was sent. `remember`: digests or values. `is_behind`: it has to be rebuilt before it is used.
+
+    `ids`: entries; an id of which there is a newer one that is not merged yet counts twice. `oldest`: the time of the
+    oldest, UTC in ISO 8601, to the minute. `why`: the reason why the rest is not known: it is damaged.
+    """
+
+    remember: str
+    ids: int | None = None
+    size_bytes: int | None = written("bytes", default=None)
+    oldest: str | None = None
+    is_behind: bool = False
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeftStatus:
     """A state directory with unfinished jobs of a client code that has no route any more."""
 
@@ -85,6 +103,7 @@ class Status:
     `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
     `token_expires`, `token_days_left`: the end of the token, a date, and the days until then; None if it is not known.
     `log_lines_dropped`: the lines of its log that the service could not write.
+    `memory`: None if there is none, and where one job is asked for.
     """
 
     client_code: str
@@ -103,6 +122,7 @@ class Status:
     token_expires: str | None = None
     token_days_left: int | None = None
     log_lines_dropped: int = 0
+    memory: MemoryStatus | None = None
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -234,6 +254,7 @@ def status(
         jobs=tuple(jobs),
         older_jobs=older,
         waiting_jobs=waiting,
+        memory=None if job_id else _memory(ledger, settings.state.directory),
     )
 
 
@@ -280,6 +301,18 @@ class _At:
         ended = self.ledger.latest_end()
         times = [datetime.fromisoformat(ended)] if ended else []
         return max([self.since, datetime.fromisoformat(record.started_at), *times])
+
+
+def _memory(ledger: LedgerReader | None, state: Path) -> MemoryStatus | None:
+    if ledger is None or not ledger.remembers:
+        return None
+    told = MemoryStatus(ledger.remembers, is_behind=ledger.is_memory_behind)
+    try:
+        facts = facts_beside(state / "memory", ledger.memory_catalog)
+    except FatalError as error:
+        return replace(told, why=str(error))
+    oldest = None if facts.oldest_minutes is None else time_of(facts.oldest_minutes).isoformat(timespec="minutes")
+    return replace(told, ids=facts.ids, size_bytes=facts.size_bytes, oldest=oldest)
 
 
 def _status_window(ledger: LedgerReader | None, settings: Settings) -> StatusWindowStatus:

@@ -85,6 +85,14 @@ class Rows:
         """One encoded row with its line feed."""
         return self.body[int(self.ends[index - 1]) if index else 0 : int(self.ends[index])]
 
+    def behind(self, index: int) -> "Rows":
+        """The rows from this one on."""
+        if not index:
+            return self
+        start, left = int(self.ends[index - 1]), slice(index, None)
+        ends = self.ends[left] - start
+        return Rows(self.body[start:], ends, self.id_lengths[left], self.lines[left], self.hashes[left])
+
     @property
     def starts(self) -> Offsets:
         """The offset in `body` at which each row begins, shape (n,)."""
@@ -106,6 +114,8 @@ class Warnings:
     `empty_cells`: parameter name -> number of empty cells, which leave Target's old value as it is.
     `unnamed_columns`: the number of columns, not rows, that are not sent because they have no name.
     `empty_parts`: the number of parts of the export, not rows, in which nothing stands.
+    `ids_gone`: the number of rows that no line of a snapshot has: their ids are not in it any more.
+    `gone_unsure`: the number of rows of which nobody can tell whose they are, so that no id was taken for gone.
     `first_lines`: name of a warning -> line of the row, or blank record, that first gave cause to it.
     """
 
@@ -130,6 +140,9 @@ class Warnings:
     values_not_listed: int = 0
     values_unreadable: int = 0
     values_truncated: int = 0
+    row_not_filled_in: int = 0
+    ids_gone: int = 0
+    gone_unsure: int = 0
     first_lines: dict[str, int] = field(default_factory=dict)
 
     def note(self, name: str, line: int, count: int = 1) -> None:
@@ -184,6 +197,7 @@ class RowCounts:
     read: int = 0
     confirmed: int = 0
     superseded: int = 0
+    unchanged: int = 0
     excluded: int = 0
     rejected: int = 0
     empty: int = 0
@@ -195,7 +209,7 @@ class RowCounts:
     @property
     def accounted(self) -> int:
         """The number of rows that are in a class."""
-        never_sent = self.superseded + self.excluded + self.rejected + self.empty
+        never_sent = self.superseded + self.unchanged + self.excluded + self.rejected + self.empty
         return never_sent + self.confirmed + self.failed + self.unconfirmed + self.unsent + self.pending
 
     @property

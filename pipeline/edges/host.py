@@ -57,6 +57,7 @@ class Host:
     `drops`: the drop directories that it holds; they open the exports that were taken.
     `connect`: makes a client for Target.
     `is_with_sandbox`: what it connects to is known to be a sandbox.
+    `merged_rows`: rows of a partition of the memory, in all its runs, that are worth a file of their own.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -66,3 +67,4 @@ class Host:
     drops: HeldDrops = field(default_factory=HeldDrops)
     connect: Connect = connect
     is_with_sandbox: bool = False
+    merged_rows: int = 4_096

@@ -122,7 +122,8 @@ async def enter_command(command: Command, state: State, settings: Settings, now:
       file to its end, a file of that name with the same content will do. A job that has not begun begins with the
       settings of now; one that has ended stands only if it ended with these; or
     - is done, with the same content from any file and the same settings (`sending_digest`), and no job has sent
-      anything after it but those that stand for the exports named behind. Not so with `again`.
+      anything after it but those that stand for the exports named behind. Not so with `again`, nor with [memory] send =
+      "changes", where each row is judged by itself.
 
     Later exports win, so order matters: a job that comes before the job of an export named earlier does not stand. So
     all exports named after a new one are new too. Of neighbours with the same content one is loaded, unless `again`.
@@ -266,6 +267,9 @@ class _Search:
     async def _loaded(self, export: Named, behind: int) -> Loaded | None:
         """The latest job that has loaded the content of an export by the settings of now."""
         if self._command.again or export.error is not None:
+            return None
+        if self._settings.memory.send == "changes":
+            # What was sent too long ago is due again though nothing was changed: that is judged row by row.
             return None
         of_that_size = await self._state.in_turn(self._state.ledger.loaded, export.identity.size_bytes)
         content = await self._contents.digest(export) if of_that_size else None

@@ -1,4 +1,4 @@
-"""Requests to the process that holds the state directory: pause, resume, abandon, retry.
+"""Requests to the process that holds the state directory: pause, resume, abandon, retry, forget, memory rebuild.
 
 The holder carries a request out and answers it in words. Where nobody holds the directory, the command that asks
 carries it out itself, with the same functions.
@@ -19,6 +19,8 @@ from pipeline.edges.lock import holder
 from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.forgetting import forget
+from pipeline.jobs.gathering.memory_upkeep import rebuild_memory
 from pipeline.jobs.job import Job, unknown_job
 from pipeline.jobs.retries.lost_rows import begin_retry
 from pipeline.jobs.retries.mended_rows import begin_mended
@@ -37,6 +39,10 @@ Running = Callable[[], Iterable[Job]]
 
 #: The command of the request to load mended rows; a process of an earlier version does not know it, and says so.
 RETRY_REJECTS = "retry_rejects"
+#: The command of the request to empty the memory.
+REBUILD_MEMORY = "memory_rebuild"
+#: The command of the request to erase ids; the answer is the file of the receipt, as a path in the state directory.
+FORGET = "forget"
 
 _NOT_KNOWN = (
     "the process that took the request on ended before it answered: whether it was carried out is not known, see "
@@ -155,6 +161,10 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
         return (await begin_mended(state, request.job or "", request.given)).told
     if request.command == "retry":
         return (await begin_retry(state, request.job or "")).told
+    if request.command == REBUILD_MEMORY:
+        return await rebuild_memory(state, is_at_work=running is not None and any(True for _ in running()))
+    if request.command == FORGET and request.given is not None:
+        return (await forget(state, request.given)).relative_to(state.directory).as_posix()
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import structlog
 
 from pipeline.core.batches.retry_policy import EndStage
-from pipeline.core.errors import PipelineError, UnexpectedError, most_telling, unexpected
+from pipeline.core.errors import InputError, PipelineError, UnexpectedError, most_telling, unexpected
 from pipeline.edges.changed import Changed
 
 log = structlog.get_logger()
@@ -115,3 +115,13 @@ def _most_telling(every: list[tuple[EndStage, PipelineError]]) -> PipelineError 
     final = [error for stage, error in every if stage >= EndStage.LET_POSTS_END]
     errors = final or [error for _, error in every]
     return most_telling(BaseExceptionGroup("", errors)) if errors else None
+
+
+def abandoned() -> InputError:
+    """The error that ends an abandoned job."""
+    return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
+
+
+def is_abandoned(ending: Ending) -> bool:
+    """True if a job is given up. What goes on with the next run, because the process ends, is not."""
+    return ending.stage is EndStage.NO_ATTEMPTS

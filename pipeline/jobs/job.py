@@ -112,6 +112,11 @@ def mapping_settings(record: JobRecord) -> MappingSettings:
     return MappingSettings.model_validate(record.settings.get(_MAPPING, {}))
 
 
+def source_name(record: JobRecord, export: ExportSettings) -> str:
+    """The name by which the memory knows where an id came from: the route, and the kind of its ids."""
+    return f"{record.route} {export.id_kind}"
+
+
 def is_mapped(record: JobRecord) -> bool:
     """True if a job began with a [mapping] that does anything."""
     return _MAPPING in record.settings
@@ -119,7 +124,7 @@ def is_mapped(record: JobRecord) -> bool:
 
 async def digest_of_salt(mapping: MappingSettings, run_blocking: RunBlocking) -> str:
     """The digest of the salt that a mapping uses, empty if none. Raises `FatalError` (78) if it cannot be read."""
-    salt = await _salt_of(mapping, run_blocking)
+    salt = await salt_of(mapping, run_blocking)
     return salt_digest(salt) if salt else ""
 
 
@@ -134,7 +139,7 @@ async def steps_of(job: Job) -> RowSteps:
 
 async def steps_as_begun(state: State, record: JobRecord, mapping: MappingSettings, begun_with: str) -> RowSteps:
     """The steps of a mapping for the rows of a job. `begun_with`: the digest of the salt; else as `steps_of`."""
-    salt = await _salt_of(mapping, state.host.run_blocking)
+    salt = await salt_of(mapping, state.host.run_blocking)
     if mapping.is_salted and salt_digest(salt) != begun_with:
         raise InputError(
             f"the salt in [mapping] salt_file {printable(str(mapping.salt_file))} is not the one that this job "
@@ -147,7 +152,7 @@ async def steps_as_begun(state: State, record: JobRecord, mapping: MappingSettin
 
 async def steps_of_now(mapping: MappingSettings, name: str, identity: Identity, run_blocking: RunBlocking) -> RowSteps:
     """The steps for the rows of a file that no job loads yet. Raises `FatalError` (78) as `steps_of` does."""
-    return mapping.steps(await _salt_of(mapping, run_blocking), told_of(name, identity))
+    return mapping.steps(await salt_of(mapping, run_blocking), told_of(name, identity))
 
 
 def root_of(state: State, job: JobRecord | None) -> JobRecord | None:
@@ -172,7 +177,8 @@ def told_of(name: str, identity: Identity, dated: str | None = None) -> dict[str
     return {"name": printable(name), "date": dated or changed}
 
 
-async def _salt_of(mapping: MappingSettings, run_blocking: RunBlocking) -> bytes:
+async def salt_of(mapping: MappingSettings, run_blocking: RunBlocking) -> bytes:
+    """The salt that a mapping uses; empty if none. Raises `FatalError` (78) if it cannot be read."""
     if not mapping.is_salted or mapping.salt_file is None:
         return b""
     return await run_blocking(read_salt, mapping.salt_file)

@@ -35,9 +35,10 @@ from pipeline.edges.target.endpoint import Endpoint, Target
 from pipeline.jobs.claims import changed_at_the_end, check_claim, drop_of, is_empty
 from pipeline.jobs.delivery.courier import Courier
 from pipeline.jobs.delivery.send_limits import SendLimits
-from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.ending import abandoned, tell_unexpected
+from pipeline.jobs.gathering import merge_memory
 from pipeline.jobs.job import Job, too_many_rejects
-from pipeline.jobs.producer import abandoned, produce
+from pipeline.jobs.producer import produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.row_source import keep_rejects, no_rows, open_source
 
@@ -217,8 +218,13 @@ async def _until_its_end(job: Job, calls: CallQueue, watch: Watch) -> AsyncItera
                 except Exception as error:  # noqa: BLE001 - a job goes on that nobody can watch
                     tell_unexpected(error)
 
+        async def merge_it() -> None:
+            with job.ending.by_errors():
+                await merge_memory(job.state)
+
         tasks.start_soon(end_when_due)
         tasks.start_soon(watch_it)
+        tasks.start_soon(merge_it)
         yield
         tasks.cancel_scope.cancel()
 

@@ -12,8 +12,11 @@ from pipeline.settings.tenants import CLIENTS, Configuration, Tenant
 
 
 @asynccontextmanager
-async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
-    """Hold the state directory of a tenant. Raises the errors of `open_state`, and 78 for a ledger elsewhere."""
+async def open_tenant(tenant: Tenant, host: Host, *, with_memory: bool = True) -> AsyncIterator[State]:
+    """Hold the state directory of a tenant. Raises the errors of `open_state`, and 78 for a ledger elsewhere.
+
+    `with_memory`: unless it is set, the memory is not looked at, whatever is wrong with it.
+    """
     settings = tenant.settings
     await host.run_blocking(_check_place, tenant)
     async with open_state(
@@ -22,6 +25,8 @@ async def open_tenant(tenant: Tenant, host: Host) -> AsyncIterator[State]:
         host,
         min_free_bytes=settings.state.min_free_bytes,
         outcomes=settings.outcome_directory,
+        remember=settings.memory.remember if with_memory else "nothing",
+        target=settings.target.url,
     ) as state:
         yield state
 

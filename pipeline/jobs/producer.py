@@ -9,7 +9,7 @@ durable before the next begins.
 import asyncio
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.lowlevel
@@ -24,7 +24,8 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
-from pipeline.core.model import Batch, Hashes, Rows
+from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.model import Batch, Flags, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
@@ -32,7 +33,9 @@ from pipeline.edges.exports import Export
 from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
-from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.ending import abandoned, is_abandoned
+from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, remember, sieve_of
+from pipeline.jobs.job import Job, source_name, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
 log = structlog.get_logger()
@@ -75,17 +78,19 @@ async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStrea
     job.ending.changed.tell()
 
 
-def abandoned() -> InputError:
-    """The error that ends an abandoned job."""
-    return InputError("abandoned by request: what was sent was followed to its end, the rest is unsent.")
-
-
 async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
     checkpoint = job.progress.checkpoint
-    async with open_source(job) as (export, source):
-        checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-        producer = _make_producer(job, checkpoint.parameters, room, sealed)
-        await producer.run((export, source))
+    if not checkpoint.gathered.is_whole:
+        async with open_source(job) as (export, source):
+            checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
+            if job.state.memory is None:
+                producer = _make_producer(job, checkpoint.parameters, room, sealed)
+                await producer.run((export, source))
+                return
+            await gather(job, export, source)
+    gathered = GatheredRows(job.state.gathered(job.record.job_id), checkpoint.gathered)
+    producer = _make_producer(job, checkpoint.parameters, room, sealed)
+    await producer.run(gathered)
 
 
 def _make_producer(
@@ -121,6 +126,9 @@ class Producer:
         self._sealed = sealed
         self._changed = job.ending.changed
         self._sealing: _Sealing | None = None
+        self._sieve = sieve_of(job, job.progress.checkpoint.parameters)
+        # By the hash of its id, what a row says itself that was filled in: see `Sifted`.
+        self._own: dict[int, frozenset[str]] = {}
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
 
@@ -128,11 +136,13 @@ class Producer:
     def _checkpoint(self) -> Checkpoint:
         return self._job.progress.checkpoint
 
-    async def run(self, rest: tuple[Export, RowSource] | None) -> None:
+    async def run(self, rest: tuple[Export, RowSource] | GatheredRows | None) -> None:
         """Place the rows that an earlier process held, then the rest of the export, then the rows held still."""
         try:
             await self._begin()
-            if rest is not None:
+            if isinstance(rest, GatheredRows):
+                await self._place_gathered(rest)
+            elif rest is not None:
                 await self._read(*rest)
             await self._end()
         except InputError:
@@ -148,6 +158,10 @@ class Producer:
     async def _begin(self) -> None:
         """Take up the rows that an earlier process held, and place those that are free now."""
         job, tracker = self._job, self._placer.tracker
+        if self._sieve is not None and job.export.gone and job.record.retry_of is None:
+            name = source_name(job.record, job.export)
+            source = await job.state.in_turn(job.state.ledger.number_of_source, name)
+            self._sieve = replace(self._sieve, source=source)
         held = await job.state.in_turn(job.state.ledger.held_rows, job.record)
         texts, lines = [text for _, text, _ in held], [line for _, _, line in held]
         lengths = [len(profile_id) for profile_id, _, _ in held]
@@ -161,25 +175,44 @@ class Producer:
         progress = self._job.progress
         while (block := await source.read()) is not None:
             progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
-            self._check_abandoned()
-            await self._release_what_is_due()
-            if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
-                await self._sealing.is_written.wait()
-            if self._sealing is not None and self._sealing.done.done():
-                await self._finish_sealing()
+            await self._make_ready()
             await self._place_block(source, block)
-            while self._view.is_full:
-                await self._seal()
-                await self._wait_for_release(
-                    "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
-                    unless=lambda: not self._view.is_full,
-                )
-            # Let other tasks run: nothing above need have waited.
-            await anyio.lowlevel.checkpoint()
+            await self._keep_under_cap()
         if not self._checkpoint.read and source.has_content:
             raise no_rows(self._job.record.export)
         self._judge_rejects(is_final=True)
         self._checkpoint.has_ended = True
+
+    async def _place_gathered(self, gathered: GatheredRows) -> None:
+        """Place all gathered rows that are still to be placed."""
+        self._count_unplaced()
+        # First, because rows that cannot be read may be why it was given up.
+        self._check_abandoned()
+        while (piece := await self._job.host.run_blocking(gathered.read)) is not None:
+            await self._make_ready()
+            await self._place_piece(piece)
+            await self._keep_under_cap()
+        self._checkpoint.has_ended = True
+
+    async def _make_ready(self) -> None:
+        """Do what is due before the next rows are placed: releases, and the end of a seal."""
+        self._check_abandoned()
+        await self._release_what_is_due()
+        if self._sealing is not None and self._placer.chunker.filled > _AHEAD:
+            await self._sealing.is_written.wait()
+        if self._sealing is not None and self._sealing.done.done():
+            await self._finish_sealing()
+
+    async def _keep_under_cap(self) -> None:
+        """Wait while as many rows are held as may be."""
+        while self._view.is_full:
+            await self._seal()
+            await self._wait_for_release(
+                "held rows are at their cap, [tracker] held_max_rows or held_max_bytes",
+                unless=lambda: not self._view.is_full,
+            )
+        # Let other tasks run: nothing above need have waited.
+        await anyio.lowlevel.checkpoint()
 
     async def _end(self) -> None:
         """Seal the open batch, then the batches of freed rows, until no row is held."""
@@ -187,7 +220,8 @@ class Producer:
         await self._seal(even_if_empty=True)
         while self._placer.tracker.held_rows:
             await self._wait_for_release("rows whose id is in an earlier batch wait for it")
-            await self._seal()
+            # Rows that say nothing new are not held any more, and in no batch.
+            await self._seal(even_if_empty=self._sieve is not None)
         await self._finish_sealing()
 
     async def _place_block(self, source: RowSource, block: Block) -> None:
@@ -212,10 +246,72 @@ class Producer:
             if placed.must_seal:
                 await self._seal()
 
+    async def _place_piece(self, piece: Piece) -> None:
+        """Place gathered rows but those that say nothing new; each is counted when it is placed or left out."""
+        first = 0
+        while first < len(piece.rows):
+            rest = piece.rows.chosen(np.arange(first, len(piece.rows)))
+            sifted = await self._sift_new(rest)
+            # No `await` from here on until all is counted.
+            placed = self._placer.place(sifted.rows)
+            if not placed.stop and len(sifted.rows) and not self._placer.open_rows:
+                raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
+            count = len(rest) if placed.stop == len(sifted.rows) else int(sifted.at[placed.stop])
+            self._note_piece(piece, sifted.is_unchanged[:count], first)
+            self._note_filled_in(sifted, placed.stop)
+            self._checkpoint.superseded += placed.superseded
+            self._count_unplaced()
+            first += count
+            if placed.must_seal:
+                await self._seal()
+
+    async def _sift_new(self, rows: KeyedRows) -> Sifted:
+        """Compare rows with the memory but those that must wait; they are placed at once, as they are then.
+
+        No id comes in flight meanwhile. But an earlier job may let go of one: its row says nothing new either.
+
+        Nor is a row compared of whose id the open batch has one, which was held for a job that began without a memory:
+        it is newer than that one, and than all that is remembered.
+        """
+        tracker = self._placer.tracker
+        while True:
+            waits = tracker.must_wait(rows.hashes)
+            sifted = await self._sift(rows, waits | self._placer.chunker.has(rows.hashes))
+            if not (waits & ~tracker.must_wait(rows.hashes)).any():
+                return sifted
+
+    def _note_piece(self, piece: Piece, is_unchanged: Flags, first: int) -> None:
+        """Count rows of a piece from `first` on, which are placed or left out."""
+        checkpoint, stop = self._checkpoint, first + len(is_unchanged)
+        records = piece.records_of(first, stop)
+        checkpoint.superseded += records - (stop - first)
+        checkpoint.unchanged += int(np.count_nonzero(is_unchanged))
+        checkpoint.gathered = checkpoint.gathered.behind(records)
+
+    async def _sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
+        if self._sieve is None:
+            # Somebody switched the memory off while the rows were gathered.
+            return Sifted.all_of(rows)
+        return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
+
+    def _note_filled_in(self, sifted: Sifted, stop: int) -> None:
+        """Note what was filled in, and what was not, of the rows that are placed: those before `stop`."""
+        self._own |= sifted.own
+        if sifted.too_long and (lines := {*sifted.too_long} & {*sifted.rows.lines[:stop].tolist()}):
+            self._checkpoint.warnings.note("row_not_filled_in", min(lines), len(lines))
+
     async def _place_freed(self, rows: Rows) -> None:
         """Place rows that were held until now; they were counted when they were read."""
         while len(rows):
+            sifted: Sifted | None = None
+            if self._sieve is not None:
+                keyed = KeyedRows.of_lists([rows])
+                sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
+                self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
+                rows = sifted.rows
             placed = self._placer.place_freed(rows)
+            if sifted is not None:
+                self._note_filled_in(sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             if not placed.must_seal:
@@ -231,12 +327,7 @@ class Producer:
     def _note(self, block: Block) -> None:
         """Count the records of a block, and move the position behind it, into the part that it is of."""
         checkpoint = self._checkpoint
-        if block.begins:
-            checkpoint.begin(block.begins)
-        checkpoint.note(block.mapped)
-        # Only together: a seal of freed rows may come when the next part has been looked into, and not begun.
-        checkpoint.position = block.end
-        checkpoint.digest_bytes, checkpoint.digest = block.bytes_read, block.sha256
+        block.note(checkpoint)
 
     async def _judge_rejects_of(self, source: RowSource, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
@@ -300,7 +391,7 @@ class Producer:
                 # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
-                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
@@ -316,7 +407,9 @@ class Producer:
             released=released,
             overtaken=overtaken,
             awaited=[batch_id for batch_id in released if batch_id not in over],
+            remembered=job.state.pending,
         )
+        job.state.note_remembered(released)
         job.in_flight.closed(job.record.seq, released)
         for batch_id in over:
             if batch_id not in job.state.lost:
@@ -347,17 +440,29 @@ class Producer:
         """Release the batches that are due, without waiting for any."""
         while due := self._view.take_due(self._job.clock.monotonic()):
             await self._release(due)
+        if self._is_any_let_go:
+            await self._place_freed(self._placer.tracker.free())
+
+    @property
+    def _is_any_let_go(self) -> bool:
+        """True if held rows may be free, since a job before let go of their ids: its rows said nothing new."""
+        return self._sieve is not None and self._placer.tracker.has_loose
 
     async def _wait_for_release(self, why: str, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until a batch is due and release it, or until `unless()` holds. `why` is shown to people meanwhile."""
+        """Wait until a batch is due and release it, or until `unless()` holds. `why` is shown to people meanwhile.
+
+        Rows that a job before let go of are freed too.
+        """
         await self._finish_sealing()
-        if not self._placer.tracker.batches_in_flight:
+        if not self._placer.tracker.batches_in_flight and not self._is_any_let_go:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         clock = self._job.clock
         self._job.progress.waiting = why
         # `Probing` looks at `waiting`.
         self._changed.tell()
-        while self._view.next_release_at > clock.monotonic() and not self._is_abandoned and not unless():
+        while not (
+            self._view.next_release_at <= clock.monotonic() or self._is_any_let_go or self._is_abandoned or unless()
+        ):
             await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
         self._job.progress.waiting = None
         self._check_abandoned()
@@ -372,23 +477,32 @@ class Producer:
 
     @property
     def _is_abandoned(self) -> bool:
-        # What goes on with the next run, because the process ends, is not given up.
-        return self._job.ending.stage is EndStage.NO_ATTEMPTS
+        return is_abandoned(self._job.ending)
 
     def _check_abandoned(self) -> None:
         if self._is_abandoned:
             raise abandoned()
 
     async def _release(self, due: Due) -> None:
-        """Free the ids of a batch, and place the rows that were held for it."""
+        """Free the ids of a batch, when it is remembered, and place the rows that were held for it."""
+        await remember(self._job.state, due.batch_id)
         earlier: dict[bytes, bytes] = {}
-        if due.may_be_applied and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of)):
+        if (
+            not self._is_filling_in
+            and due.may_be_applied
+            and (waiting := self._placer.tracker.waiting_for(due.batch_id, self._hashes_of))
+        ):
             # Bodies do not change, so this may run while a seal is written.
             earlier = await self._job.host.run_blocking(
                 self._carried, due.batch_id, waiting - encoded_forms(due.failed_ids)
             )
         await self._place_freed(self._placer.release(due.batch_id, earlier))
         await self._job.host.run_blocking(give_back)
+
+    @property
+    def _is_filling_in(self) -> bool:
+        """True if rows get from the memory what they lack, so that they need not carry it."""
+        return self._sieve is not None and self._sieve.is_filling_in
 
     def _hashes_of(self, number: int) -> Hashes:
         """The sorted hashes of the ids in flight under this number; a batch being sealed is not in the spool yet."""
@@ -408,5 +522,6 @@ class Producer:
     def _count_unplaced(self) -> None:
         tracker = self._placer.tracker
         sealed = self._sealing.rows if self._sealing else 0
+        gathered = self._checkpoint.gathered
         self._job.progress.held_rows = tracker.held_rows
-        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + sealed
+        self._job.progress.unplaced_rows = tracker.held_rows + self._placer.open_rows + sealed + gathered.left

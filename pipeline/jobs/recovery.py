@@ -95,7 +95,8 @@ async def take_stock(job: Job) -> list[Standing]:
         stock.append(Standing(record, fact))
     progress.last_number = progress.book.last_number
     # The report needs these counts even if the producer never runs; it overwrites them when it does.
-    progress.unplaced_rows = progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
+    progress.held_rows = len(await state.in_turn(state.ledger.held_rows, job.record))
+    progress.unplaced_rows = progress.held_rows + progress.checkpoint.gathered.left
     return stock
 
 

@@ -28,6 +28,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.rejects_table import write_rejects_table, written_of
 from pipeline.edges.views.wording import REASONS
 from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.gathering import remember
 from pipeline.jobs.job import Job, is_mapped, root_of
 from pipeline.jobs.recovery import never_sent_of
 from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of
@@ -59,6 +60,7 @@ def build_uncounted_report(
     rows = RowCounts(
         read=checkpoint.read,
         superseded=checkpoint.superseded,
+        unchanged=checkpoint.unchanged,
         excluded=checkpoint.excluded,
         rejected=checkpoint.rejected,
         empty=checkpoint.empty,
@@ -217,8 +219,22 @@ async def put_away(job: Job, report: Report) -> None:
         never_sent = await never_sent_of(job)
         await _write_if_it_can_be(job, report)
     await state.in_turn(_forget_sent_if_nobody_asks, job, report)
-    over = [*never_sent, *job.in_flight.take_over(job.record.seq, job.clock.monotonic())]
-    await state.in_turn(state.ledger.finish_job, job.record, report, never_sent=never_sent, released=over)
+    # While it is remembered a batch stays in flight: a job that begins meanwhile waits for it.
+    now = job.clock.monotonic()
+    due = job.in_flight.over_with(job.record.seq, now)
+    for batch_id in (*never_sent, *due):
+        await remember(state, batch_id)
+    over = [*never_sent, *job.in_flight.take_over(job.record.seq, now, due)]
+    await state.in_turn(
+        state.ledger.finish_job,
+        job.record,
+        report,
+        never_sent=never_sent,
+        released=over,
+        remembered=state.pending,
+    )
+    state.note_remembered(over)
+    await state.in_turn(state.end_gathering, job.record.job_id)
     job.in_flight.finish(job.record.seq, never_sent)
     for batch_id in over:
         if batch_id not in state.lost:

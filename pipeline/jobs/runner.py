@@ -444,6 +444,7 @@ def _log_end(report: Report) -> None:
         read=rows.read,
         confirmed=rows.confirmed,
         superseded=rows.superseded,
+        unchanged=rows.unchanged,
         excluded=rows.excluded,
         rejected=rows.rejected,
         empty=rows.empty,

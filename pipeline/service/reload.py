@@ -27,6 +27,7 @@ FIXED = frozenset(
         ("drop", "outcome_directory"),
         ("state", "directory"),
         ("state", "min_free_bytes"),
+        ("memory", "remember"),
     }
 )
 ReadAgain = Callable[[], Configuration]

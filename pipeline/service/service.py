@@ -12,6 +12,7 @@ is a tidy crash: the next process goes on.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims
 from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.gathering.memory_upkeep import expire_memory
 from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.ledger_check import check_ledger
@@ -344,6 +346,18 @@ class TenantService:
             log.warning("old_files_kept", files=files, why=ends.doubt)
         elif files or not_removed:
             log.info("old_files_removed", files=files, not_removed=not_removed)
+        if is_believed:
+            await self._forget_old(now)
+
+    async def _forget_old(self, now: datetime) -> None:
+        try:
+            ids = await expire_memory(self._state, self._settings.memory.keep_days, now)
+        except FatalError as error:
+            # Whoever needs the memory will say so too, and end for it.
+            log.warning("old_ids_kept", why=str(error))
+            return
+        if ids:
+            log.info("old_ids_forgotten", ids=ids)
 
     async def _check_ledger(self) -> None:
         await check_ledger(self._state.directory / "ledger.db")

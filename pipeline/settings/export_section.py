@@ -175,6 +175,22 @@ class ExportSettings(Section):
         description="Rejected rows tolerated before the export is given up: a percentage, judged from "
         "10,000 rows on and at the end, or a count of rows, judged at once.",
     )
+    kind: Literal["delta", "snapshot"] = Field(
+        "delta",
+        description="Ids that the export has: delta, some; or snapshot, all that there are, so that an id that is no "
+        "longer in it is gone.",
+    )
+    gone: dict[str, str] = Field(
+        default={},
+        description="Parameter = text that is sent for an id that a snapshot no longer has, since Target cannot clear "
+        "an attribute. Needs kind = snapshot and [memory] remember = values.",
+    )
+    max_gone: AllowanceText = Field(
+        Allowance(percent=10.0),
+        json_schema_extra={"default": "10%"},
+        description="Ids that may be gone at once: a percentage of those of the last snapshot, or a count. If more "
+        "are, nothing of the export is sent: it may have been cut off.",
+    )
 
     @field_validator("quote")
     @classmethod
@@ -244,6 +260,24 @@ class ExportSettings(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return columns
+
+    @field_validator("gone")
+    @classmethod
+    def _check_gone(cls, gone: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        problems = [
+            f"{name!r} cannot be a parameter name: it {problem}"
+            for name in gone
+            if (problem := parameter_name_problem(name))
+        ]
+        if empty := [name for name, text in gone.items() if not text]:
+            problems.append(f"{empty[0]!r} has no text: an empty value leaves what Target has")
+        if unsendable := [name for name, text in gone.items() if set(text) & set(",\r\n\0")]:
+            problems.append(f"the text for {unsendable[0]!r} must hold no comma, line break or NUL")
+        if gone and info.data.get("kind") == "delta":
+            problems.append('it needs kind = "snapshot": an id that is not in a delta is not gone')
+        if problems:
+            raise ValueError("; ".join(problems))
+        return gone
 
     @field_validator("replacement")
     @classmethod

@@ -102,7 +102,11 @@ class Problems:
         if detail["loc"][0] == MAPPING:
             self._add_refused_mapping(detail, origins)
             return
-        section, key, *rest = map(str, detail["loc"])
+        section, *keys = map(str, detail["loc"])
+        if not keys:
+            self.add(f"[{section}]", None, str(detail.get("ctx", {}).get("error") or "must be a table of keys"))
+            return
+        key, *rest = keys
         where = f"[{section}] {key}" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
         origin = origins.get((section, key))
         content = self._sections[section]

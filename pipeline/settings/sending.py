@@ -14,7 +14,7 @@ from pipeline.settings.mapping_section import MappingSettings
 from pipeline.settings.settings import Settings
 
 #: Keys of [export] that decide if an export is given up, and never what is sent of one that is done. All others count.
-_NOT_OF_ROWS = {"max_rejects", "max_columns"}
+_NOT_OF_ROWS = {"max_rejects", "max_columns", "max_gone"}
 #: Keys of [mapping] that never decide what is sent; the salt does, and where its file lies does not.
 _NOT_OF_CELLS = {"salt_file", "examples"}
 #: Bytes above which [batch] max_bytes makes no difference to a row: none that Target takes is as long.
@@ -35,9 +35,10 @@ def sending_digest(
     `salt`: the digest of the salt, empty if none is used.
     `told`: what [mapping] from_export has of the export, by its words.
 
-    Of [target] these are client code, API version and address; of [export] all keys but `max_rejects` and
-    `max_columns`; of [mapping] all but the examples, if it does anything; of [batch] the size above which a row fits in
-    no batch.
+    Of [target] these are client code, API version and address; of [export] all keys but `max_rejects`,
+    `max_columns` and `max_gone`; of [mapping] all but the examples, if it does anything; of [batch] the size above
+    which a row fits in no batch; of [memory] which rows are sent, and what is remembered: rows are filled up with it,
+    and a later load finds it.
     """
     target = settings.target
     deciding: dict[str, Any] = {
@@ -49,6 +50,8 @@ def sending_digest(
     if mapping.does_anything:
         used = {word: (told or {}).get(word) for word in mapping.from_export.values()}
         deciding["mapping"] = [mapping.model_dump(mode="json", exclude=_NOT_OF_CELLS), salt, used]
+    if settings.memory.remember != "nothing":
+        deciding["memory"] = [settings.memory.remember, settings.memory.send]
     canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -56,9 +59,12 @@ def sending_digest(
 def _of_rows(export: ExportSettings) -> dict[str, Any]:
     """The keys of [export] that decide what is sent.
 
-    `escape_in` counts where it makes a difference, so that what was loaded before there was such a key stays loaded.
+    `escape_in`, `kind` and `gone` count where they make a difference, so that what was loaded before there were such
+    keys stays loaded.
     """
     deciding = export.model_dump(mode="json", exclude=_NOT_OF_ROWS)
     if export.escape_in == "all":
         del deciding["escape_in"]
+    if export.kind == "delta":
+        del deciding["kind"], deciding["gone"]
     return deciding

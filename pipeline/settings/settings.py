@@ -22,6 +22,7 @@ from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
 from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
+from pipeline.settings.memory_section import MemorySettings
 from pipeline.settings.problems import MAPPING, WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     state: StateSettings
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+    memory: MemorySettings = Field(default_factory=MemorySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")
@@ -63,6 +65,14 @@ class Settings(BaseModel):
         if export is not None and (problems := mapping.problems(export)):
             raise ValueError("; ".join(problems))
         return mapping
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, memory: MemorySettings, info: ValidationInfo) -> MemorySettings:
+        export, mapping = info.data.get("export"), info.data.get("mapping")
+        if export is not None and mapping is not None and (problems := memory.problems(export, mapping)):
+            raise ValueError("; ".join(problems))
+        return memory
 
     @property
     def outcome_directory(self) -> Path:

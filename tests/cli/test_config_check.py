@@ -14,6 +14,7 @@ import trustme
 
 from pipeline.cli.config_check import Finding, check
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES
+from pipeline.settings.memory_section import MemorySettings
 from pipeline.settings.settings import Settings, load_settings
 from pipeline.settings.windows_section import WindowSettings
 from tests.tools.support import NOBODY
@@ -302,6 +303,16 @@ class TestCombinations:
             settings_with(tmp_path, api_version="v2"),
         ):
             assert await findings(settings, "[export] id_kind") == []
+
+    async def test_what_says_nothing_new_is_sent_before_target_forgets_it(self, tmp_path: Path) -> None:
+        subject = "[memory] refresh_days"
+        for memory, verdicts in (
+            ({"remember": "digests", "send": "changes", "refresh_days": 14.0}, ["warning"]),
+            ({"remember": "digests", "send": "changes", "refresh_days": 13.5}, []),
+            ({"remember": "digests", "refresh_days": 30.0}, []),
+        ):
+            settings = settings_with(tmp_path).model_copy(update={"memory": MemorySettings.model_validate(memory)})
+            assert [each.verdict for each in await findings(settings, subject)] == verdicts
 
     async def test_more_calls_than_target_allows(self, tmp_path: Path) -> None:
         subject, url = "[target] calls_per_minute", "https://nowhere.invalid"

@@ -523,6 +523,7 @@ def test_rejected_empty_and_superseded_rows_are_told_apart(tmp_path: Path) -> No
         "read": 7,
         "confirmed": 2,
         "superseded": 1,
+        "unchanged": 0,
         "excluded": 0,
         "rejected": 3,
         "empty": 1,

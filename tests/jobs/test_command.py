@@ -125,6 +125,11 @@ class Commands:
             )
             self.state.ledger.seal(self.job(seq), checkpoint, None, held=NO_CHANGES, released=[], overtaken={})
 
+    def note_settings(self, seq: int, settings: Settings) -> None:
+        """This job is sent by these settings."""
+        job = self.job(seq)
+        self.state.ledger.note_checkpoint(job, replace(job.checkpoint, sending=sending_digest(settings)))
+
     def close(self, *seqs: int) -> None:
         """The command with these jobs has come to its end."""
         self.end(*[seq for seq in seqs if self.job(seq).state is None])
@@ -389,6 +394,8 @@ class TestWhatIsLoaded:
             {"target": {"api_version": "v1"}},
             {"target": {"client_code": "other"}},
             {"batch": {"max_bytes": 2_000}},
+            {"memory": {"remember": "digests"}},
+            {"export": {"kind": "snapshot"}},
         ],
     )
     async def test_is_nothing_with_other_settings(self, at: Commands, values: dict[str, Any]) -> None:
@@ -404,12 +411,30 @@ class TestWhatIsLoaded:
             {"target": {"base_url": "https://demo.tt.omtrdc.net"}},
             {"batch": {"max_rows": 5}},
             {"settle": {"deadline_s": 5.0}},
+            {"memory": {"keep_days": 50}},
+            {"export": {"max_gone": "3%"}},
         ],
     )
     async def test_is_the_same_where_these_differ(self, at: Commands, values: dict[str, Any]) -> None:
         await at.load("a")
         at.close(1)
         assert await at.load("a", settings=other(**values)) == "a=1 |"
+
+    async def test_is_judged_row_by_row_where_only_changes_are_sent(self, at: Commands) -> None:
+        """What was sent long ago is due again though the file is the same."""
+        changes = other(memory={"remember": "digests", "send": "changes"})
+        await at.load("a", settings=changes)
+        at.note_settings(1, changes)
+        at.close(1)
+        assert await at.load("a", settings=changes) == "| a2"
+
+    async def test_is_the_same_with_a_memory_of_all_that_is_sent(self, at: Commands) -> None:
+        remembered = other(memory={"remember": "digests"})
+        await at.load("a", settings=remembered)
+        at.note_settings(1, remembered)
+        at.close(1)
+        assert await at.load("a", settings=other(memory={"remember": "digests", "refresh_days": 3})) == "a=1 |"
+        assert await at.load("a", settings=other(memory={"remember": "values"})) == "| a2"
 
     @pytest.mark.parametrize(
         ("before", "now", "expected"),

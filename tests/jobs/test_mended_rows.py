@@ -12,11 +12,13 @@ from pipeline.core.rows.reject_table import Written
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.rejects_table import note_written, write_rejects_table
 from pipeline.edges.store.state import open_state
+from pipeline.jobs.gathering.memory_upkeep import rebuild_memory
 from pipeline.jobs.one_shot import load_exports
 from pipeline.jobs.retries.fixed_table import Rejected, read_mended
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
-from pipeline.jobs.retries.mended_rows import begin_mended
+from pipeline.jobs.retries.mended_rows import begin_mended, settings_of_mended
 from pipeline.sandbox import Fault, FaultPlan
+from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
@@ -304,3 +306,31 @@ def test_rows_of_an_export_in_parts_are_told_by_part(tmp_path: Path) -> None:
     fixed.write_text("_line,_file,id,tier\n3,part-9.csv,u3,x\n5,part-0.csv,u2,x\n3,,u1,x\n")
     with pytest.raises(InputError, match="3 rows are named by `_line` and `_file` as no rejected row"):
         read_mended(fixed, rejected, tmp_path / "rows", is_checked=False)
+
+
+def test_mended_rows_are_no_snapshot() -> None:
+    """Else each id that was not mended would be gone."""
+    snapshot = ExportSettings(id_column="id", unlisted="send", kind="snapshot", gone={"tier": "none"})
+    mended = settings_of_mended(snapshot, Written(("id", "tier")))
+    assert (mended.kind, mended.gone) == ("delta", {})
+
+
+@virtually
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+async def test_no_row_that_said_nothing_new_is_gone_over(tmp_path: Path, is_rebuilt: bool) -> None:
+    memory = {"remember": "values", "send": "changes"}
+    async with staged(tmp_path) as stage:
+        await load(stage, "u2,gold,9", name="before.csv", memory=memory)
+        report = await load(stage, "u1,gold,1", ",silver,2", memory=memory)
+        later = await load(stage, "u2,gold,9", name="later.csv", memory=memory)
+        assert later["rows"]["unchanged"] == 1
+        (stage.directory / "fixed.csv").write_text("_line,_reason,id,tier,ltv\n3,r,u2,silver,2\n")
+        target = stage.settings().target.url
+        async with open_state(
+            stage.state, "demo", stage.host, min_free_bytes=0, remember="values", target=target
+        ) as state:
+            if is_rebuilt:
+                await rebuild_memory(state, is_at_work=False)
+            answer = await begin_mended(state, report["job"], stage.directory / "fixed.csv")
+        assert "nobody can tell" in answer.told
+        assert answer.job is None

@@ -57,6 +57,7 @@ KINDS = {
     "parts": "a file that is no part of a drop is loaded, or one that is a part is left out",
     "archive": "an archive that is cut off, damaged or made to burst is taken for an export",
     "columnar": "a value of a columnar file is sent as another, or a file that is cut off is taken for whole",
+    "memory": "a row is taken for sent that was not, or an older value of its id comes back",
     "power": "a loss of power undoes what was taken for durable",
     "network": "a connection that is cut, slow or not who it says costs more than an unconfirmed batch",
 }

@@ -10,6 +10,14 @@ _KINDS = "tests/jobs/test_mended_kinds.py"
 
 MENDS = [
     Mend(
+        "rejects: a memory that was emptied tells which rows said nothing new before",
+        ("rejects", "memory"),
+        _LATER,
+        "    if state.ledger.may_have_unchanged(origin, before_memory=True):\n",
+        "    if False:\n",
+        "tests/jobs/test_mended_rows.py::test_no_row_that_said_nothing_new_is_gone_over",
+    ),
+    Mend(
         "rejects: a later row of the same export is newer than a mended one",
         ("rejects",),
         _LATER,

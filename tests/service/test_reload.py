@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -31,7 +32,9 @@ async def hangups(count: int = 1) -> AsyncIterator[signal.Signals]:
         yield signal.SIGHUP
 
 
-def configuration(directory: Path, *, grace_s: float = 25.0, deadline_s: float = 300.0, free: int = 0) -> Configuration:
+def configuration(
+    directory: Path, *, grace_s: float = 25.0, deadline_s: float = 300.0, free: int = 0, remember: str = "nothing"
+) -> Configuration:
     """Two client codes, the first with this grace."""
     tenants = []
     for code in ("acme", "other"):
@@ -41,6 +44,7 @@ def configuration(directory: Path, *, grace_s: float = 25.0, deadline_s: float =
             target={"client_code": code},
             settle={"deadline_s": deadline_s},
             state={"min_free_bytes": free},
+            memory={"remember": remember},
             service={"grace_s": grace_s},
         )
         tenants.append(Tenant({code: settings}, directory))
@@ -106,9 +110,10 @@ async def test_one_that_cannot_be_read_changes_nothing(tmp_path: Path, read_agai
     assert (service.taken, service.ending.grace_s) == ({"acme": [], "other": []}, 25.0)
 
 
-async def test_nor_one_that_changes_what_cannot_change(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fixed", [{"free": 9}, {"remember": "digests"}])
+async def test_nor_one_that_changes_what_cannot_change(tmp_path: Path, fixed: dict[str, Any]) -> None:
     service = Service(tmp_path)
-    assert await service.reload(lambda: configuration(tmp_path, grace_s=3.0, free=9)) == ["configuration_refused"]
+    assert await service.reload(lambda: configuration(tmp_path, grace_s=3.0, **fixed)) == ["configuration_refused"]
     assert (service.taken, service.ending.grace_s) == ({"acme": [], "other": []}, 25.0)
 
 

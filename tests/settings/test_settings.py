@@ -455,6 +455,64 @@ class TestSources:
         assert caught.value.exit_code is ExitCode.CONFIGURATION
 
 
+class TestMemory:
+    def of(self, **sections: dict[str, Any]) -> Settings:
+        merged = {section: {**REQUIRED.get(section, {}), **keys} for section, keys in sections.items()}
+        return load_settings(None, env={}, overrides={**REQUIRED, **merged})
+
+    def refused(self, **sections: dict[str, Any]) -> str:
+        with pytest.raises(FatalError) as caught:
+            self.of(**sections)
+        assert caught.value.exit_code is ExitCode.CONFIGURATION
+        return str(caught.value)
+
+    def test_nothing_is_remembered_unless_somebody_asks(self) -> None:
+        memory = self.of().memory
+        assert (memory.remember, memory.send, memory.refresh_days, memory.keep_days) == ("nothing", "all", 10.0, 400)
+
+    @pytest.mark.parametrize("remember", ["digests", "values"])
+    def test_changes_need_something_remembered(self, remember: str) -> None:
+        assert self.of(memory={"remember": remember, "send": "changes"}).memory.send == "changes"
+        told = self.refused(memory={"send": "changes"})
+        assert '[memory] send = "changes" (from the command line): needs remember = "digests" or "values"' in told
+
+    def test_bounds(self) -> None:
+        assert self.of(memory={"refresh_days": 0.5, "keep_days": 1}).memory.refresh_days == 0.5
+        assert "must not be less than refresh_days" in self.refused(memory={"refresh_days": 8, "keep_days": 7})
+        for key, value in (("refresh_days", -1), ("refresh_days", 10_001), ("keep_days", 0), ("keep_days", 100_001)):
+            assert f"[memory] {key} = {value}" in self.refused(memory={key: value})
+        assert 'did you mean "digests"?' in self.refused(memory={"remember": "digest"})
+
+    @pytest.mark.parametrize(
+        ("export", "told"),
+        [
+            ({"kind": "delta"}, 'it needs kind = "snapshot"'),
+            ({"gone": {"tier": ""}}, "'tier' has no text"),
+            ({"gone": {"tier": "a,b"}}, "the text for 'tier' must hold no comma"),
+            ({"gone": {"my tier": "none"}}, "'my tier' cannot be a parameter name"),
+            ({"gone": {"ltv": "none"}}, "[memory]: [export] gone has 'ltv', and no column is sent as that parameter"),
+            ({"max_gone": "ten"}, "[export] max_gone"),
+        ],
+    )
+    def test_what_is_sent_for_ids_that_are_gone(self, export: dict[str, Any], told: str) -> None:
+        right = {"kind": "snapshot", "gone": {"tier": "none"}, "columns": {"Tier": "tier"}}
+        assert self.of(export=right, memory={"remember": "values"}).export.gone == {"tier": "none"}
+        assert told in self.refused(export={**right, **export}, memory={"remember": "values"})
+
+    @pytest.mark.parametrize("remember", ["nothing", "digests"])
+    def test_gone_ids_need_values(self, remember: str) -> None:
+        export = {"kind": "snapshot", "gone": {"tier": "none"}, "unlisted": "send"}
+        assert self.of(export=export, memory={"remember": "values"}).export.max_gone == Allowance(percent=10.0)
+        told = self.refused(export=export, memory={"remember": remember})
+        assert '[memory]: [export] gone needs remember = "values"' in told
+
+    def test_gone_may_be_a_parameter_of_mapping(self) -> None:
+        export = {"kind": "snapshot", "gone": {"source": "none"}}
+        mapping = {"constants": {"source": "crm"}}
+        assert self.of(export=export, mapping=mapping, memory={"remember": "values"}).export.gone
+        assert "no column is sent" in self.refused(export=export, memory={"remember": "values"})
+
+
 class TestMessages:
     def lines(self, file: Path | None, env: dict[str, str], overrides: dict[str, Any] | None = None) -> list[str]:
         with pytest.raises(FatalError) as caught:
@@ -571,6 +629,7 @@ class TestWhatIsShown:
             for key, content in section["properties"].items():
                 assert len(content["description"]) > 30, key
         assert schema()["$defs"]["ExportSettings"]["properties"]["max_rejects"]["default"] == "1%"
+        assert schema()["$defs"]["ExportSettings"]["properties"]["max_gone"]["default"] == "10%"
         assert schema()["$defs"]["SettleSettings"]["properties"]["max_lost"]["default"] == "0.1%"
 
 

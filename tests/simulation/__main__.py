@@ -9,6 +9,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import count, islice
 
 from tests.simulation.climate import ANY
@@ -16,10 +17,18 @@ from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import in_a_fork
 from tests.simulation.schedule import PromiseBrokenError, run_schedule
-from tests.simulation.weather import FAILING
+from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_RETRYING
 
 #: Schedules that a process runs in one go.
 _AT_ONCE = 20
+#: The climates by the names that bring them back.
+CLIMATES = {
+    "any": ANY,
+    "failing": FAILING,
+    "remembering": REMEMBERING,
+    "remembering-and-failing": REMEMBERING_AND_FAILING,
+    "remembering-and-retrying": REMEMBERING_AND_RETRYING,
+}
 #: Schedules after which a mutant survives.
 _MUTANT_SCHEDULES = 500
 
@@ -31,17 +40,17 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="run this schedule only, and see its log")
-    parser.add_argument("--failing", action="store_true", help="in the climate in which steps fail more often")
+    parser.add_argument("--climate", choices=CLIMATES, help="in this one only")
     parser.add_argument("--mutants", default="", help="only those with this in their names")
     options = parser.parse_args()
     if options.seed is not None:
-        run_schedule(options.seed, FAILING if options.failing else ANY, is_heard=True)
+        run_schedule(options.seed, CLIMATES[options.climate or "any"], is_heard=True)
         return 0
     began = time.monotonic()
     figures, broken = Figures(), []
     seeds = range(options.first, options.first + options.schedules)
     with ProcessPoolExecutor(options.processes) as processes:
-        for done, some in processes.map(_run_some, _in_turn(seeds)):
+        for done, some in processes.map(partial(_run_some, options.climate), _in_turn(seeds)):
             figures.add(done)
             broken += some
         mutants = [mutant.name for mutant in MUTANTS if options.mutants in mutant.name]
@@ -52,7 +61,7 @@ def main() -> int:
         print(f"not found: {name}")
     print(
         f"{figures.schedules:,} schedules, {figures.crashes:,} crashes, {figures.failed_steps:,} failed steps, "
-        f"{figures.steps:,} durable steps, {len(broken)} promises broken, "
+        f"{figures.steps:,} durable steps, {figures.unchanged:,} rows unchanged, {len(broken)} promises broken, "
         f"{len(mutants) - len(survivors)} of {len(mutants)} mutants found, {time.monotonic() - began:,.0f} s"
     )
     return 1 if broken or survivors else 0
@@ -63,17 +72,20 @@ def _in_turn(seeds: range) -> Iterator[range]:
         yield seeds[first : first + _AT_ONCE]
 
 
-def _run_some(seeds: range) -> tuple[Figures, list[str]]:
+def _run_some(only: str | None, seeds: range) -> tuple[Figures, list[str]]:
     figures, broken = Figures(), []
-    # In one of three, steps fail much more often.
-    climates = (ANY, FAILING) if seeds.start // _AT_ONCE % 2 else (ANY,)
-    for seed, climate in ((seed, climate) for seed in seeds for climate in climates):
+    for seed, name in ((seed, name) for seed in seeds for name in ([only] if only else _climates_of(seeds))):
         try:
-            figures.add(run_schedule(seed, climate))
+            figures.add(run_schedule(seed, CLIMATES[name]))
         except PromiseBrokenError as error:
-            broken.append(f"{error}{' --failing' * (climate is FAILING)}")
+            broken.append(f"{error} --climate {name}")
             figures.schedules += 1
     return figures, broken
+
+
+def _climates_of(seeds: range) -> tuple[str, ...]:
+    """In one of three schedules steps fail much more often, and in as many something is remembered of what was sent."""
+    return ("any", "failing", "remembering") if seeds.start // _AT_ONCE % 2 else ("any", "remembering-and-failing")
 
 
 def _is_found(name: str) -> tuple[str, bool]:

@@ -20,6 +20,7 @@ from pipeline.core.batches.lifecycle import (
     Released,
     RowRejected,
     SeenComplete,
+    SeenStuck,
     SplitUp,
     Taken,
 )
@@ -29,6 +30,7 @@ from pipeline.jobs.report import NOT_COUNTED
 from tests.simulation.client import POISON, Client, is_lost
 from tests.simulation.exports import Row
 from tests.simulation.process import Process
+from tests.simulation.remembered import Said, check_remembered
 from tests.simulation.target import Cells, Version
 from tests.simulation.world import World
 
@@ -51,7 +53,11 @@ def check_at_the_end(world: World) -> None:
         rows = RowsOf(client)
         for job in client.ledger.jobs():
             rows.check_classes(job)
-        rows.check_profiles()
+            world.figures.unchanged += job.report.rows.unchanged if job.report else 0
+        if client.remembers == "nothing":
+            rows.check_profiles()
+        else:
+            check_remembered(client, rows.said())
 
 
 def check_what_was_seen(client: Client) -> None:
@@ -161,13 +167,15 @@ class RowsOf:
         assert rows["empty"] == rows["read"] - local - len(to_send)
         assert rows["confirmed"] == counts["confirmed"]
         assert rows["failed"] + rows["unconfirmed"] == counts["lost"]
-        assert rows["superseded"] + rows["unsent"] == len(rest)
+        assert rows["superseded"] + rows["unchanged"] + rows["unsent"] == len(rest)
         if job.report.state in ("done", "incomplete"):
             assert rows["read"] == len(everything)
             assert not rows["unsent"]
             by_id = {to_send[line].profile_id: line for line in sorted(in_batches)}
-            unsent = [line for line in rest if line > by_id.get(to_send[line].profile_id, 0)]
-            assert not unsent, f"lines {unsent} of job {job.seq} were never sent"
+            left_out = {to_send[line].profile_id for line in rest if line > by_id.get(to_send[line].profile_id, 0)}
+            never_sent = left_out & by_id.keys()
+            assert not never_sent, f"the last rows of {never_sent} in job {job.seq} were never sent"
+            assert rows["unchanged"] == len(left_out), f"{left_out} of job {job.seq} were never sent"
         else:
             export = self._exports.get(job.export)
             allowed = (*((65, 66) if export and export.is_altered else ()), *((70,) if self._client.is_cursed else ()))
@@ -208,6 +216,33 @@ class RowsOf:
         return b"/" in row.profile_id or (export is not None and len(export.text_of(row)) + 1 > most)
 
     # I5
+
+    def said(self) -> dict[bytes, list[Said]]:
+        """Of each id what the jobs say, in their order, but for what was never sent."""
+        said: dict[bytes, list[Said]] = {}
+        for job in self._jobs.values():
+            assert job.report, "every job has ended"
+            sent = {each.profile_id: each for each in self._sent[job.seq - 1]}
+            is_cut_short = bool(job.report.rows.unsent) or job.report.state not in ("done", "incomplete")
+            cells: dict[bytes, Cells] = {}
+            for row in self._sendable[job.seq]:
+                cells[row.profile_id] = cells.get(row.profile_id, {}) | row.cells
+            if job.retry_of is not None:
+                cells = dict.fromkeys(said, Cells()) | cells
+            for profile_id, own in cells.items():
+                each = sent.get(profile_id)
+                if each is None or each.outcome != "dropped" or self._may_have_arrived(each.record):
+                    batch = each.record if each else None
+                    said.setdefault(profile_id, []).append(Said(job, own, batch, is_cut_short))
+        return said
+
+    def _may_have_arrived(self, record: BatchRecord | None) -> bool:
+        """Whether Target may have a batch that was never sent, since it may have one that was split."""
+        while record is not None and record.batch.parent is not None:
+            record = self._client.ledger.batch(record.batch.parent)
+            if record is not None and any(isinstance(fact, InDoubt | SeenStuck) for fact in record.facts):
+                return True
+        return False
 
     def check_profiles(self) -> None:
         """Of each id of which no row was lost, the newest value of each attribute won."""

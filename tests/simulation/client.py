@@ -52,6 +52,12 @@ class Client:
         self.answered_at: dict[int, float] = {}
         #: Since when it is written down that nothing more is to be sent; None while it is not.
         self.paused_since: float | None = None
+        #: By id and parameter the values that were drawn for exports, in their order.
+        self.drawn: dict[tuple[bytes, str], list[bytes]] = {}
+        #: When the memory was emptied last.
+        self.rebuilt_at: float | None = None
+        #: When each export was dropped.
+        self.dropped_at: dict[Path, float] = {}
         self.time = time
         self._directory = directory
         self._ledger: LedgerReader | None = None
@@ -65,6 +71,7 @@ class Client:
         export = GrowingExport(path, columns, parts, self.time)
         self.exports.append(export)
         self.dropped.append(export)
+        self.dropped_at[export.path] = self.time()
         return export
 
     def owns(self, path: Path) -> bool:
@@ -124,7 +131,18 @@ class Client:
         is_late = self.paused_since is not None and self.time() - self.paused_since > AT_ONCE_S
         assert not is_late, "it is sent while sending is paused"
         self.leave_what_is_given_up()
-        self.target.begin_post(batch_id, self.bodies[batch_id], self.versions(batch_id), self.time())
+        versions, own = self.versions(batch_id), self._own_cells(batch_id)
+        self.target.begin_post(batch_id, self.bodies[batch_id], versions, self.time(), own)
+
+    def _own_cells(self, batch_id: int) -> dict[bytes, dict[str, bytes]] | None:
+        """What the rows of a batch say themselves, if they may be filled in with what is remembered."""
+        export = next((each for each in self.exports if each.path == self.job_of(batch_id).export), None)
+        if self.remembers == "nothing" or export is None:
+            return None
+        own: dict[bytes, dict[str, bytes]] = {}
+        for row in export.rows:
+            own[row.profile_id] = own.get(row.profile_id, {}) | row.cells
+        return own
 
     def note_cut_off(self, batch_id: int, *, is_taken: bool) -> None:
         """An attempt ends without an answer."""
@@ -208,6 +226,18 @@ class Client:
         ledger = open_ledger(self.state / "ledger.db", self.code, lambda: "", is_new=not self.has_ledger)
         ledger.pause(is_paused=True)
         ledger.close()
+
+    def rebuild(self) -> None:
+        """Empty the memory while no process is there."""
+        ledger = open_ledger(self.state / "ledger.db", self.code, lambda: "", is_new=False)
+        ledger.clear_memory()
+        ledger.close()
+        self.rebuilt_at = self.time()
+
+    @property
+    def remembers(self) -> str:
+        """What is remembered of each row that was sent."""
+        return self.tenant.settings.memory.remember
 
     def note_pause(self) -> None:
         """Look whether sending is paused."""

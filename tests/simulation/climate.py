@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from tests.simulation.target import HOLD_S
 
-#: Cells of a row, column by column: a value, a long one, none (`-`), or poison. `bad`: its id is.
+#: Cells of a row, column by column: a value, a long one, none (`-`), or poison; the latest value of that id again
+#: (`s`), or any earlier one (`o`). `bad`: its id is.
 KINDS = (*["vvv"] * 6, *["v-v", "-v-"] * 3, *["vl-", "lv-", "l-v", "-lv", "-vl"] * 3, "---", "bad", "vpv")
 OUTCOMES = (
     *["taken"] * 9,
@@ -23,6 +24,21 @@ ACTIONS = (
     "curse",
 )
 
+#: What passes for a day (seconds): the memory's clock counts minutes.
+DAY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """What is remembered, and what is done with it: the section `[memory]`; `refresh_days` of so many `DAY_S`."""
+
+    remember: str = "nothing"
+    send: str = "all"
+    refresh_days: int = 10
+
+
+NOTHING = Remembering()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Climate:
@@ -30,6 +46,8 @@ class Climate:
 
     `least` to `most` things happen, in which at most so many `exports` of so many `rows` come for each client code, in
     so many `parts`.
+    `memory` is what a client code may remember. Of the exports, `snapshots` (a share) have a row of each id, of these
+    `kinds_of_snapshots`, in all columns.
     `crash_before` are durable steps by name, before which a process crashes or which fail; None: any. `in_recovery` is
     what happens at once to some processes that follow on a crash.
     """
@@ -50,6 +68,9 @@ class Climate:
     words: tuple[str, ...] = WORDS
     waits: tuple[float, ...] = (*[0.2] * 4, *[0.6] * 2, *[HOLD_S / 2] * 2, HOLD_S, 8.0)
     commands: tuple[str, ...] = ("pause", "resume", "resume", "abandon", "retry")
+    memory: tuple[Remembering, ...] = (NOTHING,)
+    snapshots: float = 0.0
+    kinds_of_snapshots: tuple[str, ...] = ()
     crash_before: frozenset[str] | None = None
     in_recovery: tuple[str, ...] = ("crash",)
 

@@ -19,12 +19,14 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from structlog.contextvars import get_contextvars
 
+from pipeline.core.batches.gathered import Run
 from pipeline.core.errors import PipelineError
 from pipeline.core.model import Batch
 from pipeline.edges.durable import disk_error
 from pipeline.edges.store.ledger import Ledger
 from pipeline.edges.store.ledger_file import damaged
 from pipeline.edges.store.state import State
+from pipeline.jobs.gathering.runs import run_file
 from tests.simulation.figures import Figures
 
 T = TypeVar("T")
@@ -60,14 +62,17 @@ READING = frozenset(
         "overtaken",
         "overtaken_by",
         "parameters",
+        "read",
         "requests",
         "taken",
         "unfinished_with_open_batches",
+        "sift",
         "untaken_jobs",
         "_carried",
         "_check_place",
         "_error_of_source",
         "_known",
+        "_remembered_parameters",
         "_left_by_another",
         "_requests",
     ]
@@ -161,7 +166,7 @@ class Disk:
             self._meet_bug(name, is_done=False)
             result = function(*args)
             if late is not None:
-                self._fail_late(late, called, name, result)
+                self._fail_late(late, called, name, result, args)
         finally:
             if not self.is_gone:
                 await self._be_slow()
@@ -218,7 +223,7 @@ class Disk:
             raise _failure(called, name)
         return fuse.fails
 
-    def _fail_late(self, how: Failing, called: Any, name: str, result: Any) -> None:
+    def _fail_late(self, how: Failing, called: Any, name: str, result: Any, args: tuple[Any, ...]) -> None:
         """Fail behind what was done, of which a part is undone."""
         owner: Any = getattr(called, "__self__", None)
         if _ledger_of(called) is not None:
@@ -229,6 +234,9 @@ class Disk:
             body.with_suffix(".ids").unlink()
         elif how is Failing.PARTLY and name == "add_rejects":
             os.truncate(owner.rejects, owner.rejects_bytes - 1)
+        elif how is Failing.PARTLY and isinstance(result, Run):
+            run = run_file(*args[:2])
+            os.truncate(run, run.stat().st_size // 2)
         elif isinstance(result, State):
             result.ledger.close()
         raise _failure(called, name)
@@ -254,4 +262,7 @@ def _failure(called: Any, name: str) -> PipelineError:
         locked = sqlite3.OperationalError("database is locked")
         locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
         return damaged(path, locked)
-    return disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), f"cannot {name}")
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    error = disk_error(refused, f"cannot {name}")
+    error.__cause__ = refused
+    return error

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Figures:
-    """What schedules came to; `kinds` counts durable steps by name."""
+    """What schedules came to; `unchanged`: the rows left out as such; `kinds` counts durable steps by name."""
 
     schedules: int = 0
     crashes: int = 0
     failed_steps: int = 0
+    unchanged: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -22,5 +23,6 @@ class Figures:
         """Count these too."""
         self.schedules += other.schedules
         self.crashes += other.crashes
+        self.unchanged += other.unchanged
         self.failed_steps += other.failed_steps
         self.kinds += other.kinds

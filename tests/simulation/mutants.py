@@ -11,9 +11,9 @@ schedule misses is not needed, or the schedules are too tame: find out which. No
 - that a batch comes into the views before its ids leave what its job holds: nothing can come in between.
 """
 
-from dataclasses import dataclass
-
-from tests.simulation.climate import ANY, Climate
+from tests.simulation.climate import Climate
+from tests.simulation.mutant import Mutant
+from tests.simulation.mutants_of_memory import OF_THE_MEMORY
 from tests.simulation.weather import (
     ABANDONING,
     AGAIN,
@@ -41,17 +41,6 @@ RUNNER = "pipeline/jobs/runner.py"
 SOURCE = "pipeline/jobs/row_source/rows.py"
 LEDGER = "pipeline/edges/store/ledger.py"
 STATE = "pipeline/edges/store/state.py"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """An edit of a file, in which `old` stands once and becomes `new`."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    climate: Climate = ANY
 
 
 MUTANTS = [
@@ -205,10 +194,8 @@ MUTANTS = [
     Mutant(
         "a release is not written down while another job awaits the batch",
         LEDGER,
-        "            for batch_id in released:\n                self._release(batch_id)\n"
-        "                if batch_id not in awaited:\n",
-        "            for batch_id in released:\n"
-        "                if batch_id not in awaited:\n                    self._release(batch_id)\n",
+        "                self._release(batch_id, remembered)\n                if batch_id not in awaited:\n",
+        "                if batch_id not in awaited:\n                    self._release(batch_id, remembered)\n",
         OVERLAPPING,
     ),
     Mutant(
@@ -311,8 +298,8 @@ MUTANTS = [
     Mutant(
         "what Target cannot have is carried",
         PRODUCER,
-        "        if due.may_be_applied and (waiting",
-        "        if (waiting",
+        "            and due.may_be_applied\n",
+        "",
         POISONED,
     ),
     Mutant(
@@ -344,7 +331,7 @@ MUTANTS = [
     Mutant(
         "what a later row overtakes is not noted",
         PRODUCER,
-        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch)\n",
+        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)\n",
         "                overtaken = {}\n",
         AGAIN,
     ),
@@ -398,8 +385,8 @@ MUTANTS = [
     Mutant(
         "batches that were never sent are not dropped with their job",
         "pipeline/jobs/report.py",
-        "report, never_sent=never_sent, released=over)",
-        "report, never_sent=[], released=over)",
+        "        never_sent=never_sent,\n",
+        "        never_sent=[],\n",
         ABANDONING,
     ),
     Mutant(
@@ -437,4 +424,6 @@ MUTANTS = [
         "cells[1:]",
         AGAIN,
     ),
+    # The memory of what was sent.
+    *OF_THE_MEMORY,
 ]

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Nothing that is to be so at once takes longer, however slow the disk is (seconds).
 AT_ONCE_S = 1.0
+#: Rows of a partition of the memory that are merged: all that has been sent twice.
+_MERGED_ROWS = 2
 #: What POSTs under way get to come to their end in when the process is to end (seconds).
 GRACE_S = 3.0
 
@@ -93,6 +95,7 @@ class Process:
             in_loop=lambda function: function(),
             open_export=self._open_export,
             connect=self._connect,
+            merged_rows=_MERGED_ROWS,
         )
         for client in clients:
             client.is_idle = False

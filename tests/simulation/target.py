@@ -70,15 +70,18 @@ class Target:
     _newest: dict[tuple[bytes, str], tuple[Version, bytes]] = field(default_factory=dict)
     _sent: dict[int, bytes] = field(default_factory=dict)
 
-    def begin_post(self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float) -> None:
-        """The first byte of an attempt leaves."""
+    def begin_post(
+        self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float, own: dict[bytes, Cells] | None
+    ) -> None:
+        """The first byte of an attempt leaves. `own`: what its rows say themselves; None if all they have is that."""
         assert self._sent.setdefault(batch_id, body.text) == body.text, "every attempt sends the same bytes"
         for profile_id, version in versions.items():
             for name, cell in body.cells(profile_id).items():
                 newest, value = self._newest.get((profile_id, name), (version, cell))
                 # What is sent again may carry newer values along; of its own it has those that no newer row has.
                 assert version >= newest or cell == value, f"{profile_id!r}: an older version is sent of {name}"
-                self._newest[profile_id, name] = max((version, cell), (newest, value), key=lambda each: each[0])
+                if own is None or name in own.get(profile_id, {}):
+                    self._newest[profile_id, name] = max((version, cell), (newest, value), key=lambda each: each[0])
             for copy in self.pending(now):
                 other = copy.versions.get(profile_id, version)
                 assert other == version, f"{profile_id!r}: {version} is sent while {other} may yet be applied"
@@ -108,7 +111,7 @@ class Target:
         copy.is_applied = True
         for profile_id, version in copy.versions.items():
             for name, cell in copy.body.cells(profile_id).items():
-                newest, value = self._newest[profile_id, name]
+                newest, value = self._newest.get((profile_id, name), (version, cell))
                 assert version >= newest or cell == value, f"{profile_id!r}: {version} is applied over a newer version"
             if profile_id not in copy.failed | copy.not_consumed:
                 cells = copy.body.cells(profile_id)

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutant import Mutant
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import ROOT, EditedImport
 from tests.tools.drawn import share
 

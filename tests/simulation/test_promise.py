@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.checks import check_at_the_end, check_while_it_runs
-from tests.simulation.climate import ANY
+from tests.simulation.climate import ANY, Climate
 from tests.simulation.schedule import run_schedule, run_schedules
-from tests.simulation.weather import FAILING
+from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING
 from tests.simulation.world import World
 from tests.tools.drawn import seeds
 
@@ -33,6 +33,12 @@ def test_no_schedule_breaks_the_promise(first: int) -> None:
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SCHEDULES // 2, AT_ONCE))
 def test_no_step_that_fails_breaks_the_promise(first: int) -> None:
     run_schedules(first, min(AT_ONCE, FIRST + SCHEDULES // 2 - first), FAILING)
+
+
+@pytest.mark.parametrize("climate", [REMEMBERING, REMEMBERING_AND_FAILING])
+def test_what_is_remembered_is_right(climate: Climate) -> None:
+    first = seeds(SCHEDULES // 8).start
+    run_schedules(first, SCHEDULES // 8, climate)
 
 
 def test_a_schedule_does_what_its_seed_says() -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tests.simulation.climate import KINDS, Climate
+from tests.simulation.climate import DAY_S, KINDS, NOTHING, Climate, Remembering
+from tests.simulation.target import HOLD_S
 
 _BUSY = (*["answer"] * 12, *["grow"] * 8, *["wait"] * 6)
 _FEW_IDS = (b"u1", b"u1", b"u2", b"u3")
@@ -129,3 +130,92 @@ POISONED = Climate(
 )
 PAUSING = Climate(actions=(*_BUSY, *["ask"] * 3), commands=("pause",))
 ENDING = Climate(actions=(*_BUSY, "terminate", "terminate"))
+
+_WITH_VALUES = (
+    Remembering("values", "changes", 1),
+    Remembering("values", "changes", 1_000),
+    Remembering("values", "all"),
+)
+#: Days on which deltas and snapshots come, of ids of which something is remembered.
+REMEMBERING = Climate(
+    actions=(
+        *["answer"] * 10,
+        *["grow"] * 3,
+        *["wait"] * 6,
+        *["drop"] * 5,
+        *["calm"] * 6,
+        *["crash"] * 2,
+        *["ask", "ask", "apply", "terminate", "fail", "fail_late", "rebuild"],
+    ),
+    commands=("retry", "retry", "abandon", "pause", "resume", "resume"),
+    outcomes=(*["taken"] * 12, "failed", "not consumed", "lost", "lost after", "lost after", "refused"),
+    words=(*["complete"] * 8, "stuck", "lost"),
+    waits=(0.2, 0.2, 0.6, HOLD_S, DAY_S, 2 * DAY_S),
+    memory=(
+        *_WITH_VALUES,
+        *_WITH_VALUES,
+        Remembering("digests", "changes", 1),
+        Remembering("digests", "changes", 1_000),
+        Remembering("digests", "all"),
+        NOTHING,
+    ),
+    kinds=(*["vv", "vs", "sv", "ss", "os", "s-", "-s", "v-", "-v", "-o"], "lv", "--", "bad", "vp"),
+    snapshots=0.4,
+    kinds_of_snapshots=(*["sss"] * 6, "vss", "ssv", "s-s", "os-", "--s", "svs"),
+    columns=(("a", "b"), ("b", "c"), ("c",), ("b", "a"), ("a", "b", "c")),
+    max_bytes=(400,),
+    ids=(b"u1", b"u1", b"u2", b"u2", b"u3", b"u4"),
+    clients=(1,),
+    rows=6,
+    exports=8,
+    least=30,
+    most=110,
+)
+REMEMBERING_AND_FAILING = replace(
+    REMEMBERING,
+    actions=(*REMEMBERING.actions, *["fail", "fail_late"] * 3, *["crash"] * 2, "fill", "make_room", "make_room"),
+    in_recovery=FAILING.in_recovery,
+)
+#: Values are remembered of rows that overlap, are lost, or of jobs that crash.
+REMEMBERING_AND_OVERLAPPING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 8, *["calm"] * 4, "wait", "wait", "crash"),
+    outcomes=(*["taken"] * 4, "lost after"),
+    waits=(0.2, 0.2, 0.6, HOLD_S),
+    words=("complete",),
+    memory=_WITH_VALUES,
+    ids=_FEW_IDS,
+    least=40,
+    most=80,
+)
+REMEMBERING_AND_LOSING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 6, *["calm"] * 6, *["wait"] * 3, "ask"),
+    commands=("retry",),
+    outcomes=("taken", "taken", "failed", "failed", "not consumed", "lost after", "refused"),
+    words=("complete", "complete", "complete", "lost"),
+    kinds=(*REMEMBERING.kinds, *["vp", "ss"] * 2),
+    memory=_WITH_VALUES,
+    least=40,
+    most=80,
+)
+REMEMBERING_AND_CRASHING = replace(
+    REMEMBERING,
+    actions=(*_BUSY, *["drop"] * 5, *["calm"] * 4, *["crash"] * 4),
+    outcomes=(*["taken"] * 4, "lost after"),
+    words=("complete",),
+    memory=_WITH_VALUES,
+    least=40,
+    most=80,
+)
+#: Rows that are lost and sent again, behind others of their ids that were filled in.
+REMEMBERING_AND_RETRYING = replace(
+    AGAIN,
+    outcomes=("taken", "taken", "failed"),
+    memory=_WITH_VALUES,
+    snapshots=0.2,
+    kinds=("vv", "vs", "v-", "-v"),
+    kinds_of_snapshots=("sss", "svs"),
+    columns=(("a",), ("b",), ("a", "c"), ("c", "b")),
+    max_bytes=(400,),
+)

@@ -12,7 +12,7 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.target.replies import PostOutcome, StatusOutcome
 from tests.simulation.answers import post_outcome, status_outcome
 from tests.simulation.client import Client
-from tests.simulation.climate import Climate
+from tests.simulation.climate import DAY_S, Climate
 from tests.simulation.disk import Curse, Failing, Fuse
 from tests.simulation.exports import Row
 from tests.simulation.figures import Figures
@@ -27,6 +27,8 @@ Item = TypeVar("Item")
 _ROUNDS = 250
 #: After so long a process has come to rest if nobody answers it, and no hold is over that began with it (seconds).
 _REST_S = HOLD_S * 0.75
+#: The share of exports that can be read at once, where some are snapshots.
+_AT_ONCE = 0.6
 #: A job that could not be finished in so many of them is given up, as somebody would who sees it refused for ever.
 _PATIENCE = 40
 
@@ -62,8 +64,16 @@ class World:
             tracker={"held_max_rows": self.one([2, 100])},
             settle={"status_window": self.one([2, 10, "auto"])},
             state={"directory": directory / "state"},
+            memory=self._memory(),
         )
         return Client(directory, settings, self.loop.time)
+
+    def _memory(self) -> dict[str, object]:
+        """The section of what is remembered; nothing is drawn where there is no choice."""
+        kinds = self.climate.memory
+        memory = self.one(kinds) if len(kinds) > 1 else kinds[0]
+        days = memory.refresh_days * DAY_S / 86_400
+        return {"remember": memory.remember, "send": memory.send, "refresh_days": days}
 
     def _start(self) -> Process:
         self.process = self._new_process()
@@ -91,25 +101,42 @@ class World:
 
     def drop_export(self, client: Client) -> None:
         """An export is there to be loaded."""
-        columns = self.one(self.climate.columns)
-        count = self.random.randint(2, self.climate.rows)
+        climate = self.climate
+        ids = list[bytes]()
+        if climate.snapshots and self.random.random() < climate.snapshots:
+            ids = sorted(set(climate.ids))
+            self.random.shuffle(ids)
+        columns = max(climate.columns, key=len) if ids else self.one(climate.columns)
+        count = len(ids) or self.random.randint(2, climate.rows)
         cuts = sorted(self.random.randint(0, count) for _ in range(self.one(self.climate.parts) - 1))
         line, parts = 0, list[list[Row]]()
         for begin, end in pairwise([0, *cuts, count]):
             # Each part has a header of its own.
-            parts.append([self._row(line + 2 + number, columns) for number in range(end - begin)])
+            drawn = [
+                (ids[row], self.one(climate.kinds_of_snapshots))
+                if ids
+                else (self.one(climate.ids), self.one(climate.kinds))
+                for row in range(begin, end)
+            ]
+            parts.append([self._row(client, line + 2 + at, columns, *each) for at, each in enumerate(drawn)])
             line += 1 + end - begin
-        client.drop(columns, parts)
+        export = client.drop(columns, parts)
+        if climate.snapshots and self.random.random() < _AT_ONCE:
+            export.allow(count)
 
-    def _row(self, line: int, columns: tuple[str, ...]) -> Row:
-        profile_id, kinds = self.one(self.climate.ids), self.one(self.climate.kinds)
+    def _row(self, client: Client, line: int, columns: tuple[str, ...], profile_id: bytes, kinds: str) -> Row:
         cells: Cells = {}
         for name, kind in zip(columns, kinds, strict=False):
             self._values += 1
             value = f"{name}{self._values}".encode()
-            cells |= {"v": {name: value}, "l": {name: value.ljust(40, b".")}, "p": {name: b"POISON" + value}}.get(
-                kind, {}
-            )
+            drawn = client.drawn.setdefault((profile_id, name), [])
+            if kind in "so" and drawn:
+                value = drawn[-1] if kind == "s" else self.one(drawn)
+            if kind in "vlso":
+                cells[name] = value.ljust(40, b".") if kind == "l" else value
+                drawn.append(cells[name])
+            elif kind == "p":
+                cells[name] = b"POISON" + value
         return Row(line, profile_id + b"/" * (kinds == "bad"), cells)
 
     @property
@@ -192,6 +219,15 @@ class World:
         jobs = [job for job in client.ledger.jobs() if is_any or (job.state is None) == (command == "abandon")]
         if jobs and command in ("abandon", "retry"):
             client.ask(command, self.one(jobs).job_id)
+
+    def _rebuild(self) -> None:
+        """Somebody empties the memory of a client code while no process is there."""
+        client = self._client
+        if client.remembers == "nothing" or not client.has_ledger:
+            return
+        self._crash_and_bury()
+        client.rebuild()
+        self._start()
 
     def _reload(self) -> None:
         client = self._client

@@ -30,7 +30,7 @@ Arguments = TypeVarTuple("Arguments")
 Sections = dict[str, dict[str, Any]]
 
 #: The classes of which every row read is in exactly one.
-CLASSES = ("confirmed", "superseded", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+CLASSES = ("confirmed", "superseded", "unchanged", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: Two rows a batch and one batch at a time: what is not sent when a load ends is known.
 ONE_BY_ONE: dict[str, dict[str, Any]] = {
     "batch": {"max_rows": 2},

@@ -9,10 +9,11 @@ from copy import deepcopy
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
+from pipeline.core.batches.gathered import NONE_GATHERED, Gathered
 from pipeline.core.batches.parts import Part, Places
 from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import NO_FAULTS, Reject, Rows, Warnings
-from pipeline.core.plain import of_plain, plain
+from pipeline.core.plain import of_plain, plain, written
 from pipeline.core.rows import frequency
 from pipeline.core.rows.mapping import Mapped
 
@@ -27,7 +28,7 @@ class Checkpoint:
     `position`: in the part that is read last, its line counted through all parts.
     `parts`: those begun, the last of which is being read; none where the export is one file.
 
-    Every row before `position` is in a sealed batch, held, superseded, excluded, rejected or empty, and is
+    Every row before `position` is in a sealed batch, held, superseded, unchanged, excluded, rejected or empty, and is
     counted here.
 
     `digest`: the SHA-256 of the first `digest_bytes` bytes of the export, of all its files one after the other.
@@ -41,6 +42,7 @@ class Checkpoint:
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
     `salt`: the digest of the salt of hashes; empty if there are none.
     `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
+    `gathered`: the rows of a job that gathers them on the disk before it places any.
     """
 
     position: Position = START
@@ -48,6 +50,7 @@ class Checkpoint:
     digest: str = ""
     read: int = 0
     superseded: int = 0
+    unchanged: int = 0
     excluded: int = 0
     excluded_by: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
@@ -66,6 +69,7 @@ class Checkpoint:
     sending: str = ""
     salt: str = ""
     parts: tuple[Part, ...] = ()
+    gathered: Gathered = written(default=NONE_GATHERED, if_default=False)  # noqa: RUF009 - a field
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""

@@ -66,6 +66,10 @@ class Chunker:
         """The larger of the shares of the two caps that the open batch has used, from 0.0 to 1.0."""
         return max(self.size_bytes / self._max_bytes, self.rows / self._max_rows)
 
+    def has(self, hashes: Hashes) -> Flags:
+        """Set for each hash of which the open batch has a row; shape (n,)."""
+        return self._table.find(hashes) >= 0 if self.rows else np.zeros(len(hashes), dtype=np.bool_)
+
     def take(self, rows: Rows, first: int, is_in_flight: Flags) -> Placed:
         """Take rows from row `first` on until one does not fit; `stop == first` means that not even one did.
 

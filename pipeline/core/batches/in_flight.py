@@ -172,15 +172,18 @@ class InFlight:
         self.hold(job, np.empty(0, dtype=np.uint64), ())
         self.leave(job)
 
-    def take_over(self, job: int, now: float) -> list[int]:
-        """Remove and return the batches that are over when a job ends: due by now, and awaited by no other job."""
-        return self._take(
-            [
-                batch_id
-                for batch_id, flight in self._flights.items()
-                if flight.due is not None and flight.due.release_at <= now and flight.awaited_by <= {job}
-            ]
-        )
+    def over_with(self, job: int, now: float) -> list[int]:
+        """The batches that are over when a job ends: due by now, and awaited by no other job."""
+        return [
+            batch_id
+            for batch_id, flight in self._flights.items()
+            if flight.due is not None and flight.due.release_at <= now and flight.awaited_by <= {job}
+        ]
+
+    def take_over(self, job: int, now: float, among: Iterable[int]) -> list[int]:
+        """Remove and return those `among` some batches that are over when a job ends."""
+        over = self.over_with(job, now)
+        return self._take([batch_id for batch_id in among if batch_id in over])
 
     def finish(self, job: int, never_sent: Iterable[int]) -> None:
         """Remove a job that has ended for good: it holds nothing any more, and its batches `never_sent` are over."""

@@ -61,6 +61,7 @@ class Progress:
         rows = RowCounts(
             read=checkpoint.read,
             superseded=checkpoint.superseded,
+            unchanged=checkpoint.unchanged,
             excluded=checkpoint.excluded,
             empty=checkpoint.empty,
             rejected=checkpoint.rejected,

@@ -123,6 +123,11 @@ class Tracker:
         """True if no more rows may be held while others hold `rows` rows of `size_bytes` under the same caps."""
         return self.held_rows + rows >= self._max_held_rows or self.held_bytes + size_bytes >= self._max_held_bytes
 
+    @property
+    def has_loose(self) -> bool:
+        """True if `free` may find rows that no longer wait for any batch."""
+        return self._has_loose
+
     def has_in_flight(self, batch_id: int) -> bool:
         """True if the batch is in flight."""
         return batch_id in self._in_flight

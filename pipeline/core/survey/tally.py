@@ -56,7 +56,15 @@ class Tally:
     too_many: TooMany | None = None
 
     def add(self, mapped: Mapped, begins: Sequence[Part] = ()) -> None:
-        """Count a block of records; `begins`: the parts that begin before them."""
+        """Count a block of records, and place its rows; `begins`: the parts that begin before them."""
+        self.note(mapped, begins)
+        merged = self.placement.superseded
+        self.placement.place(mapped.rows)
+        if self.placement.superseded - merged >= MANY_OF_ALL * len(mapped.rows) > 0:
+            self.checkpoint.note_repeated(mapped.rows)
+
+    def note(self, mapped: Mapped, begins: Sequence[Part] = ()) -> None:
+        """Count a block of records, whose rows are placed later."""
         checkpoint = self.checkpoint
         if begins:
             checkpoint.begin(begins)
@@ -66,10 +74,6 @@ class Tally:
             if len(lines) < _FIRST_LINES:
                 lines.append(reject.line)
         self._judge(is_final=False)
-        merged = self.placement.superseded
-        self.placement.place(mapped.rows)
-        if self.placement.superseded - merged >= MANY_OF_ALL * len(mapped.rows) > 0:
-            checkpoint.note_repeated(mapped.rows)
         self.ids.add(mapped.rows.hashes)
         self.naive.send(mapped.rows)
 
@@ -89,7 +93,8 @@ class Tally:
         rows = RowCounts(
             read=checkpoint.read,
             confirmed=sum(batch.rows for batch in placement.batches),
-            superseded=placement.superseded,
+            superseded=checkpoint.superseded + placement.superseded,
+            unchanged=checkpoint.unchanged,
             excluded=checkpoint.excluded,
             rejected=checkpoint.rejected,
             empty=checkpoint.empty,

@@ -6,7 +6,7 @@ flushed to the disk before it returns (WAL, `synchronous=FULL`). Facts are only 
 Format: `jobs` (one row each, with the checkpoint of its latest seal), `batches` (as sealed), `facts` (the history of
 each batch, in order), `held` (the changes of held rows by each seal, see `held_log`), `overtaken` (for batches with
 lost rows: hashes of the ids of which a later row was sealed), `overtaken_values` (the parameters that such rows had),
-`meta` (the client code, and values kept by name).
+`memory_files` and `memory_partitions` (the catalog of the memory), `meta` (the client code, and values kept by name).
 
 Invariant: a batch is in the ledger only if its body was durable in the spool before.
 
@@ -15,7 +15,7 @@ All methods block: call them from a worker thread, one at a time. `ledger_reader
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.batches.fact_codec import fact_detail, fact_kind
+from pipeline.core.batches.fact_codec import fact_detail, fact_kind, make_fact
 from pipeline.core.batches.lifecycle import Fact, NeverSent, Released, SplitUp
 from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import HeldChanges
@@ -45,12 +45,15 @@ from pipeline.edges.store.ledger_file import (
     using,
     write_held,
 )
-from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, SET_ASIDE, LedgerReader
+from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, MEMORY, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
+from pipeline.edges.store.memory.catalog import MemoryFile
+from pipeline.edges.store.memory_tables import is_memory_empty, may_have_arrived
 from pipeline.edges.store.records import JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
 _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
+NOTHING_REMEMBERED: Mapping[int, MemoryFile] = {}
 #: Of a batch with lost rows: hash of an id -> the parameters of which a later row of that id has a value.
 Overtaken = Mapping[int, frozenset[str]]
 
@@ -156,17 +159,25 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(SET_ASIDE, plain({**self.set_aside(), job_id: aside}))
 
-    def finish_job(self, job: JobRecord, report: Report, *, never_sent: Iterable[int], released: Iterable[int]) -> None:
+    def finish_job(
+        self,
+        job: JobRecord,
+        report: Report,
+        *,
+        never_sent: Iterable[int],
+        released: Iterable[int],
+        remembered: Mapping[int, MemoryFile] = NOTHING_REMEMBERED,
+    ) -> None:
         """End a job for good; its held rows, if any are left, are unsent.
 
         `never_sent`: the ids of batches that were never sent; their rows are unsent too.
-        `released`: the ids of batches that are released.
+        `released`: the ids of batches that are released. `remembered`: as in `seal`.
         """
         with self._transaction() as database:
             for batch_id in never_sent:
                 self._insert_fact(batch_id, NeverSent())
             for batch_id in released:
-                self._release(batch_id)
+                self._release(batch_id, remembered)
                 self._close(batch_id)
             database.execute(
                 "UPDATE jobs SET state = ?, exit_code = ?, sha256 = ?, report = ?, last_run = NULL WHERE seq = ?",
@@ -199,6 +210,7 @@ class Ledger(LedgerReader):
         released: Iterable[int],
         overtaken: Mapping[int, Hashes | Overtaken],
         awaited: Collection[int] = (),
+        remembered: Mapping[int, MemoryFile] = NOTHING_REMEMBERED,
     ) -> None:
         """The seal transaction: batch, checkpoint, changes of held rows, and the releases that it makes final.
 
@@ -207,6 +219,7 @@ class Ledger(LedgerReader):
         `overtaken`: for batches with lost rows, batch id -> hashes of their ids of which this batch has a later row.
         Without the parameters that this row has, the lost one is overtaken as a whole.
         `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
+        `remembered`: batch id -> the file of the memory that has its rows, for the batches whose release this is.
         """
         with self._transaction(is_seal=True) as database:
             if batch:
@@ -214,7 +227,7 @@ class Ledger(LedgerReader):
             database.execute("UPDATE jobs SET checkpoint = ? WHERE seq = ?", (_json(checkpoint.as_dict()), job.seq))
             write_held(database, job.seq, held)
             for batch_id in released:
-                self._release(batch_id)
+                self._release(batch_id, remembered)
                 if batch_id not in awaited:
                     self._close(batch_id)
             for lost_id, by_hash in overtaken.items():
@@ -234,12 +247,97 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._insert_fact(batch_id, fact)
 
+    def erase(self, batch_id: int, hashes: Hashes, left: Callable[[Fact], Fact], batch: Batch | None) -> None:
+        """Erase ids from what is kept of a batch whose job has ended, in one step; their hashes too.
+
+        `left`: what is left of a fact. `batch`: what it is when rows were erased from its body; None if none was.
+        """
+        with self._transaction() as database:
+            for row in database.execute("SELECT * FROM facts WHERE batch_id = ?", (batch_id,)).fetchall():
+                fact = make_fact(row["kind"], orjson.loads(row["detail"]))
+                if (new := left(fact)) != fact:
+                    detail = _json(fact_detail(new))
+                    database.execute("UPDATE facts SET detail = ? WHERE seq = ?", (detail, row["seq"]))
+            for table in ("overtaken", "overtaken_values"):
+                query = f"DELETE FROM {table} WHERE batch_id = ? AND hash = ?"  # noqa: S608 - constants
+                database.executemany(query, [(batch_id, hash_) for hash_ in hashes.astype("<i8").tolist()])
+            if batch is not None:
+                values = (batch.rows, batch.size_bytes, batch.sha256, batch.ids_sha256, batch.lines_sha256, batch_id)
+                database.execute(
+                    "UPDATE batches SET rows = ?, size_bytes = ?, sha256 = ?, ids_sha256 = ?, lines_sha256 = ?"
+                    " WHERE batch_id = ?",
+                    values,
+                )
+
+    def compact(self) -> bool:
+        """Leave nothing in the file, or in its write-ahead log, of what was deleted; False if others read it now.
+
+        A connection of its own does so, as it wants a file for what it sorts, and not memory.
+        """
+        with using(self._path), closing(sqlite3.connect(self._path, isolation_level=None)) as database:
+            database.execute("VACUUM")
+            is_busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_busy
+
     # The rest
 
     def remember_statuses(self, learned: Learned) -> None:
         """Keep the learned number of statuses that Target keeps."""
         with self._transaction():
             self._keep(LEARNED, asdict(learned))
+
+    def begin_memory(self, remembers: str, target: str) -> None:
+        """Note that there is a memory from now on: of rows that are sent to `target`, a URL.
+
+        `remembers`: what it remembers of each: `digests` or `values`.
+        """
+        with self._transaction():
+            last = self._one("SELECT coalesce(max(seq), 0) FROM jobs")
+            self._keep(MEMORY, {"remembers": remembers, "target": target, "is_behind": False, "after_job": last})
+
+    def number_of_source(self, name: str) -> int:
+        """The number, from 1 on, by which the memory knows where an id came from; a new one if there is none yet."""
+        kept = self._kept(MEMORY, dict)
+        sources = [*kept.get("sources", ()), name]
+        if sources.index(name) == len(sources) - 1:
+            with self._transaction():
+                self._keep(MEMORY, {**kept, "sources": sources})
+        return sources.index(name) + 1
+
+    def replace_partition(
+        self, partition: int, file: MemoryFile | None, merged_to: int, gone: Collection[int] = ()
+    ) -> None:
+        """Enter the file into which a partition of the memory was merged, and remove files that no partition needs.
+
+        `file`: None if nothing is left in it. `merged_to`: the number of the last file that was merged.
+        `gone`: the numbers of the files to remove.
+        """
+        with self._transaction() as database:
+            if file is not None:
+                self._insert("memory_files", asdict(file))
+            self._insert(
+                "memory_partitions",
+                {"partition": partition, "base": file.number if file else None, "merged_to": merged_to},
+                verb="INSERT OR REPLACE",
+            )
+            database.executemany("DELETE FROM memory_files WHERE number = ?", [(number,) for number in gone])
+
+    def replace_memory_files(self, gone: Collection[int], file: MemoryFile | None) -> None:
+        """Enter the file into which runs of the memory were merged, and remove these.
+
+        `file`: None if nothing is left of them. `gone`: the numbers of the files to remove.
+        """
+        with self._transaction() as database:
+            if file is not None:
+                self._insert("memory_files", asdict(file))
+            database.executemany("DELETE FROM memory_files WHERE number = ?", [(number,) for number in gone])
+
+    def clear_memory(self) -> None:
+        """Forget the memory: whatever is sent next is the first that is remembered."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM memory_partitions")
+            database.execute("DELETE FROM memory_files")
+            database.execute("DELETE FROM meta WHERE key = ?", (MEMORY,))
 
     def pause(self, *, is_paused: bool) -> None:
         """Pause sending, or resume it."""
@@ -252,11 +350,20 @@ class Ledger(LedgerReader):
         written = {"settings": _json(job.settings), "checkpoint": _json(job.checkpoint.as_dict()), "claim": claim}
         self._insert("jobs", values | written | {"export": str(job.export), "parts": json_of_parts(job.parts)})
 
-    def _release(self, batch_id: int) -> None:
-        """Add the fact that a batch is released, unless another job has added it."""
-        kind = fact_kind(Released())
-        if not self._one("SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?", batch_id, kind):
-            self._insert_fact(batch_id, Released())
+    def _release(self, batch_id: int, remembered: Mapping[int, MemoryFile]) -> None:
+        """Add the fact that a batch is released, and what is remembered of it, unless another job has added both."""
+        if self._has_fact(batch_id, Released()):
+            return
+        self._insert_fact(batch_id, Released())
+        if (file := remembered.get(batch_id)) is not None:
+            self._insert("memory_files", asdict(file))
+        elif may_have_arrived(self._database, batch_id) and not is_memory_empty(self._database):
+            # Whoever asks the memory from now on would take what was sent before for the latest.
+            self._keep(MEMORY, {**self._kept(MEMORY, dict), "is_behind": True})
+
+    def _has_fact(self, batch_id: int, fact: Fact) -> bool:
+        query = "SELECT count(*) FROM facts WHERE batch_id = ? AND kind = ?"
+        return bool(self._one(query, batch_id, fact_kind(fact)))
 
     def _insert_overtaken(self, batch_id: int, overtaken: Hashes | Overtaken) -> None:
         if isinstance(overtaken, Mapping):
@@ -285,9 +392,9 @@ class Ledger(LedgerReader):
         detail = _json(fact_detail(fact))
         self._insert("facts", {"batch_id": batch_id, "at": self._utc_now(), "kind": fact_kind(fact), "detail": detail})
 
-    def _insert(self, table: str, values: Mapping[str, object]) -> None:
+    def _insert(self, table: str, values: Mapping[str, object], verb: str = "INSERT") -> None:
         marks = ", ".join("?" * len(values))
-        self._database.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))  # noqa: S608
+        self._database.execute(f"{verb} INTO {table} ({', '.join(values)}) VALUES ({marks})", (*values.values(),))
 
     def _keep(self, key: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, _json(value)))

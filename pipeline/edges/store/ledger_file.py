@@ -32,7 +32,7 @@ from pipeline.edges.store.row_sums import (
     sum_of,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
@@ -71,6 +71,15 @@ CREATE TABLE overtaken_values (
     row_sum INTEGER, PRIMARY KEY (batch_id, hash, parameters)
 ) STRICT, WITHOUT ROWID
 """
+_MEMORY = """
+CREATE TABLE memory_files (
+    number INTEGER PRIMARY KEY, batch_id INTEGER, rows INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+    checksum TEXT NOT NULL, row_sum INTEGER
+) STRICT;
+CREATE TABLE memory_partitions (
+    partition INTEGER PRIMARY KEY, base INTEGER REFERENCES memory_files, merged_to INTEGER NOT NULL, row_sum INTEGER
+) STRICT
+"""
 _SCHEMA = f"""
 CREATE TABLE meta (
     key TEXT PRIMARY KEY, value TEXT NOT NULL, row_sum INTEGER
@@ -101,6 +110,7 @@ CREATE TABLE overtaken (
     PRIMARY KEY (batch_id, hash)
 ) STRICT, WITHOUT ROWID;
 {_OVERTAKEN_VALUES};
+{_MEMORY};
 """
 
 #: Bytes of a ledger that each start checks whole. Ours: half a second of a processor, for some ten thousand jobs.
@@ -116,7 +126,8 @@ _FROM_5 = ("last_run TEXT", "inode INTEGER", _PARTS)
 #: before there were routes, 3 and 4 are from before the end of a run was noted, and an export was known by its inode
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
 #: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
-#: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own.
+#: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own. Up to format 7,
+#: there was no memory.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
@@ -124,10 +135,12 @@ _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     4: _FROM_5,
     5: (_PARTS,),
     6: (_PARTS,),
+    7: (),
 }
 _FIRST_WITH_HELD_LOG = 4
 _FIRST_WORKED_OUT = 5
 _FIRST_WITH_SUMS = 6
+_FIRST_WITH_PARTS = 7
 #: The keys in `meta` for the number of the latest transaction, and for the sum of the definitions of the tables.
 TRANSACTIONS, _SCHEMA_SUM = "transactions", "schema_sum"
 
@@ -287,7 +300,9 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
             if version < _FIRST_WORKED_OUT:
                 database.execute(_OVERTAKEN_VALUES)
                 _add_worked_out(database)
-            _take_over_drops(database)
+            if version < _FIRST_WITH_PARTS:
+                _take_over_drops(database)
+            _execute_all(database, _MEMORY)
             _end_preparing(database)
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")

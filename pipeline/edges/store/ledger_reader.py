@@ -23,6 +23,7 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there, using
 from pipeline.edges.store.mark import mark_of, read_mark
+from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
 from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
 from pipeline.edges.store.row_sums import is_as_written
 
@@ -32,6 +33,8 @@ COMMANDS = "commands"
 LEARNED = "learned_statuses"
 #: The key in `meta` for the unfinished jobs that were set aside.
 SET_ASIDE = "set_aside"
+#: The key in `meta` for what the memory remembers, and whether it lacks anything.
+MEMORY = "memory"
 #: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
 _SENT_IN_PART = (
     "FROM jobs INDEXED BY begun_drops WHERE drop_id IS NOT NULL AND NOT is_waiting"
@@ -273,6 +276,19 @@ class LedgerReader:
 
     # Batches
 
+    def may_have_unchanged(self, job: JobRecord, *, before_memory: bool = False) -> bool:
+        """True if this job, or one that may be later, had rows that said nothing new: they are in no batch.
+
+        `before_memory`: only jobs count that were entered before the memory was begun, so that it need not know them.
+        """
+        # Dropped exports run in the order of their sequence numbers, so one that was entered before may come later.
+        query = (
+            "SELECT count(*) FROM jobs WHERE (seq >= ? OR claim IS NOT NULL) AND seq <= ?"
+            " AND coalesce(json_extract(checkpoint, '$.unchanged'), 0) > 0"
+        )
+        last = int(self._kept(MEMORY, dict).get("after_job", 0)) if before_memory else 2**62
+        return bool(self._one(query, job.seq, last))
+
     def batch(self, batch_id: int) -> BatchRecord | None:
         """The batch of this id, or None."""
         return next(self._batches("WHERE batch_id = ?", batch_id), None)
@@ -281,6 +297,40 @@ class LedgerReader:
         """The batches of a job, or all open ones, in the order in which they were sealed."""
         where, values = ("job = ?", (job.seq,)) if job else ("is_open = 1", ())
         return [*self._batches(f"WHERE {where} ORDER BY batch_id", *values)]
+
+    def batches_with_ids(self) -> list[int]:
+        """The ids of the batches of which a fact holds an id: of a row that Target refused, or named as lost."""
+        query = (
+            "SELECT DISTINCT batch_id FROM facts WHERE kind = ?1 OR (kind = ?2 AND"
+            " (json_array_length(detail, '$.failed_ids') OR json_array_length(detail, '$.unconfirmed_ids')))"
+        )
+        return [row["batch_id"] for row in self._rows(query, "RowRejected", "SeenComplete")]
+
+    @property
+    def remembers(self) -> str:
+        """The kind of the memory, `digests` or `values`; empty if there is no memory."""
+        return str(self._kept(MEMORY, dict).get("remembers", ""))
+
+    @property
+    def remembered_of(self) -> str:
+        """The URL of the Target whose profiles the memory is of; empty if there is no memory."""
+        return str(self._kept(MEMORY, dict).get("target", ""))
+
+    @property
+    def is_memory_behind(self) -> bool:
+        """True if batches were released that the memory does not know, since it was switched off."""
+        return bool(self._kept(MEMORY, dict).get("is_behind", False))
+
+    def memory_catalog(self) -> MemoryCatalog:
+        """The files of the memory, and the partitions of it that were merged."""
+        with self._readable("the catalog of the memory"):
+            files = [*_as_written(self._rows("SELECT * FROM memory_files ORDER BY number"), "memory_files")]
+            partitions = [*_as_written(self._rows("SELECT * FROM memory_partitions"), "memory_partitions")]
+        names = [each.name for each in fields(MemoryFile)]
+        return MemoryCatalog(
+            tuple(MemoryFile(**{name: row[name] for name in names}) for row in files),
+            {row["partition"]: Partition(row["base"], row["merged_to"]) for row in partitions},
+        )
 
     def next_post_number(self) -> int:
         """One more than the highest number of a POST so far; 0 if there is none."""

@@ -31,9 +31,11 @@ _SUMMED: dict[str, tuple[tuple[str, ...], str]] = {
     "held": (("job", "seal", "piece", "changes"), "'held rows of a job'"),
     "overtaken": (("batch_id", "hash"), "'an overtaken row of batch ' || batch_id"),
     "overtaken_values": (("batch_id", "hash", "parameters"), "'an overtaken row of batch ' || batch_id"),
+    "memory_files": (("number", "batch_id", "rows", "size_bytes", "checksum"), "'file ' || number || ' of the memory'"),
+    "memory_partitions": (("partition", "base", "merged_to"), "'partition ' || partition || ' of the memory'"),
 }
 #: Tables of which the triggers write the sums.
-_TRIGGERED = ("meta", "jobs", "batches", "facts")
+_TRIGGERED = ("meta", "jobs", "batches", "facts", "memory_files", "memory_partitions")
 #: Held rows are checked when their job reads them: they may be most of the ledger, and are read then anyway.
 _CHECKED_WHEN_READ = ("held",)
 _UNFINISHED_BATCHES = "is_open = 1 OR job IN (SELECT seq FROM jobs WHERE state IS NULL)"
@@ -43,6 +45,8 @@ _UNFINISHED = {
     "jobs": "state IS NULL",
     "batches": _UNFINISHED_BATCHES,
     "facts": f"batch_id IN (SELECT batch_id FROM batches WHERE {_UNFINISHED_BATCHES})",  # noqa: S608 - constants
+    "memory_files": "true",
+    "memory_partitions": "true",
 }
 
 
@@ -94,14 +98,21 @@ def sum_more(database: sqlite3.Connection, table: str, added: str) -> None:
 def altered(database: sqlite3.Connection) -> Iterator[str]:
     """The rows that are not as they were written, in words; held rows are left to whoever reads them."""
     for table in _SUMMED:
-        if table not in _CHECKED_WHEN_READ:
+        if table not in _CHECKED_WHEN_READ and _is_there(database, table):
             yield from _altered(database, table, "NOT INDEXED WHERE true")
 
 
 def altered_of_unfinished(database: sqlite3.Connection) -> Iterator[str]:
     """Those of unfinished jobs and open batches, however many have ended; indexes are believed."""
     for table, which in _UNFINISHED.items():
-        yield from _altered(database, table, f"WHERE ({which})")
+        if _is_there(database, table):
+            yield from _altered(database, table, f"WHERE ({which})")
+
+
+def _is_there(database: sqlite3.Connection, table: str) -> bool:
+    """False for a table that an earlier format lacks."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return database.execute(query, (table,)).fetchone() is not None
 
 
 def _altered(database: sqlite3.Connection, table: str, which: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.model import BatchContent, Hashes, Offsets
+from pipeline.core.model import BatchContent, Hashes, Offsets, Wholes
+from pipeline.edges.durable import write_durably
 
 #: Of the number of rows, and of the checksum.
 _NUMBER = struct.Struct("<Q")
@@ -26,12 +27,25 @@ _LAST_LINE = 2**32 - 1
 def note_sent(path: Path, content: BatchContent) -> None:
     """Write the file of a batch; if the disk refuses, there is none."""
     lines = np.minimum(content.lines[content.order], _LAST_LINE).astype("<u4")
-    body = _NUMBER.pack(content.rows) + content.hashes.astype("<u8", copy=False).tobytes() + lines.tobytes()
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-            file.write(body)
-            file.write(_NUMBER.pack(zlib.crc32(body)))
+            file.writelines(_pieces(content.hashes, lines))
+
+
+def erase_sent(path: Path, hashes: Hashes) -> int:
+    """Take ids out of the file of a batch, durably; return how many it had. `hashes`: theirs, sorted.
+
+    Raises `FatalError` (74) if the disk refuses.
+    """
+    sent = read_sent(path)
+    if sent is None:
+        return 0
+    theirs, lines = sent
+    kept = ~np.isin(theirs, hashes)
+    if not kept.all():
+        write_durably(path, _pieces(theirs[kept], lines[kept]))
+    return int(np.count_nonzero(~kept))
 
 
 def read_sent(path: Path) -> tuple[Hashes, Offsets] | None:
@@ -49,3 +63,8 @@ def read_sent(path: Path) -> tuple[Hashes, Offsets] | None:
     hashes = np.frombuffer(body, dtype="<u8", offset=_NUMBER.size, count=rows)
     lines = np.frombuffer(body, dtype="<u4", offset=_NUMBER.size + 8 * rows, count=rows)
     return hashes, lines.astype(np.int64)
+
+
+def _pieces(hashes: Hashes, lines: Offsets | Wholes) -> list[bytes]:
+    body = _NUMBER.pack(len(hashes)) + hashes.astype("<u8").tobytes() + lines.astype("<u4").tobytes()
+    return [body, _NUMBER.pack(zlib.crc32(body))]

@@ -10,11 +10,14 @@ Files are named by `batch_id`:
 All are durable before the batch counts as sealed. What is read back is what was written: the size and the digest of
 each file are in the ledger (`Batch`). The files of a batch are compared with them when this process first reads one of
 them, and again when one has changed since. All methods block: call them from a worker thread.
+
+Rows are erased from a released batch only. Its new files are `ID.body.new` and so on, until the ledger has their
+digests (`begin_erasure`, `end_erasure`); after a crash between, the ledger says which of the two are right.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -25,9 +28,10 @@ from pipeline.core.batches.splitting import split
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch, BatchContent, Hashes, Offsets, Starts
 from pipeline.core.rows.hashing import hash_ids
-from pipeline.edges.durable import Version, disk_errors, free_bytes, make_directory, write_durably
+from pipeline.edges.durable import Version, disk_errors, free_bytes, make_directory, sync_directory, write_durably
 
 _KINDS = ("body", "lines", "ids")
+_NEW = ".new"
 _ID_BYTES = 12
 _LINE_BYTES = 8
 #: The largest integer of SQLite, and so of a ledger.
@@ -91,25 +95,66 @@ class Spool:
                 f"must stay free beside the next batch of {content.size_bytes:,}: make room and run again.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
             )
-        of_body, of_lines, of_ids = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-        lines = content.lines.astype("<i8", copy=False)
         try:
-            write_durably(self.body(batch_id), _taken_out(content.pieces, of_body.update, when_written))
-            write_durably(self._file(batch_id, "lines"), _shown([lines.data.cast("B")], of_lines.update))
-            hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
-            of_both = _shown([hashes.data.cast("B"), starts.data.cast("B")], of_ids.update)
-            write_durably(self._file(batch_id, "ids"), of_both)
+            batch = self._write_files(batch_id, number, content, parent, when_written)
         except FatalError:
             # This may fail for the same reason; the next start of the process removes the files.
             with suppress(FatalError):
                 self.remove(batch_id)
             raise
-        digests = (of_body.hexdigest(), parent, of_ids.hexdigest(), of_lines.hexdigest())
-        batch = Batch(batch_id, number, content.rows, content.size_bytes, *digests)
         self.expect(batch)
         with self._reading(batch_id):
             self._found |= {file: Version.of(file.stat()) for file in self._files(batch_id)}
         return batch
+
+    def _write_files(
+        self,
+        batch_id: int,
+        number: int,
+        content: BatchContent,
+        parent: int | None,
+        when_written: Callable[[], None] = lambda: None,
+        suffix: str = "",
+    ) -> Batch:
+        of_body, of_lines, of_ids = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        lines = content.lines.astype("<i8", copy=False)
+        body, of_rows, ids = (self._file(batch_id, f"{kind}{suffix}") for kind in _KINDS)
+        write_durably(body, _taken_out(content.pieces, of_body.update, when_written))
+        write_durably(of_rows, _shown([lines.data.cast("B")], of_lines.update))
+        hashes, starts = content.hashes.astype("<u8", copy=False), content.starts.astype("<u4", copy=False)
+        write_durably(ids, _shown([hashes.data.cast("B"), starts.data.cast("B")], of_ids.update))
+        digests = (of_body.hexdigest(), parent, of_ids.hexdigest(), of_lines.hexdigest())
+        return Batch(batch_id, number, content.rows, content.size_bytes, *digests)
+
+    def begin_erasure(self, batch: Batch, profile_ids: Collection[bytes], salt: int) -> Batch | None:
+        """Write the files of a batch anew, without the rows of these encoded ids; return what it is then.
+
+        None if no row would be left: then `remove` it. Else the ledger must have the result before `end_erasure`.
+        """
+        wanted = [index for index, each, _ in self.rows(batch.batch_id) if each in profile_ids]
+        if len(wanted) == batch.rows:
+            return None
+        taken = tuple(range(index, index + 1) for index in wanted)
+        with self._reading(batch.batch_id):
+            body = self._checked(batch.batch_id, "body").read_bytes()
+        _, kept = split(body, self.lines(batch.batch_id), salt, taken)
+        return self._write_files(batch.batch_id, batch.number, kept, batch.parent, suffix=_NEW)
+
+    def end_erasure(self, batch: Batch) -> None:
+        """Put the new files of a batch in place of the old ones, as far as the ledger knows them; remove the others."""
+        digests = zip(_KINDS, (batch.sha256, batch.lines_sha256, batch.ids_sha256), strict=True)
+        with disk_errors(f"cannot erase rows in the spool {self._directory}"):
+            for kind, digest in digests:
+                new = self._file(batch.batch_id, f"{kind}{_NEW}")
+                if new.exists() and _digest_of(new) == digest:
+                    new.replace(self._file(batch.batch_id, kind))
+                new.unlink(missing_ok=True)
+            sync_directory(self._directory)
+        self.expect(batch)
+
+    def erasures(self) -> set[int]:
+        """The ids of the batches with new files: a crash came between `begin_erasure` and `end_erasure`."""
+        return {int(file.name.partition(".")[0]) for file in self._directory.glob(f"[0-9]*{_NEW}")}
 
     def hashes(self, batch_id: int) -> Hashes:
         """The sorted hashes of a batch's ids, mapped from the file."""
@@ -123,6 +168,13 @@ class Spool:
             if rest:
                 raise ValueError(f"{len(octets)} bytes are no whole number of ids")
             return octets[: 8 * rows].view("<u8"), octets[8 * rows :].view("<u4")
+
+    def rows_by_key(self, batch_id: int) -> tuple[bytes, Hashes, Starts]:
+        """The body of a batch, the sorted hashes of its ids, and the offset of the row of each in the body."""
+        with self._reading(batch_id):
+            body = self._checked(batch_id, "body").read_bytes()
+        hashes, starts = self._ids(batch_id)
+        return body, np.array(hashes), np.array(starts)
 
     def lines(self, batch_id: int) -> Offsets:
         """The lines of the export from which the rows of a batch came."""

@@ -1,8 +1,8 @@
 """The state directory while a process holds it: lock, ledger, spool, and the folders of jobs."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.core.batches.book import Book
 from pipeline.core.batches.lifecycle import Ages, Failed, GivenUp, IllegalFactError, Life, SeenComplete, born_of, fold
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
@@ -20,13 +21,18 @@ from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
 from pipeline.edges.lock import StateLock, state_lock
 from pipeline.edges.store.job_folder import JobFolder
-from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
+from pipeline.edges.store.ledger import NOTHING_REMEMBERED, Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader
+from pipeline.edges.store.memory.catalog import MemoryFile
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.spool import Spool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: No row was filled in with what is remembered.
+NOTHING_FILLED_IN: Mapping[int, frozenset[str]] = {}
 
 
 class State:
@@ -37,24 +43,37 @@ class State:
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
+    `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
+    whoever adds to it, or merges its files. `remembered`: set when more is remembered; whoever waited makes it anew.
     `latest_rejects`: the end of the last job with rejected rows, UTC in ISO 8601; empty if none is known, None if the
     ledger was not asked yet.
     """
 
     def __init__(
-        self, directory: Path, held: StateLock, ledger: Ledger, spool: Spool, host: Host, outcomes: Path | None = None
+        self,
+        directory: Path,
+        held: StateLock,
+        ledger: Ledger,
+        spool: Spool,
+        host: Host,
+        outcomes: Path | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.directory = directory
         self.held = held
         self.outcomes = outcomes or directory / "jobs"
         self._to_enter = directory / "to-enter"
+        self._gathered = directory / "gathered"
         self.ledger = ledger
         self.spool = spool
         self.host = host
         self.lost: dict[int, Hashes | None] = {}
+        self._ids_lost: tuple[tuple[int, ...], Hashes] = (), np.empty(0, dtype=np.uint64)
         self.ages: dict[int, Ages] = {}
         self.latest_rejects: str | None = None
         self.is_paused = ledger.is_paused
+        self.memory = memory
+        self.remembered, self.turn_to_remember, self.turn_to_merge = anyio.Event(), anyio.Lock(), anyio.Lock()
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
     async def in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -109,6 +128,42 @@ class State:
             for name in self._to_enter.iterdir():
                 self.end_folder(name.name)
 
+    def gathered(self, job_id: str) -> Path:
+        """The directory of the gathered rows of a job."""
+        return self._gathered / job_id
+
+    def begin_gathering(self, job_id: str) -> None:
+        """Make that directory, empty. Blocks."""
+        self.end_gathering(job_id)
+        make_directory(self.gathered(job_id))
+
+    def end_gathering(self, job_id: str) -> None:
+        """Remove the gathered rows of a job, if there are any. Blocks."""
+        with disk_errors(f"cannot remove {self.gathered(job_id)}"), suppress(FileNotFoundError):
+            shutil.rmtree(self.gathered(job_id))
+
+    def end_gatherings(self) -> None:
+        """Remove gathered rows of jobs of which not all rows were gathered, or all are in batches or held. Blocks."""
+        if not self._gathered.is_dir():
+            return
+        begun = [(job.job_id, job.checkpoint) for job in self.ledger.begun_jobs()]
+        # Also of a job with none left, until its end is durable: it opens them to learn so.
+        unfinished = {job_id for job_id, each in begun if each.gathered.is_whole and not each.has_ended}
+        for directory in self._gathered.iterdir():
+            if directory.name not in unfinished:
+                self.end_gathering(directory.name)
+
+    @property
+    def pending(self) -> Mapping[int, MemoryFile]:
+        """The files of the memory for batches whose release is not durable yet, by `batch_id`."""
+        return NOTHING_REMEMBERED if self.memory is None else self.memory.pending
+
+    def note_remembered(self, released: Iterable[int]) -> None:
+        """Note that the release of these batches is durable, and with it what is remembered of them."""
+        if self.memory is not None:
+            self.memory.entered(released)
+            self.remembered.set()
+
     def note_ages(self, book: Book) -> None:
         """Remember how old the attempts of a job's batches are, for other runs in this process."""
         gone = {batch.batch_id for batch in book}
@@ -127,8 +182,21 @@ class State:
         known = self.lost[batch_id]
         return self.spool.hashes(batch_id) if known is None else known
 
-    def overtaken_by(self, job: JobRecord, batch: Batch) -> dict[int, Overtaken]:
+    def ids_lost(self) -> Hashes:
+        """The sorted hashes of the ids of which any batch lost a row. Blocks."""
+        batch_ids, hashes = self._ids_lost
+        if batch_ids != (now := tuple(self.lost)):
+            none = np.empty(0, dtype=np.uint64)
+            hashes = np.unique(np.concatenate([none, *(self.lost_hashes(batch_id) for batch_id in now)]))
+            self._ids_lost = now, hashes
+        return hashes
+
+    def overtaken_by(
+        self, job: JobRecord, batch: Batch, own: Mapping[int, frozenset[str]] = NOTHING_FILLED_IN
+    ) -> dict[int, Overtaken]:
         """For each batch with lost rows, those of its ids of which a batch that is about to be sealed has a later row.
+
+        `own`: by hash the parameters of which a row has values of its own; those of others are all its own.
 
         Batches without any are left out. The rows of a retry are no later than those it sends again. Rows that were
         rejected and mended are as late as those of their job; none is sent that is earlier than a sent one of its id.
@@ -148,7 +216,8 @@ class State:
         for hash_, row in self.spool.rows_by_hash(batch.batch_id, np.concatenate([*common.values()])):
             cells = zip(names, row[:-1].split(b",")[1:], strict=False)
             # Two ids may have the same hash.
-            said[hash_] = said.get(hash_, frozenset()) | {name for name, cell in cells if cell}
+            values = own.get(hash_) or {name for name, cell in cells if cell}
+            said[hash_] = said.get(hash_, frozenset()) | values
         return {lost_id: {hash_: said[hash_] for hash_ in found.tolist()} for lost_id, found in common.items()}
 
     def _first_of(self, job: JobRecord) -> int:
@@ -189,11 +258,23 @@ def life_of(ledger: LedgerReader, record: BatchRecord) -> Life:
 
 @asynccontextmanager
 async def open_state(
-    directory: Path, client_code: str, host: Host, *, min_free_bytes: int, outcomes: Path | None = None
+    directory: Path,
+    client_code: str,
+    host: Host,
+    *,
+    min_free_bytes: int,
+    outcomes: Path | None = None,
+    remember: str = "nothing",
+    target: str = "",
 ) -> AsyncIterator[State]:
-    """Hold the state directory. `outcomes`: the directory for the folders of jobs; by default `jobs` in it.
+    """Hold the state directory.
 
-    Raises `FatalError`: 73 if it is in use, 74 if damaged or unwritable, 78 if of another client code.
+    `outcomes`: the directory for the folders of jobs; by default `jobs` in it.
+    `remember`: what the memory keeps of each row that is sent: `nothing`, `digests` or `values`.
+    `target`: the URL of the Target that it is sent to.
+
+    Raises `FatalError`: 73 if it is in use, 74 if damaged or unwritable, 78 if of another client code, or if it has
+    another memory than is asked for.
     """
 
     def utc_now() -> str:
@@ -211,7 +292,20 @@ async def open_state(
         spooled = spool.batch_ids()
         is_new = not spooled and not (jobs.is_dir() and any(jobs.iterdir()))
         ledger = open_ledger(directory / "ledger.db", client_code, utc_now, is_new=is_new, spooled=spooled)
-        return State(directory, held, ledger, spool, host, outcomes)
+        try:
+            memory = _memory(
+                directory / "memory",
+                spool,
+                ledger,
+                remember,
+                target,
+                min_free_bytes=min_free_bytes,
+                merged_rows=host.merged_rows,
+            )
+        except BaseException:
+            ledger.close()
+            raise
+        return State(directory, held, ledger, spool, host, outcomes, memory)
 
     with state_lock(directory) as held:
         state = await host.run_blocking(open_all, held)
@@ -223,9 +317,55 @@ async def open_state(
                 await state.in_turn(state.ledger.close)
 
 
+def _memory(
+    directory: Path,
+    spool: Spool,
+    ledger: Ledger,
+    remember: str,
+    target: str,
+    *,
+    min_free_bytes: int,
+    merged_rows: int,
+) -> Memory | None:
+    """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
+    if remember == "nothing":
+        return None
+    kept = ledger.remembers
+    if ledger.memory_catalog().files:
+        why = ""
+        if kept != remember:
+            why = f'it was made with [memory] remember = "{kept}", and that is "{remember}" now'
+        elif ledger.remembered_of != target:
+            why = f"it is of what was sent to {ledger.remembered_of}, and [target] names {target} now"
+        elif ledger.is_memory_behind:
+            why = 'it lacks what was sent while [memory] remember was "nothing"'
+        if why:
+            raise ConfigurationError(
+                f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
+                "rebuild`: it empties the memory, and everything is sent once more."
+            )
+    elif (kept, ledger.remembered_of) != (remember, target) or ledger.is_memory_behind:
+        # Nothing is remembered, so it may be of any kind.
+        ledger.begin_memory(remember, target)
+    memory = Memory(
+        directory,
+        spool,
+        ledger,
+        with_values=remember == "values",
+        min_free_bytes=min_free_bytes,
+        merged_rows=merged_rows,
+    )
+    memory.check()
+    return memory
+
+
 def _tidy(state: State) -> None:
     """Remove the remains of a crash, and find the batches that lost rows."""
     state.end_folders()
+    state.end_gatherings()
+    for batch_id in state.spool.erasures():
+        if (erased := state.ledger.batch(batch_id)) is not None:
+            state.spool.end_erasure(erased.batch)
     records = state.ledger.batches()
     open_ids = {record.batch.batch_id for record in records}
     for batch_id in state.spool.batch_ids() - open_ids:

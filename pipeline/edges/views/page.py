@@ -91,13 +91,14 @@ def happened(report: Report) -> str:
     if not rows.read:
         return "This export has a header and no rows, so there was nothing to send."
     needless = rows.superseded + rows.empty
-    is_well = rows.confirmed + needless + rows.excluded == rows.read
+    is_well = rows.confirmed + needless + rows.unchanged + rows.excluded == rows.read
     applied = "all" if rows.confirmed == rows.read else f"{rows.confirmed:,} of"
     told = [f"{who[0].upper()}{who[1:]} applied {applied} {read}"]
     told += [
         f"{count:,} {one if count == 1 else more}"
         for count, one, more in (
             (needless, "needed no sending", "needed no sending"),
+            (rows.unchanged, "said nothing new", "said nothing new"),
             (rows.excluded, "was left out as [mapping] asks", "were left out as [mapping] asks"),
             (rows.rejected, "has a mistake and was not sent", "have a mistake and were not sent"),
             (rows.unsent, "was not sent", "were not sent"),

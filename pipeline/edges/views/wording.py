@@ -11,6 +11,7 @@ from pipeline.core.plural import counted
 MEANINGS = {
     "confirmed": "applied by Target",
     "superseded": "merged into a later row of the same id",
+    "unchanged": "nothing new since it was sent last, so not sent again",
     "excluded": "left out, as [mapping] asks",
     "rejected": "not sent, see rejects.jsonl",
     "empty": "no value besides the id, nothing to send",
@@ -86,6 +87,18 @@ WARNINGS = {
         "row has 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
         "rows have 32 KB of attributes or more; above 64 KB a profile silently loses its oldest",
     ),
+    "row_not_filled_in": (
+        "row would be too long with what is remembered of its id, and was sent without it",
+        "rows would be too long with what is remembered of their ids, and were sent without it",
+    ),
+    "ids_gone": (
+        "id is not in this snapshot any more, and was sent what [export] gone says",
+        "ids are not in this snapshot any more, and were sent what [export] gone says",
+    ),
+    "gone_unsure": (
+        "row may be of any id, so that no id was taken for gone",
+        "rows may be of any id, so that no id was taken for gone",
+    ),
     "rows_of_one_id": (
         "row at least has the same id as others",
         "rows at least have one and the same id: does it stand for nobody? ([export] id_placeholders)",
@@ -150,7 +163,7 @@ IN_SANDBOX = "Sent to the sandbox, not to Target."
 #: Parts of an export that are shown.
 MAX_PARTS = 20
 #: Classes of rows that need nobody's attention.
-GOOD = ("confirmed", "superseded", "excluded", "empty", "pending")
+GOOD = ("confirmed", "superseded", "unchanged", "excluded", "empty", "pending")
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",

@@ -1,7 +1,8 @@
 """The rows that were sent of an id after one that was rejected: a mended row never goes over any of them.
 
 What is known of them is the ids of each batch, with the line of each (`edges.store.sent_ids`). A batch of which that
-is not known may have held any id. Values are not known, so a later row overtakes the whole of an earlier one, unless
+is not known may have held any id; and a row that said nothing new is in no batch, so that each id which the memory
+knows may have had one since. Values are not known, so a later row overtakes the whole of an earlier one, unless
 its job sends none of the same columns.
 """
 
@@ -68,8 +69,23 @@ def later_rows(state: State, origin: JobRecord, hashes: Hashes, lines: Offsets) 
                     of_origin = origins_of(of_origin, lines_of_origin(folder.mended_lines))
                 is_sent &= of_origin > lines
             found.overtaken[:] |= is_sent
+    if state.ledger.may_have_unchanged(origin, before_memory=True):
+        # It was emptied since then, so that nobody can tell what it knew.
+        found.untold[:] = True
+    elif state.ledger.may_have_unchanged(origin):
+        found.untold[:] |= _may_be_unchanged(state, hashes, str(origin.settings.get("id_kind", "thirdPartyId")))
     found.untold[:] &= ~found.overtaken
     return found
+
+
+def _may_be_unchanged(state: State, hashes: Hashes, id_kind: str) -> Flags:
+    """Set for each id of which a row may have been left out because it said nothing new: the memory has to know it."""
+    if state.memory is None:
+        return np.ones(len(hashes), dtype=np.bool_)
+    order = np.argsort(hashes)
+    is_known = np.zeros(len(hashes), dtype=np.bool_)
+    is_known[order] = state.memory.knows(hashes[order], id_kind=id_kind)
+    return is_known
 
 
 def _jobs_from(state: State, origin: JobRecord) -> Sequence[tuple[JobRecord, list[int]]]:

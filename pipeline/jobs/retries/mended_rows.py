@@ -239,6 +239,9 @@ def settings_of_mended(settings: ExportSettings, written: Written) -> ExportSett
         "skip_first": 0,
         "skip_last": 0,
         "trailer": "",
+        # These rows alone: an id that is not among them is not gone.
+        "kind": "delta",
+        "gone": {},
         "max_rejects": Allowance(percent=100.0),
     }
     return settings.model_copy(update=changed)

@@ -58,6 +58,15 @@ class Block:
     sha256: str
     begins: tuple[Part, ...] = ()
 
+    def note(self, checkpoint: Checkpoint) -> None:
+        """Count these records, and move the position behind them, into the part that they are of."""
+        if self.begins:
+            checkpoint.begin(self.begins)
+        checkpoint.note(self.mapped)
+        # Only together: a seal of freed rows may come when the next part has been looked into, and not begun.
+        checkpoint.position = self.end
+        checkpoint.digest_bytes, checkpoint.digest = self.bytes_read, self.sha256
+
 
 class Lines:
     """The bytes of a part from a place on, without the lines at its end that are no rows."""

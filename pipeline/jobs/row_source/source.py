@@ -11,6 +11,7 @@ from pipeline.core.model import Reject
 from pipeline.edges.exports import Export, changed, open_export
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.rejects_table import note_written
 from pipeline.jobs.job import Job, is_mapped, opens_export, steps_of
 from pipeline.jobs.row_source.rows import RowSource, open_rows
@@ -36,7 +37,7 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
                 job.export,
                 progress.checkpoint,
                 open_export=open_export,
-                carried=() if progress.is_dry_run else job.in_flight.parameters(job.record.seq),
+                carried=() if progress.is_dry_run else await parameters_to_carry(job),
                 max_batch_bytes=job.settings.batch.max_bytes,
                 salt=job.state.ledger.salt,
                 run_blocking=job.host.run_blocking,
@@ -48,6 +49,20 @@ async def open_source(job: Job) -> AsyncIterator[tuple[Export, RowSource]]:
             # What is sent does not tell the columns of the export, should Target refuse a row.
             await job.host.run_blocking(note_written, job.folder, source.written)
         yield export, source
+
+
+async def parameters_to_carry(job: Job) -> tuple[str, ...]:
+    """The parameters of which rows may get values: those of [export] gone, of batches in flight, and those remembered.
+
+    What is in flight is asked first, and in the event loop, where it changes: a batch is remembered before it leaves.
+    """
+    in_flight, memory = job.in_flight.parameters(job.record.seq), job.state.memory
+    remembered = () if memory is None else await job.host.run_blocking(_remembered_parameters, memory)
+    return tuple(dict.fromkeys((*job.export.gone, *in_flight, *remembered)))
+
+
+def _remembered_parameters(memory: Memory) -> tuple[str, ...]:
+    return memory.parameters
 
 
 async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:

@@ -29,6 +29,7 @@ from pipeline.jobs.row_source.beginning import Beginning, read_beginning
 from pipeline.jobs.row_source.manifest_checks import check_measures
 from pipeline.jobs.row_source.starts import cell_rules, looking_for
 from pipeline.jobs.survey.description import describe
+from pipeline.jobs.survey.remembered import AskedMemory, place_remembered
 from pipeline.settings.settings import Settings
 
 #: Records and bytes of the beginning by which columns are judged. Ours: enough for shapes, and read in no time.
@@ -51,7 +52,8 @@ async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
 
 
 async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
-    salt = secrets.randbits(_SALT_BITS)
+    asked = await host.run_blocking(AskedMemory.of, settings)
+    salt = secrets.randbits(_SALT_BITS) if asked is None else asked.salt
     found = await host.run_blocking(_found_in, path)
     async with host.open_export(path, settings.export.encoding) as export:
         steps = await steps_of_now(settings.mapping, path.name, export.identity, host.run_blocking)
@@ -64,7 +66,7 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             settings.export,
             Checkpoint(),
             open_export=host.open_export,
-            carried=(),
+            carried=() if asked is None else await host.run_blocking(lambda: asked.parameters),
             max_batch_bytes=settings.batch.max_bytes,
             salt=salt,
             run_blocking=host.run_blocking,
@@ -75,8 +77,11 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             samples = await host.run_blocking(sample_rows, source.mapper, beginning.start.names, beginning.records)
         tally = tally_of(source.plan, _caps(settings), settings.export.max_rejects, salt)
         tally.checkpoint.warnings.unnamed_columns = source.plan.unnamed
-        while (block := await source.read()) is not None:
-            await host.run_blocking(tally.add, block.mapped, block.begins)
+        if asked is None:
+            while (block := await source.read()) is not None:
+                await host.run_blocking(tally.add, block.mapped, block.begins)
+        else:
+            await place_remembered(source, tally, asked.sieve(source.plan, settings, host.clock.utc_now()), host)
         if not tally.checkpoint.read and source.has_content:
             raise no_rows(path)
         await host.run_blocking(tally.finish)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.gathered import Gathered, Run
 from pipeline.core.formats.framing import START, Position
 from pipeline.core.model import Reason, Reject, Warnings
 from pipeline.core.rows.mapping import Mapped
@@ -34,6 +35,7 @@ FULL = Checkpoint(
     digest="abc",
     read=10,
     superseded=1,
+    unchanged=4,
     rejected=2,
     empty=3,
     rejects_bytes=99,
@@ -44,6 +46,7 @@ FULL = Checkpoint(
     by_reason=Counter({"local.empty_id": 2}),
     first_rejects=[(2, "local.empty_id"), (5, "local.empty_id")],
     frequent_ids=[(2**64 - 1, 70, 3)],
+    gathered=Gathered((Run(10, 99, "ab"),), rows=10, done=4, is_whole=True),
 )
 
 
@@ -54,7 +57,18 @@ def test_a_full_one_and_a_new_one_come_back() -> None:
     assert came_back(Checkpoint()).position == START
 
 
+def test_what_is_gathered_is_written_only_where_something_is() -> None:
+    assert "gathered" not in Checkpoint().as_dict()
+    assert FULL.as_dict()["gathered"] == {
+        "runs": [{"rows": 10, "size_bytes": 99, "checksum": "ab"}],
+        "rows": 10,
+        "done": 4,
+        "is_whole": True,
+    }
+
+
 NUMBERS = st.integers(0, 2**53)
+RUNS = st.builds(Run, NUMBERS, NUMBERS, st.text(max_size=3))
 NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
 
 
@@ -66,6 +80,8 @@ NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
         digest=st.text(),
         read=NUMBERS,
         superseded=NUMBERS,
+        unchanged=NUMBERS,
+        gathered=st.builds(Gathered, st.lists(RUNS, max_size=2).map(tuple), NUMBERS, NUMBERS, st.booleans()),
         rejected=NUMBERS,
         empty=NUMBERS,
         rejects_bytes=NUMBERS,

@@ -102,13 +102,13 @@ def test_what_is_over_at_the_end_of_a_job() -> None:
         in_flight.add(1, batch_id, ids(batch_id), NAMES)
         in_flight.settle(due(batch_id, at))
     in_flight.add(1, 12, ids(12), NAMES)
-    assert in_flight.take_over(1, 6.0) == []
+    assert in_flight.take_over(1, 6.0, (10, 11)) == []
     in_flight.finish(1, [12])
     assert in_flight.hashes(12).tolist() == []
     # It was never sent: nothing waits for it any more.
     assert second.take_due(0.0) == Due.at_once(12)
-    assert in_flight.take_over(2, 6.0) == [10]
-    assert in_flight.take_over(2, 60.0) == [11]
+    assert in_flight.take_over(2, 6.0, (10, 11)) == [10]
+    assert in_flight.take_over(2, 60.0, (11,)) == [11]
 
 
 def test_rows_that_a_new_job_may_have_to_carry_bring_their_parameters() -> None:

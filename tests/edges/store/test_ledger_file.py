@@ -17,12 +17,14 @@ from pipeline.edges.exports import Identity, PartFile
 from pipeline.edges.store.ledger import Ledger, open_ledger
 from pipeline.edges.store.ledger_file import _INDEXES, _WORKED_OUT, SCHEMA_VERSION, Owner, damaged, owner_of, prepare
 from pipeline.edges.store.ledger_reader import read_ledger
+from pipeline.edges.store.memory.catalog import MemoryCatalog
 from tests.edges.store.test_ledger import (
     CHECKPOINT,
     FILE,
     REPORT,
     as_format_5,
     as_format_6,
+    as_format_7,
     batch_of,
     claim_of,
     dump,
@@ -97,10 +99,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 7
-        database.execute("PRAGMA user_version = 8")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 8
+        database.execute("PRAGMA user_version = 9")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 8, this program knows format 7") as caught:
+    with pytest.raises(FatalError, match="it has format 9, this program knows format 8") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -424,6 +426,21 @@ def test_the_jobs_of_one_drop_go_on_in_a_ledger_of_the_format_before_parts(tmp_p
         assert entered.parts == (part, PartFile("2.csv", Identity(5, 6, 7)))
     with opened(tmp_path) as ledger:
         assert ledger.jobs()[-1] == entered
+
+
+def test_a_ledger_of_the_format_before_the_memory_is_taken_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        seal(ledger, job, batch_of(1), checkpoint=CHECKPOINT, held={b"b": [(b"b,1\n", 7)]})
+        before = ledger.jobs()
+    whole = dump(tmp_path)
+    as_format_7(tmp_path)
+    with pytest.raises(FatalError, match=r"earlier version of profile-pipeline \(format 7"):
+        read_ledger(tmp_path / FILE)
+    with opened(tmp_path) as ledger:
+        assert ledger.jobs() == before
+        assert (ledger.memory_catalog(), ledger.remembers) == (MemoryCatalog(), "")
+    assert sorted(map(comparable, dump(tmp_path))) == sorted(map(comparable, whole))
 
 
 @pytest.mark.parametrize("is_large", [True, False])

@@ -408,3 +408,49 @@ def test_sizes_are_compared_where_an_earlier_version_noted_no_digest(
         file.write_bytes(octets)
     with pytest.raises(FatalError, match=rf"00000001.{kind} (has [0-9]+ bytes|is missing)"):
         spool.lines(1)
+
+
+class TestErasure:
+    """Rows of a batch are erased in steps between which a crash may come; the ledger says which files are right."""
+
+    ERASED = b"batch=thirdPartyId,tier\na,1\nd,%2C\n"
+
+    def begun(self, directory: Path) -> tuple[Spool, Batch, Batch]:
+        spool = spool_in(directory)
+        batch = spool.write(1, 3, content())
+        erased = spool.begin_erasure(batch, {b"b%20c", b"x"}, SALT)
+        assert erased is not None
+        return spool, batch, erased
+
+    def test_the_ledger_has_the_result(self, tmp_path: Path) -> None:
+        spool, _, erased = self.begun(tmp_path)
+        assert (erased.number, erased.rows, erased.size_bytes) == (3, 2, len(self.ERASED))
+        assert spool.erasures() == {1}
+        again = spool_in(tmp_path)
+        again.end_erasure(erased)
+        assert again.body(1).read_bytes() == self.ERASED
+        assert again.lines(1).tolist() == [LINES[0], LINES[2]]
+        assert again.find_rows(1, {b"a", b"b%20c", b"d"}, SALT) == {b"a": b"a,1\n", b"d": b"d,%2C\n"}
+        assert names_in(again.body(1).parent) == FILES_OF_ONE
+        assert again.erasures() == set()
+
+    def test_a_crash_before_the_ledger_had_it(self, tmp_path: Path) -> None:
+        _, batch, _ = self.begun(tmp_path)
+        again = spool_in(tmp_path)
+        again.end_erasure(batch)
+        assert again.body(1).read_bytes() == BODY
+        assert names_in(again.body(1).parent) == FILES_OF_ONE
+
+    def test_a_crash_between_two_renames(self, tmp_path: Path) -> None:
+        spool, _, erased = self.begun(tmp_path)
+        body = spool.body(1)
+        body.with_name("00000001.body.new").replace(body)
+        again = spool_in(tmp_path)
+        again.end_erasure(erased)
+        assert len(again.rows_by_key(1)[1]) == 2
+        assert names_in(body.parent) == FILES_OF_ONE
+
+    def test_all_rows(self, tmp_path: Path) -> None:
+        spool = spool_in(tmp_path)
+        assert spool.begin_erasure(spool.write(1, 3, content()), {b"a", b"b%20c", b"d"}, SALT) is None
+        assert names_in(spool.body(1).parent) == FILES_OF_ONE

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.batches.checkpoint import Checkpoint
+from pipeline.core.batches.gathered import Gathered
 from pipeline.core.batches.lifecycle import (
     Begun,
     Fact,
@@ -346,6 +347,38 @@ async def test_the_parts_of_a_batch_have_its_open_attempts_and_those_of_what_it_
         for part in split(state, job, rest):
             assert life_in(state, part) == Life(open_since=(0.0, 0.0, 0.0))
         assert life_in(state, whole).phase is Phase.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "is_kept"),
+    [
+        (Checkpoint(turn=1, digest_bytes=1), False),
+        (Checkpoint(turn=1, digest_bytes=1, gathered=Gathered(rows=3, is_whole=True)), True),
+        (Checkpoint(turn=1, digest_bytes=1, gathered=Gathered(rows=3, done=3, is_whole=True)), True),
+        (Checkpoint(turn=1, digest_bytes=1, gathered=Gathered(rows=3, done=3, is_whole=True), has_ended=True), False),
+    ],
+)
+async def test_gathered_rows_stay_until_a_job_knows_that_it_has_placed_all(
+    tmp_path: Path, checkpoint: Checkpoint, is_kept: bool
+) -> None:
+    async with state_in(tmp_path) as state:
+        job = begin_job(state)
+        state.begin_gathering(job.job_id)
+        state.ledger.note_checkpoint(job, checkpoint)
+    async with state_in(tmp_path) as state:
+        assert state.gathered(job.job_id).is_dir() == is_kept
+
+
+async def test_what_a_row_was_filled_in_with_overtakes_nothing(tmp_path: Path) -> None:
+    async with state_in(tmp_path) as state:
+        seal(state, begin_job(state), IDS, *TAKEN, GivenUp("lost"))
+        later = begin_job(state, "j2")
+        batch_id = state.ledger.allot_batch_id()
+        batch = state.spool.write(batch_id, 1, content_of(state, IDS))
+        state.note_lost(*state.ledger.batches()[:1])
+        (hash_, *others) = state.ids_lost().tolist()
+        (said,) = state.overtaken_by(later, batch, {hash_: frozenset("b")}).values()
+        assert said == {hash_: {"b"}} | {key: {"a"} for key in others}
 
 
 @pytest.mark.parametrize(

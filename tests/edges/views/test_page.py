@@ -94,6 +94,7 @@ def test_numbers_add_up() -> None:
     [
         ({}, "All is well: Target applied all 1,234,567 rows."),
         ({"rows": {"confirmed": 9, "superseded": 2}}, "All is well: Target applied 9 of 11 rows, 2 needed no sending."),
+        ({"rows": {"confirmed": 2, "unchanged": 9}}, "All is well: Target applied 2 of 11 rows, 9 said nothing new."),
         ({"rows": {"confirmed": 1}}, "All is well: Target applied all 1 row."),
         (
             {"rows": LOSSY},
@@ -151,7 +152,9 @@ def test_every_state_and_every_reason_has_words() -> None:
 def test_shares_show_none_as_none_and_all_as_all_only() -> None:
     classes, *_ = seen(rows={"confirmed": 1_000_000, "failed": 1}).tables
     assert {row[0]: row[2] for row in classes if row} == {
-        **dict.fromkeys(("superseded", "excluded", "rejected", "empty", "unconfirmed", "unsent", "read"), ""),
+        **dict.fromkeys(
+            ("superseded", "unchanged", "excluded", "rejected", "empty", "unconfirmed", "unsent", "read"), ""
+        ),
         "confirmed": "99.9 %",
         "failed": "< 0.1 %",
     }

@@ -33,7 +33,7 @@ def load(export: Path, rows: int, config: Path, state: Path) -> Used:
     shutil.rmtree(state)
     report = orjson.loads(used.output)
     counts = report["rows"]
-    ended_well = counts["confirmed"] + counts["superseded"] + counts["rejected"]
+    ended_well = counts["confirmed"] + counts["superseded"] + counts["unchanged"] + counts["rejected"]
     if report["state"] != "done" or ended_well != rows or counts["rejected"] > rows * 0.0011 + 1:
         sys.exit(f"the load did not end well: {report}")
     return used

@@ -17,11 +17,13 @@ from pathlib import Path
 from pipeline.sandbox import Sandbox, SandboxOptions, running
 from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import (
+    MEMORY_OF_ALL,
     Export,
     check_exact,
     check_order,
     make_export,
     merged_profiles,
+    run,
     run_load,
     write_config,
 )
@@ -68,7 +70,11 @@ FILES = {
     "ids": "spool/*.ids",
     "lines": "spool/*.lines",
     "mark": "spool/mark",
+    "memory": "memory/*",
+    "gathered": "gathered/*/*",
 }
+#: Those that only a load with a memory has.
+_OF_MEMORY = ("memory", "gathered")
 
 
 async def alter_once(file: str, alteration: str, seed: int) -> str:
@@ -84,11 +90,18 @@ async def alter_once(file: str, alteration: str, seed: int) -> str:
         paths = [folder / f"export{place}.csv" for place in range(len(made))]
         for path, export in zip(paths, made, strict=True):
             path.write_text(export.text)
-        async with running(options) as run:
-            write_config(folder / "config.toml", run.base_url, folder / "state", batch_rows=BATCH_ROWS, hold_s=0.5)
+        async with running(options) as running_sandbox:
+            write_config(
+                folder / "config.toml",
+                running_sandbox.base_url,
+                folder / "state",
+                batch_rows=BATCH_ROWS,
+                hold_s=0.5,
+                memory=MEMORY_OF_ALL if file in _OF_MEMORY else "",
+            )
             posts = draw.randrange(1, 12)
             code, out, err = await run_load(
-                paths, folder / "config.toml", kill_when=lambda: run.sandbox.counts()["batches"] >= posts
+                paths, folder / "config.toml", kill_when=lambda: running_sandbox.sandbox.counts()["batches"] >= posts
             )
             if code != -9:
                 # It came to its end before it was killed.
@@ -96,10 +109,21 @@ async def alter_once(file: str, alteration: str, seed: int) -> str:
             altered = alter(folder / "state", file, ALTERATIONS[alteration], draw)
             said = [out, err]
             code, out, err = await run_load(paths, folder / "config.toml")
-            outcome = judged(code, err.decode(), run.sandbox, made, altered)
+            outcome = judged(code, err.decode(), running_sandbox.sandbox, made, altered)
+            if outcome == REFUSED and file == "memory":
+                said += [out, err]
+                await _empty_and_load(paths, folder / "config.toml", running_sandbox.sandbox, made)
         config = folder / "config.toml"
         await check_told(folder, folder / "state", config, *said, out, err, exports=[*paths, folder / "token"])
         return outcome
+
+
+async def _empty_and_load(paths: list[Path], config: Path, sandbox: Sandbox, made: list[Export]) -> None:
+    """The memory is emptied, as it is advised, and the load goes on to a right end."""
+    code, _, err = await run("memory", "rebuild", "--config", str(config))
+    assert code == 0, err.decode()
+    code, _, err = await run_load(paths, config)
+    assert judged(code, err.decode(), sandbox, made, "the memory that was emptied is") == RIGHT, err.decode()
 
 
 def alter(state: Path, file: str, alteration: Alteration, draw: random.Random) -> str:

@@ -1,7 +1,7 @@
 """Canaries: a word in every id, cell and token of the tests of faults, which must show up nowhere else.
 
-Where rows may lie, they do so for their owner only: the ledger, the spool, rejects and failed rows, the header of an
-export that cannot be used, what Target answered, kept exports.
+Where rows may lie, they do so for their owner only: the ledger, the spool, gathered rows, the memory, rejects and
+failed rows, the header of an export that cannot be used, what Target answered, kept exports.
 """
 
 import base64
@@ -25,6 +25,8 @@ TOKEN = f"{MARK}token"
 _MAY_HOLD = (
     "ledger*",
     "spool/*",
+    "gathered/*/*",
+    "memory/*",
     "jobs/*/rejects.jsonl",
     "jobs/*/rejects.csv",
     "jobs/*/columns.json",

@@ -19,7 +19,7 @@ from pipeline.sandbox import SandboxOptions, running
 from tests.tools.faults.canaries import check_told
 from tests.tools.faults.loading import check_exact, check_order, make_export, run, write_config
 from tests.tools.faults.service_kills import Writer, check_all
-from tests.tools.faults.steps import ROWS, Step, kill_at_all, run_to_end, sample, small_export, steps_of, why_not
+from tests.tools.faults.steps import COURSES, ROWS, Course, Step, kill_at_all, run_to_end, sample, steps_of, why_not
 from tests.tools.faults.tally import FoundError, Tally
 from tests.tools.support import program
 
@@ -42,6 +42,8 @@ ERRORS = {
 #: Those of the service. Its log is written with `write`.
 _OF_SERVICE = ("fsync", "fdatasync", "pwrite64", "rename", "unlink", "mkdir", "rmdir", "ftruncate")
 _MOST_COUNTED = 30
+#: Runs from which on they are of all courses.
+_RUNS_OF_ALL = 20
 #: How a service may end of which a call failed: done, or told of the disk, or of the drop directory.
 _ENDS = (0, 74, 78)
 
@@ -55,6 +57,12 @@ class Outcome:
     broken: list[str] = field(default_factory=list)
     harm: Tally = field(default_factory=Tally)
 
+    def add(self, other: "Outcome") -> None:
+        """Count those of another one too."""
+        self.runs, self.broken = self.runs + other.runs, self.broken + other.broken
+        self.codes.update(other.codes)
+        self.harm.add(other.harm)
+
     def __str__(self) -> str:
         ended = ", ".join(f"{count} with {code}" for code, count in sorted(self.codes.items()))
         return f"{self.runs} runs in which a call failed (ended: {ended}), {len(self.broken)} broke the promise"
@@ -65,16 +73,22 @@ def failing(step: Step, draw: random.Random) -> Step:
     return replace(step, error=draw.choice(ERRORS[step.call]), lasts=draw.random() < 0.4)
 
 
-async def fail_loads(runs: int | None, *, seed: int = 0, at_once: int = 2) -> Outcome:
-    """Let one step of each load fail: so many of them, a fifth while it goes on after a kill; None: each step."""
-    export, draw = small_export(), random.Random(seed)
-    steps = [step for step in await steps_of(export) if step.call in ERRORS]
+async def fail_loads(
+    course: Course, runs: int | None, *, seed: int = 0, at_once: int = 2, of_memory: bool = False
+) -> Outcome:
+    """Let one step of each load fail: so many of them, a fifth while it goes on after a kill; None: each step.
+
+    `of_memory`: only steps at files of the memory and of gathered rows.
+    """
+    draw = random.Random(seed)
+    all_steps = [step for step in await steps_of(course) if step.call in ERRORS]
+    steps = [step for step in all_steps if step.is_of_memory] if of_memory else all_steps
     chosen = steps if runs is None else draw.sample(sample(steps, runs, seed), runs)
     many: list[tuple[Step, ...]] = []
     for number, step in enumerate(chosen):
         before = (draw.choice(steps),) if number % 5 == 4 else ()
         many.append((*before, failing(step, draw)))
-    told, broken = await kill_at_all(many, export, at_once=at_once)
+    told, broken = await kill_at_all(many, course, at_once=at_once)
     return Outcome(len(many), told.codes, broken, told.harm)
 
 
@@ -129,12 +143,13 @@ async def _serve_failing(step: Step) -> int:
 
 async def fail(runs: int | None, *, seed: int = 0) -> Outcome:
     """Half of these runs are loads, half are services; None: each step of a load, and 100 services."""
-    loads = await fail_loads(runs and runs - runs // 2, seed=seed)
-    services = await fail_service(100 if runs is None else runs // 2, seed=seed)
-    services.harm.add(loads.harm)
-    return Outcome(
-        loads.runs + services.runs, loads.codes + services.codes, loads.broken + services.broken, services.harm
-    )
+    told = await fail_service(100 if runs is None else runs // 2, seed=seed)
+    courses = list(COURSES.values())
+    # Few runs are of one course, and the seed says of which.
+    for course in courses if runs is None or runs >= _RUNS_OF_ALL else [courses[seed % len(courses)]]:
+        share = None if runs is None else (runs - runs // 2) // (1 if runs < _RUNS_OF_ALL else len(courses))
+        told.add(await fail_loads(course(), share, seed=seed))
+    return told
 
 
 def one_run(seed: int) -> Tally:

@@ -7,6 +7,7 @@ seed draws of which kinds they are; `--kind zip` has one of them in each load.
 
 import asyncio
 import random
+import shutil
 import signal
 import tempfile
 import time
@@ -32,6 +33,7 @@ from tests.tools.faults.loading import (
     check_left_over,
     check_order,
     check_profiles,
+    last_report,
     ledger_of,
     run_load,
     write_config,
@@ -79,7 +81,7 @@ class KilledLoad:
                 (self.paths[-1] / "_SUCCESS").touch()
         write_config(self.config, base_url, self.state, batch_rows=batch_rows, hold_s=hold_s, export_key=self.drawn.key)
         with self.config.open("a") as file:
-            file.write(self.drawn.mapping(self.folder))
+            file.write(self.drawn.sections(self.folder))
 
     async def start(self, *, kill_after_s: float | None = None, kill_when: Callable[[], bool] | None = None) -> bool:
         """Give the command once; True if it is to be given again."""
@@ -118,6 +120,19 @@ class KilledLoad:
         await check_told(self.folder, self.state, self.config, *self.said, exports=own)
         return batches
 
+    async def load_a_copy(self) -> None:
+        """The last export, loaded again under another name, says nothing new."""
+        last, export = self.paths[-1], self.made[-1]
+        copy = last.with_name(f"copy{self.drawn.kinds[-1].ending}")
+        (shutil.copytree if last.is_dir() else shutil.copy)(last, copy)
+        code, out, err = await run_load([copy], self.config)
+        assert code == 0, (code, err.decode())
+        report = last_report(out)
+        check_equation(report)
+        counts = report["rows"]
+        hold("lost", not report["batches"] and counts["confirmed"] == 0 and not report["same_as"], report)
+        hold("lost", counts["read"] == export.rows and counts["unchanged"] > 0, report)
+
 
 @asynccontextmanager
 async def killed_load(
@@ -142,6 +157,7 @@ async def killed_load(
         apply_max_s=apply_max_s,
         calls_per_minute=None,
         statuses_kept=statuses_kept,
+        override=drawn.override,
         token=TOKEN,
     )
     with told_with(drawn), tempfile.TemporaryDirectory(prefix="profile-pipeline-kill-") as folder:
@@ -150,6 +166,8 @@ async def killed_load(
             load.write(run.base_url, batch_rows=max(20, rows // 40), hold_s=hold_s)
             yield load
             load.batches = await load.check(run.sandbox)
+            if drawn.is_remembering:
+                await load.load_a_copy()
 
 
 async def kill_until_done(
@@ -221,7 +239,8 @@ def check_jobs(state: Path, made: list[Export], digests: Sequence[str] = ()) -> 
         counts = report["rows"]
         hold("lost", counts["read"] == export.rows, report)
         hold("lost", counts["rejected"] == len(export.rejects), report)
-        settled = counts["confirmed"] + counts["superseded"] + counts["empty"] + counts["rejected"]
+        settled = counts["confirmed"] + counts["superseded"] + counts["unchanged"] + counts["empty"]
+        settled += counts["rejected"]
         hold("lost", settled == export.rows, report)
     return sum(len(report["batches"]) for report in reports)
 

@@ -56,7 +56,7 @@ def csv_file(
     """Writes one of these styles in one of these encodings, packed so if a name's ending is given."""
 
     def write(export: Export, path: Path, draw: Random) -> list[Place]:
-        text, starts = draw.choice(styles).text([HEADER, *export.records])
+        text, starts = draw.choice(styles).text([export.header, *export.records])
         content = _encoded(text, draw.choice(codecs))
         path.write_bytes(packed_content(content, packed, draw) if packed else content)
         return [(path.name, line) for line in starts[1:]]
@@ -102,7 +102,7 @@ def write_zip(export: Export, path: Path, draw: Random) -> list[Place]:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("__MACOSX/._m0.csv", b"\0\5\26\7")
         for number, piece in enumerate(pieces_of(export.rows, draw)):
-            text, starts = Style().text([HEADER, *export.records[piece]])
+            text, starts = Style().text([export.header, *export.records[piece]])
             archive.writestr(name := f"m{number}.csv", _encoded(text, "utf-8"), draw.choice(_METHODS))
             places += [(name, line) for line in starts[1:]]
     return places
@@ -122,7 +122,11 @@ def write_json_lines(export: Export, path: Path, draw: Random) -> list[Place]:
     lines = []
     for number, record in enumerate(export.records):
         empty = draw.choice(("", None, "not there"))
-        cells = {name: cell or empty for name, cell in zip(HEADER, record, strict=True) if cell or empty != "not there"}
+        cells = {
+            name: cell or empty
+            for name, cell in zip(export.header, record, strict=True)
+            if cell or empty != "not there"
+        }
         line = orjson.dumps(cells) if draw.random() < 0.5 else json.dumps(cells).encode()
         lines.append(line[:-1] if number in broken else line)
     path.write_bytes(b"\n".join(lines) + b"\n" * (draw.random() < 0.7))
@@ -161,7 +165,7 @@ def _table(export: Export, draw: Random) -> Any:
     arrow = import_module("pyarrow")
     kinds = [arrow.binary(), arrow.string(), arrow.large_string(), arrow.dictionary(arrow.int32(), arrow.string())]
     columns = {}
-    for name, kind, cells in zip(HEADER, kinds, zip(*export.records, strict=True), strict=True):
+    for name, kind, cells in zip(export.header, kinds, zip(*export.records, strict=True), strict=False):
         values = [cell if cell or draw.random() < 0.5 else None for cell in cells]
         as_bytes = [None if cell is None else cell.encode(errors="surrogateescape") for cell in values]
         columns[name] = arrow.array(as_bytes if name == "id" else values, kind)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
+from pipeline.sandbox.options import Override
 from tests.tools.faults.canaries import MARK
 from tests.tools.faults.content import Content, Style
 from tests.tools.faults.kind_files import (
@@ -27,7 +28,7 @@ from tests.tools.faults.kind_files import (
     write_parquet,
     write_zip,
 )
-from tests.tools.faults.loading import Export, make_export
+from tests.tools.faults.loading import MEMORY, OF_DAYS, Export, make_export
 from tests.tools.faults.part_files import read_parts, write_parts
 
 _ID, _CHARACTER, _BYTE = "local.empty_id", "local.id_character", "local.invalid_utf8"
@@ -38,6 +39,8 @@ _ESCAPES, _WINDOWS = 'escape = "\\\\"', 'encoding = "windows-1252"'
 _SALT = f"{MARK}salt-of-these-tests"
 #: The share of runs in which they are.
 _HASHED = 0.3
+#: The share of runs with a memory.
+_REMEMBERING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +112,49 @@ KINDS = (
 class Drawn:
     """Kinds for the exports of a run, and what the configuration says of all of them.
 
-    `key`: a line of [export]. `is_hashed`: [mapping] sends ids as salted hashes.
+    `key`: a line of [export]. `is_hashed`: [mapping] sends ids as salted hashes. `is_remembering`: what was sent is
+    remembered, exports have different columns, and Target replaces what an earlier one set.
     """
 
     seed: int
     kinds: tuple[Kind, ...]
     key: str
     is_hashed: bool
+    is_remembering: bool = False
 
     def make(self, place: int, rows: int, seed: int, *, rejected: float = 0.0, first_id: int = 0) -> Export:
         """The export in this place, not yet written."""
-        return self.export(self.kinds[place], rows, seed, rejected=rejected, first_id=first_id)
+        return self.export(self.kinds[place], rows, seed, rejected=rejected, first_id=first_id, day=place)
 
-    def export(self, kind: Kind, rows: int, seed: int, *, rejected: float = 0.0, first_id: int = 0) -> Export:
+    def export(
+        self, kind: Kind, rows: int, seed: int, *, rejected: float = 0.0, first_id: int = 0, day: int = 0
+    ) -> Export:
         """An export for that kind."""
+        columns = OF_DAYS[day % len(OF_DAYS) if self.is_remembering else 0]
         # Of a hash Target takes all characters.
         flaws = tuple("local.id_placeholder" if self.is_hashed and each == _CHARACTER else each for each in kind.flaws)
         content = Content(flaws, kind.tails, _SALT if self.is_hashed else None)
-        return make_export(rows, seed, rejected=rejected, first_id=first_id, content=content)
+        return make_export(rows, seed, rejected=rejected, first_id=first_id, content=content, columns=columns)
 
-    def mapping(self, folder: Path) -> str:
-        """The sections of [mapping]; a file with the salt is made."""
+    @property
+    def override(self) -> Override:
+        """What Target makes of a later batch of an id."""
+        return "replace" if self.is_remembering else "merge"
+
+    def sections(self, folder: Path) -> str:
+        """What the configuration has beyond [export]; a file with the salt is made."""
+        memory = MEMORY if self.is_remembering else ""
         if not self.is_hashed:
-            return ""
+            return memory
         (file := folder / "salt").write_text(_SALT)
         file.chmod(0o600)
-        return f'[mapping]\nsalt_file = "{file}"\n[mapping.id]\nhash = "sha256"\n'
+        return f'{memory}[mapping]\nsalt_file = "{file}"\n[mapping.id]\nhash = "sha256"\n'
 
     def __str__(self) -> str:
         key = f", with {self.key}" if self.key else ""
         names = ", ".join(dict.fromkeys(kind.name for kind in self.kinds))
-        return f"seed {self.seed}: {names}{key}{', ids hashed' if self.is_hashed else ''}"
+        hashed, remembering = ", ids hashed" * self.is_hashed, ", remembering" * self.is_remembering
+        return f"seed {self.seed}: {names}{key}{hashed}{remembering}"
 
 
 def here() -> list[Kind]:
@@ -153,14 +168,20 @@ def draw_kinds(seed: int, count: int, *, first: str = "") -> Drawn:
     leading = next((kind for kind in kinds if kind.name == first), kinds[seed % len(kinds)])
     others = [kind for kind in kinds if kind.goes_with(leading.key)]
     chosen = (leading, *(draw.choice(others) for _ in range(count - 1)))
-    return Drawn(seed, chosen, leading.key, draw.random() < _HASHED)
+    return Drawn(seed, chosen, leading.key, draw.random() < _HASHED, draw.random() < _REMEMBERING)
 
 
 def all_kinds() -> list[Drawn]:
-    """All kinds, each once: those that need no key together, each other one with two that go with it and hashed ids."""
+    """All kinds, each once: those that need no key together, each other one with two that go with it, ids hashed.
+
+    These have a memory too.
+    """
     together = tuple(kind for kind in here() if not kind.key)
     others = [draw_kinds(number, 3, first=kind.name) for number, kind in enumerate(here(), 1) if kind.key]
-    return [Drawn(0, together, "", is_hashed=False), *(replace(each, is_hashed=True) for each in others)]
+    return [
+        Drawn(0, together, "", is_hashed=False),
+        *(replace(each, is_hashed=True, is_remembering=True) for each in others),
+    ]
 
 
 @contextmanager

@@ -22,7 +22,13 @@ from tests.tools.faults.tally import Harm, hold
 from tests.tools.support import started
 
 COLUMNS = ("tier", "ltv", "city")
-CLASSES = ("confirmed", "superseded", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
+#: Those of the exports of several days, one after the other: a snapshot, then deltas.
+OF_DAYS = (COLUMNS, ("city",), ("ltv", "tier"))
+#: What is remembered in the tests of faults.
+MEMORY = '[memory]\nremember = "values"\nsend = "changes"\n'
+#: With it, an export that was loaded whole is not loaded again when the same command is given once more.
+MEMORY_OF_ALL = '[memory]\nremember = "values"\n'
+CLASSES = ("confirmed", "superseded", "unchanged", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: By id, the values of the attributes that it has.
 Profiles = Mapping[str, Mapping[str, str]]
 #: The share of rows whose values have a tail, if there are any.
@@ -49,6 +55,12 @@ class Export:
     rows: int = 0
     seed: int = 0
     places: list[tuple[str, int]] = field(default_factory=list)
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return ("id", *self.columns)
 
     def rejects_in(self, name: str) -> list[tuple[str, int, str]]:
         """The file, line and reason of each rejected row, in a file of that name if it is one file."""
@@ -65,6 +77,7 @@ def make_export(
     first_id: int = 0,
     wide_bytes: int = 0,
     content: Content = _PLAIN,
+    columns: tuple[str, ...] = COLUMNS,
 ) -> Export:
     """An export of so many rows: some of ids seen before, some to be rejected, some cells empty.
 
@@ -72,18 +85,18 @@ def make_export(
     `wide_bytes` a value is so much longer. `content`: which rows are rejected, and what else stands in values.
     """
     draw = random.Random(seed)
-    export = Export("", rows=rows, seed=seed)
+    export = Export("", rows=rows, seed=seed, columns=columns)
     wide = "_" + "w" * wide_bytes if wide_bytes else ""
     for number in range(rows):
         seen = number and draw.random() < repeated
         profile_id = f"{MARK}u{first_id + (draw.randrange(number) if seen else number)}"
-        cells = {name: value_of(name, seed, number) + wide if draw.random() < 0.7 else "" for name in COLUMNS}
+        cells = {name: value_of(name, seed, number) + wide if draw.random() < 0.7 else "" for name in columns}
         if content.tails and draw.random() < _WITH_TAIL:
             tail = draw.choice(content.tails)
             cells = {name: cell and f"{cell}_{tail}" for name, cell in cells.items()}
         if draw.random() < rejected:
             # Without any value, a row without id would be blank, and no row.
-            cells["tier"] = value_of("tier", seed, number)
+            cells[columns[0]] = value_of(columns[0], seed, number)
             reason = draw.choice(content.flaws)
             profile_id, rest = FLAWS[reason]
             export.rejects.append((number + 2, reason))
@@ -93,7 +106,7 @@ def make_export(
         present = {name: value_sent(cell) for name, cell in cells.items() if cell}
         if present:
             export.profiles.setdefault(content.id_sent(profile_id), {}).update(present)
-    export.text, _ = Style().text([("id", *COLUMNS), *export.records])
+    export.text, _ = Style().text([export.header, *export.records])
     return export
 
 
@@ -126,10 +139,11 @@ def write_config(
     hold_s: float = 2.0,
     max_rejects: str = "100%",
     export_key: str = "",
+    memory: str = "",
 ) -> None:
     """A configuration with small batches and short waits, and a token file beside it.
 
-    `export_key`: one more line of [export].
+    `export_key`: one more line of [export]. `memory`: that section.
     """
     token_file = path.with_name("token")
     token_file.write_text(TOKEN)
@@ -142,6 +156,7 @@ def write_config(
         f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
         f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
+        f"{memory}"
     )
 
 
@@ -240,7 +255,7 @@ def check_rejects(folder: Path, report: Mapping[str, Any], exports: Sequence[Exp
         hold("lost", (row.get("_file", file), row["_line"]) == (file, str(line)), (row, file, line))
         cells = () if reason == "target.refused" else next(made)
         if cells and reason not in BROKEN:
-            hold("lost", tuple(row[name] for name in ("id", *COLUMNS)) == cells, (row, cells))
+            hold("lost", tuple(row[name] for name in exports[0].header) == cells, (row, cells))
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
@@ -289,6 +304,7 @@ def check_left_over(state: Path) -> None:
         assert [row for job in ledger.jobs() for row in ledger.held_rows(job)] == []
         batches = [record for job in ledger.jobs() for record in ledger.batches(job=job)]
         wanted = {record.batch.batch_id for record in ledger.batches()}
+        remembered = {f"{file.number:08d}.memory" for file in ledger.memory_catalog().files}
     for record in batches:
         latest = record.latest
         if isinstance(latest, GivenUp | Failed) or (isinstance(latest, SeenComplete) and latest.lost_ids):
@@ -296,6 +312,9 @@ def check_left_over(state: Path) -> None:
     kinds = ("body", "lines", "ids")
     expected = {f"{batch_id:08d}.{kind}" for batch_id in wanted for kind in kinds}
     assert {file.name for file in (state / "spool").iterdir()} == {"mark", *expected}
+    found = {file.name for file in state.glob("memory/*")}
+    assert found == remembered, (found - remembered, remembered - found)
+    assert [*state.glob("gathered/*")] == []
 
 
 def disorder(mistakes: Iterable[Mistake]) -> list[Mistake]:

@@ -22,6 +22,8 @@ from pipeline.settings.tenants import Tenant
 
 #: The first argument for a head start.
 HEAD_START = "head-start"
+#: Rows of a partition of the memory that are merged: so few that small loads merge some.
+_MERGED_ROWS = 2
 #: The calls by which the lock is taken: each once.
 LOCKING = ("mkdir", "ftruncate", "pwrite64")
 
@@ -43,7 +45,9 @@ async def load(config: Path, exports: list[Path], *, has_head_start: bool) -> in
         await run_sync(_make_each_call)
     code = 0
     try:
-        async for report in load_exports(exports, Tenant.of_one(load_settings(config)), host=Host()):
+        async for report in load_exports(
+            exports, Tenant.of_one(load_settings(config)), host=Host(merged_rows=_MERGED_ROWS)
+        ):
             code = report.exit_code
             # Not `write`: that is to fail in the product, not here.
             os.writev(sys.stdout.fileno(), [orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE)])

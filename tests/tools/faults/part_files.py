@@ -7,7 +7,7 @@ from random import Random
 
 from pipeline.edges.exports import path_of
 from tests.tools.faults.content import Style
-from tests.tools.faults.kind_files import HEADER, PACKED, Place, Row, packed_content, records_in
+from tests.tools.faults.kind_files import PACKED, Place, Row, packed_content, records_in
 from tests.tools.faults.loading import Export
 
 #: The share of parts that hold no row, and of those that are packed.
@@ -31,22 +31,22 @@ def write_parts(export: Export, directory: Path, draw: Random) -> list[Place]:
     rows, number = _Rows([*export.records], []), 0
     directory.mkdir()
     while rows.left or number < 2:
-        _write_part(directory / f"part-{number:04}.csv", rows, draw, export.rows)
+        _write_part(directory / f"part-{number:04}.csv", rows, draw, export)
         number += 1
     if draw.random() < 0.5:
-        (directory / f"part-{number:04}.csv").write_bytes(draw.choice([b"", b"\n\n", b"id,tier,ltv,city"]))
+        (directory / f"part-{number:04}.csv").write_bytes(draw.choice([b"", b"\n\n", ",".join(export.header).encode()]))
     return rows.places
 
 
-def _write_part(path: Path, rows: _Rows, draw: Random, count: int) -> None:
+def _write_part(path: Path, rows: _Rows, draw: Random, export: Export) -> None:
     style = Style(end=draw.choice(["\n", "\n", "\r\n"]))
     if draw.random() < _WITHOUT_ROWS:
-        header = style.line(HEADER) + style.end
+        header = style.line(export.header) + style.end
         path.write_bytes(draw.choice([b"", style.end.encode() * 2, header.encode(), b"\xef\xbb\xbf"]))
         return
-    size = draw.choice([1, 2, draw.randrange(1, count // 10 + 2), draw.randrange(1, count // 3 + 2)])
+    size = draw.choice([1, 2, draw.randrange(1, export.rows // 10 + 2), draw.randrange(1, export.rows // 3 + 2)])
     own, rows.left = rows.left[:size], rows.left[size:]
-    text, starts = style.text([HEADER, *own])
+    text, starts = style.text([export.header, *own])
     content = (text if draw.random() < 0.7 else text.removesuffix(style.end)).encode(errors="surrogateescape")
     if draw.random() < _PACKED:
         ending = draw.choice([*PACKED])

@@ -14,6 +14,7 @@ In all of them each profile is as the export says, but for those of rows that th
 
 import asyncio
 import random
+import shutil
 import tempfile
 import time
 from argparse import ArgumentParser
@@ -32,6 +33,8 @@ from pipeline.settings.settings import load_settings
 from pipeline.settings.tenants import Tenant
 from tests.tools.faults.canaries import TOKEN, check_canaries, check_told, logged
 from tests.tools.faults.loading import (
+    MEMORY,
+    OF_DAYS,
     Export,
     check_equation,
     check_folder,
@@ -100,8 +103,22 @@ def _scaled(weights: dict[Fault, float], chance: float) -> dict[Fault, float]:
     return {fault: min(most[fault], weight / total * chance) for fault, weight in weights.items()}
 
 
+def is_remembering(seed: int) -> bool:
+    """True if the load with that seed has a memory, and a Target that replaces what an earlier export set."""
+    return seed % 2 == 1
+
+
 def make_exports(seed: int) -> list[Export]:
-    """One export, or several that overlap: each has half of its ids in common with the one before."""
+    """One export, or several that overlap: each has half of its ids in common with the one before.
+
+    With a memory they are of several days, a snapshot and deltas.
+    """
+    if is_remembering(seed):
+        rows = ROWS // len(OF_DAYS)
+        return [
+            make_export(rows, 10 * seed + day, repeated=0.35, rejected=0.02, first_id=day * rows // 4, columns=columns)
+            for day, columns in enumerate(OF_DAYS)
+        ]
     count = 1 + 2 * (seed // len(FAMILIES) % 2)
     rows = ROWS // count
     return [
@@ -128,15 +145,27 @@ def one_run(seed: int) -> Tally:
 
 async def _load(folder: Path, seed: int, family: Family) -> Told:
     exports = make_exports(seed)
-    sandbox = sandbox_for(seed, exports, faults=make_plan(seed, family), can_replace=family == "doubtful")
+    remembers = is_remembering(seed)
+    # What a memory has of an id goes along with each row of it, also of one behind rows that were refused.
+    can_replace = remembers or family == "doubtful"
+    plan = make_plan(seed, family)
+    sandbox = sandbox_for(seed, exports, faults=plan, can_replace=can_replace, remembers=remembers)
+    is_in_order = family != "mixed"
     async with serving(sandbox) as run:
-        reports = await load_and_check(folder, exports, sandbox, run.base_url, is_in_order=family != "mixed")
+        reports = await load_and_check(
+            folder, exports, sandbox, run.base_url, is_in_order=is_in_order, remembers=remembers
+        )
     met: Any = sandbox.state()["faults_met"]
     return Told(rows_of(reports), Counter(f"{fault['call']} {fault['fault']}" for fault in met))
 
 
 def sandbox_for(
-    seed: int, exports: list[Export], *, faults: FaultPlan | None = None, can_replace: bool = True
+    seed: int,
+    exports: list[Export],
+    *,
+    faults: FaultPlan | None = None,
+    can_replace: bool = True,
+    remembers: bool = False,
 ) -> Sandbox:
     """A sandbox on the time of the loop, which applies what it accepts late, and wants the token."""
     options = SandboxOptions(
@@ -145,7 +174,7 @@ def sandbox_for(
         apply_max_s=APPLY_MAX_S,
         calls_per_minute=None,
         # What an earlier export alone says does not go along with every row of a later one.
-        override="replace" if can_replace and len(exports) == 1 else "merge",
+        override="replace" if can_replace and (remembers or len(exports) == 1) else "merge",
         token=TOKEN,
     )
     return Sandbox(options, faults=faults, monotonic=asyncio.get_running_loop().time)
@@ -159,31 +188,38 @@ async def load_and_check(
     *,
     is_in_order: bool = True,
     min_rate_bytes_s: int = 100_000,
+    remembers: bool = False,
 ) -> list[dict[str, Any]]:
     """Load exports to what is at an address, with a sandbox behind it; the reports, when all is found right.
 
-    Unless `is_in_order` what the sandbox saw of their order is not judged.
+    Unless `is_in_order` what the sandbox saw of their order is not judged. `remembers`: with a memory they are loaded
+    one after the other but for the first two, and the last one is loaded once more.
     """
-    paths, config, state = [folder / f"{each.seed}.csv" for each in exports], folder / "config.toml", folder / "state"
+    state, config = folder / "state", folder / "config.toml"
+    paths = [folder / f"{each.seed}.csv" for each in exports]
     for path, export in zip(paths, exports, strict=True):
         path.write_text(export.text)
-    write_config(config, base_url, state, batch_rows=20, hold_s=HOLD_S)
+    write_config(config, base_url, state, batch_rows=20, hold_s=HOLD_S, memory=MEMORY if remembers else "")
     waits = {
         "upload": {"backoff_s": 0.5, "backoff_max_s": 2.0, "min_rate_bytes_s": min_rate_bytes_s},
         "settle": {"poll_first_s": 0.5, "poll_max_s": 3.0},
     }
     settings = load_settings(config, env={}, overrides=waits)
+    # The first two overlap, and the others come when those before them have ended; the last one comes once more.
+    commands = [paths[:2], paths[2:], [_copy_of(paths[-1])]] if remembers else [paths]
+    loaded = [*exports, exports[-1]] if remembers else exports
     with logged() as log:
         try:
             async with asyncio.timeout(HANGS_AFTER_S):
                 reports = [
                     report.as_json()
-                    async for report in load_exports(paths, Tenant.of_one(settings), host=Host(loop_clock()))
+                    for command in commands
+                    async for report in load_exports(command, Tenant.of_one(settings), host=Host(loop_clock()))
                 ]
         except TimeoutError:
             raise AssertionError(f"it hangs: {log.getvalue()[-2_000:]}") from None
-    assert len(reports) == len(exports)
-    for report, export in zip(reports, exports, strict=True):
+    assert len(reports) == len(loaded)
+    for report, export in zip(reports, loaded, strict=True):
         check_report(report, export)
         check_folder(state, report, export)
     check_left_over(state)
@@ -191,10 +227,16 @@ async def load_and_check(
     lost = set[str]().union(*lost_ids(state).values())
     check_profiles(sandbox.profiles(), exports, lost)
     check_named(state, reports, lost)
+    if remembers:
+        check_said_again(reports[-1], exports[-1], lost)
     mistakes = sandbox.mistakes
     check_order(mistakes if is_in_order else [each for each in mistakes if each not in disorder(mistakes)])
     check_canaries(folder, state, [orjson.dumps(reports), log.getvalue().encode()], exports=files_of_test(folder))
     return reports
+
+
+def _copy_of(path: Path) -> Path:
+    return Path(shutil.copy(path, path.with_name(f"copy-{path.name}")))
 
 
 def files_of_test(folder: Path) -> list[Path]:
@@ -218,6 +260,15 @@ def check_report(report: dict[str, Any], export: Export) -> None:
     check_equation(report)
     hold("lost", report["rows"]["read"] == export.rows, report)
     hold("lost", report["rows"]["unsent"] == 0, report)
+
+
+def check_said_again(report: dict[str, Any], export: Export, lost: set[str]) -> None:
+    """Of an export that is loaded once more, nothing is sent but what was lost when it was sent before."""
+    rows = report["rows"]
+    known = len(export.profiles.keys() - lost)
+    hold("lost", rows["unchanged"] >= known, (known, report))
+    again = len(export.profiles) - rows["unchanged"]
+    hold("lost", sum(rows[name] for name in ("confirmed", "failed", "unconfirmed")) <= again, report)
 
 
 def check_named(state: Path, reports: list[dict[str, Any]], lost: set[str]) -> None:

@@ -33,7 +33,10 @@ from tests.tools.faults.canaries import check_told
 from tests.tools.faults.file_log import Call, calls_in, traced
 from tests.tools.faults.kills import check_jobs
 from tests.tools.faults.loading import (
+    COLUMNS,
     HANGS_AFTER_S,
+    MEMORY_OF_ALL,
+    OF_DAYS,
     Export,
     check_exact,
     check_left_over,
@@ -53,6 +56,8 @@ from tests.tools.support import program
 #: Rows of an export, and of a batch.
 ROWS, BATCH_ROWS = 150, 30
 _OPTIONS = SandboxOptions(seed=5, apply_min_s=0.0, apply_max_s=0.2, calls_per_minute=None)
+#: With a memory, the Target replaces what an earlier batch set.
+_REPLACING = replace(_OPTIONS, override="replace")
 #: Calls that write, and those that make durable: a cut comes behind one of them.
 _LASTING = ("write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "mkdir", "rmdir", "link")
 _DISK_OR_LEDGER = 74
@@ -61,10 +66,12 @@ _DISK_OR_LEDGER = 74
 class _Target(Sandbox):
     """A sandbox that notes what arrives when, and can be told all of it again."""
 
-    def __init__(self, began_s: float, arrived: Sequence[tuple[float, Post, float]] = ()) -> None:
+    def __init__(
+        self, began_s: float, arrived: Sequence[tuple[float, Post, float]] = (), *, is_replacing: bool = False
+    ) -> None:
         self._now: float | None = 0.0
         self._behind_s = 0.0
-        super().__init__(_OPTIONS, monotonic=self._time, wall=lambda: began_s)
+        super().__init__(_REPLACING if is_replacing else _OPTIONS, monotonic=self._time, wall=lambda: began_s)
         self.began_s = began_s
         self.arrived: list[tuple[float, Post, float]] = []
         for _, post, accepted_s in arrived:
@@ -103,6 +110,7 @@ class Outcome:
 class Course:
     """A command, what it is to do and how that is checked; `kills` are CALL:N, each of which ends one start of it.
 
+    `is_remembering`: with a memory.
     `put`: puts a file of before back in its place. A drop may have no second name, so it is copied; then it is not the
     file that the ledger knows, and its number is taken out of it.
     """
@@ -115,6 +123,15 @@ class Course:
     check: Callable[[], object]
     put: Callable[[Path | str, Path | str], object]
     kills: tuple[str, ...] = ()
+    is_remembering: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Makes a course in a folder, for a Target at an address; with `is_remembering` it has a memory."""
+
+    course: Callable[[Path, str], Course]
+    is_remembering: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +145,34 @@ class Recording:
     port: int
 
 
-def load_in(folder: Path, base_url: str, seed: int, kills: tuple[str, ...] = ()) -> Course:
-    """A `load` of two exports that have ids in common."""
-    exports = [make_export(ROWS, seed * 10 + n, rejected=0.05, first_id=n * ROWS // 3) for n in range(2)]
+def load_in(
+    folder: Path, base_url: str, seed: int, kills: tuple[str, ...] = (), *, is_remembering: bool = False
+) -> Course:
+    """A `load` of two exports that have ids in common; with a memory they have different columns."""
+    columns = OF_DAYS[:2] if is_remembering else (COLUMNS, COLUMNS)
+    exports = [
+        make_export(ROWS, seed * 10 + n, rejected=0.05, first_id=n * ROWS // 3, columns=columns[n]) for n in range(2)
+    ]
     paths = [folder / f"export{number}.csv" for number in range(2)]
     for path, export in zip(paths, exports, strict=True):
         path.write_text(export.text)
     config, state = folder / "config.toml", folder / "state"
-    write_config(config, base_url, state, batch_rows=BATCH_ROWS, hold_s=0.3)
+    write_config(config, base_url, state, batch_rows=BATCH_ROWS, hold_s=0.3, memory=MEMORY_OF_ALL * is_remembering)
     command = ("load", *map(str, paths), "--config", str(config), "--json")
     return Course(
-        folder, command, state, merged_profiles(exports), 2 * ROWS, lambda: _check_load(state, exports), _link, kills
+        folder,
+        command,
+        state,
+        merged_profiles(exports),
+        2 * ROWS,
+        lambda: _check_load(state, exports),
+        _link,
+        kills,
+        is_remembering,
     )
+
+
+remember_in = partial(load_in, is_remembering=True)
 
 
 def _check_load(state: Path, exports: list[Export]) -> None:
@@ -161,12 +194,12 @@ def serve_in(folder: Path, base_url: str, seed: int, kills: tuple[str, ...] = ()
     return Course(folder, command, state, writer.profiles, writer.rows, lambda: check_all(writer, state), _copy, kills)
 
 
-async def record(make: Callable[[Path, str], Course], folder: Path, kept: Path) -> Recording:
+async def record(make: Making, folder: Path, kept: Path) -> Recording:
     """Run a course to its end in an empty folder, which is left as it was before in `kept`."""
-    target = _Target(time.time())
+    target = _Target(time.time(), is_replacing=make.is_remembering)
     logs = []
     async with serving(target) as run_of_target:
-        course = make(folder, run_of_target.base_url)
+        course = make.course(folder, run_of_target.base_url)
         shutil.copytree(folder, kept, copy_function=course.put)
         for number, kill_at in enumerate((*course.kills, "")):
             log = kept.with_name(f"{kept.name}-log{number}")
@@ -237,7 +270,8 @@ async def cut_at(recording: Recording, cut: int, *, is_ordered: bool) -> str:
     arrived = [each for each in recording.target.arrived if each[0] <= at]
     unknown = _unknown(course.state, [post for _, post, _ in arrived])
     hold("lost", not unknown, f"{unknown} batches arrived of which the ledger knows nothing", unknown)
-    async with serving(_Target(recording.target.began_s, arrived), port=recording.port) as target:
+    again = _Target(recording.target.began_s, arrived, is_replacing=course.is_remembering)
+    async with serving(again, port=recording.port) as target:
         code, out, err = await run(*course.command)
         if code == _DISK_OR_LEDGER:
             raise RefusedError(err.decode()[-600:])
@@ -284,7 +318,7 @@ def _unknown(state: Path, posts: list[Post]) -> int:
     return sum(sha256(post.body).hexdigest() not in begun for post in posts)
 
 
-def _courses(seed: int) -> list[Callable[[Path, str], Course]]:
+def _courses(seed: int) -> list[Making]:
     """Loads and services; kills come at the first flushes of a new state directory, and at any."""
     draw = random.Random(seed)
     kills: list[tuple[str, ...]] = [
@@ -293,10 +327,11 @@ def _courses(seed: int) -> list[Callable[[Path, str], Course]]:
         (f"fdatasync:{draw.randint(1, 12)}", f"fsync:{draw.randint(1, 20)}"),
         (f"rename:{draw.randint(1, 10)}",),
     ]
-    return [partial(make, seed=seed + number, kills=each) for number, each in enumerate(kills) for make in _MAKERS]
-
-
-_MAKERS = (load_in, serve_in)
+    return [
+        Making(partial(make, seed=seed + number, kills=each), is_remembering=make is remember_in)
+        for number, each in enumerate(kills)
+        for make in (load_in, serve_in, remember_in)
+    ]
 
 
 async def cut_power(cuts: int, *, seed: int = 0, at_once: int = 2, courses: int | None = None) -> Outcome:

@@ -107,7 +107,9 @@ class Writer:
         temporary.rename(path)
 
     def _export(self, seed: int, kind: Kind) -> Export:
-        export = self.drawn.export(kind, ROWS, seed, rejected=REJECTED) if self.drawn else self.make(seed)
+        export = (
+            self.drawn.export(kind, ROWS, seed, rejected=REJECTED, day=seed // 10) if self.drawn else self.make(seed)
+        )
         for profile_id, attributes in export.profiles.items():
             self.profiles.setdefault(profile_id, {}).update(attributes)
         self.rows += export.rows
@@ -147,6 +149,7 @@ async def clients_in(folder: Path, drawn: Sequence[Drawn], seed: int) -> AsyncIt
                 apply_min_s=0.01,
                 apply_max_s=0.3,
                 calls_per_minute=None,
+                override=drawn[number].override,
                 token=TOKEN,
             )
             run = await stack.enter_async_context(running(options))
@@ -157,7 +160,7 @@ async def clients_in(folder: Path, drawn: Sequence[Drawn], seed: int) -> AsyncIt
         key, config = drawn[0].key, folder / "config.toml"
         write_config(config, first.run.base_url, first.state, batch_rows=BATCH_ROWS, hold_s=0.5, export_key=key)
         with config.open("a") as file:
-            file.write(drawn[0].mapping(folder))
+            file.write(drawn[0].sections(folder))
             file.write(
                 f'[drop]\ndirectory = "{first.writer.drop}"\npoll_s = 0.02\nsignal_wait_s = 30.0\nsettle_s = 0.05\n'
             )
@@ -173,7 +176,7 @@ async def kill_until_loaded(kills: int, *, drops: int, seed: int, client_codes: 
     draw, first = random.Random(seed), draw_kinds(seed, _KINDS)
     # The keys of the file's top level are those of all.
     others = [draw_kinds(seed + number, _KINDS, first=first.kinds[0].name) for number in range(1, client_codes)]
-    drawn = [first, *(replace(each, is_hashed=first.is_hashed) for each in others)]
+    drawn = [first, *(replace(each, is_hashed=first.is_hashed, is_remembering=first.is_remembering) for each in others)]
     telling = told_with("; ".join(map(str, drawn)))
     with telling, tempfile.TemporaryDirectory(prefix="profile-pipeline-service-kill-") as folder:
         config = Path(folder) / "config.toml"

@@ -1,0 +1,146 @@
+"""Compares rows with what is remembered of their ids: what they say anew, and what they lack.
+
+With digests, a row that is not word for word the one sent last is new. With values, each cell is compared, byte by
+byte, and an empty cell says nothing: so a hash decides nothing, but for which entry is looked at.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.core.memory.digest import digest_rows
+from pipeline.core.memory.entries import Found, Values
+from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.texts import same_texts
+from pipeline.core.model import Flags, Offsets, Rows
+from pipeline.core.rows.encoding import merge, rearrange
+
+_COMMA, _LINE_FEED = ord(","), ord("\n")
+
+
+def unchanged_by_digest(rows: Rows, parameters: tuple[str, ...], found: Found, salt: int) -> Flags:
+    """Set for each row that is the one sent last, word for word; shape (n,). `parameters`: of the rows' header."""
+    digests = digest_rows(rows.body, rows.starts, rows.ends, parameters, salt)
+    unchanged: Flags = (found.digests == digests) & (found.sent_at > 0)
+    return unchanged
+
+
+def unchanged_by_values(
+    rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]]
+) -> Flags:
+    """Set for each row of which every cell that is not empty equals what is remembered as sent; shape (n,).
+
+    `parameters`: of the rows' header. `shapes`: the names of the cells of remembered rows, by `Values.shapes`.
+    """
+    is_unchanged = found.sent_at > 0
+    values = found.entries.values
+    if values is None:
+        return np.zeros(len(rows), dtype=np.bool_)
+    asked = np.flatnonzero(is_unchanged)
+    # Most rows are as they were, as a whole.
+    asked = asked[~_are_the_same(rows, asked, parameters, values, found.indexes[asked], shapes)]
+    by_shape = values.shapes[found.indexes[asked]]
+    for shape in np.unique(by_shape).tolist():
+        of_shape = asked[by_shape == shape]
+        is_unchanged[of_shape] = _says_nothing_new(
+            rows, of_shape, parameters, values, found.indexes[of_shape], shapes[shape]
+        )
+    return is_unchanged
+
+
+def filled_in(
+    rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]], max_row_bytes: int
+) -> tuple[Rows, list[int]]:
+    """The rows with the remembered cells that they lack; and the indexes of those that would be too long with them.
+
+    `parameters`: of the rows' header; of a cell that it does not name, nothing is filled in.
+    """
+    values = found.entries.values
+    if values is None or not len(rows):
+        return rows, []
+    known = np.flatnonzero(found.is_known)
+    texts: dict[int, bytes] = {}
+    places = [[names.index(name) if name in names else None for name in parameters] for names in map(list, shapes)]
+    too_long: list[int] = []
+    numbers = zip(known.tolist(), found.indexes[known].tolist(), strict=True)
+    for index, entry in numbers:
+        remembered, row = values.row(entry), rows.text(index)
+        if shapes[values.shapes[entry]] != parameters:
+            remembered = rearrange(remembered, places[values.shapes[entry]])
+        filled = merge(remembered, row)
+        if filled is row or filled == row:
+            continue
+        if len(filled) > max_row_bytes:
+            too_long.append(index)
+            continue
+        texts[index] = filled
+    return (with_texts(rows, texts) if texts else rows), too_long
+
+
+def with_texts(rows: Rows, texts: dict[int, bytes]) -> Rows:
+    """The rows, some of them with other texts."""
+    keyed = KeyedRows(rows.body, rows.starts, rows.ends, rows.id_lengths, rows.lines, rows.hashes, texts)
+    return keyed.rows()
+
+
+def _are_the_same(
+    rows: Rows,
+    indexes: Offsets,
+    parameters: tuple[str, ...],
+    values: Values,
+    entries: Offsets,
+    shapes: Sequence[tuple[str, ...]],
+) -> Flags:
+    """Set for each of these rows that is its entry, byte by byte, under the same names."""
+    have_names = np.array([names == parameters for names in shapes], dtype=np.bool_)[values.shapes[entries]]
+    some = np.flatnonzero(have_names)
+    starts, of_entries = rows.starts[indexes[some]], values.starts[entries[some]]
+    sizes, entry_sizes = rows.ends[indexes[some]] - starts, values.ends[entries[some]] - of_entries
+    are_the_same = np.zeros(len(indexes), dtype=np.bool_)
+    are_the_same[some] = same_texts(rows.body, starts, sizes, values.text, of_entries, entry_sizes)
+    return are_the_same
+
+
+def _says_nothing_new(
+    rows: Rows, indexes: Offsets, parameters: tuple[str, ...], values: Values, entries: Offsets, names: tuple[str, ...]
+) -> Flags:
+    """Set for each of these rows that says nothing but what its entry says, whose cells have these names."""
+    starts, sizes = _cells(rows.body, rows.starts[indexes], rows.ends[indexes], len(parameters))
+    remembered_starts, remembered_sizes = _cells(values.text, values.starts[entries], values.ends[entries], len(names))
+    nothing_new = np.ones(len(indexes), dtype=np.bool_)
+    for place, name in enumerate(parameters):
+        says_any = sizes[place] > 0
+        if name not in names:
+            nothing_new &= ~says_any
+            continue
+        other = names.index(name)
+        asked = np.flatnonzero(nothing_new & says_any)
+        nothing_new[asked] = same_texts(
+            rows.body,
+            starts[place][asked],
+            sizes[place][asked],
+            values.text,
+            remembered_starts[other][asked],
+            remembered_sizes[other][asked],
+        )
+    return nothing_new
+
+
+def _cells(text: bytes, starts: Offsets, ends: Offsets, columns: int) -> tuple[list[Offsets], list[Offsets]]:
+    """Where the cells behind the id begin in `text`, and their sizes: for each column an array of shape (n,).
+
+    A row may lack its last cells: they are empty.
+    """
+    octets = np.frombuffer(text, dtype=np.uint8)
+    separators = np.append(np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED)), len(text))
+    place = np.searchsorted(separators, starts)
+    begins, sizes = [], []
+    for _ in range(columns):
+        # Of a row that has ended, the cell is empty, and begins nowhere.
+        begin = separators[place] + 1
+        has_ended = begin >= ends
+        place = np.where(has_ended, place, place + 1)
+        end = separators[place]
+        begins.append(np.where(has_ended, 0, begin))
+        sizes.append(np.where(has_ended, 0, end - begin))
+    return begins, sizes

@@ -1,0 +1,83 @@
+"""Entries in sorted files: their columns, and the parameter names of their rows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.memory.entries import Entries, Values
+from pipeline.core.memory.finding import indexes_of
+from pipeline.core.model import Hashes, Offsets
+from pipeline.edges.store.memory.sorted_file import FileFacts, Slice, SortedFile, Texts, write_slices
+
+_KINDS = {"digests": "<u8", "sent_at": "<u4", "noted_at": "<u4", "sources": "<u2"}
+_KINDS_OF_VALUES = {"shapes": "<u2", "id_lengths": "<u4"}
+_SHAPES = "shapes"
+
+
+@dataclass(slots=True)
+class Shapes:
+    """The parameter names of rows, numbered as they become known to this process; each file has numbers of its own."""
+
+    names: list[tuple[str, ...]] = field(default_factory=list)
+
+    def number(self, names: tuple[str, ...]) -> int:
+        """The number of these names."""
+        if names not in self.names:
+            self.names.append(names)
+        return self.names.index(names)
+
+
+def write_entries(
+    path: Path, entries: Iterable[tuple[int, Entries]], shapes: Sequence[tuple[str, ...]], *, with_values: bool
+) -> FileFacts:
+    """Write entries by partition, durably. `shapes`: what the numbers in `Values.shapes` mean."""
+
+    def part(partition: int, some: Entries) -> tuple[int, Slice, Texts | None]:
+        columns = {name: getattr(some, name) for name in _KINDS}
+        texts = None
+        if (values := some.values) is not None:
+            columns |= {name: getattr(values, name) for name in _KINDS_OF_VALUES}
+            texts = Texts(values.text, values.starts, values.ends)
+        return partition, Slice(some.keys, columns), texts
+
+    kinds = _KINDS | (_KINDS_OF_VALUES if with_values else {})
+    slices = (part(partition, some) for partition, some in entries)
+    return write_slices(path, kinds, slices, has_texts=with_values, notes={_SHAPES: [list(names) for names in shapes]})
+
+
+class EntryFile:
+    """A file of entries. `shapes`: those of the process, by which the rows of what is read are numbered."""
+
+    def __init__(self, number: int, file: SortedFile, shapes: Shapes) -> None:
+        self.number = number
+        self.file = file
+        numbers = [shapes.number(tuple(names)) for names in file.notes[_SHAPES]]
+        self._numbers = np.array(numbers or [0], dtype=np.uint16)
+
+    def entries(self, partition: int) -> Entries:
+        """All entries of a partition."""
+        rows = self.file.rows_of(partition)
+        return self._made(rows, rows.ends, self.file.text_of(partition, rows))
+
+    def entries_of(self, partition: int, keys: Hashes, rows: Slice | None = None) -> Entries:
+        """The entries of a partition that have one of these keys, which are sorted. `rows`: if it was read already."""
+        rows = rows or self.file.rows_of(partition)
+        indexes = indexes_of(keys, rows.keys)
+        if len(indexes) == len(rows):
+            return self._made(rows, rows.ends, self.file.text_of(partition, rows))
+        text = self.file.texts(partition, rows, indexes)
+        ends = rows.ends
+        if ends is not None:
+            ends = np.cumsum(ends[indexes] - np.append(0, ends)[indexes])
+        columns = {name: column[indexes] for name, column in rows.columns.items()}
+        return self._made(replace(rows, keys=rows.keys[indexes], columns=columns), ends, text)
+
+    def _made(self, rows: Slice, ends: Offsets | None, text: bytes) -> Entries:
+        columns = rows.columns
+        values = None
+        if ends is not None:
+            values = Values(self._numbers[columns[_SHAPES]], columns["id_lengths"], ends, text)
+        entries = (columns["digests"], columns["sent_at"], columns["noted_at"], columns["sources"])
+        return Entries(rows.keys, *entries, values)

@@ -1,0 +1,16 @@
+"""An export that is compared with the memory: all its rows are gathered on the disk first, sorted by their ids' hashes.
+
+    export --read, mapped--> buffer --sorted--> runs            gather: nothing is sent yet
+    runs --merged--> one row of each id --compared with the memory--> placed, as the rows of any export
+
+So one row of each id is sent, however often it repeats, and the memory is read in its own order, once. A crash while
+rows are gathered costs only time. From then on the job goes on from the number of gathered rows that are done.
+"""
+
+from pipeline.jobs.gathering.gather import gather
+from pipeline.jobs.gathering.gathered_rows import GatheredRows, Piece
+from pipeline.jobs.gathering.merge import merge_memory
+from pipeline.jobs.gathering.remember import remember
+from pipeline.jobs.gathering.sieve import Sieve, Sifted, sieve_of
+
+__all__ = ["GatheredRows", "Piece", "Sieve", "Sifted", "gather", "merge_memory", "remember", "sieve_of"]

@@ -1,0 +1,67 @@
+"""Gathers the rows of an export: it is read to its end, and its rows lie in sorted runs then.
+
+A run holds what fits into the buffer, `BUFFER_BYTES` of encoded rows, so memory does not grow with the export. On the
+disk they take what the rows take, and about 14 bytes more for each.
+"""
+
+from pipeline.core.batches.gathered import Gathered, Run
+from pipeline.core.model import Rows
+from pipeline.edges.exports import Export
+from pipeline.jobs.ending import abandoned, is_abandoned
+from pipeline.jobs.gathering.gone import gather_gone
+from pipeline.jobs.gathering.runs import write_run
+from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
+
+#: Bytes of encoded rows that one run holds.
+BUFFER_BYTES = 25_165_824
+
+
+async def gather(job: Job, export: Export, source: RowSource) -> None:
+    """Write all rows of the export to `State.gathered`, and note in the ledger that they are there.
+
+    Behind them are rows of ids that a snapshot no longer has, if [export] gone says what is sent then.
+
+    Raises `InputError` for an export that a load gives up, for example with too many rejects.
+    """
+    progress, directory = job.progress, job.state.gathered(job.record.job_id)
+    await job.host.run_blocking(job.state.begin_gathering, job.record.job_id)
+    checkpoint, before = progress.checkpoint, progress.unplaced_rows
+    runs, buffer, buffered, rows = list[Run](), list[Rows](), 0, 0
+    while (block := await source.read()) is not None:
+        progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
+        if is_abandoned(job.ending):
+            raise abandoned()
+        block.note(checkpoint)
+        # No `await` between these counts: each row is in one class whenever the job ends.
+        rows += len(block.mapped.rows)
+        progress.unplaced_rows = before + rows
+        await keep_rejects(job, source, block.mapped.rejects)
+        if len(block.mapped.rows):
+            checkpoint.note_repeated(block.mapped.rows)
+            buffer.append(block.mapped.rows)
+            buffered += len(block.mapped.rows.body)
+        _judge_rejects(job, is_final=False)
+        if buffered >= BUFFER_BYTES:
+            runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
+            buffered = 0
+    if not checkpoint.read and source.has_content:
+        raise no_rows(job.record.export)
+    _judge_rejects(job, is_final=True)
+    if buffer:
+        runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
+    gone = await gather_gone(job, directory, runs)
+    # These rows count as read, though no line of the export has them: each of them is in one class too.
+    checkpoint.read += (more := sum(run.rows for run in gone))
+    rows += more
+    progress.unplaced_rows = before + rows
+    runs += gone
+    checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
+    checkpoint.gathered = Gathered(tuple(runs), rows, is_whole=True)
+    await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
+
+
+def _judge_rejects(job: Job, *, is_final: bool) -> None:
+    checkpoint = job.progress.checkpoint
+    if job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=is_final):
+        raise too_many_rejects(job, checkpoint.faulty, checkpoint.read)

@@ -1,0 +1,59 @@
+"""Empties the memory when somebody asks for it, and lets go of what was not sent for long."""
+
+from datetime import datetime, timedelta
+
+from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.memory.times import minutes_of
+from pipeline.edges.store.memory.files import remove_all
+from pipeline.edges.store.state import State
+
+#: What is said when the memory was emptied.
+EMPTIED = (
+    "the memory is empty: everything that is loaded from now on is sent once more. What was loaded already, "
+    "`load --again` loads"
+)
+
+
+async def rebuild_memory(state: State, *, is_at_work: bool) -> str:
+    """Empty the memory of a state directory, also a damaged one; return what was done, in words.
+
+    `is_at_work`: a job runs. Raises `PipelineError` (75) then: it may just be adding to the memory.
+    """
+    if is_at_work:
+        raise PipelineError(
+            "a job is under way, which adds to the memory: nothing was changed. Ask again when it has ended, as "
+            "`status` says.",
+            exit_code=ExitCode.UNFINISHED,
+        )
+    async with state.turn_to_remember:
+        await state.in_turn(_empty, state)
+    return EMPTIED
+
+
+def _empty(state: State) -> None:
+    ledger, memory = state.ledger, state.memory
+    if memory is None:
+        # The catalog first: files that are in none are nobody's, and what a kill leaves of them the next call removes.
+        ledger.clear_memory()
+        remove_all(state.directory / "memory")
+        return
+    remembers, target = ledger.remembers, ledger.remembered_of
+    memory.rebuild()
+    ledger.begin_memory(remembers, target)
+
+
+async def expire_memory(state: State, keep_days: int, now: datetime) -> int:
+    """Let go of ids of which nothing was sent for so many days; return how many entries went.
+
+    Raises `FatalError` (74) if the disk refuses, or the memory is damaged.
+    """
+    memory, run = state.memory, state.host.run_blocking
+    if memory is None:
+        return 0
+    # What is written here must count before anybody else merges, or what was erased meanwhile would come back.
+    async with state.turn_to_merge:
+        before = await run(memory.facts)
+        merges = memory.expiry(minutes_of(now - timedelta(days=keep_days)))
+        while (merge := await run(next, merges, None)) is not None:
+            await state.in_turn(memory.enter_merge, merge)
+        return before.ids - (await run(memory.facts)).ids

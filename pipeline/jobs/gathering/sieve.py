@@ -1,0 +1,137 @@
+"""Compares rows with what is remembered of their ids, at the moment at which they are placed.
+
+Rows of ids in flight wait, and are compared when their ids are free: every batch with such an id is released then, and
+remembered. So what is found of the others is what was sent last.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Self
+
+import numpy as np
+
+from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
+from pipeline.core.memory.entries import Found
+from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.times import minutes_of
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
+from pipeline.edges.store.memory.memory import Memory
+from pipeline.jobs.job import Job
+
+#: A clock may be set back by so much, and what was sent before is as fresh as it was. Jobs last days at most.
+AHEAD = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sifted:
+    """The rows that are left of n rows, and what became of the others.
+
+    `rows`: k rows, as they are to be sent. `at`: (k,), the index that each of them had, ascending.
+    `is_unchanged`: (n,), set for each row that says nothing new.
+    `too_long`: the lines of rows that would be too long with what is remembered of their ids, and are sent without.
+    `own`: by the hash of its id the parameters of which a row has values of its own, for each row that was filled in
+    and of whose id a row was lost before.
+    """
+
+    rows: Rows
+    at: Offsets
+    is_unchanged: Flags
+    too_long: tuple[int, ...] = ()
+    own: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def all_of(cls, rows: KeyedRows) -> Self:
+        """All of these rows, as they are."""
+        return cls(rows.rows(), np.arange(len(rows)), np.zeros(len(rows), dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """The memory, and what a job does with it.
+
+    `salt`: of the hashes of ids. `id_kind`, `parameters`: of the header of the job's batches.
+    `is_sending_changes`: rows that say nothing new are left out, unless they were sent before `fresh_since`, or behind
+    `fresh_until`, as a clock says that was ahead; both in minutes since 1970 (UTC).
+    `ids_lost`: gives the sorted hashes of ids of which rows were lost.
+    `source`: if it is not 0, an id must be known to be of it, or is sent: else nobody finds that it is gone one day.
+    `is_filling_in`: rows are sent with the remembered cells that they lack, but none gets longer than `max_row_bytes`.
+    """
+
+    memory: Memory
+    salt: int
+    id_kind: str
+    parameters: tuple[str, ...]
+    is_sending_changes: bool
+    fresh_since: int
+    fresh_until: int
+    is_filling_in: bool
+    max_row_bytes: int
+    ids_lost: Callable[[], Hashes]
+    source: int = 0
+
+    def sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
+        """Compare rows, sorted by hash, with the memory; those that wait are left as they are. Blocks."""
+        free = np.flatnonzero(~waits)
+        if not len(free) or not (self.is_sending_changes or self.is_filling_in):
+            return Sifted.all_of(rows)
+        asked = rows.chosen(free)
+        copied = asked.rows()
+        found = self.memory.find(asked.hashes, copied, id_kind=self.id_kind)
+        is_unchanged = np.zeros(len(rows), dtype=np.bool_)
+        if self.is_sending_changes:
+            is_fresh = (found.sent_at >= self.fresh_since) & (found.sent_at <= self.fresh_until)
+            is_unchanged[free] = self._says_nothing_new(copied, found) & is_fresh
+            if self.source:
+                # Line 0: an id that is gone, which is sent once.
+                is_unchanged[free] &= (found.sources == self.source) & (copied.lines != 0)
+        too_long: tuple[int, ...] = ()
+        own: dict[int, frozenset[str]] = {}
+        if self.is_filling_in:
+            changed = np.flatnonzero(~is_unchanged[free])
+            some = Found(found.entries, found.indexes[changed])
+            chosen = asked.chosen(changed).rows()
+            filled, unfilled = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
+            too_long = tuple(chosen.lines[unfilled].tolist())
+            if filled is not chosen:
+                texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
+                rows = replace(rows, replaced=rows.replaced | texts)
+                own = self._own(chosen)
+        left = np.flatnonzero(~is_unchanged)
+        return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long, own)
+
+    def _own(self, rows: Rows) -> dict[int, frozenset[str]]:
+        """What rows say themselves, of ids of which a row was lost: nothing else overtakes what that one said."""
+        own: dict[int, frozenset[str]] = {}
+        for index in np.flatnonzero(np.isin(rows.hashes, self.ids_lost())).tolist():
+            cells = zip(self.parameters, rows.text(index)[:-1].split(b",")[1:], strict=False)
+            # Two ids may have the same hash.
+            hash_ = int(rows.hashes[index])
+            own[hash_] = own.get(hash_, frozenset()) | {name for name, cell in cells if cell}
+        return own
+
+    def _says_nothing_new(self, rows: Rows, found: Found) -> Flags:
+        if self.memory.has_values:
+            return unchanged_by_values(rows, self.parameters, found, self.memory.shapes)
+        return unchanged_by_digest(rows, self.parameters, found, self.salt)
+
+
+def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
+    """The sieve of a job; None without a memory. What was lost and is sent again is compared with nothing."""
+    memory, settings = job.state.memory, job.settings.memory
+    if memory is None:
+        return None
+    body_start = len(f"batch={','.join((job.export.id_kind, *parameters))}\n")
+    now = job.clock.utc_now()
+    return Sieve(
+        memory,
+        job.state.ledger.salt,
+        job.export.id_kind,
+        parameters,
+        is_sending_changes=settings.send == "changes" and job.record.retry_of is None,
+        fresh_since=minutes_of(now - timedelta(days=settings.refresh_days)),
+        fresh_until=minutes_of(now + AHEAD),
+        is_filling_in=memory.has_values,
+        max_row_bytes=job.settings.batch.max_bytes - body_start,
+        ids_lost=job.state.ids_lost,
+    )

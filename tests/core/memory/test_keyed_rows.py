@@ -1,0 +1,70 @@
+"""Rows sorted by hash, one of each id: what they come to is what a dictionary of the rows in their order comes to."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
+from pipeline.core.model import Rows
+from pipeline.core.rows.mapping import pack_rows
+
+CELLS = st.sampled_from([b"", b"a", b"bb", b"ccc"])
+RECORDS = st.lists(st.tuples(st.sampled_from([b"u1", b"u22", b"u3", b"v"]), CELLS, CELLS), max_size=30)
+
+
+def rows_of(records: list[tuple[bytes, bytes, bytes]], first_line: int, hashes: dict[bytes, int] | None) -> Rows:
+    texts = [b",".join(record) + b"\n" for record in records]
+    lines = [first_line + number for number in range(len(records))]
+    rows = pack_rows(texts, [len(record[0]) for record in records], lines, salt=1)
+    if hashes is None:
+        return rows
+    keys = np.array([hashes[record[0]] for record in records], dtype=np.uint64)
+    return Rows(rows.body, rows.ends, rows.id_lengths, rows.lines, keys)
+
+
+def expected(records: list[tuple[bytes, bytes, bytes]]) -> dict[bytes, tuple[list[bytes], int, int]]:
+    """Per id its cells, the line of its last row, and the number of its rows."""
+    found: dict[bytes, tuple[list[bytes], int, int]] = {}
+    for line, (profile_id, *cells) in enumerate(records, start=1):
+        before, _, count = found.get(profile_id, ([b""] * len(cells), 0, 0))
+        found[profile_id] = ([new or old for old, new in zip(before, cells, strict=True)], line, count + 1)
+    return found
+
+
+@given(RECORDS, st.integers(0, 30), st.booleans())
+def test_rows_of_one_id_become_one(records: list[tuple[bytes, bytes, bytes]], cut: int, share_a_hash: bool) -> None:
+    hashes = {b"u1": 5, b"u22": 5, b"u3": 5, b"v": 2} if share_a_hash else None
+    lists = [rows_of(records[:cut], 1, hashes), rows_of(records[cut:], 1 + len(records[:cut]), hashes)]
+    merged = one_of_each_id(KeyedRows.of_lists(lists))
+    rows = merged.rows.rows()
+    found = {}
+    for index in range(len(rows)):
+        profile_id, *cells = rows.text(index)[:-1].split(b",")
+        assert rows.id_lengths[index] == len(profile_id)
+        assert merged.rows.profile_id(index) == profile_id
+        found[profile_id] = (cells, int(rows.lines[index]), int(merged.records[index]))
+    assert found == expected(records)
+    assert len(found) == len(rows)
+    assert (np.diff(rows.hashes.astype(object)) >= 0).all()
+
+
+@given(RECORDS, st.data())
+def test_some_rows_are_chosen_as_they_are(records: list[tuple[bytes, bytes, bytes]], data: st.DataObject) -> None:
+    merged = one_of_each_id(KeyedRows.of_lists([rows_of(records, 1, None)])).rows
+    whole = merged.rows()
+    indexes = np.array(
+        sorted(data.draw(st.sets(st.integers(0, len(merged) - 1)) if len(merged) else st.just(set()))), int
+    )
+    chosen = merged.chosen(indexes).rows()
+    assert chosen.body == b"".join(whole.text(int(index)) for index in indexes)
+    assert chosen.lines.tolist() == whole.lines[indexes].tolist()
+
+
+@given(RECORDS, st.integers(0, 30))
+def test_rows_behind_a_row(records: list[tuple[bytes, bytes, bytes]], first: int) -> None:
+    rows = rows_of(records, 1, None)
+    first = min(first, len(rows))
+    left = rows.behind(first)
+    assert [left.text(index) for index in range(len(left))] == [rows.text(index) for index in range(first, len(rows))]
+    assert left.lines.tolist() == rows.lines[first:].tolist()
+    assert left.hashes.tolist() == rows.hashes[first:].tolist()

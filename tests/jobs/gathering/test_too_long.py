@@ -1,0 +1,27 @@
+"""A row that would be too long with what is remembered of its id is counted once, however many batches follow."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.loop import run_virtually
+from tests.simulation.staged import staged
+
+IDS = [f"u{number}" for number in range(80)]
+LONG = "x" * 700
+
+
+def test_each_is_counted_once(tmp_path: Path) -> None:
+    memory = {"remember": "values", "send": "changes"}
+    batch = {"max_bytes": 1_024}
+
+    async def load() -> Any:
+        async with staged(tmp_path) as stage:
+            await stage.load(
+                *(f"{each},{LONG}" for each in IDS), name="1.csv", header="id,a", memory=memory, batch=batch
+            )
+            lines = [f"{each},{LONG}" for each in IDS]
+            return await stage.load(*lines, name="2.csv", header="id,b", memory=memory, batch=batch)
+
+    report = run_virtually(load())
+    assert report["rows"]["confirmed"] == len(IDS)
+    assert report["warnings"]["row_not_filled_in"] == len(IDS)
