@@ -10,10 +10,10 @@
 
 from tests.simulation.mutant import Mutant
 from tests.simulation.weather import (
-    REMEMBERING,
     REMEMBERING_AND_CRASHING,
     REMEMBERING_AND_LOSING,
     REMEMBERING_AND_OVERLAPPING,
+    REMEMBERING_AND_REFRESHING,
     REMEMBERING_AND_RETRYING,
 )
 
@@ -133,14 +133,14 @@ OF_THE_MEMORY = [
         f"{GATHERING}/sieve.py",
         "            changed = np.flatnonzero(~is_unchanged[free])\n",
         "            changed = np.flatnonzero(~self._says_nothing_new(copied, found))\n",
-        REMEMBERING,
+        REMEMBERING_AND_REFRESHING,
     ),
     Mutant(
         "a row that says nothing new is left out however long ago it was sent",
         f"{GATHERING}/sieve.py",
         "self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)",
         "self._says_nothing_new(copied, found)",
-        REMEMBERING,
+        REMEMBERING_AND_REFRESHING,
     ),
     Mutant(
         "what was lost is compared with what is remembered, and left out",

@@ -219,3 +219,11 @@ REMEMBERING_AND_RETRYING = replace(
     columns=(("a",), ("b",), ("a", "c"), ("c", "b")),
     max_bytes=(400,),
 )
+#: Days go by, and rows say what was said before.
+REMEMBERING_AND_REFRESHING = replace(
+    REMEMBERING_AND_OVERLAPPING,
+    waits=(0.6, HOLD_S, DAY_S, 2 * DAY_S),
+    outcomes=("taken",),
+    memory=(Remembering("values", "changes", 1), Remembering("values", "all")),
+    kinds=("ss", "s-", "-s", "vs"),
+)
