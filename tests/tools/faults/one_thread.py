@@ -14,7 +14,7 @@ import orjson
 import structlog
 from anyio.to_thread import current_default_thread_limiter, run_sync
 
-from pipeline.core.errors import PipelineError, most_telling
+from pipeline.core.errors import ExitCode, PipelineError, most_telling, worst
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_exports
 from pipeline.settings.settings import load_settings
@@ -39,21 +39,21 @@ def _make_each_call() -> None:
 
 
 async def load(config: Path, exports: list[Path], *, has_head_start: bool) -> int:
-    """Load exports; the exit code of the last."""
+    """Load exports; the exit code, as `load` has it."""
     current_default_thread_limiter().total_tokens = 1
     if has_head_start:
         await run_sync(_make_each_call)
-    code = 0
+    codes = list[ExitCode]()
     try:
         async for report in load_exports(
             exports, Tenant.of_one(load_settings(config)), host=Host(merged_rows=_MERGED_ROWS)
         ):
-            code = report.exit_code
+            codes.append(report.exit_code)
             # Not `write`: that is to fail in the product, not here.
             os.writev(sys.stdout.fileno(), [orjson.dumps(report.as_json(), option=orjson.OPT_APPEND_NEWLINE)])
     except* PipelineError as errors:
-        code = most_telling(errors).exit_code
-    return code
+        codes.append(most_telling(errors).exit_code)
+    return worst(codes)
 
 
 def main() -> None:
