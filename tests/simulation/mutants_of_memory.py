@@ -138,8 +138,8 @@ OF_THE_MEMORY = [
     Mutant(
         "a row that says nothing new is left out however long ago it was sent",
         f"{GATHERING}/sieve.py",
-        "self._says_nothing_new(copied, found) & (found.sent_at >= self.fresh_since)",
-        "self._says_nothing_new(copied, found)",
+        "is_fresh = (found.sent_at >= self.fresh_since) & (",
+        "is_fresh = (",
         REMEMBERING_AND_REFRESHING,
     ),
     Mutant(
