@@ -101,7 +101,7 @@ class Sieve:
         return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long, own)
 
     def _own(self, rows: Rows) -> dict[int, frozenset[str]]:
-        """What rows say themselves, of ids of which a row was lost: nothing else overtakes what that one said."""
+        """The parameters of what rows say themselves, of ids of which a row was lost: no other is overtaken."""
         own: dict[int, frozenset[str]] = {}
         for index in np.flatnonzero(np.isin(rows.hashes, self.ids_lost())).tolist():
             cells = zip(self.parameters, rows.text(index)[:-1].split(b",")[1:], strict=False)
