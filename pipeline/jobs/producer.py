@@ -34,7 +34,7 @@ from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
-from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, remember, sieve_of
+from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, max_row_bytes, remember, sieve_of
 from pipeline.jobs.job import Job, source_name, too_many_rejects
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
@@ -88,8 +88,9 @@ async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectS
                 await producer.run((export, source))
                 return
             await gather(job, export, source)
-    gathered = GatheredRows(job.state.gathered(job.record.job_id), checkpoint.gathered)
     producer = _make_producer(job, checkpoint.parameters, room, sealed)
+    directory, longest = job.state.gathered(job.record.job_id), max_row_bytes(job, checkpoint.parameters)
+    gathered = GatheredRows(directory, checkpoint.gathered, longest)
     await producer.run(gathered)
 
 

@@ -74,7 +74,7 @@ MENDS = [
     Mend(
         "no column that a manifest names is told",
         ("foreign-text",),
-        "pipeline/jobs/claims.py",
+        "pipeline/jobs/row_source/manifest_checks.py",
         'f", of which number {differing} is another"',
         'f", of which {said[differing - 1]!r} is another"',
         _CANARY_DROP,

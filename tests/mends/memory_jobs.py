@@ -24,8 +24,8 @@ MENDS = [
         "memory: a row goes without what was remembered while its job began",
         ("memory",),
         "pipeline/jobs/row_source/source.py",
-        "    return tuple(dict.fromkeys((*in_flight, *remembered)))",
-        "    return tuple(dict.fromkeys((*job.in_flight.parameters(job.record.seq), *remembered)))",
+        "    return tuple(dict.fromkeys((*job.export.gone, *in_flight, *remembered)))",
+        "    return tuple(dict.fromkeys((*job.export.gone, *job.in_flight.parameters(job.record.seq), *remembered)))",
         "tests/jobs/test_parameters_to_carry.py::test_what_is_remembered_meanwhile_is_among_them",
     ),
 ]

@@ -629,7 +629,7 @@ class AllSeenError(Exception):
 
 
 @settings(
-    max_examples=900,
+    max_examples=4_000,
     derandomize=True,
     database=None,
     deadline=None,

@@ -98,9 +98,9 @@ class KeyedRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneEach:
-    """One row of each id.
+    """One row of each id, as far as rows may be merged.
 
-    `rows`: n rows; each is what all rows of its id come to, and has the line of the last of them.
+    `rows`: n rows; each is what rows of its id come to, and has the line of the last of them.
     `records`: (n,), the number of rows that came to it.
     """
 
@@ -108,10 +108,11 @@ class OneEach:
     records: Offsets
 
 
-def one_of_each_id(rows: KeyedRows) -> OneEach:
+def one_of_each_id(rows: KeyedRows, max_row_bytes: int) -> OneEach:
     """The rows with those of one id merged: of each cell, the last value that is not empty.
 
-    Two ids may have the same hash: each has its own row then.
+    Two ids may have the same hash: each has its own row then. Rows that would come to more than `max_row_bytes`, which
+    fit in no batch, stay apart, in their order.
     """
     same = np.flatnonzero(rows.hashes[1:] == rows.hashes[:-1])
     records = np.ones(len(rows), dtype=np.int64)
@@ -124,9 +125,12 @@ def one_of_each_id(rows: KeyedRows) -> OneEach:
         for index in group:
             before = latest.get(profile_id := rows.profile_id(index))
             if before is not None:
-                replaced[index] = merge(replaced.pop(before, b"") or rows.text(before), rows.text(index))
-                records[index] += records[before]
-                is_left[before] = False
+                merged = merge(replaced.get(before) or rows.text(before), rows.text(index))
+                if len(merged) <= max_row_bytes:
+                    replaced.pop(before, None)
+                    replaced[index] = merged
+                    records[index] += records[before]
+                    is_left[before] = False
             latest[profile_id] = index
     left = np.flatnonzero(is_left)
     return OneEach(replace(rows, replaced=replaced).chosen(left), records[left])

@@ -11,6 +11,16 @@ from pipeline.jobs.gathering.gather import gather
 from pipeline.jobs.gathering.gathered_rows import GatheredRows, Piece
 from pipeline.jobs.gathering.merge import merge_memory
 from pipeline.jobs.gathering.remember import remember
-from pipeline.jobs.gathering.sieve import Sieve, Sifted, sieve_of
+from pipeline.jobs.gathering.sieve import Sieve, Sifted, max_row_bytes, sieve_of
 
-__all__ = ["GatheredRows", "Piece", "Sieve", "Sifted", "gather", "merge_memory", "remember", "sieve_of"]
+__all__ = [
+    "GatheredRows",
+    "Piece",
+    "Sieve",
+    "Sifted",
+    "gather",
+    "max_row_bytes",
+    "merge_memory",
+    "remember",
+    "sieve_of",
+]

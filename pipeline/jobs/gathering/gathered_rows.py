@@ -20,7 +20,7 @@ _AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Rows to be placed, at most one of each id.
+    """Rows to be placed: one of each id, or several where they may not be merged.
 
     `rows`: n rows, sorted by hash.
     `records`: (n,), the number of gathered rows that each of them stands for.
@@ -35,10 +35,14 @@ class Piece:
 
 
 class GatheredRows:
-    """Reads what `gather` wrote, behind the first `done` rows of it. Call `read` until it returns None; it blocks."""
+    """Reads what `gather` wrote, behind the first `done` rows of it. Call `read` until it returns None; it blocks.
 
-    def __init__(self, directory: Path, gathered: Gathered) -> None:
+    `max_row_bytes`: the most that a row of a batch may take.
+    """
+
+    def __init__(self, directory: Path, gathered: Gathered, max_row_bytes: int) -> None:
         self._directory = directory
+        self._max_row_bytes = max_row_bytes
         self._pieces = self._read_all(gathered.runs, gathered.done)
 
     def read(self) -> Piece | None:
@@ -60,18 +64,36 @@ class GatheredRows:
             SortedFile.open(run_file(self._directory, number), FileFacts(run.rows, run.size_bytes, run.checksum))
             for number, run in enumerate(runs)
         ]
-        for partition in range(PARTITIONS):
-            counts = [file.partitions.get(partition, 0) for file in files]
-            if sum(counts) <= done:
-                done -= sum(counts)
+        for partitions in _together(files):
+            lists = list[Rows]()
+            for partition in partitions:
+                of_partition = [file for file in files if partition in file.partitions]
+                count = sum(file.partitions[partition] for file in of_partition)
+                if not lists and count <= done:
+                    done -= count
+                else:
+                    lists += [_rows_of(file, partition) for file in of_partition]
+            if not lists:
                 continue
-            lists = [_rows_of(file, partition) for file, count in zip(files, counts, strict=True) if count]
-            merged = one_of_each_id(KeyedRows.of_lists(lists))
+            merged = one_of_each_id(KeyedRows.of_lists(lists), self._max_row_bytes)
             del lists
             first, done = int(np.searchsorted(np.cumsum(merged.records), done, side="right")), 0
             for start in range(first, len(merged.rows), _AT_ONCE):
                 chosen = np.arange(start, min(start + _AT_ONCE, len(merged.rows)))
                 yield Piece(merged.rows.chosen(chosen), merged.records[chosen])
+
+
+def _together(files: Sequence[SortedFile]) -> Iterator[list[int]]:
+    """The partitions that are read together, one after the other: few rows are asked for as often as one row is."""
+    together, rows = list[int](), 0
+    for partition in range(PARTITIONS):
+        count = sum(file.partitions.get(partition, 0) for file in files)
+        if rows and rows + count > _AT_ONCE:
+            yield together
+            together, rows = [], 0
+        together.append(partition)
+        rows += count
+    yield together
 
 
 def _rows_of(file: SortedFile, partition: int) -> Rows:

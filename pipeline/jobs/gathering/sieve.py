@@ -72,7 +72,9 @@ class Sieve:
 
     def sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
         """Compare rows, sorted by hash, with the memory; those that wait are left as they are. Blocks."""
-        free = np.flatnonzero(~waits)
+        # Behind a row of its id, a row is as one that waits: what is remembered is older than the row before it.
+        is_again = np.append(False, rows.hashes[1:] == rows.hashes[:-1]) if len(rows) else waits
+        free = np.flatnonzero(~(waits | is_again))
         if not len(free) or not (self.is_sending_changes or self.is_filling_in):
             return Sifted.all_of(rows)
         asked = rows.chosen(free)
@@ -116,12 +118,16 @@ class Sieve:
         return unchanged_by_digest(rows, self.parameters, found, self.salt)
 
 
+def max_row_bytes(job: Job, parameters: tuple[str, ...]) -> int:
+    """The most bytes that a row of a job may take in a batch of its own. `parameters`: of its header."""
+    return job.settings.batch.max_bytes - len(f"batch={','.join((job.export.id_kind, *parameters))}\n")
+
+
 def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
     """The sieve of a job; None without a memory. What was lost and is sent again is compared with nothing."""
     memory, settings = job.state.memory, job.settings.memory
     if memory is None:
         return None
-    body_start = len(f"batch={','.join((job.export.id_kind, *parameters))}\n")
     now = job.clock.utc_now()
     return Sieve(
         memory,
@@ -132,6 +138,6 @@ def sieve_of(job: Job, parameters: tuple[str, ...]) -> Sieve | None:
         fresh_since=minutes_of(now - timedelta(days=settings.refresh_days)),
         fresh_until=minutes_of(now + AHEAD),
         is_filling_in=memory.has_values,
-        max_row_bytes=job.settings.batch.max_bytes - body_start,
+        max_row_bytes=max_row_bytes(job, parameters),
         ids_lost=job.state.ids_lost,
     )

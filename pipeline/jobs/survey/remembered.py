@@ -64,7 +64,8 @@ class _PlannedRows:
         if self._buffer:
             self._write()
         checkpoint = self._tally.checkpoint
-        gathered = GatheredRows(self._directory, Gathered(tuple(self._runs), sum(run.rows for run in self._runs)))
+        of = Gathered(tuple(self._runs), sum(run.rows for run in self._runs))
+        gathered = GatheredRows(self._directory, of, sieve.max_row_bytes)
         while (piece := gathered.read()) is not None:
             sifted = sieve.sift(piece.rows, np.zeros(len(piece.rows), dtype=np.bool_))
             checkpoint.superseded += piece.records_of(0, len(piece.rows)) - len(piece.rows)

@@ -8,6 +8,7 @@ from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
 from pipeline.core.model import Rows
 from pipeline.core.rows.mapping import pack_rows
 
+LONGEST = 1_000
 CELLS = st.sampled_from([b"", b"a", b"bb", b"ccc"])
 RECORDS = st.lists(st.tuples(st.sampled_from([b"u1", b"u22", b"u3", b"v"]), CELLS, CELLS), max_size=30)
 
@@ -35,7 +36,7 @@ def expected(records: list[tuple[bytes, bytes, bytes]]) -> dict[bytes, tuple[lis
 def test_rows_of_one_id_become_one(records: list[tuple[bytes, bytes, bytes]], cut: int, share_a_hash: bool) -> None:
     hashes = {b"u1": 5, b"u22": 5, b"u3": 5, b"v": 2} if share_a_hash else None
     lists = [rows_of(records[:cut], 1, hashes), rows_of(records[cut:], 1 + len(records[:cut]), hashes)]
-    merged = one_of_each_id(KeyedRows.of_lists(lists))
+    merged = one_of_each_id(KeyedRows.of_lists(lists), LONGEST)
     rows = merged.rows.rows()
     found = {}
     for index in range(len(rows)):
@@ -50,7 +51,7 @@ def test_rows_of_one_id_become_one(records: list[tuple[bytes, bytes, bytes]], cu
 
 @given(RECORDS, st.data())
 def test_some_rows_are_chosen_as_they_are(records: list[tuple[bytes, bytes, bytes]], data: st.DataObject) -> None:
-    merged = one_of_each_id(KeyedRows.of_lists([rows_of(records, 1, None)])).rows
+    merged = one_of_each_id(KeyedRows.of_lists([rows_of(records, 1, None)]), LONGEST).rows
     whole = merged.rows()
     indexes = np.array(
         sorted(data.draw(st.sets(st.integers(0, len(merged) - 1)) if len(merged) else st.just(set()))), int
@@ -68,3 +69,12 @@ def test_rows_behind_a_row(records: list[tuple[bytes, bytes, bytes]], first: int
     assert [left.text(index) for index in range(len(left))] == [rows.text(index) for index in range(first, len(rows))]
     assert left.lines.tolist() == rows.lines[first:].tolist()
     assert left.hashes.tolist() == rows.hashes[first:].tolist()
+
+
+def test_rows_that_would_become_too_long_stay_apart() -> None:
+    records = [(b"u1", b"a", b""), (b"u1", b"", b"ccc"), (b"u1", b"bb", b""), (b"v", b"a", b"")]
+    merged = one_of_each_id(KeyedRows.of_lists([rows_of(records, 1, None)]), len(b"u1,a,ccc\n") - 1)
+    rows = merged.rows.rows()
+    of_u1 = [rows.text(index) for index in range(len(rows)) if rows.text(index).startswith(b"u1")]
+    assert of_u1 == [b"u1,a,\n", b"u1,,ccc\n", b"u1,bb,\n"]
+    assert merged.records.tolist() == [1, 1, 1, 1]

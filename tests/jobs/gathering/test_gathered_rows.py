@@ -13,6 +13,7 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.jobs.gathering.gathered_rows import GatheredRows
 from pipeline.jobs.gathering.runs import run_file, write_run
 
+LONGEST = 1_000
 IDS = [f"u{number}".encode() for number in range(40)]
 ROWS = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from([b"", b"a", b"bb"])), min_size=1, max_size=60)
 
@@ -29,7 +30,7 @@ def gathered(directory: Path, runs: list[list[tuple[bytes, bytes]]]) -> Gathered
 
 def read(directory: Path, of: Gathered) -> list[tuple[bytes, int, int]]:
     """Text, line and records of each row that is left."""
-    source, found = GatheredRows(directory, of), []
+    source, found = GatheredRows(directory, of, LONGEST), []
     while (piece := source.read()) is not None:
         rows = piece.rows.rows()
         found += [(rows.text(n), int(rows.lines[n]), piece.records_of(n, n + 1)) for n in range(len(rows))]
