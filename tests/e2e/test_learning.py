@@ -125,9 +125,14 @@ def test_a_fixed_window_asks_for_nothing_more_than_needed(tmp_path: Path) -> Non
 
 async def test_status_shows_it(tmp_path: Path) -> None:
     async with bench(tmp_path, statuses_kept=25) as at:
-        assert (await at.load(*rows(60), batch=ONE_ROW)).code == 0
-        told = await run_program("status", "--config", tmp_path / "config.toml", "--json")
-        window = orjson.loads(told.out)["status_window"]
+        window: dict[str, Any] = {}
+        for name in "uvw":
+            # On a busy machine a load may end before it has asked for more statuses than it knows are kept.
+            assert (await at.load(*rows(60, name), batch=ONE_ROW)).code == 0
+            told = await run_program("status", "--config", tmp_path / "config.toml", "--json")
+            window = orjson.loads(told.out)["status_window"]
+            if window["size"] == 20:
+                break
         assert (window["size"], window["is_learned"]) == (20, True)
         failed_at = datetime.fromisoformat(window["more_failed_at"])
         assert timedelta(0) < datetime.now(UTC) - failed_at < timedelta(minutes=5)

@@ -460,7 +460,7 @@ class TestStatus:
         (drop.directory / "customer.csv.ready").unlink()
 
     async def test_drops_behind_one_that_is_waited_for(self, tmp_path: Path) -> None:
-        async with dropping(tmp_path) as drop, drop.serving() as process:
+        async with dropping(tmp_path) as drop, drop.serving(drop={"signal_wait_s": 600.0}) as process:
             (drop.directory / "gone.csv.ready").write_text("")
             await until(lambda: read_drops(drop.at.state).drops_waiting)
             drop.put("a.csv", "a,gold,1", signal_as="a.csv.ready")
