@@ -110,7 +110,7 @@ OF_THE_MEMORY = [
     Mutant(
         "a held row is compared before its batch is released",
         f"{GATHERING}/sieve.py",
-        "        free = np.flatnonzero(~waits)\n",
+        "        free = np.flatnonzero(~(waits | is_again))\n",
         "        free = np.arange(len(waits))\n",
         REMEMBERING_AND_OVERLAPPING,
     ),
