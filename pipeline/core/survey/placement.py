@@ -39,7 +39,7 @@ class Placement:
                 if not placed.stop and not self._placer.open_rows:
                     raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
                 self._seal()
-            rows = rows_from(rows, placed.stop)
+            rows = rows.behind(placed.stop)
         while self._placer.tracker.is_full and self._under_way:
             self._seal()
             self._complete_oldest()
@@ -80,19 +80,3 @@ class Placement:
                 return
             self._close()
             rows = self._placer.tracker.free()
-
-
-def rows_from(rows: Rows, first: int) -> Rows:
-    """The rows from this index on."""
-    if not first:
-        return rows
-    if first >= len(rows):
-        return Rows(b"", rows.ends[:0], rows.id_lengths[:0], rows.lines[:0], rows.hashes[:0])
-    start = int(rows.ends[first - 1])
-    return Rows(
-        rows.body[start:],
-        rows.ends[first:] - start,
-        rows.id_lengths[first:],
-        rows.lines[first:],
-        rows.hashes[first:],
-    )
