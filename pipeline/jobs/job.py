@@ -207,6 +207,13 @@ def new_job_ids(exports: Iterable[Path], now: datetime, ledger: LedgerReader) ->
     return list(job_ids)
 
 
+def check_rejects(job: Job, *, is_final: bool) -> None:
+    """Raise `InputError` if more rows were rejected so far than [export] max_rejects allows."""
+    checkpoint = job.progress.checkpoint
+    if job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=is_final):
+        raise too_many_rejects(job, checkpoint.faulty, checkpoint.read)
+
+
 def too_many_rejects(job: Job, rejected: int, read: int, *, by_target: int = 0) -> InputError:
     """The error for a job with more rejected rows than [export] max_rejects allows.
 

@@ -37,7 +37,7 @@ from pipeline.jobs.delivery.courier import Courier
 from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.ending import abandoned, tell_unexpected
 from pipeline.jobs.gathering import merge_memory
-from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.job import Job, check_rejects, too_many_rejects
 from pipeline.jobs.producer import produce
 from pipeline.jobs.recovery import Recovered, Standing, recover
 from pipeline.jobs.row_source import keep_rejects, no_rows, open_source
@@ -160,9 +160,7 @@ async def _dry_run(job: Job) -> None:
             await keep_rejects(job, source, block.mapped.rejects)
         if not progress.checkpoint.read and source.has_content:
             raise no_rows(job.record.export)
-    checkpoint = progress.checkpoint
-    if job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=True):
-        raise too_many_rejects(job, checkpoint.faulty, checkpoint.read)
+    check_rejects(job, is_final=True)
 
 
 def _error_of_complete(job: Job) -> InputError | None:

@@ -35,7 +35,7 @@ from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, max_row_bytes, remember, sieve_of
-from pipeline.jobs.job import Job, source_name, too_many_rejects
+from pipeline.jobs.job import Job, check_rejects, source_name
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
 log = structlog.get_logger()
@@ -181,7 +181,7 @@ class Producer:
             await self._keep_under_cap()
         if not self._checkpoint.read and source.has_content:
             raise no_rows(self._job.record.export)
-        self._judge_rejects(is_final=True)
+        check_rejects(self._job, is_final=True)
         self._checkpoint.has_ended = True
 
     async def _place_gathered(self, gathered: GatheredRows) -> None:
@@ -340,12 +340,7 @@ class Producer:
             self._note(block)
             self._job.progress.unplaced_rows += len(mapped.rows)
             await keep_rejects(self._job, source, block.mapped.rejects)
-            self._judge_rejects(is_final=False)
-
-    def _judge_rejects(self, *, is_final: bool) -> None:
-        checkpoint = self._checkpoint
-        if self._job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=is_final):
-            raise too_many_rejects(self._job, checkpoint.faulty, checkpoint.read)
+            check_rejects(self._job, is_final=False)
 
     async def _seal(self, *, even_if_empty: bool = False) -> None:
         """Close the open batch and begin to make it durable; with `even_if_empty` also if it has no row."""

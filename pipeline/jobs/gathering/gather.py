@@ -10,7 +10,7 @@ from pipeline.edges.exports import Export
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering.gone import gather_gone
 from pipeline.jobs.gathering.runs import write_run
-from pipeline.jobs.job import Job, too_many_rejects
+from pipeline.jobs.job import Job, check_rejects
 from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
 
 #: Bytes of encoded rows that one run holds.
@@ -41,13 +41,13 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
             checkpoint.note_repeated(block.mapped.rows)
             buffer.append(block.mapped.rows)
             buffered += len(block.mapped.rows.body)
-        _judge_rejects(job, is_final=False)
+        check_rejects(job, is_final=False)
         if buffered >= BUFFER_BYTES:
             runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
             buffered = 0
     if not checkpoint.read and source.has_content:
         raise no_rows(job.record.export)
-    _judge_rejects(job, is_final=True)
+    check_rejects(job, is_final=True)
     if buffer:
         runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
     gone = await gather_gone(job, directory, runs)
@@ -59,9 +59,3 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
     checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
     checkpoint.gathered = Gathered(tuple(runs), rows, is_whole=True)
     await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
-
-
-def _judge_rejects(job: Job, *, is_final: bool) -> None:
-    checkpoint = job.progress.checkpoint
-    if job.export.max_rejects.is_exceeded(checkpoint.faulty, checkpoint.read, final=is_final):
-        raise too_many_rejects(job, checkpoint.faulty, checkpoint.read)
