@@ -26,6 +26,7 @@ from pipeline.cli.arguments import (
     Group,
     Quiet,
     Verbose,
+    since_of,
 )
 from pipeline.cli.init_command import init
 from pipeline.cli.invocation import begin_log, run
@@ -134,7 +135,7 @@ def status(
     That is: jobs, rows by class, batches, and what each waits for until when.
     """
     from pipeline.cli.print_status import print_statuses
-    from pipeline.cli.status import since_of, statuses
+    from pipeline.jobs.status.tenants import statuses
 
     now = Clock().utc_now()
     begun = None if since is None else since_of(since, now)

@@ -3,6 +3,8 @@
 Texts are plain, since markup takes `[drop]` for a style and swallows it.
 """
 
+import re
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +14,8 @@ from typer import Argument, Option
 from typer._click.exceptions import NoSuchOption
 from typer._click.exceptions import UsageError as UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup
+
+from pipeline.core.errors import ExitCode, PipelineError
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
@@ -24,6 +28,8 @@ NAMES_OF_HELP = {"help_option_names": ["-h", "--help"]}
 _OPTIONS_MEANT = {"help": "-h", "version": "--version"}
 #: The key of the log's least level among what commands of one call share.
 _LEVEL = "pipeline.log_level"
+#: Before the first job.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _is_quiet(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the command line library calls it so
@@ -164,3 +170,23 @@ def check_exports(
     for export in exports:
         if export.suffix == ".toml":
             raise UsageError(f"{export} is a configuration, not an export: name it with --config.", context)
+
+
+def since_of(text: str, now: datetime) -> datetime:
+    """The time that `--since` names: a date or a time (UTC, unless it says otherwise), or so long ago, such as 3d.
+
+    Raises `PipelineError` (64) for anything else.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text.strip()):
+        unit = {"min": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        # Longer ago than there are dates is all the same: before the first job.
+        return max(now, _LONG_AGO + timedelta(**{unit: int(ago[1])})) - timedelta(**{unit: int(ago[1])})
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise PipelineError(
+            f"--since {text!r} is no time: write a date (2026-11-01), a time (2026-11-01T06:30), or how long ago "
+            "(90min, 12h, 3d).",
+            exit_code=ExitCode.USAGE,
+        ) from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

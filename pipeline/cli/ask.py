@@ -1,7 +1,6 @@
 """Has a request carried out by the process that holds the tenant's state directory, or here if none does."""
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -10,34 +9,13 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
-from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.control import REBUILD_MEMORY, RETRY_REJECTS, ask_holder, carry_out
-from pipeline.jobs.job import unknown_job
 from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
 from pipeline.jobs.retries.mended_rows import begin_mended, pieces_of
-from pipeline.settings.tenants import Configuration, Tenant
-
-
-def tenants_about(configuration: Configuration, job: str | None) -> Sequence[Tenant]:
-    """The tenant that has this job; all if `job` is None. Blocks. Raises `PipelineError` (64) for an unknown job."""
-    tenants = configuration.tenants
-    if job is None or len(tenants) == 1:
-        return tenants
-    found = [tenant for tenant in tenants if _has_job(tenant, job)]
-    if not found:
-        raise unknown_job(job)
-    return found
-
-
-def _has_job(tenant: Tenant, job: str) -> bool:
-    ledger = read_ledger(tenant.directory / "ledger.db")
-    if ledger is None:
-        return False
-    with closing(ledger):
-        return ledger.job(job) is not None
+from pipeline.settings.tenants import Tenant
 
 
 async def ask(tenant: Tenant, command: str, job: str | None, host: Host, given: Path | None = None) -> str:

@@ -5,13 +5,14 @@ from datetime import date, datetime, timedelta
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.cli.drop_status import drop_lines
-from pipeline.cli.job_status import JobStatus, utc_minute
-from pipeline.cli.status import MemoryStatus, Status, Statuses
 from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.store.notices import PAUSED
+from pipeline.jobs.status.drop import drop_lines
+from pipeline.jobs.status.job import JobStatus, utc_minute
+from pipeline.jobs.status.tenant import MemoryStatus, Status
+from pipeline.jobs.status.tenants import Statuses
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from typer import Context, Option
 
 from pipeline.cli.arguments import AsJson, ConfigFile, JobId, Quiet, Verbose
-from pipeline.cli.ask import ask, ask_for_retry, tenants_about
+from pipeline.cli.ask import ask, ask_for_retry
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import write_json, write_line, write_report
 from pipeline.cli.watch import watcher
@@ -17,6 +17,7 @@ from pipeline.core.plural import counted
 from pipeline.edges.host import Host
 from pipeline.jobs.control import FORGET, REBUILD_MEMORY
 from pipeline.jobs.one_shot import load_exports
+from pipeline.jobs.open_state import tenants_about
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.tenants import Tenant
 

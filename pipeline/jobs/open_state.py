@@ -1,13 +1,15 @@
-"""Opens the state directory of a tenant, and refuses where its ledger already lies in another directory."""
+"""Opens the state directory of a tenant, refuses where its ledger lies in another one, and finds who has a job."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.edges.host import Host
 from pipeline.edges.store.ledger_file import Owner, owner_of
+from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.state import State, open_state
+from pipeline.jobs.job import unknown_job
 from pipeline.settings.tenants import CLIENTS, Configuration, Tenant
 
 
@@ -54,3 +56,22 @@ def without_route(configuration: Configuration) -> dict[Path, Owner]:
     directories = [directory for directory in (root, *sorted(root.glob(f"{CLIENTS}/*"))) if directory not in known]
     owners = {directory: owner_of(directory / "ledger.db") for directory in directories}
     return {directory: owner for directory, owner in owners.items() if owner is not None and owner.unfinished}
+
+
+def tenants_about(configuration: Configuration, job: str | None) -> Sequence[Tenant]:
+    """The tenant that has this job; all if `job` is None. Blocks. Raises `PipelineError` (64) for an unknown job."""
+    tenants = configuration.tenants
+    if job is None or len(tenants) == 1:
+        return tenants
+    found = [tenant for tenant in tenants if _has_job(tenant, job)]
+    if not found:
+        raise unknown_job(job)
+    return found
+
+
+def _has_job(tenant: Tenant, job: str) -> bool:
+    ledger = read_ledger(tenant.directory / "ledger.db")
+    if ledger is None:
+        return False
+    with closing(ledger):
+        return ledger.job(job) is not None

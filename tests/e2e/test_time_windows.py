@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.print_status import print_status
-from pipeline.cli.status import status
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.jobs.job import Job
 from pipeline.jobs.one_shot import load_export
+from pipeline.jobs.status.tenant import status
 from tests.simulation.loop import run_virtually
 from tests.simulation.nobody import to_nobody
 from tests.simulation.staged import Stage, staged

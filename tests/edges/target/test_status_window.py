@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.print_status import print_status
-from pipeline.cli.status import status
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, open_ledger
+from pipeline.jobs.status.tenant import status
 from tests.tools.support import CLOSED, settings_for
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -15,20 +15,20 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.print_status import print_status
-from pipeline.cli.status import Status, since_of, status
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Begun, Fact, Failed, GivenUp, InDoubt, RefusedAs, SeenComplete, Taken
 from pipeline.core.batches.report import LastRun, Report
 from pipeline.core.batches.tracker import NO_CHANGES
-from pipeline.core.errors import ExitCode, PipelineError
+from pipeline.core.errors import ExitCode
 from pipeline.core.model import Batch, RowCounts
 from pipeline.edges.store.ledger import Ledger, open_ledger
 from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.row_sums import add_function, add_triggers
+from pipeline.jobs.status.tenant import Status, status
 from pipeline.settings.settings import Settings
 from tests.core.builders import changes_to
-from tests.tools.support import CLOSED, run_program, settings_for, unheard
+from tests.tools.support import CLOSED, settings_for
 
 NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
@@ -297,35 +297,6 @@ class TestManyJobs:
             told.end(told.begin(f"e{number}"))
         of_all = told.of_all()
         assert (len(of_all["jobs"]), of_all["older_jobs"]) == (10, 2_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "at"),
-    [
-        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
-        ("2026-11-20T06:30", datetime(2026, 11, 20, 6, 30, tzinfo=UTC)),
-        ("2026-11-20T06:30+01:00", datetime(2026, 11, 20, 5, 30, tzinfo=UTC)),
-        ("3d", NINE - timedelta(days=3)),
-        ("12h", NINE - timedelta(hours=12)),
-        ("90 min", NINE - timedelta(minutes=90)),
-        ("999999d", datetime(1970, 1, 1, tzinfo=UTC)),
-    ],
-)
-def test_since_when(text: str, at: datetime) -> None:
-    assert since_of(text, NINE) == at
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "3 weeks", "-3d", "2026-13-01"])
-def test_since_no_time(text: str) -> None:
-    with pytest.raises(PipelineError, match="is no time: write a date") as caught:
-        since_of(text, NINE)
-    assert caught.value.exit_code is ExitCode.USAGE
-
-
-async def test_since_an_empty_word(tmp_path: Path) -> None:
-    """As of a variable of a shell that is not set."""
-    done = await run_program("status", "--since", "", "--config", unheard(tmp_path).config())
-    assert (done.code, "is no time" in done.err) == (64, True)
 
 
 def test_an_abandoned_job_behind_a_pause_of_the_service(told: Told) -> None:

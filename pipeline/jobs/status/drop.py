@@ -67,6 +67,14 @@ class DropStatus:
     ready: int = written(default=0, if_default=False)
 
 
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """A route of a tenant, and its drop directory if it has one."""
+
+    route: str
+    drop: DropStatus | None
+
+
 def drop_status(settings: Settings, state: Path | None, now: datetime) -> DropStatus | None:
     """Exports without a signal for `signal_wait_s`, signals without exports, refused files; None without `[drop]`.
 

@@ -1,37 +1,30 @@
-"""The status of tenants: read from their ledgers, beside the processes that write them."""
+"""The status of one tenant: its jobs, and what sending waits for, read from its ledger."""
 
-import re
-from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.ask import tenants_about
-from pipeline.cli.drop_status import DropStatus, drop_status
-from pipeline.cli.job_status import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
-from pipeline.core.errors import ExitCode, FatalError, PipelineError
+from pipeline.core.errors import FatalError
 from pipeline.core.memory.times import time_of
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.core.target.token_life import days_left
-from pipeline.edges.lock import held_since, holder
-from pipeline.edges.store.heartbeat_file import read_beat
-from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
+from pipeline.edges.lock import held_since
+from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.memory.look import facts_beside
-from pipeline.edges.store.notices import HoldUps, Pause, drops_of, pause_of, read_hold_ups, read_pause
+from pipeline.edges.store.notices import HoldUps, Pause, read_hold_ups, read_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.window_limits import in_words
 from pipeline.edges.target.window_limits import told as told_of_window
 from pipeline.jobs.job import unknown_job
-from pipeline.jobs.open_state import without_route
+from pipeline.jobs.status.drop import DropStatus, RouteStatus, drop_status
+from pipeline.jobs.status.job import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import Configuration
 from pipeline.settings.windows_section import schedule_of
 
 #: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
 _SHOWN_ENDED = 10
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_UNFINISHED = MOST_BEFORE
 
 
@@ -58,14 +51,6 @@ class TimeWindowStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteStatus:
-    """A route of a tenant, and its drop directory if it has one."""
-
-    route: str
-    drop: DropStatus | None
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryStatus:
     """The memory of what was sent. `remember`: digests or values. `is_behind`: it has to be rebuilt before it is used.
 
@@ -79,15 +64,6 @@ class MemoryStatus:
     oldest: str | None = None
     is_behind: bool = False
     why: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftStatus:
-    """A state directory with unfinished jobs of a client code that has no route any more."""
-
-    client_code: str
-    state_directory: str
-    unfinished: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,93 +105,6 @@ class Status:
         """Plain values, as `status --json` prints them: the fields in their order, without `routes` that are None."""
         values: dict[str, Any] = plain(self)
         return values
-
-
-@dataclass(frozen=True, slots=True)
-class Statuses:
-    """The status of all tenants, and the state directories with unfinished jobs that no tenant has any more."""
-
-    tenants: tuple[Status, ...]
-    without_route: tuple[LeftStatus, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; a single tenant's status stands by itself, not in a list."""
-        told = [one.as_json() for one in self.tenants]
-        whole = told[0] if len(told) == 1 else {"client_codes": told}
-        if not self.without_route:
-            return whole
-        return {**whole, "without_route": plain(self.without_route)}
-
-
-def since_of(text: str, now: datetime) -> datetime:
-    """The time that `--since` names: a date or a time (UTC, unless it says otherwise), or so long ago, such as 3d.
-
-    Raises `PipelineError` (64) for anything else.
-    """
-    if ago := re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text.strip()):
-        unit = {"min": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        # Longer ago than there are dates is all the same: before the first job.
-        return max(now, _LONG_AGO + timedelta(**{unit: int(ago[1])})) - timedelta(**{unit: int(ago[1])})
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise PipelineError(
-            f"--since {text!r} is no time: write a date (2026-11-01), a time (2026-11-01T06:30), or how long ago "
-            "(90min, 12h, 3d).",
-            exit_code=ExitCode.USAGE,
-        ) from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def statuses(
-    configuration: Configuration,
-    job_id: str | None,
-    now: datetime,
-    *,
-    since: datetime | None = None,
-    is_all: bool = False,
-) -> Statuses:
-    """The status of all tenants; with `job_id` of the tenant that has the job, and of that job alone. Blocks.
-
-    `since`: jobs that ended then or later. `is_all`: all jobs. By default the latest.
-    """
-    told = []
-    for tenant in tenants_about(configuration, job_id):
-        ledger = read_ledger(tenant.directory / "ledger.db")
-        with closing(ledger) if ledger else nullcontext():
-            one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
-        one = _with_untold(one, configuration.root)
-        if configuration.has_routes and job_id is None:
-            routes = tuple(
-                RouteStatus(name, drop_status(of, tenant.directory if one.held_by else None, now))
-                for name, of in tenant.routes.items()
-            )
-            one = replace(one, drop=None, routes=routes)
-        told.append(one)
-    left = {} if job_id is not None else without_route(configuration)
-    return Statuses(
-        tuple(told),
-        tuple(LeftStatus(owner.client_code, str(directory), owner.unfinished) for directory, owner in left.items()),
-    )
-
-
-def _with_untold(one: Status, root: Path) -> Status:
-    """A status with the notices that the disk did not take: the heartbeat of the service has them."""
-    try:
-        beat = read_beat(root) if one.held_by else None
-    except FatalError:
-        return one
-    notices = beat.notices.get(one.client_code, {}) if beat else {}
-    pause, held_up = pause_of(notices.get("pause")), HoldUps.of(notices.get("sending"))
-    drops = drops_of(notices.get("drops")).drops_not_taken
-    if drops and one.drop is not None:
-        one = replace(one, drop=replace(one.drop, not_taken=drops))
-    return replace(
-        one,
-        paused_by_itself=pause or one.paused_by_itself,
-        held_up=one.held_up if held_up == HoldUps() else held_up,
-        log_lines_dropped=beat.log_lines_dropped if beat else 0,
-    )
 
 
 def status(
