@@ -19,12 +19,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_PYTHON=/opt/profile-pipeline/bin/python
 
 # What seldom changes first. The lock is complete, every file in it is checked against its hash, and nothing is compiled.
-COPY requirements.lock requirements-columnar.lock ./
+COPY requirements.lock requirements-columnar.lock requirements-otel.lock ./
 RUN ["tools/bin/pip", "install", "--only-binary=:all:", "--require-hashes", "--requirement", "requirements.lock"]
 # Parquet and Arrow files take more room than all the rest: docker build --build-arg EXTRA=columnar
+# Both extras: --build-arg EXTRA="columnar otel"
 ARG EXTRA=
-RUN test -z "${EXTRA}" \
- || tools/bin/pip install --only-binary=:all: --require-hashes --requirement "requirements-${EXTRA}.lock"
+RUN for extra in ${EXTRA}; do \
+      tools/bin/pip install --only-binary=:all: --require-hashes --requirement "requirements-${extra}.lock" || exit 1; \
+    done
 
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline

@@ -7,7 +7,7 @@ SECONDS ?= 60
 WORKERS ?= 3
 ENGINE ?=
 BASE ?=
-# An extra to install too, such as columnar: Parquet and Arrow files.
+# Extras to install too: columnar (Parquet and Arrow files), otel (OpenTelemetry), or "columnar otel".
 EXTRA ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal

@@ -133,7 +133,7 @@ class TestDockerfile:
         assert copied == kept
         assert all((ROOT / source).exists() for source in copied)
         needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "requirements.lock", "pipeline"}
-        assert copied == needed | {"requirements-columnar.lock"}
+        assert copied == needed | {f"requirements-{extra}.lock" for extra in PROJECT["optional-dependencies"]}
         assert not any(fnmatch("pipeline", line) for line in ignore if line not in ("*", "!pipeline"))
 
     def test_only_what_the_lock_names_is_installed(self) -> None:

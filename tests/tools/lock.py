@@ -42,8 +42,9 @@ def main() -> None:
     (ROOT / "requirements-fuzz.lock").write_text(resolve(groups["fuzz"]))
     for name in ("spark", "spark-build"):
         (ROOT / f"requirements-{name}.lock").write_text(resolve(groups[name]))
-    columnar = resolve(project["project"]["optional-dependencies"]["columnar"], "--constraint", "requirements.lock")
-    (ROOT / "requirements-columnar.lock").write_text(columnar)
+    for name, extra in project["project"]["optional-dependencies"].items():
+        lock = resolve(extra, "--constraint", "requirements.lock")
+        (ROOT / f"requirements-{name}.lock").write_text(lock)
 
 
 def entries(lock: str) -> list[str]:
