@@ -28,6 +28,9 @@ FIXED = frozenset(
         ("state", "directory"),
         ("state", "min_free_bytes"),
         ("memory", "remember"),
+        ("web", "host"),
+        ("web", "port"),
+        ("web", "token_file"),
     }
 )
 ReadAgain = Callable[[], Configuration]

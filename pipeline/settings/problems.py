@@ -213,8 +213,10 @@ def _did_you_mean(meant: str | None, otherwise: str) -> str:
 
 
 def _shown(section: str, key: str, value: object) -> str:
-    if section == "target":
-        value = "***" if key == "token_file" else _without_credentials(value)
+    if key == "token_file":
+        value = "***" if value else ""
+    elif section == "target":
+        value = _without_credentials(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 

@@ -15,7 +15,7 @@ from pipeline.settings.settings import ROUTES, Said, Settings, read_sources, set
 from pipeline.settings.tenants import CLIENTS, DEFAULT_ROUTE, Configuration, Tenant
 
 #: Sections for the whole process; no route has them.
-PROCESS_SECTIONS = ("state", "service")
+PROCESS_SECTIONS = ("state", "service", "web")
 #: Sections that each route may set for itself -> their keys that belong to the client code instead.
 _OWN_SECTIONS: dict[str, frozenset[str]] = {
     "export": frozenset(),

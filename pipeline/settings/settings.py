@@ -33,6 +33,7 @@ from pipeline.settings.sections import (
     TrackerSettings,
     UploadSettings,
 )
+from pipeline.settings.web_section import WebSettings
 from pipeline.settings.windows_section import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     drop: DropSettings = Field(default_factory=DropSettings)
     state: StateSettings
     service: ServiceSettings = Field(default_factory=ServiceSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     windows: tuple[WindowSettings, ...] = ()

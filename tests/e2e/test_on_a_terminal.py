@@ -74,6 +74,7 @@ def test_what_others_have_named(tmp_path: Path, attacks: list[str]) -> None:
         "export": {"id_column": "id", "unlisted": "stop"},
         "drop": {"directory": str(drop), "settle_s": 0.0, "signal_wait_s": 0.1},
         "state": {"directory": str(tmp_path / f"state {name}"), "min_free_bytes": 0},
+        "web": {"port": 0},
     }
     config = config_of(tmp_path, **sections)
     said = seen("load", export, tmp_path / f"{name} is not there", "--config", config)

@@ -139,6 +139,7 @@ class TestWhatMustNotBe:
             (EU + "batch = 1\n", "[[routes]] eu: [batch]: must be a table of keys"),
             (EU + "batch.max_rows = 0\n", "[[routes]] eu: [batch] max_rows = 0: must be a whole number from 1 to"),
             (EU + 'state.directory = "/x"\n', "[[routes]] eu: [state]: is for the whole process: set it at the file's"),
+            (EU + "web.port = 0\n", "[[routes]] eu: [web]: is for the whole process: set it at the file's"),
             (EU + "service.grace_s = 1\n", "[[routes]] eu: [service]: is for the whole process: set it at the file's"),
             (EU + 'target.client_code = "a b"\n', '[[routes]] eu: [target] client_code = "a b": must be text of 1 to'),
             (EU + 'target.client_code = ""\n', "[[routes]] eu: [target] client_code: is required"),
@@ -256,7 +257,7 @@ class TestWhatIsShown:
     def test_schema(self) -> None:
         told = configuration_schema()
         route = told["properties"]["routes"]["items"]
-        assert set(route["properties"]) == set(told["properties"]) - {"routes", "state", "service"} | {"name"}
+        assert set(route["properties"]) == set(told["properties"]) - {"routes", "state", "service", "web"} | {"name"}
         assert "required" not in told["$defs"]["TargetSettings"], "a route may leave it to the top level"
         assert told["$defs"]["StateSettings"]["required"] == ["directory"]
         assert told["anyOf"][0]["properties"] == {

@@ -29,6 +29,7 @@ def defaults() -> Settings:
             },
             "state": {"directory": "state", "min_free_bytes": 0},
             "service": {"grace_s": GRACE_S},
+            "web": {"port": 0},
         },
     )
 

@@ -63,6 +63,8 @@ def sections_for(base_url: str, directory: Path, /, **sections: Mapping[str, Any
         "upload": {"backoff_s": 0.5, "backoff_max_s": 2.0, "give_up_after_s": 600.0},
         "settle": {"poll_first_s": 0.5, "poll_max_s": 2.0, "deadline_s": 300.0, "ambiguous_hold_s": 15.0},
         "state": {"directory": str(directory), "min_free_bytes": 0},
+        # Many services run side by side.
+        "web": {"port": 0},
     }
     for name, keys in sections.items():
         if isinstance(keys, list):

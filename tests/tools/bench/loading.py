@@ -17,7 +17,7 @@ def configuration(state: Path, url: str, *, status_window: int = 10, batch_rows:
         f'[target]\nclient_code = "demo"\nbase_url = "{url}"\ncalls_per_minute = 100000\n'
         f'[export]\nid_column = "{ID_COLUMN}"\nunlisted = "send"\n[batch]\nmax_rows = {batch_rows}\n'
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.5\nstatus_window = {status_window}\n"
-        f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
+        f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n[web]\nport = 0\n'
     )
     return file
 

@@ -156,6 +156,8 @@ def write_config(
         f"[upload]\nbackoff_s = 0.05\nbackoff_max_s = 0.2\n"
         f"[settle]\npoll_first_s = 0.05\npoll_max_s = 0.3\nambiguous_hold_s = {hold_s}\n"
         f'[state]\ndirectory = "{state}"\nmin_free_bytes = 0\n'
+        # Many services run side by side.
+        "[web]\nport = 0\n"
         f"{memory}"
     )
 
