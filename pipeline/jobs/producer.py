@@ -24,7 +24,7 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
-from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.model import Batch, Flags, Hashes, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
@@ -90,7 +90,7 @@ async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectS
             await gather(job, export, source)
     producer = _make_producer(job, checkpoint.parameters, room, sealed)
     directory, longest = job.state.gathered(job.record.job_id), max_row_bytes(job, checkpoint.parameters)
-    gathered = GatheredRows(directory, checkpoint.gathered, longest)
+    gathered = GatheredRows(directory, checkpoint.gathered, longest, producer.digested)
     await producer.run(gathered)
 
 
@@ -132,6 +132,11 @@ class Producer:
         self._own: dict[int, frozenset[str]] = {}
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
+
+    @property
+    def digested(self) -> Digested | None:
+        """The digests that rows must have to be placed; None if they need none."""
+        return self._sieve.digested if self._sieve else None
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -306,7 +311,7 @@ class Producer:
         while len(rows):
             sifted: Sifted | None = None
             if self._sieve is not None:
-                keyed = KeyedRows.of_lists([rows])
+                keyed = KeyedRows.of_lists([rows], self.digested)
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
                 self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
                 rows = sifted.rows

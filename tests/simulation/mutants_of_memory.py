@@ -131,8 +131,8 @@ OF_THE_MEMORY = [
     Mutant(
         "a row that says nothing new takes its remembered values off",
         f"{GATHERING}/sieve.py",
-        "            changed = np.flatnonzero(~is_unchanged[free])\n",
-        "            changed = np.flatnonzero(~self._says_nothing_new(copied, found))\n",
+        "        entries[free] = found.indexes\n",
+        "        entries[free] = np.where(self._says_nothing_new(asked, found), -1, found.indexes)\n",
         REMEMBERING_AND_REFRESHING,
     ),
     Mutant(

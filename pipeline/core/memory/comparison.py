@@ -8,25 +8,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.core.memory.digest import digest_rows
 from pipeline.core.memory.entries import Found, Values
 from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.texts import same_texts
-from pipeline.core.model import Flags, Offsets, Rows
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import merge, rearrange
 
 _COMMA, _LINE_FEED = ord(","), ord("\n")
 
 
-def unchanged_by_digest(rows: Rows, parameters: tuple[str, ...], found: Found, salt: int) -> Flags:
-    """Set for each row that is the one sent last, word for word; shape (n,). `parameters`: of the rows' header."""
-    digests = digest_rows(rows.body, rows.starts, rows.ends, parameters, salt)
+def unchanged_by_digest(digests: Hashes, found: Found) -> Flags:
+    """Set for each row that is the one sent last, word for word; shape (n,). `digests`: of the rows, as they are."""
     unchanged: Flags = (found.digests == digests) & (found.sent_at > 0)
     return unchanged
 
 
 def unchanged_by_values(
-    rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]]
+    rows: KeyedRows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]]
 ) -> Flags:
     """Set for each row of which every cell that is not empty equals what is remembered as sent; shape (n,).
 
@@ -39,11 +37,12 @@ def unchanged_by_values(
     asked = np.flatnonzero(is_unchanged)
     # Most rows are as they were, as a whole.
     asked = asked[~_are_the_same(rows, asked, parameters, values, found.indexes[asked], shapes)]
-    by_shape = values.shapes[found.indexes[asked]]
+    differing, entries = rows.chosen(asked).rows(), found.indexes[asked]
+    by_shape = values.shapes[entries]
     for shape in np.unique(by_shape).tolist():
-        of_shape = asked[by_shape == shape]
-        is_unchanged[of_shape] = _says_nothing_new(
-            rows, of_shape, parameters, values, found.indexes[of_shape], shapes[shape]
+        of_shape = np.flatnonzero(by_shape == shape)
+        is_unchanged[asked[of_shape]] = _says_nothing_new(
+            differing, of_shape, parameters, values, entries[of_shape], shapes[shape]
         )
     return is_unchanged
 
@@ -58,7 +57,7 @@ def filled_in(
     values = found.entries.values
     if values is None or not len(rows):
         return rows, []
-    known = np.flatnonzero(found.is_known)
+    known = _to_be_filled_in(rows, parameters, found.indexes, values, shapes)
     texts: dict[int, bytes] = {}
     places = [[names.index(name) if name in names else None for name in parameters] for names in map(list, shapes)]
     too_long: list[int] = []
@@ -77,14 +76,52 @@ def filled_in(
     return (with_texts(rows, texts) if texts else rows), too_long
 
 
+def _to_be_filled_in(
+    rows: Rows, parameters: tuple[str, ...], indexes: Offsets, values: Values, shapes: Sequence[tuple[str, ...]]
+) -> Offsets:
+    """The indexes of the rows that lack a cell that their entry has. `indexes`: of the entries, -1 where none is."""
+    asked = np.flatnonzero((indexes >= 0) & _lacks_any(rows, len(parameters)))
+    lacks_what_is_there = np.zeros(len(asked), dtype=np.bool_)
+    by_shape = values.shapes[indexes[asked]]
+    for shape in np.unique(by_shape).tolist():
+        some = np.flatnonzero(by_shape == shape)
+        entries, names = indexes[asked[some]], shapes[shape]
+        _, sizes = _cells(rows.body, rows.starts[asked[some]], rows.ends[asked[some]], len(parameters))
+        _, remembered = _cells(values.text, values.starts[entries], values.ends[entries], len(names))
+        for place, name in enumerate(parameters):
+            if name in names:
+                lacks_what_is_there[some] |= (sizes[place] == 0) & (remembered[names.index(name)] > 0)
+    return asked[lacks_what_is_there]
+
+
+def _lacks_any(rows: Rows, columns: int) -> Flags:
+    """Set for each row that has fewer cells than so many, or an empty one; shape (n,)."""
+    octets = np.frombuffer(rows.body, dtype=np.uint8)
+    is_comma = octets == _COMMA
+    lacks_any: Flags = np.add.reduceat(is_comma, rows.starts, dtype=np.int64) < columns
+    empty = np.flatnonzero(is_comma[:-1] & (is_comma[1:] | (octets[1:] == _LINE_FEED)))
+    lacks_any[np.searchsorted(rows.ends, empty, side="right")] = True
+    return lacks_any
+
+
 def with_texts(rows: Rows, texts: dict[int, bytes]) -> Rows:
     """The rows, some of them with other texts."""
-    keyed = KeyedRows(rows.body, rows.starts, rows.ends, rows.id_lengths, rows.lines, rows.hashes, texts)
-    return keyed.rows()
+    pieces, sizes, first = list[bytes](), np.diff(rows.ends, prepend=0), 0
+    for index, text in sorted(texts.items()):
+        pieces += [_text_of(rows, first, index), text]
+        sizes[index], first = len(text), index + 1
+    pieces.append(_text_of(rows, first, len(rows)))
+    return Rows(b"".join(pieces), np.cumsum(sizes), rows.id_lengths, rows.lines, rows.hashes)
+
+
+def _text_of(rows: Rows, first: int, stop: int) -> bytes:
+    """The texts of the rows from `first` to `stop`."""
+    ends = rows.ends
+    return rows.body[int(ends[first - 1]) if first else 0 : int(ends[stop - 1]) if stop else 0]
 
 
 def _are_the_same(
-    rows: Rows,
+    rows: KeyedRows,
     indexes: Offsets,
     parameters: tuple[str, ...],
     values: Values,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.core.memory.entries import Entries, Found, latest
+from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.texts import same_texts
-from pipeline.core.model import Flags, Hashes, Offsets, Rows
+from pipeline.core.model import Flags, Hashes, Offsets
 
 
 def indexes_of(asked: Hashes, keys: Hashes) -> Offsets:
@@ -27,7 +28,7 @@ def indexes_of(asked: Hashes, keys: Hashes) -> Offsets:
     return in_order
 
 
-def found_in(entries: Sequence[Entries], keys: Hashes, rows: Rows | None = None) -> Found:
+def found_in(entries: Sequence[Entries], keys: Hashes, rows: KeyedRows | None = None) -> Found:
     """The entries that the lists, the oldest first, have of ids that are asked for.
 
     `keys`: theirs, sorted. `rows`: theirs, in the same order; needed where values are remembered, as ids decide then.
@@ -45,7 +46,7 @@ def found_in(entries: Sequence[Entries], keys: Hashes, rows: Rows | None = None)
     return Found(known, found)
 
 
-def _of_same_id(known: Entries, rows: Rows, found: Offsets) -> Offsets:
+def _of_same_id(known: Entries, rows: KeyedRows, found: Offsets) -> Offsets:
     """For each row, the index of the entry of its id, of those that have the key of entry `found`; else -1."""
     values = known.values
     if values is None:

@@ -3,16 +3,29 @@
 No text is copied before it is known which rows are used.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.core.memory.digest import digest_rows
 from pipeline.core.memory.texts import joined_texts
 from pipeline.core.model import Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import merge
 
 _NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """The parameter names under which rows are digested, and the salt."""
+
+    parameters: tuple[str, ...]
+    salt: int
+
+    def of(self, body: bytes, starts: Offsets, ends: Offsets) -> Hashes:
+        """The digest of each row, see `digest_rows`; `starts` ascend."""
+        return digest_rows(body, starts, ends, self.parameters, self.salt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +34,7 @@ class KeyedRows:
 
     `body`: a text in which row i is `body[starts[i]:ends[i]]`.
     `id_lengths`, `lines`, `hashes`: (n,), as those of `Rows`.
-    `replaced`: the texts of rows that earlier ones were merged into, by their index.
+    `digests`: (n,), of the rows; None where nobody asks for them.
     """
 
     body: bytes
@@ -30,17 +43,17 @@ class KeyedRows:
     id_lengths: Offsets
     lines: Offsets
     hashes: Hashes
-    replaced: dict[int, bytes] = field(default_factory=dict)
+    digests: Hashes | None = None
 
     @classmethod
-    def of_lists(cls, lists: Sequence[Rows]) -> "KeyedRows":
-        """The rows of these lists, which are in the order of the export."""
+    def of_lists(cls, lists: Sequence[Rows], digested: Digested | None = None) -> "KeyedRows":
+        """The rows of these lists, which are in the order of the export; with digests if it is said of what."""
         sizes = [len(rows.body) for rows in lists]
         begins = np.cumsum([0, *sizes[:-1]])
         hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(rows.hashes for rows in lists)])
         order = np.argsort(hashes, kind="stable")
         starts, ends, id_lengths, lines = (
-            np.concatenate([_NONE, *arrays])[order]
+            np.concatenate([_NONE, *arrays])
             for arrays in (
                 [rows.starts + begin for rows, begin in zip(lists, begins, strict=False)],
                 [rows.ends + begin for rows, begin in zip(lists, begins, strict=False)],
@@ -49,14 +62,16 @@ class KeyedRows:
             )
         )
         body = lists[0].body if len(lists) == 1 else b"".join([rows.body for rows in lists])
-        return cls(body, starts, ends, id_lengths, lines, hashes[order])
+        # Before they are sorted, since rows that lie side by side are digested fastest.
+        digests = digested.of(body, starts, ends)[order] if digested else None
+        return cls(body, starts[order], ends[order], id_lengths[order], lines[order], hashes[order], digests)
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def text(self, index: int) -> bytes:
         """One row with its line feed."""
-        return self.replaced.get(index) or self.body[int(self.starts[index]) : int(self.ends[index])]
+        return self.body[int(self.starts[index]) : int(self.ends[index])]
 
     def profile_id(self, index: int) -> bytes:
         """One encoded id."""
@@ -65,13 +80,6 @@ class KeyedRows:
 
     def chosen(self, indexes: Offsets) -> "KeyedRows":
         """These rows alone; the indexes ascend."""
-        replaced = self.replaced
-        if replaced:
-            numbers = np.array(sorted(replaced), dtype=np.int64)
-            places = np.minimum(np.searchsorted(indexes, numbers), max(0, len(indexes) - 1))
-            is_there = indexes[places] == numbers if len(indexes) else np.zeros(len(numbers), dtype=np.bool_)
-            found = zip(places[is_there].tolist(), numbers[is_there].tolist(), strict=True)
-            replaced = {place: replaced[number] for place, number in found}
         return KeyedRows(
             self.body,
             self.starts[indexes],
@@ -79,21 +87,27 @@ class KeyedRows:
             self.id_lengths[indexes],
             self.lines[indexes],
             self.hashes[indexes],
-            replaced,
+            None if self.digests is None else self.digests[indexes],
         )
 
     def rows(self) -> Rows:
         """A copy of all rows, one behind the other."""
-        sizes = self.ends - self.starts
-        if not self.replaced:
-            text = joined_texts(self.body, self.starts, self.ends)
-            return Rows(text, np.cumsum(sizes), self.id_lengths, self.lines, self.hashes)
-        texts, first = [], 0
-        for index, text in sorted(self.replaced.items()):
-            texts += [joined_texts(self.body, self.starts[first:index], self.ends[first:index]), text]
-            sizes[index], first = len(text), index + 1
-        texts.append(joined_texts(self.body, self.starts[first:], self.ends[first:]))
-        return Rows(b"".join(texts), np.cumsum(sizes), self.id_lengths, self.lines, self.hashes)
+        text = joined_texts(self.body, self.starts, self.ends)
+        return Rows(text, np.cumsum(self.ends - self.starts), self.id_lengths, self.lines, self.hashes)
+
+    def with_texts(self, texts: Mapping[int, bytes], digested: Digested | None) -> "KeyedRows":
+        """The same rows, some of them with other texts, by their index; the ids are the same."""
+        if not texts:
+            return self
+        indexes, added = np.array(sorted(texts), dtype=np.int64), [texts[index] for index in sorted(texts)]
+        sizes = np.array([*map(len, added)], dtype=np.int64)
+        starts, ends, digests = self.starts.copy(), self.ends.copy(), self.digests
+        stops, text = np.cumsum(sizes), b"".join(added)
+        starts[indexes], ends[indexes] = stops - sizes + len(self.body), stops + len(self.body)
+        if digested and digests is not None:
+            digests = digests.copy()
+            digests[indexes] = digested.of(text, stops - sizes, stops)
+        return replace(self, body=self.body + text, starts=starts, ends=ends, digests=digests)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +122,11 @@ class OneEach:
     records: Offsets
 
 
-def one_of_each_id(rows: KeyedRows, max_row_bytes: int) -> OneEach:
+def one_of_each_id(rows: KeyedRows, max_row_bytes: int, digested: Digested | None = None) -> OneEach:
     """The rows with those of one id merged: of each cell, the last value that is not empty.
 
     Two ids may have the same hash: each has its own row then. Rows that would come to more than `max_row_bytes`, which
-    fit in no batch, stay apart, in their order.
+    fit in no batch, stay apart, in their order. `digested`: that of the rows, if they have digests.
     """
     same = np.flatnonzero(rows.hashes[1:] == rows.hashes[:-1])
     records = np.ones(len(rows), dtype=np.int64)
@@ -133,7 +147,7 @@ def one_of_each_id(rows: KeyedRows, max_row_bytes: int) -> OneEach:
                     is_left[before] = False
             latest[profile_id] = index
     left = np.flatnonzero(is_left)
-    return OneEach(replace(rows, replaced=replaced).chosen(left), records[left])
+    return OneEach(rows.with_texts(replaced, digested).chosen(left), records[left])
 
 
 def _groups(same: Offsets) -> Iterator[range]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from pipeline.core.model import Flags, Offsets
 
-_WORD_BYTES = 8
+_WORD_BYTES, _BITS = 8, 8
 #: n -> the mask for a word that holds only the first n bytes of a text (little endian).
 _FIRST_BYTES = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtype=np.uint64)
 #: Pieces joined at a time: each is an object of two hundred bytes meanwhile.
@@ -34,18 +34,35 @@ def same_texts(
     left = np.flatnonzero(same & (sizes > 0))
     if not len(left):
         return same
-    words, other_words = words_of(text), words_of(other)
+    words, other_words = Words(text), Words(other)
     offset = 0
     while len(left):
         mask = _FIRST_BYTES[np.minimum(sizes[left] - offset, _WORD_BYTES)]
-        differ = (words[starts[left] + offset] ^ other_words[other_starts[left] + offset]) & mask != 0
+        differ = (words.at(starts[left] + offset) ^ other_words.at(other_starts[left] + offset)) & mask != 0
         same[left[differ]] = False
         offset += _WORD_BYTES
         left = left[~differ & (sizes[left] > offset)]
     return same
 
 
-def words_of(text: bytes) -> npt.NDArray[np.uint64]:
-    """A view of a text with the word of eight bytes that begins at each of its bytes; zeros follow the last one."""
-    padded = text + bytes(_WORD_BYTES)
-    return np.ndarray(shape=(len(text) + 1,), dtype="<u8", buffer=padded, strides=(1,))
+class Words:
+    """The words of eight bytes that begin at each byte of a text, little endian; zeros follow its last byte.
+
+    A text of eight bytes or more is not copied.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        padded = text if len(text) >= _WORD_BYTES else text + bytes(_WORD_BYTES)
+        self._last = len(padded) - _WORD_BYTES
+        self._words: npt.NDArray[np.uint64] = np.ndarray(
+            shape=(self._last + 1,), dtype="<u8", buffer=padded, strides=(1,)
+        )
+
+    def at(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
+        """The words that begin at these offsets, which are within the text; shape of `offsets`."""
+        # A word that would reach behind the text is cut out of the last whole one.
+        over = np.maximum(offsets - self._last, 0)
+        if not over.any():
+            return self._words[offsets]
+        words: npt.NDArray[np.uint64] = self._words[offsets - over] >> (over * _BITS).astype(np.uint64)
+        return words

@@ -1,8 +1,13 @@
 """Gathers the rows of an export: it is read to its end, and its rows lie in sorted runs then.
 
-A run holds what fits into the buffer, `BUFFER_BYTES` of encoded rows, so memory does not grow with the export. On the
-disk they take what the rows take, and about 14 bytes more for each.
+A run holds what fits into the buffer, `BUFFER_BYTES` of encoded rows, so memory does not grow with the export. While
+one is sorted and written, the next is read. On the disk they take what the rows take, and about 14 bytes more for each.
 """
+
+import asyncio
+from pathlib import Path
+
+import anyio
 
 from pipeline.core.batches.gathered import Gathered, Run
 from pipeline.core.model import Rows
@@ -14,7 +19,7 @@ from pipeline.jobs.job import Job, check_rejects
 from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
 
 #: Bytes of encoded rows that one run holds.
-BUFFER_BYTES = 25_165_824
+BUFFER_BYTES = 16_777_216
 
 
 async def gather(job: Job, export: Export, source: RowSource) -> None:
@@ -27,7 +32,25 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
     progress, directory = job.progress, job.state.gathered(job.record.job_id)
     await job.host.run_blocking(job.state.begin_gathering, job.record.job_id)
     checkpoint, before = progress.checkpoint, progress.unplaced_rows
-    runs, buffer, buffered, rows = list[Run](), list[Rows](), 0, 0
+    runs = _Runs(job, directory)
+    try:
+        rows = await _gather_all(job, export, source, runs)
+    finally:
+        await runs.finish()
+    gone = await gather_gone(job, directory, runs.written)
+    # These rows count as read, though no line of the export has them: each of them is in one class too.
+    checkpoint.read += (more := sum(run.rows for run in gone))
+    rows += more
+    progress.unplaced_rows = before + rows
+    checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
+    checkpoint.gathered = Gathered((*runs.written, *gone), rows, is_whole=True)
+    await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
+
+
+async def _gather_all(job: Job, export: Export, source: RowSource, runs: "_Runs") -> int:
+    """Gather the rows of the export itself; return their number."""
+    progress, checkpoint, before = job.progress, job.progress.checkpoint, job.progress.unplaced_rows
+    buffer, buffered, rows = list[Rows](), 0, 0
     while (block := await source.read()) is not None:
         progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
         if is_abandoned(job.ending):
@@ -43,19 +66,41 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
             buffered += len(block.mapped.rows.body)
         check_rejects(job, is_final=False)
         if buffered >= BUFFER_BYTES:
-            runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
-            buffered = 0
+            await runs.begin(buffer)
+            buffer, buffered = [], 0
     if not checkpoint.read and source.has_content:
         raise no_rows(job.record.export)
     check_rejects(job, is_final=True)
     if buffer:
-        runs.append(await job.host.run_blocking(write_run, directory, len(runs), buffer))
-    gone = await gather_gone(job, directory, runs)
-    # These rows count as read, though no line of the export has them: each of them is in one class too.
-    checkpoint.read += (more := sum(run.rows for run in gone))
-    rows += more
-    progress.unplaced_rows = before + rows
-    runs += gone
-    checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
-    checkpoint.gathered = Gathered(tuple(runs), rows, is_whole=True)
-    await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
+        await runs.begin(buffer)
+    await runs.wait()
+    return rows
+
+
+class _Runs:
+    """The runs of a job, written one after the other beside the reading."""
+
+    def __init__(self, job: Job, directory: Path) -> None:
+        self.written: list[Run] = []
+        self._job = job
+        self._directory = directory
+        self._writing: asyncio.Future[Run] | None = None
+
+    async def begin(self, buffer: list[Rows]) -> None:
+        """Begin to write rows, which are whoever writes them's from now on; the run before is whole then."""
+        await self.wait()
+        write = self._job.host.run_blocking(write_run, self._directory, len(self.written), buffer)
+        self._writing = asyncio.ensure_future(write)
+
+    async def wait(self) -> None:
+        """Wait until the latest run is whole. Raises its error."""
+        if self._writing is not None:
+            self.written.append(await asyncio.shield(self._writing))
+            self._writing = None
+
+    async def finish(self) -> None:
+        """Let a run that has begun be written to its end, whatever comes of it."""
+        if self._writing is not None:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._writing])
+            self._writing.exception()

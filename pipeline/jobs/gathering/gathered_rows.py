@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.core.batches.gathered import Gathered, Run
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows, one_of_each_id
 from pipeline.core.model import Offsets, Rows
 from pipeline.edges.durable import disk_errors
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, DamagedFileError, FileFacts, SortedFile
@@ -37,12 +37,15 @@ class Piece:
 class GatheredRows:
     """Reads what `gather` wrote, behind the first `done` rows of it. Call `read` until it returns None; it blocks.
 
-    `max_row_bytes`: the most that a row of a batch may take.
+    `max_row_bytes`: the most that a row of a batch may take. `digested`: the digests that the rows are to have, if any.
     """
 
-    def __init__(self, directory: Path, gathered: Gathered, max_row_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, gathered: Gathered, max_row_bytes: int, digested: Digested | None = None
+    ) -> None:
         self._directory = directory
         self._max_row_bytes = max_row_bytes
+        self._digested = digested
         self._pieces = self._read_all(gathered.runs, gathered.done)
 
     def read(self) -> Piece | None:
@@ -75,7 +78,7 @@ class GatheredRows:
                     lists += [_rows_of(file, partition) for file in of_partition]
             if not lists:
                 continue
-            merged = one_of_each_id(KeyedRows.of_lists(lists), self._max_row_bytes)
+            merged = one_of_each_id(KeyedRows.of_lists(lists, self._digested), self._max_row_bytes, self._digested)
             del lists
             first, done = int(np.searchsorted(np.cumsum(merged.records), done, side="right")), 0
             for start in range(first, len(merged.rows), _AT_ONCE):

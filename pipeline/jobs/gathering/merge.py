@@ -39,12 +39,13 @@ async def merge_memory(state: State) -> None:
 
 
 async def _merge_one(state: State, memory: Memory) -> bool:
-    """Merge what is most in need of it; False if nothing is due.
+    """Merge what is most in need of it; False if nothing is due, or another merge came first.
 
     It is not cancelled on the way: a file that was written and does not count would lie there while the process lives.
     """
+    counts = False
     with anyio.CancelScope(shield=True):
         merge = await state.host.run_blocking(memory.write_merge)
         if merge is not None:
-            await state.in_turn(memory.enter_merge, merge)
-    return merge is not None
+            counts = await state.in_turn(memory.enter_merge, merge)
+    return counts

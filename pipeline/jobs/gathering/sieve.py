@@ -5,7 +5,7 @@ remembered. So what is found of the others is what was sent last.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
 from pipeline.core.memory.entries import Found
-from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.memory.times import minutes_of
 from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.edges.store.memory.memory import Memory
@@ -78,44 +78,47 @@ class Sieve:
         if not len(free) or not (self.is_sending_changes or self.is_filling_in):
             return Sifted.all_of(rows)
         asked = rows.chosen(free)
-        copied = asked.rows()
-        found = self.memory.find(asked.hashes, copied, id_kind=self.id_kind)
+        found = self.memory.find(asked.hashes, asked, id_kind=self.id_kind)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         if self.is_sending_changes:
             is_fresh = (found.sent_at >= self.fresh_since) & (found.sent_at <= self.fresh_until)
-            is_unchanged[free] = self._says_nothing_new(copied, found) & is_fresh
+            is_unchanged[free] = self._says_nothing_new(asked, found) & is_fresh
             if self.source:
                 # Line 0: an id that is gone, which is sent once.
-                is_unchanged[free] &= (found.sources == self.source) & (copied.lines != 0)
-        too_long: tuple[int, ...] = ()
-        own: dict[int, frozenset[str]] = {}
-        if self.is_filling_in:
-            changed = np.flatnonzero(~is_unchanged[free])
-            some = Found(found.entries, found.indexes[changed])
-            chosen = asked.chosen(changed).rows()
-            filled, unfilled = filled_in(chosen, self.parameters, some, self.memory.shapes, self.max_row_bytes)
-            too_long = tuple(chosen.lines[unfilled].tolist())
-            if filled is not chosen:
-                texts = {int(free[changed[index]]): filled.text(index) for index in range(len(filled))}
-                rows = replace(rows, replaced=rows.replaced | texts)
-                own = self._own(chosen)
+                is_unchanged[free] &= (found.sources == self.source) & (asked.lines != 0)
+        # Only now a text is copied: most rows say nothing new, most often.
         left = np.flatnonzero(~is_unchanged)
-        return Sifted(rows.chosen(left).rows(), left, is_unchanged, too_long, own)
+        sent = rows.chosen(left).rows()
+        if not self.is_filling_in:
+            return Sifted(sent, left, is_unchanged)
+        entries = np.full(len(rows), -1, dtype=np.int64)
+        entries[free] = found.indexes
+        of_sent = Found(found.entries, entries[left])
+        filled, unfilled = filled_in(sent, self.parameters, of_sent, self.memory.shapes, self.max_row_bytes)
+        own = self._own(sent, np.isin(left, free)) if filled is not sent else {}
+        return Sifted(filled, left, is_unchanged, tuple(sent.lines[unfilled].tolist()), own)
 
-    def _own(self, rows: Rows) -> dict[int, frozenset[str]]:
-        """The parameters of what rows say themselves, of ids of which a row was lost: no other is overtaken."""
+    def _own(self, rows: Rows, is_free: Flags) -> dict[int, frozenset[str]]:
+        """The parameters of what free rows say themselves, of ids of which a row was lost: no other is overtaken."""
         own: dict[int, frozenset[str]] = {}
-        for index in np.flatnonzero(np.isin(rows.hashes, self.ids_lost())).tolist():
+        for index in np.flatnonzero(np.isin(rows.hashes, self.ids_lost()) & is_free).tolist():
             cells = zip(self.parameters, rows.text(index)[:-1].split(b",")[1:], strict=False)
             # Two ids may have the same hash.
             hash_ = int(rows.hashes[index])
             own[hash_] = own.get(hash_, frozenset()) | {name for name, cell in cells if cell}
         return own
 
-    def _says_nothing_new(self, rows: Rows, found: Found) -> Flags:
-        if self.memory.has_values:
+    def _says_nothing_new(self, rows: KeyedRows, found: Found) -> Flags:
+        if self.digested is None:
             return unchanged_by_values(rows, self.parameters, found, self.memory.shapes)
-        return unchanged_by_digest(rows, self.parameters, found, self.salt)
+        if rows.digests is None:
+            raise ValueError("rows are compared by their digests, and have none")
+        return unchanged_by_digest(rows.digests, found)
+
+    @property
+    def digested(self) -> Digested | None:
+        """The digests by which rows are compared, which they must have; None if they are compared by their values."""
+        return None if self.memory.has_values else Digested(self.parameters, self.salt)
 
 
 def max_row_bytes(job: Job, parameters: tuple[str, ...]) -> int:

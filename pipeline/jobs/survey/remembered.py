@@ -65,7 +65,7 @@ class _PlannedRows:
             self._write()
         checkpoint = self._tally.checkpoint
         of = Gathered(tuple(self._runs), sum(run.rows for run in self._runs))
-        gathered = GatheredRows(self._directory, of, sieve.max_row_bytes)
+        gathered = GatheredRows(self._directory, of, sieve.max_row_bytes, sieve.digested)
         while (piece := gathered.read()) is not None:
             sifted = sieve.sift(piece.rows, np.zeros(len(piece.rows), dtype=np.bool_))
             checkpoint.superseded += piece.records_of(0, len(piece.rows)) - len(piece.rows)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.memory.keyed_rows import KeyedRows, one_of_each_id
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows, one_of_each_id
 from pipeline.core.model import Rows
 from pipeline.core.rows.mapping import pack_rows
 
@@ -36,8 +36,11 @@ def expected(records: list[tuple[bytes, bytes, bytes]]) -> dict[bytes, tuple[lis
 def test_rows_of_one_id_become_one(records: list[tuple[bytes, bytes, bytes]], cut: int, share_a_hash: bool) -> None:
     hashes = {b"u1": 5, b"u22": 5, b"u3": 5, b"v": 2} if share_a_hash else None
     lists = [rows_of(records[:cut], 1, hashes), rows_of(records[cut:], 1 + len(records[:cut]), hashes)]
-    merged = one_of_each_id(KeyedRows.of_lists(lists), LONGEST)
+    digested = Digested(("a", "b"), 7)
+    merged = one_of_each_id(KeyedRows.of_lists(lists, digested), LONGEST, digested)
     rows = merged.rows.rows()
+    assert merged.rows.digests is not None
+    assert merged.rows.digests.tolist() == digested.of(rows.body, rows.starts, rows.ends).tolist()
     found = {}
     for index in range(len(rows)):
         profile_id, *cells = rows.text(index)[:-1].split(b",")

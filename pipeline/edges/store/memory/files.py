@@ -220,10 +220,10 @@ class MemoryFiles:
         rows = sum(run.rows for run in runs)
         return Merge(self._write_merged(entries, rows), tuple(run.number for run in runs))
 
-    def enter(self, merge: Merge) -> None:
+    def enter(self, merge: Merge) -> bool:
         """Let a merge count: one transaction, after which files that are in it go.
 
-        If another merge has replaced files that are in it meanwhile, it is dropped.
+        If another merge has replaced files that are in it meanwhile, it is dropped, and False returned.
         """
         with self.lock:
             partitions, gone = self._partitions, [*merge.replaced]
@@ -236,11 +236,14 @@ class MemoryFiles:
                 gone += [run.number for run in self.runs() if self._is_over(run, partitions)]
             elif merge.file is not None:
                 # A run that was begun between the choice and the number of this one is newer, and has a lower number.
-                others = {*self._files, *self._begun, *(file.number for file in self._pending.values())} - {*gone}
+                # That of a base says nothing: whatever it has is older than any run behind it.
+                bases = {each.base for each in self._partitions.values()}
+                others = {*self._files, *self._begun, *(file.number for file in self._pending.values())}
+                others -= {*gone, *bases}
                 is_in_time &= not any(min(gone) < number < merge.file.number for number in others)
         if not is_in_time:
             self._remove([] if merge.file is None else [merge.file.number])
-            return
+            return False
         if merge.partition is None:
             self._catalog.replace_memory_files(gone, merge.file)
         else:
@@ -254,6 +257,7 @@ class MemoryFiles:
                 self._files[merge.file.number] = merge.file
             self._read = None
             self._remove(gone)
+        return True
 
     def clear(self) -> None:
         """Remove all files, and the catalog of them."""

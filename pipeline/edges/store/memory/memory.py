@@ -41,10 +41,10 @@ from pipeline.core.batches.hashset import contains
 from pipeline.core.memory.entries import Entries, Found, latest, no_entries, without_empty
 from pipeline.core.memory.finding import found_in
 from pipeline.core.memory.id_kinds import ID_KINDS, THIRD_PARTY_ID, digests_of_kind, keys_of_kind, unsorted_order
+from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.released_rows import parameters_of, released_rows
 from pipeline.core.memory.row_fates import RowFates
-from pipeline.core.memory.texts import joined_texts
-from pipeline.core.model import Flags, Hashes, Offsets, Rows
+from pipeline.core.model import Flags, Hashes, Rows
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.store.memory import upkeep
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile
@@ -162,7 +162,7 @@ class Memory:
         """All parameter names of remembered rows, each once, in the order in which they became known."""
         return tuple(dict.fromkeys(name for names in self.shapes for name in names))
 
-    def find(self, hashes: Hashes, rows: Rows | None = None, *, id_kind: str = THIRD_PARTY_ID) -> Found:
+    def find(self, hashes: Hashes, rows: KeyedRows | None = None, *, id_kind: str = THIRD_PARTY_ID) -> Found:
         """The entries of some ids. Blocks. It is fast where calls go from partition to partition.
 
         `hashes`: of the ids, sorted. `rows`: theirs, in the same order; needed where values are remembered.
@@ -173,7 +173,7 @@ class Memory:
         keys = keys_of_kind(hashes, id_kind)
         if (order := unsorted_order(keys)) is None:
             return digests_of_kind(self._find(keys, rows), id_kind)
-        found = self._find(keys[order], None if rows is None else _rows_at(rows, order))
+        found = self._find(keys[order], None if rows is None else rows.chosen(order))
         indexes = np.empty_like(found.indexes)
         indexes[order] = found.indexes
         return digests_of_kind(Found(found.entries, indexes), id_kind)
@@ -190,7 +190,7 @@ class Memory:
                     is_known[some] |= contains(known, keys[some])
         return is_known
 
-    def _find(self, keys: Hashes, rows: Rows | None) -> Found:
+    def _find(self, keys: Hashes, rows: KeyedRows | None) -> Found:
         """The entries of these keys, which are sorted."""
         bounds = bounds_of(keys).tolist()
         found, indexes, before = [no_entries(with_values=self.has_values)], [np.zeros(0, dtype=np.int64)], 0
@@ -199,9 +199,8 @@ class Memory:
             if some.start < some.stop:
                 with self._files.reading():
                     lists = self._files.entries_of(partition, keys[some])
-                of_some = found_in(
-                    lists or found[:1], keys[some], _rows_of(rows, some) if rows and self.has_values else None
-                )
+                theirs = rows.chosen(np.arange(some.start, some.stop)) if rows and self.has_values else None
+                of_some = found_in(lists or found[:1], keys[some], theirs)
                 found.append(of_some.entries)
                 indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
                 before += len(of_some.entries)
@@ -247,9 +246,9 @@ class Memory:
         runs = upkeep.runs_to_merge(self._files)
         return upkeep.merge_runs(self._files, runs) if runs else None
 
-    def enter_merge(self, merge: Merge) -> None:
-        """Let a merge count, in one transaction of the ledger. Blocks shortly."""
-        self._files.enter(merge)
+    def enter_merge(self, merge: Merge) -> bool:
+        """Let a merge count, in one transaction of the ledger; False if another one came first. Blocks shortly."""
+        return self._files.enter(merge)
 
     def merge_one(self) -> None:
         """Merge what is most in need of it, if anything is. Blocks."""
@@ -282,7 +281,8 @@ class Memory:
         if is_known.any():
             keys = np.sort(np.concatenate([keys_of_kind(rows.hashes, id_kind) for id_kind in ID_KINDS]))
             for merge in upkeep.erasure(self._files, ids, keys):
-                self.enter_merge(merge)
+                if not self._files.enter(merge):
+                    raise ValueError("the memory was merged meanwhile: the ids are not erased")
         return int(np.count_nonzero(is_known))
 
     def rebuild(self) -> None:
@@ -290,35 +290,17 @@ class Memory:
         self._files.clear()
 
 
-def _rows_of_ids(ids: list[bytes], salt: int) -> Rows:
+def _rows_of_ids(ids: list[bytes], salt: int) -> KeyedRows:
     """Rows of ids alone, sorted by hash."""
     lengths = np.array([len(each) for each in ids], dtype=np.int64)
     hashes = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
     ends = np.cumsum(lengths + 1)
-    rows = Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)
-    return _rows_at(rows, np.argsort(hashes, kind="stable"))
-
-
-def _rows_at(rows: Rows, indexes: Offsets) -> Rows:
-    """The rows of these indexes, in this order."""
-    starts, ends = rows.starts[indexes], rows.ends[indexes]
-    text = joined_texts(rows.body, starts, ends)
-    return Rows(text, np.cumsum(ends - starts), rows.id_lengths[indexes], rows.lines[indexes], rows.hashes[indexes])
+    return KeyedRows.of_lists(
+        [Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)]
+    )
 
 
 def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:
     bounds = bounds_of(entries.keys)
     for partition in np.flatnonzero(np.diff(bounds)).tolist():
         yield partition, entries.taken(np.arange(bounds[partition], bounds[partition + 1]))
-
-
-def _rows_of(rows: Rows, some: slice) -> Rows:
-    """Some of the rows."""
-    start = int(rows.ends[some.start - 1]) if some.start else 0
-    return Rows(
-        rows.body[start : int(rows.ends[some.stop - 1])],
-        rows.ends[some] - start,
-        rows.id_lengths[some],
-        rows.lines[some],
-        rows.hashes[some],
-    )

@@ -26,6 +26,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -275,17 +276,17 @@ class SortedFile:
         breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1
         firsts, lasts = np.append(0, breaks), np.append(breaks, len(starts))
         pieces = []
-        with self.path.open("rb") as file:
+        with _opened(self.path) as descriptor:
             for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
                 begin, end = int(starts[first]), int(ends[last - 1])
-                text = self._text(stored, checksums, begin, end, file.fileno())
+                text = self._text(stored, checksums, begin, end, descriptor)
                 pieces.append(joined_texts(text, starts[first:last] - begin, ends[first:last] - begin))
         return b"".join(pieces)
 
     def _columns(self, stored: _Stored) -> tuple[dict[str, Column], Wholes]:
         """The columns of a slice by name, and the checksums of its text's blocks."""
-        with self.path.open("rb") as file:
-            octets = os.pread(file.fileno(), stored.columns_bytes, stored.offset)
+        with _opened(self.path) as descriptor:
+            octets = os.pread(descriptor, stored.columns_bytes, stored.offset)
         if len(octets) != stored.columns_bytes or crc32(octets) != stored.checksum:
             raise DamagedFileError(f"{self.path.name} is damaged in slice {stored.partition}")
         columns, place = {}, 0
@@ -297,8 +298,8 @@ class SortedFile:
     def _text(self, stored: _Stored, checksums: Wholes, begin: int, end: int, descriptor: int | None = None) -> bytes:
         """The bytes of a slice's text from `begin` to `end`, whose blocks are checked."""
         if descriptor is None:
-            with self.path.open("rb") as file:
-                return self._text(stored, checksums, begin, end, file.fileno())
+            with _opened(self.path) as opened:
+                return self._text(stored, checksums, begin, end, opened)
         first = begin // BLOCK_BYTES
         start = first * BLOCK_BYTES
         size = min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes) - start
@@ -307,6 +308,16 @@ class SortedFile:
         if _block_checksums(octets) != checksums[first : first + blocks].tobytes():
             raise DamagedFileError(f"{self.path.name} is damaged in the text of slice {stored.partition}")
         return octets[begin - start : end - start]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The descriptor of a file that is read; `Path.open` takes as long as to read a small slice."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _checksums_in(rows: Slice) -> Wholes:

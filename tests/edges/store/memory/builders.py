@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.batches.lifecycle import Failed, GivenUp, Life, Phase, SeenComplete
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.model import Batch, BatchContent, Rows
 from pipeline.core.rows.hashing import hash_ids
@@ -140,9 +141,7 @@ def content_of(texts: list[bytes], heading: str, salt: int = SALT) -> BatchConte
     )
 
 
-def asked(texts: Sequence[str], salt: int = SALT) -> Rows:
-    """Rows in the order of their keys, as they are asked for."""
+def asked(texts: Sequence[str], salt: int = SALT) -> KeyedRows:
+    """Rows in the order of their keys, as they are asked for, with digests of the parameters a and b."""
     rows = salted(rows_of([f"{text}\n".encode() for text in texts]), salt)
-    order = np.argsort(rows.hashes, kind="stable")
-    in_order = rows_of([rows.text(index) for index in order.tolist()])
-    return replace(salted(in_order, salt), lines=rows.lines[order])
+    return KeyedRows.of_lists([rows], Digested(("a", "b"), salt))

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.memory.comparison import unchanged_by_digest
+from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.row_fates import row_fates
-from pipeline.core.model import Rows
 from pipeline.edges.store.memory import upkeep
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, partition_of
@@ -21,10 +21,11 @@ from tests.tools.support import small_disk
 ROWS = {"ann": "1,2", "bob": "3,4", "eve": "5,6"}
 
 
-def unchanged(memory: Memory, rows: Rows, id_kind: str = "thirdPartyId") -> dict[str, bool]:
+def unchanged(memory: Memory, rows: KeyedRows, id_kind: str = "thirdPartyId") -> dict[str, bool]:
     """By id of some rows, if their digest is remembered as sent."""
     found = memory.find(rows.hashes, rows, id_kind=id_kind)
-    return dict(zip(ids_in(rows), unchanged_by_digest(rows, ("a", "b"), found, SALT).tolist(), strict=True))
+    assert rows.digests is not None
+    return dict(zip(ids_in(rows), unchanged_by_digest(rows.digests, found).tolist(), strict=True))
 
 
 def remembered(memory: Memory, *ids: str, id_kind: str = "thirdPartyId") -> dict[str, tuple[str, bool]]:
@@ -37,7 +38,7 @@ def remembered(memory: Memory, *ids: str, id_kind: str = "thirdPartyId") -> dict
     return {each: (values.row(at).decode().rstrip("\n"), sent) for each, at, sent in places if at >= 0}
 
 
-def ids_in(rows: Rows) -> list[str]:
+def ids_in(rows: KeyedRows) -> list[str]:
     return [rows.text(index)[:length].decode() for index, length in enumerate(rows.id_lengths.tolist())]
 
 
@@ -344,6 +345,16 @@ class TestForget:
             assert b"first" not in content
             assert int(key).to_bytes(8, "little") not in content
         assert len(state.memory.entries_of(int(partition_of(asked(["bob,1"]).hashes)[0]))) == 1
+
+    def test_it_is_erased_though_a_base_was_written_between(self, tmp_path: Path) -> None:
+        state = Released(tmp_path)
+        one, other = of_one_partition(2)
+        state.remember({one: "1,2", other: "1,2"})
+        merge_all(state)
+        state.remember({one: "3,4", "bob": "3,4"})
+        assert state.memory.forget([one.encode()]) == 1
+        assert state.memory.forget([one.encode()]) == 0
+        assert unchanged(state.memory, asked([f"{one},3,4", f"{other},1,2"])) == {one: False, other: True}
 
     def test_not_while_a_run_is_pending(self, tmp_path: Path) -> None:
         state = Released(tmp_path)
