@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.memory.texts import joined_texts, same_texts
+from pipeline.core.memory.texts import TextList, joined_texts, same_texts
 from pipeline.core.model import Flags, Hashes, Offsets, Wholes
 
 #: Numbers below 65,536, one for each entry.
@@ -157,27 +157,67 @@ def latest(entries: Sequence[Entries]) -> Entries:
     some = [each for each in entries if len(each)] or list(entries[:1])
     if len(some) < 2:
         return some[0] if some else NOTHING
-    joined = _joined(some)
     if all(one.keys[-1] < other.keys[0] for one, other in pairwise(some)):
-        return joined
-    order = np.argsort(joined.keys, kind="stable")
-    is_first = _is_first(joined.keys[order])
-    if joined.values:
-        order, is_first = _by_id(joined.keys, joined.values, order, is_first)
+        return _joined(some)
+    keys = np.concatenate([each.keys for each in some])
+    order = np.argsort(keys, kind="stable")
+    is_first = _is_first(keys[order])
+    rows = _AllValues.of([each.values for each in some if each.values is not None])
+    if rows:
+        order, is_first = _by_id(keys, rows, order, is_first)
     firsts = np.flatnonzero(is_first)
     newest = order[np.append(firsts[1:], len(order)) - 1]
-    with_source = _last_of_each(joined.sources[order] > 0, firsts, order, newest)
-    values = joined.values
-    if values is not None:
-        values = values.taken(_last_of_each(values.has_cells[order], firsts, order, newest))
+    sources = np.concatenate([each.sources for each in some])
+    with_source = _last_of_each(sources[order] > 0, firsts, order, newest)
+    values = rows.taken(_last_of_each(rows.has_cells[order], firsts, order, newest)) if rows else None
     return Entries(
-        joined.keys[newest],
-        joined.digests[newest],
-        joined.sent_at[newest],
-        joined.noted_at[newest],
-        joined.sources[with_source],
+        keys[newest],
+        np.concatenate([each.digests for each in some])[newest],
+        np.concatenate([each.sent_at for each in some])[newest],
+        np.concatenate([each.noted_at for each in some])[newest],
+        sources[with_source],
         values,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AllValues:
+    """The values of several lists, one list behind the other; their texts are not copied together."""
+
+    shapes: Small
+    id_lengths: Wholes
+    starts: Offsets
+    ends: Offsets
+    has_cells: Flags
+    texts: TextList
+
+    @classmethod
+    def of(cls, lists: Sequence[Values]) -> "_AllValues | None":
+        """Those of these lists; None if there are none."""
+        if not lists:
+            return None
+        texts = TextList.of([each.text for each in lists])
+        begins = texts.begins.tolist()
+        return cls(
+            np.concatenate([each.shapes for each in lists]),
+            np.concatenate([each.id_lengths for each in lists]),
+            np.concatenate([each.starts + begin for each, begin in zip(lists, begins, strict=False)]),
+            np.concatenate([each.ends + begin for each, begin in zip(lists, begins, strict=False)]),
+            np.concatenate([each.has_cells for each in lists]),
+            texts,
+        )
+
+    def taken(self, indexes: Offsets) -> Values:
+        """Those of these indexes, in this order."""
+        starts, ends = self.starts[indexes], self.ends[indexes]
+        text = self.texts.joined(starts, ends)
+        return Values(self.shapes[indexes], self.id_lengths[indexes], np.cumsum(ends - starts), text)
+
+    def ids(self, indexes: Offsets) -> tuple[bytes, Offsets, Offsets]:
+        """The encoded ids of these indexes, one behind the other: their text, where each begins, and its length."""
+        lengths = self.id_lengths[indexes].astype(np.int64)
+        text = self.texts.joined(self.starts[indexes], self.starts[indexes] + lengths)
+        return text, np.cumsum(lengths) - lengths, lengths
 
 
 def without_empty(entries: Entries) -> Entries:
@@ -233,15 +273,13 @@ def _is_first(keys: Hashes) -> Flags:
     return is_first
 
 
-def _by_id(keys: Hashes, values: Values, order: Offsets, is_first: Flags) -> tuple[Offsets, Flags]:
+def _by_id(keys: Hashes, values: _AllValues, order: Offsets, is_first: Flags) -> tuple[Offsets, Flags]:
     """The order and the flags by which entries of one key are together by their ids.
 
     Two ids of one key are so seldom that only a key of which neighbours differ is looked at one by one.
     """
     again = np.flatnonzero(~is_first)
-    one, other = order[again - 1], order[again]
-    starts, lengths = values.starts, values.id_lengths.astype(np.int64)
-    same = same_texts(values.text, starts[one], lengths[one], values.text, starts[other], lengths[other])
+    same = same_texts(*values.ids(order[again - 1]), *values.ids(order[again]))
     if same.all():
         return order, is_first
     order, is_first = order.copy(), is_first.copy()
@@ -249,7 +287,7 @@ def _by_id(keys: Hashes, values: Values, order: Offsets, is_first: Flags) -> tup
         places = np.flatnonzero(keys[order] == key)
         by_id: dict[bytes, list[int]] = {}
         for index in order[places].tolist():
-            by_id.setdefault(values.profile_id(index), []).append(index)
+            by_id.setdefault(values.ids(np.array([index]))[0], []).append(index)
         order[places] = [index for indexes in by_id.values() for index in indexes]
         firsts = np.cumsum([0, *map(len, by_id.values())])[:-1]
         is_first[places[firsts]] = True

@@ -3,7 +3,7 @@
 No text is copied before it is known which rows are used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,8 +46,11 @@ class KeyedRows:
     digests: Hashes | None = None
 
     @classmethod
-    def of_lists(cls, lists: Sequence[Rows], digested: Digested | None = None) -> "KeyedRows":
-        """The rows of these lists, which are in the order of the export; with digests if it is said of what."""
+    def of_lists(cls, lists: list[Rows], digested: Digested | None = None) -> "KeyedRows":
+        """The rows of these lists, which are in the order of the export; with digests if it is said of what.
+
+        `lists` is empty then, so that no text is there twice for longer than it takes to copy it.
+        """
         sizes = [len(rows.body) for rows in lists]
         begins = np.cumsum([0, *sizes[:-1]])
         hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(rows.hashes for rows in lists)])
@@ -62,6 +65,7 @@ class KeyedRows:
             )
         )
         body = lists[0].body if len(lists) == 1 else b"".join([rows.body for rows in lists])
+        lists.clear()
         # Before they are sorted, since rows that lie side by side are digested fastest.
         digests = digested.of(body, starts, ends)[order] if digested else None
         return cls(body, starts[order], ends[order], id_lengths[order], lines[order], hashes[order], digests)

@@ -1,5 +1,8 @@
 """The entries of a batch that is released: what is remembered of its rows from then on."""
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import numpy as np
 
 from pipeline.core.memory.digest import digest_rows
@@ -29,16 +32,19 @@ def released_rows(
     keys: Hashes,
     starts: Starts,
     fates: RowFates,
+    bounds: Sequence[int],
     *,
     salt: int,
     at_minutes: int,
     source: int,
     shape: int | None,
     is_gone: Flags | None = None,
-) -> Entries:
-    """The entries of the rows of a body.
+) -> Iterator[Entries]:
+    """The entries of the rows of a body, part by part, so that no more than a part of its texts is there twice.
 
     `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
+    `bounds`: the index of the first key of each part, and behind them that of the end. Keys of one part may differ in
+    their last bit alone, so none is cut between those.
     `source`: see `Entries`; rows that were refused have none.
     `is_gone`: in the order of the body, set for rows of ids that a snapshot no longer has; None if there are none.
     `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
@@ -50,26 +56,33 @@ def released_rows(
     ends[in_body] = np.append(begins[in_body][1:], len(body))
     of_each = fates.of(keys, salt)
     is_sent = of_each == Fate.SENT
+    sources = _sources(of_each, source, in_body, is_gone)
     digests = np.zeros(len(keys), dtype=np.uint64)
-    values = None
+    id_lengths = np.zeros(len(keys), dtype=np.int64)
     if shape is None:
         digests[in_body] = digest_rows(body, begins[in_body], ends[in_body], parameters_of(body), salt)
         digests = marked(digests, id_kind)
         digests[~is_sent] = 0
     else:
-        values = _values(body, begins, ends, in_body, of_each, shape)
+        id_lengths[in_body] = _id_lengths(body, begins[in_body], ends[in_body])
     keys = keys_of_kind(keys, id_kind)
-    entries = Entries(
-        keys,
-        digests,
-        np.where(is_sent, at_minutes, 0).astype(np.uint32),
-        np.full(len(keys), at_minutes, dtype=np.uint32),
-        _sources(of_each, source, in_body, is_gone),
-        values,
-    )
-    if (order := unsorted_order(keys)) is not None:
-        entries = entries.taken(order)
-    return entries if values else _once(entries)
+    del in_body
+    for first, stop in pairwise(bounds):
+        some = slice(first, stop)
+        values = None
+        if shape is not None:
+            values = _values(body, begins[some], ends[some], id_lengths[some], of_each[some], shape)
+        entries = Entries(
+            keys[some],
+            digests[some],
+            np.where(is_sent[some], at_minutes, 0).astype(np.uint32),
+            np.full(stop - first, at_minutes, dtype=np.uint32),
+            sources[some],
+            values,
+        )
+        if (order := unsorted_order(entries.keys)) is not None:
+            entries = entries.taken(order)
+        yield entries if values else _once(entries)
 
 
 def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None) -> Small:
@@ -81,26 +94,18 @@ def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None)
     return sources.astype(np.uint16)
 
 
-def _values(body: bytes, starts: Offsets, ends: Offsets, in_body: Offsets, fates: Fates, shape: int) -> Values:
-    """The rows by key; `in_body` puts them in the order of the body. Of one that was refused, the id alone is left."""
-    id_lengths = np.empty_like(starts)
-    id_lengths[in_body] = _id_lengths(body, starts[in_body], ends[in_body])
-    refused = np.flatnonzero(fates == Fate.REFUSED)
-    if len(refused):
-        alone = b"".join(
-            body[start:end] + b"\n"
-            for start, end in zip(starts[refused].tolist(), (starts + id_lengths)[refused].tolist(), strict=True)
-        )
-        sizes = id_lengths[refused] + 1
-        starts, ends = starts.copy(), ends.copy()
-        ends[refused] = len(body) + np.cumsum(sizes)
-        starts[refused] = ends[refused] - sizes
-        body += alone
+def _values(body: bytes, starts: Offsets, ends: Offsets, id_lengths: Offsets, fates: Fates, shape: int) -> Values:
+    """The rows of some ids. Of one that was refused, the id alone is left."""
+    is_refused = fates == Fate.REFUSED
+    if is_refused.any():
+        ends = np.where(is_refused, starts + id_lengths, ends)
+        rows = zip(starts.tolist(), ends.tolist(), is_refused.tolist(), strict=True)
+        text = b"".join([body[start:end] + b"\n" if is_alone else body[start:end] for start, end, is_alone in rows])
+        ends = ends + is_refused
+    else:
+        text = joined_texts(body, starts, ends)
     return Values(
-        np.full(len(starts), shape, dtype=np.uint16),
-        id_lengths.astype(np.uint32),
-        np.cumsum(ends - starts),
-        joined_texts(body, starts, ends),
+        np.full(len(starts), shape, dtype=np.uint16), id_lengths.astype(np.uint32), np.cumsum(ends - starts), text
     )
 
 

@@ -1,5 +1,8 @@
 """Many short texts at once: cut out of a long one and put one behind the other, or compared byte by byte."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +27,32 @@ def joined_texts(text: bytes | memoryview, starts: Offsets, ends: Offsets) -> by
         some = slice(first, first + _JOINED_AT_ONCE)
         parts.append(b"".join([text[a:b] for a, b in zip(firsts[some].tolist(), lasts[some].tolist(), strict=True)]))
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextList:
+    """Texts one behind the other, as if they were one, without a copy. `begins`: where each begins, and the end."""
+
+    texts: Sequence[bytes]
+    begins: Offsets
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> "TextList":
+        """The list of these texts."""
+        return cls(texts, np.cumsum([0, *map(len, texts)], dtype=np.int64))
+
+    def joined(self, starts: Offsets, ends: Offsets) -> bytes:
+        """As `joined_texts` of the one text. No piece lies in two texts."""
+        if len(self.texts) == 1:
+            return joined_texts(self.texts[0], starts, ends)
+        number = np.searchsorted(self.begins, starts, side="right") - 1
+        is_break = (starts[1:] != ends[:-1]) | (number[1:] != number[:-1])
+        firsts = np.append(0, np.flatnonzero(is_break) + 1) if len(starts) else np.zeros(0, dtype=np.int64)
+        lasts = np.append(firsts[1:], len(starts)) - 1 if len(starts) else firsts
+        numbers = number[firsts]
+        begins = self.begins[numbers]
+        pieces = zip(numbers.tolist(), (starts[firsts] - begins).tolist(), (ends[lasts] - begins).tolist(), strict=True)
+        return b"".join([self.texts[number][start:end] for number, start, end in pieces])
 
 
 def same_texts(
@@ -60,9 +89,9 @@ class Words:
 
     def at(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
         """The words that begin at these offsets, which are within the text; shape of `offsets`."""
+        if not len(offsets) or int(offsets.max()) <= self._last:
+            return self._words[offsets]
         # A word that would reach behind the text is cut out of the last whole one.
         over = np.maximum(offsets - self._last, 0)
-        if not over.any():
-            return self._words[offsets]
         words: npt.NDArray[np.uint64] = self._words[offsets - over] >> (over * _BITS).astype(np.uint64)
         return words

@@ -79,7 +79,6 @@ class GatheredRows:
             if not lists:
                 continue
             merged = one_of_each_id(KeyedRows.of_lists(lists, self._digested), self._max_row_bytes, self._digested)
-            del lists
             first, done = int(np.searchsorted(np.cumsum(merged.records), done, side="right")), 0
             for start in range(first, len(merged.rows), _AT_ONCE):
                 chosen = np.arange(start, min(start + _AT_ONCE, len(merged.rows)))

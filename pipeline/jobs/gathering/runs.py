@@ -18,7 +18,6 @@ def run_file(directory: Path, number: int) -> Path:
 def write_run(directory: Path, number: int, buffer: list[Rows]) -> Run:
     """Write the rows of the buffer as a run, and empty it. Blocks."""
     rows = KeyedRows.of_lists(buffer)
-    buffer.clear()
     columns: dict[str, Column] = {
         "lines": rows.lines.astype(np.uint64),
         "id_lengths": rows.id_lengths.astype(np.uint16),

@@ -22,11 +22,12 @@ def test_sources(fates: RowFates, sources: dict[str, int]) -> None:
     rows = rows_of([row(each, "x") for each in sources])
     heading = b"batch=thirdPartyId,tier\n"
     order = np.argsort(rows.hashes)
-    entries = released_rows(
+    (entries,) = released_rows(
         heading + rows.body,
         rows.hashes[order],
         (rows.starts[order] + len(heading)).astype(np.uint32),
         fates,
+        [0, len(order)],
         salt=SALT,
         at_minutes=5,
         source=3,

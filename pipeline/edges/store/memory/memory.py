@@ -121,19 +121,20 @@ class Memory:
                 shape = self._files.shapes.number(parameters_of(body))
         # Rows that no line of their export has are of ids that are gone.
         is_gone = self._spool.lines(batch_id) == 0 if source else None
-        entries = released_rows(
+        bounds = bounds_of(keys).tolist()
+        parts = released_rows(
             body,
             keys,
             starts,
             fates,
+            bounds,
             salt=self._salt,
             at_minutes=at_minutes,
             source=source,
             shape=shape,
             is_gone=is_gone,
         )
-        del body
-        self._files.write_run(batch_id, _by_partition(entries), len(entries))
+        self._files.write_run(batch_id, enumerate(parts), len(keys))
 
     def has(self, batch_id: int) -> bool:
         """True if the run of a batch is pending."""
@@ -298,9 +299,3 @@ def _rows_of_ids(ids: list[bytes], salt: int) -> KeyedRows:
     return KeyedRows.of_lists(
         [Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)]
     )
-
-
-def _by_partition(entries: Entries) -> Iterator[tuple[int, Entries]]:
-    bounds = bounds_of(entries.keys)
-    for partition in np.flatnonzero(np.diff(bounds)).tolist():
-        yield partition, entries.taken(np.arange(bounds[partition], bounds[partition + 1]))

@@ -191,7 +191,7 @@ class _Written:
         if texts is not None:
             text = joined_texts(texts.body, texts.starts, texts.ends)
             columns[_SIZES] = (texts.ends - texts.starts).astype(np.uint32)
-        packed = [_packed(column) for column in columns.values()]
+        packed = [_packed(column, is_sorted=name == _KEYS) for name, column in columns.items()]
         encoded = b"".join([*(octets for octets, _, _ in packed), _block_checksums(text)])
         widths = [[width, least] for _, width, least in packed]
         self.index.append(
@@ -326,10 +326,10 @@ def _checksums_in(rows: Slice) -> Wholes:
     return rows.block_checksums
 
 
-def _packed(column: Column) -> tuple[bytes, int, int]:
+def _packed(column: Column, *, is_sorted: bool) -> tuple[bytes, int, int]:
     """A column in as few bytes a row as its values need: the bytes, how many a row, and the least value."""
-    least = int(column.min())
-    most = int(column.max()) - least
+    least = int(column[0] if is_sorted else column.min())
+    most = int(column[-1] if is_sorted else column.max()) - least
     width = next(width for width in (0, 1, 2, 4, 8) if most < 1 << (8 * width))
     if not width:
         return b"", 0, least

@@ -65,6 +65,8 @@ def merge_partition(files: MemoryFiles, partition: int, left: Left = without_emp
         runs = files.with_rows(partition, [run.number for run in files.runs()])
         lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
     entries = left(latest(lists or [no_entries(with_values=files.with_values)]))
+    # A slice of values is large: it must not be there twice while it is written.
+    del lists
     return files.write_base(partition, entries, [run.number for run in runs], merged_to)
 
 
@@ -79,7 +81,10 @@ def merge_runs(
                 some = files.with_rows(partition, [run.number for run in runs])
                 lists = [each.entries(partition) for each in some]
             if lists:
-                yield partition, left(partition, latest(lists))
+                entries = left(partition, latest(lists))
+                del lists
+                yield partition, entries
+                del entries
 
     return files.write_runs(runs, merged())
 
