@@ -80,8 +80,8 @@ OF_THE_MEMORY = [
     Mutant(
         "a refused row takes the remembered values of its id off",
         f"{REMEMBERED}/entries.py",
-        "values.taken(_last_of_each(values.has_cells[order], firsts, order, newest))",
-        "values.taken(newest)",
+        "rows.taken(_last_of_each(rows.has_cells[order], firsts, order, newest))",
+        "rows.taken(newest)",
         REMEMBERING_AND_LOSING,
     ),
     # The files.

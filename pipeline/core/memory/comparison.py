@@ -38,9 +38,13 @@ def unchanged_by_values(
     # Most rows are as they were, as a whole.
     asked = asked[~_are_the_same(rows, asked, parameters, values, found.indexes[asked], shapes)]
     differing, entries = rows.chosen(asked).rows(), found.indexes[asked]
-    by_shape = values.shapes[entries]
+    by_shape, lacks_any = values.shapes[entries], _lacks_any(differing, len(parameters))
+    is_unchanged[asked] = False
     for shape in np.unique(by_shape).tolist():
         of_shape = np.flatnonzero(by_shape == shape)
+        if shapes[shape] == parameters:
+            # A row with all cells is the same as a whole, or has another one.
+            of_shape = of_shape[lacks_any[of_shape]]
         is_unchanged[asked[of_shape]] = _says_nothing_new(
             differing, of_shape, parameters, values, entries[of_shape], shapes[shape]
         )
@@ -96,6 +100,8 @@ def _to_be_filled_in(
 
 def _lacks_any(rows: Rows, columns: int) -> Flags:
     """Set for each row that has fewer cells than so many, or an empty one; shape (n,)."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.bool_)
     octets = np.frombuffer(rows.body, dtype=np.uint8)
     is_comma = octets == _COMMA
     lacks_any: Flags = np.add.reduceat(is_comma, rows.starts, dtype=np.int64) < columns

@@ -28,6 +28,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,8 +50,9 @@ _TRAILER = struct.Struct("<IQ8s")
 _KEYS, _SIZES = "keys", "sizes"
 #: A key's first byte is the number of its slice.
 _PARTITION_SHIFT = np.uint64(56)
-#: Rows whose text is read are read together with what lies between them, if that is no more than this.
-_GAP_BYTES = 8_192
+#: Rows whose text is read are read together with what lies between them, if that is no more than this: to copy it takes
+#: no longer than another call.
+_GAP_BYTES = 24_576
 
 
 class DamagedFileError(ValueError):
@@ -262,25 +264,26 @@ class SortedFile:
         stored = self._slices.get(partition)
         if stored is None:
             return b""
-        return self._text(stored, _checksums_in(rows or self.rows_of(partition)), 0, stored.text_bytes)
+        return self._text(stored, _checksums_in(rows or self.rows_of(partition)))
 
     def texts(self, partition: int, rows: Slice, indexes: Offsets) -> bytes:
         """The texts of some rows of a slice that was read, one behind the other; `indexes` ascend.
 
-        No more of the file is read than they need.
+        Little more of the file is read than they need, and only blocks that they are in are checked.
         """
         if not len(indexes) or rows.ends is None:
             return b""
         stored, checksums = self._slices[partition], _checksums_in(rows)
         starts, ends = np.append(0, rows.ends)[indexes], rows.ends[indexes]
         breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1
-        firsts, lasts = np.append(0, breaks), np.append(breaks, len(starts))
         pieces = []
         with _opened(self.path) as descriptor:
-            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-                begin, end = int(starts[first]), int(ends[last - 1])
-                text = self._text(stored, checksums, begin, end, descriptor)
-                pieces.append(joined_texts(text, starts[first:last] - begin, ends[first:last] - begin))
+            for first, last in pairwise([0, *breaks.tolist(), len(starts)]):
+                some = slice(first, last)
+                begin, end = int(starts[first]) // BLOCK_BYTES * BLOCK_BYTES, int(ends[last - 1])
+                octets = self._read(stored, begin, end, descriptor)
+                self._check_blocks(stored, checksums, octets, begin, _blocks_of(starts[some], ends[some]))
+                pieces.append(joined_texts(octets, starts[some] - begin, ends[some] - begin))
         return b"".join(pieces)
 
     def _columns(self, stored: _Stored) -> tuple[dict[str, Column], Wholes]:
@@ -295,19 +298,45 @@ class SortedFile:
             place += width * stored.rows
         return columns, np.frombuffer(octets, dtype="<u4", offset=place)
 
-    def _text(self, stored: _Stored, checksums: Wholes, begin: int, end: int, descriptor: int | None = None) -> bytes:
-        """The bytes of a slice's text from `begin` to `end`, whose blocks are checked."""
-        if descriptor is None:
-            with _opened(self.path) as opened:
-                return self._text(stored, checksums, begin, end, opened)
-        first = begin // BLOCK_BYTES
-        start = first * BLOCK_BYTES
-        size = min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes) - start
-        octets = os.pread(descriptor, size, stored.offset + stored.columns_bytes + start)
-        blocks = -(-size // BLOCK_BYTES)
-        if _block_checksums(octets) != checksums[first : first + blocks].tobytes():
-            raise DamagedFileError(f"{self.path.name} is damaged in the text of slice {stored.partition}")
-        return octets[begin - start : end - start]
+    def _text(self, stored: _Stored, checksums: Wholes) -> bytes:
+        """The whole text of a slice, whose blocks are checked."""
+        with _opened(self.path) as descriptor:
+            octets = self._read(stored, 0, stored.text_bytes, descriptor)
+        if _block_checksums(octets) != checksums.tobytes():
+            raise self._damaged_text(stored)
+        return octets
+
+    def _read(self, stored: _Stored, begin: int, end: int, descriptor: int) -> bytes:
+        """The bytes of a slice's text from `begin`, where a block begins, to the end of the block before `end`."""
+        stop = min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes)
+        octets = os.pread(descriptor, stop - begin, stored.offset + stored.columns_bytes + begin)
+        if len(octets) != stop - begin:
+            raise self._damaged_text(stored)
+        return octets
+
+    def _check_blocks(self, stored: _Stored, checksums: Wholes, octets: bytes, begin: int, blocks: Offsets) -> None:
+        """Check some blocks of a slice's text. `octets`: those that were read, from `begin` on."""
+        view = memoryview(octets)
+        firsts = blocks * BLOCK_BYTES - begin
+        sums = [crc32(view[first : first + BLOCK_BYTES]) for first in firsts.tolist()]
+        if (np.array(sums, dtype="<u4") != checksums[blocks]).any():
+            raise self._damaged_text(stored)
+
+    def _damaged_text(self, stored: _Stored) -> DamagedFileError:
+        return DamagedFileError(f"{self.path.name} is damaged in the text of slice {stored.partition}")
+
+
+def _blocks_of(starts: Offsets, ends: Offsets) -> Offsets:
+    """The numbers of the blocks in which texts are that come one behind the other, ascending."""
+    some = np.flatnonzero(ends > starts)
+    firsts, lasts = starts[some] // BLOCK_BYTES, (ends[some] - 1) // BLOCK_BYTES
+    if (lasts - firsts > 1).any():
+        return np.arange(int(firsts[0]), int(lasts[-1]) + 1)
+    blocks = np.sort(np.concatenate([firsts, lasts]))
+    is_new = np.ones(len(blocks), dtype=np.bool_)
+    is_new[1:] = blocks[1:] != blocks[:-1]
+    only: Offsets = blocks[is_new]
+    return only
 
 
 @contextmanager
