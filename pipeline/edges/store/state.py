@@ -330,21 +330,10 @@ def _memory(
     """The memory of a state directory. Raises `FatalError` if it is not what is asked for (78), or damaged (74)."""
     if remember == "nothing":
         return None
-    kept = ledger.remembers
-    if ledger.memory_catalog().files:
-        why = ""
-        if kept != remember:
-            why = f'it was made with [memory] remember = "{kept}", and that is "{remember}" now'
-        elif ledger.remembered_of != target:
-            why = f"it is of what was sent to {ledger.remembered_of}, and [target] names {target} now"
-        elif ledger.is_memory_behind:
-            why = 'it lacks what was sent while [memory] remember was "nothing"'
-        if why:
-            raise ConfigurationError(
-                f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
-                "rebuild`: it empties the memory, and everything is sent once more."
-            )
-    elif (kept, ledger.remembered_of) != (remember, target) or ledger.is_memory_behind:
+    check_memory(directory, ledger, remember, target)
+    if not ledger.memory_catalog().files and (
+        (ledger.remembers, ledger.remembered_of) != (remember, target) or ledger.is_memory_behind
+    ):
         # Nothing is remembered, so it may be of any kind.
         ledger.begin_memory(remember, target)
     memory = Memory(
@@ -376,3 +365,21 @@ def _tidy(state: State) -> None:
         state.spool.expect(record.batch)
         state.note_lost(record)
     state.spool.sweep(lambda batch_id: batch_id in open_ids or batch_id in state.lost)
+
+
+def check_memory(directory: Path, ledger: LedgerReader, remember: str, target: str) -> None:
+    """Raise `ConfigurationError` (78) if something is remembered that is not what the configuration asks for."""
+    why = ""
+    if not ledger.memory_catalog().files:
+        return
+    if ledger.remembers != remember:
+        why = f'it was made with [memory] remember = "{ledger.remembers}", and that is "{remember}" now'
+    elif ledger.remembered_of != target:
+        why = f"it is of what was sent to {ledger.remembered_of}, and [target] names {target} now"
+    elif ledger.is_memory_behind:
+        why = 'it lacks what was sent while [memory] remember was "nothing"'
+    if why:
+        raise ConfigurationError(
+            f"the memory {directory} cannot be used: {why}. Either set it back, or run `profile-pipeline memory "
+            "rebuild`: it empties the memory, and everything is sent once more."
+        )

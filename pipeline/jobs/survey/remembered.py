@@ -20,8 +20,9 @@ from pipeline.core.rows.mapping import ColumnPlan
 from pipeline.core.survey.tally import Tally
 from pipeline.edges.host import Host
 from pipeline.edges.store.ledger_reader import read_ledger
-from pipeline.edges.store.memory.catalog import Catalog
+from pipeline.edges.store.memory.catalog import Catalog, MemoryCatalog
 from pipeline.edges.store.memory.memory import Memory
+from pipeline.edges.store.state import check_memory
 from pipeline.jobs.gathering import GatheredRows, Sieve
 from pipeline.jobs.gathering.gather import BUFFER_BYTES
 from pipeline.jobs.gathering.runs import write_run
@@ -78,6 +79,22 @@ class _PlannedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class _CatalogBeside:
+    """The catalog in a ledger that another process may write; each question opens it anew."""
+
+    ledger: Path
+    salt: int
+
+    def memory_catalog(self) -> MemoryCatalog:
+        """The catalog as it is now."""
+        ledger = read_ledger(self.ledger)
+        if ledger is None:
+            return MemoryCatalog()
+        with closing(ledger):
+            return ledger.memory_catalog()
+
+
+@dataclass(frozen=True, slots=True)
 class AskedMemory:
     """The memory that a load would have. `salt`: of its hashes of ids."""
 
@@ -88,17 +105,18 @@ class AskedMemory:
     def of(cls, settings: Settings) -> Self | None:
         """That of a load with these settings, if there is one it could use. Blocks.
 
-        Raises `FatalError` (74) for a ledger or a memory that is damaged.
+        Raises `FatalError` (74) for a ledger or a memory that is damaged, and (78) for one that the load would refuse.
         """
         directory, remember = settings.state.directory, settings.memory.remember
         ledger = None if remember == "nothing" else read_ledger(directory / "ledger.db")
         if ledger is None:
             return None
         with closing(ledger):
+            check_memory(directory / "memory", ledger, remember, settings.target.url)
             if ledger.remembers != remember or ledger.is_memory_behind:
                 return None
             # It is only asked, so that the part of a ledger that writes is not missed.
-            catalog = cast("Catalog", ledger)
+            catalog = cast("Catalog", _CatalogBeside(directory / "ledger.db", ledger.salt))
             memory = Memory(directory / "memory", None, catalog, with_values=remember == "values")
             return cls(memory, ledger.salt)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.jobs.survey.planning import plan_export
 from tests.simulation.loop import run_virtually
 from tests.simulation.staged import staged
@@ -44,6 +45,23 @@ def test_a_plan_equals_a_load(tmp_path: Path, remember: str, send: str, unchange
         assert plan["batches"] == len(report["batches"])
         assert plan["spool_bytes"] == sum(batch["bytes"] + 20 * batch["rows"] for batch in report["batches"])
     assert found[1][1]["rows"]["unchanged"] == unchanged
+
+
+def test_a_memory_that_a_load_would_refuse_a_plan_refuses_too(tmp_path: Path) -> None:
+    export = tmp_path / "first.csv"
+    export.write_text("\n".join(["id,tier,city", *FIRST]) + "\n")
+
+    async def plan_for_another_target() -> None:
+        async with staged(tmp_path) as stage:
+            await stage.load_all(export, memory={"remember": "values"})
+            sections: dict[str, Any] = {"memory": {"remember": "digests"}}
+            with pytest.raises(ConfigurationError, match=r'made with .*remember = "values"'):
+                await plan_export(export, stage.settings(**sections), stage.host)
+            sections = {"memory": {"remember": "values"}, "target": {"base_url": "http://127.0.0.1:9"}}
+            with pytest.raises(ConfigurationError, match=r"names http://127\.0\.0\.1:9 now"):
+                await plan_export(export, stage.settings(**sections), stage.host)
+
+    run_virtually(plan_for_another_target())
 
 
 def _files_of(state: Path) -> dict[str, bytes]:

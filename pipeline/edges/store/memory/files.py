@@ -56,6 +56,7 @@ class MemoryFiles:
         if not is_reader:
             make_directory(directory)
         self.directory = directory
+        self._is_reader = is_reader
         self.with_values = with_values
         self.min_free_bytes = min_free_bytes
         self.merged_rows = merged_rows
@@ -202,6 +203,17 @@ class MemoryFiles:
                 "everything is sent once more.",
                 exit_code=ExitCode.DISK_OR_LEDGER,
             ) from error
+
+    def has_moved_on(self) -> bool:
+        """True if the process that holds the memory has other files by now, for one that reads it: it has them too."""
+        if not self._is_reader:
+            return False
+        with self.lock:
+            before = self._files
+            self._read_catalog()
+            self._opened = {number: file for number, file in self._opened.items() if number in self._files}
+            self._read = None
+            return self._files != before
 
     # Merges
 

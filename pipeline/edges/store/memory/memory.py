@@ -31,13 +31,16 @@ Cost, for n ids remembered, m of them in a run or asked for:
   base's rows; so a row is written five times or so while the memory grows, and twice in a load that is sorted by key.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.core.batches.hashset import contains
+from pipeline.core.errors import FatalError
 from pipeline.core.memory.entries import Entries, Found, latest, no_entries, without_empty
 from pipeline.core.memory.finding import found_in
 from pipeline.core.memory.id_kinds import ID_KINDS, THIRD_PARTY_ID, digests_of_kind, keys_of_kind, unsorted_order
@@ -51,6 +54,8 @@ from pipeline.edges.store.memory.catalog import Catalog, MemoryFile
 from pipeline.edges.store.memory.files import MemoryFiles, Merge
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, bounds_of, partition_of
 from pipeline.edges.store.spool import Spool
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +191,8 @@ class Memory:
         partitions = partition_of(keys)
         for partition in np.unique(partitions).tolist():
             some = slice(*np.searchsorted(partitions, [partition, partition + 1]))
-            with self._files.reading():
-                for known in self._files.keys_of(partition):
-                    is_known[some] |= contains(known, keys[some])
+            for known in self._asked(partial(self._files.keys_of, partition)):
+                is_known[some] |= contains(known, keys[some])
         return is_known
 
     def _find(self, keys: Hashes, rows: KeyedRows | None) -> Found:
@@ -198,8 +202,7 @@ class Memory:
         for partition in range(PARTITIONS):
             some = slice(bounds[partition], bounds[partition + 1])
             if some.start < some.stop:
-                with self._files.reading():
-                    lists = self._files.entries_of(partition, keys[some])
+                lists = self._asked(partial(self._files.entries_of, partition, keys[some]))
                 theirs = rows.chosen(np.arange(some.start, some.stop)) if rows and self.has_values else None
                 of_some = found_in(lists or found[:1], keys[some], theirs)
                 found.append(of_some.entries)
@@ -209,8 +212,7 @@ class Memory:
 
     def entries_of(self, partition: int) -> Entries:
         """All that is remembered of the ids of a partition. Blocks."""
-        with self._files.reading():
-            lists = [file.entries(partition) for file in self._files.of(partition)]
+        lists = self._asked(lambda: [file.entries(partition) for file in self._files.of(partition)])
         return without_empty(latest(lists or [no_entries(with_values=self.has_values)]))
 
     def facts(self) -> MemoryFacts:
@@ -224,9 +226,17 @@ class Memory:
 
     def check(self) -> None:
         """Raise `FatalError` (74) if a file is not there, or is not that of the catalog. Their slices are not read."""
-        with self._files.reading():
-            for file in self._files.catalogued:
-                self._files.open(file.number)
+        self._asked(lambda: [self._files.open(file.number) for file in self._files.catalogued])
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """The answer of the files. Beside a process that merges them, it is asked for again if one has gone for it."""
+        while True:
+            try:
+                with self._files.reading():
+                    return ask()
+            except FatalError:
+                if not self._files.has_moved_on():
+                    raise
 
     # Upkeep
 

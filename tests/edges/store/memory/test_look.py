@@ -1,14 +1,17 @@
 """A look beside the process that writes the memory finds what that process would say, and changes nothing."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.store.memory.catalog import MemoryCatalog
+from pipeline.edges.store.memory.catalog import Catalog, MemoryCatalog
 from pipeline.edges.store.memory.look import facts_beside
-from pipeline.edges.store.memory.memory import MemoryFacts
-from tests.edges.store.memory.builders import Released
+from pipeline.edges.store.memory.memory import Memory, MemoryFacts
+from pipeline.edges.store.memory.sorted_file import PARTITIONS
+from pipeline.edges.store.memory.upkeep import merge_partition
+from tests.edges.store.memory.builders import Released, asked
 
 
 def rows(first: int, count: int) -> dict[str, str]:
@@ -41,6 +44,26 @@ def test_a_file_that_was_merged_meanwhile_is_not_missed(tmp_path: Path) -> None:
     released.memory.expire(1_001)
     asked = iter([before, released.catalog.memory_catalog()])
     assert facts_beside(tmp_path / "memory", lambda: next(asked)).ids == 50
+
+
+@pytest.mark.parametrize("with_values", [False, True])
+def test_whoever_only_asks_goes_on_with_the_files_of_now(tmp_path: Path, with_values: bool) -> None:
+    released = Released(tmp_path, with_values=with_values)
+    released.remember(rows(0, 50))
+    catalog = cast("Catalog", released.catalog)
+    reader = Memory(tmp_path / "memory", None, catalog, with_values=with_values)
+    asks = asked([f"u{number},{number},x" for number in range(60)])
+    assert int(reader.find(asks.hashes, asks).is_known.sum()) == 50
+    for partition in range(PARTITIONS):
+        released.memory.enter_merge(merge_partition(released.memory._files, partition))
+    assert int(reader.find(asks.hashes, asks).is_known.sum()) == 50
+    assert int(reader.knows(asks.hashes).sum()) == 50
+    reader.check()
+    for file in (tmp_path / "memory").iterdir():
+        file.unlink()
+    # The catalog says the same as before: it is not a merge for which they have gone.
+    with pytest.raises(FatalError, match="is missing"):
+        Memory(tmp_path / "memory", None, catalog, with_values=with_values).check()
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "older"])
