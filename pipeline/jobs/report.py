@@ -102,7 +102,7 @@ def _report(
         finished_at=finished_at.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         rows=rows,
-        rejects=ReportedRejects(job.folder.rejects.name, dict(progress.rejects_by_reason.most_common())),
+        rejects=_rejects(job),
         excluded=dict(progress.checkpoint.excluded_by.most_common()),
         warnings=_about_rows(job) | _about_target(progress) | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
@@ -113,6 +113,19 @@ def _report(
 def target_of(settings: Settings, host: Host) -> str:
     """`target` of a report, as far as it is known before Target has answered."""
     return SANDBOX if host.is_with_sandbox else settings.target.url
+
+
+def _rejects(job: Job) -> ReportedRejects:
+    """The rejected rows by reason, each with the place of its first."""
+    checkpoint = job.progress.checkpoint
+    places = checkpoint.places(job.record.export.name)
+    first = {reason: places.of(line) for reason, line in checkpoint.first_lines.items()}
+    return ReportedRejects(
+        file=job.folder.rejects.name,
+        by_reason=dict(job.progress.rejects_by_reason.most_common()),
+        first_lines={reason: place.line for reason, place in first.items()},
+        first_parts={reason: place.file for reason, place in first.items()} if checkpoint.parts and first else None,
+    )
 
 
 def _about_rows(job: Job) -> dict[str, Any]:

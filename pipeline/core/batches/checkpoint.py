@@ -38,6 +38,7 @@ class Checkpoint:
     `turn`: the place of the job among unfinished ones, in the order in which they began.
     `parameters`: those of the header row.
     `first_rejects`: line and reason of the first rejects that count against `max_rejects`.
+    `first_lines`: reason of rejects -> line of the first of them.
     `frequent_ids`: the counters of `frequency`.
     `seconds`, `calls`: the duration of all runs up to this seal, and the calls to Target in them.
     `salt`: the digest of the salt of hashes; empty if there are none.
@@ -63,6 +64,7 @@ class Checkpoint:
     warnings: Warnings = field(default_factory=Warnings)
     by_reason: Counter[str] = field(default_factory=Counter)
     first_rejects: list[tuple[int, str]] = field(default_factory=list)
+    first_lines: dict[str, int] = field(default_factory=dict)
     frequent_ids: list[tuple[int, int, int]] = field(default_factory=list)
     seconds: float = 0.0
     calls: int = 0
@@ -118,6 +120,7 @@ class Checkpoint:
         for reject in rejects:
             self.rejected += 1
             self.by_reason[reject.reason.value] += 1
+            self.first_lines.setdefault(reject.reason.value, reject.line)
             if len(self.first_rejects) < _FIRST_REJECTS and reject.reason not in NO_FAULTS:
                 self.first_rejects.append((reject.line, reject.reason.value))
 

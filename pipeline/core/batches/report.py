@@ -42,10 +42,16 @@ class ReportedPart:
 
 @dataclass(frozen=True, slots=True)
 class ReportedRejects:
-    """The name of the file with the rejected rows, and their number by reason, the most frequent first."""
+    """The name of the file with the rejected rows, and their number by reason, the most frequent first.
+
+    `first_lines`, `first_parts`: by reason, the line of the first of them, and the part that it is in if there are any;
+    not of rows that Target refused.
+    """
 
     file: str = "rejects.jsonl"
     by_reason: dict[str, int] = field(default_factory=dict)
+    first_lines: dict[str, int] = field(default_factory=dict)
+    first_parts: dict[str, str] | None = written(default=None, if_default=False)  # noqa: RUF009 - a field
 
 
 @dataclass(frozen=True, slots=True)

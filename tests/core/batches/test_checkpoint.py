@@ -45,6 +45,7 @@ FULL = Checkpoint(
     warnings=Warnings(1, 2, 3, 4, empty_cells=Counter(a=1), first_lines={"bare_quote": 3}),
     by_reason=Counter({"local.empty_id": 2}),
     first_rejects=[(2, "local.empty_id"), (5, "local.empty_id")],
+    first_lines={"local.empty_id": 2},
     frequent_ids=[(2**64 - 1, 70, 3)],
     gathered=Gathered((Run(10, 99, "ab"),), rows=10, done=4, is_whole=True),
 )
@@ -96,6 +97,7 @@ NAMES = st.lists(st.text(max_size=5), max_size=3).map(tuple)
         ),
         by_reason=st.dictionaries(st.sampled_from(Reason).map(str), NUMBERS).map(Counter),
         first_rejects=st.lists(st.tuples(NUMBERS, st.sampled_from(Reason).map(str)), max_size=3),
+        first_lines=st.dictionaries(st.sampled_from(Reason).map(str), NUMBERS),
         frequent_ids=st.lists(st.tuples(st.integers(1, 2**64 - 1), NUMBERS, NUMBERS), max_size=3),
     )
 )
@@ -117,6 +119,7 @@ def test_rows_are_counted_as_they_are_noted() -> None:
     assert checkpoint.warnings == Warnings(bare_quote=3, empty_cells=Counter(a=5))
     assert checkpoint.by_reason == {"local.empty_id": 2, "local.nul_byte": 2}
     assert checkpoint.first_rejects == [(2, "local.empty_id"), (5, "local.empty_id"), (7, "local.nul_byte")]
+    assert checkpoint.first_lines == {"local.empty_id": 2, "local.nul_byte": 7}
 
 
 def test_the_header_again_counts_against_nothing() -> None:

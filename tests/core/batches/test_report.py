@@ -27,7 +27,7 @@ REPORT = Report(
     finished_at="2026-11-23T03:35:12+00:00",
     seconds=4_872.125,
     rows=RowCounts(read=9, confirmed=4, rejected=3, failed=2),
-    rejects=ReportedRejects("rejects.jsonl", {"local.empty_id": 2, "target.refused": 1}),
+    rejects=ReportedRejects("rejects.jsonl", {"local.empty_id": 2, "target.refused": 1}, {"local.empty_id": 7}),
     warnings={"bare_quote": 1, "empty_cells": {"tier": 2}},
     batches=(
         ReportedBatch(1, 6, 600, "ef" * 32, "failed", 2, rejected=1, why="Target failed 2 rows"),
@@ -46,7 +46,7 @@ WRITTEN = (
     '"finished_at":"2026-11-23T03:35:12+00:00","seconds":4872.125,'
     '"rows":{"read":9,"confirmed":4,"superseded":0,"unchanged":0,"excluded":0,"rejected":3,"empty":0,"failed":2,'
     '"unconfirmed":0,"unsent":0},'
-    '"rejects":{"file":"rejects.jsonl","by_reason":{"local.empty_id":2,"target.refused":1}},'
+    '"rejects":{"file":"rejects.jsonl","by_reason":{"local.empty_id":2,"target.refused":1},"first_lines":{"local.empty_id":7}},'
     '"excluded":{},"warnings":{"bare_quote":1,"empty_cells":{"tier":2}},'
     f'"batches":[{{"number":1,"rows":6,"bytes":600,"sha256":"{"ef" * 32}","state":"failed","attempts":2,"rejected":1,'
     '"why":"Target failed 2 rows"},'
