@@ -1,9 +1,11 @@
 """The report of a job: what became of every row, and its exit code. Also puts away a job that has ended."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
@@ -25,7 +27,10 @@ from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.edges.host import Host
+from pipeline.edges.store.ledger_reader import LedgerReader
+from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.rejects_table import write_rejects_table, written_of
+from pipeline.edges.store.state import life_of
 from pipeline.edges.views.wording import REASONS
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.gathering import remember
@@ -34,6 +39,9 @@ from pipeline.jobs.recovery import never_sent_of
 from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of
 from pipeline.jobs.retries.mended_rows import columns_sent
 from pipeline.settings.settings import Settings, config_digest
+
+if TYPE_CHECKING:
+    from pipeline.edges.views.batch_track import BatchTrack
 
 log = structlog.get_logger()
 
@@ -102,9 +110,13 @@ def _report(
         finished_at=finished_at.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         rows=rows,
-        rejects=_rejects(job),
+        rejects=ReportedRejects.of(
+            job.folder.rejects.name, progress.rejects_by_reason, progress.checkpoint, job.record.export.name
+        ),
         excluded=dict(progress.checkpoint.excluded_by.most_common()),
-        warnings=_about_rows(job) | _about_target(progress) | _about_settings(job),
+        warnings=progress.checkpoint.warnings_told(job.record.export.name)
+        | _about_target(progress)
+        | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
     )
@@ -113,32 +125,6 @@ def _report(
 def target_of(settings: Settings, host: Host) -> str:
     """`target` of a report, as far as it is known before Target has answered."""
     return SANDBOX if host.is_with_sandbox else settings.target.url
-
-
-def _rejects(job: Job) -> ReportedRejects:
-    """The rejected rows by reason, each with the place of its first."""
-    checkpoint = job.progress.checkpoint
-    places = checkpoint.places(job.record.export.name)
-    first = {reason: places.of(line) for reason, line in checkpoint.first_lines.items()}
-    return ReportedRejects(
-        file=job.folder.rejects.name,
-        by_reason=dict(job.progress.rejects_by_reason.most_common()),
-        first_lines={reason: place.line for reason, place in first.items()},
-        first_parts={reason: place.file for reason, place in first.items()} if checkpoint.parts and first else None,
-    )
-
-
-def _about_rows(job: Job) -> dict[str, Any]:
-    """The warnings about rows. Lines are those of the parts, and `first_parts` has the parts, where there are any."""
-    warnings = job.progress.checkpoint.all_warnings.as_dict()
-    if not job.progress.checkpoint.parts or "first_lines" not in warnings:
-        return warnings
-    places = job.progress.checkpoint.places(job.record.export.name)
-    first = {name: places.of(line) for name, line in warnings["first_lines"].items()}
-    return warnings | {
-        "first_lines": {name: place.line for name, place in first.items()},
-        "first_parts": {name: place.file for name, place in first.items()},
-    }
 
 
 def _about_target(progress: Progress) -> dict[str, int]:
@@ -268,7 +254,8 @@ async def _write_if_it_can_be(job: Job, report: Report) -> None:
 
 def _write(job: Job, report: Report) -> None:
     """Write the report, its page, and the rows that Target rejected or failed, to files. Blocks."""
-    facts = [(record.batch.number, record.latest) for record in job.state.ledger.batches(job=job.record)]
+    records = job.state.ledger.batches(job=job.record)
+    facts = [(record.batch.number, record.latest) for record in records]
     rejected = [(number, fact) for number, fact in facts if isinstance(fact, RowRejected)]
     places = job.progress.checkpoint.places(job.record.export.name)
     job.folder.add_target_rejects(places, rejected)
@@ -278,7 +265,9 @@ def _write(job: Job, report: Report) -> None:
     if job.aside is None:
         # The settings of one that was set aside may be what the bug is about.
         _write_table(job)
-    if page := page_of(report, job.folder.directory, is_trial=job.host.is_with_sandbox):
+    if page := page_of(
+        report, job.folder.directory, _tracks(job.state.ledger, records), is_trial=job.host.is_with_sandbox
+    ):
         job.folder.write_page(page)
     job.folder.write_report(report)
 
@@ -316,17 +305,26 @@ def _forget_sent_if_nobody_asks(job: Job, report: Report) -> None:
         job.folder.forget_sent()
 
 
-def page_of(report: Report, folder: Path, *, is_trial: bool = False) -> str | None:
+def page_of(report: Report, folder: Path, tracks: Iterable["BatchTrack"] = (), *, is_trial: bool = False) -> str | None:
     """The report as an HTML page; None if it cannot be made, which must not keep a job from its end."""
     # Imported late: it takes a while, and is needed only when a job has ended.
     from pipeline.edges.views.page import render
 
     try:
-        return render(report, folder, is_trial=is_trial)
+        return render(report, folder, tuple(tracks), is_trial=is_trial)
     except Exception:
         # report.json has the same facts.
         log.exception("report_page_not_made")
         return None
+
+
+def _tracks(ledger: LedgerReader, batches: list[BatchRecord]) -> Iterator["BatchTrack"]:
+    """The way of each batch of a job; none of those whose facts cannot be true, as a bug may have left them."""
+    from pipeline.edges.views.batch_track import track_of
+
+    with suppress(FatalError):
+        for each in batches:
+            yield track_of(each.batch, life_of(ledger, each), each.facts, each.times)
 
 
 def _failed_rows(job: Job, settled: Settled) -> list[FailedRow]:

@@ -114,8 +114,8 @@ MENDS = [
     Mend(
         "the page is printable",
         ("terminal",),
-        "pipeline/edges/views/page.py",
-        "        finalize=lambda value: printable(value) if isinstance(value, str) else value,\n",
+        "pipeline/edges/views/frame.py",
+        "        finalize=_finalized,\n",
         "",
         "tests/edges/views/test_page.py::test_nothing_on_the_page_turns_a_line_around",
     ),

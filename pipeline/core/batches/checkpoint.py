@@ -110,6 +110,21 @@ class Checkpoint:
             warnings.note("rows_of_one_id", found[1], found[0])
         return warnings
 
+    def warnings_told(self, export: str) -> dict[str, Any]:
+        """The warnings so far as a report has them. Lines are those of parts, named in `first_parts`, if there are any.
+
+        `export`: the name of the export.
+        """
+        warnings = self.all_warnings.as_dict()
+        if not self.parts or "first_lines" not in warnings:
+            return warnings
+        places = self.places(export)
+        first = {name: places.of(line) for name, line in warnings["first_lines"].items()}
+        return warnings | {
+            "first_lines": {name: place.line for name, place in first.items()},
+            "first_parts": {name: place.file for name, place in first.items()},
+        }
+
     @property
     def faulty(self) -> int:
         """The number of rejected rows that count against `max_rejects`."""

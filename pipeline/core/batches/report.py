@@ -4,10 +4,12 @@
 missing key gets a default, an unknown one is ignored.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts, Settled
 from pipeline.core.plain import of_plain, plain, written
@@ -52,6 +54,18 @@ class ReportedRejects:
     by_reason: dict[str, int] = field(default_factory=dict)
     first_lines: dict[str, int] = field(default_factory=dict)
     first_parts: dict[str, str] | None = written(default=None, if_default=False)  # noqa: RUF009 - a field
+
+    @classmethod
+    def of(cls, file: str, by_reason: Counter[str], checkpoint: Checkpoint, export: str) -> "ReportedRejects":
+        """Those of an export of this name, up to a checkpoint. `by_reason`: with those that Target refused."""
+        places = checkpoint.places(export)
+        first = {reason: places.of(line) for reason, line in checkpoint.first_lines.items()}
+        return cls(
+            file=file,
+            by_reason=dict(by_reason.most_common()),
+            first_lines={reason: place.line for reason, place in first.items()},
+            first_parts={reason: place.file for reason, place in first.items()} if checkpoint.parts and first else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

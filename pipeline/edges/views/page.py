@@ -1,158 +1,171 @@
-"""Makes the page of a report: one file for people that needs no other file, and holds no row and no id."""
+"""Makes the pages that people see of jobs: pure functions from what is known to HTML, with no row and no id in it."""
 
 from dataclasses import asdict
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipeline.core.batches.report import Report, ReportedBatch
 from pipeline.core.drop.signals import shown
-from pipeline.core.plural import counted
-from pipeline.core.printable import printable
+from pipeline.edges.views.batch_track import BatchTrack
+from pipeline.edges.views.figures import duration_in_words, share_in_words, size_in_words, time_ago, time_on_page
+from pipeline.edges.views.flow import flow, flow_in_words
+from pipeline.edges.views.frame import Site, framed
+from pipeline.edges.views.job_view import JobView, happened, standing, tasks_of
+from pipeline.edges.views.marks import mark_of
+from pipeline.edges.views.timeline import timeline
 from pipeline.edges.views.wording import (
-    GOOD,
     IN_SANDBOX,
     MEANINGS,
     REASONS,
-    STATES,
     batch_state,
     batches_in_words,
-    is_no_reject,
     notes,
     to_do,
 )
 
 #: Batches that the table shows; if there are more, those with trouble come first.
 MAX_BATCHES = 100
+#: Units of SVG: the width of pictures on a wide screen and on a narrow one, and of the labels in them.
+_BROAD, _NARROW = (860.0, 190.0), (340.0, 125.0)
+#: The meaning of `pending` while a job goes on, by its state.
+_PENDING = {
+    "running": "on the way: sent, or about to be",
+    "waiting": "sent or about to be, as soon as it goes on",
+    "quarantined": "not sent: they wait until you say what to do",
+}
+#: Files in the folder of a job to which its report points.
+_FILES = ("rejects.jsonl", "failed.jsonl")
 
 
-def render(report: Report, folder: Path, *, is_trial: bool = False) -> str:
-    """The HTML page of a report whose files are in `folder`. `is_trial`: see `to_do`."""
-    counts = asdict(report.rows)
-    return _template().render(
+def render(report: Report, folder: Path, tracks: tuple[BatchTrack, ...] = (), *, is_trial: bool = False) -> str:
+    """The HTML page of a report whose files are in `folder`: one file that needs no other. `is_trial`: see `to_do`."""
+    there = {name for name in _FILES if name == report.rejects.file or (folder / name).exists()}
+    tasks = tuple(line.removeprefix("To do: ") for line in to_do(report, folder, is_trial=is_trial))
+    return job_page(JobView(report, report.state, tracks, tasks=tasks, files=frozenset(there)))
+
+
+def job_page(job: JobView, site: Site | None = None) -> str:
+    """The page of a job. `site`: None for its report, which is read without the service and does not change."""
+    report, mark = job.report, mark_of(job.state)
+    counts, name = asdict(report.rows), shown(report.export.name)
+    batches = _batches(job)
+    pictures = [timeline(job.tracks, job.moment, width=width) for width, _ in (_BROAD, _NARROW)]
+    flows = [flow(counts, width=width, label_width=label) for width, label in (_BROAD, _NARROW)]
+    return framed(
+        "job.html",
+        title=f"{name}: {mark.word}",
+        mark=mark,
+        at=time_on_page(job.moment),
+        site=site,
+        job=job,
         report=report,
-        name=shown(report.export.name),
-        told=STATES[report.state],
+        name=name,
+        shown=mark,
+        when=_when(job),
         in_sandbox=IN_SANDBOX if report.is_of_sandbox else "",
-        happened=happened(report),
-        error=report.error,
-        tasks=[_with_code(line.removeprefix("To do: ")) for line in to_do(report, folder, is_trial=is_trial)],
-        classes=[
-            (name, counts[name], _share(counts[name], report.rows.read), meaning, name in GOOD)
-            for name, meaning in MEANINGS.items()
-            # Only a job that has not ended has rows that are pending.
-            if counts[name] or name != "pending"
-        ],
-        reasons=[(REASONS.get(reason, ""), reason, count) for reason, count in report.rejects.by_reason.items()],
-        has_failed_file=(folder / "failed.jsonl").exists(),
+        happened=happened(job),
+        task_lines=[sentence(line) for line in (*job.tasks, *tasks_of(job))],
+        with_code=with_code,
+        standing=standing(job),
+        classes=_classes(counts, job),
+        shares={each: share_in_words(count, report.rows.read) for each, count in counts.items()},
+        flows=flows if flows[0] else [],
+        flow_words=flow_in_words(counts),
+        reasons=_reasons(report),
         notes=notes(report),
-        batches=[
-            (each, batch_state(each), each.why) for each in sorted(report.batches, key=_trouble_first)[:MAX_BATCHES]
-        ],
-        more_batches=max(0, len(report.batches) - MAX_BATCHES),
-        batches_in_words=batches_in_words(report) if report.batches else "",
-        started=_time(report.started_at),
-        finished=_time(report.finished_at),
-        took=_duration(_seconds_between(report.started_at, report.finished_at)),
-        worked=_duration(report.seconds),
-        size=_bytes,
+        batches=sorted(batches, key=lambda batch: (batch.is_well, batch.number))[:MAX_BATCHES],
+        more_batches=max(0, len(batches) - MAX_BATCHES),
+        batches_in_words=batches_in_words(report),
+        timelines=pictures if pictures[0] else [],
+        facts=_facts(job),
+        size=size_in_words,
+        clock=_clock,
     )
 
 
-@cache
-def _template() -> Template:
-    """The template of the page: compiling it takes longer than making a page of it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        # A browser obeys characters that turn a line around.
-        finalize=lambda value: printable(value) if isinstance(value, str) else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
-
-
-def happened(report: Report) -> str:
-    """The fate of an export, in a sentence."""
-    rows, who = report.rows, "the sandbox" if report.is_of_sandbox else "Target"
-    read = counted(rows.read, "row")
-    match report.state:
-        case "failed":
-            applied = f"of {read} read, {who} applied {rows.confirmed:,}" if rows.read else "not a row of it was read"
-            return f"This export could not be used: {applied}."
-        case "skipped":
-            return f"This was a trial: {read} were read and checked, and nothing was sent to Target."
-        case "unfinished" if not rows.read:
-            return "This load was stopped before a row was read. The next run goes on with it."
-    if not rows.read:
-        return "This export has a header and no rows, so there was nothing to send."
-    needless = rows.superseded + rows.empty
-    is_well = rows.confirmed + needless + rows.unchanged + rows.excluded == rows.read
-    applied = "all" if rows.confirmed == rows.read else f"{rows.confirmed:,} of"
-    told = [f"{who[0].upper()}{who[1:]} applied {applied} {read}"]
-    told += [
-        f"{count:,} {one if count == 1 else more}"
-        for count, one, more in (
-            (needless, "needed no sending", "needed no sending"),
-            (rows.unchanged, "said nothing new", "said nothing new"),
-            (rows.excluded, "was left out as [mapping] asks", "were left out as [mapping] asks"),
-            (rows.rejected, "has a mistake and was not sent", "have a mistake and were not sent"),
-            (rows.unsent, "was not sent", "were not sent"),
-            (rows.pending, "is on its way", "are on their way"),
-            (rows.failed + rows.unconfirmed, "may not have arrived", "may not have arrived"),
-        )
-        if count
-    ]
-    more = " The next run goes on with it." if report.state == "unfinished" else ""
-    return ("All is well: " if is_well else "") + ", ".join(told) + f".{more}"
-
-
-def _share(count: int, read: int) -> str:
-    """A share of all rows, for people: never 0.0 % for rows that exist, and 100.0 % only for all rows."""
-    if not count or not read:
-        return ""
-    percent = 100 * count / read
-    if count < read:
-        percent = min(percent, 99.9)
-    return f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
-
-
-def _with_code(line: str) -> list[tuple[str, bool]]:
+def with_code(line: str) -> list[tuple[str, bool]]:
     """The pieces of a line, each with True if it is a command, which stands in backquotes."""
-    pieces = [(piece, number % 2 == 1) for number, piece in enumerate(line.split("`")) if piece]
-    (first, is_code), *others = pieces
-    return [(first if is_code else first[0].upper() + first[1:], is_code), *others]
+    return [(piece, number % 2 == 1) for number, piece in enumerate(line.split("`")) if piece]
 
 
-def _trouble_first(batch: ReportedBatch) -> tuple[bool, int]:
-    return (batch.state in ("complete", "split") and is_no_reject(batch), batch.number)
+def sentence(line: str) -> list[tuple[str, bool]]:
+    """The same of a line that begins a sentence."""
+    return with_code(line[:1].upper() + line[1:])
 
 
-def _time(text: str) -> str:
-    at = datetime.fromisoformat(text)
-    return f"{at.day} {at:%B %Y, %H:%M:%S} UTC"
+def _classes(counts: dict[str, int], job: JobView) -> list[tuple[str, int, str, str]]:
+    meanings = MEANINGS | {"pending": _PENDING.get(job.state, MEANINGS["pending"])}
+    return [
+        (name, counts[name], share_in_words(counts[name], counts["read"]), meaning)
+        for name, meaning in meanings.items()
+        # Only a job that has not ended has rows that are pending.
+        if counts[name] or name != "pending"
+    ]
 
 
-def _seconds_between(begun: str, ended: str) -> float:
-    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+def _reasons(report: Report) -> list[tuple[str, str, int, str]]:
+    """Meaning, reason, number of rows and place of the first, by reason."""
+    lines, parts = report.rejects.first_lines, report.rejects.first_parts or {}
+    return [
+        (
+            REASONS.get(reason, ""),
+            reason,
+            count,
+            (f"line {lines[reason]:,}" + (f" of {shown(parts[reason])}" if reason in parts else ""))
+            if reason in lines
+            else "",
+        )
+        for reason, count in report.rejects.by_reason.items()
+    ]
 
 
-def _duration(of_seconds: float) -> str:
-    seconds = max(0, int(of_seconds))
-    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+def _batches(job: JobView) -> list[BatchTrack]:
+    """The batches of the report, with their times where these are known; and those that are not settled."""
+    tracks = {track.number: track for track in job.tracks}
+    told = {batch.number: _as_told(batch, tracks.get(batch.number)) for batch in job.report.batches}
+    return [*{**tracks, **told}.values()]
 
 
-def _bytes(count: int) -> str:
-    if count < 1_000:
-        return f"{count} B"
-    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-    return next(f"{count / factor:,.1f} {unit}" for factor, unit in units if count >= factor)
+def _as_told(batch: ReportedBatch, track: BatchTrack | None) -> BatchTrack:
+    return BatchTrack(
+        number=batch.number,
+        rows=batch.rows,
+        size_bytes=batch.size_bytes,
+        state=batch_state(batch),
+        spans=track.spans if track else (),
+        attempts=batch.attempts,
+        settled_at=track.settled_at if track else None,
+        why=batch.why,
+    )
+
+
+def _when(job: JobView) -> str:
+    if job.has_ended:
+        return f"ended {time_on_page(job.moment)}"
+    begun = datetime.fromisoformat(job.report.started_at)
+    return f"entered {time_on_page(begun)}, {time_ago(begun, job.moment)}"
+
+
+def _facts(job: JobView) -> list[tuple[str, str, bool]]:
+    """Terms and what is told of them; with True where it is to be copied."""
+    report = job.report
+    begun = datetime.fromisoformat(report.started_at)
+    facts = [("Began", time_on_page(begun), False)]
+    if job.has_ended:
+        took = duration_in_words((job.moment - begun).total_seconds())
+        facts.append(("Ended", f"{time_on_page(job.moment)}, after {took}", False))
+    facts += [
+        ("Worked on for", duration_in_words(report.seconds), False),
+        ("Export", f"{shown(report.export.name)}, {size_in_words(report.export.size_bytes)}", False),
+        ("Attributes sent", ", ".join(report.columns_sent) or "none", False),
+        ("Sent to", report.target, False),
+        ("Job", report.job, True),
+        ("Sends again rows of", report.retry_of or "", True),
+        ("SHA-256 of the export", report.export.sha256, True),
+    ]
+    facts += [(f"Came back, mended, by {by}", f"{rows:,} rejected rows", False) for by, rows in job.came_back.items()]
+    return [fact for fact in facts if fact[1]]
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%H:%M:%S}"
