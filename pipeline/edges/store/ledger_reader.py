@@ -24,7 +24,7 @@ from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there, using
 from pipeline.edges.store.mark import mark_of, read_mark
 from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
-from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, SetAside, job_of_row
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, RouteEnd, SetAside, job_of_row
 from pipeline.edges.store.row_sums import is_as_written
 
 #: The key in `meta` for the marks of `load` commands.
@@ -150,6 +150,14 @@ class LedgerReader:
             " AND finished_at < ? AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
         )
         return [EndedJob(*row) for row in self._rows(query, time, *start, count)]
+
+    def ends_since(self, time: str) -> list[RouteEnd]:
+        """The ends of jobs that ended at a time (UTC in ISO 8601) or later, in their order; no retries."""
+        query = (
+            "SELECT job_id, route, export, started_at, finished_at, state FROM jobs INDEXED BY ended_jobs"
+            " WHERE state IS NOT NULL AND finished_at >= ? AND retry_of IS NULL ORDER BY finished_at, seq"
+        )
+        return [RouteEnd(*row) for row in self._rows(query, time)]
 
     def latest_ends(self) -> Iterator[datetime]:
         """The times at which jobs ended, the latest first; of an hour the last one counts. Those of other forms go."""

@@ -165,6 +165,20 @@ def job_of_row(row: sqlite3.Row) -> JobRecord:
     return JobRecord(**values)
 
 
+class RouteEnd(NamedTuple):
+    """The end of a job that brought an export: its route, its state, the path of the export. Times are UTC, ISO 8601.
+
+    `started_at`: when its export was taken.
+    """
+
+    job_id: str
+    route: str
+    export: str
+    started_at: str
+    finished_at: str
+    state: str
+
+
 class EndedJob(NamedTuple):
     """A job that has ended: its place among all jobs, its id, its route, and the time of its end (UTC in ISO 8601)."""
 

@@ -1,0 +1,115 @@
+"""The first line of the overview: is everything well, and if not, what is it and what is to be done?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.core.drop.signals import shown
+from pipeline.core.plural import counted
+from pipeline.edges.views.figures import time_ago
+from pipeline.edges.views.marks import MARKS, TO_DO, Mark
+from pipeline.edges.views.overview_view import JobLine, Notice, OverviewView
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The headline with its mark and what is going on; what somebody has to act on, and what else is to be known."""
+
+    mark: Mark
+    headline: str
+    going_on: str
+    urgent: tuple[Notice, ...]
+    others: tuple[Notice, ...]
+
+
+def verdict(view: OverviewView) -> Verdict:
+    """The verdict on all that is known."""
+    several = len(view.tenants) > 1
+    told = [
+        *view.notices,
+        *(_named(notice, tenant.client_code, several) for tenant in view.tenants for notice in tenant.notices),
+        *_about_jobs(view),
+        *_missing(view),
+    ]
+    urgent = tuple(notice for notice in told if notice.is_urgent)
+    others = tuple(notice for notice in told if not notice.is_urgent)
+    if not urgent:
+        headline = "All is well." if view.jobs or view.tenants else "Nothing is configured."
+        mark = MARKS["done"]
+    else:
+        more = len(urgent) - 1
+        headline = urgent[0].told + (f" And {counted(more, 'thing more', 'things more')}, below." if more else "")
+        mark = TO_DO
+    return Verdict(mark, headline, _going_on(view), urgent, others)
+
+
+def _named(notice: Notice, client_code: str, is_named: bool) -> Notice:  # noqa: FBT001
+    if not is_named:
+        return notice
+    return Notice(f"{client_code}: {notice.told}", notice.to_do, notice.is_urgent)
+
+
+def _about_jobs(view: OverviewView) -> Iterator[Notice]:
+    """Jobs that wait for somebody, and routes whose latest job lost rows or failed."""
+    for job in view.jobs:
+        if job.state == "quarantined":
+            yield Notice(
+                f"{shown(job.export)} is quarantined, nothing of it was sent.",
+                f"`profile-pipeline approve {job.job} --config FILE` sends it all the same, "
+                f"`profile-pipeline abandon {job.job} --config FILE` drops it.",
+                is_urgent=True,
+            )
+        elif job.state == "unfinished":
+            yield Notice(
+                f"{shown(job.export)} is not finished, and no process is at it.",
+                "`profile-pipeline serve --config FILE` goes on with it.",
+                is_urgent=True,
+            )
+    for tenant in view.tenants:
+        for route in tenant.routes:
+            if route.latest is not None and not route.latest.is_sent_again:
+                yield from _about_latest(route.latest)
+
+
+def _about_latest(job: JobLine) -> Iterator[Notice]:
+    name = shown(job.export)
+    match job.state:
+        case "incomplete":
+            yield Notice(
+                f"{name} lost {counted(job.lost, 'row') if job.lost else 'rows'}.",
+                f"`profile-pipeline retry {job.job} --config FILE` sends them again.",
+                is_urgent=True,
+            )
+        case "failed":
+            why = f" {job.error}" if job.error else ""
+            yield Notice(f"{name} failed.", f"Remove the cause, then drop the export anew.{why}", is_urgent=True)
+        case "done" if rejected := job.rows.get("rejected", 0):
+            have = "row of it has a mistake and was" if rejected == 1 else "rows of it have mistakes and were"
+            yield Notice(f"{name}: {rejected:,} {have} not sent.", "Its page says why.")
+
+
+def _missing(view: OverviewView) -> Iterator[Notice]:
+    today = view.now.date()
+    for tenant in view.tenants:
+        for route in tenant.routes:
+            if any(day.day == today and day.state == "missing" for day in route.days):
+                of = f"route {route.name}" if route.name else f"client {tenant.client_code}"
+                yield Notice(
+                    f"The export of {of} is overdue.", "Ask whoever makes it: none has come today.", is_urgent=True
+                )
+
+
+def _going_on(view: OverviewView) -> str:
+    """The jobs that run and wait, and the last end, in a sentence."""
+    running = sum(job.state == "running" for job in view.jobs)
+    waiting = sum(job.state == "waiting" for job in view.jobs) + view.waiting_jobs
+    told = []
+    if running:
+        told.append(f"{counted(running, 'job is', 'jobs are')} running")
+    if waiting:
+        told.append(f"{counted(waiting, 'job waits', 'jobs wait')}")
+    ends = [job for job in view.jobs if job.finished_at is not None]
+    if ends:
+        last = max(ends, key=lambda job: job.finished_at.timestamp() if job.finished_at else 0.0)
+        told.append(f"the last one, {shown(last.export)}, ended {time_ago(last.finished_at or view.now, view.now)}")
+    text = ", ".join(told) or "no export has come yet"
+    return f"{text[0].upper()}{text[1:]}."
