@@ -200,7 +200,7 @@ class Loads:
                 # What has the content of a job that is unfinished is not loaded yet.
                 if each.same_as != job_id:
                     self._tell(each)
-                elif report.state != "unfinished":
+                elif report.state not in ("unfinished", "quarantined"):
                     self._tell(replace(each, target=report.target))
 
     @property

@@ -34,7 +34,14 @@ REFRESH_S = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
 
-_COLORS = {"done": "green", "incomplete": "yellow", "failed": "red", "unfinished": "red", "skipped": "cyan"}
+_COLORS = {
+    "done": "green",
+    "incomplete": "yellow",
+    "failed": "red",
+    "unfinished": "red",
+    "skipped": "cyan",
+    "quarantined": "yellow",
+}
 
 
 class Bars:

@@ -97,8 +97,19 @@ def edited(directory: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def as_format_8(directory: Path) -> None:
+    """Make the ledger as it was in format 8: it was not asked for the done jobs of a route."""
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        add_function(database)
+        database.execute("DROP INDEX done_jobs")
+        database.execute("UPDATE meta SET value = ? WHERE key = 'schema_sum'", (schema_sum(database),))
+        database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
+        database.execute("PRAGMA user_version = 8")
+
+
 def as_format_7(directory: Path) -> None:
     """Make the ledger as it was in format 7: without a memory."""
+    as_format_8(directory)
     with closing(sqlite3.connect(directory / FILE)) as database, database:
         add_function(database)
         database.execute("DROP TABLE memory_partitions")
