@@ -5,7 +5,6 @@ A request is `ID.request` (JSON), put in place whole, behind `ID.given` if a fil
 even from another container that shares it, and without a port.
 """
 
-import os
 import pwd
 import secrets
 import time
@@ -65,9 +64,8 @@ class Answer:
         return {"ok": False, "told": self.told, "exit_code": int(self.exit_code)}
 
 
-def this_user() -> str:
-    """Who asks, where this process does: login name and number, as `anna (uid 1000)`, or the number alone."""
-    uid = os.getuid()
+def named_user(uid: int) -> str:
+    """A user of this machine by login name and number, as `anna (uid 1000)`; by the number alone without a name."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
