@@ -5,15 +5,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 import pytest
 
 from pipeline.edges.lock import holder
 from pipeline.edges.store.ledger_reader import read_ledger
+from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.state import open_state
+from pipeline.jobs.control import carry_out
+from tests.simulation.holder import ask as holder_is_asked
+from tests.simulation.staged import staged
+from tests.simulation.virtually import virtually
 from tests.tools.dropping import Drop, events
 from tests.tools.support import (
     Bench,
     Ended,
+    assert_reported,
     bench,
     ended,
     profiles_after,
@@ -65,6 +73,7 @@ async def test_nothing_is_sent_before_it_is_approved(tmp_path: Path, memory: dic
         job = done.report["job"]
         assert f"`profile-pipeline approve {job}` sends it" in error
         assert (done.report["rows"]["pending"], done.report["batches"]) == (20, [])
+        assert_reported(done, at.state)
 
         # Asked again, it says the same again; nothing behind it goes on; and the folder is that of the first run.
         again = await load(at, "cut", memory=memory)
@@ -117,6 +126,75 @@ async def test_a_column_that_went_and_rows_that_are_rejected(tmp_path: Path) -> 
         assert "abandoned by request" in given_up["error"]
         assert "3 of its 40 rows are rejected, where 0 % is usual" in held["error"]
         assert posts(at) == 3
+
+
+@virtually
+async def test_jobs_before_it_go_on_and_it_may_be_approved_meanwhile(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=30.0, apply_max_s=31.0) as at:
+        guard, asked = {"min_rows": 3}, list[str]()
+        counts = {"before": 4, "few": 2, "behind": 3}
+        exports = [at.export(f"{name}.csv", *rows_of(day, counts[name])) for day, name in enumerate(counts)]
+
+        async def approve() -> None:
+            while not asked:
+                await anyio.sleep(0.5)
+                with at.ledger() as ledger:
+                    held = [job.job_id for job in ledger.jobs() if ledger.is_quarantined(job)]
+                if held:
+                    assert "approved" in await holder_is_asked(at.state, "approve", held[0])
+                    asked.extend(held)
+
+        reports: list[dict[str, Any]] = []
+        async with anyio.create_task_group() as tasks:
+            await at.load("u0,gold,0", "u1,gold,0", "u2,gold,0", name="first.csv", guard=guard)
+            tasks.start_soon(approve)
+            reports += await at.load_all(*exports, guard=guard)
+        assert [(report["export"]["name"], report["state"]) for report in reports] == [
+            ("before.csv", "done"),
+            ("few.csv", "done"),
+            ("behind.csv", "done"),
+        ]
+        at.sandbox.apply_all()
+        profiles = at.sandbox.profiles()
+        assert [profiles[f"u{number}"]["ltv"] for number in range(4)] == ["2", "2", "2", "0"]
+
+
+@virtually
+async def test_a_command_that_sends_again_goes_on_behind_what_was_approved(tmp_path: Path) -> None:
+    async with staged(tmp_path) as at:
+        older, newer = at.export("older.csv", *rows_of(0, 4)), at.export("newer.csv", *rows_of(1, 2))
+        for _ in range(2):
+            reports = await at.load_all(older, newer, again=True, guard={"min_rows": 3})
+            assert [report["state"] for report in reports] == ["done", "quarantined"]
+        async with open_state(at.state, "demo", at.host, min_free_bytes=0) as state:
+            await carry_out(Request("", "approve", reports[1]["job"]), state, running=None)
+        again = await at.load_all(older, newer, again=True, guard={"min_rows": 3})
+        assert [report["job"] for report in again] == [report["job"] for report in reports]
+        assert [post["rows"] for post in at.posts] == [4, 2], "the older one does not go behind the newer one"
+
+
+@virtually
+async def test_jobs_before_it_come_to_their_end_before_a_load_ends(tmp_path: Path) -> None:
+    async with staged(tmp_path, apply_min_s=30.0, apply_max_s=31.0) as at:
+        counts = {"before": 4, "few": 2, "behind": 3}
+        exports = [at.export(f"{name}.csv", *rows_of(day, counts[name])) for day, name in enumerate(counts)]
+        before, few = await at.load_all(*exports, guard={"min_rows": 3})
+        assert (before["state"], before["rows"]["confirmed"]) == ("done", 4)
+        assert (few["state"], few["rows"]["pending"], len(at.posts)) == ("quarantined", 2, 1)
+
+
+async def test_a_plan_tells_that_a_load_would_wait(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await three_days(at)
+        config = at.config(guard=GUARD)
+        for count, code in ((40, 0), (20, 75)):
+            export = at.export(*rows_of(3, count), name="planned.csv")
+            done = await run_program("plan", export, "--config", config, "--json")
+            told = done.report
+            assert (done.code, told["exit_code"], told["error"]) == (code, code, None)
+            assert (told["quarantine"] or "").startswith("it has 20 rows, where 40 are usual" if code else "")
+        shown = await run_program("plan", export, "--config", config)
+        assert "A load would hold it back, as [guard] asks: it has 20 rows, where 40 are usual" in shown.out
 
 
 async def test_a_job_that_is_given_up_does_not_hold_up_the_next(tmp_path: Path) -> None:

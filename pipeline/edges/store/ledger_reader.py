@@ -289,13 +289,16 @@ class LedgerReader:
             return False
         return job.job_id not in self.approved() and job.job_id not in self.set_aside()
 
-    def done_before(self, job: JobRecord, count: int) -> list[Report]:
-        """The reports of the latest done jobs of a job's route, the latest first, at most `count`; no retries."""
+    def latest_done(self, route: str, count: int, *, before: int = 2**62) -> list[Report]:
+        """The reports of the latest done jobs of a route, the latest first, at most `count`; no retries.
+
+        `before`: the `seq` of the job before which they were entered.
+        """
         done = self._jobs(
             "INDEXED BY done_jobs WHERE state = 'done' AND route = ? AND seq < ? AND retry_of IS NULL"
             " ORDER BY seq DESC LIMIT ?",
-            job.route,
-            job.seq,
+            route,
+            before,
             count,
         )
         return [each.report for each in done if each.report is not None]

@@ -22,6 +22,8 @@ MEANINGS = {
 }
 #: The meaning of `pending` where no next run follows.
 PENDING_IN_TRIAL = "sent or about to be, as the trial was cut off"
+#: The same of a job in quarantine.
+PENDING_IN_QUARANTINE = "to be sent, once the job is approved"
 #: Warning about rows that are sent all the same, or about blank records -> its meaning, of one and of more.
 WARNINGS = {
     "id_over_128_characters": (

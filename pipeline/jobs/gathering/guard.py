@@ -36,7 +36,8 @@ async def judge(job: Job, *, also: str) -> None:
     `also`: a limit that it breaks, in words, which somebody else has found; empty if none.
     """
     checkpoint, state = job.progress.checkpoint, job.state
-    reports = await state.in_turn(state.ledger.done_before, job.record, LOOKED_AT)
+    record = job.record
+    reports = await state.in_turn(state.ledger.latest_done, record.route, LOOKED_AT, before=record.seq)
     known = [Numbers.of_report(report) for report in reports]
     verdict = judged(Numbers.of_checkpoint(checkpoint), known, job.settings.guard.limits)
     checkpoint.guard_learns = verdict.to_learn

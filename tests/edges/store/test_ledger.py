@@ -714,9 +714,9 @@ def test_the_latest_done_jobs_of_a_route(tmp_path: Path) -> None:
         for job, state in zip(jobs, states, strict=False):
             ledger.finish_job(job, replace(REPORT, job=job.job_id, state=state), never_sent=[], released=[])
         ledger.finish_job(jobs[8], replace(REPORT, job="later", state="done"), never_sent=[], released=[])
-        assert [report.job for report in ledger.done_before(jobs[7], 7)] == ["eu4", "eu1", "eu0"]
-        assert [report.job for report in ledger.done_before(jobs[7], 2)] == ["eu4", "eu1"]
-        assert ledger.done_before(jobs[0], 7) == []
+        assert [report.job for report in ledger.latest_done("eu", 7, before=jobs[7].seq)] == ["eu4", "eu1", "eu0"]
+        assert [report.job for report in ledger.latest_done("eu", 2, before=jobs[7].seq)] == ["eu4", "eu1"]
+        assert ledger.latest_done("eu", 7, before=jobs[0].seq) == []
 
 
 def test_what_becomes_of_claims(tmp_path: Path) -> None:

@@ -530,5 +530,5 @@ def test_a_ledger_of_the_format_before_the_guard_is_taken_over(tmp_path: Path) -
         read_ledger(tmp_path / FILE)
     with opened(tmp_path) as ledger:
         assert (ledger.jobs(), ledger.remembers) == (before, "values")
-        assert ledger.done_before(later, 7) == [REPORT]
+        assert ledger.latest_done(later.route, 7) == [REPORT]
     assert sorted(map(comparable, dump(tmp_path))) == sorted(map(comparable, whole))
