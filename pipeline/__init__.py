@@ -50,6 +50,7 @@ excluded      a row that a condition of [mapping] leaves out
 rejected      a row that must not be sent, with file, line and reason (`local.` or `target.`)
 lost row      a row that failed or is unconfirmed; `retry` sends it again
 overtaken     a value of a lost row, where a later row of its id has one for that parameter; `retry` leaves it alone
+quarantine    of a job: a limit of [guard] is broken, and nothing of it is sent before it is approved
 checkpoint    the progress of a job at its latest seal
 time window   hours of the week in which less is sent, or nothing
 status window the number of batches that may be sent from the oldest unsettled one on: Target keeps so many statuses

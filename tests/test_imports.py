@@ -31,6 +31,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
+        "guard": ("batches", "rows", "model", "plural"),
         "erasure": ("batches", "rows", "values", "formats", "model"),
         "memory": ("batches", "rows", "model"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),

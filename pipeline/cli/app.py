@@ -33,7 +33,7 @@ from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load
 from pipeline.cli.output import code_with_output, say, write_json, write_line
 from pipeline.cli.plan_command import plan
-from pipeline.cli.request_commands import abandon, forget, pause, rebuild, resume, retry
+from pipeline.cli.request_commands import abandon, approve, forget, pause, rebuild, resume, retry
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
 from pipeline.core.plural import counted
@@ -290,7 +290,23 @@ def sandbox(
 
 
 # In the order in which help lists them.
-for _command in (demo, init, plan, load, status, pause, resume, abandon, retry, serve, health, prune, forget, sandbox):
+for _command in (
+    demo,
+    init,
+    plan,
+    load,
+    status,
+    pause,
+    resume,
+    abandon,
+    approve,
+    retry,
+    serve,
+    health,
+    prune,
+    forget,
+    sandbox,
+):
     app.command(cls=Command)(_command)
 for _command in (config_commands.check, config_commands.show, config_commands.schema):
     config_app.command(cls=Command)(_command)

@@ -1,6 +1,7 @@
 """Has a request carried out by the process that holds the tenant's state directory, or here if none does."""
 
 from contextlib import AsyncExitStack
+from os import getuid
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -9,7 +10,7 @@ from pipeline.core.errors import ExitCode, FatalError
 from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
-from pipeline.edges.store.mailbox import Request
+from pipeline.edges.store.mailbox import Request, named_user
 from pipeline.edges.store.state import State
 from pipeline.jobs.control import REBUILD_MEMORY, RETRY_REJECTS, ask_holder, carry_out
 from pipeline.jobs.open_state import open_tenant
@@ -26,9 +27,9 @@ async def ask(tenant: Tenant, command: str, job: str | None, host: Host, given: 
     async with AsyncExitStack() as stack:
         # Whoever empties the memory does so because it cannot be used, most often.
         if (state := await _opened(tenant, host, stack, with_memory=command != REBUILD_MEMORY)) is not None:
-            return await carry_out(Request("", command, job, given), state, running=None)
+            return await carry_out(Request("", command, job, given, by=named_user(getuid())), state, running=None)
     copied = None if given is None else await run_sync(pieces_of, given)
-    return await ask_holder(tenant.directory, command, job, host.clock, copied)
+    return await ask_holder(tenant.directory, command, job, host.clock, copied, by=named_user(getuid()))
 
 
 async def _opened(tenant: Tenant, host: Host, stack: AsyncExitStack, *, with_memory: bool = True) -> State | None:

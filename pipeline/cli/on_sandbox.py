@@ -86,6 +86,8 @@ async def _settings(
         "drop": {"outcome_directory": ""},
         # Time windows spare the real Target; a sandbox needs none.
         "windows": [],
+        # Nothing is usual where no job was done before, and nothing waits where nobody comes back.
+        "guard": {"min_rows": 0, "max_rows_change": "", "max_fill_drop": "", "max_rejects_change": ""},
         "settle": {"poll_first_s": _POLL_FIRST_S, "poll_max_s": _POLL_MAX_S},
         # No token has to leave its file for a trial.
         "target": {"token_file": ""},

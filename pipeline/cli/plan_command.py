@@ -15,6 +15,7 @@ from pipeline.jobs.survey.every_column import settings_for_every_column
 from pipeline.jobs.survey.planning import plan_export
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import DEFAULT_ROUTE
 
 
 def plan(
@@ -69,7 +70,7 @@ def plan_all(
         codes: list[ExitCode] = []
         settings = None if config is None else _settings_of(config, route)
         for export in exports:
-            told = await _planned(export, settings, id_column)
+            told = await _planned(export, settings, id_column, route)
             _write(told, as_json=as_json)
             codes.append(told.exit_code)
         return worst(codes)
@@ -82,7 +83,7 @@ def _settings_of(config: Path, route: str | None) -> Settings:
     return tenant.of(name)
 
 
-async def _planned(export: Path, settings: Settings | None, id_column: str | None) -> Plan:
+async def _planned(export: Path, settings: Settings | None, id_column: str | None, route: str | None) -> Plan:
     try:
         # A state directory has to be named, and is not made.
         without_file = {"state": {"directory": "unused"}}
@@ -90,7 +91,7 @@ async def _planned(export: Path, settings: Settings | None, id_column: str | Non
     except InputError as error:
         name = export.name.encode(errors="backslashreplace").decode()
         return Plan(Description(name), error=str(error), exit_code=ExitCode(error.exit_code))
-    return await plan_export(export, of_export, Host())
+    return await plan_export(export, of_export, Host(), route or DEFAULT_ROUTE)
 
 
 def _write(told: Plan, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.store.notices import PAUSED
+from pipeline.edges.views.wording import GOES_ON
 from pipeline.jobs.status.drop import drop_lines
 from pipeline.jobs.status.job import JobStatus, utc_minute
 from pipeline.jobs.status.tenant import MemoryStatus, Status
@@ -112,7 +113,7 @@ def _jobs(told: Status) -> list[str]:
     if told.waiting_jobs:
         more = counted(told.waiting_jobs, "more job waits", "more jobs wait")
         lines.append(f"\n{more} behind these: --all shows all.")
-    if not told.held_by and any(job.state == "unfinished" for job in told.jobs):
+    if not told.held_by and any(job.state in GOES_ON for job in told.jobs):
         lines.append("\nNo process is at work: the next `load` or `serve` goes on with what is unfinished.")
     return lines
 
@@ -122,7 +123,7 @@ def _job_lines(job: JobStatus) -> list[str]:
     by = "" if job.route == DEFAULT_ROUTE else f"  route {job.route}"
     lines = [f"[bold]{job.job}[/]  [{color}]{job.state}[/]{by}", f"  {_times(job)}"]
     # There is nothing to be told of the rows of a job that has not begun.
-    if job.rows["read"] or job.state != "unfinished":
+    if job.rows["read"] or job.state not in GOES_ON:
         counts = ", ".join(f"{count:,} {name}" for name, count in job.rows.items() if count or name == "read")
         lines.append(f"  rows: {counts}")
     lines += [f"  {counted(rows, 'rejected row')} came back, mended, by job {by}" for by, rows in job.came_back.items()]
@@ -130,7 +131,7 @@ def _job_lines(job: JobStatus) -> list[str]:
         lines.append("  batches: " + ", ".join(f"{count:,} {phase}" for phase, count in job.batches.items()))
     if job.error:
         lines.append(f"  [yellow]{escape(job.error)}[/]")
-    return lines + (_unfinished(job) if job.state == "unfinished" else [])
+    return lines + (_unfinished(job) if job.state in GOES_ON else [])
 
 
 def _unfinished(job: JobStatus) -> list[str]:
@@ -138,7 +139,9 @@ def _unfinished(job: JobStatus) -> list[str]:
     if job.read_to_line is not None and job.rows["read"]:
         lines.append(f"  read up to line {job.read_to_line:,} of {escape(job.export)}")
     lines += [f"  waits for {escape(reason)}" for reason in job.waits_for]
-    if last := job.last_run:
+    if job.quarantine:
+        lines.append(f"  [yellow]in quarantine, nothing of it was sent[/]: {escape(job.quarantine)}")
+    elif last := job.last_run:
         why = escape(str(last.why))
         lines.append(
             f"  [yellow]its run ended unfinished at {_minute(last.finished_at)} ({last.exit_code:d})[/]: {why}"

@@ -15,7 +15,7 @@ from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, PipelineError, worst
 from pipeline.core.plural import counted
 from pipeline.edges.host import Host
-from pipeline.jobs.control import FORGET, REBUILD_MEMORY
+from pipeline.jobs.control import APPROVE, FORGET, REBUILD_MEMORY
 from pipeline.jobs.one_shot import load_exports
 from pipeline.jobs.open_state import tenants_about
 from pipeline.settings.routes import load_configuration
@@ -41,6 +41,14 @@ def abandon(context: Context, job: JobId, config: ConfigFile, *, as_json: AsJson
     What it sent is followed to its end, the rest is not sent.
     """
     _request(context, config, "abandon", job, as_json=as_json)
+
+
+def approve(context: Context, job: JobId, config: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Send a job in quarantine all the same.
+
+    A limit of [guard] holds it back, and `status` says which. The log says who approved it.
+    """
+    _request(context, config, APPROVE, job, as_json=as_json)
 
 
 def retry(

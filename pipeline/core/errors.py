@@ -100,6 +100,12 @@ class InputError(PipelineError):
         self.line = line
 
 
+class QuarantinedError(PipelineError):
+    """This export waits, as nothing of it may be sent before somebody approves it; what comes behind it waits too."""
+
+    exit_code = ExitCode.UNFINISHED
+
+
 class HeaderError(InputError):
     """The header of an export cannot be used. The message holds no cell, also where the first line is a row.
 

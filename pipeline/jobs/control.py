@@ -1,10 +1,11 @@
-"""Requests to the process that holds the state directory: pause, resume, abandon, retry, forget, memory rebuild.
+"""Requests to the process that holds the state directory: pause, resume, abandon, approve, retry and others.
 
 The holder carries a request out and answers it in words. Where nobody holds the directory, the command that asks
 carries it out itself, with the same functions.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from pipeline.edges.store.mailbox import Answer, Mailbox, Request
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.forgetting import forget
+from pipeline.jobs.gathering.guard import approve
 from pipeline.jobs.gathering.memory_upkeep import rebuild_memory
 from pipeline.jobs.job import Job, unknown_job
 from pipeline.jobs.retries.lost_rows import begin_retry
@@ -37,6 +39,8 @@ ANSWERS_KEPT_S = 3_600.0
 #: Returns the jobs that run at the moment.
 Running = Callable[[], Iterable[Job]]
 
+#: The command of the request to let a job in quarantine go on.
+APPROVE = "approve"
 #: The command of the request to load mended rows; a process of an earlier version does not know it, and says so.
 RETRY_REJECTS = "retry_rejects"
 #: The command of the request to empty the memory.
@@ -51,15 +55,21 @@ _NOT_KNOWN = (
 
 
 async def ask_holder(
-    directory: Path, command: str, job: str | None, clock: Clock, given: Iterable[bytes] | None = None
+    directory: Path,
+    command: str,
+    job: str | None,
+    clock: Clock,
+    given: Iterable[bytes] | None = None,
+    *,
+    by: str = "",
 ) -> str:
-    """Ask the process that holds the state directory, and return what it did, in words.
+    """Ask the process that holds the state directory, and return what it did, in words. `by`: who asks.
 
     Raises `PipelineError` if it answers with an error, or (75) if it does not take the request on within
     `ANSWER_WITHIN_S`, or ends before it answers.
     """
     mailbox = await run_sync(Mailbox, directory)
-    request_id = await run_sync(mailbox.ask, command, job, given)
+    request_id = await run_sync(partial(mailbox.ask, command, job, given, by=by))
     asked_at = clock.monotonic()
     while (answer := await run_sync(mailbox.take_answer, request_id)) is None:
         if clock.monotonic() - asked_at > ANSWER_WITHIN_S:
@@ -157,6 +167,9 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
         return "nothing more is sent until `resume`; statuses are still followed" if is_paused else "sending goes on"
     if request.command == "abandon":
         return await _abandon(request, state, running)
+    if request.command == APPROVE:
+        by_whom = "" if running else ", with the next `load` or `serve`"
+        return f"{await approve(state, request.job or '', request.by)}{by_whom}"
     if request.command == RETRY_REJECTS and request.given is not None:
         return (await begin_mended(state, request.job or "", request.given)).told
     if request.command == "retry":

@@ -121,6 +121,7 @@ async def _load_all(
                     if wait_s is not None:
                         tasks.start_soon(_end_after, ending, wait_s)
                     unfinished = await runner.run_jobs(loads.next_job, loads.note_ended)
+                    loads.tell_rest()
                     tasks.cancel_scope.cancel()
                 if unfinished is None and not loads.have_ended:
                     # The end came between two jobs, so no report tells of it.
@@ -189,19 +190,32 @@ class Loads:
         return record
 
     async def note_ended(self, record: JobRecord, report: Report) -> None:
-        """Note that a job has ended, and tell the reports whose turn has come."""
-        self._ended.add(record.job_id)
+        """Note that a job has ended, and tell the reports whose turn has come.
+
+        That of a job in quarantine is told at the end: it may be approved meanwhile, and has another one then.
+        """
+        if report.state != "quarantined":
+            # Else the command is not over: given again it goes on, and sends no other export anew.
+            self._ended.add(record.job_id)
         self._reports[record.job_id] = report
+        while self._order and (first := self._reports.get(self._order[0])) and first.state != "quarantined":
+            self._tell_first()
+
+    def tell_rest(self) -> None:
+        """Tell the reports of jobs that are in quarantine still; none behind them has begun."""
         while self._order and self._order[0] in self._reports:
-            job_id = self._order.pop(0)
-            report, behind = self._reports.pop(job_id), self._behind.pop(job_id, [])
-            self._tell(report)
-            for each in behind:
-                # What has the content of a job that is unfinished is not loaded yet.
-                if each.same_as != job_id:
-                    self._tell(each)
-                elif report.state != "unfinished":
-                    self._tell(replace(each, target=report.target))
+            self._tell_first()
+
+    def _tell_first(self) -> None:
+        job_id = self._order.pop(0)
+        report, behind = self._reports.pop(job_id), self._behind.pop(job_id, [])
+        self._tell(report)
+        for each in behind:
+            # What has the content of a job that is unfinished is not loaded yet.
+            if each.same_as != job_id:
+                self._tell(each)
+            elif report.state not in ("unfinished", "quarantined"):
+                self._tell(replace(each, target=report.target))
 
     @property
     def have_ended(self) -> bool:

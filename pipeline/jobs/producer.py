@@ -34,7 +34,17 @@ from pipeline.edges.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
-from pipeline.jobs.gathering import GatheredRows, Piece, Sifted, gather, max_row_bytes, remember, sieve_of
+from pipeline.jobs.gathering import (
+    GatheredRows,
+    Piece,
+    Sifted,
+    check_quarantine,
+    gather,
+    is_to_be_judged,
+    max_row_bytes,
+    remember,
+    sieve_of,
+)
 from pipeline.jobs.job import Job, check_rejects, source_name
 from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
 
@@ -81,13 +91,15 @@ async def produce(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStrea
 async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectSendStream[Batch]) -> None:
     checkpoint = job.progress.checkpoint
     if not checkpoint.gathered.is_whole:
+        is_judged = is_to_be_judged(job)
         async with open_source(job) as (export, source):
             checkpoint.parameters = (*source.plan.parameters, *source.plan.carried)
-            if job.state.memory is None:
+            if job.state.memory is None and not is_judged:
                 producer = _make_producer(job, checkpoint.parameters, room, sealed)
                 await producer.run((export, source))
                 return
-            await gather(job, export, source)
+            await gather(job, export, source, is_judged=is_judged)
+    await check_quarantine(job)
     producer = _make_producer(job, checkpoint.parameters, room, sealed)
     directory, longest = job.state.gathered(job.record.job_id), max_row_bytes(job, checkpoint.parameters)
     gathered = GatheredRows(directory, checkpoint.gathered, longest, producer.digested)

@@ -23,7 +23,7 @@ from pipeline.core.batches.report import (
     ReportedPart,
     ReportedRejects,
 )
-from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError
+from pipeline.core.errors import ExitCode, FatalError, InputError, PipelineError, QuarantinedError
 from pipeline.core.model import FailedRow, RowCounts, Settled
 from pipeline.core.rows.encoding import encode, encoded_forms
 from pipeline.edges.host import Host
@@ -138,8 +138,8 @@ def _about_target(progress: Progress) -> dict[str, int]:
 
 
 def _about_settings(job: Job) -> dict[str, int]:
-    keys = job.earlier_settings
-    return {"earlier_settings": len(keys)} if keys else {}
+    counts = {"earlier_settings": len(job.earlier_settings), "guard_learns": job.progress.checkpoint.guard_learns}
+    return {name: count for name, count in counts.items() if count}
 
 
 def report_without_job(
@@ -174,9 +174,11 @@ def report_without_job(
 
 
 def job_state(progress: Progress, error: PipelineError | None, code: ExitCode) -> JobState:
-    """`done`, `incomplete` (rows lost), `failed` (the export), `unfinished` (run again) or `skipped` (sent nothing)."""
+    """The state of a job whose run ended with this error, if any, and with this exit code: see `JobState`."""
     if isinstance(error, InputError):
         return "failed"
+    if isinstance(error, QuarantinedError):
+        return "quarantined"
     if _goes_on(error):
         return "unfinished"
     if progress.is_dry_run:
@@ -200,10 +202,11 @@ def exit_code(error: PipelineError | None, rows: RowCounts, settings: Settings) 
 async def put_away(job: Job, report: Report) -> None:
     """Write the report of a job that has ended, end it in the ledger, and remove bodies that nobody needs any more.
 
-    An unfinished job keeps everything: the next run goes on with it. Why, and what it took so far, is noted.
+    An unfinished job keeps everything: the next run goes on with it. Why, and what it took so far, is noted. So does
+    one in quarantine.
     """
     state = job.state
-    if report.state == "unfinished":
+    if report.state in ("unfinished", "quarantined"):
         try:
             await state.in_turn(state.ledger.note_run, job.record, LastRun.of(report))
         except FatalError as error:

@@ -4,6 +4,9 @@
 the client code, not of a job. A job that fails (65, 66) touches no other. When one cannot be finished (69, 70, 73, 74,
 75, 77, 78), all running jobs are stopped, unfinished: the next run goes on with them, in their order.
 
+A job in *quarantine* (`gathering`) ends its run by itself: those before it go on, and none behind it begins. It is run
+once, so that its report tells why, and again when it is approved or given up.
+
 A job that meets a bug is *set aside*, so that it holds up no other, and is not met again at each start: that is written
 down, all running jobs are stopped, and a new round begins with what is durable, as after a crash. In it that job only
 comes to its end (`load`): nothing more of it is sent, and what was sent is followed. If that meets a bug too, it ends
@@ -126,6 +129,8 @@ class Runner:
         self._seen_accepting = SeenAccepting()
         self._memory = StatusMemory(learned)
         self._running: dict[int, Job | None] = {}
+        #: The jobs in quarantine of which that was told.
+        self._quarantined: set[int] = set()
         self._left_jobs = self._left_bytes = 0
         #: The things that hold up sending, as they were told last; and if that is on the disk.
         self.hold_ups = HoldUps()
@@ -175,13 +180,15 @@ class Runner:
                 run.unfinished.append((record, report))
                 run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(report.job, "could not be finished"))
             elif report is not None:
+                if report.state == "quarantined":
+                    self._quarantined.add(record.seq)
                 await told(record, report)
             if run.is_to_begin_anew:
                 run.ending.raise_to(EndStage.LET_POSTS_END, _stopped_because_of(record.job_id, "met a bug"))
             self.ending.changed.tell()
 
         self._running.clear()
-        record = await next_job(())
+        record = await self._next(next_job)
         if record is None:
             return None
         aside = await self.state.in_turn(self.state.ledger.set_aside)
@@ -196,9 +203,16 @@ class Runner:
                     await self._until_another_may_begin(run)
                 else:
                     break
-                record = await next_job(self._running.keys()) if self._may_begin(run) else None
+                record = await self._next(next_job) if self._may_begin(run) else None
         self._run = None
         return run
+
+    async def _next(self, next_job: Next) -> JobRecord | None:
+        """The next job to run; None also if that waits for its approval, as those behind it do."""
+        record = await next_job(self._running.keys())
+        if record is None or record.seq not in self._quarantined:
+            return record
+        return None if await self.state.in_turn(self.state.ledger.is_quarantined, record) else record
 
     def _is_to_go_on(self, run: _Run) -> bool:
         """True if a round ended for a job that met a bug, and for nothing else: the next one begins at once."""

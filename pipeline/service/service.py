@@ -4,7 +4,8 @@
 
 `process` runs the services of all tenants side by side, each with a ledger and a budget of calls of its own.
 
-A job that fails never stops the service, since its report says why. A job that cannot be finished yet holds up those
+A job that fails never stops the service, since its report says why. One in quarantine waits for its approval, and those
+behind it wait too. A job that cannot be finished yet holds up those
 behind it, because their order is promised. It is tried again when the reason may be gone (room on the disk, another
 token, or just time); the log and `status` say what it waits for. Everything that matters is in the ledger, so stopping
 is a tidy crash: the next process goes on.
@@ -221,7 +222,7 @@ class TenantService:
         return record
 
     async def _note_ended(self, record: JobRecord, report: Report) -> None:
-        if report.state != "unfinished":
+        if report.state not in ("unfinished", "quarantined"):
             self._failures = 0
             again, self._not_moved = self._not_moved, set()
             is_all = self._to_move is None or again is None
@@ -236,11 +237,19 @@ class TenantService:
             )
 
     async def _is_drained(self) -> bool:
-        """Look for signals once more. True if nothing is left to do."""
+        """Look for signals once more. True if nothing is left to do, or nothing before a job is approved."""
         await self._intake.look()
         if self._intake.refused:
             self.codes.append(ExitCode.EXPORT_UNUSABLE)
-        return not self._intake.waiting and await self._intake.next_job() is None
+        if self._intake.waiting:
+            return False
+        record = await self._intake.next_job()
+        if record is None:
+            return True
+        if await self._state.in_turn(self._state.ledger.is_quarantined, record):
+            self.codes.append(ExitCode.UNFINISHED)
+            return True
+        return False
 
     async def _move_out_ended(self) -> None:
         """Move the files that ended jobs took to the jobs' folders, or remove them, as `keep_exports` says."""

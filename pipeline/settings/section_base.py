@@ -65,6 +65,14 @@ AllowanceText = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^({ALLOWANCE_PATTERN})$"}]}),
 ]
 
+#: The same, or None for an empty text.
+OptionalAllowanceText = Annotated[
+    Allowance | None,
+    PlainValidator(lambda value: None if value in ("", None) else _allowance(value)),
+    PlainSerializer(lambda value: "" if value is None else str(value), return_type=str),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^({ALLOWANCE_PATTERN})?$"}]}),
+]
+
 
 def not_below(first: str) -> AfterValidator:
     """A check that a number is at least the value of the key `first`, which stands above it."""

@@ -21,6 +21,7 @@ from pipeline.settings.drop_section import DropSettings
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
+from pipeline.settings.guard_section import GuardSettings
 from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
 from pipeline.settings.memory_section import MemorySettings
 from pipeline.settings.problems import MAPPING, WINDOWS, Problems
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     web: WebSettings = Field(default_factory=WebSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    guard: GuardSettings = Field(default_factory=GuardSettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")

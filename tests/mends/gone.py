@@ -26,8 +26,8 @@ MENDS = [
         "gone: any number of ids may be gone at once",
         ("cut-off",),
         GONE,
-        "    if job.export.max_gone.is_exceeded(count, total, final=True):\n",
-        "    if False:\n",
+        "    if not job.export.max_gone.is_exceeded(count, total, final=True):\n",
+        "    if True:\n",
         f"{E2E}::test_a_week_of_snapshots",
     ),
     Mend(

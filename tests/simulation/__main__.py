@@ -17,7 +17,7 @@ from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import in_a_fork
 from tests.simulation.schedule import PromiseBrokenError, run_schedule
-from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_RETRYING
+from tests.simulation.weather import FAILING, GUARDING, REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_RETRYING
 
 #: Schedules that a process runs in one go.
 _AT_ONCE = 20
@@ -25,6 +25,7 @@ _AT_ONCE = 20
 CLIMATES = {
     "any": ANY,
     "failing": FAILING,
+    "guarding": GUARDING,
     "remembering": REMEMBERING,
     "remembering-and-failing": REMEMBERING_AND_FAILING,
     "remembering-and-retrying": REMEMBERING_AND_RETRYING,
@@ -84,8 +85,9 @@ def _run_some(only: str | None, seeds: range) -> tuple[Figures, list[str]]:
 
 
 def _climates_of(seeds: range) -> tuple[str, ...]:
-    """In one of three schedules steps fail much more often, and in as many something is remembered of what was sent."""
-    return ("any", "failing", "remembering") if seeds.start // _AT_ONCE % 2 else ("any", "remembering-and-failing")
+    """In one of three schedules steps fail much more often, in as many something is remembered; some have a guard."""
+    is_odd = seeds.start // _AT_ONCE % 2
+    return ("any", "failing", "remembering") if is_odd else ("any", "remembering-and-failing", "guarding")
 
 
 def _is_found(name: str) -> tuple[str, bool]:

@@ -282,6 +282,9 @@ class RowsOf:
 
     def _waited(self, before: Sent, each: Sent) -> bool:
         """Whether the first row of a version was certainly placed before the version before it was released."""
+        if self._client.least_rows:
+            # All rows were gathered before any was placed.
+            return False
         export = self._exports[self._jobs[each.version[0]].export]
         (first, *_) = self._between(before, each)
         answered_at = self._client.answered_at.get(before.batch_id, 0.0)

@@ -54,6 +54,8 @@ class Client:
         self.paused_since: float | None = None
         #: By id and parameter the values that were drawn for exports, in their order.
         self.drawn: dict[tuple[bytes, str], list[bytes]] = {}
+        #: The jobs that somebody asked to send though they are in quarantine.
+        self.approved: set[str] = set()
         #: When the memory was emptied last.
         self.rebuilt_at: float | None = None
         #: When each export was dropped.
@@ -130,9 +132,18 @@ class Client:
         self.note_pause()
         is_late = self.paused_since is not None and self.time() - self.paused_since > AT_ONCE_S
         assert not is_late, "it is sent while sending is paused"
+        self._check_guard(self.job_of(batch_id))
         self.leave_what_is_given_up()
         versions, own = self.versions(batch_id), self._own_cells(batch_id)
         self.target.begin_post(batch_id, self.bodies[batch_id], versions, self.time(), own)
+
+    def _check_guard(self, job: JobRecord) -> None:
+        """An export with fewer rows than the guard asks for is sent only if somebody has approved it."""
+        export = next((each for each in self.exports if each.path == job.export), None)
+        if export is None or export.is_altered:
+            return
+        is_held_back = len(export.rows) < self.least_rows and job.job_id not in self.approved
+        assert not is_held_back, f"{job.job_id} is sent, and nobody has approved it"
 
     def _own_cells(self, batch_id: int) -> dict[bytes, dict[str, bytes]] | None:
         """What the rows of a batch say themselves, if they may be filled in with what is remembered."""
@@ -239,6 +250,17 @@ class Client:
         """What is remembered of each row that was sent."""
         return self.tenant.settings.memory.remember
 
+    @property
+    def least_rows(self) -> int:
+        """The rows that a guard asks of an export; 0 without one."""
+        return self.tenant.settings.guard.min_rows
+
+    def in_quarantine(self) -> list[JobRecord]:
+        """The jobs that wait until somebody approves them."""
+        if not self.has_ledger or not self.least_rows:
+            return []
+        return [job for job in self.ledger.jobs(unfinished_only=True) if self.ledger.is_quarantined(job)]
+
     def note_pause(self) -> None:
         """Look whether sending is paused."""
         is_paused = self.has_ledger and self.ledger.is_paused
@@ -246,6 +268,8 @@ class Client:
 
     def ask(self, command: str, job: str | None) -> None:
         """Leave a request for the process that holds the directory."""
+        if command == "approve" and job is not None:
+            self.approved.add(job)
         Mailbox(self.state).ask(command, job)
 
     # Versions

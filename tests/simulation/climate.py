@@ -48,6 +48,7 @@ class Climate:
     so many `parts`.
     `memory` is what a client code may remember. Of the exports, `snapshots` (a share) have a row of each id, of these
     `kinds_of_snapshots`, in all columns.
+    `least_rows` is what a guard may ask of an export: 0, no guard.
     `crash_before` are durable steps by name, before which a process crashes or which fail; None: any. `in_recovery` is
     what happens at once to some processes that follow on a crash.
     """
@@ -71,6 +72,7 @@ class Climate:
     memory: tuple[Remembering, ...] = (NOTHING,)
     snapshots: float = 0.0
     kinds_of_snapshots: tuple[str, ...] = ()
+    least_rows: tuple[int, ...] = (0,)
     crash_before: frozenset[str] | None = None
     in_recovery: tuple[str, ...] = ("crash",)
 

@@ -13,6 +13,7 @@ schedule misses is not needed, or the schedules are too tame: find out which. No
 
 from tests.simulation.climate import Climate
 from tests.simulation.mutant import Mutant
+from tests.simulation.mutants_of_guard import OF_THE_GUARD
 from tests.simulation.mutants_of_memory import OF_THE_MEMORY
 from tests.simulation.weather import (
     ABANDONING,
@@ -426,4 +427,6 @@ MUTANTS = [
     ),
     # The memory of what was sent.
     *OF_THE_MEMORY,
+    # The guard.
+    *OF_THE_GUARD,
 ]

@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.checks import check_at_the_end, check_while_it_runs
 from tests.simulation.climate import ANY, Climate
 from tests.simulation.schedule import run_schedule, run_schedules
-from tests.simulation.weather import FAILING, REMEMBERING, REMEMBERING_AND_FAILING
+from tests.simulation.weather import FAILING, GUARDING, REMEMBERING, REMEMBERING_AND_FAILING
 from tests.simulation.world import World
 from tests.tools.drawn import seeds
 
@@ -39,6 +39,10 @@ def test_no_step_that_fails_breaks_the_promise(first: int) -> None:
 def test_what_is_remembered_is_right(climate: Climate) -> None:
     first = seeds(SCHEDULES // 8).start
     run_schedules(first, SCHEDULES // 8, climate)
+
+
+def test_nothing_that_is_held_back_is_sent() -> None:
+    run_schedules(seeds(SCHEDULES // 6).start, SCHEDULES // 6, GUARDING)
 
 
 def test_a_schedule_does_what_its_seed_says() -> None:

@@ -227,3 +227,23 @@ REMEMBERING_AND_REFRESHING = replace(
     memory=(Remembering("values", "changes", 1), Remembering("values", "all")),
     kinds=("ss", "s-", "-s", "vs"),
 )
+#: Exports are held back before anything of them is sent, approved or given up, with and without a memory.
+GUARDING = Climate(
+    actions=(
+        *["answer"] * 10,
+        *["grow"] * 8,
+        *["ask"] * 5,
+        *["crash"] * 4,
+        *["drop"] * 4,
+        *["calm"] * 3,
+        "wait",
+        "fail",
+    ),
+    commands=(*["approve"] * 6, "abandon", "pause", "resume", "resume", "retry"),
+    memory=(NOTHING, NOTHING, Remembering("values", "all")),
+    least_rows=(1, 6, 10, 100),
+    kinds=("vvv", "v-v", "-v-", "vl-", "---", "bad"),
+    exports=4,
+    least=30,
+    most=80,
+)

@@ -65,6 +65,7 @@ class World:
             settle={"status_window": self.one([2, 10, "auto"])},
             state={"directory": directory / "state"},
             memory=self._memory(),
+            guard=self._guard(),
         )
         return Client(directory, settings, self.loop.time)
 
@@ -74,6 +75,11 @@ class World:
         memory = self.one(kinds) if len(kinds) > 1 else kinds[0]
         days = memory.refresh_days * DAY_S / 86_400
         return {"remember": memory.remember, "send": memory.send, "refresh_days": days}
+
+    def _guard(self) -> dict[str, object]:
+        """The section of what holds an export back; nothing is drawn where there is no choice."""
+        least = self.climate.least_rows
+        return {"min_rows": self.one(least) if len(least) > 1 else least[0]}
 
     def _start(self) -> Process:
         self.process = self._new_process()
@@ -217,7 +223,9 @@ class World:
         # Now and then of a job that can be neither.
         is_any = self.random.random() < 0.1
         jobs = [job for job in client.ledger.jobs() if is_any or (job.state is None) == (command == "abandon")]
-        if jobs and command in ("abandon", "retry"):
+        if command == "approve":
+            jobs = client.in_quarantine()
+        if jobs and command in ("abandon", "retry", "approve"):
             client.ask(command, self.one(jobs).job_id)
 
     def _rebuild(self) -> None:
@@ -352,6 +360,9 @@ class World:
                 break
             self._answer_kindly()
             self._advance(self.one([0.5, 1.0]))
+            for client in self.clients:
+                for job in client.in_quarantine():
+                    client.ask("approve", job.job_id)
             if passed and passed % _PATIENCE == 0:
                 self._give_up()
         else:

@@ -44,6 +44,8 @@ class Checkpoint:
     `salt`: the digest of the salt of hashes; empty if there are none.
     `sending`: the digest of the settings that decide what is sent; empty if unknown, or if it was not always the same.
     `gathered`: the rows of a job that gathers them on the disk before it places any.
+    `quarantine`: the reason, in words, for which nothing of the job may be sent before it is approved; empty if none.
+    `guard_learns`: the jobs that had still to be done when it was judged, before anything could be called usual.
     """
 
     position: Position = START
@@ -72,6 +74,8 @@ class Checkpoint:
     salt: str = ""
     parts: tuple[Part, ...] = ()
     gathered: Gathered = written(default=NONE_GATHERED, if_default=False)  # noqa: RUF009 - a field
+    quarantine: str = written(default="", if_default=False)
+    guard_learns: int = written(default=0, if_default=False)
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""

@@ -16,8 +16,9 @@ from pipeline.core.plain import of_plain, plain, written
 
 #: `target` of a report whose batches went to the sandbox.
 SANDBOX = "sandbox"
-#: `done`; `incomplete` (rows lost); `failed` (the export); `unfinished` (run again); `skipped` (nothing was sent).
-JobState = Literal["done", "incomplete", "failed", "unfinished", "skipped"]
+#: `done`; `incomplete` (rows lost); `failed` (the export); `unfinished` (run again); `skipped` (nothing was sent);
+#: `quarantined` (a guard holds it back, so it goes on once it is approved).
+JobState = Literal["done", "incomplete", "failed", "unfinished", "skipped", "quarantined"]
 
 #: Warnings about Target's answers, which the report has beside those about rows.
 TARGET_WARNINGS = ("batch_size_differs", "batch_refused_as_empty", "budget_shared")
@@ -91,7 +92,7 @@ class ReportedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a job that has ended, or that a run left unfinished.
+    """The report of a job that has ended, or that a run left unfinished or in quarantine.
 
     Times are UTC in ISO 8601, to the second. `warnings` are those of `Warnings.as_dict`. `seconds` is the duration of
     all runs of the job, `calls` the number of calls to Target in them; of a run that was killed, what was not sealed

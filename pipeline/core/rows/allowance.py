@@ -52,7 +52,7 @@ class Allowance:
             return str(self.count)
         return f"{Decimal(repr(self.percent)):f}".removesuffix(".0") + "%"
 
-    def is_exceeded(self, bad: int, total: int, *, final: bool) -> bool:
+    def is_exceeded(self, bad: int | Fraction, total: int | Fraction, *, final: bool) -> bool:
         """True if `bad` of `total` rows are too many. `final`: the last row is counted."""
         if self.count is not None:
             return bad > self.count

@@ -90,6 +90,7 @@ class Plan:
     `batches`, `calls`: that a load would send, and make at the least.
     `spool_bytes`: the most that lies in the spool at once.
     `minutes`: by the minutes in which Target completes a batch, those that the load takes.
+    `quarantine`: the reason for which a guard would hold it back, or None.
     `error`, `exit_code`: with which a load would end, if not well.
     """
 
@@ -110,6 +111,7 @@ class Plan:
     ids: IdCounts = field(default_factory=IdCounts)
     mistakes: tuple[Mistake, ...] = ()
     client_code: str = ""
+    quarantine: str | None = None
     error: str | None = None
     exit_code: ExitCode = ExitCode.DONE
 
@@ -132,6 +134,7 @@ class Plan:
             "samples": self._samples(),
             "naive_sender": [asdict(mistake) for mistake in self.mistakes],
             "client_code": self.client_code,
+            "quarantine": self.quarantine,
             "error": self.error,
             "exit_code": int(self.exit_code),
         }

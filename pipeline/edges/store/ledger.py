@@ -45,11 +45,11 @@ from pipeline.edges.store.ledger_file import (
     using,
     write_held,
 )
-from pipeline.edges.store.ledger_reader import COMMANDS, LEARNED, MEMORY, SET_ASIDE, LedgerReader
+from pipeline.edges.store.ledger_reader import APPROVED, COMMANDS, LEARNED, MEMORY, SET_ASIDE, LedgerReader
 from pipeline.edges.store.mark import Mark, MarkFile, identity_of, mark_of, read_mark
 from pipeline.edges.store.memory.catalog import MemoryFile
 from pipeline.edges.store.memory_tables import is_memory_empty, may_have_arrived
-from pipeline.edges.store.records import JobRecord, SetAside
+from pipeline.edges.store.records import Approval, JobRecord, SetAside
 
 #: The columns of `jobs` that get their values after a job was entered.
 _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last_run")
@@ -159,6 +159,11 @@ class Ledger(LedgerReader):
         with self._transaction():
             self._keep(SET_ASIDE, plain({**self.set_aside(), job_id: aside}))
 
+    def approve_job(self, job_id: str, by: str) -> None:
+        """Let a job in quarantine go on, because of somebody; it is kept until the job has ended."""
+        with self._transaction():
+            self._keep(APPROVED, plain({**self.approved(), job_id: Approval(by, self._utc_now())}))
+
     def finish_job(
         self,
         job: JobRecord,
@@ -190,8 +195,9 @@ class Ledger(LedgerReader):
                 ),
             )
             database.execute("DELETE FROM held WHERE job = ?", (job.seq,))
-            if job.job_id in (aside := self.set_aside()):
-                self._keep(SET_ASIDE, plain({job_id: aside[job_id] for job_id in aside if job_id != job.job_id}))
+            for key, of_unfinished in ((SET_ASIDE, self.set_aside()), (APPROVED, self.approved())):
+                if job.job_id in of_unfinished:
+                    self._keep(key, plain({each: of_unfinished[each] for each in of_unfinished if each != job.job_id}))
 
     # Batches
 

@@ -32,7 +32,7 @@ from pipeline.edges.store.row_sums import (
     sum_of,
 )
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _HELD = """
 CREATE TABLE held (
     job INTEGER NOT NULL REFERENCES jobs, seal INTEGER NOT NULL, piece INTEGER NOT NULL, changes BLOB NOT NULL,
@@ -49,9 +49,10 @@ _WORKED_OUT = {
     "as_of": "TEXT AS (json_extract(claim, '$.as_of'))",
     "finished_at": "TEXT AS (json_extract(report, '$.finished_at'))",
 }
+_DONE_JOBS = "CREATE INDEX done_jobs ON jobs (route, seq) WHERE state = 'done'"
 #: What a job costs must not grow with the number of those that wait or have ended: for each question that is asked for
 #: every job, there is an index.
-_INDEXES = """
+_INDEXES = f"""
 CREATE INDEX unfinished_jobs ON jobs (is_waiting, turn) WHERE state IS NULL;
 CREATE INDEX numbered_jobs ON jobs (sequence) WHERE state IS NULL AND is_waiting AND sequence IS NOT NULL;
 CREATE INDEX untaken_jobs ON jobs (drop_id) WHERE state IS NULL AND NOT is_taken;
@@ -62,6 +63,7 @@ CREATE INDEX begun_drops ON jobs (route) WHERE drop_id IS NOT NULL AND NOT is_wa
     AND (state IS NULL OR state NOT IN ('done', 'incomplete'));
 CREATE INDEX ended_jobs ON jobs (finished_at) WHERE state IS NOT NULL;
 CREATE INDEX loaded_jobs ON jobs (size_bytes) WHERE state = 'done';
+{_DONE_JOBS};
 CREATE INDEX retries ON jobs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX post_numbers ON facts (json_extract(detail, '$.post_number')) WHERE kind = 'Begun';
 """
@@ -127,7 +129,7 @@ _FROM_5 = ("last_run TEXT", "inode INTEGER", _PARTS)
 #: too. Up to format 3, `held` had a row for each held row. Up to format 4, there were no columns that are worked out,
 #: no indexes of jobs, and rows were overtaken as a whole. Up to format 5, rows had no sums, `.ids` and `.lines` of the
 #: spool no digests, and there was no mark. Up to format 6, each file of a drop had a job of its own. Up to format 7,
-#: there was no memory.
+#: there was no memory. Up to format 8, nobody asked for the done jobs of a route.
 _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     1: ("claim TEXT", _ROUTE, *_FROM_5),
     2: (_ROUTE, *_FROM_5),
@@ -136,11 +138,13 @@ _ADDED_SINCE: dict[int, tuple[str, ...]] = {
     5: (_PARTS,),
     6: (_PARTS,),
     7: (),
+    8: (),
 }
 _FIRST_WITH_HELD_LOG = 4
 _FIRST_WORKED_OUT = 5
 _FIRST_WITH_SUMS = 6
 _FIRST_WITH_PARTS = 7
+_FIRST_WITH_MEMORY = 8
 #: The keys in `meta` for the number of the latest transaction, and for the sum of the definitions of the tables.
 TRANSACTIONS, _SCHEMA_SUM = "transactions", "schema_sum"
 
@@ -290,19 +294,7 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
     elif version in _ADDED_SINCE:
         with database:
             database.execute("BEGIN EXCLUSIVE")
-            for column in _ADDED_SINCE[version]:
-                database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
-            if version < _FIRST_WITH_SUMS:
-                for kind in ("ids", "lines"):
-                    database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
-            if version < _FIRST_WITH_HELD_LOG:
-                _take_over_held(database)
-            if version < _FIRST_WORKED_OUT:
-                database.execute(_OVERTAKEN_VALUES)
-                _add_worked_out(database)
-            if version < _FIRST_WITH_PARTS:
-                _take_over_drops(database)
-            _execute_all(database, _MEMORY)
+            _take_over(database, version)
             _end_preparing(database)
     elif version != SCHEMA_VERSION:
         raise damaged(path, f"it has format {version}, this program knows format {SCHEMA_VERSION}")
@@ -316,6 +308,26 @@ def prepare(database: sqlite3.Connection, path: Path, client_code: str) -> None:
     if version != SCHEMA_VERSION:
         # What was made is in the file itself from here on, and not in the log alone.
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _take_over(database: sqlite3.Connection, version: int) -> None:
+    """Convert the tables of an earlier format, as a part of the caller's transaction."""
+    for column in _ADDED_SINCE[version]:
+        database.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
+    if version < _FIRST_WITH_SUMS:
+        for kind in ("ids", "lines"):
+            database.execute(f"ALTER TABLE batches ADD COLUMN {kind}_sha256 TEXT NOT NULL DEFAULT ''")
+    if version < _FIRST_WITH_HELD_LOG:
+        _take_over_held(database)
+    if version < _FIRST_WORKED_OUT:
+        database.execute(_OVERTAKEN_VALUES)
+        _add_worked_out(database)
+    if version < _FIRST_WITH_PARTS:
+        _take_over_drops(database)
+    if version < _FIRST_WITH_MEMORY:
+        _execute_all(database, _MEMORY)
+    if version >= _FIRST_WORKED_OUT:
+        database.execute(_DONE_JOBS)
 
 
 def _end_preparing(database: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ import orjson
 
 from pipeline.core.batches.fact_codec import fact_kind, make_fact
 from pipeline.core.batches.lifecycle import NeverSent
+from pipeline.core.batches.report import Report
 from pipeline.core.drop.ordering import first_by_sequence
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.model import Batch
@@ -24,7 +25,16 @@ from pipeline.edges.store.held_log import Held, replay
 from pipeline.edges.store.ledger_file import SCHEMA_VERSION, check_mark, connect_to_read, damaged, is_there, using
 from pipeline.edges.store.mark import mark_of, read_mark
 from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
-from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, Loaded, RouteEnd, SetAside, job_of_row
+from pipeline.edges.store.records import (
+    Approval,
+    BatchRecord,
+    EndedJob,
+    JobRecord,
+    Loaded,
+    RouteEnd,
+    SetAside,
+    job_of_row,
+)
 from pipeline.edges.store.row_sums import is_as_written
 
 #: The key in `meta` for the marks of `load` commands.
@@ -33,6 +43,8 @@ COMMANDS = "commands"
 LEARNED = "learned_statuses"
 #: The key in `meta` for the unfinished jobs that were set aside.
 SET_ASIDE = "set_aside"
+#: The key in `meta` for the unfinished jobs that were in quarantine and may go on.
+APPROVED = "approved"
 #: The key in `meta` for what the memory remembers, and whether it lacks anything.
 MEMORY = "memory"
 #: Selects the dropped exports that are neither done nor incomplete, and of which rows were sent, or wait to be.
@@ -281,6 +293,32 @@ class LedgerReader:
         kept: dict[str, Any] = self._kept(SET_ASIDE, dict)
         with self._readable(f"its {SET_ASIDE}"):
             return {job_id: of_plain(SetAside, values) for job_id, values in kept.items()}
+
+    def approved(self) -> dict[str, Approval]:
+        """The unfinished jobs that were in quarantine and may go on, by their ids."""
+        kept: dict[str, Any] = self._kept(APPROVED, dict)
+        with self._readable(f"its {APPROVED}"):
+            return {job_id: of_plain(Approval, values) for job_id, values in kept.items()}
+
+    def is_quarantined(self, job: JobRecord) -> bool:
+        """True if nothing of a job is sent until it is approved, or given up."""
+        if job.state is not None or job.is_abandoned or not job.checkpoint.quarantine:
+            return False
+        return job.job_id not in self.approved() and job.job_id not in self.set_aside()
+
+    def latest_done(self, route: str, count: int, *, before: int = 2**62) -> list[Report]:
+        """The reports of the latest done jobs of a route, the latest first, at most `count`; no retries.
+
+        `before`: the `seq` of the job before which they were entered.
+        """
+        done = self._jobs(
+            "INDEXED BY done_jobs WHERE state = 'done' AND route = ? AND seq < ? AND retry_of IS NULL"
+            " ORDER BY seq DESC LIMIT ?",
+            route,
+            before,
+            count,
+        )
+        return [each.report for each in done if each.report is not None]
 
     # Batches
 

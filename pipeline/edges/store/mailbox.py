@@ -5,6 +5,7 @@ A request is `ID.request` (JSON), put in place whole, behind `ID.given` if a fil
 even from another container that shares it, and without a port.
 """
 
+import pwd
 import secrets
 import time
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from pipeline.edges.durable import disk_error, make_directory, read_file, write_
 
 #: Bytes; requests and answers have some hundred.
 _MAX_BYTES = 65_536
+#: Characters of the name of who asks; a user's name has 32 at most.
+_MOST_OF_A_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,14 @@ class Request:
 
     `job`: the id of the job that it is about, or None.
     `given`: a file that came with it, or None; it goes with the answer.
+    `by`: who asks, as the command that asked could tell; empty if not known.
     """
 
     request_id: str
     command: str
     job: str | None
     given: Path | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,15 @@ class Answer:
         return {"ok": False, "told": self.told, "exit_code": int(self.exit_code)}
 
 
+def named_user(uid: int) -> str:
+    """A user of this machine by login name and number, as `anna (uid 1000)`; by the number alone without a name."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        # As in a container that runs as any number.
+        return f"uid {uid}"
+
+
 class Mailbox:
     """The requests of a state directory. All methods block."""
 
@@ -66,13 +80,13 @@ class Mailbox:
         self._directory = state / "requests"
         make_directory(self._directory)
 
-    def ask(self, command: str, job: str | None, given: Iterable[bytes] | None = None) -> str:
-        """Leave a request; return its id. `given`: the content of a file that goes with it."""
+    def ask(self, command: str, job: str | None, given: Iterable[bytes] | None = None, *, by: str = "") -> str:
+        """Leave a request; return its id. `given`: the content of a file that goes with it. `by`: who asks."""
         # File systems note times in steps of milliseconds, in which two requests may come: their ids are in order too.
         request_id = f"{time.time_ns():020}-{secrets.token_hex(4)}"
         if given is not None:
             write_durably(self._file(request_id, "given"), given)
-        write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job})])
+        write_durably(self._file(request_id, "request"), [orjson.dumps({"command": command, "job": job, "by": by})])
         return request_id
 
     def requests(self) -> list[Request]:
@@ -160,6 +174,8 @@ def _read(file: Path) -> Request | None:
             str(content["command"]),
             None if job is None else str(job),
             given if given.exists() else None,
+            # Of an earlier version, or of somebody who asks by hand, nothing is known.
+            str(content.get("by", ""))[:_MOST_OF_A_NAME],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

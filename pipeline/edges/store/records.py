@@ -141,6 +141,14 @@ class SetAside:
     is_followed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The approval of a job in quarantine. `by`: who asked for it, as that could be told; `at`: UTC in ISO 8601."""
+
+    by: str
+    at: str
+
+
 #: The columns of `jobs` that are not worked out of others.
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What makes of a value in a column of `jobs` that of the record, where they differ.

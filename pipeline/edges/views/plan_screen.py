@@ -96,6 +96,8 @@ def print_plan(plan: Plan, to: Console) -> None:
             lines += [*map(Text, _samples(plan)), Text("")]
         lines += _classes(plan)
         lines += [Text(f"  {line}") for line in _details(plan)]
+    if plan.quarantine:
+        lines.append(Text(f"  A load would hold it back, as [guard] asks: {plan.quarantine}.", style="yellow"))
     if plan.error:
         lines.append(Text(f"  {plan.error}", style="red"))
     for line in lines:

@@ -22,6 +22,7 @@ from pipeline.edges.views.wording import (
     GOOD,
     IN_SANDBOX,
     MEANINGS,
+    PENDING_IN_QUARANTINE,
     PENDING_IN_TRIAL,
     STATES,
     details,
@@ -34,7 +35,14 @@ REFRESH_S = 0.25
 
 Sleep = Callable[[float], Awaitable[None]]
 
-_COLORS = {"done": "green", "incomplete": "yellow", "failed": "red", "unfinished": "red", "skipped": "cyan"}
+_COLORS = {
+    "done": "green",
+    "incomplete": "yellow",
+    "failed": "red",
+    "unfinished": "red",
+    "skipped": "cyan",
+    "quarantined": "yellow",
+}
 
 
 class Bars:
@@ -117,12 +125,19 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
         parts.append(Text(f"  {report.error}", style="red"))
     # Where not even a row was read, a table of zeros says nothing.
     if report.rows.read or not report.error:
-        parts += _rows(report.rows, MEANINGS | {"pending": PENDING_IN_TRIAL} if is_trial else MEANINGS)
+        parts += _rows(report.rows, MEANINGS | _pending(report, is_trial=is_trial))
     parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
         parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder, is_trial=is_trial)]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
+
+
+def _pending(report: Report, *, is_trial: bool) -> dict[str, str]:
+    """The meaning of `pending`, where it is another than everywhere."""
+    if report.state == "quarantined":
+        return {"pending": PENDING_IN_QUARANTINE}
+    return {"pending": PENDING_IN_TRIAL} if is_trial else {}
 
 
 def _rows(rows: RowCounts, meanings: dict[str, str]) -> list[Text]:

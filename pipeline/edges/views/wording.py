@@ -22,6 +22,8 @@ MEANINGS = {
 }
 #: The meaning of `pending` where no next run follows.
 PENDING_IN_TRIAL = "sent or about to be, as the trial was cut off"
+#: The same of a job in quarantine.
+PENDING_IN_QUARANTINE = "to be sent, once the job is approved"
 #: Warning about rows that are sent all the same, or about blank records -> its meaning, of one and of more.
 WARNINGS = {
     "id_over_128_characters": (
@@ -120,6 +122,10 @@ WARNINGS = {
         "value was longer than its column may be, and was cut ([mapping] max_length)",
         "values were longer than their columns may be, and were cut ([mapping] max_length)",
     ),
+    "guard_learns": (
+        "job more has to be done before [guard] knows what is usual, and compares",
+        "jobs more have to be done before [guard] knows what is usual, and compares",
+    ),
     "array_joined": ("value is a JSON array, joined with |", "values are JSON arrays, joined with |"),
     "empty_parts": (
         "part of the export is empty, and was skipped",
@@ -164,6 +170,8 @@ IN_SANDBOX = "Sent to the sandbox, not to Target."
 MAX_PARTS = 20
 #: Classes of rows that need nobody's attention.
 GOOD = ("confirmed", "superseded", "unchanged", "excluded", "empty", "pending")
+#: States of a job that goes on.
+GOES_ON = ("unfinished", "quarantined")
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",
@@ -171,6 +179,7 @@ STATES = {
     "failed": "failed",
     "unfinished": "not finished",
     "skipped": "read, nothing sent",
+    "quarantined": "in quarantine, nothing sent",
 }
 
 
@@ -262,7 +271,7 @@ def is_no_reject(batch: ReportedBatch) -> bool:
 
 
 def _to_mend(report: Report, folder: Path, *, is_trial: bool) -> list[str]:
-    if is_trial or report.state in ("unfinished", "skipped") or not (folder / "rejects.csv").exists():
+    if is_trial or report.state in ("unfinished", "skipped", "quarantined") or not (folder / "rejects.csv").exists():
         return ["To do: mend the rejected rows at their source; rejects.jsonl has line and reason of each."]
     return [
         "To do: mend the rejected rows in a copy of rejects.csv, and "
@@ -283,18 +292,24 @@ def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:
         lines.append(
             "To do: look at the rows Target failed: failed.jsonl names them, unless their whole batch was refused."
         )
-    if rows.unconfirmed and state != "unfinished":
+    if rows.unconfirmed and state not in GOES_ON:
         lines.append("To do: check some of the unconfirmed profiles in Target before sending them again.")
     # Of a completed batch, only rows that Target named can be sent again.
     named = (folder / "failed.jsonl").exists()
     whole = any(batch.state in ("failed", "unconfirmed") and is_no_reject(batch) for batch in report.batches)
-    if state != "unfinished" and (named or whole) and not is_trial:
+    if state not in GOES_ON and (named or whole) and not is_trial:
         lines.append(
             f"To do: `profile-pipeline retry {report.job} --config FILE` sends failed and unconfirmed rows again, "
             "but no value that a later row has overtaken."
         )
     if state == "failed":
         lines.append("To do: remove the cause, then load or drop the export anew.")
+    if state == "quarantined":
+        lines += [
+            f"To do: if the export is right, `profile-pipeline approve {report.job} --config FILE`, and run the same "
+            "command again: all of it is sent.",
+            f"To do: if it is not, `profile-pipeline abandon {report.job} --config FILE` drops it.",
+        ]
     if state == "unfinished" and not is_trial:
         first = "" if report.exit_code is ExitCode.UNFINISHED else "remove the cause, then "
         lines.append(f"To do: {first}run the same command again: it goes on where it was, and nothing is lost.")

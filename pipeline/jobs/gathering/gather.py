@@ -10,10 +10,12 @@ from pathlib import Path
 import anyio
 
 from pipeline.core.batches.gathered import Gathered, Run
+from pipeline.core.errors import InputError
 from pipeline.core.model import Rows
 from pipeline.edges.exports import Export
 from pipeline.jobs.ending import abandoned, is_abandoned
-from pipeline.jobs.gathering.gone import gather_gone
+from pipeline.jobs.gathering.gone import Gone, gather_gone
+from pipeline.jobs.gathering.guard import judge
 from pipeline.jobs.gathering.runs import write_run
 from pipeline.jobs.job import Job, check_rejects
 from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
@@ -22,10 +24,12 @@ from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
 BUFFER_BYTES = 16_777_216
 
 
-async def gather(job: Job, export: Export, source: RowSource) -> None:
+async def gather(job: Job, export: Export, source: RowSource, *, is_judged: bool) -> None:
     """Write all rows of the export to `State.gathered`, and note in the ledger that they are there.
 
     Behind them are rows of ids that a snapshot no longer has, if [export] gone says what is sent then.
+    `is_judged`: the guard judges the export, and what it finds is noted with the rows, in one step: no process ever
+    sees them without.
 
     Raises `InputError` for an export that a load gives up, for example with too many rejects.
     """
@@ -38,12 +42,17 @@ async def gather(job: Job, export: Export, source: RowSource) -> None:
     finally:
         await runs.finish()
     gone = await gather_gone(job, directory, runs.written)
+    if gone.too_many and not is_judged:
+        checkpoint.warnings.ids_gone = 0
+        raise _too_many_gone(job, gone)
     # These rows count as read, though no line of the export has them: each of them is in one class too.
-    checkpoint.read += (more := sum(run.rows for run in gone))
+    checkpoint.read += (more := sum(run.rows for run in gone.runs))
     rows += more
     progress.unplaced_rows = before + rows
+    if is_judged:
+        await judge(job, also=gone.too_many)
     checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
-    checkpoint.gathered = Gathered((*runs.written, *gone), rows, is_whole=True)
+    checkpoint.gathered = Gathered((*runs.written, *gone.runs), rows, is_whole=True)
     await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
 
 
@@ -104,3 +113,10 @@ class _Runs:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([self._writing])
             self._writing.exception()
+
+
+def _too_many_gone(job: Job, gone: Gone) -> InputError:
+    return InputError(
+        f"{job.record.export.name}: {gone.too_many}, so nothing was sent. It may have been cut off. If they are gone, "
+        "load it again with a higher max_gone."
+    )

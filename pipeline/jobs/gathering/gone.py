@@ -20,7 +20,6 @@ import structlog
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.gathered import Run
-from pipeline.core.errors import InputError
 from pipeline.core.memory.entries import Entries
 from pipeline.core.memory.id_kinds import keys_of_kind
 from pipeline.core.model import Hashes, Reason, Reject
@@ -38,6 +37,15 @@ from pipeline.jobs.job import Job, opens_export, source_name, steps_of
 from pipeline.jobs.row_source.rows import open_rows
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The ids that are gone: `runs` have a row for each. `too_many`: that they are too many, in words, or empty."""
+
+    runs: tuple[Run, ...] = ()
+    too_many: str = ""
+
 
 #: Ids whose hashes one file has, and rows of ids that are gone that one run has.
 _AT_ONCE = 1_000_000
@@ -61,29 +69,26 @@ class _Here:
         return keys_of_kind(np.concatenate([np.zeros(0, dtype=np.uint64), *hashes]), id_kind)
 
 
-async def gather_gone(job: Job, directory: Path, runs: list[Run]) -> list[Run]:
-    """Write a row for each id that is gone, in runs behind these, which have all other rows; return the new ones.
-
-    Raises `InputError` (65) if more are gone than [export] max_gone allows.
-    """
+async def gather_gone(job: Job, directory: Path, runs: list[Run]) -> Gone:
+    """Write a row for each id that is gone, in runs behind these, which have all other rows."""
     memory = job.state.memory
     if not job.export.gone or memory is None or not memory.has_values or job.record.retry_of is not None:
-        return []
+        return Gone()
     source = await job.state.in_turn(job.state.ledger.number_of_source, source_name(job.record, job.export))
     here = await _here(job, directory, runs)
     if here is None:
-        return []
+        return Gone()
     write = partial(_write_gone, job, memory, here, source, directory, len(runs))
     gone, total = await job.host.run_blocking(write)
     count = sum(run.rows for run in gone)
-    if job.export.max_gone.is_exceeded(count, total, final=True):
-        raise InputError(
-            f"{count:,} of the {counted(total, 'id')} that snapshots of this route had are not in "
-            f"{job.record.export.name}, more than [export] max_gone = {job.export.max_gone} allows: nothing was sent. "
-            "It may have been cut off. If they are gone, load it again with a higher max_gone."
-        )
     job.progress.checkpoint.warnings.ids_gone = count
-    return gone
+    if not job.export.max_gone.is_exceeded(count, total, final=True):
+        return Gone(tuple(gone))
+    too_many = (
+        f"{count:,} of the {counted(total, 'id')} that snapshots of this route had are not in it, more than [export] "
+        f"max_gone = {job.export.max_gone} allows"
+    )
+    return Gone(tuple(gone), too_many)
 
 
 async def _here(job: Job, directory: Path, runs: list[Run]) -> _Here | None:

@@ -56,7 +56,8 @@ class JobStatus:
     `rows` counts by class, `batches` by phase. `read_to_line` is None once the export is read to its end. Times are
     UTC in ISO 8601; `finished_at` is None while the job is unfinished. `seconds`: the duration of its runs so far, as
     far as it is durable. `last_run`: the end of its latest run, if that left it unfinished. `set_aside`: the bug for
-    which an unfinished job only comes to its end. `came_back`: by job that loaded rejected rows of this one, mended,
+    which an unfinished job only comes to its end. `quarantine`: what a guard found, for which an unfinished job waits
+    until it is approved. `came_back`: by job that loaded rejected rows of this one, mended,
     the number of those that it took.
     """
 
@@ -73,6 +74,7 @@ class JobStatus:
     batches: dict[str, int]
     is_abandoned: bool
     set_aside: str | None
+    quarantine: str | None
     waits_for: list[str]
     retry_of: str | None
     came_back: dict[str, int]
@@ -92,10 +94,11 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         held = len(ledger.held_rows(record))
         rows = _rows_so_far(record, progress.rows())
     aside = None if record.state else ledger.set_aside().get(record.job_id)
+    quarantine = record.checkpoint.quarantine if ledger.is_quarantined(record) else None
     phases = Counter(_phase(life) for _, life in lives)
     return JobStatus(
         job=record.job_id,
-        state=record.state or "unfinished",
+        state=record.state or ("unfinished" if quarantine is None else "quarantined"),
         error=record.report.error if record.report else None,
         export=str(record.export),
         started_at=record.started_at,
@@ -107,6 +110,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         batches=dict(phases),
         is_abandoned=record.is_abandoned,
         set_aside=None if aside is None else aside.why,
+        quarantine=quarantine,
         waits_for=[] if record.state else _Waiting(ledger, record, lives, around, aside is not None).reasons(held),
         retry_of=record.retry_of,
         came_back=_came_back(ledger, record),
@@ -175,6 +179,8 @@ class _Waiting:
     def reasons(self, held: int) -> list[str]:
         """Each thing that the job waits for, in words."""
         told = self._following()
+        if self.ledger.is_quarantined(self.record):
+            told.append(f"`approve {self.record.job_id}`, which sends it, or `abandon`, which drops it")
         if unsent := sum(self._is_to_be_sent(life) for _, life in self.lives):
             told.append(f"{_batches(unsent)} to be sent")
         # The rows that a job holds which is given up are not sent.

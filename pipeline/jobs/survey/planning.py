@@ -29,8 +29,10 @@ from pipeline.jobs.row_source.beginning import Beginning, read_beginning
 from pipeline.jobs.row_source.manifest_checks import check_measures
 from pipeline.jobs.row_source.starts import cell_rules, looking_for
 from pipeline.jobs.survey.description import describe
+from pipeline.jobs.survey.judged import quarantine_of
 from pipeline.jobs.survey.remembered import AskedMemory, place_remembered
 from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import DEFAULT_ROUTE
 
 #: Records and bytes of the beginning by which columns are judged. Ours: enough for shapes, and read in no time.
 MOST_RECORDS, MOST_BYTES = 10_000, 4_194_304
@@ -38,10 +40,13 @@ MOST_RECORDS, MOST_BYTES = 10_000, 4_194_304
 _SALT_BITS = 63
 
 
-async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
-    """The plan of an export; one that cannot be loaded has the reason in `error`, and the code of a load."""
+async def plan_export(path: Path, settings: Settings, host: Host, route: str = DEFAULT_ROUTE) -> Plan:
+    """The plan of an export; one that cannot be loaded has the reason in `error`, and the code of a load.
+
+    `route`: that of the settings.
+    """
     try:
-        return await _plan(path, settings, host)
+        return await _plan(path, settings, host, route)
     except InputError as error:
         return Plan(
             Description(path.name.encode(errors="backslashreplace").decode()),
@@ -51,7 +56,7 @@ async def plan_export(path: Path, settings: Settings, host: Host) -> Plan:
         )
 
 
-async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
+async def _plan(path: Path, settings: Settings, host: Host, route: str) -> Plan:
     asked = await host.run_blocking(AskedMemory.of, settings)
     salt = secrets.randbits(_SALT_BITS) if asked is None else asked.salt
     found = await host.run_blocking(_found_in, path)
@@ -97,11 +102,15 @@ async def _plan(path: Path, settings: Settings, host: Host) -> Plan:
             left_out=found.unlisted,
         )
         error = _not_as_said(found, described, beginning, settings) or _too_many_rejects(tally, settings)
+        sent = (tally.checkpoint, source.plan.parameters, settings, route)
+        quarantine = None if error else await host.run_blocking(quarantine_of, *sent)
     surveyed = await host.run_blocking(
         survey_columns, beginning.start.names, beginning.records, cell_rules(settings.export)
     )
     columns = _columns(surveyed, source.plan, tally, is_whole=beginning.is_whole)
     summed_up = await host.run_blocking(_summed_up, described, columns, tally, settings, error)
+    if quarantine is not None:
+        summed_up = replace(summed_up, quarantine=quarantine, exit_code=ExitCode.UNFINISHED)
     return replace(summed_up, samples=samples, samples_of=beginning.place.name)
 
 

@@ -37,7 +37,7 @@ from pipeline.core.batches.lifecycle import (
     SplitUp,
     Taken,
 )
-from pipeline.core.batches.report import LastRun, Report
+from pipeline.core.batches.report import JobState, LastRun, Report
 from pipeline.core.batches.tracker import NO_CHANGES, HeldChanges
 from pipeline.core.drop.claim import Claim
 from pipeline.core.drop.manifest import Manifest
@@ -48,7 +48,7 @@ from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.ledger import Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
-from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord
+from pipeline.edges.store.records import BatchRecord, EndedJob, JobRecord, SetAside
 from pipeline.edges.store.row_sums import _SUMMED, add_function, add_triggers, schema_sum
 from tests.core.builders import changes_to
 from tests.tools.ordering import in_order
@@ -97,8 +97,19 @@ def edited(directory: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def as_format_8(directory: Path) -> None:
+    """Make the ledger as it was in format 8: it was not asked for the done jobs of a route."""
+    with closing(sqlite3.connect(directory / FILE)) as database, database:
+        add_function(database)
+        database.execute("DROP INDEX done_jobs")
+        database.execute("UPDATE meta SET value = ? WHERE key = 'schema_sum'", (schema_sum(database),))
+        database.execute("UPDATE meta SET row_sum = sum_of(key, value)")
+        database.execute("PRAGMA user_version = 8")
+
+
 def as_format_7(directory: Path) -> None:
     """Make the ledger as it was in format 7: without a memory."""
+    as_format_8(directory)
     with closing(sqlite3.connect(directory / FILE)) as database, database:
         add_function(database)
         database.execute("DROP TABLE memory_partitions")
@@ -648,7 +659,10 @@ def test_a_command_is_entered_and_marked_together_or_not_at_all(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("value", ["[", "1", '"x"'])
-@pytest.mark.parametrize(("key", "look"), [("commands", Ledger.marks_of_commands), ("set_aside", Ledger.set_aside)])
+@pytest.mark.parametrize(
+    ("key", "look"),
+    [("commands", Ledger.marks_of_commands), ("set_aside", Ledger.set_aside), ("approved", Ledger.approved)],
+)
 def test_damage_of_what_is_kept_by_name_is_told_of(
     tmp_path: Path, key: str, value: str, look: Callable[[Ledger], object]
 ) -> None:
@@ -659,6 +673,50 @@ def test_damage_of_what_is_kept_by_name_is_told_of(
     with opened(tmp_path) as ledger, pytest.raises(FatalError, match="cannot be read") as caught:
         look(ledger)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
+
+
+def test_a_job_is_in_quarantine_until_it_is_approved_or_given_up(tmp_path: Path) -> None:
+    found = Checkpoint(digest_bytes=1, digest="abc", quarantine="it has 1 row")
+    with opened(tmp_path) as ledger:
+        names = ("approved", "ended", "abandoned", "aside")
+        approved, ended, *_ = ledger.begin_jobs([*(job_of(name, checkpoint=found) for name in names), job_of("free")])
+
+        def held() -> list[str]:
+            return [job.job_id for job in ledger.jobs() if ledger.is_quarantined(job)]
+
+        assert held() == [*names]
+        ledger.approve_job("approved", "anna (uid 7)")
+        ledger.abandon_job("abandoned")
+        ledger.set_job_aside("aside", SetAside("a bug"))
+        ledger.finish_job(ended, REPORT, never_sent=[], released=[])
+        assert held() == []
+        kept = ledger.approved()
+        assert [(job, approval.by) for job, approval in kept.items()] == [("approved", "anna (uid 7)")]
+    with opened(tmp_path) as ledger:
+        assert (ledger.approved(), held()) == (kept, [])
+        ledger.finish_job(approved, REPORT, never_sent=[], released=[])
+        assert ledger.approved() == {}
+        assert ledger.set_aside() == {"aside": SetAside("a bug")}
+
+
+def test_the_latest_done_jobs_of_a_route(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        jobs = ledger.begin_jobs(
+            [
+                *(job_of(f"eu{number}", route="eu") for number in range(5)),
+                job_of("us", route="us"),
+                job_of("retry", route="eu", retry_of="eu1"),
+                job_of("now", route="eu"),
+                job_of("later", route="eu"),
+            ]
+        )
+        states: list[JobState] = ["done", "done", "failed", "incomplete", "done", "done", "done"]
+        for job, state in zip(jobs, states, strict=False):
+            ledger.finish_job(job, replace(REPORT, job=job.job_id, state=state), never_sent=[], released=[])
+        ledger.finish_job(jobs[8], replace(REPORT, job="later", state="done"), never_sent=[], released=[])
+        assert [report.job for report in ledger.latest_done("eu", 7, before=jobs[7].seq)] == ["eu4", "eu1", "eu0"]
+        assert [report.job for report in ledger.latest_done("eu", 2, before=jobs[7].seq)] == ["eu4", "eu1"]
+        assert ledger.latest_done("eu", 7, before=jobs[0].seq) == []
 
 
 def test_what_becomes_of_claims(tmp_path: Path) -> None:

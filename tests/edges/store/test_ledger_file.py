@@ -25,6 +25,7 @@ from tests.edges.store.test_ledger import (
     as_format_5,
     as_format_6,
     as_format_7,
+    as_format_8,
     batch_of,
     claim_of,
     dump,
@@ -99,10 +100,10 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path, is_new: bool) 
     with opened(tmp_path) as ledger:
         ledger.begin_job(job_of())
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 8
-        database.execute("PRAGMA user_version = 9")
+        assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION == 9
+        database.execute("PRAGMA user_version = 10")
     before = dump(tmp_path)
-    with pytest.raises(FatalError, match="it has format 9, this program knows format 8") as caught:
+    with pytest.raises(FatalError, match="it has format 10, this program knows format 9") as caught:
         open_ledger(tmp_path / FILE, "demo", times(), is_new=is_new)
     assert caught.value.exit_code == ExitCode.DISK_OR_LEDGER
     with pytest.raises(FatalError, match="another format"):
@@ -314,7 +315,7 @@ CREATE TABLE held (
 def without_worked_out(database: sqlite3.Connection) -> None:
     """Make the table of jobs as it was up to format 4."""
     for index in re.findall(r"CREATE INDEX (\w+)", _INDEXES):
-        database.execute(f"DROP INDEX {index}")
+        database.execute(f"DROP INDEX IF EXISTS {index}")
     for column in (*_WORKED_OUT, "last_run"):
         database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
     database.execute("DROP TABLE overtaken_values")
@@ -515,3 +516,19 @@ def test_what_a_kill_left_of_a_transaction_of_another_program_is_taken_back(tmp_
     with opened(tmp_path) as ledger:
         assert len(ledger.jobs()) == 1
     assert dump(tmp_path) == before
+
+
+def test_a_ledger_of_the_format_before_the_guard_is_taken_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job, later = ledger.begin_job(job_of()), ledger.begin_job(job_of("later"))
+        ledger.begin_memory("values", "https://target.example")
+        ledger.finish_job(job, REPORT, never_sent=[], released=[])
+        before = ledger.jobs()
+    whole = dump(tmp_path)
+    as_format_8(tmp_path)
+    with pytest.raises(FatalError, match=r"earlier version of profile-pipeline \(format 8"):
+        read_ledger(tmp_path / FILE)
+    with opened(tmp_path) as ledger:
+        assert (ledger.jobs(), ledger.remembers) == (before, "values")
+        assert ledger.latest_done(later.route, 7) == [REPORT]
+    assert sorted(map(comparable, dump(tmp_path))) == sorted(map(comparable, whole))

@@ -60,6 +60,8 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "open batches": Ledger.batches,
     "a job": lambda ledger: ledger.job("j3"),
     "what is overdue": lambda ledger: ledger.ended_before("2026-11-23", behind=None, count=1_000),
+    "the latest done jobs of a route": lambda ledger: ledger.latest_done("default", 7),
+    "what waits for its approval": lambda ledger: ledger.is_quarantined(ledger.begun_jobs()[0]),
     "entering a job": lambda ledger: ledger.begin_job(job_of("new", claim=claim_of("new"))),
     "ending a job": lambda ledger: ledger.finish_job(
         next(iter(ledger.begun_jobs())), Report.from_json({"state": "done"}), never_sent=[], released=[]

@@ -1,6 +1,7 @@
 """Requests to the process that holds the state directory: whole files, each answered once."""
 
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import orjson
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.store.mailbox import Answer, Mailbox, Request
+from pipeline.edges.store.mailbox import Answer, Mailbox, Request, named_user
 from tests.tools.support import names_in
 
 DONE = Answer("done")
@@ -188,3 +189,22 @@ def test_what_is_no_file_is_neither_waited_for_nor_followed(tmp_path: Path, kind
         mailbox.remove_answers(before_s=4e9)
         assert folder.exists()
         assert (tmp_path / "elsewhere").exists()
+
+
+def test_who_asks_is_told(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    mailbox.ask("approve", "j1", by="anna (uid 7)")
+    (request,) = mailbox.requests()
+    assert (request.command, request.job, request.by) == ("approve", "j1", "anna (uid 7)")
+    # As an earlier version, or somebody by hand, writes it; and as nobody does.
+    (tmp_path / "requests" / "0.request").write_text('{"command": "pause", "job": null}')
+    (tmp_path / "requests" / "1.request").write_bytes(
+        orjson.dumps({"command": "pause", "job": None, "by": "x" * 9_999})
+    )
+    said = {request.request_id: request.by for request in mailbox.requests()}
+    assert (said["0"], said["1"]) == ("", "x" * 100)
+
+
+def test_a_user_is_named_where_there_is_a_name() -> None:
+    assert named_user(os.getuid()) == f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
+    assert named_user(4_242_424) == "uid 4242424"

@@ -28,7 +28,7 @@ from tests.tools.faults.kind_files import (
     write_parquet,
     write_zip,
 )
-from tests.tools.faults.loading import MEMORY, OF_DAYS, Export, make_export
+from tests.tools.faults.loading import GUARD, MEMORY, OF_DAYS, Export, make_export
 from tests.tools.faults.part_files import read_parts, write_parts
 
 _ID, _CHARACTER, _BYTE = "local.empty_id", "local.id_character", "local.invalid_utf8"
@@ -41,6 +41,8 @@ _SALT = f"{MARK}salt-of-these-tests"
 _HASHED = 0.3
 #: The share of runs with a memory.
 _REMEMBERING = 0.5
+#: The share of runs in which exports are judged before anything is sent.
+_GUARDED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class Drawn:
     """Kinds for the exports of a run, and what the configuration says of all of them.
 
     `key`: a line of [export]. `is_hashed`: [mapping] sends ids as salted hashes. `is_remembering`: what was sent is
-    remembered, exports have different columns, and Target replaces what an earlier one set.
+    remembered, exports have different columns, and Target replaces what an earlier one set. `is_guarded`: exports are
+    judged before anything is sent, by a limit that none breaks.
     """
 
     seed: int
@@ -121,6 +124,7 @@ class Drawn:
     key: str
     is_hashed: bool
     is_remembering: bool = False
+    is_guarded: bool = False
 
     def make(self, place: int, rows: int, seed: int, *, rejected: float = 0.0, first_id: int = 0) -> Export:
         """The export in this place, not yet written."""
@@ -136,6 +140,12 @@ class Drawn:
         content = Content(flaws, kind.tails, _SALT if self.is_hashed else None)
         return make_export(rows, seed, rejected=rejected, first_id=first_id, content=content, columns=columns)
 
+    def in_one_file_with(self, first: "Drawn") -> "Drawn":
+        """The same, with what the configuration says of the kinds of another."""
+        return replace(
+            self, is_hashed=first.is_hashed, is_remembering=first.is_remembering, is_guarded=first.is_guarded
+        )
+
     @property
     def override(self) -> Override:
         """What Target makes of a later batch of an id."""
@@ -143,7 +153,7 @@ class Drawn:
 
     def sections(self, folder: Path) -> str:
         """What the configuration has beyond [export]; a file with the salt is made."""
-        memory = MEMORY if self.is_remembering else ""
+        memory = MEMORY * self.is_remembering + GUARD * self.is_guarded
         if not self.is_hashed:
             return memory
         (file := folder / "salt").write_text(_SALT)
@@ -154,7 +164,7 @@ class Drawn:
         key = f", with {self.key}" if self.key else ""
         names = ", ".join(dict.fromkeys(kind.name for kind in self.kinds))
         hashed, remembering = ", ids hashed" * self.is_hashed, ", remembering" * self.is_remembering
-        return f"seed {self.seed}: {names}{key}{hashed}{remembering}"
+        return f"seed {self.seed}: {names}{key}{hashed}{remembering}{', guarded' * self.is_guarded}"
 
 
 def here() -> list[Kind]:
@@ -168,7 +178,8 @@ def draw_kinds(seed: int, count: int, *, first: str = "") -> Drawn:
     leading = next((kind for kind in kinds if kind.name == first), kinds[seed % len(kinds)])
     others = [kind for kind in kinds if kind.goes_with(leading.key)]
     chosen = (leading, *(draw.choice(others) for _ in range(count - 1)))
-    return Drawn(seed, chosen, leading.key, draw.random() < _HASHED, draw.random() < _REMEMBERING)
+    hashed, remembering, guarded = draw.random() < _HASHED, draw.random() < _REMEMBERING, draw.random() < _GUARDED
+    return Drawn(seed, chosen, leading.key, hashed, remembering, guarded)
 
 
 def all_kinds() -> list[Drawn]:

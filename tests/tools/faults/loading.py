@@ -28,6 +28,8 @@ OF_DAYS = (COLUMNS, ("city",), ("ltv", "tier"))
 MEMORY = '[memory]\nremember = "values"\nsend = "changes"\n'
 #: With it, an export that was loaded whole is not loaded again when the same command is given once more.
 MEMORY_OF_ALL = '[memory]\nremember = "values"\n'
+#: A limit that no export breaks: it is read to its end before anything is sent.
+GUARD = '[guard]\nmax_fill_drop = "100%"\n'
 CLASSES = ("confirmed", "superseded", "unchanged", "excluded", "rejected", "empty", "failed", "unconfirmed", "unsent")
 #: By id, the values of the attributes that it has.
 Profiles = Mapping[str, Mapping[str, str]]

@@ -13,7 +13,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ async def kill_until_loaded(kills: int, *, drops: int, seed: int, client_codes: 
     draw, first = random.Random(seed), draw_kinds(seed, _KINDS)
     # The keys of the file's top level are those of all.
     others = [draw_kinds(seed + number, _KINDS, first=first.kinds[0].name) for number in range(1, client_codes)]
-    drawn = [first, *(replace(each, is_hashed=first.is_hashed, is_remembering=first.is_remembering) for each in others)]
+    drawn = [first, *(each.in_one_file_with(first) for each in others)]
     telling = told_with("; ".join(map(str, drawn)))
     with telling, tempfile.TemporaryDirectory(prefix="profile-pipeline-service-kill-") as folder:
         config = Path(folder) / "config.toml"
