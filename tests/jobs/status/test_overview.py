@@ -109,6 +109,7 @@ def job(job_id: str, state: str = "unfinished", **changes: Any) -> JobStatus:
         batches={},
         is_abandoned=False,
         set_aside=None,
+        quarantine=None,
         waits_for=[],
         retry_of=None,
         came_back={},
