@@ -15,8 +15,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
-from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
+from pipeline.edges.process.early_signals import release_signals
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims, next_job

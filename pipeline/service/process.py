@@ -16,8 +16,8 @@ from anyio.to_thread import run_sync
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, worst
 from pipeline.edges.durable import real_place
-from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
+from pipeline.edges.process.early_signals import release_signals
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
 from pipeline.jobs.open_state import without_route
