@@ -39,6 +39,8 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "formats": ("model", "errors", "printable"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain", "printable"),
+        "expectations": ("target",),
+        "notifications": ("batches", "plural", "printable"),
         "model": ("errors", "plain"),
         "plain": (),
         "plural": (),

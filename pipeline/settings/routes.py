@@ -22,6 +22,8 @@ _OWN_SECTIONS: dict[str, frozenset[str]] = {
     "mapping": frozenset(),
     "batch": frozenset(),
     "drop": frozenset({"outcome_directory", "poll_s"}),
+    "expect": frozenset(),
+    "notify": frozenset(),
 }
 #: Single keys that each route may set for itself, in sections that otherwise belong to the client code.
 _OWN_KEYS = frozenset({("settle", "max_lost")})
