@@ -52,6 +52,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "store": ("host", "exports", "durable", "lock", "process", "clock", "secrets"),
         "drop": ("exports", "durable", "lock", "clock", "changed"),
         "target": ("durable", "clock", "changed", "secrets"),
+        "notify": ("target", "durable", "clock", "host", "secrets"),
         "views": ("terminal",),
         "host": ("target", "drop", "exports", "clock"),
         "export_start": ("exports", "host"),
