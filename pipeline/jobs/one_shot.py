@@ -26,6 +26,7 @@ from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.load import Watch
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.runner import Runner, open_runner
+from pipeline.jobs.status.notifications import send_last
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
@@ -127,6 +128,7 @@ async def _load_all(
                     error = ending.error
             except* PipelineError as errors:
                 error = most_telling(errors)
+            await send_last(settings.directory, settings, host)
             if error is None and unfinished is None:
                 told.close()
                 obey_no_more()

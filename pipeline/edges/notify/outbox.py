@@ -29,6 +29,9 @@ MOST_GIVEN_UP = 20
 _MOST_BYTES = 1_048_576
 _NOTICE = "outbox.json"
 
+#: The notifications of several that may be told by now; and those that never will.
+Sorted = tuple[list[Notification], list[Notification]]
+
 
 @dataclass(frozen=True, slots=True)
 class NotTakenYet:

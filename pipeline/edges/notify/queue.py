@@ -15,8 +15,9 @@ from anyio.to_thread import run_sync
 from pipeline.core.notifications.events import HEARTBEAT
 from pipeline.core.notifications.notification import Notification
 from pipeline.edges.clock import Clock
-from pipeline.edges.notify.outbox import MOST_GIVEN_UP, GivenUp, NotTakenYet, Outbox, OutboxNotice
-from pipeline.edges.notify.receiver import LIMIT_S, NotTaken, Receiver, call
+from pipeline.edges.notify.calls import LIMIT_S, call
+from pipeline.edges.notify.outbox import MOST_GIVEN_UP, GivenUp, NotTakenYet, Outbox, OutboxNotice, Sorted
+from pipeline.edges.notify.receiver import NotTaken, Receiver
 
 log = structlog.get_logger()
 
@@ -31,8 +32,6 @@ _MOST_REFUSED = 10
 
 #: The receiver of a notification, as the configuration has it now; None if there is none any more.
 ReceiverOf = Callable[[Notification], Receiver | None]
-#: The notifications of these that may be told by now; and those that never will.
-Sorted = tuple[list[Notification], list[Notification]]
 
 
 @dataclass(frozen=True, slots=True)

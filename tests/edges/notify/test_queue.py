@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from pipeline.core.notifications.events import HEARTBEAT
 from pipeline.core.notifications.notification import Notification
-from pipeline.edges.notify.outbox import MOST_GIVEN_UP, Outbox
-from pipeline.edges.notify.queue import GIVE_UP_AFTER_S, NotificationQueue, Sorted
+from pipeline.edges.notify.outbox import MOST_GIVEN_UP, Outbox, Sorted
+from pipeline.edges.notify.queue import GIVE_UP_AFTER_S, NotificationQueue
 from pipeline.edges.notify.receiver import Receiver
 from tests.tools.receiving import Receiving, SetClock, receiving
 

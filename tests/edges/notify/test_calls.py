@@ -1,5 +1,6 @@
 """A call to a receiver: what it gets, what counts as taken, and what it may do to us."""
 
+import asyncio
 import hashlib
 import hmac
 from dataclasses import replace
@@ -10,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from pipeline.core.notifications.notification import Notification
-from pipeline.edges.notify.receiver import NotTaken, Receiver, call
+from pipeline.edges.notify.calls import call
+from pipeline.edges.notify.receiver import NotTaken, Receiver
 from tests.tools.receiving import SetClock, receiving
 from tests.tools.support import CLOSED
 
@@ -89,15 +91,24 @@ async def test_what_counts_as_taken(status: int, why: str | None, is_refused: bo
         receiver.usual = status
         outcome = await call(webhook(receiver.webhook), MADE, SetClock().clock)
         assert outcome == (None if why is None else NotTaken(why, is_refused=is_refused))
-        assert len(receiver.got) == 1, "a redirect is not followed"
+        assert len(receiver.got) == 1
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with receiving() as receiver:
+        receiver.answers = [302]
+        outcome = await call(webhook(receiver.webhook), MADE, SetClock().clock)
+        assert outcome is not None
+        assert outcome.is_refused
+        assert len(receiver.got) == 1
 
 
 async def test_one_that_hangs_is_left_alone_after_the_limit() -> None:
     async with receiving() as receiver:
         receiver.usual = "hang"
-        assert await call(webhook(receiver.webhook), MADE, SetClock().clock, limit_s=0.2) == NotTaken(
-            "no answer within 0.2 s"
-        )
+        async with asyncio.timeout(5):
+            outcome = await call(webhook(receiver.webhook), MADE, SetClock().clock, limit_s=0.2)
+        assert outcome == NotTaken("no answer within 0.2 s")
 
 
 async def test_an_answer_without_end_is_not_read() -> None:
