@@ -38,7 +38,6 @@ from pipeline.jobs.job import Job, is_mapped, root_of
 from pipeline.jobs.recovery import never_sent_of
 from pipeline.jobs.retries.later_rows import lines_of_origin, origins_of
 from pipeline.jobs.retries.mended_rows import columns_sent
-from pipeline.jobs.status.notifications import enter_state
 from pipeline.settings.settings import Settings, config_digest
 
 if TYPE_CHECKING:
@@ -219,8 +218,6 @@ async def put_away(job: Job, report: Report) -> None:
         never_sent = await never_sent_of(job)
         await _write_if_it_can_be(job, report)
     await state.in_turn(_forget_sent_if_nobody_asks, job, report)
-    if job.settings.notify.is_used and not job.host.is_with_sandbox:
-        await state.in_turn(enter_state, state.directory, job.settings, job.record.route, report)
     # While it is remembered a batch stays in flight: a job that begins meanwhile waits for it.
     now = job.clock.monotonic()
     due = job.in_flight.over_with(job.record.seq, now)

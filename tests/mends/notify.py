@@ -97,7 +97,7 @@ MENDS = [
     Mend(
         "notify: a trial is told to nobody",
         (),
-        "pipeline/jobs/report.py",
+        "pipeline/jobs/status/notifications.py",
         "if job.settings.notify.is_used and not job.host.is_with_sandbox:",
         "if job.settings.notify.is_used:",
         "tests/e2e/test_notifications.py::TestLoading::test_a_trial_is_told_to_nobody",
@@ -105,9 +105,9 @@ MENDS = [
     Mend(
         "notify: a notification is kept before the end of its job is durable",
         (),
-        "pipeline/jobs/report.py",
-        "        await state.in_turn(enter_state, state.directory, job.settings, job.record.route, report)\n",
-        "        pass\n",
+        "pipeline/jobs/runner.py",
+        "            await keep_notifications(job, report)\n",
+        "",
         "tests/e2e/test_notifications.py::TestServing::test_what_a_killed_process_did_not_send_the_next_one_does",
     ),
 ]

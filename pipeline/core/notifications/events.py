@@ -6,3 +6,5 @@ EVENTS = ("done", "incomplete", "failed", "quarantined", "paused", "recovered", 
 HEARTBEAT, TEST = "heartbeat", "test"
 #: States of a job of which there is an event, which has the same name.
 TOLD_STATES = ("done", "incomplete", "failed", "quarantined")
+#: The events that a process comes upon again after each start, though they were told.
+COME_AGAIN = ("quarantined",)

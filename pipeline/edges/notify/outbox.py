@@ -3,6 +3,7 @@
 * `outbox/ID.json`: a notification. It is there before what it tells of is durable (the end of a job), so that a crash
   in between loses none, and goes when a receiver has taken it, or when it is given up. A receiver may get one twice,
   with the same id.
+* `outbox/ID.told`: one that is not to be told again, though this program comes upon its event after each start.
 * `outbox.json`: what could not be sent, for `status` (`OutboxNotice`).
 
 All functions block.
@@ -16,6 +17,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.notifications.events import COME_AGAIN
 from pipeline.core.notifications.notification import Notification
 from pipeline.core.plain import of_plain, plain
 from pipeline.edges.durable import make_directory, read_file, write_durably
@@ -27,7 +29,7 @@ MOST_WAITING = 1_000
 MOST_GIVEN_UP = 20
 #: Bytes of a notification. Ours: a text is cut, and all else are names and counts.
 _MOST_BYTES = 1_048_576
-_NOTICE = "outbox.json"
+_NOTICE, _TOLD = "outbox.json", ".told"
 
 #: The notifications of several that may be told by now; and those that never will.
 Sorted = tuple[list[Notification], list[Notification]]
@@ -68,7 +70,12 @@ class Outbox:
         self._notice = state / _NOTICE
 
     def enter(self, notification: Notification) -> None:
-        """Keep a notification until it is sent, durably; entered twice, it is one. Raises `FatalError` (74)."""
+        """Keep a notification until it is sent, durably; entered twice, it is one. Raises `FatalError` (74).
+
+        One that comes again is left out if it was told.
+        """
+        if self._mark(notification.id).exists():
+            return
         if not self.directory.parent.is_dir():
             # A disk that is away: what is made in its place would be lost when it is back.
             raise FatalError(f"{self.directory.parent} is not there.", exit_code=ExitCode.DISK_OR_LEDGER)
@@ -90,10 +97,20 @@ class Outbox:
                     found.append(notification)
         return sorted(found, key=lambda each: (each.at, each.id))
 
-    def remove(self, notification_id: str) -> None:
+    def remove(self, notification: Notification) -> None:
         """Remove a notification that was sent or given up. Where the disk refuses that, it is sent once more."""
+        file = self._file(notification.id)
         with suppress(OSError):
-            self._file(notification_id).unlink(missing_ok=True)
+            if notification.event in COME_AGAIN:
+                file.replace(self._mark(notification.id))
+                self._remove_old_marks()
+            else:
+                file.unlink(missing_ok=True)
+
+    def _remove_old_marks(self) -> None:
+        marks = [file for file in self.directory.iterdir() if file.suffix == _TOLD]
+        for file in sorted(marks, key=_age)[:-MOST_WAITING]:
+            file.unlink(missing_ok=True)
 
     @property
     def is_empty(self) -> bool:
@@ -119,6 +136,9 @@ class Outbox:
 
     def _file(self, notification_id: str) -> Path:
         return self.directory / f"{notification_id}.json"
+
+    def _mark(self, notification_id: str) -> Path:
+        return self.directory / f"{notification_id}{_TOLD}"
 
     def _files(self) -> list[Path]:
         try:

@@ -81,8 +81,9 @@ class NotificationQueue:
         async with anyio.create_task_group() as tasks:
             for receiver, notifications in by_receiver.items():
                 tasks.start_soon(self._send_to, receiver, notifications, failing, given_up, over)
-        for notification_id in over:
-            await run_sync(self._outbox.remove, notification_id)
+        for each in waiting.values():
+            if each.id in over:
+                await run_sync(self._outbox.remove, each)
         now_failing: Mapping[str, NotTakenYet] = {name: each for name, each in failing.items() if each is not None}
         await self._put_up(OutboxNotice(now_failing, (*notice.given_up, *given_up)[-MOST_GIVEN_UP:]))
         return over

@@ -17,6 +17,7 @@ from pipeline.edges.notify.outbox import Outbox, Sorted
 from pipeline.edges.notify.receiver import Receiver
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.jobs.ending import tell_unexpected
+from pipeline.jobs.job import Job
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 
@@ -26,11 +27,20 @@ log = structlog.get_logger()
 LAST_SEND_S = 5.0
 
 
+async def keep_notifications(job: Job, report: Report) -> None:
+    """Keep what is to be told of a job whose run has ended so; of a trial nothing is.
+
+    Called before its end is durable, so that no crash loses it; it is told only then.
+    """
+    if job.settings.notify.is_used and not job.host.is_with_sandbox:
+        await job.state.in_turn(enter_state, job.state.directory, job.settings, job.record.route, report)
+
+
 def enter_state(directory: Path, settings: Settings, route: str, report: Report) -> None:
     """Keep what is to be told of a job, if anybody wants to hear of its state. Blocks.
 
-    `directory`: the state directory. `settings`: those of the job's route. Called before the end of the job is durable,
-    so that no crash loses it; told it is only then. A disk that refuses it must not keep a job from its end.
+    `directory`: the state directory. `settings`: those of the job's route. A disk that refuses it must not keep a job
+    from its end.
     """
     for notification in _about(settings, route, report):
         try:

@@ -1,6 +1,7 @@
 """The outbox: what waits survives the process, twice is once, what is none of it is left alone, and it is bounded."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_what_waits_is_there_for_another_process_the_oldest_first(tmp_path: Path
     for each in (later, sooner):
         Outbox(tmp_path).enter(each)
     assert Outbox(tmp_path).waiting() == [sooner, later]
-    Outbox(tmp_path).remove("b")
+    Outbox(tmp_path).remove(sooner)
     assert Outbox(tmp_path).waiting() == [later]
     assert not Outbox(tmp_path).is_empty
 
@@ -31,6 +32,20 @@ def test_entered_twice_it_is_one(tmp_path: Path) -> None:
         Outbox(tmp_path).enter(made("a"))
     assert Outbox(tmp_path).waiting() == [made("a")]
     assert oct((tmp_path / "outbox" / "a.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_one_that_comes_again_is_told_once(tmp_path: Path) -> None:
+    """A job in quarantine is met anew at each start; whatever else is entered again is told again."""
+    outbox = Outbox(tmp_path)
+    for event, waits in (("quarantined", 0), ("overdue", 1)):
+        notification = replace(made(f"job-{event}"), event=event)
+        for _ in range(2):
+            outbox.enter(notification)
+            assert outbox.waiting() == [notification]
+        outbox.remove(notification)
+        assert outbox.waiting() == []
+        Outbox(tmp_path).enter(notification)
+        assert len(outbox.waiting()) == waits
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "x"}', b"\xff", b"x" * 2_000_000])
