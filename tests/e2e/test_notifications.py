@@ -1,7 +1,7 @@
 """Whoever wants to be told is told: by the service and by `load`, over kills, and never at the cost of a job."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,65 @@ class TestServing:
                 done = await stopped(process)
             assert events(done, "notifications_taken_again"), done.said
             assert orjson.loads(await status_of(drop, "--json"))["notifications"] is None
+
+    async def test_no_kill_loses_one(self, tmp_path: Path) -> None:
+        """Killed when the notification is kept, when the report is there, and in the middle of the call."""
+        async with receiving() as receiver, dropping(tmp_path) as drop:
+            config = drop.config(**notify(receiver))
+            for number in range(6):
+                calls = len(receiver.got)
+                moments: list[Callable[[], object]] = [
+                    lambda number=number: any(f"-{number}-" in name for name in waiting(drop)),  # type: ignore[misc]
+                    lambda number=number: f"{number}.csv" in drop.ends(),  # type: ignore[misc]
+                    lambda calls=calls: len(receiver.got) > calls,  # type: ignore[misc]
+                ]
+                receiver.answers = ["hang"] if number % 3 == 2 else []
+                async with drop.serving(config=config) as process:
+                    drop.put(f"{number}.csv", f"u{number},gold,1", signal_as=f"{number}.csv.ready")
+                    await until(moments[number % 3])
+                    process.kill()
+                    await ended(process)
+            done = await run_program("serve", "--drain", "--config", config)
+            assert done.code == 0, done.said
+            assert {each["job"]["export"] for each in receiver.told} == {f"{number}.csv" for number in range(6)}
+            assert set(receiver.events) == {"done"}
+            assert waiting(drop) == []
+
+    async def test_another_receiver_is_taken_at_a_hangup(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, dropping(tmp_path) as drop:
+            away = {"notify": {"webhook": f"{CLOSED}/s3cret", "events": ALL}}
+            async with drop.serving(config=drop.config(**away)) as process:
+                drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
+                await until(lambda: waiting(drop))
+                drop.config(**notify(receiver))
+                process.send_signal(signal.SIGHUP)
+                await receiver.until_told("done")
+                done = await stopped(process)
+            (taken,) = events(done, "configuration_taken")
+            assert "[notify] webhook" in taken["changed"]
+            assert "s3cret" not in done.said
+
+    async def test_an_overdue_export_and_its_arrival(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, dropping(tmp_path) as drop:
+            expect = {"by": "00:00", "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}
+            config = drop.config(expect=expect, **notify(receiver))
+            drop.at.state.mkdir()
+            since = {"words": "00:00 UTC mon,tue,wed,thu,fri,sat,sun", "since": "2020-01-01T00:00:00+00:00"}
+            told = {"conditions": {}, "expected": {"default": since}}
+            (drop.at.state / "told.json").write_bytes(orjson.dumps(told))
+            async with drop.serving(config=config) as process:
+                await receiver.until_told("overdue")
+                assert "Overdue: an export had to be done by " in await status_of(drop)
+                process.kill()
+                await ended(process)
+            async with drop.serving(config=config) as process:
+                drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
+                await until(lambda: "recovered" in receiver.events)
+                await until(lambda: "done" in receiver.events)
+                done = await stopped(process)
+            assert sorted(receiver.events) == ["done", "overdue", "recovered"], "told once, over the restart too"
+            assert len(events(done, "export_no_longer_overdue")) == 1
+            assert "Overdue" not in await status_of(drop)
 
     async def test_a_pause_is_told_once(self, tmp_path: Path) -> None:
         async with receiving() as receiver, dropping(tmp_path, token="right") as drop:

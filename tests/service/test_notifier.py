@@ -20,6 +20,7 @@ from pipeline.edges.notify.told_file import read_told
 from pipeline.edges.store.ledger import open_ledger
 from pipeline.edges.store.notices import HoldUps, Pause, put_up_hold_ups, put_up_pause, take_down_pause
 from pipeline.edges.store.records import JobRecord
+from pipeline.jobs.status.expected import calendars
 from pipeline.jobs.status.notifications import enter_state
 from pipeline.jobs.status.tenants import statuses
 from pipeline.service.notifier import STEADY_S, Notifier
@@ -246,6 +247,28 @@ class TestOverdue:
             assert it.notifier.overdue == {"default": True}
             (it.state / "ledger.db").write_bytes(whole)
             assert await it.look(60) == ["recovered"]
+
+
+class TestCalendar:
+    async def test_the_last_days_of_each_route(self, tmp_path: Path) -> None:
+        routes = "".join(
+            f'[[routes]]\nname = "{name}"\ndrop.directory = "/{name}"\nexpect.by = "{by}"\n'
+            for name, by in (("eu", "05:00"), ("us", ""))
+        )
+        async with noticed(tmp_path, routes) as it:
+            await it.look()
+            it.time.go_on(24 * HOUR_S)
+            for route, state in (("eu", "done"), ("us", "failed")):
+                it.end(it.begin(route), state)
+            it.time.go_on(8 * HOUR_S)
+            (tenant,) = it.configuration.tenants
+            with it.ledger() as ledger:
+                told = calendars(tenant, ledger, read_told(it.state), it.time.clock.utc_now(), days=3)
+            states = {route: [each.state for each in days] for route, days in told.items()}
+            nothing = ["none", "none", "none"]
+            assert states == {"default": nothing, "eu": ["none", "missing", "done"], "us": ["none", "none", "failed"]}
+            without = calendars(tenant, None, read_told(it.state), it.time.clock.utc_now())
+            assert [each.state for each in without["eu"]][-2:] == ["missing", "missing"]
 
 
 class TestPaused:
