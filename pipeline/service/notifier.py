@@ -7,6 +7,7 @@ calls receivers by itself. What lasts (a pause, an overdue export) is told once,
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.edges.notify.queue import NotificationQueue
 from pipeline.edges.notify.told_file import ExpectedSince, Told, ToldOf, read_told, write_told
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.notices import HoldUps, Pause, pause_of, read_hold_ups, read_pause
-from pipeline.jobs.status.expected import OverdueExport, expectation_of, overdue_exports
+from pipeline.jobs.status.expected import OverdueExport, days_due, expectation_of, overdue_exports
 from pipeline.jobs.status.notifications import receiver_of, sort_by_ledger
 from pipeline.service.conditions import Condition, conditions_of, recovery_of
 from pipeline.service.upkeep import Upkeep
@@ -65,6 +66,8 @@ class Notifier:
         self._seen_at_s: dict[str, float] = {}
         self._unwritten: dict[str, Notification] = {}
         self._overdue: tuple[OverdueExport, ...] = ()
+        #: By route the latest expected day of which an export is done.
+        self._met: dict[str, date] = {}
         self._trouble = ""
 
     @property
@@ -133,14 +136,24 @@ class Notifier:
         pause: Pause | None = pause_of(untold.get("pause")) or read_pause(self._directory)
         hold_ups = HoldUps.of(untold["sending"]) if "sending" in untold else read_hold_ups(self._directory)
         now = self._clock.utc_now()
+        late, is_known = self._look_for_overdue(told, now)
+        return _Seen(conditions_of(self._settings, pause, hold_ups, late, now), late, is_known)
+
+    def _look_for_overdue(self, told: Told, now: datetime) -> tuple[tuple[OverdueExport, ...], bool]:
+        """The exports that are overdue; and if that is known. No ledger is read for a day that was met."""
+        due = days_due(self._settings, told, now)
+        days = {route: day for route, day in due.items() if self._met.get(route) != day.day}
+        if not days:
+            return (), True
         try:
             ledger = read_ledger(self._directory / "ledger.db")
             with closing(ledger) if ledger else nullcontext():
-                late, is_known = overdue_exports(self._settings, ledger, told, now), True
+                late = overdue_exports(self._settings, ledger, days)
         except FatalError:
             # Whoever works with the ledger says so.
-            late, is_known = (), False
-        return _Seen(conditions_of(self._settings, pause, hold_ups, late, now), late, is_known)
+            return (), False
+        self._met |= {route: day.day for route, day in days.items() if route not in {each.route for each in late}}
+        return late, True
 
     def _changes(self, told: Told, seen: _Seen) -> tuple[list[Notification], Told]:
         """The notifications of what has begun and of what is over; and what is told then."""

@@ -82,10 +82,10 @@ class Noticed:
     def now(self) -> str:
         return self.time.clock.utc_now().isoformat(timespec="seconds")
 
-    def begin(self, route: str = "default") -> JobRecord:
+    def begin(self, route: str = "default", retry_of: str | None = None) -> JobRecord:
         """A job whose export is taken now."""
         record = JobRecord(
-            0, f"job{next(SEQUENCE)}", Path("/drop/e.csv"), 1, 1, {}, self.now(), None, Checkpoint(), route=route
+            0, f"job{next(SEQUENCE)}", Path("/drop/e.csv"), 1, 1, {}, self.now(), retry_of, Checkpoint(), route=route
         )
         with self.ledger() as ledger:
             begun: JobRecord = ledger.begin_job(record)
@@ -171,6 +171,12 @@ class TestOverdue:
             await it.look()
             it.end(it.begin(), "incomplete")
             assert await it.look(3 * HOUR_S) == []
+
+    async def test_a_retry_brings_no_export(self, tmp_path: Path) -> None:
+        async with noticed(tmp_path) as it:
+            await it.look()
+            it.end(it.begin(retry_of="job0"))
+            assert await it.look(3 * HOUR_S) == ["overdue"]
 
     async def test_why(self, tmp_path: Path) -> None:
         async with noticed(tmp_path) as it:
@@ -325,7 +331,7 @@ class TestPaused:
                 it.untold = {"pause": asdict(Pause(74, "the disk is full.", it.now(), "job1"))}
                 with read_only(disk):
                     assert await it.look() == ["paused"]
-                    assert Outbox(it.state).is_empty
+                    assert Outbox(it.state).waiting() == []
                     assert await it.look(60) == ["paused"], "refused at first, it is sent again"
                     assert await it.look(60) == []
 
@@ -369,7 +375,7 @@ class TestEndsOfJobs:
             enter_state(it.state, settings, "default", Report(job=job.job_id, state="failed", finished_at=it.now()))
             it.end(job, "incomplete")
             assert await it.look() == []
-            assert Outbox(it.state).is_empty
+            assert Outbox(it.state).waiting() == []
 
     @pytest.mark.parametrize("state", ["quarantined"])
     async def test_one_that_is_quarantined_has_not_ended(self, tmp_path: Path, state: Any) -> None:
@@ -385,4 +391,4 @@ class TestEndsOfJobs:
             it.begin()
             enter_state(it.state, settings, "default", Report(job="unknown", state="failed", finished_at=it.now()))
             assert await it.look() == []
-            assert Outbox(it.state).is_empty
+            assert Outbox(it.state).waiting() == []

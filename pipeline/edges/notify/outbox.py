@@ -112,11 +112,6 @@ class Outbox:
         for file in sorted(marks, key=_age)[:-MOST_WAITING]:
             file.unlink(missing_ok=True)
 
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing waits."""
-        return not self._files()
-
     def put_up(self, notice: OutboxNotice) -> None:
         """Put up what could not be sent, in place of what was put up; a disk that refuses it keeps the old notice."""
         with suppress(FatalError, OSError):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pipeline.core.expectations.calendar import CALENDAR_DAYS, CalendarDay, calendar
 from pipeline.core.expectations.days import Expectation, ExpectedDay, JobEnd, day_in, overdue
@@ -45,28 +46,33 @@ def expected_since(settings: Settings, route: str, told: Told) -> datetime | Non
     return datetime.fromisoformat(noted.since)
 
 
-def overdue_exports(
-    settings: Tenant, ledger: LedgerReader | None, told: Told, now: datetime
-) -> tuple[OverdueExport, ...]:
-    """The exports that are overdue, of all routes of a tenant, at most one of each. Blocks."""
-    return tuple(_overdue(settings, ledger, told, now))
-
-
-def _overdue(settings: Tenant, ledger: LedgerReader | None, told: Told, now: datetime) -> Iterator[OverdueExport]:
+def days_due(settings: Tenant, told: Told, now: datetime) -> dict[str, ExpectedDay]:
+    """By route that expects exports the day that was due last, if that was since they are expected."""
+    found = {}
     for route, of_route in settings.routes.items():
-        expectation = expectation_of(of_route)
-        since = expected_since(of_route, route, told)
-        # Most of the time no ledger is read: nothing was due since exports are expected.
-        if expectation is None or since is None or overdue(expectation, now, (), since=since) is None:
-            continue
-        day = expectation.latest_due(now)
+        expectation, since = expectation_of(of_route), expected_since(of_route, route, told)
+        if expectation is not None and (day := overdue(expectation, now, (), since=since)) is not None:
+            found[route] = day
+    return found
+
+
+def overdue_exports(
+    settings: Tenant, ledger: LedgerReader | None, days: Mapping[str, ExpectedDay]
+) -> tuple[OverdueExport, ...]:
+    """The exports of these days, by route, that no job has brought. Blocks."""
+    return tuple(_overdue(settings, ledger, days))
+
+
+def _overdue(settings: Tenant, ledger: LedgerReader | None, days: Mapping[str, ExpectedDay]) -> Iterator[OverdueExport]:
+    for route, day in days.items():
+        expect = settings.routes[route].expect
         ends = [] if ledger is None else _ends(ledger, day.begins).get(route, [])
-        if overdue(expectation, now, [end for end, _ in ends], since=since) is not None:
+        if not day.is_met(end for end, _ in ends):
             yield OverdueExport(
                 route=route,
                 day=day.day.isoformat(),
                 due_at=day.due.isoformat(timespec="seconds"),
-                by=f"{day.due.astimezone(expectation.zone):%Y-%m-%d %H:%M} ({of_route.expect.time_zone})",
+                by=f"{day.due.astimezone(ZoneInfo(expect.time_zone)):%Y-%m-%d %H:%M} ({expect.time_zone})",
                 why=_why(ledger, route, day, ends),
             )
 
