@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from pipeline.edges.early_signals import hold_signals
+from pipeline.edges.process.early_signals import hold_signals
 
 #: The exit code of a process ended by SIGTERM, as shells and containers count.
 _TERMINATED = 128 + signal.SIGTERM

@@ -40,7 +40,7 @@ from pipeline.core.plural import counted
 from pipeline.edges.clock import Clock
 from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
-from pipeline.edges.machine import refused_by_machine
+from pipeline.edges.process.machine import refused_by_machine
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.terminal import console
 from pipeline.settings.routes import load_configuration

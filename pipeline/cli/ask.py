@@ -7,9 +7,9 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
 from pipeline.edges.lock import holder
+from pipeline.edges.process.early_signals import release_signals
 from pipeline.edges.store.mailbox import Request, named_user
 from pipeline.edges.store.state import State
 from pipeline.jobs.control import REBUILD_MEMORY, RETRY_REJECTS, ask_holder, carry_out

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.cli.mapping_check import Verdict, check_mapping
+from pipeline.cli.notify_check import check_expect, check_notify
 from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
@@ -30,7 +31,7 @@ from pipeline.settings.memory_section import PROFILE_DAYS
 from pipeline.settings.section_base import DAY_S
 from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
 from pipeline.settings.settings import Settings
-from pipeline.settings.tenants import Configuration
+from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
 from pipeline.settings.windows_section import schedule_of
 
 if TYPE_CHECKING:
@@ -61,14 +62,19 @@ def print_findings(findings: Sequence[Finding], console: "Console") -> None:
         console.print(line, soft_wrap=True)
 
 
-async def check_all(configuration: Configuration) -> list[Finding]:
-    """All findings of all routes, each with the name of its route; settings of a client code are checked once."""
+async def check_all(configuration: Configuration, *, is_to_notify: bool = False) -> list[Finding]:
+    """All findings of all routes, each with the name of its route; settings of a client code are checked once.
+
+    `is_to_notify`: send a test to each webhook.
+    """
     if not configuration.has_routes:
-        return await check(configuration.tenants[0].settings)
+        settings = configuration.tenants[0].settings
+        return [*await check(settings), *await _check_telling(settings, DEFAULT_ROUTE, is_to_notify=is_to_notify)]
     findings: list[Finding] = []
     for tenant in configuration.tenants:
         for number, (name, settings) in enumerate(tenant.routes.items()):
             found = await check(settings) if number == 0 else await check_route(settings)
+            found += await _check_telling(settings, name, is_to_notify=is_to_notify)
             findings += [replace(finding, subject=f"{name}: {finding.subject}") for finding in found]
     return findings
 
@@ -99,6 +105,12 @@ async def check(
         *await asyncio.to_thread(_check_state, settings.state),
         *await asyncio.to_thread(_check_mapping, settings),
     ]
+
+
+async def _check_telling(settings: Settings, route: str, *, is_to_notify: bool) -> list[Finding]:
+    found = check_expect(settings, datetime.now(UTC))
+    found += await check_notify(settings, route, is_to_send=is_to_notify)
+    return [Finding(subject, verdict, text) for subject, verdict, text in found]
 
 
 def _check_combinations(settings: Settings) -> list[Finding]:

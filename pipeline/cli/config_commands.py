@@ -2,8 +2,10 @@
 
 import tomllib
 from dataclasses import asdict
+from typing import Annotated
 
 import orjson
+import typer
 
 from pipeline.cli.arguments import AsJson, ConfigFile
 from pipeline.cli.invocation import run
@@ -14,17 +16,22 @@ from pipeline.settings.routes import load_configuration
 from pipeline.settings.shown import configuration_schema, show_configuration
 
 
-def check(config: ConfigFile, *, as_json: AsJson = False) -> None:
+def check(
+    config: ConfigFile,
+    *,
+    notify: Annotated[bool, typer.Option("--notify", help="Send a test to the webhook of [notify].")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check a configuration and what it needs.
 
-    That is: directories, disk, token, and the way to Target. Nothing is sent.
+    That is: directories, disk, token, and the way to Target. Nothing is sent, but for the test of --notify.
     """
     from pipeline.cli.config_check import check_all, print_findings
 
     configuration = load_configuration(config)
 
     async def check_and_print() -> ExitCode:
-        findings = await check_all(configuration)
+        findings = await check_all(configuration, is_to_notify=notify)
         if as_json:
             write_json({"findings": [asdict(finding) for finding in findings]})
         else:

@@ -9,9 +9,9 @@ import typer
 
 from pipeline.cli.arguments import log_level
 from pipeline.core.errors import ExitCode, PipelineError, most_telling
-from pipeline.edges.heap import share_heap
 from pipeline.edges.log import configure_logging
-from pipeline.edges.machine import refused_by_machine
+from pipeline.edges.process.heap import share_heap
+from pipeline.edges.process.machine import refused_by_machine
 
 
 def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:

@@ -11,7 +11,9 @@ from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.store.notices import PAUSED
 from pipeline.edges.views.wording import GOES_ON
 from pipeline.jobs.status.drop import drop_lines
+from pipeline.jobs.status.expected import OverdueExport
 from pipeline.jobs.status.job import JobStatus, utc_minute
+from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.jobs.status.tenant import MemoryStatus, Status
 from pipeline.jobs.status.tenants import Statuses
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -44,6 +46,8 @@ def print_status(told: Status, console: Console) -> None:
     for route in told.routes or ():
         lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
         lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
+    lines += [_overdue_line(late) for late in told.overdue]
+    lines += _notification_lines(told.notifications) if told.notifications else []
     lines += _about_statuses(told)
     lines += _memory_lines(told.memory) if told.memory else []
     lines += _jobs(told)
@@ -69,6 +73,27 @@ def _hold_ups(told: Status) -> list[str]:
         color = "yellow" if told.token_days_left <= WARNED_DAYS else "dim"
         ends = date.fromisoformat(told.token_expires)
         lines.append(f"[{color}]The token {in_words(ends, ends - timedelta(days=told.token_days_left))}.[/]")
+    return lines
+
+
+def _overdue_line(late: OverdueExport) -> str:
+    of = "" if late.route == DEFAULT_ROUTE else f" of route {late.route}"
+    return f"[yellow]Overdue[/]: an export{of} had to be done by {escape(late.by)}: {escape(late.why)}."
+
+
+def _notification_lines(told: NotificationStatus) -> list[str]:
+    lines = [
+        f"[yellow]Notifications are not taken[/] by {escape(name)} since {time_in_words(each.since)}: "
+        f"{escape(each.why)}; {told.waiting:,} wait."
+        for name, each in told.failing.items()
+    ]
+    if told.given_up:
+        last = told.given_up[-1]
+        count = counted(len(told.given_up), "notification was given up", "notifications were given up")
+        lines.append(
+            f"[yellow]{count}[/] in the last week, the last at {time_in_words(last.at)}: {last.event} of route "
+            f"{last.route}, {escape(last.why)}."
+        )
     return lines
 
 

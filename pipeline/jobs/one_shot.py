@@ -15,8 +15,8 @@ from anyio.streams.memory import MemoryObjectSendStream
 from pipeline.core.batches.report import Report
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.errors import ExitCode, FatalError, PipelineError, most_telling
-from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
+from pipeline.edges.process.early_signals import release_signals
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
 from pipeline.jobs.claims import complete_claims, next_job
@@ -26,6 +26,7 @@ from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.load import Watch
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.runner import Runner, open_runner
+from pipeline.jobs.status.notifications import send_last
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
@@ -128,6 +129,7 @@ async def _load_all(
                     error = ending.error
             except* PipelineError as errors:
                 error = most_telling(errors)
+            await send_last(settings.directory, settings, host)
             if error is None and unfinished is None:
                 told.close()
                 obey_no_more()

@@ -30,7 +30,7 @@ from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
-from pipeline.edges.heap import give_back
+from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned

@@ -49,6 +49,7 @@ from pipeline.jobs.open_state import open_tenant
 from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take_stock
 from pipeline.jobs.report import build_report, build_uncounted_report, put_away, report_without_job, target_of
 from pipeline.jobs.retries import rows_left
+from pipeline.jobs.status.notifications import keep_notifications
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.mapping_section import NO_MAPPING
 from pipeline.settings.sending import sending_digest
@@ -331,6 +332,7 @@ class Runner:
         self.state.note_ages(job.progress.book)
         report = self._report(job, error, is_counted=is_counted)
         try:
+            await keep_notifications(job, report)
             await put_away(job, report)
         except FatalError as not_put_away:
             # It has ended, but that cannot be written down: the next run does that.

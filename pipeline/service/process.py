@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import anyio
 import structlog
@@ -16,13 +17,15 @@ from anyio.to_thread import run_sync
 import pipeline.edges.target.client  # noqa: F401 - not only when the first job begins
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError, worst
 from pipeline.edges.durable import real_place
-from pipeline.edges.early_signals import release_signals
 from pipeline.edges.host import Host
+from pipeline.edges.process.early_signals import release_signals
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.load import Watch
 from pipeline.jobs.open_state import without_route
+from pipeline.jobs.status.notifications import send_last
 from pipeline.service.heartbeat import heart_beating
-from pipeline.service.reload import ReadAgain, Reloading
+from pipeline.service.notifier import Notifier
+from pipeline.service.reload import ReadAgain, Reloading, Takes
 from pipeline.service.served import Served, check_any_is_served
 from pipeline.settings.tenants import Configuration
 
@@ -62,6 +65,7 @@ async def serve(
         release_signals()
         async with AsyncExitStack() as stack:
             served = [Served(tenant, host, ending, watch, all_drops) for tenant in configuration.tenants]
+            notifiers = [Notifier(tenant, host) for tenant in configuration.tenants]
             for each in served:
                 stack.push_async_callback(each.close)
                 await each.open_first(is_only=len(served) == 1)
@@ -79,14 +83,24 @@ async def serve(
                 anyio.create_task_group() as listening,
             ):
                 listening.start_soon(_end_by_signals, ending, ends)
-                listening.start_soon(Reloading(configuration, read_again, served, ending).listen, hangups)
+                takers: list[Takes] = [*served, *notifiers]
+                listening.start_soon(Reloading(configuration, read_again, takers, ending).listen, hangups)
+                for each, notifier in zip(served, notifiers, strict=True):
+                    listening.start_soon(notifier.run, partial(_untold_of, each))
                 async with anyio.create_task_group() as tasks:
                     for each in served:
                         tasks.start_soon(partial(each.run, served, drain=drain))
                 listening.cancel_scope.cancel()
+            if drain:
+                for tenant in configuration.tenants:
+                    await send_last(tenant.directory, tenant, host)
     code = worst([code for each in served for code in (each.codes if drain else each.codes_of_errors)])
     log.info("service_stopped", exit_code=int(code))
     return code
+
+
+def _untold_of(served: Served) -> dict[str, Any]:
+    return served.untold
 
 
 async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]) -> None:

@@ -22,6 +22,8 @@ from pipeline.settings.file_advice import lines_to_paste
 WINDOWS = "windows"
 #: The section in which all keys but a few are names of columns.
 MAPPING = "mapping"
+#: The keys of [notify] whose values may be secrets, or hold one that was put where its file belongs.
+_SECRETS_OF_NOTIFY = ("webhook", "webhook_file", "secret_file", "heartbeat_url")
 #: Characters of a value that a message shows.
 MAX_SHOWN = 80
 #: The least likeness (0 to 1) for a variable to be suggested: the names of sections are alike already.
@@ -213,7 +215,7 @@ def _did_you_mean(meant: str | None, otherwise: str) -> str:
 
 
 def _shown(section: str, key: str, value: object) -> str:
-    if key == "token_file":
+    if key == "token_file" or (section == "notify" and key in _SECRETS_OF_NOTIFY):
         value = "***" if value else ""
     elif section == "target":
         value = _without_credentials(value)

@@ -23,6 +23,8 @@ _OWN_SECTIONS: dict[str, frozenset[str]] = {
     "batch": frozenset(),
     "drop": frozenset({"outcome_directory", "poll_s"}),
     "guard": frozenset(),
+    "expect": frozenset(),
+    "notify": frozenset(),
 }
 #: Single keys that each route may set for itself, in sections that otherwise belong to the client code.
 _OWN_KEYS = frozenset({("settle", "max_lost")})

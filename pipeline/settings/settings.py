@@ -18,12 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.printable import printable_toml
 from pipeline.settings.drop_section import DropSettings
+from pipeline.settings.expect_section import ExpectSettings
 from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
 from pipeline.settings.guard_section import GuardSettings
 from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
 from pipeline.settings.memory_section import MemorySettings
+from pipeline.settings.notify_section import NotifySettings, with_masked_urls
 from pipeline.settings.problems import MAPPING, WINDOWS, Problems
 from pipeline.settings.sections import (
     BatchSettings,
@@ -60,6 +62,8 @@ class Settings(BaseModel):
     mapping: MappingSettings = Field(default_factory=MappingSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     guard: GuardSettings = Field(default_factory=GuardSettings)
+    expect: ExpectSettings = Field(default_factory=ExpectSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")
@@ -204,9 +208,10 @@ def _from_environment(env: Mapping[str, str], problems: Problems) -> list[tuple[
 def show(settings: Settings) -> str:
     """The effective configuration as TOML that `load_settings` can read back.
 
-    It holds no secret: the token is only in its file, and a URL with credentials is refused.
+    It holds no secret: the token is only in its file, a URL with credentials is refused, and those of [notify] are
+    masked.
     """
-    sections = settings.model_dump(mode="json")
+    sections = with_masked_urls(settings.model_dump(mode="json"))
     del sections[WINDOWS]
     tables = [
         *((f"[{name}]", keys) for name, keys in sections.items()),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.settings.notify_section import with_masked_urls
 from pipeline.settings.problems import WINDOWS
 from pipeline.settings.routes import NAME_PATTERN, PROCESS_SECTIONS
 from pipeline.settings.settings import ROUTES, Settings, as_toml, schema, show, shown_windows
@@ -37,7 +38,7 @@ def _show_process(configuration: Configuration) -> str:
 
 
 def _show_route(name: str, settings: Settings) -> str:
-    sections = settings.model_dump(mode="json", exclude={*PROCESS_SECTIONS, WINDOWS})
+    sections = with_masked_urls(settings.model_dump(mode="json", exclude={*PROCESS_SECTIONS, WINDOWS}))
     where = f"# Its ledger: {settings.state.directory}\n"
     windows = f"{WINDOWS} = {as_toml(shown_windows(settings))}\n" if settings.windows else ""
     return f"[[{ROUTES}]]\n{where}name = {as_toml(name)}\n{windows}" + "".join(

@@ -14,14 +14,19 @@ from pipeline.settings.section_base import Section
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _days(days: tuple[str, ...]) -> tuple[str, ...]:
+def checked_days(days: tuple[str, ...]) -> tuple[str, ...]:
+    """Days of the week, each once."""
     if not days or len(set(days)) < len(days) or not set(days) <= set(DAYS):
         raise ValueError(f"must be a list of days, each once, out of {', '.join(DAYS)}")
     return days
 
 
-def _up_to(latest: str) -> AfterValidator:
+def time_up_to(latest: str, *, may_be_empty: bool = False) -> AfterValidator:
+    """A check that a text is a time of day."""
+
     def check(text: str) -> str:
+        if may_be_empty and not text:
+            return text
         if text != latest and not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
             raise ValueError(f'must be a time from "00:00" to "{latest}"')
         return text
@@ -29,7 +34,8 @@ def _up_to(latest: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _zone_name(name: str) -> str:
+def zone_name(name: str) -> str:
+    """The name of a time zone that is known here."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -48,16 +54,16 @@ class WindowSettings(Section):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    days: Annotated[tuple[str, ...], AfterValidator(_days)] = Field(
+    days: Annotated[tuple[str, ...], AfterValidator(checked_days)] = Field(
         description="Required. The days on which it begins: mon, tue, wed, thu, fri, sat, sun."
     )
-    begins: Annotated[str, _up_to("23:59")] = Field(
+    begins: Annotated[str, time_up_to("23:59")] = Field(
         alias="from", description="Required. When it begins, by the clocks of its time zone: 09:00."
     )
-    to: Annotated[str, _up_to("24:00")] = Field(
+    to: Annotated[str, time_up_to("24:00")] = Field(
         description="Required. When it ends: 18:00, at the latest 24:00; on the next day if not after `from`."
     )
-    time_zone: Annotated[str, AfterValidator(_zone_name)] = Field(
+    time_zone: Annotated[str, AfterValidator(zone_name)] = Field(
         description="Required. Name of the time zone in the IANA database, such as Europe/Berlin: its clock changes "
         "are followed."
     )
@@ -95,14 +101,15 @@ class WindowSettings(Section):
         """This window as a value that knows the clock changes of its zone."""
         return Window(
             days=frozenset(DAYS.index(day) for day in self.days),
-            begins=_minutes(self.begins),
-            ends=_minutes(self.to),
+            begins=minutes_of(self.begins),
+            ends=minutes_of(self.to),
             zone=ZoneInfo(self.time_zone),
             limits=Limits(self.pause, self.calls_per_minute, self.concurrency),
         )
 
 
-def _minutes(text: str) -> int:
+def minutes_of(text: str) -> int:
+    """The minutes from midnight to a time of day."""
     hours, _, minutes = text.partition(":")
     return int(hours) * 60 + int(minutes)
 

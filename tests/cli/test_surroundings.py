@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.edges.machine import refused_by_machine
+from pipeline.edges.process.machine import refused_by_machine
 from tests.tools.support import NOBODY, Ended, bench, program, put_no_file, run_in_shell, run_program, unheard
 
 pytestmark = pytest.mark.skipif(not Path("/bin/bash").exists(), reason="there is no bash")

@@ -32,7 +32,7 @@ MENDS = [
     Mend(
         "green2: a help text can be ended",
         ("signal",),
-        "pipeline/edges/early_signals.py",
+        "pipeline/edges/process/early_signals.py",
         '() if {"-h", "--help"} & {*arguments} else _OBEYED.get(command, ())',
         "_OBEYED.get(command, ())",
         "tests/e2e/test_first_moments.py::test_other_commands_are_ended_by_the_system",

@@ -73,7 +73,7 @@ MENDS = [
     Mend(
         "outside: no memory for a library that is imported later",
         ("operator",),
-        "pipeline/edges/machine.py",
+        "pipeline/edges/process/machine.py",
         "    if isinstance(error, ImportError):",
         "    if False:",
         "tests/cli/test_surroundings.py::TestLimits::test_no_memory_for_a_library_that_is_imported_later",

@@ -59,7 +59,7 @@ MENDS = [
     Mend(
         "surroundings: what the machine refuses is no bug",
         ("operator",),
-        "pipeline/edges/machine.py",
+        "pipeline/edges/process/machine.py",
         "    if not told or len(told) < len(words):",
         "    if told or not told:",
         "tests/cli/test_surroundings.py::TestLimits::test_a_load_that_is_refused_what_it_needs[-v 150000-memory]",
@@ -99,7 +99,7 @@ MENDS = [
     Mend(
         "surroundings: an early SIGTERM is held",
         ("signal",),
-        "pipeline/edges/early_signals.py",
+        "pipeline/edges/process/early_signals.py",
         "        signal.pthread_sigmask(signal.SIG_BLOCK, held)\n",
         "        pass\n",
         f"{_MOMENTS}::test_a_load_ends_tidily_and_goes_on[structlog-15]",
@@ -107,7 +107,7 @@ MENDS = [
     Mend(
         "surroundings: an early SIGHUP does not end a service",
         ("signal",),
-        "pipeline/edges/early_signals.py",
+        "pipeline/edges/process/early_signals.py",
         "(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
         "(signal.SIGTERM, signal.SIGINT)",
         f"{_MOMENTS}::test_a_service_reads_its_configuration_again",

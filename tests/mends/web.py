@@ -17,8 +17,8 @@ MENDS = [
         "web: a token in place of its file is not shown, in whatever section",
         ("foreign-text",),
         "pipeline/settings/problems.py",
-        'if key == "token_file":',
-        'if key == "token_file" and section == "target":',
+        'if key == "token_file" or (',
+        'if (key == "token_file" and section == "target") or (',
         f"{_TESTS}::test_a_token_in_place_of_its_file_is_not_shown[Bearer hunter2]",
     ),
     Mend(

@@ -646,6 +646,7 @@ class TestConfigurationFiles:
         values["drop"].update(directory="", outcome_directory="")
         values["mapping"].update(salt_file="")
         values["web"].update(token_file="")
+        values["notify"].update(webhook_file="", secret_file="")
         return values
 
     def test_default_toml_has_every_key_with_its_default_and_no_other(self) -> None:

@@ -83,3 +83,33 @@ def is_listed(host: str, port: int, status_hosts: tuple[str, ...]) -> bool:
         if same_depth and fnmatchcase(host, pattern) and port == (listed.port or 443):
             return True
     return False
+
+
+_WEBHOOK_RULE = (
+    "must be https://HOST/PATH, without user, password and fragment; "
+    "http:// only for this machine (127.0.0.0/8, ::1, localhost)"
+)
+#: Characters of a URL that is called. Ours: none of a chat has half of them.
+_LONGEST_URL = 2_000
+
+
+def checked_webhook(text: str) -> str:
+    """A URL that notifications may be sent to; empty stays empty. Raises `ValueError`, which says what is allowed."""
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+        known = is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        raise ValueError(_WEBHOOK_RULE) from None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    is_plain = text.isascii() and text.isprintable() and not any(sign in text for sign in ' \\#"<>')
+    if not (known and secure and is_plain and "@" not in parts.netloc and len(text) <= _LONGEST_URL):
+        raise ValueError(_WEBHOOK_RULE)
+    return text
+
+
+def masked_webhook(url: str) -> str:
+    """A URL that may be shown: the path and query of one to which a chat listens are a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/***" if parts.path.strip("/") or parts.query else url

@@ -68,13 +68,13 @@ class Window:
         ends = self.ends if self.ends > self.begins else self.ends + 24 * 60
         while day <= last:
             if day.weekday() in self.days:
-                begun, over = _first_shown(day, self.begins, self.zone), _shown_for_good(day, ends, self.zone)
+                begun, over = first_shown(day, self.begins, self.zone), _shown_for_good(day, ends, self.zone)
                 if begun < over and begun < end and over > start:
                     yield begun, over
             day += _DAY
 
 
-def _first_shown(day: date, minutes: int, zone: tzinfo) -> datetime:
+def first_shown(day: date, minutes: int, zone: tzinfo) -> datetime:
     """The moment at which clocks first show a local time or a later one."""
     first, last = _showings(day, timedelta(minutes=minutes), zone)
     return first if first <= last else _jump(last, first, zone)

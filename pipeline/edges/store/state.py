@@ -17,9 +17,9 @@ from pipeline.core.model import Batch, BatchContent, Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, sync_names, write_durably
-from pipeline.edges.heap import give_back
 from pipeline.edges.host import Host
 from pipeline.edges.lock import StateLock, state_lock
+from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger import NOTHING_REMEMBERED, Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader

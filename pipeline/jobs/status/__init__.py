@@ -1,1 +1,1 @@
-"""The status of tenants, their jobs and their drop directories: read beside the processes that write it."""
+"""The status of tenants, their jobs and drop directories, read beside who writes it; and what of it others are told."""

@@ -9,11 +9,14 @@ from typing import Any
 from pipeline.core.errors import FatalError
 from pipeline.core.plain import plain
 from pipeline.edges.lock import holder
+from pipeline.edges.notify.told_file import read_told
 from pipeline.edges.store.heartbeat_file import read_beat
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.notices import HoldUps, drops_of, pause_of
 from pipeline.jobs.open_state import tenants_about, without_route
 from pipeline.jobs.status.drop import RouteStatus, drop_status
+from pipeline.jobs.status.expected import days_due, overdue_exports
+from pipeline.jobs.status.not_sent import notification_status
 from pipeline.jobs.status.tenant import Status, status
 from pipeline.settings.tenants import Configuration
 
@@ -60,6 +63,9 @@ def statuses(
         ledger = read_ledger(tenant.directory / "ledger.db")
         with closing(ledger) if ledger else nullcontext():
             one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
+            if job_id is None:
+                late = overdue_exports(tenant, ledger, days_due(tenant, read_told(tenant.directory), now))
+                one = replace(one, overdue=late, notifications=notification_status(tenant, now))
         one = _with_untold(one, configuration.root)
         if configuration.has_routes and job_id is None:
             routes = tuple(

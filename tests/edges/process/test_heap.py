@@ -14,7 +14,7 @@ _MB = 1_000_000
 #: Takes memory in four threads, and lets the C library tell of its heaps.
 _IN_THREADS = """
 import ctypes, sys, threading
-from pipeline.edges.heap import share_heap
+from pipeline.edges.process.heap import share_heap
 if sys.argv[1] == "shared":
     share_heap()
 all_have, told, held = threading.Barrier(5), threading.Event(), []
@@ -36,7 +36,7 @@ told.set()
 #: Takes 60 MB in pieces, each followed by a small one that stays, and tells what is resident before and after.
 _GIVING_BACK = """
 import sys
-from pipeline.edges.heap import give_back
+from pipeline.edges.process.heap import give_back
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 pieces = [(bytearray(60_000), bytearray(600)) for _ in range(1000)]

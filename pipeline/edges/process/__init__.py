@@ -1,0 +1,1 @@
+"""The process itself: its memory, the signals before anybody listens, and what the machine refuses it."""
