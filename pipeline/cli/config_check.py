@@ -27,12 +27,12 @@ from pipeline.edges.secrets import open_secret
 from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES, token_problem
 from pipeline.edges.target.window_limits import in_words
-from pipeline.settings.memory_section import PROFILE_DAYS
-from pipeline.settings.section_base import DAY_S
-from pipeline.settings.sections import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings.sections.base import DAY_S
+from pipeline.settings.sections.engine import TARGET_CALLS_PER_MINUTE, StateSettings, TargetSettings
+from pipeline.settings.sections.memory import PROFILE_DAYS
+from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
-from pipeline.settings.windows_section import schedule_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,7 +16,7 @@ from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.secrets import open_secret
 from pipeline.edges.store.salt_file import MAX_SALT_BYTES, SAFE_SALT_BYTES, read_salt, salt_problem
 from pipeline.jobs.row_source.starts import cell_rules
-from pipeline.settings.mapping_section import Example, MappingSettings
+from pipeline.settings.sections.mapping import Example, MappingSettings
 from pipeline.settings.settings import Settings
 
 #: What [mapping] from_export has of the export in examples, for which there is none.

@@ -28,8 +28,8 @@ from pipeline.edges.store.state import State
 from pipeline.jobs.job import export_settings, new_job_ids, opens_export, settings_of_a_job
 from pipeline.jobs.row_source import Measured, measure, with_header_kept
 from pipeline.jobs.row_source.manifest_checks import check_columns, check_said
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import NO_MAPPING, MappingSettings
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import NO_MAPPING, MappingSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE
 
 log = structlog.get_logger()

@@ -42,7 +42,7 @@ from pipeline.jobs.job import digest_of_salt, new_job_ids, settings_of_a_job, to
 from pipeline.jobs.report import report_without_job, target_of
 from pipeline.jobs.row_source import measure
 from pipeline.jobs.row_source.manifest_checks import check_measures
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.settings import Settings
 

@@ -27,9 +27,9 @@ from pipeline.edges.store.salt_file import read_salt, salt_digest
 from pipeline.edges.store.spool import Spool
 from pipeline.edges.store.state import State
 from pipeline.jobs.ending import Ending
-from pipeline.settings.export_section import OF_A_JOB, ExportSettings
-from pipeline.settings.mapping_section import NO_MAPPING, MappingSettings
-from pipeline.settings.sections import UploadSettings
+from pipeline.settings.sections.engine import UploadSettings
+from pipeline.settings.sections.export import OF_A_JOB, ExportSettings
+from pipeline.settings.sections.mapping import NO_MAPPING, MappingSettings
 from pipeline.settings.settings import Settings
 
 #: The key of a job's settings that holds its [mapping] section; all others are those of [export].

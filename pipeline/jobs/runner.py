@@ -50,11 +50,11 @@ from pipeline.jobs.recovery import Standing, begun_jobs, settle_unfollowed, take
 from pipeline.jobs.report import build_report, build_uncounted_report, put_away, report_without_job, target_of
 from pipeline.jobs.retries import rows_left
 from pipeline.jobs.status.notifications import keep_notifications
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import NO_MAPPING
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import NO_MAPPING
+from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.sending import sending_digest
 from pipeline.settings.tenants import Tenant
-from pipeline.settings.windows_section import schedule_of
 
 log = structlog.get_logger()
 

@@ -30,7 +30,7 @@ from pipeline.jobs.claims import Drop, complete_claims, enter, next_job
 from pipeline.jobs.ending import Ending
 from pipeline.service.settling import Settling, Wait
 from pipeline.service.untaken_drops import UntakenDrops
-from pipeline.settings.drop_section import DropSettings
+from pipeline.settings.sections.drop import DropSettings
 from pipeline.settings.tenants import DEFAULT_ROUTE, Tenant
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ from pipeline.core.drop.signals import shown
 from pipeline.core.errors import InputError
 from pipeline.edges.drop.listing import Found, Listing, Seen
 from pipeline.edges.exports import Identity
-from pipeline.settings.drop_section import DropSettings
+from pipeline.settings.sections.drop import DropSettings
 
 #: The time by which a subdirectory may be younger than its `_SUCCESS` (nanoseconds). Ours: that file may have been made
 #: under another name and renamed, or have a checksum beside it.

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.settings.section_base import Section
+from pipeline.settings.sections.base import Section
 from pipeline.settings.settings import ROUTES, Said, Settings, read_sources, settings_of
 from pipeline.settings.tenants import CLIENTS, DEFAULT_ROUTE, Configuration, Tenant
 

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import MappingSettings
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import MappingSettings
 from pipeline.settings.settings import Settings
 
 #: Keys of [export] that decide if an export is given up, and never what is sent of one that is done. All others count.

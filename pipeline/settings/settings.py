@@ -17,17 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.printable import printable_toml
-from pipeline.settings.drop_section import DropSettings
-from pipeline.settings.expect_section import ExpectSettings
-from pipeline.settings.export_section import ExportSettings
 from pipeline.settings.file_advice import of_missing, of_no_toml
 from pipeline.settings.file_text import text_of
-from pipeline.settings.guard_section import GuardSettings
-from pipeline.settings.mapping_section import ColumnMapping, MappingSettings
-from pipeline.settings.memory_section import MemorySettings
-from pipeline.settings.notify_section import NotifySettings, with_masked_urls
 from pipeline.settings.problems import MAPPING, WINDOWS, Problems
-from pipeline.settings.sections import (
+from pipeline.settings.sections.drop import DropSettings
+from pipeline.settings.sections.engine import (
     BatchSettings,
     ServiceSettings,
     SettleSettings,
@@ -36,8 +30,14 @@ from pipeline.settings.sections import (
     TrackerSettings,
     UploadSettings,
 )
-from pipeline.settings.web_section import WebSettings
-from pipeline.settings.windows_section import WindowSettings
+from pipeline.settings.sections.expect import ExpectSettings
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.guard import GuardSettings
+from pipeline.settings.sections.mapping import ColumnMapping, MappingSettings
+from pipeline.settings.sections.memory import MemorySettings
+from pipeline.settings.sections.notify import NotifySettings, with_masked_urls
+from pipeline.settings.sections.web import WebSettings
+from pipeline.settings.sections.windows import WindowSettings
 
 ENV_PREFIX = "PROFILE_PIPELINE__"
 #: The key of the file's top level for routes: a list of tables, each with a name and sections of its own.

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.settings.notify_section import with_masked_urls
 from pipeline.settings.problems import WINDOWS
 from pipeline.settings.routes import NAME_PATTERN, PROCESS_SECTIONS
+from pipeline.settings.sections.notify import with_masked_urls
 from pipeline.settings.settings import ROUTES, Settings, as_toml, schema, show, shown_windows
 from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
 

@@ -9,9 +9,9 @@ import pytest
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import open_rows
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import MappingSettings
-from pipeline.settings.sections import TARGET_MAX_BYTES
+from pipeline.settings.sections.engine import TARGET_MAX_BYTES
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import MappingSettings
 from tests.tools.bench import parts
 from tests.tools.bench.format_files import COLUMNS, KINDS, MEMBERS, PARTS, PLAIN, Kind, chunks_of, rejects
 from tests.tools.bench.formats import BEGIN, END, Measured, put_in, read, said

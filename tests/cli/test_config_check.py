@@ -14,9 +14,9 @@ import trustme
 
 from pipeline.cli.config_check import Finding, check
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES
-from pipeline.settings.memory_section import MemorySettings
+from pipeline.settings.sections.memory import MemorySettings
+from pipeline.settings.sections.windows import WindowSettings
 from pipeline.settings.settings import Settings, load_settings
-from pipeline.settings.windows_section import WindowSettings
 from tests.tools.support import NOBODY
 
 #: Nobody listens on port 1 of the loopback interface.

@@ -14,7 +14,7 @@ from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import load_export
 from pipeline.jobs.row_source import open_rows
 from pipeline.sandbox import SandboxOptions, running
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from tests.tools.support import settings_for
 
 CUSTOMERS = 23_570

@@ -16,7 +16,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.claims import Drop, check_claim, complete_claims, enter, next_job
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from tests.core.builders import changes_to
 from tests.tools.support import bench, names_in, run_program
 

@@ -12,7 +12,7 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import InputError
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import measure, open_rows
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from tests.jobs.test_parts import Row, read, rows_of
 
 SETTINGS = ExportSettings(id_column="id", unlisted="send")

@@ -12,7 +12,7 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.store.ledger import open_ledger
 from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.job import export_settings, new_job_ids
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 ALL = ExportSettings(
     id_column="id", id_kind="pcId", columns={"My tier": "tier"}, unlisted="ignore", max_rejects=Allowance(count=7)

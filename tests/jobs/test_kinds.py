@@ -21,7 +21,7 @@ from backports import zstd
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import open_rows
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 COLUMNS = ("id", "tier", "city", "note")
 _TIERS, _CITIES = ("gold", "tin", "iron & steel"), ("Köln", "Orléans, Loire", "", "São Paulo")

@@ -18,7 +18,7 @@ from pipeline.jobs.retries.fixed_table import Rejected, read_mended
 from pipeline.jobs.retries.lost_rows import Retry, begin_retry
 from pipeline.jobs.retries.mended_rows import begin_mended, settings_of_mended
 from pipeline.sandbox import Fault, FaultPlan
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually

@@ -15,7 +15,7 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.errors import InputError
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import measure, open_rows
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 SETTINGS = ExportSettings(id_column="id", unlisted="send")
 #: The text of a row, the file it stands in, and its line there.

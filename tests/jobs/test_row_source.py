@@ -12,8 +12,8 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.edges.export_start import SHORT_BYTES
 from pipeline.edges.exports import BLOCK_BYTES, open_export
 from pipeline.jobs.row_source import measure, open_rows, read_columns
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.sections import TARGET_MAX_BYTES
+from pipeline.settings.sections.engine import TARGET_MAX_BYTES
+from pipeline.settings.sections.export import ExportSettings
 
 NAME_BYTES = 100
 

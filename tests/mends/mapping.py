@@ -24,7 +24,7 @@ MENDS = [
     Mend(
         "mapping: steps that contradict each other are not told before a load",
         (),
-        "pipeline/settings/mapping_section.py",
+        "pipeline/settings/sections/mapping.py",
         "        if problem := _problem_of_keys(self, given):\n            raise ValueError(problem)\n",
         "",
         f"{TEST}::test_contradictions_are_told",

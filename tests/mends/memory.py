@@ -60,8 +60,8 @@ MENDS = [
         "memory: a file that is missing is not missed before its slice is read",
         ("memory", "old-state"),
         f"{STORE}/memory.py",
-        "            for file in self._files.catalogued:\n",
-        "            for file in self._files.catalogued[:0]:\n",
+        "self._files.open(file.number) for file in self._files.catalogued])",
+        "self._files.open(file.number) for file in self._files.catalogued[:0]])",
         f"{MEMORY}::TestWhatIsBelieved::test_a_missing_file",
     ),
     Mend(

@@ -8,7 +8,7 @@ MENDS = [
     Mend(
         "web: where others can reach the service, a token is required",
         (),
-        "pipeline/settings/web_section.py",
+        "pipeline/settings/sections/web.py",
         "and not is_loopback(host)",
         "and False",
         f"{_TESTS}::test_elsewhere_a_token_is_required[0.0.0.0]",

@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.guard import Limits
 from pipeline.core.rows.allowance import Allowance
-from pipeline.settings.guard_section import GuardSettings
 from pipeline.settings.routes import load_configuration
+from pipeline.settings.sections.guard import GuardSettings
 from pipeline.settings.settings import load_settings, show
 from tests.tools.support import write_config
 

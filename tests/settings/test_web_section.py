@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.settings.routes import load_configuration
+from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.settings import load_settings
-from pipeline.settings.web_section import WebSettings
 
 REQUIRED = {"target": {"client_code": "demo"}, "export": {"id_column": "id"}, "state": {"directory": "state"}}
 

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.target.time_windows import Limits
+from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import config_digest, load_settings, show
-from pipeline.settings.windows_section import schedule_of
 
 REQUIRED = {"target": {"client_code": "demo"}, "export": {"id_column": "id"}, "state": {"directory": "state"}}
 WINDOW: dict[str, Any] = {

@@ -16,7 +16,7 @@ from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_gate import StatusGate
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.jobs.recovery import recover_in_flight
-from pipeline.settings.sections import SettleSettings
+from pipeline.settings.sections.engine import SettleSettings
 from pipeline.settings.settings import Settings
 
 #: Seconds from which on a wait for the budget of calls is told. Ours: shorter ones come and go all the time.

@@ -26,7 +26,7 @@ from pipeline.edges.exports import Identity
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import export_settings, new_job_ids, unknown_job
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 log = structlog.get_logger()
 

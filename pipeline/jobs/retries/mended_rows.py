@@ -44,7 +44,7 @@ from pipeline.jobs.retries.fixed_table import MendedRows, Rejected, read_mended
 from pipeline.jobs.retries.later_rows import later_rows
 from pipeline.jobs.retries.lost_rows import Retry, to_go_on
 from pipeline.jobs.row_source import open_rows
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 log = structlog.get_logger()
 

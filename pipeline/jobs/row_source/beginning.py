@@ -15,7 +15,7 @@ from pipeline.edges.host import Host
 from pipeline.jobs.row_source.measured import framer_of
 from pipeline.jobs.row_source.rows import Lines
 from pipeline.jobs.row_source.starts import Reading, first_start, trailer_of
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 #: Bytes that are framed at once.
 _PIECE_BYTES = 131_072

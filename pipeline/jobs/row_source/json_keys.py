@@ -9,7 +9,7 @@ from pipeline.core.formats.json_lines import MAX_COLUMNS, JsonFramer, add_column
 from pipeline.core.printable import printable
 from pipeline.edges.exports import Export
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 
 async def read_keys(

@@ -14,7 +14,7 @@ from pipeline.edges.exports import Export
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
 from pipeline.jobs.row_source.rows import Lines
 from pipeline.jobs.row_source.starts import Blank, Reading, first_start, form_of, start_of_part, trailer_of
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 
 @dataclass(frozen=True, slots=True)

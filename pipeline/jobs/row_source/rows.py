@@ -37,7 +37,7 @@ from pipeline.jobs.row_source.starts import (
     start_of_part,
     trailer_of,
 )
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 #: Bytes that stand for the work on one name of a column.
 _BYTES_OF_A_NAME = 32

@@ -16,7 +16,7 @@ from pipeline.edges.store.rejects_table import note_written
 from pipeline.jobs.job import Job, is_mapped, opens_export, steps_of
 from pipeline.jobs.row_source.rows import RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from pipeline.edges.export_start import Layout, Start, read_start
 from pipeline.edges.exports import Export
 from pipeline.edges.host import OpenExport, RunBlocking, run_if_large
 from pipeline.jobs.row_source.json_keys import read_keys
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 _COLUMNAR = ("parquet", "arrow")
 #: Of these, no row can be made, however lines are ended and cells are separated; the last one ends files of DOS.

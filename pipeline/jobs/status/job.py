@@ -17,8 +17,8 @@ from pipeline.edges.store.notices import Pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
 from pipeline.edges.store.state import life_of
 from pipeline.jobs.job import retry_policy_of
+from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import Settings
-from pipeline.settings.windows_section import schedule_of
 
 #: Jobs that are looked at before one; more than run at once.
 MOST_BEFORE = 20

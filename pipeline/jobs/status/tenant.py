@@ -22,8 +22,8 @@ from pipeline.jobs.status.drop import DropStatus, RouteStatus, drop_status
 from pipeline.jobs.status.expected import OverdueExport
 from pipeline.jobs.status.job import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
 from pipeline.jobs.status.not_sent import NotificationStatus
+from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import Settings
-from pipeline.settings.windows_section import schedule_of
 
 #: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
 _SHOWN_ENDED = 10

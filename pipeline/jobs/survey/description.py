@@ -9,7 +9,7 @@ from pipeline.core.formats.packing import beginning_of, packing_of
 from pipeline.core.survey.plan import Description
 from pipeline.edges.host import OpenExport
 from pipeline.jobs.row_source.beginning import Beginning
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 
 #: The first bytes of texts in UTF-16 and UTF-32 that say so themselves.
 _MARKS = (BOM, b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")

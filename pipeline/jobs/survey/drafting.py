@@ -17,7 +17,7 @@ from pipeline.jobs.row_source.beginning import Beginning, read_beginning
 from pipeline.jobs.row_source.starts import cell_rules
 from pipeline.jobs.survey.every_column import names_for
 from pipeline.jobs.survey.planning import MOST_BYTES, MOST_RECORDS, plan_export
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from pipeline.settings.settings import load_settings
 
 #: Lines before the header that are tried to be left out. Ours: a title, a date, an empty line.

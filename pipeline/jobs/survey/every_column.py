@@ -12,7 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.plural import counted
 from pipeline.core.rows.header import parameter_name_problem, suggest_parameter_name
 from pipeline.jobs.row_source import read_columns
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from pipeline.settings.settings import Settings, load_settings
 
 log = structlog.get_logger()

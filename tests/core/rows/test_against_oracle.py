@@ -15,7 +15,7 @@ from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform
 from pipeline.core.values.row_steps import RowSteps
-from pipeline.settings.mapping_section import MappingSettings
+from pipeline.settings.sections.mapping import MappingSettings
 from tests.core.builders import joined, read_header
 from tests.tools.drawn import examples
 from tests.tools.oracle import Expected, expect

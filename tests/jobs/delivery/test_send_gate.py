@@ -36,7 +36,7 @@ from pipeline.jobs.delivery.send_gate import Passage, SendGate
 from pipeline.jobs.delivery.send_limits import SendLimits
 from pipeline.jobs.ending import Ending
 from pipeline.jobs.job import Job
-from pipeline.settings.export_section import ExportSettings
+from pipeline.settings.sections.export import ExportSettings
 from tests.tools.support import CLOSED, settings_for, until
 
 OURS = Batch(1, 1, 5, 500, "")

@@ -18,9 +18,9 @@ from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.values.row_steps import NOTHING_DONE, RowSteps
 from pipeline.edges.exports import open_export
 from pipeline.jobs.row_source import open_rows
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import MappingSettings
-from pipeline.settings.sections import TARGET_MAX_BYTES
+from pipeline.settings.sections.engine import TARGET_MAX_BYTES
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import MappingSettings
 from tests.tools.bench.generator import ID_COLUMN
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipeline.core.target.hosts import is_host, is_loopback
-from pipeline.settings.section_base import OptionalPath, Section
+from pipeline.settings.sections.base import OptionalPath, Section
 
 #: The highest port of TCP.
 _HIGHEST_PORT = 65_535

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from pipeline.core.drop.signals import is_temporary
-from pipeline.settings.section_base import WEEK_S, OptionalPath, Section
+from pipeline.settings.sections.base import WEEK_S, OptionalPath, Section
 
 
 def _as_of_pattern(text: str) -> str:

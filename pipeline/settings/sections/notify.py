@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.core.notifications.events import EVENTS
 from pipeline.core.target.hosts import checked_webhook, masked_webhook
-from pipeline.settings.section_base import OptionalPath, Section
+from pipeline.settings.sections.base import OptionalPath, Section
 
 #: The keys whose values are URLs, which may be secrets.
 _URL_KEYS = ("webhook", "heartbeat_url")

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipeline.core.guard import Limits
-from pipeline.settings.section_base import OptionalAllowanceText, Section
+from pipeline.settings.sections.base import OptionalAllowanceText, Section
 
 
 class GuardSettings(Section):

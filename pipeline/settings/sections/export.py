@@ -11,7 +11,7 @@ from pipeline.core.formats.dialect import EscapeIn
 from pipeline.core.formats.trailer import TrailerPattern
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.rows.header import parameter_name_problem
-from pipeline.settings.section_base import AllowanceText, Section
+from pipeline.settings.sections.base import AllowanceText, Section
 
 #: The context in which the settings are validated with which a job began: names that are refused by now are judged
 #: when its header is read, and fail that job only.

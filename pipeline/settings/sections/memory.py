@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.mapping_section import MappingSettings
-from pipeline.settings.section_base import Section, not_below
+from pipeline.settings.sections.base import Section, not_below
+from pipeline.settings.sections.export import ExportSettings
+from pipeline.settings.sections.mapping import MappingSettings
 
 #: Days without activity after which Target forgets a profile, unless an account has another time; Adobe's
 #: documentation.

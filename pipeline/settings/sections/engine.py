@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from pipeline.core.rows.allowance import Allowance
 from pipeline.core.target.hosts import checked_base_url, checked_status_host
-from pipeline.settings.section_base import DAY_S, WEEK_S, AllowanceText, FilePath, OptionalPath, Section, not_below
+from pipeline.settings.sections.base import DAY_S, WEEK_S, AllowanceText, FilePath, OptionalPath, Section, not_below
 
 #: Bytes of one POST body; Adobe asks for "less than 50 MB", read as 50,000,000.
 TARGET_MAX_BYTES = 49_999_999

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from pipeline.core.expectations.days import Expectation
-from pipeline.settings.section_base import Section
-from pipeline.settings.windows_section import DAYS, checked_days, minutes_of, time_up_to, zone_name
+from pipeline.settings.sections.base import Section
+from pipeline.settings.sections.windows import DAYS, checked_days, minutes_of, time_up_to, zone_name
 
 
 class ExpectSettings(Section):

@@ -22,8 +22,8 @@ from pipeline.core.rows.header import parameter_name_problem
 from pipeline.core.values.column_steps import SALTED, ColumnSteps
 from pipeline.core.values.reading import date_format_problem
 from pipeline.core.values.row_steps import RowSteps
-from pipeline.settings.export_section import ExportSettings
-from pipeline.settings.section_base import OptionalPath, Section
+from pipeline.settings.sections.base import OptionalPath, Section
+from pipeline.settings.sections.export import ExportSettings
 
 #: Keys of a column that are done to a profile id. All others would give several people one id, or change nothing.
 _OF_IDS = frozenset({"case", "hash"})

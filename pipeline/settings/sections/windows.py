@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from pipeline.core.target.time_windows import Limits, Schedule, Window
-from pipeline.settings.section_base import Section
+from pipeline.settings.sections.base import Section
 
 #: The days as the key `days` spells them, Monday first.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
