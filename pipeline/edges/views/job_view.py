@@ -119,8 +119,8 @@ def tasks_of(job: JobView) -> list[str]:
     name = job.report.job
     if job.state == "quarantined":
         return [
-            f"`profile-pipeline approve {name} --config FILE` sends it all the same",
-            f"`profile-pipeline abandon {name} --config FILE` drops it",
+            f"if it is right, `profile-pipeline approve {name} --config FILE` sends all of it",
+            f"if it is not, `profile-pipeline abandon {name} --config FILE` drops it",
         ]
     if job.state == "unfinished" and job.tasks == ():
         is_stopped = job.last_run is None or job.last_run.exit_code is ExitCode.UNFINISHED

@@ -22,7 +22,7 @@ MARKS = {
     "failed": Mark("cross", STATES["failed"], "bad", "failed"),
     "unfinished": Mark("half", STATES["unfinished"], "bad", "not finished"),
     "skipped": Mark("dash", STATES["skipped"], "info", "nothing sent"),
-    "quarantined": Mark("hand", "quarantined: waits for you", "odd", "quarantined"),
+    "quarantined": Mark("hand", STATES["quarantined"], "odd", "quarantined"),
     "running": Mark("play", "running", "info", "running"),
     "waiting": Mark("clock", "waits", "info", "waits"),
     "abandoned": Mark("dash", "abandoned", "odd", "abandoned"),

@@ -16,6 +16,7 @@ from pipeline.edges.views.timeline import timeline
 from pipeline.edges.views.wording import (
     IN_SANDBOX,
     MEANINGS,
+    PENDING_IN_QUARANTINE,
     REASONS,
     batch_state,
     batches_in_words,
@@ -31,7 +32,7 @@ _BROAD, _NARROW = (860.0, 190.0), (340.0, 125.0)
 _PENDING = {
     "running": "on the way: sent, or about to be",
     "waiting": "sent or about to be, as soon as it goes on",
-    "quarantined": "not sent: they wait until you say what to do",
+    "quarantined": PENDING_IN_QUARANTINE,
 }
 #: Files in the folder of a job to which its report points.
 _FILES = ("rejects.jsonl", "failed.jsonl")

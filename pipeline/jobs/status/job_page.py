@@ -100,6 +100,8 @@ def _so_far(
     by_reason[TARGET_REFUSED] += sum(batch.rejected for batch in settled)
     return Report(
         job=record.job_id,
+        state="unfinished" if job.quarantine is None else "quarantined",
+        error=job.quarantine,
         export=ReportedExport(name=name, size_bytes=record.size_bytes, rows=job.rows["read"]),
         client_code=settings.target.client_code,
         columns_sent=tuple(checkpoint.columns_sent),
@@ -113,7 +115,8 @@ def _so_far(
         rows=of_plain(RowCounts, job.rows),
         rejects=ReportedRejects.of("rejects.jsonl", +by_reason, checkpoint, name),
         excluded=dict(checkpoint.excluded_by.most_common()),
-        warnings=checkpoint.warnings_told(name),
+        warnings=checkpoint.warnings_told(name)
+        | ({"guard_learns": checkpoint.guard_learns} if checkpoint.guard_learns else {}),
         batches=tuple(settled),
         calls=record.calls,
     )

@@ -120,7 +120,7 @@ def _job_line(job: JobStatus, one: Status, *, is_first: bool) -> JobLine:
         finished_at=datetime.fromisoformat(job.finished_at) if job.finished_at else None,
         seconds=job.seconds,
         rows=job.rows,
-        error=job.error,
+        error=job.error or job.quarantine,
         waits_for=tuple(job.waits_for),
     )
 

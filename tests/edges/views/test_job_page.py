@@ -80,7 +80,7 @@ def test_a_job_that_lost_rows_says_so_while_it_runs() -> None:
 def test_a_quarantined_job_says_why_and_which_commands_there_are() -> None:
     error = "4,000 rows, 60 % fewer than usual; max_rows_change allows 30 %."
     page = seen(view("quarantined", error=error))
-    assert "customers.csv: quarantined: waits for you" in page.text
+    assert "customers.csv: in quarantine, nothing sent" in page.text
     assert "Nothing of this export was sent" in page.text
     assert error in page.text
     assert f"profile-pipeline approve {JOB} --config FILE" in page.texts, "as it is to be typed"

@@ -53,8 +53,8 @@ def test_all_is_well() -> None:
     ("jobs", "headline", "to_do"),
     [
         (
-            [job("quarantined")],
-            "customers.csv is quarantined, nothing of it was sent.",
+            [job("quarantined", error="9 rows")],
+            "customers.csv is in quarantine, nothing of it was sent: 9 rows.",
             "approve j1 --config FILE` sends",
         ),
         (

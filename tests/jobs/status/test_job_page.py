@@ -9,8 +9,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.edges.views.frame import Site
 from pipeline.edges.views.job_view import JobView
 from pipeline.edges.views.page import job_page
+from pipeline.edges.views.verdict import verdict
 from pipeline.jobs.job import Job
 from pipeline.jobs.status.job_page import job_view
+from pipeline.jobs.status.overview import overview
+from pipeline.jobs.status.tenants import statuses
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.tenants import Configuration
 from tests.edges.views.pages import Seen, what_is_wrong
@@ -87,6 +90,22 @@ async def test_a_job_that_runs(tmp_path: Path) -> None:
         text = text_of(shown)
         assert "Target has applied 0 of 2 rows read so far, 2 are on the way." in text
         assert "serve" not in text, "a process is at it"
+
+
+@virtually
+async def test_a_job_in_quarantine_says_why_and_what_to_type(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        report = await stage.load("u1,canary1,1", "u2,canary2,2", guard={"min_rows": 5}, may_fail=True)
+        shown = view(stage, report["job"])
+        assert (report["state"], shown.state, shown.has_ended) == ("quarantined", "quarantined", False)
+        text = text_of(shown)
+        assert "in quarantine, nothing sent" in text
+        assert "it has 2 rows, fewer than [guard] min_rows = 5" in text
+        assert f"If it is right, profile-pipeline approve {report['job']} --config FILE sends all of it" in text
+        assert "to be sent, once the job is approved" in text
+        found = statuses(Configuration.of_one(stage.settings()), None, datetime.now(UTC))
+        headline = verdict(overview(found, datetime.now(UTC), {})).headline
+        assert headline.startswith("export.csv is in quarantine, nothing of it was sent: it has 2 rows, fewer than")
 
 
 def test_an_unknown_job(tmp_path: Path) -> None:
