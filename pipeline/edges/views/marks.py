@@ -29,8 +29,6 @@ MARKS = {
     "missing": Mark("missing", "missing", "bad", "missing"),
     "none": Mark("dot", "nothing", "soft", "nothing"),
 }
-#: Worst first: the state of a day with several jobs is the first of these that one of them has.
-WORST_FIRST = ("failed", "quarantined", "incomplete", "unfinished", "abandoned", "done", "skipped")
 
 
 #: The mark of the overview while somebody has to act.

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
-#: Days that the calendar has.
-CALENDAR_DAYS = 30
+from pipeline.core.expectations.calendar import CalendarDay
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +53,13 @@ class JobLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A day of a route: the worst state of the jobs that ended on it, `missing`, or `none`; and their number."""
-
-    day: date
-    state: str = "none"
-    jobs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class RouteView:
     """A route. `name` is empty if its client code has one only. `lying`: what lies in its drop directory, in words."""
 
     client_code: str
     name: str = ""
     directory: str = ""
-    days: tuple[Day, ...] = ()
+    days: tuple[CalendarDay, ...] = ()
     latest: JobLine | None = None
     lying: tuple[str, ...] = ()
 

@@ -28,7 +28,6 @@ def verdict(view: OverviewView) -> Verdict:
         *view.notices,
         *(_named(notice, tenant.client_code, several) for tenant in view.tenants for notice in tenant.notices),
         *_about_jobs(view),
-        *_missing(view),
     ]
     urgent = tuple(notice for notice in told if notice.is_urgent)
     others = tuple(notice for notice in told if not notice.is_urgent)
@@ -86,17 +85,6 @@ def _about_latest(job: JobLine) -> Iterator[Notice]:
         case "done" if rejected := job.rows.get("rejected", 0):
             have = "row of it has a mistake and was" if rejected == 1 else "rows of it have mistakes and were"
             yield Notice(f"{name}: {rejected:,} {have} not sent.", "Its page says why.")
-
-
-def _missing(view: OverviewView) -> Iterator[Notice]:
-    today = view.now.date()
-    for tenant in view.tenants:
-        for route in tenant.routes:
-            if any(day.day == today and day.state == "missing" for day in route.days):
-                of = f"route {route.name}" if route.name else f"client {tenant.client_code}"
-                yield Notice(
-                    f"The export of {of} is overdue.", "Ask whoever makes it: none has come today.", is_urgent=True
-                )
 
 
 def _going_on(view: OverviewView) -> str:

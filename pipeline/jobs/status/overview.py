@@ -7,16 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.core.duration import time_in_words
+from pipeline.core.expectations.calendar import CALENDAR_DAYS, CalendarDay
 from pipeline.core.plural import counted
-from pipeline.core.target.token_life import WARNED_DAYS, in_words
+from pipeline.core.target.token_life import in_words
+from pipeline.edges.notify.told_file import read_told
 from pipeline.edges.store.ledger_reader import LedgerReader, read_ledger
 from pipeline.edges.store.records import RouteEnd
-from pipeline.edges.views.days import days_of
 from pipeline.edges.views.figures import size_in_words
 from pipeline.edges.views.overview_view import (
-    CALENDAR_DAYS,
-    Day,
     JobLine,
     Notice,
     OverviewView,
@@ -24,18 +22,20 @@ from pipeline.edges.views.overview_view import (
     TenantView,
 )
 from pipeline.jobs.status.drop import DropStatus, drop_lines
+from pipeline.jobs.status.expected import calendars
 from pipeline.jobs.status.job import JobStatus
 from pipeline.jobs.status.job_page import shown_state
+from pipeline.jobs.status.overview_notices import notices_of
 from pipeline.jobs.status.tenant import Status
 from pipeline.jobs.status.tenants import Statuses
-from pipeline.settings.tenants import DEFAULT_ROUTE
+from pipeline.settings.tenants import DEFAULT_ROUTE, Configuration
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """The last days of a route, and the job that ended last; retries aside, which bring no export."""
 
-    days: tuple[Day, ...] = ()
+    days: tuple[CalendarDay, ...] = ()
     latest: JobLine | None = None
 
 
@@ -68,20 +68,25 @@ def overview(told: Statuses, now: datetime, histories: Histories) -> OverviewVie
     )
 
 
-def histories_of(told: Statuses, now: datetime) -> dict[tuple[str, str], History]:
+def histories_of(configuration: Configuration, told: Statuses, now: datetime) -> dict[tuple[str, str], History]:
     """The last days of each route, and the job of it that ended last in them. Blocks."""
-    today, found = now.astimezone(UTC).date(), {}
-    since = datetime.combine(today - timedelta(days=CALENDAR_DAYS), datetime.min.time(), UTC)
+    found, tenants = {}, {tenant.client_code: tenant for tenant in configuration.tenants}
     for one in told.tenants:
-        ledger = read_ledger(Path(one.state_directory) / "ledger.db")
+        tenant = tenants[one.client_code]
+        ledger = read_ledger(tenant.directory / "ledger.db")
         with closing(ledger) if ledger else nullcontext():
-            ends = ledger.ends_since(since.isoformat(timespec="seconds")) if ledger else []
-            for route in _route_names(one):
-                of_route = [end for end in ends if end.route == route]
-                days = [(datetime.fromisoformat(end.finished_at).date(), end.state) for end in of_route]
-                latest = _latest(ledger, of_route[-1], one) if ledger and of_route else None
-                found[one.client_code, route] = History(days_of(days, today), latest)
+            days = calendars(tenant, ledger, read_told(tenant.directory), now)
+            latest = _latest_ends(ledger, now) if ledger else {}
+            for route, of_route in days.items():
+                end = latest.get(route)
+                found[one.client_code, route] = History(of_route, _latest(ledger, end, one) if ledger and end else None)
     return found
+
+
+def _latest_ends(ledger: LedgerReader, now: datetime) -> dict[str, RouteEnd]:
+    """By route the end of the job that ended last, if it was in the days of the calendar."""
+    since = now.astimezone(UTC) - timedelta(days=CALENDAR_DAYS)
+    return {end.route: end for end in ledger.ends_since(since.isoformat(timespec="seconds"))}
 
 
 def _latest(ledger: LedgerReader, end: RouteEnd, one: Status) -> JobLine:
@@ -98,10 +103,6 @@ def _latest(ledger: LedgerReader, end: RouteEnd, one: Status) -> JobLine:
         finished_at=datetime.fromisoformat(end.finished_at),
         is_sent_again=any(job.state == "done" and not job.is_of_mended for job in retries),
     )
-
-
-def _route_names(one: Status) -> list[str]:
-    return [DEFAULT_ROUTE] if one.routes is None else [route.route for route in one.routes]
 
 
 def _job_lines(one: Status) -> list[JobLine]:
@@ -129,7 +130,7 @@ def _tenant(one: Status, histories: Histories) -> TenantView:
     drops = {DEFAULT_ROUTE: one.drop} if one.routes is None else {route.route: route.drop for route in one.routes}
     return TenantView(
         client_code=one.client_code,
-        notices=(*_notices(one), *(notice for drop in drops.values() if drop for notice in _about_drop(drop))),
+        notices=tuple(notices_of(one)),
         routes=tuple(
             RouteView(
                 client_code=one.client_code,
@@ -144,63 +145,6 @@ def _tenant(one: Status, histories: Histories) -> TenantView:
         ),
         facts=tuple(_facts(one)),
     )
-
-
-def _notices(one: Status) -> list[Notice]:
-    """The things that sending waits for, what somebody has to act on first."""
-    told = []
-    if pause := one.paused_by_itself:
-        why = f": {pause.why}" if pause.why else "."
-        told.append(Notice(f"The service waits since {time_in_words(pause.since)}{why}", is_urgent=True))
-    if one.is_paused:
-        told.append(Notice("Sending is paused.", "`profile-pipeline resume --config FILE` goes on.", is_urgent=True))
-    if one.token_expires and one.token_days_left is not None and one.token_days_left <= WARNED_DAYS:
-        ends = date.fromisoformat(one.token_expires)
-        words = in_words(ends, ends - timedelta(days=one.token_days_left))
-        told.append(
-            Notice(
-                f"The token {words}.",
-                "Put a new one into [target] token_file, and its end into token_expires; a reload takes both.",
-                is_urgent=True,
-            )
-        )
-    if one.held_up.away_since:
-        told.append(
-            Notice(
-                f"Target gives no usable answer since {time_in_words(one.held_up.away_since)}, the last was: "
-                f"{one.held_up.last_answer}.",
-                "It is tried again and again, and nothing is lost; if it lasts, look at the network and at "
-                "status.adobe.com.",
-                is_urgent=True,
-            )
-        )
-    else:
-        told += [Notice(f"{words[0].upper()}{words[1:]}.") for words in one.held_up.words]
-    if one.window:
-        then = f"; then {one.window.then}" if one.window.then else ""
-        told.append(Notice(f"Time windows: {one.window.in_words}{then}."))
-    if one.memory and one.memory.is_behind:
-        told.append(
-            Notice(
-                "The memory is behind: rows were sent that it does not know.",
-                "`profile-pipeline memory rebuild --config FILE` empties it.",
-            )
-        )
-    if one.memory and one.memory.why:
-        told.append(Notice(f"{one.memory.why[0].upper()}{one.memory.why[1:]}"))
-    if one.log_lines_dropped:
-        told.append(Notice(f"The log lacks {counted(one.log_lines_dropped, 'line')}: stderr did not take them."))
-    return told
-
-
-def _about_drop(drop: DropStatus) -> list[Notice]:
-    """The drops and the directory that cannot be taken, so that somebody has to act."""
-    if drop.problem:
-        return [Notice(f"The drop directory {drop.directory} {drop.problem}.", is_urgent=True)]
-    return [
-        Notice(f"{each.name} is not taken since {time_in_words(each.since)}: {each.why}.", is_urgent=True)
-        for each in drop.not_taken
-    ]
 
 
 def _lying(drop: DropStatus) -> list[str]:

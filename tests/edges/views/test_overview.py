@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.edges.views.days import days_of
+from pipeline.core.expectations.calendar import CalendarDay
 from pipeline.edges.views.overview_page import overview_page
-from pipeline.edges.views.overview_view import Day, JobLine, Notice, OverviewView, RouteView, TenantView
+from pipeline.edges.views.overview_view import JobLine, Notice, OverviewView, RouteView, TenantView
 from pipeline.edges.views.verdict import Verdict, verdict
 from tests.edges.views.pages import Seen, what_is_wrong
+from tests.edges.views.test_days import days as days_with
 from tests.edges.views.test_job_page import HOSTILE
 
 NOW = datetime(2026, 11, 30, 3, 2, 11, tzinfo=UTC)
@@ -26,7 +27,9 @@ def job(state: str = "done", **changes: Any) -> JobLine:
     return replace(line, **changes)
 
 
-def view(*jobs: JobLine, notices: tuple[Notice, ...] = (), days: tuple[Day, ...] = (), **changes: Any) -> OverviewView:
+def view(
+    *jobs: JobLine, notices: tuple[Notice, ...] = (), days: tuple[CalendarDay, ...] = (), **changes: Any
+) -> OverviewView:
     ended = [each for each in jobs if each.finished_at]
     route = RouteView("acme", days=days, latest=ended[-1] if ended else None)
     return replace(OverviewView(NOW, "0.1.0", (TenantView("acme", notices, (route,)),), jobs), **changes)
@@ -111,13 +114,9 @@ def test_several_client_codes_are_told_apart() -> None:
 
 
 def test_a_day_without_its_export() -> None:
-    days = days_of([], NOW.date(), [NOW.date()])
-    assert told(days=days).headline == "The export of client acme is overdue."
-    page = seen(view(days=days))
-    assert "0 days of 30 done. Not so: 30 Nov missing." in page.text
+    page = seen(view(days=days_with("done", "missing")))
+    assert "1 day of 30 done. Not so: 30 Nov missing." in page.text
     assert "30 November: missing" in page.text
-    yesterday = days_of([], NOW.date(), [NOW.date() - timedelta(days=1)])
-    assert told(days=yesterday).urgent == ()
 
 
 def test_jobs() -> None:
@@ -133,7 +132,7 @@ def test_jobs() -> None:
 
 
 def test_a_new_service_has_a_page_too() -> None:
-    page = seen(view(days=days_of([], NOW.date())))
+    page = seen(view(days=days_with()))
     assert "All is well." in page.text
     assert "None yet." in page.text
     assert "no job yet" in page.text
@@ -158,7 +157,7 @@ def test_nothing_is_taken_for_markup_and_nothing_turns_a_line_around() -> None:
     text = HOSTILE + "\u202e\x1b[2J\nz"
     line = job("failed", job=text, export=text, route=text, error=text)
     running = job("running", job=text + "2", export=text, route=text, waits_for=(text,))
-    route = RouteView(text, text, text, days_of([], NOW.date()), line, (text,))
+    route = RouteView(text, text, text, days_with(), line, (text,))
     tenant = TenantView(text, (Notice(text, text, is_urgent=True), Notice(text, text)), (route,), ((text, text),))
     page = seen(OverviewView(NOW, text, (tenant,), (running, line)))
     assert {tag for tag, _ in page.tags}.isdisjoint({"img"})

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ExitCode
+from pipeline.edges.notify.outbox import GivenUp, NotTakenYet
 from pipeline.edges.store.notices import HoldUps, NotTaken, Pause
 from pipeline.edges.views.overview_page import overview_page
 from pipeline.edges.views.overview_view import OverviewView
 from pipeline.edges.views.verdict import verdict
 from pipeline.jobs.status.drop import DropStatus, LyingExport, RouteStatus
+from pipeline.jobs.status.expected import OverdueExport
 from pipeline.jobs.status.job import JobStatus
+from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.jobs.status.overview import histories_of, overview
 from pipeline.jobs.status.tenant import MemoryStatus, Status, StatusWindowStatus, TimeWindowStatus
 from pipeline.jobs.status.tenants import LeftStatus, Statuses, statuses
@@ -29,8 +32,9 @@ SINCE = "2026-11-30T02:14:00+00:00"
 
 
 def told(stage: Stage, now: datetime) -> OverviewView:
-    found = statuses(Configuration.of_one(stage.settings()), None, now)
-    return overview(found, now, histories_of(found, now))
+    configuration = Configuration.of_one(stage.settings())
+    found = statuses(configuration, None, now)
+    return overview(found, now, histories_of(configuration, found, now))
 
 
 def text_of(shown: OverviewView) -> str:
@@ -57,7 +61,7 @@ async def test_the_state_directory_of_a_service(tmp_path: Path) -> None:
         (route,) = tenant.routes
         assert route.latest is not None
         assert route.latest.job == second["job"]
-        assert [day.jobs for day in route.days[-1:]] == [2]
+        assert len(route.days) == 30
         assert route.days[-1].state == "incomplete", "the worst of the day"
         text = text_of(shown)
         assert "b.csv lost 1 row." in text
@@ -70,12 +74,14 @@ async def test_the_last_job_of_a_route_is_known_though_it_is_not_listed(tmp_path
     async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_ids=frozenset(["u2"]))) as stage:
         lost = await stage.load("u2,gold,2", name="b.csv")
         now = datetime.fromisoformat(lost["finished_at"])
-        found = statuses(Configuration.of_one(stage.settings()), None, now)
+        configuration = Configuration.of_one(stage.settings())
+        found = statuses(configuration, None, now)
         unlisted = Statuses((replace(found.tenants[0], jobs=()),), ())
-        latest = histories_of(unlisted, now)["demo", "default"].latest
+        histories = histories_of(configuration, unlisted, now)
+        latest = histories["demo", "default"].latest
         assert latest is not None
         assert (latest.job, latest.state, latest.is_sent_again) == (lost["job"], "incomplete", False)
-        assert text_of(overview(unlisted, now, histories_of(unlisted, now))).count("b.csv lost rows.") == 1
+        assert text_of(overview(unlisted, now, histories)).count("b.csv lost rows.") == 1
 
 
 @virtually
@@ -172,6 +178,11 @@ def test_the_first_job_runs_and_those_behind_it_wait() -> None:
             "Target gives no usable answer since 2026-11-30 02:14:00 UTC, the last was: HTTP 503.",
             "nothing is lost",
         ),
+        (
+            {"overdue": (OverdueExport("crm", "2026-11-30", SINCE, "2026-11-30 05:00 (UTC)", "none has come"),)},
+            "An export of route crm had to be done by 2026-11-30 05:00 (UTC): none has come.",
+            "",
+        ),
         ({"drop": DropStatus("/drop", "cannot be read: No such file")}, "The drop directory /drop cannot be read", ""),
         (
             {"drop": DropStatus("/drop", None, not_taken=(NotTaken("a.ready", "cannot be moved", SINCE),))},
@@ -198,6 +209,14 @@ def test_what_somebody_has_to_act_on(changes: dict[str, Any], headline: str, to_
         ),
         ({"memory": MemoryStatus("values", 7, is_behind=True)}, "The memory is behind"),
         ({"memory": MemoryStatus("values", why="it is damaged")}, "It is damaged"),
+        (
+            {"notifications": NotificationStatus(3, {"crm webhook": NotTakenYet(SINCE, "HTTP 500")}, ())},
+            "Notifications are not taken by crm webhook since 2026-11-30 02:14:00 UTC: HTTP 500; 3 wait.",
+        ),
+        (
+            {"notifications": NotificationStatus(0, {}, (GivenUp("default", "done", "webhook", SINCE, "HTTP 500"),))},
+            "1 notification was given up in the last week, the last at 2026-11-30 02:14:00 UTC.",
+        ),
         ({"log_lines_dropped": 3}, "The log lacks 3 lines"),
     ],
 )
