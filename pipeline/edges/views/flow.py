@@ -81,7 +81,7 @@ def flow(rows: Mapping[str, int], *, width: float, label_width: float) -> Flow |
     height = max(y, _TOP + sum(thick.values()) + _GAP * (len(_BRANCHES) - 1))
     branches, begins = _branches(counts, thick, ends, middle)
     total = sum(thick.values())
-    read_y = max(_TOP, (height - total) / 2)
+    read_y = max(_TOP, (height + _TOP - total) / 2)
     bands, left = [], read_y
     for name, size in thick.items():
         bands.append(
