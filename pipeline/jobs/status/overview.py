@@ -72,7 +72,10 @@ def histories_of(configuration: Configuration, told: Statuses, now: datetime) ->
     """The last days of each route, and the job of it that ended last in them. Blocks."""
     found, tenants = {}, {tenant.client_code: tenant for tenant in configuration.tenants}
     for one in told.tenants:
-        tenant = tenants[one.client_code]
+        tenant = tenants.get(one.client_code)
+        if tenant is None:
+            # The configuration is another one since.
+            continue
         ledger = read_ledger(tenant.directory / "ledger.db")
         with closing(ledger) if ledger else nullcontext():
             days = calendars(tenant, ledger, read_told(tenant.directory), now)

@@ -26,6 +26,7 @@ from tests.edges.views.pages import Seen, what_is_wrong
 from tests.jobs.test_retry_job import lost, send_again
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually
+from tests.tools.support import CLOSED, settings_for
 
 NOW = datetime(2026, 11, 30, 3, 2, 11, tzinfo=UTC)
 SINCE = "2026-11-30T02:14:00+00:00"
@@ -245,6 +246,12 @@ def test_facts_of_a_client_code() -> None:
         "Status window": "10; 3 batches are being applied by Target",
         "State directory": "/state",
     }
+
+
+def test_a_client_code_that_the_configuration_does_not_have_any_more(tmp_path: Path) -> None:
+    """It was taken anew since the status was read."""
+    configuration = Configuration.of_one(settings_for(CLOSED, tmp_path / "state"))
+    assert histories_of(configuration, Statuses((status_of(),), ()), NOW) == {}
 
 
 def test_unfinished_jobs_without_a_route() -> None:
