@@ -83,6 +83,8 @@ class TenantService:
         #: And of those whose files could not be moved, which is tried again when another job has ended.
         self._to_move: set[str] | None = None
         self._not_moved: set[str] | None = set()
+        #: Jobs of routes that were removed, of which the log has told.
+        self._warned_of: set[int] = set()
         self._has_pruned = anyio.Event()
         self._clock_watch = ClockWatch(clock.utc_now(), clock.monotonic())
 
@@ -231,7 +233,9 @@ class TenantService:
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         tenant = self._runner.settings
-        if record.route not in tenant.routes:
+        if record.route not in tenant.routes and record.seq not in self._warned_of:
+            # One in quarantine comes up at each look.
+            self._warned_of.add(record.seq)
             log.warning(
                 "job_of_a_removed_route", job=record.job_id, route=record.route, goes_on_as=next(iter(tenant.routes))
             )

@@ -18,7 +18,9 @@ from tests.simulation.holder import ask as holder_is_asked
 from tests.simulation.staged import staged
 from tests.simulation.virtually import virtually
 from tests.tools.dropping import Drop, events
+from tests.tools.routing import routing
 from tests.tools.support import (
+    SIX_ROWS,
     Bench,
     Ended,
     assert_reported,
@@ -262,6 +264,36 @@ async def test_the_service_waits_and_goes_on_when_it_is_asked_to(tmp_path: Path)
         assert [report["rows"]["confirmed"] for report in drop.reports()[3:]] == [20, 40]
         at.sandbox.apply_all()
         assert at.sandbox.profiles() == profiles_after(*rows_of(4))
+
+
+async def test_all_routes_of_a_client_code_wait_and_no_other_client_code(tmp_path: Path) -> None:
+    async with routing(tmp_path, "acme", "other") as at:
+        guarded, free = at.add("guarded", "acme", guard__min_rows=9), at.add("free", "acme")
+        others = at.add("others", "other")
+        config = at.config()
+        async with at.serving() as process:
+            guarded.put("few.csv", *SIX_ROWS)
+            await until(lambda: unfinished(at.at["acme"], in_quarantine=True))
+            free.put("behind.csv", "u0,later,")
+            others.put("b.csv", *SIX_ROWS)
+            await until(lambda: at.ends("other") == {"b.csv": "done"} and len(unfinished(at.at["acme"])) == 2)
+            assert at.at["acme"].sandbox.calls["posts"] == 0
+            process.terminate()
+            await ended(process)
+        del at.routes["guarded"]
+        at.config()
+        async with at.serving() as process:
+            free.put("last.csv", "u1,last,")
+            # It looks for its next job again and again meanwhile.
+            await until(lambda: len(unfinished(at.at["acme"])) == 3)
+            (job,) = unfinished(at.at["acme"], in_quarantine=True)
+            approved = await run_program("approve", job, "--config", config)
+            assert approved.code == 0, approved.said
+            await until(lambda: at.ends("acme") == dict.fromkeys(("few.csv", "behind.csv", "last.csv"), "done"))
+            process.terminate()
+            done = await ended(process)
+        assert [event["route"] for event in events(done, "job_of_a_removed_route")] == ["guarded"]
+        assert at.profiles("acme") == profiles_after(*SIX_ROWS, "u0,later,", "u1,last,")
 
 
 async def test_a_service_that_drains_ends_with_what_waits(tmp_path: Path) -> None:

@@ -46,4 +46,28 @@ MENDS = [
         "        if False:\n",
         f"{E2E}::test_a_service_that_drains_ends_with_what_waits",
     ),
+    Mend(
+        "guard: a job in quarantine of a route that is gone fills the log",
+        ("operator",),
+        "pipeline/service/service.py",
+        " and record.seq not in self._warned_of:\n",
+        ":\n",
+        f"{E2E}::test_all_routes_of_a_client_code_wait_and_no_other_client_code",
+    ),
+    Mend(
+        "guard: a command is over though one of its jobs waits, and sends older exports anew behind it",
+        ("command",),
+        "pipeline/jobs/one_shot.py",
+        '        if report.state != "quarantined":\n',
+        "        if True:\n",
+        f"{E2E}::test_a_command_that_sends_again_goes_on_behind_what_was_approved",
+    ),
+    Mend(
+        "guard: the end of a job that was approved meanwhile is not told",
+        ("operator",),
+        "pipeline/jobs/one_shot.py",
+        ' and first.state != "quarantined":\n',
+        ":\n",
+        f"{E2E}::test_jobs_before_it_go_on_and_it_may_be_approved_meanwhile",
+    ),
 ]
