@@ -187,6 +187,24 @@ class TestServing:
                 await receiver.until_told("paused", "done", "done")
                 await stopped(process)
 
+    async def test_a_job_in_quarantine_is_told_once(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, dropping(tmp_path) as drop:
+            config = drop.config(guard={"min_rows": 3}, **notify(receiver))
+            drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
+            for _ in range(2):
+                async with drop.serving(config=config) as process:
+                    await receiver.until_told("quarantined")
+                    await until(lambda: not any(name.endswith(".json") for name in waiting(drop)))
+                    assert (await stopped(process)).code == 0
+            (told,) = receiver.told
+            assert told["job"]["state"] == "quarantined"
+            assert told["job"]["error"] in told["text"]
+            async with drop.serving(config=config) as process:
+                done = await run_program("approve", told["job"]["job"], "--config", config)
+                assert done.code == 0, done.said
+                await receiver.until_told("quarantined", "done")
+                await stopped(process)
+
     async def test_without_a_receiver_nothing_is_kept(self, tmp_path: Path) -> None:
         async with dropping(tmp_path) as drop:
             drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")

@@ -80,8 +80,12 @@ def histories_of(told: Statuses, now: datetime) -> dict[tuple[str, str], History
                 of_route = [end for end in ends if end.route == route]
                 days = [(datetime.fromisoformat(end.finished_at).date(), end.state) for end in of_route]
                 latest = _latest(ledger, of_route[-1], one) if ledger and of_route else None
-                found[one.client_code, route] = History(days_of(days, today), latest)
+                found[one.client_code, route] = History(days_of(days, today, _missing(one, route)), latest)
     return found
+
+
+def _missing(one: Status, route: str) -> set[date]:
+    return {date.fromisoformat(each.day) for each in one.missing if each.route == route}
 
 
 def _latest(ledger: LedgerReader, end: RouteEnd, one: Status) -> JobLine:
