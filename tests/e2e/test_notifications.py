@@ -11,7 +11,8 @@ import pytest
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events
 from tests.tools.receiving import Receiving, receiving
-from tests.tools.support import CLOSED, Process, ended, names_in, run_program, until
+from tests.tools.routing import routing
+from tests.tools.support import CLOSED, Process, ended, names_in, run_program, started, until
 
 ALL = ["done", "incomplete", "failed", "quarantined", "paused", "recovered", "overdue"]
 #: Marks in ids and cells.
@@ -186,6 +187,21 @@ class TestServing:
                 drop.put("b.csv", "u1,gold,1", signal_as="b.csv.ready")
                 await receiver.until_told("paused", "done", "done")
                 await stopped(process)
+
+    async def test_a_ledger_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, routing(tmp_path, "acme", "other") as at:
+            at.add("eu", "acme")
+            at.add("us", "other")
+            at.config(**notify(receiver))
+            assert (await at.run("serve", "--drain")).code == 0
+            (at.state("other") / "ledger.db").write_bytes(b"x" * 10_000)
+            async with started("serve", "--config", at.file) as process:
+                await receiver.until_told("paused")
+                done = await stopped(process)
+            assert [each["client_code"] for each in events(done, "notification_sent")] == ["other"]
+            (told,) = receiver.told
+            assert (told["client_code"], told["pause"]["exit_code"], told["pause"]["job"]) == ("other", 74, None)
+            assert "other/ledger.db cannot be used" in told["text"]
 
     async def test_a_job_in_quarantine_is_told_once(self, tmp_path: Path) -> None:
         async with receiving() as receiver, dropping(tmp_path) as drop:

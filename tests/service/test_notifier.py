@@ -250,8 +250,12 @@ class TestOverdue:
             it.end(it.begin())
             whole = (it.state / "ledger.db").read_bytes()
             (it.state / "ledger.db").write_bytes(b"x" * len(whole))
+            (tenant,) = it.configuration.tenants
+            enter_state(it.state, tenant.settings, "default", Report(job="job1", state="failed", finished_at=it.now()))
             assert await it.look(60) == []
             assert it.notifier.overdue == {"default": True}
+            it.pause(ExitCode.DISK_OR_LEDGER)
+            assert await it.look(60) == ["paused"], "that it cannot be read is told all the same"
             (it.state / "ledger.db").write_bytes(whole)
             assert await it.look(60) == ["recovered"]
 
