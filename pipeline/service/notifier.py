@@ -85,8 +85,11 @@ class Notifier:
         """Go on with these settings."""
         self._settings = settings
 
-    async def run(self, untold: Callable[[], Mapping[str, Any]]) -> None:
+    async def run(self, untold: Callable[[], Mapping[str, Any]], *, is_only: bool) -> None:
         """Tell until cancelled. `untold`: the notices that the disk did not take, see `TenantService.untold`."""
+        if not is_only:
+            # Every log event from here on names the client code.
+            structlog.contextvars.bind_contextvars(client_code=self.client_code)
         await self._upkeep.keep(_TELLING, partial(self._look_again_and_again, untold))
 
     async def _look_again_and_again(self, untold: Callable[[], Mapping[str, Any]]) -> None:

@@ -86,7 +86,7 @@ async def serve(
                 takers: list[Takes] = [*served, *notifiers]
                 listening.start_soon(Reloading(configuration, read_again, takers, ending).listen, hangups)
                 for each, notifier in zip(served, notifiers, strict=True):
-                    listening.start_soon(notifier.run, partial(_untold_of, each))
+                    listening.start_soon(partial(notifier.run, partial(_untold_of, each), is_only=len(served) == 1))
                 async with anyio.create_task_group() as tasks:
                     for each in served:
                         tasks.start_soon(partial(each.run, served, drain=drain))

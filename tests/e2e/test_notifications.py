@@ -11,7 +11,8 @@ import pytest
 from pipeline.sandbox import Fault, FaultPlan
 from tests.tools.dropping import Drop, dropping, events
 from tests.tools.receiving import Receiving, receiving
-from tests.tools.support import CLOSED, Process, ended, names_in, run_program, until
+from tests.tools.routing import routing
+from tests.tools.support import CLOSED, Process, ended, names_in, run_program, started, until
 
 ALL = ["done", "incomplete", "failed", "quarantined", "paused", "recovered", "overdue"]
 #: Marks in ids and cells.
@@ -185,6 +186,39 @@ class TestServing:
             async with drop.serving(config=drop.config(**sections)) as process:
                 drop.put("b.csv", "u1,gold,1", signal_as="b.csv.ready")
                 await receiver.until_told("paused", "done", "done")
+                await stopped(process)
+
+    async def test_a_ledger_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, routing(tmp_path, "acme", "other") as at:
+            at.add("eu", "acme")
+            at.add("us", "other")
+            at.config(**notify(receiver))
+            assert (await at.run("serve", "--drain")).code == 0
+            (at.state("other") / "ledger.db").write_bytes(b"x" * 10_000)
+            async with started("serve", "--config", at.file) as process:
+                await receiver.until_told("paused")
+                done = await stopped(process)
+            assert [each["client_code"] for each in events(done, "notification_sent")] == ["other"]
+            (told,) = receiver.told
+            assert (told["client_code"], told["pause"]["exit_code"], told["pause"]["job"]) == ("other", 74, None)
+            assert "other/ledger.db cannot be used" in told["text"]
+
+    async def test_a_job_in_quarantine_is_told_once(self, tmp_path: Path) -> None:
+        async with receiving() as receiver, dropping(tmp_path) as drop:
+            config = drop.config(guard={"min_rows": 3}, **notify(receiver))
+            drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
+            for _ in range(2):
+                async with drop.serving(config=config) as process:
+                    await receiver.until_told("quarantined")
+                    await until(lambda: not any(name.endswith(".json") for name in waiting(drop)))
+                    assert (await stopped(process)).code == 0
+            (told,) = receiver.told
+            assert told["job"]["state"] == "quarantined"
+            assert told["job"]["error"] in told["text"]
+            async with drop.serving(config=config) as process:
+                done = await run_program("approve", told["job"]["job"], "--config", config)
+                assert done.code == 0, done.said
+                await receiver.until_told("quarantined", "done")
                 await stopped(process)
 
     async def test_without_a_receiver_nothing_is_kept(self, tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ MENDS = [
         "notify: a job is told of only when the ledger knows its end",
         (),
         "pipeline/jobs/status/notifications.py",
-        "if not each.job or state == wanted:",
-        "if state in (wanted, None):",
+        "if states[each.id] == _wanted(each)]",
+        "if states[each.id] in (_wanted(each), _NOT_ENDED)]",
         f"{_NOTIFIER}::TestEndsOfJobs::test_it_is_told_only_when_the_ledger_knows_it",
     ),
     Mend(

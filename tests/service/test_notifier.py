@@ -20,9 +20,10 @@ from pipeline.edges.notify.told_file import read_told
 from pipeline.edges.store.ledger import open_ledger
 from pipeline.edges.store.notices import HoldUps, Pause, put_up_hold_ups, put_up_pause, take_down_pause
 from pipeline.edges.store.records import JobRecord
-from pipeline.jobs.status.expected import calendars
+from pipeline.jobs.status.expected import MissingDay, calendars
 from pipeline.jobs.status.notifications import enter_state
-from pipeline.jobs.status.tenants import statuses
+from pipeline.jobs.status.overview import histories_of
+from pipeline.jobs.status.tenants import Statuses, statuses
 from pipeline.service.notifier import STEADY_S, Notifier
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.tenants import Configuration
@@ -249,8 +250,12 @@ class TestOverdue:
             it.end(it.begin())
             whole = (it.state / "ledger.db").read_bytes()
             (it.state / "ledger.db").write_bytes(b"x" * len(whole))
+            (tenant,) = it.configuration.tenants
+            enter_state(it.state, tenant.settings, "default", Report(job="job1", state="failed", finished_at=it.now()))
             assert await it.look(60) == []
             assert it.notifier.overdue == {"default": True}
+            it.pause(ExitCode.DISK_OR_LEDGER)
+            assert await it.look(60) == ["paused"], "that it cannot be read is told all the same"
             (it.state / "ledger.db").write_bytes(whole)
             assert await it.look(60) == ["recovered"]
 
@@ -273,6 +278,10 @@ class TestCalendar:
             states = {route: [each.state for each in days] for route, days in told.items()}
             nothing = ["none", "none", "none"]
             assert states == {"default": nothing, "eu": ["none", "missing", "done"], "us": ["none", "none", "failed"]}
+            (told_of,) = statuses(it.configuration, None, it.time.clock.utc_now()).tenants
+            assert told_of.missing == (MissingDay("eu", "2026-11-30"),)
+            days = histories_of(it.configuration, Statuses((told_of,), ()), it.time.clock.utc_now())["acme", "eu"].days
+            assert [day.state for day in days[-3:]] == states["eu"]
             without = calendars(tenant, None, read_told(it.state), it.time.clock.utc_now())
             assert [each.state for each in without["eu"]][-2:] == ["missing", "missing"]
 

@@ -33,6 +33,14 @@ class OverdueExport:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class MissingDay:
+    """A day (a local date) on which an export of a route was expected, and none came that counts for it."""
+
+    route: str
+    day: str
+
+
 def expectation_of(settings: Settings) -> Expectation | None:
     """The expectation of a route; None if it has none, or no drop directory into which an export could come."""
     return settings.expect.expectation if settings.drop.directory else None
@@ -92,6 +100,18 @@ def calendars(
         )
         for route, of_route in settings.routes.items()
     }
+
+
+def missing_days(settings: Tenant, ledger: LedgerReader | None, told: Told, now: datetime) -> tuple[MissingDay, ...]:
+    """The days of the calendars on which an export was expected and none came. Blocks."""
+    if not any(expectation_of(of_route) for of_route in settings.routes.values()):
+        return ()
+    return tuple(
+        MissingDay(route, each.day.isoformat())
+        for route, days in calendars(settings, ledger, told, now).items()
+        for each in days
+        if each.state == "missing"
+    )
 
 
 def _ends(ledger: LedgerReader, since: datetime) -> dict[str, list[tuple[JobEnd, RouteEnd]]]:

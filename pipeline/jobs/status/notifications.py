@@ -16,6 +16,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.notify.outbox import Outbox, Sorted
 from pipeline.edges.notify.receiver import Receiver
 from pipeline.edges.store.ledger_reader import read_ledger
+from pipeline.edges.store.records import JobRecord
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.job import Job
 from pipeline.settings.settings import Settings
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 #: Seconds for which a process that is about to end goes on sending. Ours: what is left is sent by the next one.
 LAST_SEND_S = 5.0
+_NOT_ENDED = ""
 
 
 async def keep_notifications(job: Job, report: Report) -> None:
@@ -82,24 +84,34 @@ def receiver_of(settings: Tenant, notification: Notification) -> Receiver | None
 def sort_by_ledger(directory: Path, notifications: list[Notification]) -> Sorted:
     """The notifications of which the ledger of a state directory knows that it is so; and those that never will be.
 
-    A job may have ended otherwise than its run was about to end it when it was killed. Blocks.
+    A job may have ended otherwise than its run was about to end it when it was killed. While the ledger cannot be read,
+    those about jobs wait. Blocks.
     """
-    if not any(each.job for each in notifications):
-        return notifications, []
-    ledger = read_ledger(directory / "ledger.db")
-    if ledger is None:
-        return [each for each in notifications if not each.job], []
-    told, never = [], []
-    with closing(ledger):
-        for each in notifications:
-            record = ledger.job(each.job) if each.job else None
-            state = None if record is None else record.state
-            wanted = "done" if each.event == HEARTBEAT else each.event
-            if not each.job or state == wanted:
-                told.append(each)
-            elif record is None or state is not None:
-                never.append(each)
-    return told, never
+    without_job = [each for each in notifications if not each.job]
+    about_jobs = [each for each in notifications if each.job]
+    if not about_jobs:
+        return without_job, []
+    try:
+        ledger = read_ledger(directory / "ledger.db")
+        if ledger is None:
+            return without_job, []
+        with closing(ledger):
+            states = {each.id: _state_of(ledger.job(each.job)) for each in about_jobs}
+    except FatalError:
+        # Whoever works with the ledger says so.
+        return without_job, []
+    so = [each for each in about_jobs if states[each.id] == _wanted(each)]
+    never = [each for each in about_jobs if states[each.id] not in (_wanted(each), _NOT_ENDED)]
+    return [*without_job, *so], never
+
+
+def _state_of(record: JobRecord | None) -> str:
+    return "unknown" if record is None else record.state or _NOT_ENDED
+
+
+def _wanted(notification: Notification) -> str:
+    """The state of its job of which a notification tells."""
+    return "done" if notification.event == HEARTBEAT else notification.event
 
 
 async def send_last(directory: Path, settings: Tenant, host: Host, *, limit_s: float = LAST_SEND_S) -> None:

@@ -19,7 +19,7 @@ from pipeline.edges.target.window_limits import in_words
 from pipeline.edges.target.window_limits import told as told_of_window
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.status.drop import DropStatus, RouteStatus, drop_status
-from pipeline.jobs.status.expected import OverdueExport
+from pipeline.jobs.status.expected import MissingDay, OverdueExport
 from pipeline.jobs.status.job import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
 from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.settings.sections.windows import schedule_of
@@ -77,7 +77,8 @@ class Status:
     `paused_by_itself`: the reason why the service waits.
     `held_up`: the things that hold up sending besides: Target is away, or the budget of calls is used up.
     `routes`: None if the configuration has no routes; `drop` is None if it has.
-    `overdue`: the exports that had to be done by now. `notifications`: those that could not be sent, if there are any.
+    `overdue`: the exports that had to be done by now. `missing`: the days of the last 30 on which none came that was
+    expected. `notifications`: those that could not be sent, if there are any.
     `older_jobs`: the number of jobs that have ended and are not told of.
     `waiting_jobs`: the number of unfinished jobs that are not told of; they come behind those in `jobs`.
     `token_expires`, `token_days_left`: the end of the token, a date, and the days until then; None if it is not known.
@@ -105,6 +106,7 @@ class Status:
     notifications: NotificationStatus | None = None
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
     overdue: tuple[OverdueExport, ...] = written(default=(), if_default=False)
+    missing: tuple[MissingDay, ...] = written(default=(), if_default=False)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `status --json` prints them: the fields in their order, without `routes` that are None."""

@@ -15,7 +15,7 @@ from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.edges.store.notices import HoldUps, drops_of, pause_of
 from pipeline.jobs.open_state import tenants_about, without_route
 from pipeline.jobs.status.drop import RouteStatus, drop_status
-from pipeline.jobs.status.expected import days_due, overdue_exports
+from pipeline.jobs.status.expected import days_due, missing_days, overdue_exports
 from pipeline.jobs.status.not_sent import notification_status
 from pipeline.jobs.status.tenant import Status, status
 from pipeline.settings.tenants import Configuration
@@ -64,8 +64,13 @@ def statuses(
         with closing(ledger) if ledger else nullcontext():
             one = status(ledger, job_id, tenant.settings, now, holder(tenant.directory), since=since, is_all=is_all)
             if job_id is None:
-                late = overdue_exports(tenant, ledger, days_due(tenant, read_told(tenant.directory), now))
-                one = replace(one, overdue=late, notifications=notification_status(tenant, now))
+                noted = read_told(tenant.directory)
+                one = replace(
+                    one,
+                    overdue=overdue_exports(tenant, ledger, days_due(tenant, noted, now)),
+                    missing=missing_days(tenant, ledger, noted, now),
+                    notifications=notification_status(tenant, now),
+                )
         one = _with_untold(one, configuration.root)
         if configuration.has_routes and job_id is None:
             routes = tuple(
