@@ -151,6 +151,11 @@ class LedgerReader:
         )
         return sorted(found, key=lambda job: job.seq)
 
+    def jobs_before(self, job_id: str | None, count: int) -> list[JobRecord]:
+        """The jobs with the highest ids, at most `count`, the highest first; those whose ids come before this one."""
+        where, values = ("", ()) if job_id is None else ("WHERE job_id < ?", (job_id,))
+        return [*self._jobs(f"{where} ORDER BY job_id DESC LIMIT ?", *values, count)]
+
     def ended_before(self, time: str, *, behind: EndedJob | None, count: int) -> list[EndedJob]:
         """The jobs that ended before a time (UTC in ISO 8601), in the order of their ends, at most `count`.
 

@@ -79,6 +79,7 @@ class JobStatus:
     retry_of: str | None
     came_back: dict[str, int]
     route: str
+    client_code: str = ""
 
 
 def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
@@ -115,6 +116,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         retry_of=record.retry_of,
         came_back=_came_back(ledger, record),
         route=record.route,
+        client_code=around.settings.target.client_code,
     )
 
 
