@@ -27,6 +27,8 @@ from pipeline.service.heartbeat import heart_beating
 from pipeline.service.notifier import Notifier
 from pipeline.service.reload import ReadAgain, Reloading, Takes
 from pipeline.service.served import Served, check_any_is_served
+from pipeline.service.web.listener import Listener
+from pipeline.service.web.readiness import Condition
 from pipeline.settings.tenants import Configuration
 
 log = structlog.get_logger()
@@ -72,6 +74,7 @@ async def serve(
             check_any_is_served(served)
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
+            web = Listener(configuration, host.clock, Condition(served, ending, drain=drain))
             async with (
                 heart_beating(
                     configuration.root,
@@ -84,9 +87,10 @@ async def serve(
             ):
                 listening.start_soon(_end_by_signals, ending, ends)
                 takers: list[Takes] = [*served, *notifiers]
-                listening.start_soon(Reloading(configuration, read_again, takers, ending).listen, hangups)
+                listening.start_soon(Reloading(configuration, read_again, takers, web, ending).listen, hangups)
                 for each, notifier in zip(served, notifiers, strict=True):
                     listening.start_soon(notifier.run, partial(_untold_of, each))
+                listening.start_soon(web.listen)
                 async with anyio.create_task_group() as tasks:
                     for each in served:
                         tasks.start_soon(partial(each.run, served, drain=drain))
