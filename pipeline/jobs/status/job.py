@@ -85,13 +85,13 @@ class JobStatus:
 def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
     """The status of a job: rows by class, batches by phase, and what it waits for until when."""
     lives = _lives(ledger, ledger.batches(job=record))
-    progress = Progress(checkpoint=record.checkpoint)
-    for batch, life in lives:
-        progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger counts rows up to the last seal, the report all that were read.
         rows, held = plain(record.report.rows), 0
     else:
+        progress = Progress(checkpoint=record.checkpoint)
+        for batch, life in lives:
+            progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
         held = len(ledger.held_rows(record))
         rows = _rows_so_far(record, progress.rows())
     aside = None if record.state else ledger.set_aside().get(record.job_id)
