@@ -5,7 +5,7 @@ is tried again while the others are served. The process ends with an error when 
 """
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -81,7 +81,7 @@ async def serve(
                     host.clock,
                     lambda: next((each.job for each in served if each.job), None),
                     lambda: any(each.is_paused for each in served),
-                    lambda: {each.client_code: each.untold for each in served if each.untold},
+                    lambda: _notices(served, web),
                 ),
                 anyio.create_task_group() as listening,
             ):
@@ -105,6 +105,14 @@ async def serve(
 
 def _untold_of(served: Served) -> dict[str, Any]:
     return served.untold
+
+
+def _notices(served: Sequence[Served], web: Listener) -> dict[str, dict[str, Any]]:
+    """The notices for the heartbeat, by client code; that of the web server, which is of all, with the first."""
+    notices = {each.client_code: each.untold for each in served}
+    if web.problem:
+        notices[served[0].client_code]["web"] = web.problem
+    return {client_code: told for client_code, told in notices.items() if told}
 
 
 async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]) -> None:

@@ -5,9 +5,10 @@ Rows matter more than pages: nothing that happens here ends the service.
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from math import inf
 
 import anyio
 import structlog
@@ -47,12 +48,16 @@ _TO_DO = {
 
 
 class Listener:
-    """The web server of a service. `address`: where it listens, or None."""
+    """The web server of a service.
+
+    `address`: where it listens, or None. `problem`: the reason why it cannot, in words, while that is so.
+    """
 
     def __init__(
         self, configuration: Configuration, clock: Clock, condition: Condition, *, again_in_s: float = AGAIN_S
     ) -> None:
         self.address: str | None = None
+        self.problem: str | None = None
         self._settings = configuration.tenants[0].settings.web
         self._clock = clock
         self._condition = condition
@@ -71,41 +76,44 @@ class Listener:
         await Upkeep(self._clock).keep(_WHAT, self._listen)
 
     async def _listen(self) -> None:
-        settings, tries = self._settings, 0
         while True:
-            if settings != self._settings:
-                settings, tries = self._settings, 0
-            within_s: dict[str, Any] = {}
+            settings, tries = self._settings, 0
+            while settings == self._settings:
+                try:
+                    await self._listen_as(settings)
+                except OSError as error:
+                    self._note(settings, error, is_told=tries % _TOLD_EVERY == 0)
+                    tries += 1
+                    await self._until_changed(settings, within_s=self._again_in_s)
+            self.problem = None
+
+    async def _listen_as(self, settings: WebSettings) -> None:
+        """Listen until other settings are taken. Raises `OSError` if that address cannot be had."""
+        if not settings.port:
+            await self._until_changed(settings)
+            return
+        async with self._serving(settings) as address:
+            log.info("web_listening", address=address)
+            self.address, self.problem = address, None
             try:
-                if settings.port:
-                    async with self._serving(settings) as address:
-                        log.info("web_listening", address=address)
-                        tries, self.address = 0, address
-                        await self._until_changed(settings)
-                else:
-                    await self._until_changed(settings)
-            except OSError as error:
-                if tries % _TOLD_EVERY == 0:
-                    self._tell(settings, error)
-                tries += 1
-                within_s = {"within_s": self._again_in_s}
+                await self._until_changed(settings)
             finally:
                 self.address = None
-            if within_s:
-                await self._until_changed(settings, **within_s)
 
-    async def _until_changed(self, settings: WebSettings, **within_s: float) -> None:
-        await self._changed.until(lambda: self._settings != settings, **within_s)
+    async def _until_changed(self, settings: WebSettings, *, within_s: float = inf) -> None:
+        await self._changed.until(lambda: self._settings != settings, within_s=within_s)
 
-    def _tell(self, settings: WebSettings, error: OSError) -> None:
-        log.warning(
-            "web_not_listening",
-            host=settings.host,
-            port=settings.port,
-            why=error.strerror or str(error),
-            to_do=_TO_DO.get(error.errno or 0, "see [web] host and port"),
-            again_in_s=self._again_in_s,
-        )
+    def _note(self, settings: WebSettings, error: OSError, *, is_told: bool) -> None:
+        number = error.errno or 0
+        # Those of names have numbers of their own, below 0.
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
+        self.problem = f"cannot listen on {settings.host} port {settings.port}: {why}"
+        if is_told:
+            to_do = _TO_DO.get(number, "see [web] host and port")
+            again_in_s = self._again_in_s
+            log.warning(
+                "web_not_listening", host=settings.host, port=settings.port, why=why, to_do=to_do, again_in_s=again_in_s
+            )
 
     @asynccontextmanager
     async def _serving(self, settings: WebSettings) -> AsyncIterator[str]:

@@ -48,10 +48,14 @@ async def test_a_port_in_use_is_told_and_tried_again(tmp_path: Path) -> None:
             assert (told["event"], told["log_level"], told["port"]) == ("web_not_listening", "warning", port)
             assert "in use" in told["why"]
             assert told["to_do"].startswith("end what listens there, or set another [web] port")
-            assert listener.address is None
+            assert (listener.address, listener.problem) == (
+                None,
+                f"cannot listen on 127.0.0.1 port {port}: {told['why']}",
+            )
             other.close()
             await until(lambda: listener.address == f"http://127.0.0.1:{port}")
             assert await health(f"http://127.0.0.1:{port}") == 200
+            assert listener.problem is None
     # Each try but the first is left out of the log.
     assert [line["event"] for line in logs] == ["web_not_listening", "web_listening"]
 

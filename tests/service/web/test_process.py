@@ -11,8 +11,8 @@ import aiohttp
 from pipeline.jobs.status.job import FOLLOWED
 from pipeline.sandbox import Fault, FaultPlan
 from tests.service.web.site import free_port
-from tests.tools.dropping import dropping, events
-from tests.tools.support import SIX_ROWS, ended, until
+from tests.tools.dropping import Drop, dropping, events
+from tests.tools.support import SIX_ROWS, ended, run_program, until
 
 
 async def get(port: int, path: str) -> tuple[int, Any]:
@@ -33,6 +33,15 @@ async def until_answered(port: int, path: str, status: int = 200) -> Any:
             found, told = await get(port, path)
             if found == status:
                 return told
+
+
+async def until_well(drop: Drop, words: str) -> str:
+    """What `health` says as soon as these words are in it."""
+    async with asyncio.timeout(20):
+        while words not in (done := await run_program("health", "--config", drop.directory.parent / "config.toml")).out:
+            pass
+    assert done.code == 0
+    return done.out
 
 
 async def test_it_shows_a_load_while_it_runs_and_after(tmp_path: Path) -> None:
@@ -65,6 +74,7 @@ async def test_a_port_in_use_keeps_no_row_waiting_and_another_is_taken(tmp_path:
         async with dropping(tmp_path) as drop, drop.serving(web={"port": port}) as process:
             drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
             await until(lambda: drop.ends() == {"a.csv": "done"})
+            assert f"; cannot listen on 127.0.0.1 port {port}: " in await until_well(drop, "cannot listen")
             drop.config(web={"port": free})
             process.send_signal(signal.SIGHUP)
             assert await until_answered(free, "/healthz") == {"is_well": True}
