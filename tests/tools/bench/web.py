@@ -17,7 +17,9 @@ import urllib.request
 from argparse import ArgumentParser
 from pathlib import Path
 
+from pipeline.service.web.answers import JSON
 from pipeline.service.web.latest import FRESH_S
+from pipeline.service.web.pages import HTML
 from tests.service.web.site import free_port
 from tests.tools.bench import loading
 from tests.tools.bench.generator import write_export
@@ -26,6 +28,11 @@ from tests.tools.bench.processes import run
 from tests.tools.bench.queue import copy_ended
 
 ROWS, BATCH_ROWS = 2_000, 100
+#: Addresses, and the format in which they are asked.
+ADDRESSES = (
+    *[(path, JSON) for path in ("/healthz", "/readyz", "/status", "/jobs", "/jobs/JOB", "/openapi.json")],
+    *[(path, HTML) for path in ("/", "/jobs/JOB")],
+)
 #: Times that each address is asked.
 ROUNDS = 7
 
@@ -53,21 +60,14 @@ def measure(jobs: int) -> dict[str, tuple[float, float]]:
                 before_mb = _memory_mb(process.pid)
                 job_id = json.loads(_asked(f"{base}/jobs")[1])["jobs"][0]["job"]
                 found = {}
-                for path in (
-                    "/healthz",
-                    "/readyz",
-                    "/status",
-                    "/jobs",
-                    "/jobs?limit=100",
-                    f"/jobs/{job_id}",
-                    "/openapi.json",
-                ):
-                    read_ms, again_ms = [], []
+                for path, accepted in ADDRESSES:
+                    url, read_ms, again_ms = base + path.replace("JOB", job_id), [], []
                     for _ in range(ROUNDS):
                         time.sleep(FRESH_S * 1.05)
-                        read_ms.append(_asked(base + path)[0])
-                        again_ms.append(_asked(base + path)[0])
-                    found[path.replace(job_id, "JOB")] = statistics.median(read_ms), statistics.median(again_ms)
+                        read_ms.append(_asked(url, accepted)[0])
+                        again_ms.append(_asked(url, accepted)[0])
+                    page = " (page)" if accepted == HTML else ""
+                    found[path + page] = statistics.median(read_ms), statistics.median(again_ms)
                 after_mb = _memory_mb(process.pid)
                 print(f"memory: {before_mb:.1f} MB before the first answer, {after_mb:.1f} MB behind the last")
             finally:
@@ -76,9 +76,9 @@ def measure(jobs: int) -> dict[str, tuple[float, float]]:
         return found
 
 
-def _asked(url: str) -> tuple[float, bytes]:
+def _asked(url: str, accepted: str = JSON) -> tuple[float, bytes]:
     begun = time.perf_counter()
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accepted}), timeout=60) as answer:
         body = answer.read()
     return (time.perf_counter() - begun) * 1e3, body
 
