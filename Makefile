@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean full-test
+.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-web bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean full-test
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -61,6 +61,9 @@ bench-queue: dev ## what a tiny job of the service costs with 10,000 drops waiti
 
 bench-pacing: dev ## time taken over the least possible under Target's limits, on a simulated clock
 	@$(BIN)/python -m tests.tools.bench.pacing
+
+bench-web: dev ## how long an answer of the web server takes with JOBS jobs (1,000) of 20 batches in the ledger
+	@$(BIN)/python -m tests.tools.bench.web --jobs $(or $(JOBS),1000)
 
 bench-formats: ROWS = 400000
 bench-formats: dev ## speed and memory of every kind of export beside plain CSV, and many parts beside one file

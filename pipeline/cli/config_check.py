@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 
 from pipeline.cli.mapping_check import Verdict, check_mapping
 from pipeline.cli.notify_check import check_expect, check_notify
+from pipeline.cli.web_check import check_web
 from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending
 from pipeline.core.target.token_life import in_words as in_words_of_token
-from pipeline.edges.secrets import open_secret
+from pipeline.edges.secrets import open_secret, readable_by_others
 from pipeline.edges.store.ledger_file import owner_of
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES, token_problem
 from pipeline.edges.target.window_limits import in_words
@@ -67,16 +68,18 @@ async def check_all(configuration: Configuration, *, is_to_notify: bool = False)
 
     `is_to_notify`: send a test to each webhook.
     """
+    of_web = [Finding(*told) for told in await asyncio.to_thread(check_web, configuration)]
     if not configuration.has_routes:
         settings = configuration.tenants[0].settings
-        return [*await check(settings), *await _check_telling(settings, DEFAULT_ROUTE, is_to_notify=is_to_notify)]
+        of_telling = await _check_telling(settings, DEFAULT_ROUTE, is_to_notify=is_to_notify)
+        return [*await check(settings), *of_telling, *of_web]
     findings: list[Finding] = []
     for tenant in configuration.tenants:
         for number, (name, settings) in enumerate(tenant.routes.items()):
             found = await check(settings) if number == 0 else await check_route(settings)
             found += await _check_telling(settings, name, is_to_notify=is_to_notify)
             findings += [replace(finding, subject=f"{name}: {finding.subject}") for finding in found]
-    return findings
+    return [*findings, *of_web]
 
 
 async def check_route(settings: Settings) -> list[Finding]:
@@ -185,16 +188,12 @@ def _check_token(file: Path | None, *, is_local: bool) -> Finding:
     except OSError as error:
         text = f"{file} cannot be read ({error.strerror}); create it, or let this user read it"
         return Finding(subject, "problem", text)
-    mode = info.st_mode
     if token is None:
         return Finding(subject, "problem", f"{file} is not a file; name the file that holds the token")
     if problem := token_problem(token):
         return Finding(subject, "problem", f"{file} {problem}")
-    # A file of another owner may be readable by its group: Kubernetes gives secrets to non-root users in this way.
-    too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
-    if mode & too_open:
-        text = f"{file} can be read by other users (mode {stat.S_IMODE(mode):04o}): chmod 600 {file}"
-        return Finding(subject, "warning", text)
+    if advice := readable_by_others(file, info):
+        return Finding(subject, "warning", advice)
     return Finding(subject, "ok", f"{file} holds a token")
 
 

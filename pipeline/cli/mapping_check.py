@@ -1,7 +1,5 @@
 """Tries the examples of [mapping], and looks at the file with the salt, for `config check`."""
 
-import os
-import stat
 from typing import Literal
 
 from pipeline.core.errors import FatalError, HeaderError, InputError
@@ -13,7 +11,7 @@ from pipeline.core.rows.header import plan_columns
 from pipeline.core.rows.mapping import RowMapper
 from pipeline.core.rows.outcome import RowOutcome, outcome_of
 from pipeline.core.values.row_steps import RowSteps
-from pipeline.edges.secrets import open_secret
+from pipeline.edges.secrets import open_secret, readable_by_others
 from pipeline.edges.store.salt_file import MAX_SALT_BYTES, SAFE_SALT_BYTES, read_salt, salt_problem
 from pipeline.jobs.row_source.starts import cell_rules
 from pipeline.settings.sections.mapping import Example, MappingSettings
@@ -59,10 +57,8 @@ def _check_salt(mapping: MappingSettings) -> Told:
         return subject, "problem", f"{file} is not a file; name the file that holds the salt"
     if problem := salt_problem(content):
         return subject, "problem", f"{file} {problem}"
-    too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
-    if info.st_mode & too_open:
-        mode = f"{stat.S_IMODE(info.st_mode):04o}"
-        return subject, "warning", f"{file} can be read by other users (mode {mode}): chmod 600 {file}"
+    if advice := readable_by_others(file, info):
+        return subject, "warning", advice
     if len(content.rstrip(b"\r\n")) < SAFE_SALT_BYTES:
         return subject, "warning", f"{file} holds less than {SAFE_SALT_BYTES} bytes, which can be guessed"
     return subject, "ok", f"{file} holds a salt"

@@ -1,10 +1,10 @@
 """Dataclasses as plain values, as JSON has them, and back: by their fields, in the order of these."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, field, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def of_plain(kind: type[T], values: Mapping[str, Any]) -> T:
 
     Raises `ValueError`, `KeyError` or `TypeError` for what no dataclass of the kind can have been.
     """
-    made: T = _read(kind, values)
+    made: T = _made(kind, values)
     return made
 
 
@@ -46,18 +46,26 @@ def _key(each: Field[Any]) -> str:
     return each.metadata.get("key") or each.name
 
 
+def _made(kind: Any, values: Any) -> Any:
+    of_fields = _fields(kind)
+    return kind(**{name: read(values[key]) if read else values[key] for name, key, read in of_fields if key in values})
+
+
 @cache
-def _fields(kind: Any) -> list[tuple[str, str, Any]]:
+def _fields(kind: Any) -> list[tuple[str, str, Callable[[Any], Any] | None]]:
+    """Name, key and `_reader` of each field: looked up once, since a status reads thousands of facts."""
     kinds = get_type_hints(kind)
-    return [(each.name, _key(each), kinds[each.name]) for each in fields(kind)]
+    return [(each.name, _key(each), _reader(kinds[each.name])) for each in fields(kind)]
 
 
-def _read(kind: Any, value: Any) -> Any:
-    origin, is_of_fields = get_origin(kind), is_dataclass(kind)
-    if is_of_fields:
-        return kind(**{name: _read(of, value[key]) for name, key, of in _fields(kind) if key in value})
+def _reader(kind: Any) -> Callable[[Any], Any] | None:
+    """The function that makes a value of this kind of a plain one; None for a kind whose values are plain."""
+    origin: Any = get_origin(kind)
+    if is_dataclass(kind):
+        return partial(_made, kind)
     if origin in (tuple, list):
-        return origin(_read(get_args(kind)[0], each) for each in value)
+        read = _reader(get_args(kind)[0])
+        return (lambda values: origin(map(read, values))) if read else partial(origin)
     if origin is Counter or (isinstance(kind, type) and issubclass(kind, Enum)):
-        return (origin or kind)(value)
-    return value
+        return partial(origin or kind)
+    return None

@@ -36,6 +36,17 @@ def keep_out_of_log(secret: str) -> None:
             step.secrets.add(secret)
 
 
+def readable_by_others(file: Path, info: os.stat_result) -> str | None:
+    """The fact that others can read this file, and what to do, in words; None if only its owner can.
+
+    A file of another owner may be readable by its group: Kubernetes gives secrets to non-root users in this way.
+    """
+    too_open = stat.S_IROTH | (stat.S_IRGRP if info.st_uid == os.geteuid() else 0)
+    if not info.st_mode & too_open:
+        return None
+    return f"{file} can be read by other users (mode {stat.S_IMODE(info.st_mode):04o}): chmod 600 {file}"
+
+
 def open_secret(file: Path, max_bytes: int) -> tuple[bytes | None, os.stat_result]:
     """The content of a file, up to a byte more than the secret may have, and what the file is; None if it is no file.
 

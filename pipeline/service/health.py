@@ -79,7 +79,7 @@ def look(state: Path, now_s: float) -> tuple[bool, str]:
     age_s = now_s - beat.at_s
     if age_s > STALE_AFTER_S:
         return False, f"process {beat.pid} is there, but does nothing: its last sign of life is {age_s:.0f} s old"
-    waiting = f"{_waiting(state, beat)}{_not_taken(state, beat)}{_failing(beat)}{_not_logged(beat)}"
+    waiting = f"{_waiting(state, beat)}{_not_taken(state, beat)}{_failing(beat)}{_not_shown(beat)}{_not_logged(beat)}"
     return True, f"alive: {_described(beat, now_s)}{waiting}"
 
 
@@ -130,6 +130,11 @@ def _not_taken(state: Path, beat: Beat) -> str:
     first = f"{drops[0].name} {drops[0].why}, since {time_in_words(drops[0].since)}"
     more = f", and {len(drops) - 1:,} more" if len(drops) > 1 else ""
     return f"; not taken: {first}{more}"
+
+
+def _not_shown(beat: Beat) -> str:
+    """The reason why its web server does not listen."""
+    return "".join(f"; {notices['web']}" for notices in beat.notices.values() if notices.get("web"))
 
 
 def _not_logged(beat: Beat) -> str:

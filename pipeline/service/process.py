@@ -5,7 +5,7 @@ is tried again while the others are served. The process ends with an error when 
 """
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -27,6 +27,8 @@ from pipeline.service.heartbeat import heart_beating
 from pipeline.service.notifier import Notifier
 from pipeline.service.reload import ReadAgain, Reloading, Takes
 from pipeline.service.served import Served, check_any_is_served
+from pipeline.service.web.listener import Listener
+from pipeline.service.web.readiness import Condition
 from pipeline.settings.tenants import Configuration
 
 log = structlog.get_logger()
@@ -72,21 +74,23 @@ async def serve(
             check_any_is_served(served)
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
+            web = Listener(configuration, host.clock, Condition(served, ending, drain=drain))
             async with (
                 heart_beating(
                     configuration.root,
                     host.clock,
                     lambda: next((each.job for each in served if each.job), None),
                     lambda: any(each.is_paused for each in served),
-                    lambda: {each.client_code: each.untold for each in served if each.untold},
+                    lambda: _notices(served, web),
                 ),
                 anyio.create_task_group() as listening,
             ):
                 listening.start_soon(_end_by_signals, ending, ends)
                 takers: list[Takes] = [*served, *notifiers]
-                listening.start_soon(Reloading(configuration, read_again, takers, ending).listen, hangups)
+                listening.start_soon(Reloading(configuration, read_again, takers, web, ending).listen, hangups)
                 for each, notifier in zip(served, notifiers, strict=True):
                     listening.start_soon(partial(notifier.run, partial(_untold_of, each), is_only=len(served) == 1))
+                listening.start_soon(web.listen)
                 async with anyio.create_task_group() as tasks:
                     for each in served:
                         tasks.start_soon(partial(each.run, served, drain=drain))
@@ -101,6 +105,14 @@ async def serve(
 
 def _untold_of(served: Served) -> dict[str, Any]:
     return served.untold
+
+
+def _notices(served: Sequence[Served], web: Listener) -> dict[str, dict[str, Any]]:
+    """The notices for the heartbeat, by client code; that of the web server, which is of all, with the first."""
+    notices = {each.client_code: each.untold for each in served}
+    if web.problem:
+        notices[served[0].client_code]["web"] = web.problem
+    return {client_code: told for client_code, told in notices.items() if told}
 
 
 async def _end_by_signals(ending: Ending, signals: AsyncIterator[signal.Signals]) -> None:

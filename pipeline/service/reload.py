@@ -28,9 +28,6 @@ FIXED = frozenset(
         ("state", "directory"),
         ("state", "min_free_bytes"),
         ("memory", "remember"),
-        ("web", "host"),
-        ("web", "port"),
-        ("web", "token_file"),
     }
 )
 ReadAgain = Callable[[], Configuration]
@@ -47,15 +44,28 @@ class Takes(Protocol):
         """Go on with these settings."""
 
 
+class TakesAll(Protocol):
+    """A part of the process that can be given another configuration."""
+
+    def take(self, configuration: Configuration) -> None:
+        """Go on with this configuration."""
+
+
 class Reloading:
-    """The configuration in force, and the tenants that are given another one."""
+    """The configuration in force, and the tenants and the web server that are given another one."""
 
     def __init__(
-        self, configuration: Configuration, read_again: ReadAgain | None, tenants: Sequence[Takes], ending: Ending
+        self,
+        configuration: Configuration,
+        read_again: ReadAgain | None,
+        tenants: Sequence[Takes],
+        web: TakesAll,
+        ending: Ending,
     ) -> None:
         self._configuration = configuration
         self._read_again = read_again
         self._tenants = tenants
+        self._web = web
         self._ending = ending
 
     @staticmethod
@@ -92,6 +102,7 @@ class Reloading:
         tenants = {tenant.client_code: tenant for tenant in new.tenants}
         for tenant in self._tenants:
             tenant.take(tenants[tenant.client_code])
+        self._web.take(new)
         self._ending.grace_s = new.tenants[0].settings.service.grace_s
         self._configuration = new
         log.info("configuration_taken", changed=[_named(change) for change in changes])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 import trustme
 
-from pipeline.cli.config_check import Finding, check
+from pipeline.cli.config_check import Finding, check, check_all
+from pipeline.edges.lock import state_lock
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES
 from pipeline.settings.sections.memory import MemorySettings
 from pipeline.settings.sections.windows import WindowSettings
 from pipeline.settings.settings import Settings, load_settings
-from tests.tools.support import NOBODY
+from pipeline.settings.tenants import Configuration
+from tests.service.web.site import free_port
+from tests.tools.support import NOBODY, settings_for
 
 #: Nobody listens on port 1 of the loopback interface.
 CLOSED = "http://127.0.0.1:1"
@@ -329,3 +333,64 @@ class TestCombinations:
             "[state] directory",
             "[state] min_free_bytes",
         ]
+
+
+class TestWeb:
+    """The port and the token of [web]; `tests.service.web.test_access` has what the service makes of them."""
+
+    async def found(self, directory: Path, *, drop: bool = True, **web: Any) -> dict[str, Finding]:
+        """The findings about [web], by key."""
+        (directory / "drop").mkdir(exist_ok=True)
+        drops = {"directory": str(directory / "drop")} if drop else {}
+        settings = settings_for(CLOSED, directory / "state", web=web, drop=drops)
+        findings = await check_all(Configuration.of_one(settings))
+        return {each.subject: each for each in findings if each.subject.startswith("[web]")}
+
+    async def test_a_port_that_nobody_has(self, tmp_path: Path) -> None:
+        (found,) = (await self.found(tmp_path, port=free_port())).values()
+        assert (found.subject, found.verdict) == ("[web] port", "ok")
+
+    async def test_nothing_is_said_where_nothing_listens(self, tmp_path: Path) -> None:
+        assert await self.found(tmp_path, port=0) == {}
+        assert await self.found(tmp_path, port=free_port(), drop=False) == {}
+
+    async def test_a_port_in_use(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            found = (await self.found(tmp_path, port=port))["[web] port"]
+            assert (found.verdict, found.text.partition(";")[0]) == (
+                "warning",
+                f"127.0.0.1 port {port}: Address already in use",
+            )
+            # The service itself may be the one.
+            with state_lock(tmp_path / "state"):
+                found = (await self.found(tmp_path, port=port))["[web] port"]
+                assert (found.verdict, f"while process {os.getpid()} is at work" in found.text) == ("ok", True)
+
+    async def test_a_host_that_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("x" * 16)
+        (tmp_path / "token").chmod(0o600)
+        found = await self.found(tmp_path, host="nowhere.invalid", port=1, token_file=str(tmp_path / "token"))
+        assert {key: each.verdict for key, each in found.items()} == {"[web] port": "warning", "[web] token_file": "ok"}
+
+    @pytest.mark.parametrize(
+        ("content", "mode", "verdict", "text"),
+        [
+            ("x" * 16, 0o600, "ok", "holds a token"),
+            ("x" * 15, 0o600, "warning", "can be guessed"),
+            ("x" * 16, 0o644, "warning", "chmod 600"),
+            ("x" * 16, 0o640, "warning", "chmod 600"),
+            ("two words", 0o600, "problem", "must hold one token"),
+            ("", 0o600, "problem", "is empty"),
+        ],
+    )
+    async def test_its_token(self, tmp_path: Path, content: str, mode: int, verdict: str, text: str) -> None:
+        file = tmp_path / "token"
+        file.write_text(content)
+        file.chmod(mode)
+        found = (await self.found(tmp_path, port=free_port(), token_file=str(file)))["[web] token_file"]
+        assert (found.verdict, text in found.text) == (verdict, True), found
+
+    async def test_its_token_is_missing(self, tmp_path: Path) -> None:
+        found = (await self.found(tmp_path, port=free_port(), token_file=str(tmp_path / "none")))["[web] token_file"]
+        assert (found.verdict, "No such file" in found.text) == ("problem", True)

@@ -10,6 +10,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.tools.support import Bench, unheard
@@ -22,6 +23,8 @@ FOR_OTHERS = {
         "pipeline.edges.views.page",
         "watchfiles",
         "aiohttp.web",
+        "aiohttp_sse",
+        "pipeline.service.web.listener",
         "pipeline.sandbox",
         "pipeline.service.service",
     ),
@@ -75,6 +78,20 @@ def test_what_reads_variables_is_there_where_there_are_any(tmp_path: Path) -> No
     _, at_export, _ = imported(unheard(tmp_path), PROFILE_PIPELINE__UPLOAD__CONCURRENCY="2")
     assert at_export >= FOR_VARIABLES
     assert at_export & FOR_OTHERS == set()
+
+
+def test_a_status_imports_nothing_that_only_the_service_needs(tmp_path: Path) -> None:
+    command = "runpy.run_module('pipeline', run_name='__main__', alter_sys=True)"
+    told = f"import runpy, sys\ntry: {command}\nfinally: print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", told, "status", "--json", "--config", unheard(tmp_path).config()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    json, modules = done.stdout.splitlines()
+    assert orjson.loads(json)["jobs"] == []
+    assert set(modules.split()) & {*FOR_CALLS, "aiohttp.web", "aiohttp_sse", "jinja2", "pipeline.service.web"} == set()
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only the GNU C library has many heaps")

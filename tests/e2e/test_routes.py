@@ -512,9 +512,6 @@ class TestHangup:
                     (good.replace('name = "eu"', 'name = "uk"'), "route uk is new; route eu is gone"),
                     (added, "route us is new"),
                     (good.replace("min_free_bytes = 0", "min_free_bytes = 1"), "[state] min_free_bytes"),
-                    (good.replace("[web]\nport = 0", '[web]\nhost = "::1"\nport = 0'), "[web] host"),
-                    (good.replace("[web]\nport = 0", "[web]\nport = 1"), "[web] port"),
-                    (good.replace("[web]\n", '[web]\ntoken_file = "t"\n'), "[web] token_file"),
                     (
                         good.replace(f'directory = "{tmp_path / "state"}"', f'directory = "{tmp_path / "s2"}"'),
                         "[state] dire",

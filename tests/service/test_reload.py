@@ -52,17 +52,28 @@ def configuration(
 
 
 @dataclass
+class Web:
+    """The web server, and the configurations that it was given."""
+
+    taken: list[Configuration] = field(default_factory=list)
+
+    def take(self, configuration: Configuration) -> None:
+        self.taken.append(configuration)
+
+
+@dataclass
 class Service:
     """A process with two client codes, before and after it is told to read its configuration again."""
 
     directory: Path
     ending: Ending = field(default_factory=lambda: Ending(grace_s=25.0))
     changes: list[list[str]] = field(default_factory=list)
+    web: Web = field(default_factory=Web)
     takers: list[Taker] = field(default_factory=lambda: [Taker("other"), Taker("acme")])
 
     async def reload(self, read_again: Callable[[], Configuration] | None, *, times: int = 1) -> list[str]:
         """Be told so; the events of the log. `changes` are those that it names of each time."""
-        reloading = Reloading(configuration(self.directory), read_again, self.takers, self.ending)
+        reloading = Reloading(configuration(self.directory), read_again, self.takers, self.web, self.ending)
         with capture_logs() as logs:
             await reloading.listen(hangups(times))
         self.changes = [line["changed"] for line in logs if "changed" in line]
@@ -80,6 +91,7 @@ async def test_every_tenant_takes_its_own_and_the_process_its_grace(tmp_path: Pa
     assert await service.reload(lambda: new) == ["configuration_taken"]
     assert service.taken == {"acme": [new.tenants[0]], "other": [new.tenants[1]]}
     assert (service.ending.grace_s, job.grace_s) == (3.0, 3.0)
+    assert service.web.taken == [new]
     assert service.ending.is_due is False
 
 

@@ -43,7 +43,7 @@ class Beat:
     `open_files`, `memory_bytes` (resident): None if the system does not say.
     `job`: the id of the job that runs, or None.
     `notices`: by client code, what the disk did not take: the `pause` of its service, and what holds up its `sending`;
-    and what is `failing` because of a bug.
+    and what is `failing` because of a bug. With the first one, why the `web` server does not listen.
     `log_lines_dropped`: lines of the log that stderr did not take.
     """
 

@@ -151,6 +151,11 @@ class LedgerReader:
         )
         return sorted(found, key=lambda job: job.seq)
 
+    def jobs_before(self, job_id: str | None, count: int) -> list[JobRecord]:
+        """The jobs with the highest ids, at most `count`, the highest first; those whose ids come before this one."""
+        where, values = ("", ()) if job_id is None else ("WHERE job_id < ?", (job_id,))
+        return [*self._jobs(f"{where} ORDER BY job_id DESC LIMIT ?", *values, count)]
+
     def ended_before(self, time: str, *, behind: EndedJob | None, count: int) -> list[EndedJob]:
         """The jobs that ended before a time (UTC in ISO 8601), in the order of their ends, at most `count`.
 
@@ -431,14 +436,19 @@ class LedgerReader:
             yield job
 
     def _batches(self, which: str, *values: object) -> Iterator[BatchRecord]:
-        for row in [*self._rows(f"SELECT * FROM batches {which}", *values)]:  # noqa: S608
+        rows = [*self._rows(f"SELECT * FROM batches {which}", *values)]  # noqa: S608
+        # Those of all batches by one question: a job may have thousands.
+        of_these = f"SELECT * FROM facts WHERE batch_id IN (SELECT batch_id FROM batches {which}) ORDER BY seq"  # noqa: S608
+        facts: dict[int, list[sqlite3.Row]] = {row["batch_id"]: [] for row in rows}
+        for fact in self._rows(of_these, *values):
+            facts.setdefault(fact["batch_id"], []).append(fact)
+        for row in rows:
             with self._readable(f"batch {row['batch_id']}"):
-                record = self._read_batch(row)
+                record = self._read_batch(row, facts[row["batch_id"]])
             yield record
 
-    def _read_batch(self, row: sqlite3.Row) -> BatchRecord:
+    def _read_batch(self, row: sqlite3.Row, rows: list[sqlite3.Row]) -> BatchRecord:
         _check(row, "batches")
-        rows = self._rows("SELECT * FROM facts WHERE batch_id = ? ORDER BY seq", row["batch_id"])
         facts = [*_as_written(rows, "facts")]
         return BatchRecord(
             Batch(**{field.name: row[field.name] for field in fields(Batch)}),

@@ -79,18 +79,19 @@ class JobStatus:
     retry_of: str | None
     came_back: dict[str, int]
     route: str
+    client_code: str = ""
 
 
 def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
     """The status of a job: rows by class, batches by phase, and what it waits for until when."""
     lives = _lives(ledger, ledger.batches(job=record))
-    progress = Progress(checkpoint=record.checkpoint)
-    for batch, life in lives:
-        progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
     if record.report is not None:
         # The ledger counts rows up to the last seal, the report all that were read.
         rows, held = plain(record.report.rows), 0
     else:
+        progress = Progress(checkpoint=record.checkpoint)
+        for batch, life in lives:
+            progress.book.adopt(batch.batch, life, now=0.0, hold_s=0.0)
         held = len(ledger.held_rows(record))
         rows = _rows_so_far(record, progress.rows())
     aside = None if record.state else ledger.set_aside().get(record.job_id)
@@ -115,6 +116,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         retry_of=record.retry_of,
         came_back=_came_back(ledger, record),
         route=record.route,
+        client_code=around.settings.target.client_code,
     )
 
 

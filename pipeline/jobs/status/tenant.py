@@ -10,7 +10,6 @@ from pipeline.core.memory.times import time_of
 from pipeline.core.plain import plain, written
 from pipeline.core.target.status_memory import STATUSES_KEPT, Learned
 from pipeline.core.target.token_life import days_left
-from pipeline.edges.lock import held_since
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.memory.look import facts_beside
 from pipeline.edges.store.notices import HoldUps, Pause, read_hold_ups, read_pause
@@ -20,7 +19,8 @@ from pipeline.edges.target.window_limits import told as told_of_window
 from pipeline.jobs.job import unknown_job
 from pipeline.jobs.status.drop import DropStatus, RouteStatus, drop_status
 from pipeline.jobs.status.expected import MissingDay, OverdueExport
-from pipeline.jobs.status.job import FOLLOWED, MOST_BEFORE, JobStatus, Surroundings, job_status
+from pipeline.jobs.status.job import FOLLOWED, MOST_BEFORE, JobStatus
+from pipeline.jobs.status.listing import job_statuses
 from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import Settings
@@ -126,13 +126,8 @@ def status(
 ) -> Status:
     """The status of a tenant, its latest job last; see `statuses`. Raises `PipelineError` (64) for an unknown job."""
     pause = read_pause(settings.state.directory) if held_by else None
-    around = Surroundings(now, settings, pause=pause)
     ended, unfinished, older, waiting = _found(ledger, job_id, since, is_all=is_all)
-    jobs = [] if ledger is None else [job_status(ledger, record, around) for record in ended]
-    if ledger is not None and unfinished:
-        held = held_since(settings.state.directory) if held_by else None
-        at = _At(ledger, held, ledger.jobs_in_order(_SHOWN_UNFINISHED))
-        jobs += [job_status(ledger, record, at.around(around, record)) for record in unfinished]
+    jobs = [] if ledger is None else job_statuses(ledger, [*ended, *unfinished], settings, now, held_by)
     expires = settings.target.token_expires
     return Status(
         client_code=settings.target.client_code,
@@ -172,31 +167,6 @@ def _found(
     unfinished = ledger.jobs_in_order(all_unfinished if is_all else _SHOWN_UNFINISHED)
     # Both may have changed since they were counted.
     return ended, unfinished, max(0, all_ended - len(ended)), max(0, all_unfinished - len(unfinished))
-
-
-@dataclass(frozen=True, slots=True)
-class _At:
-    """The process at the jobs: since when it holds the directory, and the unfinished jobs that it comes to first."""
-
-    ledger: LedgerReader
-    since: datetime | None
-    order: list[JobRecord]
-
-    def around(self, around: Surroundings, record: JobRecord) -> Surroundings:
-        """The surroundings of an unfinished job."""
-        places = [job.seq for job in self.order]
-        place = places.index(record.seq) if record.seq in places else len(places)
-        is_next = place < len(places) and all(job.checkpoint.has_ended for job in self.order[:place])
-        at_it_since = self._at_it_since(record) if is_next else None
-        return replace(around, before=(*places[:place],), at_it_since=at_it_since)
-
-    def _at_it_since(self, record: JobRecord) -> datetime | None:
-        """The time at which the process began a job or went on with it; None if there is no process."""
-        if self.since is None:
-            return None
-        ended = self.ledger.latest_end()
-        times = [datetime.fromisoformat(ended)] if ended else []
-        return max([self.since, datetime.fromisoformat(record.started_at), *times])
 
 
 def _memory(ledger: LedgerReader | None, state: Path) -> MemoryStatus | None:

@@ -54,7 +54,7 @@ def measure(waiting: int, ended: int) -> Measured:
         config.write_text(f'{config.read_text()}[drop]\ndirectory = "{drop}"\npoll_s = 0.2\n')
         _put(drop, range(1))
         run([sys.executable, "-m", "pipeline", "serve", "--drain", "--config", str(config)])
-        _copy_ended(state, ended)
+        copy_ended(state, ended)
         _put(drop, range(1, 1 + WARM_UP + MEASURED + waiting))
         run([sys.executable, "-m", "pipeline", "pause", "--config", str(config)])
         with _serving(config) as process:
@@ -79,17 +79,18 @@ def _put(drop: Path, numbers: range) -> None:
         (drop / f"{name}.fin").touch()
 
 
-def _copy_ended(state: Path, count: int) -> None:
-    """Copy the one job in the ledger, with its batch and its facts, and some folders."""
+def copy_ended(state: Path, count: int) -> None:
+    """Copy the one job in the ledger, with its batches and its facts, and some folders."""
     with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as database:
         add_function(database)
         add_triggers(database)
         (job_id,) = database.execute("SELECT job_id FROM jobs").fetchone()
+        (batches,) = database.execute("SELECT count(*) FROM batches").fetchone()
         database.execute("BEGIN")
         for table, keys in (("jobs", "seq"), ("batches", "batch_id"), ("facts", "seq")):
             columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
             (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
-            step = {"seq": f"{keys} + n * {rows}", "batch_id": "batch_id + n", "job": "job + n"}
+            step = {"seq": f"{keys} + n * {rows}", "batch_id": f"batch_id + n * {batches}", "job": "job + n"}
             step["job_id"] = "job_id || '-' || n"
             copied = ", ".join(step.get(column, column) for column in columns)
             database.execute(
