@@ -35,6 +35,7 @@ from pipeline.settings.sections import (
     TargetSettings,
     TrackerSettings,
     UploadSettings,
+    VerifySettings,
 )
 from pipeline.settings.web_section import WebSettings
 from pipeline.settings.windows_section import WindowSettings
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     guard: GuardSettings = Field(default_factory=GuardSettings)
     expect: ExpectSettings = Field(default_factory=ExpectSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")
