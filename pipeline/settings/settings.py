@@ -29,6 +29,7 @@ from pipeline.settings.sections.engine import (
     TargetSettings,
     TrackerSettings,
     UploadSettings,
+    VerifySettings,
 )
 from pipeline.settings.sections.expect import ExpectSettings
 from pipeline.settings.sections.export import ExportSettings
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     guard: GuardSettings = Field(default_factory=GuardSettings)
     expect: ExpectSettings = Field(default_factory=ExpectSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")

@@ -7,7 +7,6 @@ are not UTF-8. Rows that Target refused have `message` too. Lines of `failed.jso
 
 import base64
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -26,6 +25,8 @@ from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.target.messages import ANSWERS_FILE
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
+from pipeline.edges.store.job_rows.row_index import RowIndex
+from pipeline.edges.store.job_rows.sample_files import SampleFiles
 from pipeline.edges.store.records import MENDED
 
 #: Characters of a text of Target's that are kept, and bytes of all of a job. Ours: one is to be understood from them.
@@ -46,6 +47,10 @@ class JobFolder:
         self.columns = directory / "columns.json"
         #: The ids that each batch had, by its id: see `sent_ids`.
         self.sent = directory / "sent"
+        #: What every row that was read is, by the hash of its id.
+        self.index = RowIndex(directory / "rows" / "index")
+        #: The rows that are to be read back from Target, until that is done; and what that came to.
+        self.sample, self.verified = SampleFiles(directory / "rows" / "sample"), directory / "verified.json"
         #: Of a job that loads mended rows: the table as it was given, and the job whose table it was; the export made
         #: of it, and the lines of its rows.
         self.fixed, self.asked = directory / "fixed.csv", directory / "fixed.of"
@@ -115,11 +120,6 @@ class JobFolder:
             sync_directory(self.directory)
         return self.rejects_bytes
 
-    def forget_sent(self) -> None:
-        """Remove what is noted of the ids in batches, as far as the disk lets it."""
-        if self.sent.is_dir() and not self.sent.is_symlink():
-            shutil.rmtree(self.sent, ignore_errors=True)
-
     def add_answer(self, batch_number: int, call: Literal["POST", "GET"], text: str, at: datetime) -> bool:
         """Keep what Target said of a batch, its first `MAX_ANSWER_CHARS` characters; False if the file is full.
 
@@ -185,6 +185,17 @@ class JobFolder:
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""
         self._write(self.page, [page.encode(errors="backslashreplace")])
+
+    def write_verified(self, found: dict[str, Any]) -> None:
+        """Write what the sample came to that was read back, whole or not at all."""
+        self._write(self.verified, [orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+
+    def read_verified(self) -> dict[str, Any] | None:
+        """The content of that file; None if there is none that can be read."""
+        with suppress(OSError, ValueError):
+            found: dict[str, Any] = orjson.loads(self.verified.read_bytes())
+            return found
+        return None
 
     def write_report(self, report: Report) -> None:
         """Write the report, whole or not at all."""

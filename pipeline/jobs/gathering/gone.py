@@ -30,6 +30,7 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.core.values.column_steps import ColumnSteps
 from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.exports import changed
+from pipeline.edges.store.job_rows.row_index import GONE
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, FileFacts, SortedFile, write_sorted
 from pipeline.jobs.gathering.runs import run_file, write_run
@@ -169,6 +170,7 @@ def _write_gone(
         if left:
             texts = [profile_id + cells for profile_id in left]
             rows = pack_rows(texts, [*map(len, left)], [0] * len(left), job.state.ledger.salt)
+            job.folder.index.add(GONE, rows.hashes, rows.lines)
             runs.append(write_run(directory, first + len(runs), [rows]))
             left.clear()
 
