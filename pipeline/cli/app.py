@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NoReturn
 import anyio
 import structlog
 import typer
-from typer import Argument, Context, Option
+from typer import Context, Option
 
 from pipeline import __version__
 from pipeline.cli import config_commands
@@ -26,7 +26,6 @@ from pipeline.cli.arguments import (
     Group,
     Quiet,
     Verbose,
-    since_of,
 )
 from pipeline.cli.explain_command import explain
 from pipeline.cli.init_command import init
@@ -35,6 +34,7 @@ from pipeline.cli.load_command import load
 from pipeline.cli.output import code_with_output, say, write_json, write_line
 from pipeline.cli.plan_command import plan
 from pipeline.cli.request_commands import abandon, approve, forget, pause, rebuild, resume, retry
+from pipeline.cli.status_command import status
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ConfigurationError, ExitCode, PipelineError
 from pipeline.core.plural import counted
@@ -118,33 +118,6 @@ def demo() -> None:
 
     configure_logging(is_terminal=True, min_level="warning")
     run(show_everything(console()))
-
-
-def status(
-    config: ConfigFile,
-    job: Annotated[str | None, Argument(help="One job only.", metavar="JOB")] = None,
-    *,
-    is_all: Annotated[bool, Option("--all", help="All jobs, not only the latest.")] = False,
-    since: Annotated[
-        str | None,
-        Option("--since", metavar="WHEN", help="Jobs that ended since then: 2026-11-01, 90min, 12h or 3d."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what goes on, and what is waited for.
-
-    That is: jobs, rows by class, batches, and what each waits for until when.
-    """
-    from pipeline.cli.print_status import print_statuses
-    from pipeline.jobs.status.tenants import statuses
-
-    now = Clock().utc_now()
-    begun = None if since is None else since_of(since, now)
-    told = statuses(load_configuration(config), job, now, since=begun, is_all=is_all)
-    if as_json:
-        write_json(told.as_json())
-    else:
-        print_statuses(told, console())
 
 
 def serve(

@@ -16,6 +16,7 @@ from rich.console import Console
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode
 from pipeline.edges.host import Host
+from pipeline.edges.terminal import is_redrawn
 from pipeline.edges.views.screen import print_report
 from pipeline.jobs.one_shot import load_export
 from pipeline.sandbox import Fault, FaultPlan, Sandbox, SandboxOptions, running
@@ -128,7 +129,7 @@ async def run(console: Console) -> ExitCode:
     async with running(sandbox_options(), faults=fault_plan()) as sandbox:
         _introduce(console, path)
         settings = demo_settings(sandbox.base_url, folder / "state")
-        watch = watcher(on_terminal=sys.stderr.isatty())
+        watch = watcher(on_terminal=is_redrawn(sys.stderr))
         report = await load_export(path, settings, host=Host(is_with_sandbox=True), watch=watch)
         is_kept = report.state != "unfinished"
         print_report(report, settings.outcome_directory / report.job, console, is_trial=True, is_kept=is_kept)

@@ -12,6 +12,7 @@ from pipeline.core.errors import ExitCode, PipelineError, most_telling
 from pipeline.edges.log import configure_logging
 from pipeline.edges.process.heap import share_heap
 from pipeline.edges.process.machine import refused_by_machine
+from pipeline.edges.terminal import is_redrawn
 
 
 def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
@@ -39,9 +40,11 @@ def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
 def begin_log(context: typer.Context, *, is_watched: bool = True) -> bool:
     """Set up the log as `-q` and `-v` ask; True if a person at a terminal is to see how far a load is.
 
-    `is_watched`: the command shows that on a terminal, so that its log need not.
+    `is_watched`: the command shows that on a terminal, so that its log need not. On one where nothing can be drawn in
+    place, it does.
     """
-    on_terminal = sys.stderr.isatty()
+    is_drawn = is_redrawn(sys.stderr)
     asked = log_level(context)
-    configure_logging(is_terminal=on_terminal, min_level=asked or ("warning" if on_terminal and is_watched else "info"))
-    return on_terminal and asked != "warning"
+    min_level = asked or ("warning" if is_drawn and is_watched else "info")
+    configure_logging(is_terminal=sys.stderr.isatty(), min_level=min_level)
+    return is_drawn and asked != "warning"

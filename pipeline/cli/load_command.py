@@ -11,7 +11,8 @@ from typer import Argument, Context, Option
 from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, check_exports, config_beside
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.output import say, write_json, write_report
-from pipeline.cli.watch import watcher
+from pipeline.cli.watch import LoadWatch, watcher
+from pipeline.core.batches.report import Report
 from pipeline.core.errors import ExitCode, InputError, worst
 from pipeline.edges.host import Host
 from pipeline.jobs.one_shot import GO_ON_AFTER, load_exports
@@ -78,7 +79,8 @@ def load(
                 async with on_sandbox(export, config, route, id_column) as settings:
                     tenant = Tenant.of_one(settings)
                     async for report in load_exports([export], tenant, host=host, watch=watch, wait_s=wait_s):
-                        write_report(report, tenant, as_json=as_json, is_trial=True, is_kept=is_needed(report))
+                        with watch.aside():
+                            write_report(report, tenant, as_json=as_json, is_trial=True, is_kept=is_needed(report))
                         codes.append(report.exit_code)
                         if not is_needed(report):
                             drop_folder(report, settings)
@@ -100,11 +102,16 @@ def load(
         loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
             # In a thread: while somebody who reads stdout stands still, the loads go on.
-            await to_thread.run_sync(partial(write_report, report, tenant, as_json=as_json))
+            await to_thread.run_sync(partial(_write_aside, watch, report, tenant, as_json=as_json))
             codes.append(report.exit_code)
         return worst(codes)
 
     run(load_to_sandboxes() if sandbox else load_to_target())
+
+
+def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, *, as_json: bool) -> None:
+    with watch.aside():
+        write_report(report, tenant, as_json=as_json)
 
 
 def _plan(

@@ -87,7 +87,8 @@ def retry(
             elif answer.job is not None:
                 watch = watcher(on_terminal=on_terminal)
                 async for report in load_exports([], tenant, host=host, watch=watch, only_retries=True):
-                    write_report(report, tenant, as_json=as_json)
+                    with watch.aside():
+                        write_report(report, tenant, as_json=as_json)
                     codes.append(report.exit_code)
         return worst(codes)
 

@@ -15,6 +15,11 @@ def is_colored(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and not wants_none
 
 
+def is_redrawn(stream: TextIO | None) -> bool:
+    """True if a stream is a terminal on which a display can be drawn in place."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A console for people, on stdout or stderr, which writes an escape for what is not printable in any text.
 

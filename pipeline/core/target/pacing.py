@@ -85,6 +85,10 @@ class CallBudget:
         """True while the share is less than the budget, as somebody else uses it."""
         return self.share(now) < self.calls_per_minute
 
+    def is_refused(self, now: float) -> bool:
+        """True while calls wait because Target said that there were too many."""
+        return self._blocked_until > now
+
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next call may begin, 0 if it may now; None if a call under way must end first."""
         made = self._made(now)

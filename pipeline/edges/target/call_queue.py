@@ -78,6 +78,16 @@ class CallQueue:
         return self._budget_now().is_shared(self._clock.monotonic())
 
     @property
+    def is_refused(self) -> bool:
+        """True while calls wait because Target said that there were too many."""
+        return self._budget_now().is_refused(self._clock.monotonic())
+
+    @property
+    def calls_per_minute(self) -> int:
+        """The calls that may be made in a minute now: fewer than configured in a window, or while it is shared."""
+        return self._budget_now().share(self._clock.monotonic())
+
+    @property
     def resumes_at(self) -> float | None:
         """The monotonic time until which the budget makes all calls wait; None if it makes none wait."""
         now = self._clock.monotonic()

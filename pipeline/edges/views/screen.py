@@ -1,23 +1,17 @@
-"""The screen: the progress of a load while it runs, and its report when it has ended.
+"""The screen: the report of a load when it has ended. `live` has it while it runs.
 
 It is imported only where a person watches: other loads need not wait for the libraries that draw.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from pipeline.core.batches.progress import Progress as JobProgress
 from pipeline.core.batches.report import Report
 from pipeline.core.drop.signals import shown
 from pipeline.core.model import RowCounts
-from pipeline.core.plural import counted
-from pipeline.edges.terminal import console
 from pipeline.edges.views.wording import (
     GOOD,
     IN_SANDBOX,
@@ -30,11 +24,6 @@ from pipeline.edges.views.wording import (
     without_job,
 )
 
-#: Seconds between two refreshes of a terminal.
-REFRESH_S = 0.25
-
-Sleep = Callable[[float], Awaitable[None]]
-
 _COLORS = {
     "done": "green",
     "incomplete": "yellow",
@@ -43,62 +32,6 @@ _COLORS = {
     "skipped": "cyan",
     "quarantined": "yellow",
 }
-
-
-class Bars:
-    """The progress bars of all running jobs, on one terminal, which has room for one display only."""
-
-    def __init__(self) -> None:
-        self._display: Progress | None = None
-        self._shown = 0
-
-    async def show(self, name: str, progress: JobProgress, waits_for: Callable[[], str], sleep: Sleep) -> None:
-        """Draw two bars for a job, one for what is read and one for what Target has confirmed, until cancelled."""
-        with self._drawn() as display:
-            reading = display.add_task(f"read {shown(name)}", total=None, told="")
-            settling = display.add_task("confirmed by Target", total=None, told="")
-            try:
-                while True:
-                    rows = progress.rows()
-                    display.update(
-                        reading,
-                        total=progress.export_bytes or None,
-                        completed=progress.bytes_read,
-                        told=counted(rows.read, "row") + (f", {rows.rejected:,} rejected" if rows.rejected else ""),
-                    )
-                    display.update(
-                        settling,
-                        total=(progress.book.rows + progress.unplaced_rows) or None,
-                        completed=rows.confirmed + rows.failed + rows.unconfirmed,
-                        told=f"{counted(rows.confirmed, 'row')}; {waits_for()}",
-                    )
-                    await sleep(REFRESH_S)
-            finally:
-                display.remove_task(reading)
-                display.remove_task(settling)
-
-    @contextmanager
-    def _drawn(self) -> Iterator[Progress]:
-        """The display, which exists as long as any job is shown."""
-        if self._display is None:
-            columns = (
-                SpinnerColumn(),
-                # Names and words hold brackets, which are no styles.
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[told]}", markup=False),
-            )
-            self._display = Progress(*columns, console=console(stderr=True), transient=True)
-            self._display.start()
-        self._shown += 1
-        try:
-            yield self._display
-        finally:
-            self._shown -= 1
-            if not self._shown:
-                self._display.stop()
-                self._display = None
 
 
 def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = False, is_kept: bool = True) -> None:

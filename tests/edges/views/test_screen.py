@@ -6,16 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from rich.console import Console
 
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.report import TARGET_WARNINGS, Report
 from pipeline.core.model import Warnings
 from pipeline.edges.log import LOG_EVERY_S, log_progress
-from pipeline.edges.views.screen import Bars, print_report
+from pipeline.edges.views.screen import print_report
 
 FOLDER = Path("state/jobs/20261123T021400Z-customers-3f2a")
 REPORT: dict[str, Any] = {
@@ -222,65 +220,6 @@ def test_of_many_batches_with_trouble_some_are_told() -> None:
 
 class EnoughError(Exception):
     """Ends a display that would go on until cancelled."""
-
-
-async def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(export_bytes=100)
-    times = 0
-
-    async def sleep(_seconds: float) -> None:
-        nonlocal times
-        times += 1
-        progress.bytes_read += 50
-        progress.checkpoint.read += 1_000
-        progress.checkpoint.rejected = 7
-        if times == 3:
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        await Bars().show("customers.csv", progress, lambda: "Target is applying 1 batch", sleep)
-    said = capsys.readouterr()
-    assert said.out == "", "stdout is for the report"
-
-
-async def test_brackets_in_names_and_words_are_no_styles(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.StringIO()
-    on_terminal = Console(file=text, width=200, force_terminal=True, color_system=None)
-    monkeypatch.setattr("pipeline.edges.views.screen.console", lambda **_: on_terminal)
-    waits = 0
-
-    async def sleep(_: float) -> None:
-        nonlocal waits
-        await anyio.sleep(0.2)
-        if (waits := waits + 1) == 3:
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        await Bars().show("a[b]c[-].csv", Progress(), lambda: "see [upload] and [/drop]", sleep)
-    assert "read a[b]c[-].csv" in text.getvalue()
-    assert "see [upload] and [/drop]" in text.getvalue()
-
-
-async def test_several_jobs_are_shown_at_once_and_come_and_go() -> None:
-    """One terminal has one display; a second one would be an error."""
-    bars, turns = Bars(), dict.fromkeys("abc", 0)
-
-    async def show(name: str, until: int) -> None:
-        async def sleep(_: float) -> None:
-            await checkpoint()
-            turns[name] += 1
-            if turns[name] == until:
-                raise EnoughError
-
-        with pytest.raises(EnoughError):
-            await bars.show(name, Progress(), lambda: "reading", sleep)
-
-    async with anyio.create_task_group() as tasks:
-        for name, until in (("a", 2), ("b", 6)):
-            tasks.start_soon(show, name, until)
-    # All have gone: the display ended with them, and begins anew.
-    await show("c", 1)
-    assert turns == {"a": 2, "b": 6, "c": 1}
 
 
 async def test_progress_in_the_log() -> None:
