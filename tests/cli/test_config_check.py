@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from pipeline.cli.config_check import Finding, check, check_all
+from pipeline.cli.config.check import Finding, check, check_all
 from pipeline.edges.lock import state_lock
 from pipeline.edges.target.token_file import MAX_TOKEN_BYTES
 from pipeline.settings.sections.memory import MemorySettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.notify_check import Found, check_expect, check_notify
+from pipeline.cli.config.notify_check import Found, check_expect, check_notify
 from pipeline.core.notifications.events import TEST
 from tests.tools.receiving import receiving
 from tests.tools.support import CLOSED, run_program, settings_for, unheard

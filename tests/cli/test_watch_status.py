@@ -25,6 +25,7 @@ UNFINISHED = JobStatus(
     batches={"being applied by Target": 4},
     is_abandoned=False,
     set_aside=None,
+    quarantine=None,
     waits_for=["Target to apply 4 batches, the oldest accepted 90 s ago (given up at 2026-11-23 08:14 UTC)"],
     retry_of=None,
     came_back={},

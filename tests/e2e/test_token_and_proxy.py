@@ -15,7 +15,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from pipeline.cli.config_check import check
+from pipeline.cli.config.check import check
 from tests.tools.dropping import dropping, events
 from tests.tools.support import Bench, Ended, bench, run_program, settings_for, unheard
 

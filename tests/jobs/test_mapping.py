@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.cli.mapping_check import check_mapping
+from pipeline.cli.config.mapping_check import check_mapping
 from pipeline.core.errors import FatalError
 from pipeline.settings.settings import load_settings
 from tests.simulation.staged import deliver

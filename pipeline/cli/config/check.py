@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline.cli.mapping_check import Verdict, check_mapping
-from pipeline.cli.notify_check import check_expect, check_notify
-from pipeline.cli.web_check import check_web
+from pipeline.cli.config.mapping_check import Verdict, check_mapping
+from pipeline.cli.config.notify_check import check_expect, check_notify
+from pipeline.cli.config.web_check import check_web
 from pipeline.core.errors import ConfigurationError, FatalError
 from pipeline.core.target.hosts import is_loopback
 from pipeline.core.target.token_life import days_left, is_ending

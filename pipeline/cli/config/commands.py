@@ -26,7 +26,7 @@ def check(
 
     That is: directories, disk, token, and the way to Target. Nothing is sent, but for the test of --notify.
     """
-    from pipeline.cli.config_check import check_all, print_findings
+    from pipeline.cli.config.check import check_all, print_findings
 
     configuration = load_configuration(config)
 

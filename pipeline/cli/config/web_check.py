@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from pipeline.cli.mapping_check import Told
+from pipeline.cli.config.mapping_check import Told
 from pipeline.core.errors import FatalError
 from pipeline.edges.lock import holder
 from pipeline.edges.secrets import readable_by_others

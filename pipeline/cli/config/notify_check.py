@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
-from pipeline.cli.mapping_check import Verdict
+from pipeline.cli.config.mapping_check import Verdict
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.notifications.events import TEST
 from pipeline.core.notifications.notification import Notification

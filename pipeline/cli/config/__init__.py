@@ -1,0 +1,1 @@
+"""`config`: what a configuration holds, and what in it does not work here."""
