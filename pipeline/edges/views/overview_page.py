@@ -68,8 +68,8 @@ def _row(job: JobLine, ended_at: datetime) -> tuple[JobLine, str, str, str, str,
 
 def _progress(job: JobLine, view: OverviewView) -> str:
     read = counted(job.read, "row") + " read" if job.read else "not a row read yet"
-    since = f", since {time_ago(job.started_at, view.now).removesuffix(' ago')}" if job.started_at else ""
-    return f"{read}, {job.rows.get('confirmed', 0):,} confirmed{since}" if job.read else f"{read}{since}"
+    entered = f"; entered {time_ago(job.started_at, view.now)}" if job.started_at else ""
+    return f"{read}, {job.rows.get('confirmed', 0):,} confirmed{entered}" if job.read else f"{read}{entered}"
 
 
 def _bar(job: JobLine) -> list[tuple[str, float, float]]:

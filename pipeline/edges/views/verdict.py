@@ -52,9 +52,9 @@ def _about_jobs(view: OverviewView) -> Iterator[Notice]:
     for job in view.jobs:
         if job.state == "quarantined":
             yield Notice(
-                f"{shown(job.export)} is in quarantine, nothing of it was sent"
-                + (f": {job.error}." if job.error else "."),
-                f"If it is right, `profile-pipeline approve {job.job} --config FILE` sends it; if not, "
+                f"{shown(job.export)} is in quarantine, nothing of it was sent.",
+                (f"{job.error[:1].upper()}{job.error[1:]}. " if job.error else "")
+                + f"If it is right, `profile-pipeline approve {job.job} --config FILE` sends it; if not, "
                 f"`profile-pipeline abandon {job.job} --config FILE` drops it.",
                 is_urgent=True,
             )

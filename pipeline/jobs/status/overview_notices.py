@@ -34,8 +34,8 @@ def notices_of(one: Status) -> Iterator[Notice]:
 
 def _pauses(one: Status) -> Iterator[Notice]:
     if pause := one.paused_by_itself:
-        why = f": {pause.why}" if pause.why else "."
-        yield Notice(f"The service waits since {time_in_words(pause.since)}{why}", is_urgent=True)
+        why = (pause.why or "")[:1].upper() + (pause.why or "")[1:]
+        yield Notice(f"The service waits since {time_in_words(pause.since)}.", why, is_urgent=True)
     if one.is_paused:
         yield Notice("Sending is paused.", "`profile-pipeline resume --config FILE` goes on.", is_urgent=True)
 

@@ -56,9 +56,9 @@ def test_all_is_well() -> None:
     ("jobs", "headline", "to_do"),
     [
         (
-            [job("quarantined", error="9 rows")],
-            "customers.csv is in quarantine, nothing of it was sent: 9 rows.",
-            "approve j1 --config FILE` sends",
+            [job("quarantined", error="it has 9 rows")],
+            "customers.csv is in quarantine, nothing of it was sent.",
+            "It has 9 rows. If it is right, `profile-pipeline approve j1 --config FILE` sends it",
         ),
         (
             [job("unfinished")],
@@ -122,7 +122,7 @@ def test_a_day_without_its_export() -> None:
 def test_jobs() -> None:
     running = job("running", job="j2", waits_for=("5 batches to be sent", "Target"), route="crm")
     page = seen(view(running, job(), older_jobs=1_388, waiting_jobs=2))
-    assert "running · route crm · 1,001 rows read, 1,000 confirmed, since 2 h" in page.text
+    assert "running · route crm · 1,001 rows read, 1,000 confirmed; entered 2 h ago" in page.text
     assert "It waits for 5 batches to be sent; Target." in page.text
     assert "2 more jobs wait behind these." in page.text
     assert page.tables[-1][1] == ["customers.csv", "done", "1,001", "0", "0", "21 min 0 s", "30 Nov 02:02"]
@@ -135,7 +135,7 @@ def test_a_new_service_has_a_page_too() -> None:
     page = seen(view(days=days_with()))
     assert "All is well." in page.text
     assert "None yet." in page.text
-    assert "no job yet" in page.text
+    assert "no job ended yet" in page.text
     assert "Jobs now" not in page.text
 
 

@@ -104,8 +104,11 @@ async def test_a_job_in_quarantine_says_why_and_what_to_type(tmp_path: Path) -> 
         assert f"If it is right, profile-pipeline approve {report['job']} --config FILE sends all of it" in text
         assert "to be sent, once the job is approved" in text
         found = statuses(Configuration.of_one(stage.settings()), None, datetime.now(UTC))
-        headline = verdict(overview(found, datetime.now(UTC), {})).headline
-        assert headline.startswith("export.csv is in quarantine, nothing of it was sent: it has 2 rows, fewer than")
+        (urgent,) = verdict(overview(found, datetime.now(UTC), {})).urgent
+        assert urgent.told == "export.csv is in quarantine, nothing of it was sent."
+        assert urgent.to_do.startswith(
+            "It has 2 rows, fewer than [guard] min_rows = 5. If it is right, `profile-pipeline"
+        )
 
 
 def test_an_unknown_job(tmp_path: Path) -> None:

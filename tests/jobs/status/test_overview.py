@@ -166,8 +166,8 @@ def test_the_first_job_runs_and_those_behind_it_wait() -> None:
                     ExitCode.REFUSED_BY_TARGET, "the token is refused: put a new one there.", SINCE, "j"
                 )
             },
-            "The service waits since 2026-11-30 02:14:00 UTC: the token is refused: put a new one there.",
-            "",
+            "The service waits since 2026-11-30 02:14:00 UTC.",
+            "The token is refused: put a new one there.",
         ),
         (
             {"token_expires": "2026-12-04", "token_days_left": 4},
