@@ -10,7 +10,7 @@ import anyio
 import orjson
 from anyio.to_thread import run_sync
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import ExitCode, FatalError, PipelineError
 from pipeline.edges.clock import Clock
 from pipeline.jobs.status.job import JobStatus
 from pipeline.jobs.status.listing import JobsPage, jobs_page, listed_job
@@ -20,8 +20,11 @@ from pipeline.settings.tenants import Configuration
 
 #: Seconds for which what was read is told again. Ours.
 FRESH_S = 1.0
+#: Seconds that somebody waits for others who read, be it that the disk does not answer. Ours.
+WAIT_S = 10.0
 #: Things read that are kept at once, since each page of jobs is one of them. Ours.
 _MOST_KEPT = 64
+_STATUS = "status"
 #: Keys whose values change by themselves, as time goes by: they are not news.
 _AGES = frozenset({"age_s"})
 
@@ -49,9 +52,11 @@ class _Kept:
 class Latest:
     """The results of the last readings. Whoever asks for one that is under way waits for it."""
 
-    def __init__(self, configuration: Configuration, clock: Clock) -> None:
+    def __init__(self, configuration: Configuration, clock: Clock, *, wait_s: float = WAIT_S) -> None:
         self._configuration = configuration
         self._clock = clock
+        self._wait_s = wait_s
+        self._digest = ""
         self._kept: dict[Hashable, _Kept] = {}
         self._one_reads = anyio.Lock()
 
@@ -61,8 +66,15 @@ class Latest:
         self._kept.clear()
 
     async def status(self) -> StatusTold:
-        """The status of all tenants."""
-        return await self.read("status", _status)
+        """The status of all tenants. When it shows something else, whatever was read before is read anew too.
+
+        So who is told of that by an event, and asks what it is, gets nothing from before it.
+        """
+        told = await self.read(_STATUS, _status)
+        if told.digest != self._digest:
+            self._digest = told.digest
+            self._kept = {what: kept for what, kept in self._kept.items() if what == _STATUS}
+        return told
 
     async def jobs(self, before: str | None, limit: int) -> JobsPage:
         """The latest jobs, at most so many; those before the job with this id."""
@@ -79,9 +91,15 @@ class Latest:
     async def read(self, what: Hashable, reading: Callable[[Configuration, datetime], T]) -> T:
         """The result of `reading`, a blocking function, of now or of less than a second ago.
 
-        Raises the `PipelineError` that it met, for as long.
+        Raises the `PipelineError` that it met, for as long; and one (74) if its turn does not come.
         """
-        async with self._one_reads:
+        try:
+            with anyio.fail_after(self._wait_s):
+                await self._one_reads.acquire()
+        except TimeoutError:
+            why = f"the state directory has not been read for {self._wait_s:g} s: its disk is slow, or does not answer."
+            raise FatalError(why, exit_code=ExitCode.DISK_OR_LEDGER) from None
+        try:
             kept = self._kept.get(what)
             if kept is None or self._clock.monotonic() - kept.at_s >= FRESH_S:
                 self._kept.pop(what, None)
@@ -89,6 +107,8 @@ class Latest:
                 self._kept[what] = kept
                 if len(self._kept) > _MOST_KEPT:
                     del self._kept[next(iter(self._kept))]
+        finally:
+            self._one_reads.release()
         if kept.error is not None:
             raise kept.error
         value: T = kept.value

@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 from pipeline import __version__
 from pipeline.jobs.status.tenant import Status
 from pipeline.jobs.status.tenants import LeftStatus, Statuses
-from pipeline.service.web.answers import PROBLEM, Problem, answer_of
+from pipeline.service.web.answers import JSON, PROBLEM, Problem, answer_of
 from pipeline.service.web.routes import Parameter, Route
 
 _PLACE = "#/components/schemas/{model}"
@@ -71,14 +71,14 @@ def description(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    answers = {str(status): _answer(status, kind, route.media_type) for status, kind in route.answers.items()}
+    answers = {str(status): _answer(status, kind, route.media_types) for status, kind in route.answers.items()}
     problems = {**_ALWAYS, **({} if route.is_open else _TOKEN), **route.problems}
     for status, what in problems.items():
         media = {PROBLEM: {"schema": _reference(Problem)}}
         answers.setdefault(str(status), {"description": what, "content": {}})["content"].update(media)
     return {
         "summary": route.summary,
-        "operationId": route.path.strip("/").partition("/{")[0].replace(".", "_")
+        "operationId": (route.path.strip("/").partition("/{")[0] or "overview").replace(".", "_")
         + ("_one" if "{" in route.path else ""),
         "parameters": [_parameter(each) for each in route.parameters],
         "responses": dict(sorted(answers.items())),
@@ -86,9 +86,9 @@ def _operation(route: Route) -> dict[str, Any]:
     }
 
 
-def _answer(status: int, kind: Any, media_type: str) -> dict[str, Any]:
-    schema = {} if kind is None else {"schema": _reference(kind)}
-    return {"description": HTTPStatus(status).phrase, "content": {media_type: schema}}
+def _answer(status: int, kind: Any, media_types: Sequence[str]) -> dict[str, Any]:
+    content = {media: {"schema": _reference(kind)} if kind and media == JSON else {} for media in media_types}
+    return {"description": HTTPStatus(status).phrase, "content": content}
 
 
 def _parameter(each: Parameter) -> dict[str, Any]:

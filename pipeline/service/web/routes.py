@@ -18,6 +18,7 @@ from pipeline.jobs.status.tenants import Statuses
 from pipeline.service.web.answers import JSON, Health, Readiness, answer, answer_of, problem
 from pipeline.service.web.events import EVENT_STREAM, Events
 from pipeline.service.web.latest import Latest
+from pipeline.service.web.pages import HTML, Pages, is_wanted
 from pipeline.service.web.readiness import Condition
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,7 +46,8 @@ class Route:
 
     `path`: with `{NAME}` for parameters in it.
     `summary`: what it answers, in words.
-    `answers`: by HTTP status, the class of what is written as JSON; None for another format. Problems aside.
+    `answers`: by HTTP status, the class of what is written as JSON, or None. Problems aside.
+    `media_types`: the formats of these answers.
     `is_open`: whoever asks needs no token.
     `has_head`: HEAD is answered too.
     """
@@ -54,7 +56,7 @@ class Route:
     answer: Answer
     summary: str
     answers: Mapping[int, Any]
-    media_type: str = JSON
+    media_types: tuple[str, ...] = (JSON,)
     is_open: bool = False
     parameters: tuple[Parameter, ...] = ()
     problems: Mapping[int, str] = field(default_factory=dict)
@@ -63,8 +65,10 @@ class Route:
 
 def own_routes(latest: Latest, condition: Condition, events: Events) -> list[Route]:
     """All addresses."""
-    asked = _Asked(latest, condition)
+    pages = Pages(latest)
+    asked = _Asked(latest, condition, pages)
     return [
+        Route("/", pages.overview, "The page of all that goes on, for people.", {200: None}, media_types=(HTML,)),
         Route("/healthz", asked.health, "The event loop turns; Target may be away.", {200: Health}, is_open=True),
         Route(
             "/readyz",
@@ -85,8 +89,9 @@ def own_routes(latest: Latest, condition: Condition, events: Events) -> list[Rou
         Route(
             "/jobs/{job}",
             asked.job,
-            "A job.",
+            "A job; a page for whoever asks for `text/html`, as browsers do.",
             {200: JobStatus},
+            media_types=(JSON, HTML),
             parameters=(_JOB,),
             problems={404: "There is no job of this id."},
         ),
@@ -95,7 +100,7 @@ def own_routes(latest: Latest, condition: Condition, events: Events) -> list[Rou
             events.answer,
             "An event whenever /status shows something else; the first one at once.",
             {200: None},
-            media_type=EVENT_STREAM,
+            media_types=(EVENT_STREAM,),
             has_head=False,
         ),
     ]
@@ -112,9 +117,10 @@ _JOB = Parameter("job", "The id of the job.", _JOB_ID_SCHEMA, is_in_path=True)
 class _Asked:
     """The answers to what is asked."""
 
-    def __init__(self, latest: Latest, condition: Condition) -> None:
+    def __init__(self, latest: Latest, condition: Condition, pages: Pages) -> None:
         self._latest = latest
         self._condition = condition
+        self._pages = pages
 
     async def health(self, _: web.Request) -> web.Response:
         return answer(Health(is_well=True))
@@ -135,11 +141,14 @@ class _Asked:
         return answer(await self._latest.jobs(before, int(limit)))
 
     async def job(self, request: web.Request) -> web.Response:
-        job_id = request.match_info["job"]
+        job_id, found = request.match_info["job"], None
         try:
-            found = await self._latest.job(job_id) if _JOB_ID.fullmatch(job_id) else None
+            if _JOB_ID.fullmatch(job_id):
+                found = await self._pages.job(job_id) if is_wanted(request) else answer(await self._latest.job(job_id))
         except PipelineError as error:
             if error.exit_code is not ExitCode.USAGE:
                 raise
-            found = None
-        return problem(404, "There is no job of this id; /jobs lists them.") if found is None else answer(found)
+        if found is None:
+            found = problem(404, "There is no job of this id; /jobs lists them.")
+        found.headers["Vary"] = "Accept"
+        return found

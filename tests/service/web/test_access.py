@@ -13,7 +13,7 @@ from tests.service.web.site import of_settings, site
 from tests.tools.support import put_no_file
 
 TOKEN = "a-token-of-32-random-characters:"
-OPEN, CLOSED = ("/healthz", "/readyz"), ("/status", "/jobs", "/jobs/none", "/events", "/openapi.json")
+OPEN, CLOSED = ("/healthz", "/readyz"), ("/status", "/jobs", "/jobs/none", "/events", "/openapi.json", "/")
 
 
 def web(file: Path, text: str = f"{TOKEN}\n") -> WebSettings:

@@ -1,18 +1,21 @@
 """The answers of the web server, over ledgers of real loads: what `status --json` tells, and nothing of a row."""
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from pipeline.core.errors import FatalError, UnexpectedError
 from pipeline.edges.clock import Clock
 from pipeline.jobs.status.tenants import statuses
-from pipeline.service.web.latest import FRESH_S
+from pipeline.service.web.latest import FRESH_S, Latest
 from tests.service.web.ledgers import enter_jobs, load_canaries
 from tests.service.web.site import of_clients, of_settings, site
 from tests.tools.faults.canaries import is_marked
+from tests.tools.support import until
 
 ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -23,7 +26,7 @@ ALWAYS = {
     "Server": "profile-pipeline",
 }
 #: Every address, and some that are none.
-ADDRESSES = ("/healthz", "/readyz", "/status", "/jobs", "/jobs?limit=x", "/jobs/none", "/openapi.json", "/", "/none")
+ADDRESSES = ("/healthz", "/readyz", "/status", "/jobs", "/jobs?limit=x", "/jobs/none", "/openapi.json", "/none")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,10 @@ async def test_no_id_and_no_value_is_in_an_answer(canaries: Path) -> None:
     async with site(of_settings(canaries)) as at:
         ids = [job["job"] for job in (await at.get("/jobs")).told["jobs"]]
         assert len(ids) == 4
-        for path in (*ADDRESSES, *(f"/jobs/{job_id}" for job_id in ids)):
-            said = await at.get(path)
-            assert not is_marked(said.body + repr(said.headers).encode()), path
+        for path in (*ADDRESSES, "/", *(f"/jobs/{job_id}" for job_id in ids)):
+            for accepted in ("*/*", "text/html"):
+                said = await at.get(path, Accept=accepted)
+                assert not is_marked(said.body + repr(said.headers).encode()), path
 
 
 async def test_every_answer_has_the_headers_that_protect(canaries: Path) -> None:
@@ -212,6 +216,20 @@ async def test_many_who_ask_cost_one_reading_a_second(tmp_path: Path) -> None:
         assert len(after["jobs"]) == 3
 
 
+async def test_what_was_read_before_something_changed_is_not_told_after_it(tmp_path: Path) -> None:
+    now_s = 0.0
+    enter_jobs(tmp_path / "state", 1)
+    async with site(of_settings(tmp_path), clock=Clock(monotonic=lambda: now_s)) as at:
+        await at.latest.status()
+        now_s += FRESH_S / 2
+        assert len((await at.get("/jobs")).told["jobs"]) == 1
+        (later,) = enter_jobs(tmp_path / "state", 1, name="later")
+        now_s += FRESH_S / 2
+        assert later.encode() in (await at.get("/status")).body
+        assert len((await at.get("/jobs")).told["jobs"]) == 2
+        assert later.encode() in (await at.get("/", Accept="text/html")).body
+
+
 async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
     read: list[int] = []
     async with site(of_settings(tmp_path), clock=Clock(monotonic=lambda: 0.0)) as at:
@@ -226,3 +244,20 @@ async def test_another_configuration_is_read_by_at_once(tmp_path: Path) -> None:
         assert (await at.get("/status")).told["client_code"] == "demo"
         at.latest.take(of_settings(tmp_path, target={"client_code": "other"}))
         assert (await at.get("/status")).told["client_code"] == "other"
+
+
+async def test_who_waits_for_a_disk_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    answers, is_asked = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        is_asked.set()
+        answers.wait(60)
+
+    latest = Latest(of_settings(tmp_path), Clock(), wait_s=0.05)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(latest.read, "what hangs", hang)
+        await until(is_asked.is_set)
+        with pytest.raises(FatalError, match="its disk is slow, or does not answer"):
+            await latest.status()
+        answers.set()
+    assert (await latest.status()).statuses.tenants

@@ -55,7 +55,7 @@ async def test_every_address_is_in_the_table(tmp_path: Path) -> None:
     async with site(of_settings(tmp_path)) as at:
         paths = (await at.get("/openapi.json")).told["paths"]
     wants = {path: "yes" if len(each["get"]["security"]) > 1 else "no" for path, each in paths.items()}
-    rows = re.findall(r"^\| `(/[^`]+)` \|.*\| (yes|no) \|$", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `(/[^`]*)` \|.*\| (yes|no) \|$", TEXT, re.MULTILINE)
     assert {path.replace("JOB", "{job}"): token for path, token in rows} == wants
 
 
