@@ -31,7 +31,6 @@ BELOW: dict[str, tuple[str, ...]] = {
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
-        "guard": ("batches", "rows", "model", "plural"),
         "explain": ("batches", "rows", "plain"),
         "display": ("batches", "model"),
         "erasure": ("batches", "rows", "values", "formats", "model"),
@@ -42,7 +41,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "formats": ("model", "errors", "printable"),
         "target": ("model", "errors", "plural"),
         "drop": ("errors", "plain", "printable"),
-        "expectations": ("target",),
+        "expectations": ("batches", "rows", "target", "model", "plural"),
         "notifications": ("batches", "plural", "printable"),
         "model": ("errors", "plain"),
         "plain": (),

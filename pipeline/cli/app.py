@@ -17,7 +17,6 @@ import typer
 from typer import Context, Option
 
 from pipeline import __version__
-from pipeline.cli import config_commands
 from pipeline.cli.arguments import (
     NAMES_OF_HELP,
     AsJson,
@@ -27,6 +26,7 @@ from pipeline.cli.arguments import (
     Quiet,
     Verbose,
 )
+from pipeline.cli.config import commands as config_commands
 from pipeline.cli.explain_command import explain
 from pipeline.cli.init_command import init
 from pipeline.cli.invocation import begin_log, run

@@ -2,7 +2,7 @@
 
 from tests.mends import Mend
 
-CORE = "pipeline/core/guard.py"
+CORE = "pipeline/core/expectations/guard.py"
 E2E = "tests/e2e/test_guard.py"
 
 MENDS = [
@@ -28,7 +28,7 @@ MENDS = [
         CORE,
         "        if not is_by_chance and limit",
         "        if limit",
-        "tests/core/test_guard.py::test_what_breaks_a_limit",
+        "tests/core/expectations/test_guard.py::test_what_breaks_a_limit",
     ),
     Mend(
         "guard: a column that was given up is missed for a week",
@@ -36,7 +36,7 @@ MENDS = [
         CORE,
         "    for parameter in known[0].filled:\n",
         "    for parameter in {name for each in known for name in each.filled}:\n",
-        "tests/core/test_guard.py::test_a_column_that_was_given_up_is_not_missed_for_a_week",
+        "tests/core/expectations/test_guard.py::test_a_column_that_was_given_up_is_not_missed_for_a_week",
     ),
     Mend(
         "guard: a service that drains waits for an approval for ever",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.guard import Limits
+from pipeline.core.expectations.guard import Limits
 from pipeline.core.rows.allowance import Allowance
 from pipeline.settings.routes import load_configuration
 from pipeline.settings.sections.guard import GuardSettings

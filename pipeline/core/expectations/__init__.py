@@ -1,1 +1,1 @@
-"""The exports that are expected: when each has to be done, which day a job counts for, and what is overdue."""
+"""What is expected of exports: by when each is done (`days`, `calendar`), and what is usual of them (`guard`)."""

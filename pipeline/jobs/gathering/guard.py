@@ -12,7 +12,7 @@ of it. `Runner` runs it once, to tell why, and no job behind it. An approval is 
 import structlog
 
 from pipeline.core.errors import ExitCode, PipelineError, QuarantinedError
-from pipeline.core.guard import LOOKED_AT, Numbers, judged
+from pipeline.core.expectations.guard import LOOKED_AT, Numbers, judged
 from pipeline.core.printable import printable
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State

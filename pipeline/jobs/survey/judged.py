@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from pipeline.core.batches.checkpoint import Checkpoint
-from pipeline.core.guard import LOOKED_AT, Numbers, judged
+from pipeline.core.expectations.guard import LOOKED_AT, Numbers, judged
 from pipeline.edges.store.ledger_reader import read_ledger
 from pipeline.settings.settings import Settings
 

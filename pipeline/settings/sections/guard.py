@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipeline.core.guard import Limits
+from pipeline.core.expectations.guard import Limits
 from pipeline.settings.sections.base import OptionalAllowanceText, Section
 
 

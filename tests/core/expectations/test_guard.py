@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.report import Report, ReportedRejects
-from pipeline.core.guard import KNOWN_FROM, LOOKED_AT, Limits, Numbers, judged
+from pipeline.core.expectations.guard import KNOWN_FROM, LOOKED_AT, Limits, Numbers, judged
 from pipeline.core.model import RowCounts, Warnings
 from pipeline.core.rows.allowance import Allowance
 
