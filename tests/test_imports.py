@@ -31,7 +31,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
-        "explain": ("batches", "rows", "plain"),
+        "explain": ("batches", "rows", "model", "plain"),
         "display": ("batches", "model"),
         "erasure": ("batches", "rows", "values", "formats", "model"),
         "memory": ("batches", "rows", "model"),
