@@ -28,6 +28,7 @@ from pipeline.cli.arguments import (
     Verbose,
     since_of,
 )
+from pipeline.cli.explain_command import explain
 from pipeline.cli.init_command import init
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load
@@ -296,6 +297,7 @@ for _command in (
     plan,
     load,
     status,
+    explain,
     pause,
     resume,
     abandon,

@@ -63,6 +63,7 @@ async def load_job(
         await state.in_turn(job.folder.make)
         is_abandoned = ending.own_stage >= EndStage.NO_ATTEMPTS
         await state.in_turn(job.folder.cut_rejects, record.checkpoint.rejects_bytes, may_be_shorter=is_abandoned)
+        await state.in_turn(job.folder.index.cut_index, record.checkpoint.index_bytes if record.has_begun else 0)
         recovered = await recover(job, stock)
     if recovered is None:
         return ending.error

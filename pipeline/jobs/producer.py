@@ -25,13 +25,14 @@ from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
 from pipeline.core.memory.keyed_rows import Digested, KeyedRows
-from pipeline.core.model import Batch, Flags, Hashes, Rows
+from pipeline.core.model import Batch, Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.ledger import Overtaken
+from pipeline.edges.store.row_index import UNCHANGED
 from pipeline.edges.store.sent_ids import note_sent
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering import (
@@ -46,7 +47,7 @@ from pipeline.jobs.gathering import (
     sieve_of,
 )
 from pipeline.jobs.job import Job, check_rejects, source_name
-from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, open_source
+from pipeline.jobs.row_source import Block, RowSource, keep_rejects, no_rows, note_block, open_source
 
 log = structlog.get_logger()
 
@@ -254,7 +255,7 @@ class Producer:
                     raise FatalError("a row fits in no batch: a bug in profile-pipeline, please report it.")
                 block, rest = source.split(block, placed.stop)
             # No `await` between these counts: if this task is cancelled, each row is counted once.
-            self._note(block)
+            note_block(self._job, source, block)
             self._checkpoint.superseded += placed.superseded
             if placed.superseded >= MANY_OF_ALL * len(block.mapped.rows) > 0:
                 # Rows of one id merge, so without this many merges no id is on so many of these rows.
@@ -280,6 +281,9 @@ class Producer:
             self._checkpoint.superseded += placed.superseded
             self._count_unplaced()
             first += count
+            if self._job.folder.index.is_large:
+                # Where nothing is new, nothing is sealed for long.
+                await self._job.host.run_blocking(self._job.folder.index.write_index)
             if placed.must_seal:
                 await self._seal()
 
@@ -303,8 +307,13 @@ class Producer:
         checkpoint, stop = self._checkpoint, first + len(is_unchanged)
         records = piece.records_of(first, stop)
         checkpoint.superseded += records - (stop - first)
-        checkpoint.unchanged += int(np.count_nonzero(is_unchanged))
+        self._note_unchanged(piece.rows.hashes[first:stop], piece.rows.lines[first:stop], is_unchanged)
         checkpoint.gathered = checkpoint.gathered.behind(records)
+
+    def _note_unchanged(self, hashes: Hashes, lines: Offsets, is_unchanged: Flags) -> None:
+        """Count the rows, of these, that say nothing new. All arrays have shape (n,)."""
+        self._checkpoint.unchanged += int(np.count_nonzero(is_unchanged))
+        self._job.folder.index.add(UNCHANGED, hashes[is_unchanged], lines[is_unchanged])
 
     async def _sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
         if self._sieve is None:
@@ -325,7 +334,7 @@ class Producer:
             if self._sieve is not None:
                 keyed = KeyedRows.of_lists([rows], self.digested)
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
-                self._checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
+                self._note_unchanged(keyed.hashes, keyed.lines, sifted.is_unchanged)
                 rows = sifted.rows
             placed = self._placer.place_freed(rows)
             if sifted is not None:
@@ -342,11 +351,6 @@ class Producer:
             await self._seal()
             rows = self._placer.tracker.free()
 
-    def _note(self, block: Block) -> None:
-        """Count the records of a block, and move the position behind it, into the part that it is of."""
-        checkpoint = self._checkpoint
-        block.note(checkpoint)
-
     async def _judge_rejects_of(self, source: RowSource, block: Block) -> None:
         """Raise `InputError` if this block makes the rejects too many; its rows count as read, and are unsent."""
         checkpoint, mapped = self._checkpoint, block.mapped
@@ -354,7 +358,7 @@ class Producer:
         if self._job.export.max_rejects.is_exceeded(faulty, read, final=False):
             # First, because it counts the unplaced rows anew.
             await self._finish_sealing()
-            self._note(block)
+            note_block(self._job, source, block)
             self._job.progress.unplaced_rows += len(mapped.rows)
             await keep_rejects(self._job, source, block.mapped.rejects)
             check_rejects(self._job, is_final=False)
@@ -375,6 +379,8 @@ class Producer:
         # Taken now: rows freed from here on are in the next batch, and other jobs see them as held until it is sealed.
         held = self._placer.tracker.held_ids() if checkpoint.has_ended else None
         checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
+        lines = seal.content.lines if seal.content else None
+        checkpoint.index_bytes = await job.host.run_blocking(job.folder.index.write_index, lines)
         checkpoint.seconds, checkpoint.calls = progress.seconds(job.clock.monotonic()), progress.calls
         self._sealing = _Sealing(
             batch_id,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,7 +220,6 @@ async def put_away(job: Job, report: Report) -> None:
         # Its book may be what the bug is about.
         never_sent = await never_sent_of(job)
         await _write_if_it_can_be(job, report)
-    await state.in_turn(_forget_sent_if_nobody_asks, job, report)
     # While it is remembered a batch stays in flight: a job that begins meanwhile waits for it.
     now = job.clock.monotonic()
     due = job.in_flight.over_with(job.record.seq, now)
@@ -248,6 +247,7 @@ async def _write_if_it_can_be(job: Job, report: Report) -> None:
     try:
         await job.state.in_turn(job.folder.make)
         await job.state.in_turn(job.folder.cut_rejects, job.record.checkpoint.rejects_bytes, may_be_shorter=True)
+        await job.state.in_turn(job.folder.index.cut_index, job.record.checkpoint.index_bytes)
         await job.state.in_turn(_write, job, report)
     except PipelineError:
         raise
@@ -262,6 +262,7 @@ def _write(job: Job, report: Report) -> None:
     rejected = [(number, fact) for number, fact in facts if isinstance(fact, RowRejected)]
     places = job.progress.checkpoint.places(job.record.export.name)
     job.folder.add_target_rejects(places, rejected)
+    job.folder.index.write_index()
     failed = [row for settled in job.progress.book.settled for row in _failed_rows(job, settled)]
     if failed:
         job.folder.write_failed(places, failed)
@@ -293,19 +294,6 @@ def _write_table(job: Job) -> None:
         has_parts=bool(checkpoint.parts),
         is_sent_as_read=not is_mapped(record),
     )
-
-
-def _forget_sent_if_nobody_asks(job: Job, report: Report) -> None:
-    """Forget which ids a job sent, unless it, or one before, has rejected rows that somebody may still mend."""
-    state = job.state
-    days = timedelta(days=job.settings.drop.keep_rejects_days)
-    since = (job.clock.utc_now() - days).isoformat(timespec="seconds")
-    if report.rows.rejected or job.folder.rejects_table.exists():
-        state.latest_rejects = report.finished_at
-    elif state.latest_rejects is None:
-        state.latest_rejects = state.ledger.latest_rejects(since)
-    if state.latest_rejects < since:
-        job.folder.forget_sent()
 
 
 def page_of(report: Report, folder: Path, tracks: Iterable["BatchTrack"] = (), *, is_trial: bool = False) -> str | None:

@@ -151,7 +151,8 @@ def joined(parts: Sequence[Mapped]) -> Mapped:
         warnings.add(part.warnings)
     rejects = [reject for part in parts for reject in part.rejects]
     excluded = sum((Counter(part.excluded) for part in parts), Counter())
-    return Mapped(rows, rejects, sum(part.empty for part in parts), warnings, excluded)
+    not_sent = tuple(each for part in parts for each in part.not_sent)
+    return Mapped(rows, rejects, sum(part.empty for part in parts), warnings, excluded, not_sent)
 
 
 def assert_same(one: Mapped, other: Mapped) -> None:

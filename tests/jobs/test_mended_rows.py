@@ -256,16 +256,6 @@ async def test_a_mended_row_goes_over_the_earlier_ones_that_were_lost(tmp_path: 
 
 
 @virtually
-async def test_what_is_sent_is_noted_only_while_somebody_may_ask(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage:
-        before = await load(stage, "u1,gold,1", name="before.csv")
-        bad = await load(stage, ",silver,2", "u2,gold,2", name="bad.csv")
-        behind = await load(stage, "u3,gold,1", name="behind.csv")
-        noted = [(stage.state / "jobs" / each["job"] / "sent").exists() for each in (before, bad, behind)]
-        assert noted == [False, True, True]
-
-
-@virtually
 async def test_what_cannot_be_asked_for_is_said(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         good = await load(stage, "u1,gold,1")

@@ -95,6 +95,7 @@ class Expected:
     head: bytes  # first line of a body, with its LF
     delimiter: str  # the one given or found
     excluded: dict[str, int] = field(default_factory=dict)  # by column of the condition
+    not_sent: list[tuple[int, str, str]] = field(default_factory=list)  # line, why, id as it would be sent, encoded
 
     def body(self) -> bytes:
         """The body of one batch that holds every row to send, superseded ones included."""
@@ -759,6 +760,7 @@ def expect(
     empty = 0
     excluded: Counter[str] = Counter()
     sent: list[Sent] = []
+    not_sent: list[tuple[int, str, str]] = []
     warnings: Counter[str] = Counter()
     empty_cells: Counter[str] = Counter()
     first_lines: dict[str, int] = {}
@@ -769,12 +771,14 @@ def expect(
             continue
         if record_fault(record, layout) is None and (column := left_out_by(record, layout, rules)):
             excluded[column] += 1
+            not_sent.append((record.line, f"excluded {column}", form_of_id(record, layout, rules)))
             continue
         row = row_or_reason(record, layout, rules, style)
         if isinstance(row, str):
             rejected.append((record, row))
         elif not any(row.attributes.values()):
             empty += 1
+            not_sent.append((record.line, "empty", form_of_id(record, layout, rules)))
         else:
             sent.append(row)
             noted = warnings_of(record, row, layout, rules)
@@ -807,7 +811,14 @@ def expect(
         head=layout.head,
         delimiter=delimiter,
         excluded=dict(excluded),
+        not_sent=not_sent,
     )
+
+
+def form_of_id(record: Record, layout: Layout, rules: Rules) -> str:
+    """The id of a sound record as it would be sent, encoded."""
+    identifier = sent_id(record.fields[layout.id_at].decode(), rules)
+    return encoded(mapped_id(steps_for(rules.mapping, layout.names[layout.id_at]), identifier)) if identifier else ""
 
 
 def final_profiles(sent: list[Sent]) -> dict[str, dict[str, str]]:

@@ -33,7 +33,7 @@ class Checkpoint:
 
     `digest`: the SHA-256 of the first `digest_bytes` bytes of the export, of all its files one after the other.
     `excluded_by`: the rows left out, by the column of the condition.
-    `rejects_bytes`: the length of the rejects file.
+    `rejects_bytes`: the length of the rejects file. `index_bytes`: that of the index of rows; -1 if it has none.
     `has_ended`: the whole export was read.
     `turn`: the place of the job among unfinished ones, in the order in which they began.
     `parameters`: those of the header row.
@@ -76,6 +76,7 @@ class Checkpoint:
     gathered: Gathered = written(default=NONE_GATHERED, if_default=False)  # noqa: RUF009 - a field
     quarantine: str = written(default="", if_default=False)
     guard_learns: int = written(default=0, if_default=False)
+    index_bytes: int = written(default=-1, if_default=False)
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Go on to these parts, the last of which is read from now on."""

@@ -42,7 +42,7 @@ def kind_of(path: str) -> Kind:
     """
     if path in ("report.json", "report.html"):
         return Kind.REPORT
-    is_of_rows = path in _OF_REJECTS or path.startswith("sent/")
+    is_of_rows = path in _OF_REJECTS or path.startswith(("sent/", "rows/"))
     return Kind.REJECTS if is_of_rows else Kind.EXPORT
 
 

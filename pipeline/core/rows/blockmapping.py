@@ -20,11 +20,12 @@ import numpy as np
 from pipeline.core.formats.blockframing import Framed, steps, without
 from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import Flags, Octets, Offsets, Reject, Rows, Warnings
-from pipeline.core.rows.blockcells import Nulls, Pads, guarded, id_of, suspects
+from pipeline.core.rows.blockcells import Nulls, Pads, as_written, guarded, id_of, suspects
 from pipeline.core.rows.blocksteps import BlockSteps, Stepped, with_ids
 from pipeline.core.rows.cells import INVISIBLE, is_bare, trimmed
 from pipeline.core.rows.encoding import KEPT, STAND_INS, Escapes, encode_table
 from pipeline.core.rows.hashing import hash_ids
+from pipeline.core.rows.id_forms import EMPTY, NotSent, excluded_by
 from pipeline.core.rows.mapping import (
     MAX_ATTRIBUTES_BYTES,
     SAFE_ATTRIBUTES_BYTES,
@@ -104,13 +105,31 @@ class BlockMapper:
             framed = framed.leaving(is_blank)
             text, separators = _without_rows(text, separators, is_blank)
             table = Table.of(text, columns, separators)
-        left_out, excluded = self._steps.left_out(table)
-        if left_out is not None:
-            framed = framed.leaving(left_out)
-            text, separators = _without_rows(text, separators, left_out)
-            table = Table.of(text, columns, separators)
+        left_out, by_column = self._steps.left_out(table)
+        if left_out is None:
+            return self._map_table(self._pick(table), framed, warnings)
+        excluded = Counter({column: len(rows) for column, rows in by_column.items()})
+        not_sent = tuple(
+            self._not_sent(excluded_by(column), table, self._plan.id_index, rows, framed.lines)
+            for column, rows in by_column.items()
+        )
+        framed = framed.leaving(left_out)
+        text, separators = _without_rows(text, separators, left_out)
+        table = Table.of(text, columns, separators)
         mapped = self._map_table(self._pick(table), framed, warnings)
-        return replace(mapped, excluded=excluded + Counter(mapped.excluded)) if excluded else mapped
+        return replace(mapped, excluded=excluded + Counter(mapped.excluded), not_sent=(*not_sent, *mapped.not_sent))
+
+    def _not_sent(self, why: str, table: Table, id_column: int, rows: Offsets, lines: Offsets) -> NotSent:
+        """The rows of these indexes, with the ids in a column. `lines`: of all rows of the table."""
+        ends = table.separators[rows * table.columns + id_column]
+        starts = (
+            (table.separators[rows * table.columns + id_column - 1] + 1)
+            if id_column
+            else (table.ends[rows] - table.sizes[rows])
+        )
+        text = table.text
+        ids = [as_written(text[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        return NotSent(why, self._exact.forms.hashes(ids), lines[rows])
 
     def _map_table(self, table: Table, framed: Framed, warnings: Warnings) -> Mapped:
         """Map the regular records of `framed`, given as a table with the same rows, and its other records."""
@@ -154,6 +173,8 @@ class BlockMapper:
         if len(sizes) and sizes.max() > SAFE_VALUE_CHARACTERS:
             notes.add("value_over_256_characters", _long_cells(table) // table.columns)
         rejects, odd = self._rejects(table, framed, np.flatnonzero(is_odd), warnings)
+        empty = np.flatnonzero(is_empty)
+        not_sent = (self._not_sent(EMPTY, table, 0, empty, lines),) if len(empty) else ()
         if has_delimiter and self._kept_replacement is not None:
             table, escaped = _replaced(table, escaped, is_delimiter, self._kept_replacement)
         if stepped.ids:
@@ -162,7 +183,7 @@ class BlockMapper:
         rows = self._encode(table, escaped, id_lengths, keep, lines)
         if not self._exact.has_steps:
             self._exact.order.check(rows)
-        fast = Mapped(rows, rejects, int(np.count_nonzero(is_empty)), warnings)
+        fast = Mapped(rows, rejects, len(empty), warnings, not_sent=not_sent)
         if not (len(odd) or framed.others):
             return fast
         others = framed.exactly(odd, self._delimiter)
@@ -501,10 +522,10 @@ def _long_cells(table: Table) -> Offsets:
 def _merge(fast: Mapped, exact: Mapped) -> Mapped:
     """Merge both in the order of their lines."""
     fast.warnings.add_among(exact.warnings)
-    empty = fast.empty + exact.empty
+    empty, not_sent = fast.empty + exact.empty, (*fast.not_sent, *exact.not_sent)
     rejects = sorted([*fast.rejects, *exact.rejects], key=attrgetter("line"))
     if not len(exact.rows):
-        return Mapped(fast.rows, rejects, empty, fast.warnings, exact.excluded)
+        return Mapped(fast.rows, rejects, empty, fast.warnings, exact.excluded, not_sent)
     first, second = fast.rows, exact.rows
     places = np.searchsorted(first.lines, second.lines)
     starts = [0, *np.concatenate([[0], first.ends])[places].tolist()]
@@ -519,4 +540,4 @@ def _merge(fast: Mapped, exact: Mapped) -> Mapped:
         np.insert(first.lines, places, second.lines),
         np.insert(first.hashes, places, second.hashes),
     )
-    return Mapped(rows, rejects, empty, fast.warnings, exact.excluded)
+    return Mapped(rows, rejects, empty, fast.warnings, exact.excluded, not_sent)

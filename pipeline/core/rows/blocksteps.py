@@ -4,7 +4,6 @@ A column is taken out of the table as a list of cells. What was made of a cell i
 different cells costs a look-up each. What rejects a row marks it as odd: the exact path decides on it.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,13 +55,13 @@ class BlockSteps:
         self._constants = b"".join(b"," + value.translate(_IN_TABLE) for value in self._steps.constants)
         self._names = exact.order.names
 
-    def left_out(self, table: Table) -> tuple[Flags | None, Counter[str]]:
-        """Set for each row that a condition leaves out, or None if no row is; and their number by column.
+    def left_out(self, table: Table) -> tuple[Flags | None, dict[str, Offsets]]:
+        """Set for each row that a condition leaves out, or None if no row is; and their indexes by column.
 
         `table`: with all columns of the export.
         """
         left_out: Flags | None = None
-        excluded: Counter[str] = Counter()
+        excluded: dict[str, Offsets] = {}
         for condition, judged in zip(self._steps.conditions, self._judged, strict=True):
             cells = cells_of(table, condition.index)
             self._judge(condition, judged, {*cells}.difference(judged))
@@ -71,8 +70,9 @@ class BlockSteps:
                 found &= ~_is_blank(table, found)
             if left_out is not None:
                 found &= ~left_out
-            if count := int(np.count_nonzero(found)):
-                excluded[condition.column] += count
+            if len(rows := np.flatnonzero(found)):
+                before = excluded.get(condition.column)
+                excluded[condition.column] = rows if before is None else np.concatenate([before, rows])
                 left_out = found if left_out is None else left_out | found
         return left_out, excluded
 

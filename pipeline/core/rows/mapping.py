@@ -30,6 +30,7 @@ from pipeline.core.rows.cells import (
 from pipeline.core.rows.encoding import KEPT, encode, encode_joined, has_delimiter, replace_delimiters
 from pipeline.core.rows.hashing import hash_ids
 from pipeline.core.rows.heading_order import HeadingOrder
+from pipeline.core.rows.id_forms import EMPTY, IdForms, NotSent, excluded_by, not_sent
 from pipeline.core.rows.profile_id import SAFE_ID_CHARACTERS, problem_of_id, problem_of_sent_id, problem_of_written_id
 from pipeline.core.values.cell_memory import CellMemory
 from pipeline.core.values.row_steps import NO_STEPS, PlacedSteps
@@ -86,6 +87,7 @@ class Mapped:
     `empty`: the number of rows with an id and no value.
     `warnings`: counts over the rows to send, and of blank records, which are no rows.
     `excluded`: the number of rows left out, by the column of the condition.
+    `not_sent`: the rows that are empty or left out, by why.
     """
 
     rows: Rows
@@ -93,6 +95,7 @@ class Mapped:
     empty: int
     warnings: Warnings
     excluded: Mapping[str, int] = field(default_factory=dict)
+    not_sent: tuple[NotSent, ...] = ()
 
     @property
     def read(self) -> int:
@@ -153,8 +156,11 @@ class RowMapper:
         self.salt = salt
         self.rules = rules
         self.has_steps = plan.steps != NO_STEPS
+        #: The forms in which ids are found again.
+        self.forms = IdForms(salt, plan.steps.id_steps, is_trimmed=rules.trim != "none")
         self._warnings = Warnings()
         self._excluded: Counter[str] = Counter()
+        self._not_sent: list[tuple[str, bytes, int]] = []
         #: For each cell, if it is trimmed.
         asked = plan.steps.trims or (False,) * len(plan.cell_indexes)
         self.trims = tuple(rules.trim == "all" or is_asked for is_asked in asked)
@@ -187,7 +193,7 @@ class RowMapper:
         lines: list[int] = []
         rejects: list[Reject] = []
         empty = 0
-        self._warnings, self._excluded = Warnings(), Counter()
+        self._warnings, self._excluded, self._not_sent = Warnings(), Counter(), []
         for record in records:
             row = self._encoded_row(record)
             if isinstance(row, Reject):
@@ -196,6 +202,7 @@ class RowMapper:
                 self._warnings.note("blank_records", record.line)
             elif row is _Unsent.EMPTY:
                 empty += 1
+                self._note_not_sent(EMPTY, record)
             elif row is _Unsent.EXCLUDED:
                 continue
             else:
@@ -207,7 +214,12 @@ class RowMapper:
         rows = pack_rows(texts, id_lengths, lines, self.salt)
         if not self.has_steps:
             self.order.check(rows)
-        return Mapped(rows, rejects, empty, self._warnings, self._excluded)
+        return Mapped(rows, rejects, empty, self._warnings, self._excluded, not_sent(self._not_sent, self.salt))
+
+    def _note_not_sent(self, why: str, record: Record | BrokenLine) -> None:
+        if isinstance(record, Record):
+            (form,) = self.forms.of([record.fields[self.plan.id_index]])
+            self._not_sent.append((why, form, record.line))
 
     def _encoded_row(self, record: Record | BrokenLine) -> bytes | Reject | _Unsent:
         """The encoded row of a record, id first, with its line feed."""
@@ -282,6 +294,7 @@ class RowMapper:
             return Reject(line, Reason.FIELD_COUNT, None, raw)
         if column := self.left_out_by(fields):
             self._excluded[column] += 1
+            self._note_not_sent(excluded_by(column), record)
             return _Unsent.EXCLUDED
         return None
 

@@ -7,7 +7,6 @@ are not UTF-8. Rows that Target refused have `message` too. Lines of `failed.jso
 
 import base64
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -27,6 +26,7 @@ from pipeline.core.model import FailedRow, Reject
 from pipeline.core.target.messages import ANSWERS_FILE
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
 from pipeline.edges.store.records import MENDED
+from pipeline.edges.store.row_index import RowIndex
 
 #: Characters of a text of Target's that are kept, and bytes of all of a job. Ours: one is to be understood from them.
 MAX_ANSWER_CHARS, MAX_ANSWERS_BYTES = 2_000, 1_048_576
@@ -46,6 +46,8 @@ class JobFolder:
         self.columns = directory / "columns.json"
         #: The ids that each batch had, by its id: see `sent_ids`.
         self.sent = directory / "sent"
+        #: What every row that was read is, by the hash of its id.
+        self.index = RowIndex(directory / "rows" / "index")
         #: Of a job that loads mended rows: the table as it was given, and the job whose table it was; the export made
         #: of it, and the lines of its rows.
         self.fixed, self.asked = directory / "fixed.csv", directory / "fixed.of"
@@ -114,11 +116,6 @@ class JobFolder:
             # The file's name must be durable too: these may be the first rejects.
             sync_directory(self.directory)
         return self.rejects_bytes
-
-    def forget_sent(self) -> None:
-        """Remove what is noted of the ids in batches, as far as the disk lets it."""
-        if self.sent.is_dir() and not self.sent.is_symlink():
-            shutil.rmtree(self.sent, ignore_errors=True)
 
     def add_answer(self, batch_number: int, call: Literal["POST", "GET"], text: str, at: datetime) -> bool:
         """Keep what Target said of a batch, its first `MAX_ANSWER_CHARS` characters; False if the file is full.

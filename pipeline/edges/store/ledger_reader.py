@@ -204,15 +204,6 @@ class LedgerReader:
         found: str | None = self._one("SELECT max(finished_at) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")
         return found or None
 
-    def latest_rejects(self, since: str) -> str:
-        """The time at which the last job ended that had rejected rows, if not before `since`, else an empty text."""
-        query = (
-            "SELECT coalesce((SELECT finished_at FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL"
-            " AND finished_at >= ? AND json_extract(report, '$.rows.rejected') > 0"
-            " ORDER BY finished_at DESC LIMIT 1), '')"
-        )
-        return str(self._one(query, since))
-
     def count_jobs(self) -> tuple[int, int]:
         """The number of jobs that have ended, and of those that have not."""
         ended = self._one("SELECT count(*) FROM jobs INDEXED BY ended_jobs WHERE state IS NOT NULL")

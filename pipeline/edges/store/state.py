@@ -45,8 +45,6 @@ class State:
     `ages`: of open batches, as far as earlier runs in this process know them.
     `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
     whoever adds to it, or merges its files. `remembered`: set when more is remembered; whoever waited makes it anew.
-    `latest_rejects`: the end of the last job with rejected rows, UTC in ISO 8601; empty if none is known, None if the
-    ledger was not asked yet.
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class State:
         self.lost: dict[int, Hashes | None] = {}
         self._ids_lost: tuple[tuple[int, ...], Hashes] = (), np.empty(0, dtype=np.uint64)
         self.ages: dict[int, Ages] = {}
-        self.latest_rejects: str | None = None
         self.is_paused = ledger.is_paused
         self.memory = memory
         self.remembered, self.turn_to_remember, self.turn_to_merge = anyio.Event(), anyio.Lock(), anyio.Lock()

@@ -60,6 +60,7 @@ from pipeline.core.target.replies import (
 )
 from pipeline.core.target.status_memory import Learned
 from pipeline.edges.store.records import BatchRecord
+from pipeline.edges.store.sent_ids import note_sent
 from pipeline.edges.store.state import life_of
 from pipeline.edges.target.endpoint import Target
 from pipeline.jobs.delivery.probing import Probing, Verdict
@@ -345,6 +346,7 @@ class Courier:
         for content in contents:
             number = job.progress.allot_number()
             batch_id = ledger.allot_batch_id()
+            await job.host.run_blocking(note_sent, job.folder.sent / str(batch_id), content)
             written.append(await job.state.write(batch_id, number, content, parent=batch.batch_id))
         children = written[0], written[1]
         log.info("batch_split", batch=batch.number, into=[child.number for child in children])

@@ -20,6 +20,7 @@ from pipeline.core.rows.reject_table import FOR_PEOPLE, Written, unguarded
 from pipeline.edges.durable import disk_errors, sync_directory, write_durably
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.rejects_table import written_of
+from pipeline.edges.store.row_index import erase_indexed
 from pipeline.edges.store.sent_ids import erase_sent
 from pipeline.jobs.forgetting.receipt import Receipt
 
@@ -40,6 +41,8 @@ def erase_from_folder(folder: JobFolder, id_column: str, wanted: Wanted, hashes:
     receipt.erased["answers"] += _erase_lines(folder.answers, lambda line: wanted.is_in(line["text"].encode()))
     if folder.sent.is_dir() and not folder.sent.is_symlink():
         receipt.erased["sent"] += sum(erase_sent(file, hashes) for file in sorted(folder.sent.iterdir()))
+    if not folder.index.path.is_symlink():
+        receipt.erased["index"] += erase_indexed(folder.index.path, hashes)
     for_nobody = {folder.fixed, folder.mended, folder.header, folder.directory / "retry.csv"}
     erased = {folder.rejects, folder.rejects_table, folder.failed, folder.answers}
     for file in sorted(folder.directory.iterdir()):

@@ -18,7 +18,7 @@ from pipeline.jobs.gathering.gone import Gone, gather_gone
 from pipeline.jobs.gathering.guard import judge
 from pipeline.jobs.gathering.runs import write_run
 from pipeline.jobs.job import Job, check_rejects
-from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows
+from pipeline.jobs.row_source import RowSource, keep_rejects, no_rows, note_block
 
 #: Bytes of encoded rows that one run holds.
 BUFFER_BYTES = 16_777_216
@@ -52,6 +52,7 @@ async def gather(job: Job, export: Export, source: RowSource, *, is_judged: bool
     if is_judged:
         await judge(job, also=gone.too_many)
     checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
+    checkpoint.index_bytes = await job.host.run_blocking(job.folder.index.write_index)
     checkpoint.gathered = Gathered((*runs.written, *gone.runs), rows, is_whole=True)
     await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
 
@@ -64,7 +65,7 @@ async def _gather_all(job: Job, export: Export, source: RowSource, runs: "_Runs"
         progress.bytes_read, progress.sha256 = export.bytes_read, export.sha256
         if is_abandoned(job.ending):
             raise abandoned()
-        block.note(checkpoint)
+        note_block(job, source, block)
         # No `await` between these counts: each row is in one class whenever the job ends.
         rows += len(block.mapped.rows)
         progress.unplaced_rows = before + rows

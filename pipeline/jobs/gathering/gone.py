@@ -32,6 +32,7 @@ from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.exports import changed
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, FileFacts, SortedFile, write_sorted
+from pipeline.edges.store.row_index import GONE
 from pipeline.jobs.gathering.runs import run_file, write_run
 from pipeline.jobs.job import Job, opens_export, source_name, steps_of
 from pipeline.jobs.row_source.rows import open_rows
@@ -169,6 +170,7 @@ def _write_gone(
         if left:
             texts = [profile_id + cells for profile_id in left]
             rows = pack_rows(texts, [*map(len, left)], [0] * len(left), job.state.ledger.salt)
+            job.folder.index.add(GONE, rows.hashes, rows.lines)
             runs.append(write_run(directory, first + len(runs), [rows]))
             left.clear()
 

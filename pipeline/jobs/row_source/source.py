@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 from anyio import to_thread
 
 from pipeline.core.errors import HeaderError, InputError
@@ -13,8 +14,9 @@ from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.rejects_table import note_written
+from pipeline.edges.store.row_index import ROW
 from pipeline.jobs.job import Job, is_mapped, opens_export, steps_of
-from pipeline.jobs.row_source.rows import RowSource, open_rows
+from pipeline.jobs.row_source.rows import Block, RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start
 from pipeline.settings.sections.export import ExportSettings
 
@@ -65,8 +67,28 @@ def _remembered_parameters(memory: Memory) -> tuple[str, ...]:
     return memory.parameters
 
 
+def note_block(job: Job, source: RowSource, block: Block) -> None:
+    """Count the records of a block, move the position of the job behind it, and note its rows for the index."""
+    block.note(job.progress.checkpoint)
+    mapped, index = block.mapped, job.folder.index
+    index.add(ROW, mapped.rows.hashes, mapped.rows.lines)
+    for each in mapped.not_sent:
+        index.add(each.why, each.hashes, each.lines)
+    by_reason: dict[str, list[Reject]] = {}
+    for reject in mapped.rejects:
+        by_reason.setdefault(reject.reason.value, []).append(reject)
+    for reason, rejects in by_reason.items():
+        hashes = source.mapper.forms.hashes([reject.profile_id or b"" for reject in rejects])
+        index.add(reason, hashes, np.array([reject.line for reject in rejects], dtype=np.int64))
+
+
 async def keep_rejects(job: Job, source: RowSource, rejects: Sequence[Reject]) -> None:
-    """Append rejected rows to the rejects file of their job, and note how its export is written."""
+    """Append rejected rows to the rejects file of their job, and note how its export is written.
+
+    What is noted for the index of rows is written down, if it is much.
+    """
+    if job.folder.index.is_large:
+        await job.host.run_blocking(job.folder.index.write_index)
     if rejects:
         places = job.progress.checkpoint.places(job.record.export.name)
         await job.host.run_blocking(note_written, job.folder, source.written)

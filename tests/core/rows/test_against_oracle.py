@@ -12,6 +12,7 @@ from pipeline.core.formats.dialect import Dialect
 from pipeline.core.formats.framing import BOM, Framer, Position
 from pipeline.core.rows.cells import CellRules
 from pipeline.core.rows.header import plan_columns
+from pipeline.core.rows.id_forms import hashes_of
 from pipeline.core.rows.mapping import Mapped, RowMapper
 from pipeline.core.rows.transform import Transform
 from pipeline.core.values.row_steps import RowSteps
@@ -83,6 +84,13 @@ def check_mapped(mapped: Mapped, expected: Expected, body_start: bytes, record_b
     assert [reject.raw for reject in mapped.rejects] == [raw[:record_bytes] for raw in expected.raws]
     assert mapped.excluded == expected.excluded
     assert mapped.empty == expected.rows["empty"]
+    not_sent = sorted(
+        (line, each.why, hash_)
+        for each in mapped.not_sent
+        for line, hash_ in zip(each.lines.tolist(), each.hashes.tolist(), strict=True)
+    )
+    forms = hashes_of([form.encode() for _, _, form in expected.not_sent], HASH_SALT).tolist()
+    assert not_sent == [(line, why, hash_) for (line, why, _), hash_ in zip(expected.not_sent, forms, strict=True)]
     assert mapped.read == expected.rows["read"]
     assert mapped.warnings.as_dict() == expected.warnings
 
