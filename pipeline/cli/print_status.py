@@ -152,6 +152,9 @@ def _job_lines(job: JobStatus) -> list[str]:
         counts = ", ".join(f"{count:,} {name}" for name, count in job.rows.items() if count or name == "read")
         lines.append(f"  rows: {counts}")
     lines += [f"  {counted(rows, 'rejected row')} came back, mended, by job {by}" for by, rows in job.came_back.items()]
+    if job.verified:
+        told = ", ".join(f"{count:,} {name}" for name, count in job.verified.items() if count and name != "at")
+        lines.append(f"  read back at {_minute(job.verified['at'])}: {told or 'nothing'}")
     if job.batches:
         lines.append("  batches: " + ", ".join(f"{count:,} {phase}" for phase, count in job.batches.items()))
     if job.error:

@@ -31,9 +31,10 @@ from pipeline.core.rows.frequency import MANY_OF_ALL
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.exports import Export
 from pipeline.edges.process.heap import give_back
+from pipeline.edges.store.job_rows.row_index import UNCHANGED
+from pipeline.edges.store.job_rows.sent_ids import note_sent
 from pipeline.edges.store.ledger import Overtaken
-from pipeline.edges.store.row_index import UNCHANGED
-from pipeline.edges.store.sent_ids import note_sent
+from pipeline.jobs.delivery.sampling import drawn_of, note_drawn
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering import (
     GatheredRows,
@@ -409,7 +410,10 @@ class Producer:
                 await job.host.run_blocking(note_sent, job.folder.sent / str(batch_id), seal.content)
                 # Memory is at its peak with a full batch: give free memory back to the system first.
                 await job.host.run_blocking(give_back)
+                drawn = drawn_of(job, seal.content.hashes)
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
+                if len(drawn):
+                    await job.host.run_blocking(note_drawn, job, batch_id, drawn)
                 overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)
         finally:
             is_written.set()

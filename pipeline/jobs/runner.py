@@ -138,6 +138,11 @@ class Runner:
         self.is_told = False
         self._run: _Run | None = None
 
+    @property
+    def calls(self) -> CallQueue:
+        """The queue of all calls of the client code."""
+        return self._calls
+
     def take(self, settings: Tenant) -> None:
         """Change the settings of the client code: limits change at once, everything else with the jobs to come."""
         before, self.settings = self.settings.settings, settings

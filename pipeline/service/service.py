@@ -40,6 +40,7 @@ from pipeline.jobs.runner import Runner
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.ledger_check import check_ledger
 from pipeline.service.prune import jobs_to_look_at, look_at_ends, overdue, remove
+from pipeline.service.read_back import ReadBack
 from pipeline.service.upkeep import Upkeep
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
@@ -54,7 +55,7 @@ _DAY_S = 86_400.0
 _MOST_OF_WHY = 400
 #: The words for what a bug may be met in besides the jobs; see `Upkeep`.
 _LOOKING, _TAKING, _PRUNING = "looking for signals", "taking what is dropped", "removing old files"
-_MOVING = "moving the files of ended jobs"
+_MOVING, _READING_BACK = "moving the files of ended jobs", "reading samples back"
 
 
 class TenantService:
@@ -86,6 +87,7 @@ class TenantService:
         #: Jobs of routes that were removed, of which the log has told.
         self._warned_of: set[int] = set()
         self._has_pruned = anyio.Event()
+        self._samples = ReadBack(runner.state, lambda: self._settings, runner.calls, runner.ending)
         self._clock_watch = ClockWatch(clock.utc_now(), clock.monotonic())
 
     @property
@@ -133,6 +135,7 @@ class TenantService:
             tasks.start_soon(self._upkeep.keep, _PRUNING, self._prune_daily)
             tasks.start_soon(self._upkeep.keep, "looking when the token ends", self._warn_of_token_daily)
             tasks.start_soon(self._upkeep.keep, "checking the ledger", self._check_ledger)
+            tasks.start_soon(self._upkeep.keep, _READING_BACK, self._read_samples_back)
             await self._run_jobs(drain=drain)
             await self._move_out_ended()
             if drain:
@@ -230,6 +233,7 @@ class TenantService:
             is_all = self._to_move is None or again is None
             self._to_move = None if is_all else {*(self._to_move or ()), *(again or ()), record.job_id}
             self.codes.append(report.exit_code)
+            self._samples.note_ended()
 
     def _warn_of_removed_route(self, record: JobRecord) -> None:
         tenant = self._runner.settings
@@ -374,6 +378,9 @@ class TenantService:
 
     async def _check_ledger(self) -> None:
         await check_ledger(self._state.directory / "ledger.db")
+
+    async def _read_samples_back(self) -> None:
+        await self._samples.run(partial(self._upkeep.note_well, _READING_BACK))
 
     async def _warn_of_token_daily(self) -> None:
         while True:

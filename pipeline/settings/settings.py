@@ -36,6 +36,7 @@ from pipeline.settings.sections.guard import GuardSettings
 from pipeline.settings.sections.mapping import ColumnMapping, MappingSettings
 from pipeline.settings.sections.memory import MemorySettings
 from pipeline.settings.sections.notify import NotifySettings, with_masked_urls
+from pipeline.settings.sections.verify import VerifySettings
 from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.sections.windows import WindowSettings
 
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     guard: GuardSettings = Field(default_factory=GuardSettings)
     expect: ExpectSettings = Field(default_factory=ExpectSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)
     windows: tuple[WindowSettings, ...] = ()
 
     @field_validator("mapping")

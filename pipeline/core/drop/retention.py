@@ -40,7 +40,7 @@ def kind_of(path: str) -> Kind:
 
     An unknown file may be an export, and thus counts as one.
     """
-    if path in ("report.json", "report.html"):
+    if path in ("report.json", "report.html", "verified.json"):
         return Kind.REPORT
     is_of_rows = path in _OF_REJECTS or path.startswith(("sent/", "rows/"))
     return Kind.REJECTS if is_of_rows else Kind.EXPORT

@@ -25,8 +25,9 @@ from pipeline.core.formats.text_codec import is_utf8
 from pipeline.core.model import FailedRow, Reject
 from pipeline.core.target.messages import ANSWERS_FILE
 from pipeline.edges.durable import disk_errors, make_directory, sync_directory, write_durably
+from pipeline.edges.store.job_rows.row_index import RowIndex
+from pipeline.edges.store.job_rows.sample_files import SampleFiles
 from pipeline.edges.store.records import MENDED
-from pipeline.edges.store.row_index import RowIndex
 
 #: Characters of a text of Target's that are kept, and bytes of all of a job. Ours: one is to be understood from them.
 MAX_ANSWER_CHARS, MAX_ANSWERS_BYTES = 2_000, 1_048_576
@@ -48,6 +49,8 @@ class JobFolder:
         self.sent = directory / "sent"
         #: What every row that was read is, by the hash of its id.
         self.index = RowIndex(directory / "rows" / "index")
+        #: The rows that are to be read back from Target, until that is done; and what that came to.
+        self.sample, self.verified = SampleFiles(directory / "rows" / "sample"), directory / "verified.json"
         #: Of a job that loads mended rows: the table as it was given, and the job whose table it was; the export made
         #: of it, and the lines of its rows.
         self.fixed, self.asked = directory / "fixed.csv", directory / "fixed.of"
@@ -182,6 +185,17 @@ class JobFolder:
     def write_page(self, page: str) -> None:
         """Write the page of the report, whole or not at all."""
         self._write(self.page, [page.encode(errors="backslashreplace")])
+
+    def write_verified(self, found: dict[str, Any]) -> None:
+        """Write what the sample came to that was read back, whole or not at all."""
+        self._write(self.verified, [orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+
+    def read_verified(self) -> dict[str, Any] | None:
+        """The content of that file; None if there is none that can be read."""
+        with suppress(OSError, ValueError):
+            found: dict[str, Any] = orjson.loads(self.verified.read_bytes())
+            return found
+        return None
 
     def write_report(self, report: Report) -> None:
         """Write the report, whole or not at all."""

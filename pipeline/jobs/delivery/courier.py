@@ -59,8 +59,8 @@ from pipeline.core.target.replies import (
     WrongAddress,
 )
 from pipeline.core.target.status_memory import Learned
+from pipeline.edges.store.job_rows.sent_ids import note_sent
 from pipeline.edges.store.records import BatchRecord
-from pipeline.edges.store.sent_ids import note_sent
 from pipeline.edges.store.state import life_of
 from pipeline.edges.target.endpoint import Target
 from pipeline.jobs.delivery.probing import Probing, Verdict

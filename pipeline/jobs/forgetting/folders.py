@@ -19,9 +19,9 @@ from pipeline.core.model import Hashes
 from pipeline.core.rows.reject_table import FOR_PEOPLE, Written, unguarded
 from pipeline.edges.durable import disk_errors, sync_directory, write_durably
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.job_rows.row_index import erase_indexed
+from pipeline.edges.store.job_rows.sent_ids import erase_sent
 from pipeline.edges.store.rejects_table import written_of
-from pipeline.edges.store.row_index import erase_indexed
-from pipeline.edges.store.sent_ids import erase_sent
 from pipeline.jobs.forgetting.receipt import Receipt
 
 _BLOCK_BYTES = 1_048_576
@@ -43,6 +43,7 @@ def erase_from_folder(folder: JobFolder, id_column: str, wanted: Wanted, hashes:
         receipt.erased["sent"] += sum(erase_sent(file, hashes) for file in sorted(folder.sent.iterdir()))
     if not folder.index.path.is_symlink():
         receipt.erased["index"] += erase_indexed(folder.index.path, hashes)
+    receipt.erased["sample"] += folder.sample.erase(lambda encoded: encoded.encode() in wanted.encoded)
     for_nobody = {folder.fixed, folder.mended, folder.header, folder.directory / "retry.csv"}
     erased = {folder.rejects, folder.rejects_table, folder.failed, folder.answers}
     for file in sorted(folder.directory.iterdir()):

@@ -30,9 +30,9 @@ from pipeline.core.rows.mapping import pack_rows
 from pipeline.core.values.column_steps import ColumnSteps
 from pipeline.core.values.row_steps import RowSteps
 from pipeline.edges.exports import changed
+from pipeline.edges.store.job_rows.row_index import GONE
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, FileFacts, SortedFile, write_sorted
-from pipeline.edges.store.row_index import GONE
 from pipeline.jobs.gathering.runs import run_file, write_run
 from pipeline.jobs.job import Job, opens_export, source_name, steps_of
 from pipeline.jobs.row_source.rows import open_rows

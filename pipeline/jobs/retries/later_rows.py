@@ -1,8 +1,8 @@
 """The rows that were sent of an id after one that was rejected: a mended row never goes over any of them.
 
-What is known of them is the ids of each batch, with the line of each (`edges.store.sent_ids`). A batch of which that
-is not known may have held any id; and a row that said nothing new is in no batch, so that each id which the memory
-knows may have had one since. Values are not known, so a later row overtakes the whole of an earlier one, unless
+What is known of them is the ids of each batch, with the line of each (`edges.store.job_rows.sent_ids`). A batch of
+which that is not known may have held any id; and a row that said nothing new is in no batch, so that each id which the
+memory knows may have had one since. Values are not known, so a later row overtakes the whole of an earlier one, unless
 its job sends none of the same columns.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.model import Flags, Hashes, Offsets
+from pipeline.edges.store.job_rows.sent_ids import read_sent
 from pipeline.edges.store.records import JobRecord
-from pipeline.edges.store.sent_ids import read_sent
 from pipeline.edges.store.state import State
 from pipeline.jobs.job import root_of
 

@@ -12,9 +12,9 @@ from pipeline.core.model import Reject
 from pipeline.edges.exports import Export, changed, open_export
 from pipeline.edges.host import RunBlocking
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.job_rows.row_index import ROW
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.rejects_table import note_written
-from pipeline.edges.store.row_index import ROW
 from pipeline.jobs.job import Job, is_mapped, opens_export, steps_of
 from pipeline.jobs.row_source.rows import Block, RowSource, open_rows
 from pipeline.jobs.row_source.starts import Reading, first_start

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pipeline.core.batches.lifecycle import Life, Phase, SplitUp, after_restart
 from pipeline.core.batches.progress import Progress
@@ -12,6 +13,7 @@ from pipeline.core.errors import ExitCode
 from pipeline.core.model import RowCounts
 from pipeline.core.plain import plain
 from pipeline.core.plural import counted
+from pipeline.edges.store.job_folder import JobFolder
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.notices import Pause
 from pipeline.edges.store.records import BatchRecord, JobRecord
@@ -58,7 +60,8 @@ class JobStatus:
     far as it is durable. `last_run`: the end of its latest run, if that left it unfinished. `set_aside`: the bug for
     which an unfinished job only comes to its end. `quarantine`: what a guard found, for which an unfinished job waits
     until it is approved. `came_back`: by job that loaded rejected rows of this one, mended,
-    the number of those that it took.
+    the number of those that it took. `verified`: when a sample was read back from Target, and the ids of it by what was
+    found; None if there is none.
     """
 
     job: str
@@ -80,6 +83,7 @@ class JobStatus:
     came_back: dict[str, int]
     route: str
     client_code: str = ""
+    verified: dict[str, Any] | None = None
 
 
 def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
@@ -117,6 +121,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         came_back=_came_back(ledger, record),
         route=record.route,
         client_code=around.settings.target.client_code,
+        verified=JobFolder(around.settings.outcome_directory / record.job_id).read_verified(),
     )
 
 

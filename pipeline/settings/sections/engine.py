@@ -1,6 +1,6 @@
 """The sections of a configuration: every key with its default, its bounds, its unit and its reason.
 
-[export], [mapping], [memory], [drop], [web], [expect], [notify] and [[windows]] have modules of their own.
+[export], [mapping], [memory], [drop], [web], [expect], [notify], [verify] and [[windows]] have modules of their own.
 """
 
 from datetime import date

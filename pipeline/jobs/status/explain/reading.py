@@ -12,10 +12,10 @@ from pipeline.core.batches.lifecycle import Fact, Life, Released, SplitUp
 from pipeline.core.explain.fates import BatchFate, RowFate, fate_in_batch, fates_of
 from pipeline.core.explain.story import JobStory, Known
 from pipeline.edges.store.job_folder import JobFolder
+from pipeline.edges.store.job_rows.row_index import ROW, UNCHANGED, IndexedRows, look_up
+from pipeline.edges.store.job_rows.sent_ids import read_sent
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.records import BatchRecord, JobRecord
-from pipeline.edges.store.row_index import ROW, UNCHANGED, IndexedRows, look_up
-from pipeline.edges.store.sent_ids import read_sent
 from pipeline.edges.store.state import life_of
 from pipeline.jobs.status.explain.forms import Form
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import Hashes, Offsets
-from pipeline.edges.store.row_index import ROW, UNCHANGED, RowIndex, erase_indexed, frames_of, look_up
+from pipeline.edges.store.job_rows.row_index import ROW, UNCHANGED, RowIndex, erase_indexed, frames_of, look_up
 
 NAMES = st.sampled_from([ROW, UNCHANGED, "empty", "excluded country", "local.empty_id"])
 
