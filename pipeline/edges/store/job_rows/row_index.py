@@ -20,14 +20,14 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.model import Hashes, Offsets
+from pipeline.core.model import Flags, Hashes, Offsets
 from pipeline.core.rows.id_forms import NO_ID
 from pipeline.edges.durable import write_durably
 
@@ -82,9 +82,9 @@ class RowIndex:
         noted, self._noted, self._rows = self._noted, {}, 0
         if self._is_refused:
             return -1
-        frames = [_joined(name, rows) for name, rows in noted.items()]
-        if sealed is not None:
-            frames = [_without_lines(frame, sealed) if frame.name == ROW else frame for frame in frames]
+        if sealed is not None and ROW in noted:
+            noted[ROW] = [*_without_lines(noted[ROW], sealed)]
+        frames = [_joined(name, rows) for name, rows in noted.items() if rows]
         try:
             return self._append([piece for frame in frames for piece in _pieces(frame)])
         except OSError:
@@ -179,18 +179,24 @@ def erase_indexed(path: Path, hashes: Hashes) -> int:
     return count
 
 
-def _without_lines(frame: Frame, sealed: Offsets) -> Frame:
-    lines = frame.lines
-    if np.array_equal(lines, sealed):
-        return Frame(frame.name, frame.hashes[:0], lines[:0])
-    first, last = int(lines.min()), int(lines.max())
-    if last - first > _FAR_APART * len(lines):
-        is_left = ~np.isin(lines, sealed)
-    else:
-        is_there = np.zeros(last - first + 1, dtype=np.bool_)
-        is_there[sealed[(sealed >= first) & (sealed <= last)] - first] = True
-        is_left = ~is_there[lines - first]
-    return Frame(frame.name, frame.hashes[is_left], lines[is_left])
+def _without_lines(rows: Iterable[tuple[Hashes, Offsets]], sealed: Offsets) -> Iterator[tuple[Hashes, Offsets]]:
+    """The rows that are on none of these lines; lists of which none is left are left out."""
+    is_left = _left_beside(sealed)
+    for hashes, lines in rows:
+        left = is_left(lines)
+        if left.any():
+            yield hashes[left], lines[left]
+
+
+def _left_beside(sealed: Offsets) -> Callable[[Offsets], Flags]:
+    """A function that sets a flag for each line that is none of these."""
+    first, last = (int(sealed.min()), int(sealed.max())) if len(sealed) else (0, 0)
+    if last - first > _FAR_APART * len(sealed):
+        return lambda lines: ~np.isin(lines, sealed)
+    # Its first and its last flag are for all lines that are outside.
+    table = np.ones(last - first + 3, dtype=np.bool_)
+    table[sealed - (first - 1)] = False
+    return lambda lines: table[np.clip(lines - (first - 1), 0, last - first + 2)]
 
 
 def _without(frame: Frame, hashes: Hashes) -> Frame:

@@ -39,18 +39,18 @@ def _stage(record: JobRecord) -> tuple[object, ...]:
 
 
 def _story(ledger: LedgerReader, record: JobRecord, folder: JobFolder, form: Form) -> JobStory:
-    is_over = record.state is not None and not folder.directory.exists()
+    is_over = _is_over(record, folder)
     batches = [] if is_over else [(each, life_of(ledger, each)) for each in ledger.batches(job=record)]
     sent, is_each_read = _sent(ledger, batches, folder, form)
     indexed = look_up(folder.index.path, form.hash, None if record.state else max(0, record.checkpoint.index_bytes))
     held = [line for profile_id, _, line in _held(ledger, record) if profile_id == form.encoded]
-    known, note = _known(record, folder, indexed, is_each_read=is_each_read)
+    known, note = _known(record, folder, indexed, is_each_read=is_each_read and not is_over)
     rows = fates_of(indexed.rows, sent, held, names=(ROW, UNCHANGED), has_ended=record.state is not None)
     table = folder.rejects_table
     checkpoint = record.checkpoint
     return JobStory(
         job=record.job_id,
-        state=record.state or "unfinished",
+        state=record.state or ("quarantined" if ledger.is_quarantined(record) else "unfinished"),
         export=record.export.name,
         id_kind=form.id_kind,
         started_at=record.started_at,
@@ -64,6 +64,12 @@ def _story(ledger: LedgerReader, record: JobRecord, folder: JobFolder, form: For
         is_hashed=form.is_hashed,
         rejects_table=str(table) if table.exists() else None,
     )
+
+
+def _is_over(record: JobRecord, folder: JobFolder) -> bool:
+    """True if nothing is kept any more of the rows of an ended job."""
+    read = record.report.rows.read if record.report else record.checkpoint.read
+    return record.state is not None and read > 0 and not folder.sent.exists() and not folder.index.path.exists()
 
 
 def _sent(
@@ -111,7 +117,7 @@ def _known(record: JobRecord, folder: JobFolder, indexed: IndexedRows, *, is_eac
     """The measure in which the rows of a job are known, and why not more."""
     checkpoint = record.checkpoint
     if record.state is None and not record.has_begun:
-        return "unread", "it has not read its export yet"
+        return "unread", "nothing of its export is in a batch yet"
     if record.state == "skipped":
         return "whole", "a dry run: nothing was sent"
     size = folder.index.path.stat().st_size if folder.index.path.exists() else 0

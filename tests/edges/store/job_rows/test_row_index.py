@@ -121,3 +121,15 @@ def test_an_erased_id_leaves_a_row_of_nobody(tmp_path: Path) -> None:
     assert erase_indexed(index.path, hashes(1, 9)) == 2
     assert rows_in(index.path) == [("empty", 0, 4), (ROW, 0, 2), (ROW, 2, 3)]
     assert erase_indexed(index.path, hashes(1)) == 0
+
+
+@given(st.sets(st.integers(1, 400), max_size=40), st.sets(st.integers(1, 400), max_size=40), st.integers(1, 50))
+def test_whatever_the_lines_are_those_of_the_batch_are_left_out_and_no_others(
+    noted: set[int], sealed: set[int], stretched: int
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        index = RowIndex(Path(directory) / "index")
+        for line in sorted(noted):
+            index.add(ROW, hashes(line), lines(line * stretched))
+        index.write_index(lines(*(line * stretched for line in sealed)))
+        assert rows_in(index.path) == [(ROW, line, line * stretched) for line in sorted(noted - sealed)]

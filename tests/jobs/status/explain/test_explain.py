@@ -5,11 +5,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.core.explain.fates import Fate, RowFate
 from pipeline.core.explain.story import Explanation
+from pipeline.edges.store.job_rows.row_index import RowIndex, look_up
+from pipeline.edges.store.state import open_state
 from pipeline.jobs.job import Job
+from pipeline.jobs.one_shot import load_exports
+from pipeline.jobs.retries.lost_rows import begin_retry
 from pipeline.jobs.status.explain.explanation import explain
 from pipeline.sandbox import Fault, FaultPlan
 from pipeline.settings.tenants import Tenant
@@ -195,3 +200,76 @@ async def test_unchanged_rows_and_when_they_were_sent_last(tmp_path: Path, remem
         assert fates(told) == [[(2, Fate.CONFIRMED)], [(2, Fate.UNCHANGED)]]
         assert told.conclusions[0].told.endswith("says nothing that was not sent before, so it was not sent again.")
         assert [each.sent_at for each in told.remembered] == ["2026-11-23T12:00+00:00"]
+
+
+@virtually
+async def test_what_a_crash_wrote_behind_the_last_seal_is_cut_off(tmp_path: Path) -> None:
+    sections: dict[str, Any] = {"settle": SETTLE, "batch": {"max_rows": 2}, "export": ALL}
+    lines = ["u1,a,1", "u2,a,1", "u3,,", "u4,a,1", ",x,1", "u1,b,1"]
+    async with staged(tmp_path) as stage:
+        begun = await stage.load(*lines, stop_when=lambda _: bool(stage.posts), **sections)
+        index = RowIndex(stage.state / "jobs" / begun["job"] / "rows" / "index")
+        index.add("empty", np.array([7, 0], dtype=np.uint64), np.array([4, 6]))
+        index.write_index()
+        told = asked(stage, "u3").jobs[0]
+        assert told.nameless <= 1
+        done = await stage.load(*lines, **sections)
+        counts = look_up(index.path, 0).counts
+        assert counts["empty"] == done["rows"]["empty"] == 1
+        assert counts["local.empty_id"] == done["rows"]["rejected"] == 1
+        assert fates(asked(stage, "u3")) == [[(4, Fate.EMPTY)]]
+
+
+@virtually
+async def test_lines_are_told_by_the_part_in_which_they_stand(tmp_path: Path) -> None:
+    directory = tmp_path / "export"
+    directory.mkdir()
+    for number, rows in enumerate((("u1,a,1", "u2,a,1"), ("u1,b,1", ",x,1"), ("u3,,",))):
+        (directory / f"part-{number}.csv").write_text("\n".join(("id,tier,ltv", *rows, "")))
+    async with staged(tmp_path) as stage:
+        await stage.load_all(directory, settle=SETTLE, export=ALL)
+        first, last = asked(stage, "u1").jobs[0].rows
+        assert (first.file, first.file_line, first.fate) == ("part-0.csv", 2, Fate.SUPERSEDED)
+        assert (first.superseded_in, first.superseded_by) == ("part-1.csv", 2)
+        assert (last.file, last.file_line, last.fate) == ("part-1.csv", 2, Fate.CONFIRMED)
+        (empty,) = asked(stage, "u3").jobs[0].rows
+        assert (empty.file, empty.file_line) == ("part-2.csv", 2)
+
+
+@virtually
+async def test_an_id_is_found_in_the_retry_of_its_row_too(tmp_path: Path) -> None:
+    mapping = {"id": {"hash": "sha256_unsalted"}}
+    sections: dict[str, Any] = {"settle": {**SETTLE, "max_lost": "100%"}, "mapping": mapping}
+    async with staged(tmp_path, faults=FaultPlan(posts={1: Fault.FAIL_ROWS}, failing_rows=1)) as stage:
+        report = await stage.load("u1,a,1", **sections)
+        async with open_state(stage.state, "demo", stage.host, min_free_bytes=0) as state:
+            await begin_retry(state, report["job"])
+        tenant = Tenant.of_one(stage.settings(**sections))
+        reports = [each async for each in load_exports([], tenant, host=stage.host, only_retries=True)]
+        assert [each.rows.confirmed for each in reports] == [1]
+        told = asked(stage, "u1")
+        assert fates(told) == [[(2, Fate.FAILED)], [(2, Fate.CONFIRMED)]]
+        assert told.jobs[1].retry_of == report["job"]
+        assert told.jobs[1].rows[0].file == "retry.csv"
+
+
+@virtually
+async def test_of_an_export_that_was_given_up_every_row_that_was_read_is_told(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        await stage.load("u1,a,1", ",x,1", "u2,a,1", settle=SETTLE, export={"max_rejects": 0}, may_fail=True)
+        told = asked(stage, "u1")
+        assert fates(told) == [[(2, Fate.UNSENT)]]
+        assert told.conclusions[0].told.endswith("was not sent: the job ended before (failed).")
+        assert told.jobs[0].known == "whole"
+
+
+@virtually
+async def test_an_export_in_quarantine_waits_to_be_approved(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        guard = {"min_rows": 9}
+        report = await stage.load("u1,a,1", "u2,,", settle=SETTLE, guard=guard, may_fail=True)
+        assert report["state"] == "quarantined"
+        told = asked(stage, "u1", guard=guard)
+        assert fates(told) == [[(2, Fate.WAITING)]]
+        assert told.conclusions[0].command == ("profile-pipeline", "approve", report["job"])
+        assert fates(asked(stage, "u2", guard=guard)) == [[(3, Fate.EMPTY)]]
