@@ -32,7 +32,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "core": {
         "survey": ("batches", "rows", "values", "formats", "target", "model", "errors", "plural", "printable"),
         "guard": ("batches", "rows", "model", "plural"),
-        "explain": ("batches", "rows", "plain"),
+        "explain": ("batches", "rows", "model", "plain"),
         "erasure": ("batches", "rows", "values", "formats", "model"),
         "memory": ("batches", "rows", "model"),
         "batches": ("rows", "formats", "target", "model", "errors", "plain", "plural", "printable"),

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import numpy as np
 import structlog
 
-from pipeline.core.batches.sample import draws
 from pipeline.core.errors import FatalError
 from pipeline.core.explain.fates import Fate, fate_in_batch
+from pipeline.core.explain.sample import draws
 from pipeline.core.model import Hashes
 from pipeline.core.rows.id_forms import hashes_of
 from pipeline.core.target.profile_replies import NoProfile, NotRead, Profile, compared

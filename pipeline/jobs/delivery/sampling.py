@@ -1,6 +1,6 @@
 """Keeps the rows of a batch that may be read back from Target when its job is done, if [verify] asks for any."""
 
-from pipeline.core.batches.sample import drawn_first
+from pipeline.core.explain.sample import drawn_first
 from pipeline.core.model import Hashes
 from pipeline.edges.store.job_rows.sample_files import Sampled
 from pipeline.jobs.job import Job

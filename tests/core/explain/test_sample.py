@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.batches.sample import drawn_first, draws
+from pipeline.core.explain.sample import drawn_first, draws
 
 hash_sets = st.sets(st.integers(1, 2**64 - 1), max_size=60)
 
