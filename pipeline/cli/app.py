@@ -27,7 +27,7 @@ from pipeline.cli.arguments import (
     Verbose,
 )
 from pipeline.cli.config import commands as config_commands
-from pipeline.cli.explain_command import explain
+from pipeline.cli.explain.command import explain
 from pipeline.cli.init_command import init
 from pipeline.cli.invocation import begin_log, run
 from pipeline.cli.load_command import load

@@ -138,10 +138,7 @@ class ReadBack:
         await state.in_turn(folder.write_verified, {"at": at, **counts})
         await state.host.run_blocking(folder.sample.remove)
         state.read_back.update(counts)
-        if found["different"] or found["missing"]:
-            log.warning("sample_differs", job=record.job_id, **counts)
-        else:
-            log.info("sample_read_back", job=record.job_id, **counts)
+        _tell(record.job_id, found)
         return True
 
     async def _compare(self, record: JobRecord, row: _Row, reader: ProfileReader) -> str:
@@ -191,6 +188,31 @@ class ReadBack:
                 if sent is None or _has(sent[0], row.hash):
                     return True
         return False
+
+
+def _tell(job_id: str, found: Counter[str]) -> None:
+    equal, different, missing = found["equal"], found["different"], found["missing"]
+    newer, not_read = found["newer"], found["not_read"]
+    if different or missing:
+        log.warning(
+            "sample_differs",
+            job=job_id,
+            equal=equal,
+            different=different,
+            missing=missing,
+            newer=newer,
+            not_read=not_read,
+        )
+    else:
+        log.info(
+            "sample_read_back",
+            job=job_id,
+            equal=equal,
+            different=different,
+            missing=missing,
+            newer=newer,
+            not_read=not_read,
+        )
 
 
 def _has(hashes: Hashes, wanted: int) -> bool:

@@ -29,7 +29,6 @@ from pipeline.settings.sections.engine import (
     TargetSettings,
     TrackerSettings,
     UploadSettings,
-    VerifySettings,
 )
 from pipeline.settings.sections.expect import ExpectSettings
 from pipeline.settings.sections.export import ExportSettings
@@ -37,6 +36,7 @@ from pipeline.settings.sections.guard import GuardSettings
 from pipeline.settings.sections.mapping import ColumnMapping, MappingSettings
 from pipeline.settings.sections.memory import MemorySettings
 from pipeline.settings.sections.notify import NotifySettings, with_masked_urls
+from pipeline.settings.sections.verify import VerifySettings
 from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.sections.windows import WindowSettings
 

@@ -15,7 +15,7 @@ Known = Literal["whole", "partly", "nothing", "unread"]
 class JobStory:
     """The rows of an id in one job.
 
-    `state`: that of the job; `unfinished` while it is. `known`: see `Known`; `note`: why not more, in words.
+    `state`: that of the job; `unfinished` while it is, or `quarantined`. `known`: see `Known`. `note`: why not more.
     `read_to_line`: how far an unfinished job has read; None at the end of the export.
     `nameless`: rejected rows of the job that have no id that can be told, so that any may be of this one.
     `is_hashed`: [mapping] hashes the ids of its export, so that the id was hashed to be found.

@@ -1,6 +1,6 @@
 """The sections of a configuration: every key with its default, its bounds, its unit and its reason.
 
-[export], [mapping], [memory], [drop], [web], [expect], [notify] and [[windows]] have modules of their own.
+[export], [mapping], [memory], [drop], [web], [expect], [notify], [verify] and [[windows]] have modules of their own.
 """
 
 from datetime import date
@@ -18,8 +18,6 @@ TARGET_MAX_BYTES = 49_999_999
 TARGET_MAX_ROWS = 500_000
 #: Calls per minute of all senders of a client code above which Target answers 503; Adobe's documentation.
 TARGET_CALLS_PER_MINUTE = 50
-#: Ids of a job that are read back, at most. Ours: at 45 calls a minute so many take 20 minutes.
-_MOST_IN_SAMPLE = 1_000
 
 
 def _expiry(value: object) -> object:
@@ -235,21 +233,4 @@ class ServiceSettings(Section):
         le=3_600,
         description="Seconds that running POSTs get to end at SIGTERM; what is cut off has to be held back later. Keep "
         "it below the time after which the container is killed.",
-    )
-
-
-class VerifySettings(Section):
-    """The sample of a job that is read back from Target once the job is done."""
-
-    sample: int = Field(
-        0,
-        ge=0,
-        le=_MOST_IN_SAMPLE,
-        description="Ids of each job whose profiles the service reads back, each by a call of the budget; 0: none.",
-    )
-    after_s: float = Field(
-        3_600.0,
-        ge=0,
-        le=WEEK_S,
-        description="Seconds after the end of a job before its sample is read back: Target applies batches later.",
     )

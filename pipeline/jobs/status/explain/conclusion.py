@@ -94,6 +94,9 @@ def _about(story: JobStory, row: RowFate) -> Conclusion:
             return _lost(story, row, latest)
         case Fate.CONFIRMED:
             return _confirmed(row, latest)
+    if story.state == "quarantined":
+        told = f"{latest} was read, and its export is in quarantine: nothing of it is sent before it is approved."
+        return Conclusion(told, ("profile-pipeline", "approve", story.job))
     told = _SAID[row.fate].format(column=row.column, batch=row.batch, but=_but(row), state=story.state)
     is_over = row.fate in (Fate.EMPTY, Fate.UNCHANGED)
     command = _LIVE if is_over else _CONFIG if row.fate is Fate.EXCLUDED else ("profile-pipeline", "status", story.job)

@@ -50,7 +50,7 @@ def _story(ledger: LedgerReader, record: JobRecord, folder: JobFolder, form: For
     checkpoint = record.checkpoint
     return JobStory(
         job=record.job_id,
-        state=record.state or "unfinished",
+        state=record.state or ("quarantined" if ledger.is_quarantined(record) else "unfinished"),
         export=record.export.name,
         id_kind=form.id_kind,
         started_at=record.started_at,

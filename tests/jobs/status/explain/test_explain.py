@@ -261,3 +261,15 @@ async def test_of_an_export_that_was_given_up_every_row_that_was_read_is_told(tm
         assert fates(told) == [[(2, Fate.UNSENT)]]
         assert told.conclusions[0].told.endswith("was not sent: the job ended before (failed).")
         assert told.jobs[0].known == "whole"
+
+
+@virtually
+async def test_an_export_in_quarantine_waits_to_be_approved(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        guard = {"min_rows": 9}
+        report = await stage.load("u1,a,1", "u2,,", settle=SETTLE, guard=guard, may_fail=True)
+        assert report["state"] == "quarantined"
+        told = asked(stage, "u1", guard=guard)
+        assert fates(told) == [[(2, Fate.WAITING)]]
+        assert told.conclusions[0].command == ("profile-pipeline", "approve", report["job"])
+        assert fates(asked(stage, "u2", guard=guard)) == [[(3, Fate.EMPTY)]]

@@ -32,7 +32,7 @@ def explain(
 
     It reads beside a running service. If [mapping] hashes the column of ids, the id is hashed the same way.
     """
-    from pipeline.cli.print_explanation import print_explanation
+    from pipeline.cli.explain.printed import print_explanation
     from pipeline.jobs.status.explain.explanation import explain as explain_one
     from pipeline.jobs.status.explain.live import Live
     from pipeline.jobs.status.explain.live import live as read_live

@@ -48,7 +48,7 @@ def _command(conclusion: Conclusion, given: str, config: str | None) -> str:
 
 
 def _is_without(story: JobStory) -> bool:
-    return not story.rows and story.known == "whole" and story.state != "unfinished" and not story.nameless
+    return not story.rows and story.known == "whole" and story.finished_at is not None and not story.nameless
 
 
 def _without(stories: list[JobStory]) -> list[str]:

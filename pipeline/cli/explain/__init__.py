@@ -1,0 +1,1 @@
+"""The command `explain`: what became of one id."""
