@@ -34,10 +34,6 @@ RUN ["tools/bin/pip", "install", "--no-build-isolation", "."]
 
 
 FROM ${BASE}
-LABEL org.opencontainers.image.title="profile-pipeline" \
-      org.opencontainers.image.description="Gets CRM exports into Adobe Target through the Bulk Profile Update API without losing a row silently." \
-      org.opencontainers.image.version="0.2.0" \
-      org.opencontainers.image.licenses="Apache-2.0"
 
 COPY --from=build /opt/profile-pipeline /opt/profile-pipeline
 COPY --from=build --chown=10001:10001 /build/data /data
@@ -52,8 +48,29 @@ USER 10001:10001
 WORKDIR /data
 VOLUME ["/data/drop", "/data/state"]
 
+# Health, pages and metrics, if [web] host is not this machine alone.
+EXPOSE 8080
+
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["profile-pipeline", "health", "--config", "/etc/profile-pipeline/config.toml"]
 ENTRYPOINT ["profile-pipeline"]
 CMD ["serve", "--config", "/etc/profile-pipeline/config.toml"]
+
+# Behind all else, since these are others for each build: `make image` takes them from git. SOURCE is the address of the
+# repository, REVISION the commit, CREATED its date (RFC 3339).
+ARG BASE
+ARG SOURCE=
+ARG REVISION=
+ARG CREATED=
+LABEL org.opencontainers.image.title="profile-pipeline" \
+      org.opencontainers.image.description="Gets CRM exports into Adobe Target through the Bulk Profile Update API without losing a row silently." \
+      org.opencontainers.image.vendor="The profile-pipeline maintainers" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.url="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE}"

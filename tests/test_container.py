@@ -1,18 +1,19 @@
 """What the container files say, held against what the product says: nothing in them may drift.
 
-`make image` tries the image itself, where there is an engine.
+`make image` tries the image itself, where there is an engine. Kubernetes has a module of its own.
 """
 
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import typer
 import yaml
@@ -20,65 +21,25 @@ from packaging.specifiers import SpecifierSet
 
 from pipeline import __version__
 from pipeline.cli.app import app
-from pipeline.core.errors import ExitCode
-from pipeline.service.health import STALE_AFTER_S
-from pipeline.settings.settings import ENV_PREFIX, Settings, load_settings
+from pipeline.settings.settings import ENV_PREFIX
+from tests.tools.container_files import (
+    BESIDE,
+    COMPOSE,
+    CONFIG,
+    MARGIN_S,
+    OURS,
+    ROOT,
+    UID,
+    container_of,
+    instructions,
+    last,
+    pods,
+    seconds,
+    settings,
+)
+from tests.tools.image import of_git
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONFIG = "/etc/profile-pipeline/config.toml"
-UID = 10001
-#: At least so much longer than [service] grace_s a container is given to end (seconds).
-MARGIN_S = 10.0
-#: After these, the next try may go better without anybody's help, or goes on where this one was.
-WORTH_A_TRY = {
-    ExitCode.TARGET_UNAVAILABLE,
-    ExitCode.ALREADY_RUNNING,
-    ExitCode.DISK_OR_LEDGER,
-    ExitCode.UNFINISHED,
-}
-
-
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile, an instruction a piece."""
-    text = (ROOT / "Dockerfile").read_text()
-    lines = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
-    return [(name, rest) for name, _, rest in (line.strip().partition(" ") for line in lines) if name]
-
-
-def last(name: str) -> str:
-    return [rest for instruction, rest in instructions() if instruction == name][-1]
-
-
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "config" / "compose.yaml").read_text())
-KUBERNETES: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "config" / "kubernetes.yaml").read_text()))
-CONTAINER_TOML = ROOT / "config" / "container.toml"
-
-
-def of_kind(kind: str) -> list[dict[str, Any]]:
-    return [resource for resource in KUBERNETES if resource["kind"] == kind]
-
-
-def pods() -> dict[str, dict[str, Any]]:
-    """The pod's spec of the Deployment and of the CronJob."""
-    (deployment,), (cron,) = of_kind("Deployment"), of_kind("CronJob")
-    job = cron["spec"]["jobTemplate"]["spec"]
-    return {"Deployment": deployment["spec"]["template"]["spec"], "CronJob": job["template"]["spec"]}
-
-
-def container_of(pod: Mapping[str, Any]) -> dict[str, Any]:
-    (container,) = pod["containers"]
-    return dict(container)
-
-
-def settings(file: str = "container.toml", env: Mapping[str, str] | None = None) -> Settings:
-    return load_settings(ROOT / "config" / file, env=env or {})
-
-
-def seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+)s", text)
-    assert match, text
-    return float(match[1])
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -87,9 +48,9 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     program, *probe = json.loads(last("HEALTHCHECK").partition("CMD")[2])
     assert [program] == json.loads(last("ENTRYPOINT"))
     yield "HEALTHCHECK", probe
-    for name, service in COMPOSE["services"].items():
-        if "command" in service:
-            yield f"compose {name}", service["command"]
+    for name in OURS:
+        if "command" in COMPOSE["services"][name]:
+            yield f"compose {name}", COMPOSE["services"][name]["command"]
     for kind, pod in pods().items():
         container = container_of(pod)
         yield f"{kind} args", container["args"]
@@ -102,8 +63,9 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 class TestDockerfile:
     def test_the_interpreter_is_one_we_support(self) -> None:
-        base, extra = [rest for name, rest in instructions() if name == "ARG"]
+        base, extra, *of_labels = [rest for name, rest in instructions() if name == "ARG"]
         assert extra == "EXTRA="
+        assert of_labels == ["BASE", "SOURCE=", "REVISION=", "CREATED="]
         version = re.fullmatch(r"BASE=python:(3\.\d+)-slim", base)
         assert version, base
         assert version[1] in SpecifierSet(PROJECT["requires-python"])
@@ -118,7 +80,16 @@ class TestDockerfile:
             "description": PROJECT["description"],
             "version": __version__,
             "licenses": PROJECT["license"],
+            "vendor": PROJECT["authors"][0]["name"],
+            "revision": "${REVISION}",
+            "created": "${CREATED}",
+            **dict.fromkeys(("source", "url", "documentation"), "${SOURCE}"),
+            "base.name": "${BASE}",
         }
+
+    def test_what_git_knows_is_told_to_the_build(self) -> None:
+        arguments = {rest.rstrip("=") for name, rest in instructions() if name == "ARG" and rest.endswith("=")}
+        assert set(of_git()) == arguments - {"EXTRA"}
 
     def test_what_is_copied_is_there_and_reaches_the_engine(self) -> None:
         ignore = (ROOT / ".dockerignore").read_text().splitlines()
@@ -142,6 +113,9 @@ class TestDockerfile:
         assert all("--require-hashes" in rest and "--only-binary=:all:" in rest for rest in installed)
         assert '"--no-build-isolation"' in (ROOT / "Dockerfile").read_text()
         assert "PIP_NO_DEPS=1" in (ROOT / "Dockerfile").read_text()
+
+    def test_the_port_is_that_of_the_configuration(self) -> None:
+        assert last("EXPOSE") == str(settings().web.port)
 
     def test_user_and_signal(self) -> None:
         assert last("USER") == f"{UID}:{UID}"
@@ -189,48 +163,22 @@ class TestConfiguration:
             assert {mount[1] for mount in mounts if len(mount) == 2} == volumes
             assert [mount[1:] for mount in mounts if len(mount) == 3] == [[CONFIG, "ro"]]
             assert {mount[0] for mount in mounts if len(mount) == 2} <= set(COMPOSE["volumes"])
-        for pod in pods().values():
-            at = {mount["mountPath"]: mount for mount in container_of(pod)["volumeMounts"]}
-            writable = {path for path, mount in at.items() if not mount.get("readOnly")}
-            assert writable == {*volumes, "/tmp"}
-            assert {mount["name"] for mount in at.values()} == {volume["name"] for volume in pod["volumes"]}
 
-    def test_the_config_map_is_the_file(self) -> None:
-        (config_map,) = of_kind("ConfigMap")
-        assert config_map["data"] == {PurePosixPath(CONFIG).name: CONTAINER_TOML.read_text()}
-        for pod in pods().values():
-            (mount,) = [mount for mount in container_of(pod)["volumeMounts"] if mount["name"] == "config"]
-            (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "config"]
-            assert mount["mountPath"] == str(PurePosixPath(CONFIG).parent)
-            assert volume["configMap"]["name"] == config_map["metadata"]["name"]
-
-    def test_the_token_is_where_the_secret_is(self) -> None:
-        token = settings().target.token_file
-        assert token is not None
-        assert str(token.parent) == "/run/secrets", "where Compose puts them"
-        assert COMPOSE["services"]["profile-pipeline"]["secrets"] == [token.name]
-        assert set(COMPOSE["secrets"]) == {token.name}
-        assert f"--from-file={token.name}=" in (ROOT / "config" / "kubernetes.yaml").read_text()
-        for pod in pods().values():
-            (mount,) = [mount for mount in container_of(pod)["volumeMounts"] if mount["name"] == "secrets"]
-            (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
-            assert mount["mountPath"] == str(token.parent)
-            assert volume["secret"]["defaultMode"] == 0o440
-            assert not pod["automountServiceAccountToken"], "it would be mounted below the same directory"
+    def test_the_tokens_are_where_the_secrets_are(self) -> None:
+        tokens = [settings().target.token_file, settings().web.token_file]
+        assert {str(token.parent) for token in tokens if token} == {"/run/secrets"}, "where Compose puts them"
+        names = [token.name for token in tokens if token]
+        assert COMPOSE["services"]["profile-pipeline"]["secrets"] == names
+        assert {name: secret["file"] for name, secret in COMPOSE["secrets"].items()} == {
+            name: f"./{name}" for name in names
+        }
+        assert "config/*-token" in (ROOT / ".gitignore").read_text().splitlines(), "nobody commits one"
 
     def test_running_posts_get_their_grace(self) -> None:
         grace_s = settings().service.grace_s
-        for pod in pods().values():
-            assert pod["terminationGracePeriodSeconds"] >= grace_s + MARGIN_S
         for name in ("profile-pipeline", "trial"):
             assert seconds(COMPOSE["services"][name]["stop_grace_period"]) >= grace_s + MARGIN_S
         assert settings("sandbox.toml").service.grace_s <= grace_s
-
-    def test_there_is_room_for_what_must_stay_free(self) -> None:
-        (state,) = [claim for claim in of_kind("PersistentVolumeClaim") if claim["metadata"]["name"].endswith("state")]
-        size = re.fullmatch(r"(\d+)Gi", state["spec"]["resources"]["requests"]["storage"])
-        assert size
-        assert int(size[1]) * 2**30 > 2 * settings().state.min_free_bytes
 
     def test_the_trial_finds_its_sandbox(self) -> None:
         trial, sandbox = COMPOSE["services"]["trial"], COMPOSE["services"]["sandbox"]
@@ -247,66 +195,93 @@ class TestHardening:
     @pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
     def test_compose(self, name: str) -> None:
         service = COMPOSE["services"][name]
-        assert service["user"] == last("USER")
         assert service["read_only"] is True
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
         assert (service["tmpfs"], service["mem_limit"]) == (["/tmp"], "1g")
         assert service["pids_limit"] >= 100, "worker threads count too"
-        assert not {"privileged", "cap_add", "ports"} & set(service)
+        assert not {"privileged", "cap_add"} & set(service)
+        assert int(service["user"].partition(":")[0]) > 0
+        assert (service["user"] == last("USER")) == (name in OURS)
         assert service.get("healthcheck", {}) == ({"disable": True} if name == "sandbox" else {})
 
-    @pytest.mark.parametrize("kind", sorted(pods()))
-    def test_kubernetes(self, kind: str) -> None:
-        pod = pods()[kind]
-        assert pod["securityContext"] == {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
-        container = container_of(pod)
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        assert "memory" in container["resources"]["limits"]
-        assert container["image"] == f"profile-pipeline:{__version__}"
+    def test_ports_are_those_of_this_machine(self) -> None:
+        for service in COMPOSE["services"].values():
+            for port in service.get("ports", ()):
+                outside, _, inside = port.rpartition(":")
+                assert outside == f"127.0.0.1:{inside}"
+        assert COMPOSE["services"]["profile-pipeline"]["ports"][0].endswith(f":{settings().web.port}")
 
 
-class TestKubernetes:
-    @pytest.mark.parametrize("resource", KUBERNETES, ids=lambda resource: resource["kind"])
-    def test_the_schema(self, resource: dict[str, Any]) -> None:
-        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+class TestMonitoring:
+    def test_it_is_there_for_whoever_asks_for_it(self) -> None:
+        assert {*OURS, *BESIDE} == set(COMPOSE["services"])
+        for name in BESIDE:
+            service = COMPOSE["services"][name]
+            assert service["profiles"] == ["monitoring"]
+            assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"]), "a version, whatever comes"
+        assert "profiles" not in COMPOSE["services"]["profile-pipeline"], "what it looks at"
 
-    def test_never_two_at_once(self) -> None:
-        (deployment,), (cron,) = of_kind("Deployment"), of_kind("CronJob")
-        assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
-        assert cron["spec"]["concurrencyPolicy"] == "Forbid"
-        assert cron["spec"]["suspend"] is True, "the Deployment serves already"
+    def test_what_is_mounted_is_not_written(self) -> None:
+        mounts = [volume.split(":") for name in BESIDE for volume in COMPOSE["services"][name]["volumes"]]
+        for source, _, *mode in mounts:
+            if source.startswith("./"):
+                assert mode == ["ro"]
+            else:
+                assert source in COMPOSE["volumes"]
 
-    def test_which_ends_are_worth_a_try(self) -> None:
-        """Every exit code is either tried again or ends the Job: a new one has to be put somewhere."""
-        (cron,) = of_kind("CronJob")
-        job = cron["spec"]["jobTemplate"]["spec"]
-        (on_exit,) = [rule for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
-        assert on_exit["action"] == "FailJob"
-        assert on_exit["onExitCodes"]["operator"] == "In"
-        assert on_exit["onExitCodes"]["containerName"] == container_of(pods()["CronJob"])["name"]
-        ends_it = on_exit["onExitCodes"]["values"]
-        assert ends_it == sorted(set(ExitCode) - WORTH_A_TRY - {ExitCode.DONE})
-        page = (ROOT / "docs" / "container.md").read_text()
-        assert f"| {' '.join(str(int(code)) for code in sorted(WORTH_A_TRY))}, and signals | tries again" in page
-        assert f"| {' '.join(map(str, ends_it))} | fails at once" in page
-        assert pods()["CronJob"]["restartPolicy"] == "Never", "podFailurePolicy wants it so"
-        assert job["backoffLimit"] > 0
+    def test_prometheus_finds_the_service_and_the_alerts(self) -> None:
+        config = monitoring("prometheus.yaml")
+        (job,) = config["scrape_configs"]
+        ((target,),) = [static["targets"] for static in job["static_configs"]]
+        assert target == f"profile-pipeline:{settings().web.port}", "a service of Compose, at its port"
+        assert "metrics_path" not in job, "/metrics by default"
+        mounted = mounted_at("prometheus")
+        assert (
+            f"--config.file={mounted['./monitoring/prometheus.yaml']}" in COMPOSE["services"]["prometheus"]["command"]
+        )
+        assert config["rule_files"] == [mounted["./prometheus-alerts.yaml"]]
+        assert job["job_name"] == "profile-pipeline", "as the alerts have it"
 
-    def test_probes_are_patient_enough(self) -> None:
-        container = container_of(pods()["Deployment"])
-        startup, liveness = container["startupProbe"], container["livenessProbe"]
-        assert startup["periodSeconds"] * startup["failureThreshold"] >= 2 * STALE_AFTER_S
-        assert liveness["failureThreshold"] >= 3
-        assert all(probe["timeoutSeconds"] >= 10 for probe in (startup, liveness)), "the machine may be busy"
-        assert "readinessProbe" not in container, "nobody calls it"
+    @pytest.mark.skipif(
+        shutil.which("promtool") is None, reason="no promtool here (Debian: apt-get install prometheus)"
+    )
+    def test_prometheus_takes_its_configuration(self) -> None:
+        file = ROOT / "config" / "monitoring" / "prometheus.yaml"
+        subprocess.run(["promtool", "check", "config", "--syntax-only", str(file)], check=True, capture_output=True)
+
+    def test_grafana_finds_prometheus_and_the_dashboard(self) -> None:
+        mounted, grafana = mounted_at("grafana"), COMPOSE["services"]["grafana"]
+        provisioning = "/etc/grafana/provisioning"
+        assert mounted["./monitoring/grafana-datasources.yaml"].startswith(f"{provisioning}/datasources/")
+        assert mounted["./monitoring/grafana-dashboards.yaml"].startswith(f"{provisioning}/dashboards/")
+        (source,) = monitoring("grafana-datasources.yaml")["datasources"]
+        port = COMPOSE["services"]["prometheus"]["ports"][0].rpartition(":")[2]
+        assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", f"http://prometheus:{port}", True)
+        (provider,) = monitoring("grafana-dashboards.yaml")["providers"]
+        dashboard = PurePosixPath(mounted["./grafana-dashboard.json"])
+        assert provider["options"]["path"] == str(dashboard.parent)
+        assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == str(dashboard)
+        assert all(type(value) is str for value in grafana["environment"].values()), "Compose refuses true and false"
+
+
+def monitoring(name: str) -> dict[str, Any]:
+    """A file of `config/monitoring`."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "config" / "monitoring" / name).read_text())
+    return content
+
+
+def mounted_at(service: str) -> dict[str, str]:
+    """Where each file is mounted into a service."""
+    return dict(volume.split(":")[:2] for volume in COMPOSE["services"][service]["volumes"])
+
+
+def has_compose() -> bool:
+    """True if there is a client of Docker Compose."""
+    docker = shutil.which("docker")
+    return docker is not None and not subprocess.run([docker, "compose", "version"], capture_output=True).returncode
+
+
+@pytest.mark.skipif(not has_compose(), reason="no Docker Compose here")
+def test_compose_takes_its_file() -> None:
+    command = ["docker", "compose", "--file", "config/compose.yaml", "--profile", "*", "config", "--quiet"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -29,7 +29,7 @@ from pipeline.cli.arguments import (
 from pipeline.cli.config import commands as config_commands
 from pipeline.cli.explain.command import explain
 from pipeline.cli.init_command import init
-from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.invocation import begin_log, run, traced_host
 from pipeline.cli.load_command import load
 from pipeline.cli.output import code_with_output, say, write_json, write_line
 from pipeline.cli.plan_command import plan
@@ -145,7 +145,8 @@ def serve(
 
     watch = watcher(on_terminal=False)
     try:
-        run(process.serve(read(), host=Host(), drain=drain, watch=watch, read_again=read))
+        with traced_host() as host:
+            run(process.serve(read(), host=host, drain=drain, watch=watch, read_again=read))
     except PipelineError as error:
         if sys.stderr.isatty():
             raise

@@ -1,7 +1,9 @@
 """The invocation of a command: it begins the log as asked, and runs to an exit code."""
 
+import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import anyio
@@ -9,10 +11,12 @@ import typer
 
 from pipeline.cli.arguments import log_level
 from pipeline.core.errors import ExitCode, PipelineError, most_telling
+from pipeline.edges.host import Host
 from pipeline.edges.log import configure_logging
 from pipeline.edges.process.heap import share_heap
 from pipeline.edges.process.machine import refused_by_machine
 from pipeline.edges.terminal import is_redrawn
+from pipeline.edges.traces.asked import open_traces
 
 
 def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
@@ -35,6 +39,16 @@ def run(coroutine: Coroutine[Any, Any, ExitCode]) -> NoReturn:
 
     share_heap()
     raise typer.Exit(anyio.run(awaited))
+
+
+@contextmanager
+def traced_host(*, is_with_sandbox: bool = False) -> Iterator[Host]:
+    """The machine for jobs, with traces of them if the environment asks for any; use it around `run`.
+
+    Behind the loop, spans that are left have a moment to go out.
+    """
+    with open_traces(os.environ) as traces:
+        yield Host(is_with_sandbox=is_with_sandbox, traces=traces)
 
 
 def begin_log(context: typer.Context, *, is_watched: bool = True) -> bool:

@@ -9,7 +9,7 @@ from anyio import to_thread
 from typer import Argument, Context, Option
 
 from pipeline.cli.arguments import OptionalConfigFile, Quiet, UsageError, Verbose, check_exports, config_beside
-from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.invocation import begin_log, run, traced_host
 from pipeline.cli.output import say, write_json, write_report
 from pipeline.cli.watch import LoadWatch, watcher
 from pipeline.core.batches.report import Report
@@ -69,11 +69,10 @@ def load(
     _check_load(context, exports, config, sandbox=sandbox, id_column=id_column, route=route)
     watch = watcher(on_terminal=on_terminal)
 
-    async def load_to_sandboxes() -> ExitCode:
+    async def load_to_sandboxes(host: Host) -> ExitCode:
         from pipeline.cli.on_sandbox import drop_folder, is_needed, on_sandbox, refused
 
         codes: list[ExitCode] = []
-        host = Host(is_with_sandbox=True)
         for export in exports:
             try:
                 async with on_sandbox(export, config, route, id_column) as settings:
@@ -96,17 +95,18 @@ def load(
                 break
         return worst(codes)
 
-    async def load_to_target() -> ExitCode:
+    async def load_to_target(host: Host) -> ExitCode:
         codes: list[ExitCode] = []
         tenant, name = load_configuration(config).tenant_of(route)
-        loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
+        loading = load_exports(exports, tenant, route=name, host=host, watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
             # In a thread: while somebody who reads stdout stands still, the loads go on.
             await to_thread.run_sync(partial(_write_aside, watch, report, tenant, as_json=as_json))
             codes.append(report.exit_code)
         return worst(codes)
 
-    run(load_to_sandboxes() if sandbox else load_to_target())
+    with traced_host(is_with_sandbox=sandbox) as host:
+        run(load_to_sandboxes(host) if sandbox else load_to_target(host))
 
 
 def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typer import Context, Option
 
 from pipeline.cli.arguments import AsJson, ConfigFile, JobId, Quiet, Verbose
 from pipeline.cli.ask import ask, ask_for_retry
-from pipeline.cli.invocation import begin_log, run
+from pipeline.cli.invocation import begin_log, run, traced_host
 from pipeline.cli.output import write_json, write_line, write_report
 from pipeline.cli.watch import watcher
 from pipeline.core.errors import ExitCode, PipelineError, worst
@@ -69,7 +69,7 @@ def retry(
     It never sends a value that a later row has overtaken.
     """
     on_terminal = begin_log(context)
-    configuration, host = load_configuration(config), Host()
+    configuration = load_configuration(config)
 
     def tell(tenant: Tenant, told: str) -> None:
         if as_json:
@@ -77,7 +77,7 @@ def retry(
         else:
             write_line(told)
 
-    async def send_again() -> ExitCode:
+    async def send_again(host: Host) -> ExitCode:
         codes = [ExitCode.DONE]
         for tenant in tenants_about(configuration, job):
             answer = await ask_for_retry(tenant, job, host, rejects)
@@ -92,7 +92,8 @@ def retry(
                     codes.append(report.exit_code)
         return worst(codes)
 
-    run(send_again())
+    with traced_host() as host:
+        run(send_again(host))
 
 
 def rebuild(context: Context, config: ConfigFile, *, as_json: AsJson = False) -> None:

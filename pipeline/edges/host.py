@@ -14,6 +14,7 @@ from pipeline.edges.exports import Export, Parts, open_export
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.connect import connect
 from pipeline.edges.target.endpoint import Endpoint, Target
+from pipeline.edges.traces.spans import NoTraces, Traces
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -57,6 +58,7 @@ class Host:
     `drops`: the drop directories that it holds; they open the exports that were taken.
     `connect`: makes a client for Target.
     `is_with_sandbox`: what it connects to is known to be a sandbox.
+    `traces`: makes the spans of jobs, for whoever wants them.
     `merged_rows`: rows of a partition of the memory, in all its runs, that are worth a file of their own.
     """
 
@@ -67,4 +69,5 @@ class Host:
     drops: HeldDrops = field(default_factory=HeldDrops)
     connect: Connect = connect
     is_with_sandbox: bool = False
+    traces: Traces = field(default_factory=NoTraces)
     merged_rows: int = 4_096

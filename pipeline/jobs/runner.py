@@ -41,6 +41,7 @@ from pipeline.edges.target.authorities import trusting
 from pipeline.edges.target.call_queue import CallQueue
 from pipeline.edges.target.status_poller import StatusPoller
 from pipeline.edges.target.window_limits import Windows
+from pipeline.edges.traces.of_jobs import job_span, note_report
 from pipeline.jobs.delivery.send_limits import SendLimits, hold_ups, open_send_limits, plan_of
 from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.job import Job, digest_of_salt, export_settings, mapping_settings, root_of, told_of_job
@@ -257,8 +258,13 @@ class Runner:
 
     async def _run_and_clear(self, run: _Run, record: JobRecord) -> Report | None:
         # Every task of the job logs its id.
-        with bound_contextvars(job=record.job_id):
+        traces = self.state.host.traces
+        with (
+            bound_contextvars(job=record.job_id),
+            job_span(traces, record.job_id, record.route, record.size_bytes) as span,
+        ):
             report = await self._run_or_set_aside(run, record)
+            note_report(span, report)
         self._collect_garbage(report.export.size_bytes if report else record.size_bytes)
         del self._running[record.seq]
         return report

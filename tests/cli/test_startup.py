@@ -26,6 +26,8 @@ FOR_OTHERS = {
         "aiohttp_sse",
         "pipeline.service.web.listener",
         "pipeline.sandbox",
+        "opentelemetry.trace",
+        "pipeline.edges.traces.otlp",
         "pipeline.service.service",
     ),
 }

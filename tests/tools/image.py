@@ -4,6 +4,7 @@ Containers run as docs/container.md says: read-only root, user 10001, no capabil
 no network but each other; and without a shell, which is covered by an empty file. `--base` names another base image.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -54,10 +55,12 @@ class Image:
 
     def __init__(self, engine: str, name: str, folder: Path) -> None:
         self.engine, self.name = engine, name
-        empty, token = folder / "empty", folder / "target-token"
+        empty = folder / "empty"
         empty.touch()
-        token.write_text("a-token\n")
-        self._files = {ROOT / "config" / "container.toml": CONFIG, token: "/run/secrets/target-token"}
+        self._files = {ROOT / "config" / "container.toml": CONFIG}
+        for name in ("target-token", "web-token"):
+            (folder / name).write_text("a-token-of-a-test\n")
+            self._files[folder / name] = f"/run/secrets/{name}"
         self._files_over_shells = [f"--volume={empty}:{shell}:ro" for shell in SHELLS]
 
     def call(self, *arguments: str) -> Ran:
@@ -84,8 +87,28 @@ def build(options: Namespace) -> None:
     base = [f"--build-arg=BASE={options.base}"] if options.base else []
     # The health check is no part of the OCI format.
     docker_format = ["--format=docker"] if Path(options.engine).name == "podman" else []
-    command = [options.engine, "build", *docker_format, *base, *options.build_option, "--tag", options.name, str(ROOT)]
-    subprocess.run(command, check=True)
+    labels = [f"--build-arg={name}={value}" for name, value in of_git().items()]
+    command = [options.engine, "build", *docker_format, *base, *labels, *options.build_option, "--tag", options.name]
+    subprocess.run([*command, str(ROOT)], check=True)
+
+
+def of_git() -> dict[str, str]:
+    """The arguments of the build that git knows: where the sources are, at which commit, of when; empty without git."""
+
+    def git(*arguments: str) -> str:
+        try:
+            command = ["git", "-C", str(ROOT), *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+
+    # With a password in it, or on this machine only, it is nothing to tell.
+    source = re.match(r"https://[^@/\s]+/\S+?(?=\.git$|$)", git("remote", "get-url", "origin"))
+    return {
+        "SOURCE": source[0] if source else "",
+        "REVISION": git("rev-parse", "HEAD"),
+        "CREATED": git("log", "-1", "--format=%cI"),
+    }
 
 
 def check_demo(image: Image) -> None:
@@ -104,6 +127,8 @@ def check_service(image: Image, place: str) -> None:
     (inspected,) = orjson.loads(image.call("image", "inspect", image.name).out)
     settings = inspected["Config"]
     assert (settings["User"], settings["StopSignal"]) == ("10001:10001", "SIGTERM"), settings
+    assert list(settings["ExposedPorts"]) == ["8080/tcp"], settings
+    assert settings["Labels"]["org.opencontainers.image.revision"] == of_git()["REVISION"], settings
     # Each engine has it in a place of its own.
     health = settings.get("Healthcheck") or inspected["Healthcheck"]
     probe = tuple(health["Test"][1:])

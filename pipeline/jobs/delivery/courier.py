@@ -63,6 +63,7 @@ from pipeline.edges.store.job_rows.sent_ids import note_sent
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import life_of
 from pipeline.edges.target.endpoint import Target
+from pipeline.edges.traces.of_jobs import attempt_span, batch_span, note_answer, note_outcome
 from pipeline.jobs.delivery.probing import Probing, Verdict
 from pipeline.jobs.delivery.send_gate import Passage, SendGate
 from pipeline.jobs.delivery.send_limits import SendLimits
@@ -88,6 +89,7 @@ class Courier:
         self._book = job.progress.book
         self._limits = limits
         self._target = target
+        self._traces = job.host.traces
         self._tasks = tasks
         self._policy = retry_policy_of(job.settings.upload)
         self._probing = Probing(refusals, job.progress, job.ending)
@@ -115,7 +117,7 @@ class Courier:
         """
         with self._job.ending.by_errors():
             try:
-                if await self._carry_on(batch):
+                if await self._carry_on_traced(batch):
                     await self._look_again()
             except PipelineError:
                 raise
@@ -142,6 +144,13 @@ class Courier:
         if life.post_number is not None:
             self._limits.window.forget(life.post_number)
         self._note_settled(batch)
+
+    async def _carry_on_traced(self, batch: Batch) -> bool:
+        with batch_span(self._traces, self._job.record.job_id, batch) as span:
+            try:
+                return await self._carry_on(batch)
+            finally:
+                note_outcome(span, self._book.outcome(batch.batch_id))
 
     async def _carry_on(self, batch: Batch) -> bool:
         """Do one step after the other. True if the batch is settled, False if it is left as it is."""
@@ -183,8 +192,10 @@ class Courier:
         """Make one attempt, and record its outcome."""
         life = await self._record(batch, Begun(passage.post_number))
         self._has_begun(batch)
-        outcome = await passage.send()
-        fact = attempt_fact(outcome)
+        with attempt_span(self._traces, self._job.record.job_id, batch, life.attempts + 1) as span:
+            outcome = await passage.send()
+            fact = attempt_fact(outcome)
+            note_answer(span, fact)
         if isinstance(outcome, Refused):
             await self._keep(batch, "POST", outcome.said)
         life = await self._record(batch, fact)
