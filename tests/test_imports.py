@@ -43,6 +43,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "expectations": ("target",),
         "notifications": ("batches", "plural", "printable"),
         "model": ("errors", "plain"),
+        "counts": ("model",),
         "plain": (),
         "plural": (),
         "errors": ("printable",),
