@@ -5,6 +5,7 @@ Where the words are known, each has a sample from the beginning, so that nobody 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, time
 
 from pipeline import __version__
@@ -46,7 +47,8 @@ def _jobs(of: Measured) -> Iterator[Sample]:
 
 def _last_done(of: Measured) -> Iterator[Sample]:
     for route, at in of.counts.done_at.items():
-        if at:
+        # None is known, or the ledger has it in another form.
+        with suppress(ValueError):
             yield (route,), datetime.fromisoformat(at).timestamp()
 
 

@@ -117,7 +117,9 @@ async def test_nothing_of_a_row_and_no_name_of_a_job_or_file_is_told(tmp_path: P
         rows = [f"{MARK}{number},{MARK}gold,{MARK}" for number in range(8)]
         await at.load(f"{MARK}.csv", *rows, f",{MARK},1", f"{MARK}x,{MARK},{MARK},{MARK}")
         at.drop.put(f"{MARK}2.csv", *rows, signal_as=f"{MARK}3.csv.ready")
+        (at.drop.directory / f"{MARK}4.csv.ready").symlink_to("/nowhere")
         await at.until("drops_waiting", 1.0)
+        await at.until("drops_not_taken", 1.0, route="default")
         text = (await at.text()).decode()
         assert MARK.lower() not in text.lower()
         assert not [report["job"] for report in at.drop.reports() if report["job"] in text]
