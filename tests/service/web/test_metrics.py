@@ -1,9 +1,13 @@
 """The metrics of a service that really loads: what they say is what its reports say, and nothing of a row."""
 
+import asyncio
+import contextlib
 import re
+import signal
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from pipeline.core.counts import ROW_CLASSES
@@ -15,14 +19,18 @@ from pipeline.jobs.ending import Ending
 from pipeline.service.figures import PAUSE_REASONS, reason_of
 from pipeline.service.served import Served
 from pipeline.service.web.metric_table import METRICS, OF_PROCESS
-from pipeline.service.web.metrics import Scrape
+from pipeline.service.web.metrics import EXPOSITION, Scrape
+from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.tenants import Tenant
-from tests.service.web.scraping import Measuring, measuring, numbers_in
+from tests.service.web.scraping import Measuring, Numbers, measuring, numbers_in
+from tests.service.web.site import free_port, of_settings, site
+from tests.tools.dropping import dropping
 from tests.tools.faults.canaries import MARK
-from tests.tools.support import CLOSED, SIX_ROWS, settings_for, until
+from tests.tools.support import CLOSED, SIX_ROWS, ended, settings_for, until
 
 #: Metrics that have no sample where there is nothing to tell.
 ONLY_IF = {"overdue", "last_done_timestamp_seconds", "token_expires_timestamp_seconds", "memory_ids", "memory_bytes"}
+HERE = {("client_code", "demo"), ("route", "default")}
 MANY_REJECTS = {"max_rejects": 9}
 
 
@@ -204,3 +212,51 @@ async def test_many_who_ask_at_once_cost_one_look(tmp_path: Path) -> None:
         first = await at.text()
         assert await at.scrape.text() is await at.scrape.text() is first
         assert await at.text() is not first
+
+
+async def test_they_are_told_without_a_token_and_described(tmp_path: Path) -> None:
+    (tmp_path / "web-token").write_text("a-token-of-32-random-characters")
+    asked = WebSettings(host="0.0.0.0", token_file=tmp_path / "web-token")
+    async with measuring(tmp_path) as at:
+        async with site(of_settings(tmp_path), web=asked, scrape=at.scrape) as server:
+            said, head = await server.get("/metrics"), await server.get("/metrics", method="HEAD")
+            assert (said.status, said.headers["Content-Type"]) == (200, EXPOSITION)
+            assert numbers_in(said.body)["profile_pipeline_served", frozenset({("client_code", "demo")})] == 1
+            assert (head.status, head.body) == (200, b"")
+            assert (await server.get("/metrics", method="POST")).status == 405
+            assert (await server.get("/status")).status == 401
+        async with site(of_settings(tmp_path), scrape=at.scrape) as server:
+            described = (await server.get("/openapi.json")).told["paths"]["/metrics"]["get"]
+            assert described["security"] == [{}]
+            assert [*described["responses"]["200"]["content"]] == [EXPOSITION]
+            assert (await server.get("/metrics", Host="elsewhere.example")).status == 421
+
+
+async def until_told(port: int, name: str, value: float, labels: set[tuple[str, str]] = HERE) -> Numbers:
+    """All metrics of a process, as soon as this one has this value."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                    numbers = numbers_in(await response.read())
+                if numbers.get((f"profile_pipeline_{name}", frozenset(labels))) == value:
+                    return numbers
+
+
+async def test_the_real_service_tells_them(tmp_path: Path) -> None:
+    port = free_port()
+    async with dropping(tmp_path) as drop, drop.serving(web={"port": port}) as process:
+        drop.put("a.csv", *SIX_ROWS, signal_as="a.csv.ready")
+        numbers = await until_told(port, "rows_total", 6, {*HERE, ("class", "confirmed")})
+        assert numbers["profile_pipeline_heartbeat_age_seconds", frozenset()] < 60
+        assert not {name for name, _ in numbers if name == "profile_pipeline_overdue"}
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process)).code == 0
+
+
+async def test_the_real_service_tells_if_an_export_is_overdue(tmp_path: Path) -> None:
+    port, days = free_port(), ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    expect = {"by": "00:00", "time_zone": "UTC", "days": days}
+    async with dropping(tmp_path) as drop, drop.serving(web={"port": port}, expect=expect):
+        # It is expected from now on.
+        await until_told(port, "overdue", 0)
