@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-web bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test image sbom lock clean full-test
+.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-web bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test monitoring-test image sbom lock clean full-test
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -107,6 +107,10 @@ spark-test: dev ## directories as the real Spark writes them are loaded (needs J
 	@if java=$${JAVA_HOME:+$$JAVA_HOME/bin/}java && "$$java" -version >/dev/null 2>&1; then $(MAKE) --silent --no-print-directory .venv-spark/installed; fi
 	@SPARK_PYTHON=$(CURDIR)/.venv-spark/bin/python $(BIN)/pytest tests/e2e/test_spark.py
 
+monitoring-test: dev ## alerts and the dashboard's queries by the real Prometheus, unpacked from Debian's package if it is not there
+	@command -v promtool >/dev/null || $(MAKE) --silent --no-print-directory .venv/prometheus/usr/bin/promtool || echo "promtool is not there: install Debian's package prometheus"
+	@$(BIN)/pytest tests/test_monitoring.py
+
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
 	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
 
@@ -137,6 +141,13 @@ clean: ## remove what the other targets made
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	@echo "installing what tests and checks need into .venv ..."
 	@$(LOCKED) -r requirements-dev.lock
+	@touch $@
+
+# Unpacked, not installed: installing it would start a server.
+.venv/prometheus/usr/bin/promtool:
+	@echo "unpacking Debian's package prometheus into .venv/prometheus ..."
+	@mkdir -p .venv/prometheus
+	@cd .venv/prometheus && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb .
 	@touch $@
 
 # Spark comes as source only, and is built with what was installed first.

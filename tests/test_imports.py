@@ -44,6 +44,7 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "expectations": ("batches", "rows", "target", "model", "plural"),
         "notifications": ("batches", "plural", "printable"),
         "model": ("errors", "plain"),
+        "counts": ("model",),
         "plain": (),
         "plural": (),
         "errors": ("printable",),

@@ -1,5 +1,6 @@
 """The machine as a job sees it; it is passed in, so that a test can pass another one."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 from anyio import from_thread, to_thread
 
+from pipeline.core.counts import Counts
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.held_drops import HeldDrops
 from pipeline.edges.exports import Export, Parts, open_export
@@ -60,6 +62,7 @@ class Host:
     `is_with_sandbox`: what it connects to is known to be a sandbox.
     `traces`: makes the spans of jobs, for whoever wants them.
     `merged_rows`: rows of a partition of the memory, in all its runs, that are worth a file of their own.
+    `counts`: by client code, what was done since the process began.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -71,3 +74,4 @@ class Host:
     is_with_sandbox: bool = False
     traces: Traces = field(default_factory=NoTraces)
     merged_rows: int = 4_096
+    counts: defaultdict[str, Counts] = field(default_factory=lambda: defaultdict(Counts))

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import RetryPolicy
+from pipeline.core.counts import Counts
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.plural import counted
 from pipeline.core.printable import printable
@@ -66,6 +67,11 @@ class Job:
     def clock(self) -> Clock:
         """The clock of that machine."""
         return self.host.clock
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of its client code."""
+        return self.host.counts[self.settings.target.client_code]
 
     @property
     def earlier_settings(self) -> list[str]:

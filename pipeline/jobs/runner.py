@@ -157,6 +157,15 @@ class Runner:
         self.ending.changed.tell()
 
     @property
+    def window(self) -> tuple[int, int]:
+        """The statuses that are awaited, and the number of those that Target keeps, as far as is known."""
+        limits = self._run.limits if self._run else None
+        if limits is not None:
+            return limits.window.awaited, limits.window.size
+        fixed = self.settings.settings.settle.status_window
+        return 0, self._memory.learned.size if fixed == "auto" else fixed
+
+    @property
     def running(self) -> list[Job]:
         """The jobs that run, in their order."""
         return [job for job in self._running.values() if job]
@@ -265,9 +274,18 @@ class Runner:
         ):
             report = await self._run_or_set_aside(run, record)
             note_report(span, report)
+        if report is not None:
+            self._count_end(record, report)
         self._collect_garbage(report.export.size_bytes if report else record.size_bytes)
         del self._running[record.seq]
         return report
+
+    def _count_end(self, record: JobRecord, report: Report) -> None:
+        """Count a run that has ended, and its rows; of one that met a bug the next round does."""
+        counts = self.state.host.counts[self.settings.client_code]
+        counts.end_run(record.job_id, record.route, report.state, report.rows, report.rejects.by_reason)
+        if report.state == "done" and record.retry_of is None:
+            counts.done_at[record.route] = report.finished_at
 
     async def _run_or_set_aside(self, run: _Run, record: JobRecord) -> Report | None:
         """Run a job, and set it aside if it meets a bug; None then. Raises other errors that its report cannot tell."""
@@ -334,6 +352,7 @@ class Runner:
                 record = await rows_left(self.state, record)
         job = await self._begin(run, record, ending, began_at)
         is_counted, stock = await self._take_stock(job)
+        job.counts.begin_run(record.job_id, job.progress.rows(), job.progress.rejects_by_reason)
         await self._open_send_limits(run)
         error = ending.error
         if run.limits is not None and not ending.is_due:

@@ -28,7 +28,9 @@ from pipeline.service.notifier import Notifier
 from pipeline.service.reload import ReadAgain, Reloading, Takes
 from pipeline.service.served import Served, check_any_is_served
 from pipeline.service.web.listener import Listener
+from pipeline.service.web.metrics import Scrape
 from pipeline.service.web.readiness import Condition
+from pipeline.service.web.routes import metrics_route
 from pipeline.settings.tenants import Configuration
 
 log = structlog.get_logger()
@@ -74,7 +76,11 @@ async def serve(
             check_any_is_served(served)
             drops = [str(directory) for tenant in configuration.tenants for directory in tenant.drops.values()]
             log.info("service_started", drop=", ".join(drops), drain=drain)
-            web = Listener(configuration, host.clock, Condition(served, ending, drain=drain))
+            scrape = Scrape(
+                configuration.root, served, host, lambda: {each.client_code: each.overdue for each in notifiers}
+            )
+            condition = Condition(served, ending, drain=drain)
+            web = Listener(configuration, host.clock, condition, [metrics_route(scrape)])
             async with (
                 heart_beating(
                     configuration.root,

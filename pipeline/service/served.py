@@ -17,12 +17,14 @@ from pipeline.core.errors import ExitCode, PipelineError, is_bug, most_telling, 
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import real_place
 from pipeline.edges.host import Host
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.notices import Pause, put_up_pause
 from pipeline.edges.store.state import State
 from pipeline.jobs.claims import drop_of
 from pipeline.jobs.ending import Ending, tell_unexpected
 from pipeline.jobs.load import Watch
 from pipeline.jobs.runner import open_runner
+from pipeline.service.figures import LiveFigures
 from pipeline.service.intake import DropSource
 from pipeline.service.service import TenantService, shortened
 from pipeline.settings.tenants import Tenant
@@ -57,6 +59,21 @@ class Served:
     def client_code(self) -> str:
         """The client code."""
         return self._settings.client_code
+
+    @property
+    def settings(self) -> Tenant:
+        """The settings that it goes on with."""
+        return self._settings
+
+    @property
+    def figures(self) -> LiveFigures | None:
+        """The figures of this moment; None while it is not served."""
+        return self._service.figures if self._service else None
+
+    @property
+    def memory(self) -> Memory | None:
+        """The memory of what was sent, if there is one and it is served."""
+        return self._service.memory if self._service else None
 
     @property
     def job(self) -> str | None:

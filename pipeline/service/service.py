@@ -29,6 +29,7 @@ from pipeline.edges.drop.arrivals import DEBOUNCE_S, Arrivals
 from pipeline.edges.drop.last_look import AsRead, change_of_parts, change_since, has_writer
 from pipeline.edges.drop.taking import Taking
 from pipeline.edges.durable import free_bytes
+from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.notices import DropNotice, HoldUps, Pause, put_up_drops, put_up_pause, take_down_pause
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.target.token_warning import warn_of_token
@@ -37,6 +38,7 @@ from pipeline.jobs.control import answer_requests
 from pipeline.jobs.ending import tell_unexpected
 from pipeline.jobs.gathering.memory_upkeep import expire_memory
 from pipeline.jobs.runner import Runner
+from pipeline.service.figures import LiveFigures, live_figures
 from pipeline.service.intake import DropSource, Intake
 from pipeline.service.ledger_check import check_ledger
 from pipeline.service.prune import jobs_to_look_at, look_at_ends, overdue, remove
@@ -79,6 +81,7 @@ class TenantService:
         #: The job that could not be finished when it was tried last, and since when.
         self._paused_for = self._paused_since = ""
         self._untold_pause: Pause | None = None
+        self._paused_with: ExitCode | None = None
         self._token: Any = None
         #: Ids of ended jobs whose files are to be moved; None: of all jobs, as an earlier process may have left some.
         #: And of those whose files could not be moved, which is tried again when another job has ended.
@@ -99,6 +102,16 @@ class TenantService:
     def is_paused(self) -> bool:
         """True if somebody asked to send nothing."""
         return self._state.is_paused
+
+    @property
+    def memory(self) -> Memory | None:
+        """The memory of what was sent, if there is one."""
+        return self._state.memory
+
+    @property
+    def figures(self) -> LiveFigures:
+        """The figures of this moment."""
+        return live_figures(self._runner, self._intake, self._paused_with)
 
     @property
     def untold(self) -> dict[str, Any]:
@@ -306,13 +319,14 @@ class TenantService:
         since = self._paused_since
         pause = Pause(int(code), report.error, since, report.job)
         self._untold_pause = None if await run_sync(put_up_pause, self._state.directory, pause) else pause
+        self._paused_with = code
         log.warning("service_paused", job=report.job, exit_code=int(code), why=report.error)
         paused_at = self._clock.monotonic()
         while not self._ending.is_due:
             await self._sleep(min(wait_s, 1.0) if code is ExitCode.REFUSED_BY_TARGET else wait_s)
             if await self._may_go_on(code, self._clock.monotonic() - paused_at, report.job, tried):
                 break
-        self._untold_pause = None
+        self._untold_pause = self._paused_with = None
         await run_sync(take_down_pause, self._state.directory)
         log.info("service_goes_on", job=report.job)
 

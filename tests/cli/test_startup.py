@@ -24,6 +24,7 @@ FOR_OTHERS = {
         "watchfiles",
         "aiohttp.web",
         "aiohttp_sse",
+        "prometheus_client",
         "pipeline.service.web.listener",
         "pipeline.sandbox",
         "opentelemetry.trace",

@@ -122,6 +122,11 @@ class Book:
         """True if every batch is settled."""
         return not self.unsettled_count
 
+    @property
+    def oldest_posted_at(self) -> float | None:
+        """The time of the POST of the batch whose status is awaited for longest; None if none is."""
+        return min((life.posted_at for life in self._lives.values() if life.phase is Phase.FOLLOWING), default=None)
+
     def phases(self) -> Counter[Phase]:
         """The number of batches in each phase."""
         return Counter(life.phase for life in self._lives.values())

@@ -1,1 +1,1 @@
-"""What is expected of exports: by when each is done (`days`, `calendar`), and what is usual of them (`guard`)."""
+"""Expectations of exports: by when each is done (`days`, `calendar`), and what is usual of them (`guard`)."""

@@ -91,7 +91,7 @@ class CallBudget:
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next call may begin, 0 if it may now; None if a call under way must end first."""
-        made = self._made(now)
+        made = self.calls(now)
         if self._blocked_until > now:
             return self._blocked_until - now
         # This many of the calls that count must end and be a minute old, the oldest first.
@@ -104,7 +104,7 @@ class CallBudget:
         """The share of the budget that is used up, from 0 to 1."""
         if self.wait_s(now) != 0.0:
             return 1.0
-        return self._made(now) / self.share(now)
+        return self.calls(now) / self.share(now)
 
     def begin(self) -> None:
         """Count a call that begins."""
@@ -123,7 +123,7 @@ class CallBudget:
         is_first_of_its_minute = now >= self._blocked_until
         wait_s = MINUTE_S if retry_after_s is None else min(retry_after_s, MAX_RETRY_AFTER_S)
         self._blocked_until = max(self._blocked_until, now + wait_s)
-        made = self._made(now)
+        made = self.calls(now)
         if not is_first_of_its_minute or made >= self.calls_per_minute:
             return None
         is_again = now - self._refused_below_share_at <= SHARED_WITHIN_S + wait_s
@@ -135,7 +135,7 @@ class CallBudget:
         self._grows_at = now + wait_s + SHARED_FOR_S
         return Shared(made, self.share(now))
 
-    def _made(self, now: float) -> int:
+    def calls(self, now: float) -> int:
         """The number of calls that count: those under way, and those that ended within the last minute."""
         while self._ended and self._ended[0] + MINUTE_S <= now:
             self._ended.popleft()
@@ -166,6 +166,11 @@ class StatusWindow:
     def under_way(self) -> int:
         """The number of POSTs that have begun and not ended."""
         return len(self._under_way)
+
+    @property
+    def awaited(self) -> int:
+        """The number of POSTs that are under way, or of which the status is awaited."""
+        return len(self._counted_from)
 
     @property
     def is_open(self) -> bool:

@@ -73,6 +73,12 @@ class CallQueue:
         return 1.0 if self._waiting else self._budget_now().used(self._clock.monotonic())
 
     @property
+    def used(self) -> tuple[int, int]:
+        """The calls that count against the budget now, and how many a minute may be made."""
+        budget, now = self._budget_now(), self._clock.monotonic()
+        return budget.calls(now), budget.share(now)
+
+    @property
     def is_shared(self) -> bool:
         """True while fewer calls are made because somebody else uses the budget of the account."""
         return self._budget_now().is_shared(self._clock.monotonic())

@@ -21,6 +21,16 @@ class StatusGate:
         self._turn = anyio.Lock()
         self._moved = Changed()
 
+    @property
+    def size(self) -> int:
+        """The number of statuses that Target keeps, as far as is known."""
+        return self._window.size
+
+    @property
+    def awaited(self) -> int:
+        """The number of POSTs that are under way, or of which the status is awaited."""
+        return self._window.awaited
+
     async def begin_post(self) -> int:
         """Wait, in the order of asking, until a POST may begin; return its number."""
         async with self._turn:

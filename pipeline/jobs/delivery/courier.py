@@ -46,6 +46,7 @@ from pipeline.core.errors import ExitCode, FatalError, PipelineError, Unexpected
 from pipeline.core.model import Batch, BatchState
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.target.messages import is_empty_batch
+from pipeline.core.target.outcome_names import POST_OUTCOMES, STATUS_OUTCOMES
 from pipeline.core.target.replies import (
     Ambiguous,
     Complete,
@@ -192,8 +193,10 @@ class Courier:
         """Make one attempt, and record its outcome."""
         life = await self._record(batch, Begun(passage.post_number))
         self._has_begun(batch)
+        begun_at, counts = self._job.clock.monotonic(), self._job.counts
         with attempt_span(self._traces, self._job.record.job_id, batch, life.attempts + 1) as span:
             outcome = await passage.send()
+            counts.posts[POST_OUTCOMES[type(outcome)]] += 1
             fact = attempt_fact(outcome)
             note_answer(span, fact)
         if isinstance(outcome, Refused):
@@ -201,6 +204,8 @@ class Courier:
         life = await self._record(batch, fact)
         if isinstance(fact, Taken):
             passage.is_accepted = True
+            counts.posted_bytes += batch.size_bytes
+            counts.upload_s.note(self._job.clock.monotonic() - begun_at)
             self._note_accepted(batch, life, passage.post_number)
             return
         log.warning("attempt_failed", batch=batch.number, attempt=life.attempts, outcome=_told(fact))
@@ -236,7 +241,7 @@ class Courier:
         life, window = self._book.life(batch.batch_id), self._limits.window
 
         async def ask() -> StatusOutcome:
-            outcome = await self._target.status(life.status_url)
+            outcome = await self._ask_status(life.status_url)
             self._check_availability("no status")
             return outcome
 
@@ -244,6 +249,8 @@ class Courier:
         outcome = await self._limits.poller.follow(life.posted_at, ask, is_age_known=is_age_known)
         match outcome:
             case Complete():
+                if is_age_known:
+                    self._job.counts.completion_s.note(self._job.clock.monotonic() - life.posted_at)
                 if life.post_number is not None:
                     window.note_complete(life.post_number, life.status_url)
                 fact: Fact = await self._judged(batch, outcome)
@@ -266,6 +273,11 @@ class Courier:
         if life.post_number is not None:
             # Target need not keep this status any more: it leaves the status window.
             window.forget(life.post_number)
+
+    async def _ask_status(self, status_url: str) -> StatusOutcome:
+        outcome = await self._target.status(status_url)
+        self._job.counts.statuses[STATUS_OUTCOMES[type(outcome)]] += 1
+        return outcome
 
     async def _judged(self, batch: Batch, complete: Complete) -> Fact:
         """The fact that follows from a batch's `complete`; logs an error if other rows were read than were sent."""
@@ -308,7 +320,7 @@ class Courier:
 
         if not progress.book.is_all_settled and not no_other_comes():
             with self._job.ending.changed.unless(no_other_comes):
-                learned = await self._limits.window.look_again(self._target.status, self._job.clock.utc_now)
+                learned = await self._limits.window.look_again(self._ask_status, self._job.clock.utc_now)
         await self._remember(learned)
 
     async def _accepted_at(self, batch: Batch) -> datetime:
@@ -388,6 +400,7 @@ class Courier:
         )
         if settled.state is not BatchState.SPLIT:
             job.in_flight.settle(Due(settled.release_at, batch.batch_id, settled.may_be_applied, settled.failed_ids))
+        job.counts.settled[settled.state.value] += 1
         self._settled.add(batch.batch_id)
         job.ending.changed.tell()
 

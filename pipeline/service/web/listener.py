@@ -6,7 +6,7 @@ Rows matter more than pages: nothing that happens here ends the service.
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 
@@ -24,7 +24,7 @@ from pipeline.service.web.events import Events
 from pipeline.service.web.latest import Latest
 from pipeline.service.web.openapi import with_description
 from pipeline.service.web.readiness import Condition
-from pipeline.service.web.routes import own_routes
+from pipeline.service.web.routes import Route, own_routes
 from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.tenants import Configuration
 
@@ -51,16 +51,24 @@ class Listener:
     """The web server of a service.
 
     `address`: where it listens, or None. `problem`: the reason why it cannot, in words, while that is so.
+    `further`: addresses beside `own_routes`.
     """
 
     def __init__(
-        self, configuration: Configuration, clock: Clock, condition: Condition, *, again_in_s: float = AGAIN_S
+        self,
+        configuration: Configuration,
+        clock: Clock,
+        condition: Condition,
+        further: Sequence[Route] = (),
+        *,
+        again_in_s: float = AGAIN_S,
     ) -> None:
         self.address: str | None = None
         self.problem: str | None = None
         self._settings = configuration.tenants[0].settings.web
         self._clock = clock
         self._condition = condition
+        self._further = further
         self._again_in_s = again_in_s
         self._latest = Latest(configuration, clock)
         self._changed = Changed()
@@ -118,7 +126,7 @@ class Listener:
     @asynccontextmanager
     async def _serving(self, settings: WebSettings) -> AsyncIterator[str]:
         events, connections = Events(self._latest), Connections(self._clock)
-        routes = with_description(own_routes(self._latest, self._condition, events))
+        routes = with_description([*own_routes(self._latest, self._condition, events), *self._further])
         app = application(routes, settings, Token(settings.token_file, self._clock), connections)
         app.on_shutdown.append(events.stop)
         async with serving(app, connections, settings.host, settings.port) as address:

@@ -1,4 +1,4 @@
-"""The addresses at which the service shows itself, and what each answers: `own_routes` lists them.
+"""The addresses at which the service shows itself, and what each answers: `own_routes` lists them, but `metrics_route`.
 
 A further one is a further `Route` in that list: `openapi` describes it, and `application` lets nobody without the token
 have it, unless it is open.
@@ -18,6 +18,7 @@ from pipeline.jobs.status.tenants import Statuses
 from pipeline.service.web.answers import JSON, Health, Readiness, answer, answer_of, problem
 from pipeline.service.web.events import EVENT_STREAM, Events
 from pipeline.service.web.latest import Latest
+from pipeline.service.web.metrics import EXPOSITION, Scrape
 from pipeline.service.web.pages import HTML, Pages, is_wanted
 from pipeline.service.web.readiness import Condition
 
@@ -104,6 +105,16 @@ def own_routes(latest: Latest, condition: Condition, events: Events) -> list[Rou
             has_head=False,
         ),
     ]
+
+
+def metrics_route(scrape: Scrape) -> Route:
+    """The address of the metrics, for Prometheus, which sends no token by itself."""
+
+    async def answer_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await scrape.text(), headers={"Content-Type": EXPOSITION})
+
+    told = "Counts and figures in the format of Prometheus; docs/metrics.md lists them."
+    return Route("/metrics", answer_metrics, told, {200: None}, media_types=(EXPOSITION,), is_open=True)
 
 
 _LIMIT = Parameter(

@@ -12,6 +12,7 @@ import orjson
 
 from pipeline.core.errors import PipelineError
 from pipeline.edges.clock import Clock
+from pipeline.edges.host import Host
 from pipeline.jobs.ending import Ending
 from pipeline.service.web.access import Token
 from pipeline.service.web.application import application
@@ -19,9 +20,10 @@ from pipeline.service.web.connections import Connections
 from pipeline.service.web.events import Events
 from pipeline.service.web.latest import Latest
 from pipeline.service.web.listener import serving
+from pipeline.service.web.metrics import Scrape
 from pipeline.service.web.openapi import with_description
 from pipeline.service.web.readiness import Condition
-from pipeline.service.web.routes import own_routes
+from pipeline.service.web.routes import metrics_route, own_routes
 from pipeline.settings.sections.web import WebSettings
 from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Configuration, Tenant
@@ -95,13 +97,18 @@ async def site(
     clock: Clock | None = None,
     connections: Connections | None = None,
     drain: bool = False,
+    scrape: Scrape | None = None,
 ) -> AsyncIterator[Site]:
-    """A server of this configuration at a free port of 127.0.0.1, whatever host it believes to listen on."""
+    """A server of this configuration at a free port of 127.0.0.1, whatever host it believes to listen on.
+
+    `scrape`: the metrics that it tells; by default those of a process that serves nobody.
+    """
     settings, clock = web or WebSettings(), clock or Clock()
     connections = connections or Connections(clock)
     latest, served, ending = Latest(configuration, clock), Served(), Ending()
     events = Events(latest, look_every_s=0.01)
-    routes = with_description(own_routes(latest, Condition([served], ending, drain=drain), events))
+    metrics = metrics_route(scrape or Scrape(configuration.root, (), Host(clock)))
+    routes = with_description([*own_routes(latest, Condition([served], ending, drain=drain), events), metrics])
     app = application(routes, settings, Token(settings.token_file, clock), connections)
     app.on_shutdown.append(events.stop)
     async with serving(app, connections, "127.0.0.1", 0) as url, aiohttp.ClientSession() as session:

@@ -34,7 +34,7 @@ async def test_the_commands(tmp_path: Path, has_token: bool) -> None:
     async with site(of_settings(tmp_path), web=web) as at:
         for command in CURL.splitlines():
             done = await run_in_shell(f"URL={at.url} TOKEN_FILE={token}; {command} -w '%{{http_code}}'")
-            is_refused = has_token and "TOKEN_FILE" not in command and not re.search("healthz|readyz", command)
+            is_refused = has_token and "TOKEN_FILE" not in command and not re.search("healthz|readyz|metrics", command)
             assert done.out.endswith("401" if is_refused else "200"), (command, done)
             # `--max-time` ends what has no end.
             assert done.code == (28 if "--max-time" in command and not is_refused else 0), (command, done)
