@@ -71,8 +71,9 @@ def timeline(tracks: Sequence[BatchTrack], now: datetime, *, width: float) -> Ti
     if not begun:
         return None
     first = min(track.spans[0].begun for track in begun)
+    # What has happened may have been read, and noted to the millisecond, a moment after `now`.
+    now = max(now, *(span.ended or span.begun for track in begun for span in track.spans))
     last = max(track.settled_at or now for track in begun)
-    # Times of facts are whole seconds.
     scale = _Scale(first, max(last, first + timedelta(seconds=1)), 34.0, width - 20)
     drawn = _drawn(begun, now)
     is_numbered = len(drawn) <= _MOST_NUMBERED

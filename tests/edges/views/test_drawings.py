@@ -78,6 +78,14 @@ def test_batches_over_time(drawn: list[tuple[float, float, float, bool]], width:
     assert all(picture.left <= row.end_x + picture.mark <= width for row in picture.rows)
 
 
+def test_what_happened_a_moment_after_it_was_looked_at_is_drawn_in_order() -> None:
+    picture = timeline(
+        [track(1, 0, 5, 5), track(2, 10.4, 0.3, 0, is_over=False)], NINE + timedelta(seconds=10), width=860
+    )
+    assert picture is not None
+    assert picture.rows[1].end_x == 840, "it goes on, and ends at the right"
+
+
 def test_nothing_is_drawn_before_something_was_sent() -> None:
     assert timeline([BatchTrack(1, 100, 5_000, "sealed")], NINE, width=340) is None
     assert timeline([], NINE, width=340) is None
