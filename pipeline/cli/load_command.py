@@ -102,16 +102,16 @@ def load(
         loading = load_exports(exports, tenant, route=name, host=Host(), watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
             # In a thread: while somebody who reads stdout stands still, the loads go on.
-            await to_thread.run_sync(partial(_write_aside, watch, report, tenant, as_json=as_json))
+            await to_thread.run_sync(partial(_write_aside, watch, report, tenant, config, as_json=as_json))
             codes.append(report.exit_code)
         return worst(codes)
 
     run(load_to_sandboxes() if sandbox else load_to_target())
 
 
-def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, *, as_json: bool) -> None:
+def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, config: Path | None, *, as_json: bool) -> None:
     with watch.aside():
-        write_report(report, tenant, as_json=as_json)
+        write_report(report, tenant, as_json=as_json, config=config)
 
 
 def _plan(
