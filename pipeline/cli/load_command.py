@@ -101,7 +101,7 @@ def load(
         loading = load_exports(exports, tenant, route=name, host=host, watch=watch, again=again, wait_s=wait_s)
         async for report in loading:
             # In a thread: while somebody who reads stdout stands still, the loads go on.
-            await to_thread.run_sync(partial(_write_aside, watch, report, tenant, as_json=as_json))
+            await to_thread.run_sync(partial(_write_aside, watch, report, tenant, config, as_json=as_json))
             codes.append(report.exit_code)
         return worst(codes)
 
@@ -109,9 +109,9 @@ def load(
         run(load_to_sandboxes(host) if sandbox else load_to_target(host))
 
 
-def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, *, as_json: bool) -> None:
+def _write_aside(watch: LoadWatch, report: Report, tenant: Tenant, config: Path | None, *, as_json: bool) -> None:
     with watch.aside():
-        write_report(report, tenant, as_json=as_json)
+        write_report(report, tenant, as_json=as_json, config=config)
 
 
 def _plan(

@@ -5,6 +5,7 @@ Neither raises, wherever they lead: see `edges.standard_streams`. The end of the
 
 import errno
 import sys
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.batches.report import Report
@@ -45,13 +46,19 @@ def write_json(value: Any) -> None:
 
 
 def write_report(
-    report: Report, tenant: Tenant, *, as_json: bool, is_trial: bool = False, is_kept: bool = True
+    report: Report,
+    tenant: Tenant,
+    *,
+    as_json: bool,
+    is_trial: bool = False,
+    is_kept: bool = True,
+    config: Path | None = None,
 ) -> None:
-    """Write a report, and for people the job's folder if it `is_kept`."""
+    """Write a report, and for people the job's folder if it `is_kept`, and commands that name the configuration."""
     folder = tenant.settings.outcome_directory / report.job
     if as_json:
         write_json(report.as_json())
     else:
         from pipeline.edges.views.screen import print_report
 
-        print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept)
+        print_report(report, folder, console(), is_trial=is_trial, is_kept=is_kept, config=config)

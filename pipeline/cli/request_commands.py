@@ -88,7 +88,7 @@ def retry(
                 watch = watcher(on_terminal=on_terminal)
                 async for report in load_exports([], tenant, host=host, watch=watch, only_retries=True):
                     with watch.aside():
-                        write_report(report, tenant, as_json=as_json)
+                        write_report(report, tenant, as_json=as_json, config=config)
                     codes.append(report.exit_code)
         return worst(codes)
 

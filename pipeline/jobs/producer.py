@@ -159,6 +159,7 @@ class Producer:
     async def run(self, rest: tuple[Export, RowSource] | GatheredRows | None) -> None:
         """Place the rows that an earlier process held, then the rest of the export, then the rows held still."""
         try:
+            self._note_reading(goes_on=True)
             await self._begin()
             if isinstance(rest, GatheredRows):
                 await self._place_gathered(rest)
@@ -237,6 +238,7 @@ class Producer:
     async def _end(self) -> None:
         """Seal the open batch, then the batches of freed rows, until no row is held."""
         self._job.progress.reading_is_done = True
+        self._note_reading(goes_on=False)
         await self._seal(even_if_empty=True)
         while self._placer.tracker.held_rows:
             await self._wait_for_release("rows whose id is in an earlier batch wait for it")
@@ -481,6 +483,7 @@ class Producer:
             raise FatalError("rows are held and no batch is in flight: a bug in profile-pipeline, please report it.")
         clock = self._job.clock
         self._job.progress.waiting = why
+        self._note_reading(goes_on=False)
         # `Probing` looks at `waiting`.
         self._changed.tell()
         while not (
@@ -488,15 +491,22 @@ class Producer:
         ):
             await self._changed.next(within_s=self._view.next_release_at - clock.monotonic())
         self._job.progress.waiting = None
+        self._note_reading(goes_on=True)
         self._check_abandoned()
         await self._release_what_is_due()
 
     async def _make_room(self) -> None:
         """Wait until one more batch may be sealed; its delivery gives the permit back."""
+        self._note_reading(goes_on=False)
         with self._changed.unless(lambda: self._is_abandoned):
             await self._room.acquire()
+            self._note_reading(goes_on=True)
             return
         raise abandoned()
+
+    def _note_reading(self, *, goes_on: bool) -> None:
+        progress = self._job.progress
+        progress.time_spent.note_reading(self._job.clock.monotonic(), goes_on=goes_on and not progress.reading_is_done)
 
     @property
     def _is_abandoned(self) -> bool:

@@ -119,6 +119,7 @@ def _report(
         | _about_settings(job),
         batches=tuple(map(ReportedBatch.of, progress.book.settled)),
         calls=progress.calls,
+        spent=progress.time_spent.seconds(progress.began_at + seconds - progress.seconds_before),
     )
 
 

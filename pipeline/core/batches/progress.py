@@ -7,6 +7,7 @@ from pipeline.core.batches.book import Book
 from pipeline.core.batches.checkpoint import Checkpoint
 from pipeline.core.batches.lifecycle import Phase
 from pipeline.core.model import RowCounts
+from pipeline.core.target.time_spent import TimeSpent
 
 #: The reason of rejects that Target refused; Target's message goes with it.
 TARGET_REFUSED = "target.refused"
@@ -22,6 +23,7 @@ class Progress:
     there was an answer last. `calls_refused_below_share`: see `CallQueue`; of the runs before too.
 
     `began_at`: the monotonic time at which this run began, in seconds. `calls_of_run`: calls to Target in it.
+    `time_spent`: where the time of this run went.
     `seconds_before`, `calls_before`: the same of the runs before, as far as they are known.
     """
 
@@ -39,11 +41,15 @@ class Progress:
     calls_before: int = 0
     calls_of_run: int = 0
     calls_refused_below_share: int = 0
+    time_spent: TimeSpent = field(init=False)
     waiting: str | None = None
     reading_is_done: bool = False
     is_all_sealed: bool = False
     is_dry_run: bool = False
     is_in_sandbox: bool = False
+
+    def __post_init__(self) -> None:
+        self.time_spent = TimeSpent(self.began_at)
 
     def allot_number(self) -> int:
         """The number of the next batch of this job, from 1; each is returned once only."""

@@ -98,7 +98,7 @@ class Report:
     all runs of the job, `calls` the number of calls to Target in them; of a run that was killed, what was not sealed
     is not known. `same_as`: the job that loaded the same before, None if this one was run. `retry_of`: the job whose
     lost or mended rows it sends, or None. `parts`: those that were begun; none where the export is one file.
-    `target`: "sandbox", or the URL that batches are sent to.
+    `target`: "sandbox", or the URL that batches are sent to. `spent`: the seconds of the latest run by `Activity`.
     """
 
     job: str = ""
@@ -123,6 +123,7 @@ class Report:
     warnings: dict[str, int | dict[str, int] | dict[str, str]] = field(default_factory=dict)
     batches: tuple[ReportedBatch, ...] = ()
     calls: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Report":

@@ -3,6 +3,7 @@
 It is imported only where a person watches: other loads need not wait for the libraries that draw.
 """
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.edges.views.wording import (
     PENDING_IN_TRIAL,
     STATES,
     details,
+    next_commands,
     to_do,
     without_job,
 )
@@ -34,10 +36,19 @@ _COLORS = {
 }
 
 
-def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = False, is_kept: bool = True) -> None:
+def print_report(
+    report: Report,
+    folder: Path,
+    to: Console,
+    *,
+    is_trial: bool = False,
+    is_kept: bool = True,
+    config: Path | None = None,
+) -> None:
     """Print a report for people: the outcome, the number of rows in each class, and the things to do.
 
     A `folder` that is not kept is not named, and there is nothing to do about the job. `is_trial`: see `to_do`.
+    `config`: the configuration that commands to type name.
     """
     if not report.job:
         style = "red" if report.error else _COLORS[report.state]
@@ -61,9 +72,16 @@ def print_report(report: Report, folder: Path, to: Console, *, is_trial: bool = 
         parts += _rows(report.rows, MEANINGS | _pending(report, is_trial=is_trial))
     parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
-        parts += [Text(f"  {line}", style="bold") for line in to_do(report, folder, is_trial=is_trial)]
+        tasks = [(line, "bold") for line in to_do(report, folder, is_trial=is_trial)]
+        tasks += [(line, "") for line in ([] if is_trial else next_commands(report, folder))]
+        parts += [Text(f"  {_with_config(line, config)}", style=style) for line, style in tasks]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
+
+
+def _with_config(line: str, config: Path | None) -> str:
+    """A line in which commands name the configuration that is used, as a shell takes it."""
+    return line if config is None else line.replace("--config FILE", f"--config {shlex.quote(str(config))}")
 
 
 def _pending(report: Report, *, is_trial: bool) -> dict[str, str]:
@@ -85,4 +103,6 @@ def _rows(rows: RowCounts, meanings: dict[str, str]) -> list[Text]:
         style = "green" if name == "confirmed" else "" if name in GOOD else "yellow"
         count = Text(f"  {counts[name]:>{number_width},}  {name:<{name_width}}  ", style=style)
         lines.append(count.append(meanings[name], style="dim"))
+    if len(names) > 1:
+        lines.append(Text(f"  {rows.accounted:>{number_width},}  in all"))
     return lines

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.core.batches.report import Report, ReportedBatch
+from pipeline.core.batches.report import Report, ReportedBatch, ReportedRejects
 from pipeline.core.drop.signals import shown
 from pipeline.core.errors import ExitCode
 from pipeline.core.plural import counted
+from pipeline.core.target.time_spent import Activity
 
 #: Class of rows -> its meaning.
 MEANINGS = {
@@ -164,6 +165,12 @@ REASONS = {
     "local.row_too_large": "fits in no batch",
     "target.refused": "refused by Target",
 }
+#: Where the time of a run went -> the same in words.
+_SPENT = {
+    Activity.READING: "reading",
+    Activity.SENDING: "sending",
+    Activity.WAITING: "waiting for Target",
+}
 #: Said of whatever did not go to Target.
 IN_SANDBOX = "Sent to the sandbox, not to Target."
 #: Parts of an export that are shown.
@@ -201,7 +208,7 @@ def details(report: Report) -> list[str]:
     by_reason = report.rejects.by_reason
     if by_reason:
         lines.append("Rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items()))
-        lines += [f"  {reason}: {REASONS[reason]}" for reason in by_reason if reason in REASONS]
+        lines += [f"  {reason}: {told}" for reason in by_reason if (told := _reason(report.rejects, reason))]
     if report.excluded:
         by_column = ", ".join(f"{column} {count:,}" for column, count in report.excluded.items())
         lines.append(f"Left out by [mapping], by column: {by_column}")
@@ -210,10 +217,32 @@ def details(report: Report) -> list[str]:
     batches = report.batches
     if batches:
         lines.append(f"Batches: {batches_in_words(report)}")
+    if any(report.spent.values()):
+        lines.append(f"Time: {time_in_words(report)}")
     # A rejected row is reported as such, not as the batch of one row in which it was refused.
     reasons = [f"Batch {batch.number}: {batch.why}" for batch in batches if batch.why and is_no_reject(batch)]
     lines += reasons[:5]
     return lines
+
+
+def _reason(rejects: ReportedRejects, reason: str) -> str:
+    """The meaning of a reason, and the place of the first row that was rejected for it, as far as they are known."""
+    line, part = rejects.first_lines.get(reason), (rejects.first_parts or {}).get(reason)
+    return "; ".join(filter(None, (REASONS.get(reason), _first(line, part))))
+
+
+def _first(line: int | str | None, part: object) -> str:
+    """The place of the first of several rows."""
+    return f"first on line {line:,}" + (f" of {shown(str(part))}" if part else "") if line else ""
+
+
+def time_in_words(report: Report) -> str:
+    """The seconds of the latest run by what they went to."""
+    spent = {Activity(name): seconds for name, seconds in report.spent.items() if name in [*Activity]}
+    told = [f"{spent[activity]:,.1f} s {words}" for activity, words in _SPENT.items() if activity in spent]
+    # Those of earlier runs are not known.
+    before = report.seconds - sum(spent.values())
+    return ", ".join([*told, f"{before:,.1f} s in earlier runs"] if before >= 1.0 else told)
 
 
 def parts_in_words(report: Report) -> list[str]:
@@ -235,7 +264,7 @@ def notes(report: Report) -> list[str]:
     for name, count in report.warnings.items():
         line = first_lines.get(name) if isinstance(first_lines, dict) else None
         part = first_parts.get(name) if isinstance(first_parts, dict) else None
-        first = f"; first on line {line:,}" + (f" of {shown(str(part))}" if part else "") if line else ""
+        first = f"; {_first(line, part)}" if line else ""
         if name in ("first_lines", "first_parts"):
             continue
         if isinstance(count, dict):
@@ -277,6 +306,18 @@ def _to_mend(report: Report, folder: Path, *, is_trial: bool) -> list[str]:
         "To do: mend the rejected rows in a copy of rejects.csv, and "
         f"`profile-pipeline retry {report.job} --rejects COPY --config FILE` loads them; then mend their source."
     ]
+
+
+def next_commands(report: Report, folder: Path) -> list[str]:
+    """The commands that tell more of a job or steer it, and where its page is, one a line."""
+    command = "profile-pipeline {} " + f"{report.job} --config FILE"
+    lines = []
+    if report.state != "done":
+        lines.append(f"Look closer: {command.format('status')}")
+    if report.state == "unfinished":
+        lines.append(f"Give it up: {command.format('abandon')}")
+    page = folder / "report.html"
+    return [*lines, *([f"Page: {page}"] if page.exists() else [])]
 
 
 def to_do(report: Report, folder: Path, *, is_trial: bool = False) -> list[str]:

@@ -75,10 +75,12 @@ class SendGate:
                 yield None
                 return
             self._job.progress.posts_under_way += 1
+            self._job.progress.time_spent.note_posts(1, self._job.clock.monotonic())
             try:
                 yield passage
             finally:
                 self._job.progress.posts_under_way -= 1
+                self._job.progress.time_spent.note_posts(-1, self._job.clock.monotonic())
                 self._job.ending.changed.tell()
 
     def _is_over(self) -> bool:

@@ -50,7 +50,7 @@ WRITTEN = (
     '"excluded":{},"warnings":{"bare_quote":1,"empty_cells":{"tier":2}},'
     f'"batches":[{{"number":1,"rows":6,"bytes":600,"sha256":"{"ef" * 32}","state":"failed","attempts":2,"rejected":1,'
     '"why":"Target failed 2 rows"},'
-    '{"number":2,"rows":0,"bytes":0,"sha256":"","state":"complete","attempts":1}],"calls":7}'
+    '{"number":2,"rows":0,"bytes":0,"sha256":"","state":"complete","attempts":1}],"calls":7,"spent":{}}'
 )
 
 

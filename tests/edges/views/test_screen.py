@@ -277,3 +277,52 @@ def test_reasons_of_rejects_in_words() -> None:
 )
 def test_one_and_more(changes: dict[str, Any], told: str) -> None:
     assert told in shown(**changes)
+
+
+def test_the_classes_add_up() -> None:
+    text = shown(rows={"read": 10, "confirmed": 7, "rejected": 2, "failed": 1})
+    assert [line.split() for line in text.splitlines() if "in all" in line] == [["10", "in", "all"]]
+    assert "in all" not in shown(), "one class is its own sum"
+
+
+def test_the_first_line_of_each_reason() -> None:
+    reasons = {"local.empty_id": 2, "local.unheard_of": 1}
+    first = {"local.empty_id": 9_001, "local.unheard_of": 7}
+    rejects = {"by_reason": reasons, "first_lines": first}
+    text = shown(rows={"rejected": 3}, rejects=rejects)
+    assert "  local.empty_id: no id; first on line 9,001\n" in text
+    assert "  local.unheard_of: first on line 7\n" in text
+    text = shown(rows={"rejected": 3}, rejects={**rejects, "first_parts": {"local.empty_id": "b.csv"}})
+    assert "no id; first on line 9,001 of b.csv\n" in text
+
+
+def test_where_the_time_went() -> None:
+    spent = {"reading": 2.04, "sending": 31.0, "waiting": 1_201.46}
+    assert "  Time: 2.0 s reading, 31.0 s sending, 1,201.5 s waiting for Target\n" in shown(spent=spent)
+    text = shown(spent={**spent, "waiting": 1.46})
+    assert "1.5 s waiting for Target, 1,200.0 s in earlier runs\n" in text
+    assert "Time:" not in shown(), "as in reports of earlier versions"
+    assert "Time: 2.0 s reading, 1,232.5 s in earlier runs" in shown(spent={"reading": 2.0, "of later versions": 1.0})
+
+
+def test_commands_to_type_next(tmp_path: Path) -> None:
+    job = REPORT["job"]
+    text = shown(state="unfinished", exit_code=75, error="stopped.")
+    assert f"Look closer: profile-pipeline status {job} --config FILE\n" in text
+    assert f"Give it up: profile-pipeline abandon {job} --config FILE\n" in text
+    text = shown(state="incomplete", rows={"failed": 1})
+    assert "Look closer" in text
+    assert "Give it up" not in text
+    assert "Page:" not in text
+    (tmp_path / "report.html").touch()
+    text = shown(folder=tmp_path)
+    assert "Look closer" not in text
+    assert f"Page: {tmp_path / 'report.html'}\n" in text
+
+
+def test_commands_name_the_configuration_that_is_used() -> None:
+    text = io.StringIO()
+    report = Report.from_json(deepcopy(REPORT) | {"state": "unfinished", "exit_code": 75, "error": "stopped."})
+    print_report(report, FOLDER, Console(file=text, width=80), config=Path("my config.toml"))
+    assert f"profile-pipeline status {REPORT['job']} --config 'my config.toml'\n" in text.getvalue()
+    assert "FILE" not in text.getvalue()
