@@ -44,7 +44,6 @@ BELOW_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "expectations": ("batches", "rows", "target", "model", "plural"),
         "notifications": ("batches", "plural", "printable"),
         "model": ("errors", "plain"),
-        "counts": ("model",),
         "plain": (),
         "plural": (),
         "errors": ("printable",),

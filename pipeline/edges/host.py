@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 from anyio import from_thread, to_thread
 
-from pipeline.core.counts import Counts
+from pipeline.core.display.counts import Counts
 from pipeline.edges.clock import Clock
 from pipeline.edges.drop.held_drops import HeldDrops
 from pipeline.edges.exports import Export, Parts, open_export

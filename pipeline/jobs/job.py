@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.core.batches.in_flight import InFlight
 from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import RetryPolicy
-from pipeline.core.counts import Counts
+from pipeline.core.display.counts import Counts
 from pipeline.core.errors import ExitCode, InputError, PipelineError
 from pipeline.core.plural import counted
 from pipeline.core.printable import printable

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.counts import ROW_CLASSES, Counts
+from pipeline.core.display.counts import ROW_CLASSES, Counts
 from pipeline.sandbox import Fault, FaultPlan
 from tests.simulation.staged import Stage, staged
 from tests.simulation.virtually import virtually

@@ -2,7 +2,7 @@
 
 from tests.mends import Mend
 
-_COUNTS, _METRICS = "tests/core/test_counts.py", "tests/service/web/test_metrics.py"
+_COUNTS, _METRICS = "tests/core/display/test_counts.py", "tests/service/web/test_metrics.py"
 
 MENDS = [
     Mend(
@@ -16,7 +16,7 @@ MENDS = [
     Mend(
         "metrics: rows that are read again behind a seal are not counted again",
         ("count",),
-        "pipeline/core/counts.py",
+        "pipeline/core/display/counts.py",
         "self._noted.setdefault(job_id, _by_kind(rows, rejects))",
         "self._noted[job_id] = _by_kind(rows, rejects)",
         f"{_COUNTS}::TestRuns::test_what_a_run_reads_again_behind_its_last_seal_is_not_counted_again",
@@ -24,7 +24,7 @@ MENDS = [
     Mend(
         "metrics: nothing is kept of a job that is over",
         (),
-        "pipeline/core/counts.py",
+        "pipeline/core/display/counts.py",
         "self._noted.pop(job_id, None)",
         "pass",
         f"{_COUNTS}::TestRuns::test_nothing_is_kept_of_a_job_that_is_over",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Generic, Literal, TypeVar
 
-from pipeline.core.counts import Counts, Durations
+from pipeline.core.display.counts import Counts, Durations
 from pipeline.service.figures import FiguresOnDisk, LiveFigures
 
 

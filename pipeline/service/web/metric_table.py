@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time
 
 from pipeline import __version__
 from pipeline.core.batches.progress import TARGET_REFUSED
-from pipeline.core.counts import OVER, ROW_CLASSES
+from pipeline.core.display.counts import OVER, ROW_CLASSES
 from pipeline.core.model import BatchState, Reason
 from pipeline.core.target.outcome_names import POST_OUTCOMES, STATUS_OUTCOMES
 from pipeline.service.figures import OPEN_PHASES, PAUSE_REASONS, LiveFigures

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pipeline.core.counts import ROW_CLASSES
+from pipeline.core.display.counts import ROW_CLASSES
 from pipeline.core.errors import ExitCode
 from pipeline.core.model import Reason
 from pipeline.edges.host import Host

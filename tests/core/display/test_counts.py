@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.counts import OVER, ROW_CLASSES, Counts, Durations
+from pipeline.core.display.counts import OVER, ROW_CLASSES, Counts, Durations
 from pipeline.core.model import RowCounts
 
 
