@@ -64,10 +64,10 @@ def measure(waiting: int, ended: int) -> Measured:
             run([sys.executable, "-m", "pipeline", "resume", "--config", str(config)])
             done = f"SELECT count(*) FROM jobs WHERE seq > {1 + ended} AND state IS NOT NULL"
             _until(lambda: _count(ledger, done) >= WARM_UP)
-            before, cpu_s, started = _count(ledger, done), _cpu_s(process.pid), time.monotonic()
+            before, cpu_s, started = _count(ledger, done), cpu_s_of(process.pid), time.monotonic()
             _until(lambda: _count(ledger, done) >= WARM_UP + MEASURED)
             jobs = _count(ledger, done) - before
-            cpu_s, wall_s = _cpu_s(process.pid) - cpu_s, time.monotonic() - started
+            cpu_s, wall_s = cpu_s_of(process.pid) - cpu_s, time.monotonic() - started
             asked = run([sys.executable, "-m", "pipeline", "status", "--config", str(config)])
         return Measured(waiting, ended, cpu_s / jobs * 1e3, wall_s / jobs * 1e3, asked.wall_s)
 
@@ -121,7 +121,7 @@ def _count(ledger: Path, query: str) -> int:
         return int(count)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
