@@ -3,6 +3,7 @@
 It is imported only where a person watches: other loads need not wait for the libraries that draw.
 """
 
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,13 @@ _COLORS = {
     "skipped": "cyan",
     "quarantined": "yellow",
 }
+
+
+#: A command to type in a thing to do; and the same with what follows its name and the first option.
+_COMMAND = re.compile(r"`(profile-pipeline [^`]+)`")
+_ARGUMENTS = re.compile(r"`profile-pipeline (\w+) \S+( --rejects)?[^`]*`")
+#: Before the second and later lines of a thing to do.
+_INDENT = " " * 9
 
 
 def print_report(
@@ -72,11 +80,25 @@ def print_report(
         parts += _rows(report.rows, MEANINGS | _pending(report, is_trial=is_trial))
     parts += [Text(f"  {line}") for line in details(report)]
     if is_kept:
-        tasks = [(line, "bold") for line in to_do(report, folder, is_trial=is_trial)]
-        tasks += [(line, "") for line in ([] if is_trial else next_commands(report, folder))]
-        parts += [Text(f"  {_with_config(line, config)}", style=style) for line, style in tasks]
+        tasks = [_with_config(line, config) for line in to_do(report, folder, is_trial=is_trial)]
+        parts += [line for task in tasks for line in _task(task, to)]
+        if to.is_terminal:
+            # Each on a line of its own, to be copied.
+            parts += [Text(f"  Next: {command}") for task in tasks for command in _COMMAND.findall(task)]
+        others = [] if is_trial else next_commands(report, folder)
+        parts += [Text(f"  {_with_config(line, config)}") for line in others]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
+
+
+def _task(task: str, to: Console) -> list[Text]:
+    """A thing to do as one line; on a terminal with its commands cut short, over as many lines as it needs."""
+    if not to.is_terminal:
+        return [Text(f"  {task}", style="bold")]
+    words = Text(_ARGUMENTS.sub(r"`\1\2`", task), style="bold").wrap(to, max(20, to.width - len(_INDENT)))
+    for line in words:
+        line.rstrip()
+    return [Text(_INDENT if number else "  ").append_text(line) for number, line in enumerate(words)]
 
 
 def _with_config(line: str, config: Path | None) -> str:

@@ -326,3 +326,20 @@ def test_commands_name_the_configuration_that_is_used() -> None:
     print_report(report, FOLDER, Console(file=text, width=80), config=Path("my config.toml"))
     assert f"profile-pipeline status {REPORT['job']} --config 'my config.toml'\n" in text.getvalue()
     assert "FILE" not in text.getvalue()
+
+
+def test_on_a_terminal_commands_stand_on_lines_of_their_own() -> None:
+    text = io.StringIO()
+    lost = [{"number": 7, "state": "unconfirmed", "attempts": 3}]
+    report = Report.from_json(deepcopy(REPORT) | {"state": "incomplete", "batches": lost})
+    to = Console(file=text, width=60, height=24, force_terminal=True, color_system=None, _environ={})
+    print_report(report, FOLDER, to, config=Path("crm.toml"))
+    lines = text.getvalue().splitlines()
+    first = next(number for number, line in enumerate(lines) if "To do" in line)
+    assert lines[first:] == [
+        "  To do: `retry` sends failed and unconfirmed rows",
+        "         again, but no value that a later row has overtaken.",
+        f"  Next: profile-pipeline retry {REPORT['job']} --config crm.toml",
+        f"  Look closer: profile-pipeline status {REPORT['job']} --config crm.toml",
+        f"  Folder of this job: {FOLDER}",
+    ]
