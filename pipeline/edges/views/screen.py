@@ -40,8 +40,6 @@ _COLORS = {
 #: A command to type in a thing to do; and the same with what follows its name and the first option.
 _COMMAND = re.compile(r"`(profile-pipeline [^`]+)`")
 _ARGUMENTS = re.compile(r"`profile-pipeline (\w+) \S+( --rejects)?[^`]*`")
-#: Before the second and later lines of a thing to do.
-_INDENT = " " * 9
 
 
 def print_report(
@@ -78,7 +76,7 @@ def print_report(
     # Where not even a row was read, a table of zeros says nothing.
     if report.rows.read or not report.error:
         parts += _rows(report.rows, MEANINGS | _pending(report, is_trial=is_trial))
-    parts += [Text(f"  {line}") for line in details(report)]
+    parts += [line for words in details(report) for line in _broken(words, to, indent=2)]
     if is_kept:
         tasks = [_with_config(line, config) for line in to_do(report, folder, is_trial=is_trial)]
         parts += [line for task in tasks for line in _task(task, to)]
@@ -92,13 +90,19 @@ def print_report(
 
 
 def _task(task: str, to: Console) -> list[Text]:
-    """A thing to do as one line; on a terminal with its commands cut short, over as many lines as it needs."""
+    """A thing to do; on a terminal with its commands cut short."""
+    return _broken(_ARGUMENTS.sub(r"`\1\2`", task) if to.is_terminal else task, to, indent=7, style="bold")
+
+
+def _broken(words: str, to: Console, *, indent: int, style: str = "") -> list[Text]:
+    """Words as one line; on a terminal over as many as they need, each behind the first so many columns further in."""
     if not to.is_terminal:
-        return [Text(f"  {task}", style="bold")]
-    words = Text(_ARGUMENTS.sub(r"`\1\2`", task), style="bold").wrap(to, max(20, to.width - len(_INDENT)))
-    for line in words:
+        return [Text(f"  {words}", style=style)]
+    before = len(words) - len(words.lstrip()) + indent
+    lines = Text(words, style=style).wrap(to, max(20, to.width - 2 - before))
+    for line in lines:
         line.rstrip()
-    return [Text(_INDENT if number else "  ").append_text(line) for number, line in enumerate(words)]
+    return [Text(" " * (2 + before if number else 2)).append_text(line) for number, line in enumerate(lines)]
 
 
 def _with_config(line: str, config: Path | None) -> str:
