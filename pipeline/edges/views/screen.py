@@ -3,6 +3,7 @@
 It is imported only where a person watches: other loads need not wait for the libraries that draw.
 """
 
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,11 @@ _COLORS = {
     "skipped": "cyan",
     "quarantined": "yellow",
 }
+
+
+#: A command to type in a thing to do; and the same with what follows its name and the first option.
+_COMMAND = re.compile(r"`(profile-pipeline [^`]+)`")
+_ARGUMENTS = re.compile(r"`profile-pipeline (\w+) \S+( --rejects)?[^`]*`")
 
 
 def print_report(
@@ -70,13 +76,33 @@ def print_report(
     # Where not even a row was read, a table of zeros says nothing.
     if report.rows.read or not report.error:
         parts += _rows(report.rows, MEANINGS | _pending(report, is_trial=is_trial))
-    parts += [Text(f"  {line}") for line in details(report)]
+    parts += [line for words in details(report) for line in _broken(words, to, indent=2)]
     if is_kept:
-        tasks = [(line, "bold") for line in to_do(report, folder, is_trial=is_trial)]
-        tasks += [(line, "") for line in ([] if is_trial else next_commands(report, folder))]
-        parts += [Text(f"  {_with_config(line, config)}", style=style) for line, style in tasks]
+        tasks = [_with_config(line, config) for line in to_do(report, folder, is_trial=is_trial)]
+        parts += [line for task in tasks for line in _task(task, to)]
+        if to.is_terminal:
+            # Each on a line of its own, to be copied.
+            parts += [Text(f"  Next: {command}") for task in tasks for command in _COMMAND.findall(task)]
+        others = [] if is_trial else next_commands(report, folder)
+        parts += [Text(f"  {_with_config(line, config)}") for line in others]
         parts.append(Text(f"  Folder of this job: {folder}"))
     to.print(Group(*parts), soft_wrap=True)
+
+
+def _task(task: str, to: Console) -> list[Text]:
+    """A thing to do; on a terminal with its commands cut short."""
+    return _broken(_ARGUMENTS.sub(r"`\1\2`", task) if to.is_terminal else task, to, indent=7, style="bold")
+
+
+def _broken(words: str, to: Console, *, indent: int, style: str = "") -> list[Text]:
+    """Words as one line; on a terminal over as many as they need, each behind the first so many columns further in."""
+    if not to.is_terminal:
+        return [Text(f"  {words}", style=style)]
+    before = len(words) - len(words.lstrip()) + indent
+    lines = Text(words, style=style).wrap(to, max(20, to.width - 2 - before))
+    for line in lines:
+        line.rstrip()
+    return [Text(" " * (2 + before if number else 2)).append_text(line) for number, line in enumerate(lines)]
 
 
 def _with_config(line: str, config: Path | None) -> str:

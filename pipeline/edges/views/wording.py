@@ -309,7 +309,7 @@ def _to_mend(report: Report, folder: Path, *, is_trial: bool) -> list[str]:
 
 
 def next_commands(report: Report, folder: Path) -> list[str]:
-    """The commands that tell more of a job or steer it, and where its page is, one a line."""
+    """The commands that tell more of a job or end it, and where its page is, one a line."""
     command = "profile-pipeline {} " + f"{report.job} --config FILE"
     lines = []
     if report.state != "done":

@@ -14,6 +14,7 @@ from pipeline.core.batches.report import TARGET_WARNINGS, Report
 from pipeline.core.model import Warnings
 from pipeline.edges.log import LOG_EVERY_S, log_progress
 from pipeline.edges.views.screen import print_report
+from pipeline.edges.views.wording import REASONS
 
 FOLDER = Path("state/jobs/20261123T021400Z-customers-3f2a")
 REPORT: dict[str, Any] = {
@@ -326,3 +327,35 @@ def test_commands_name_the_configuration_that_is_used() -> None:
     print_report(report, FOLDER, Console(file=text, width=80), config=Path("my config.toml"))
     assert f"profile-pipeline status {REPORT['job']} --config 'my config.toml'\n" in text.getvalue()
     assert "FILE" not in text.getvalue()
+
+
+def test_on_a_terminal_commands_stand_on_lines_of_their_own() -> None:
+    text = io.StringIO()
+    lost = [{"number": 7, "state": "unconfirmed", "attempts": 3}]
+    report = Report.from_json(deepcopy(REPORT) | {"state": "incomplete", "batches": lost})
+    to = Console(file=text, width=60, height=24, force_terminal=True, color_system=None, _environ={})
+    print_report(report, FOLDER, to, config=Path("crm.toml"))
+    lines = text.getvalue().splitlines()
+    first = next(number for number, line in enumerate(lines) if "To do" in line)
+    assert lines[first:] == [
+        "  To do: `retry` sends failed and unconfirmed rows",
+        "         again, but no value that a later row has overtaken.",
+        f"  Next: profile-pipeline retry {REPORT['job']} --config crm.toml",
+        f"  Look closer: profile-pipeline status {REPORT['job']} --config crm.toml",
+        f"  Folder of this job: {FOLDER}",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_on_a_terminal_lines_are_broken_between_words(width: int) -> None:
+    text = io.StringIO()
+    rejects = {"by_reason": dict.fromkeys(REASONS, 1_000), "first_lines": dict.fromkeys(REASONS, 9_001)}
+    warnings = dict.fromkeys(TARGET_WARNINGS, 7)
+    report = Report.from_json(deepcopy(REPORT) | {"rejects": rejects, "warnings": warnings})
+    to = Console(file=text, width=width, height=24, force_terminal=True, color_system=None, _environ={})
+    print_report(report, FOLDER, to)
+    lines = text.getvalue().partition("Rejected:")[2].partition("  Folder of this job")[0].splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(" ".join(lines).split()) == " ".join(
+        shown(rejects=rejects, warnings=warnings).partition("Rejected:")[2].partition("  Folder")[0].split()
+    )
