@@ -221,11 +221,12 @@ class TestMonitoring:
             assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"]), "a version, whatever comes"
         assert "profiles" not in COMPOSE["services"]["profile-pipeline"], "what it looks at"
 
-    def test_what_is_mounted_is_not_written(self) -> None:
+    def test_what_is_mounted_is_there(self) -> None:
         mounts = [volume.split(":") for name in BESIDE for volume in COMPOSE["services"][name]["volumes"]]
         for source, _, *mode in mounts:
             if source.startswith("./"):
                 assert mode == ["ro"]
+                assert (ROOT / "config" / source).is_file(), source
             else:
                 assert source in COMPOSE["volumes"]
 
@@ -240,7 +241,8 @@ class TestMonitoring:
             f"--config.file={mounted['./monitoring/prometheus.yaml']}" in COMPOSE["services"]["prometheus"]["command"]
         )
         assert config["rule_files"] == [mounted["./prometheus-alerts.yaml"]]
-        assert job["job_name"] == "profile-pipeline", "as the alerts have it"
+        alerts = (ROOT / "config" / "prometheus-alerts.yaml").read_text()
+        assert f'job="{job["job_name"]}"' in alerts
 
     @pytest.mark.skipif(
         shutil.which("promtool") is None, reason="no promtool here (Debian: apt-get install prometheus)"

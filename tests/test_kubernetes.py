@@ -166,6 +166,9 @@ class TestRunning:
         (port,) = container["ports"]
         assert port == {"name": "http", "containerPort": settings().web.port}
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
+        assert re.search(r"(?m)^\| `/readyz` \|.*\| no \|$", (ROOT / "docs" / "web.md").read_text()), (
+            "without the token"
+        )
         assert settings().web.host == "0.0.0.0", "the kubelet asks at the pod's address"
         assert all("httpGet" not in container[probe] for probe in ("startupProbe", "livenessProbe")), "no port, no end"
 
@@ -203,7 +206,11 @@ class TestNetwork:
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["path"] == "/metrics"
         assert [endpoint["port"]] == [port["name"] for port in service["spec"]["ports"]]
-        assert service["metadata"]["name"] == "profile-pipeline", "the operator names the job after the service"
+        alerts = (ROOT / "config" / "prometheus-alerts.yaml").read_text()
+        assert f'job="{service["metadata"]["name"]}"' in alerts, "the operator names the job after the service"
+        assert re.search(r"(?m)^\| `/metrics` \|.*\| no \|$", (ROOT / "docs" / "web.md").read_text()), (
+            "without the token"
+        )
 
 
 class TestProduction:

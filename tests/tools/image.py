@@ -38,6 +38,15 @@ DROP = (
     "from pathlib import Path; drop = Path('/data/drop'); "
     "(drop / 'customers.csv').write_text('customer_id,tier\\nu1,gold\\nu2,\\n'); (drop / 'customers.csv.ready').touch()"
 )
+#: Run the same way: what the service shows by HTTP, the last of it not without the token.
+LOOK = (
+    "from http.client import HTTPConnection\n"
+    "def status(path):\n"
+    "    connection = HTTPConnection('127.0.0.1', 8080)\n"
+    "    connection.request('GET', path)\n"
+    "    return connection.getresponse().status\n"
+    "print(*map(status, ('/healthz', '/readyz', '/metrics', '/status')))"
+)
 #: Whatever is waited for comes within this (seconds).
 PATIENCE_S = 60.0
 
@@ -144,6 +153,7 @@ def check_service(image: Image, place: str) -> None:
         with running(image, f"{place}-service", options=(*volumes, network)) as service:
             until("health", lambda: image.call("exec", service, *probe).code == 0)
             print(image.call("exec", service, *probe).out)
+            assert image.call("exec", service, "python3", "-c", LOOK).out == "200 200 200 401"
             dropped = image.run("-c", DROP, options=("--rm", *volumes, "--entrypoint=python3"))
             assert dropped.code == 0, dropped
             until("the job", lambda: states_of_jobs(image, service) == ["done"])
