@@ -10,7 +10,8 @@ import pytest
 from tests.tools.support import Bench, bench, run_program, started, until
 from tests.tools.terminal import CTRL_C, Screen, Terminal, on_terminal
 
-SLOW: dict[str, Any] = {"apply_min_s": 30.0, "apply_max_s": 30.0}
+#: Batches are applied when a test says so.
+SLOW: dict[str, Any] = {"apply_min_s": 3_600.0, "apply_max_s": 3_600.0}
 TWO_A_BATCH: Mapping[str, Any] = {"batch": {"max_rows": 2}}
 ROWS = tuple(f"u{n},gold,{n}" for n in range(6))
 
@@ -28,7 +29,7 @@ def shows_batches(screen: Screen) -> bool:
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
 async def test_a_load_from_its_beginning_to_its_end(tmp_path: Path, env: dict[str, str]) -> None:
     accepted = "+ 3 accepted" if env.get("LC_ALL") else "▆ 3 accepted"
-    async with bench(tmp_path, apply_min_s=2.0, apply_max_s=2.0) as on:
+    async with bench(tmp_path, **SLOW) as on:
         arguments = ("load", on.export(*ROWS), "--config", on.config(**TWO_A_BATCH))
         async with on_terminal(*arguments, env=env) as terminal:
             settings = terminal.settings
@@ -36,6 +37,7 @@ async def test_a_load_from_its_beginning_to_its_end(tmp_path: Path, env: dict[st
             assert not terminal.screen.is_cursor_shown
             assert "  rows     6 read  6 under way" in terminal.screen.lines
             assert f"           {accepted}" in terminal.screen.lines
+            on.sandbox.apply_all()
             assert await terminal.ended() == 0
             assert_left_as_it_was(terminal, settings)
     text = terminal.screen.text
