@@ -96,9 +96,11 @@ def _going_on(view: OverviewView) -> str:
         told.append(f"{counted(running, 'job is', 'jobs are')} running")
     if waiting:
         told.append(f"{counted(waiting, 'job waits', 'jobs wait')}")
+    parts = [", ".join(told)] if told else []
     ends = [job for job in view.jobs if job.finished_at is not None]
     if ends:
         last = max(ends, key=lambda job: job.finished_at.timestamp() if job.finished_at else 0.0)
-        told.append(f"the last one, {shown(last.export)}, ended {time_ago(last.finished_at or view.now, view.now)}")
-    text = ", ".join(told) or "no export has come yet"
+        ago = time_ago(last.finished_at or view.now, view.now)
+        parts.append(f"the last one to end was {shown(last.export)}, {ago}")
+    text = "; ".join(parts) or "no export has come yet"
     return f"{text[0].upper()}{text[1:]}."

@@ -48,7 +48,7 @@ def told(*jobs: JobLine, **changes: Any) -> Verdict:
 def test_all_is_well() -> None:
     found = told(job(), job("running", job="j2"), job("waiting", job="j3"), waiting_jobs=4)
     assert (found.headline, found.urgent) == ("All is well.", ())
-    assert found.going_on == "1 job is running, 5 jobs wait, the last one, customers.csv, ended 60 min ago."
+    assert found.going_on == "1 job is running, 5 jobs wait; the last one to end was customers.csv, 60 min ago."
     assert told().going_on == "No export has come yet."
 
 
