@@ -10,13 +10,16 @@ BASE ?=
 # Extras to install too: columnar (Parquet and Arrow files), otel (OpenTelemetry), or "columnar otel".
 EXTRA ?=
 BIN := .venv/bin
+AXE := tests/browser/node_modules/axe-core/axe.min.js
+# Waits for no mirror that does not answer.
+APT := apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10 -o Dpkg::Use-Pty=0
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 # A lock file is complete, so --no-deps is right, and every file in it is checked against its hash.
 LOCKED := $(PIP) --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-web bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test monitoring-test image sbom lock clean full-test
+.PHONY: help install dev demo test check format bench bench-memory bench-memory-store bench-queue bench-pacing bench-web bench-formats simulate kill-test service-kill-test step-test fail-test power-test fault-test network-test fuzz torture soak spark-test monitoring-test browser browser-test screenshots image sbom lock clean full-test
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -111,6 +114,16 @@ monitoring-test: dev ## alerts and the dashboard's queries by the real Prometheu
 	@command -v promtool >/dev/null || $(MAKE) --silent --no-print-directory .venv/prometheus/usr/bin/promtool || echo "promtool is not there: install Debian's package prometheus"
 	@$(BIN)/pytest tests/test_monitoring.py
 
+browser-test: dev browser ## the pages in a real Chromium, with axe-core; both are installed if they are not there
+	@$(PYTEST) tests/browser
+
+browser: ## install Chromium (as root, by apt) and axe-core (by npm) for the tests of the pages, where that can be
+	@command -v chromium >/dev/null || $(MAKE) --silent --no-print-directory chromium || echo "chromium is not there: install Debian's package chromium"
+	@$(MAKE) --silent --no-print-directory $(AXE) || echo "axe-core is not there: it takes npm and its registry"
+
+screenshots: dev browser ## take the pictures of the pages for README and documents
+	@$(BIN)/python -m tests.tools.screenshots --into docs/images
+
 image: dev ## build the container's image and try it: read-only, without shell and network (needs podman or docker)
 	@$(BIN)/python -m tests.tools.image $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) $(BUILD_OPTIONS)
 
@@ -121,7 +134,7 @@ lock: dev ## resolve the lock files anew
 	@$(BIN)/python -m tests.tools.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-spark .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results
+	rm -rf .venv .venv-spark .mypy_cache .pytest_cache .ruff_cache .hypothesis bench-results tests/browser/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("profile-pipeline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -148,6 +161,21 @@ clean: ## remove what the other targets made
 	@echo "unpacking Debian's package prometheus into .venv/prometheus ..."
 	@mkdir -p .venv/prometheus
 	@cd .venv/prometheus && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb .
+	@touch $@
+
+# Fetched within a limit of time, and installed without one: what is cut off there is half there.
+.PHONY: chromium
+chromium:
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null
+	@echo "installing chromium ..."
+	@{ timeout 30 $(APT) update || true; } 2>/dev/null
+	@timeout 60 $(APT) --yes --no-install-recommends --download-only install chromium fonts-dejavu-core
+	@DEBIAN_FRONTEND=noninteractive $(APT) --yes --no-install-recommends install chromium fonts-dejavu-core >/dev/null
+
+$(AXE): tests/browser/package-lock.json
+	@command -v npm >/dev/null
+	@echo "fetching axe-core for the tests of the pages ..."
+	@cd tests/browser && timeout 60 npm ci --ignore-scripts --no-audit --no-fund --silent --fetch-retries=0
 	@touch $@
 
 # Spark comes as source only, and is built with what was installed first.

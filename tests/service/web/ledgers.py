@@ -26,21 +26,35 @@ def load_canaries(directory: Path) -> None:
 
 
 def enter_jobs(
-    state: Path, count: int, *, client_code: str = "demo", unfinished: int = 0, name: str = "e"
+    state: Path,
+    count: int,
+    *,
+    client_code: str = "demo",
+    unfinished: int = 0,
+    name: str = "e",
+    began: datetime = BEGAN,
+    apart: timedelta = timedelta(minutes=1),
+    rows: int = 0,
 ) -> list[str]:
-    """Enter so many jobs, a minute apart, and end all but the last ones; their ids in this order."""
+    """Enter so many jobs of so many rows, the first at `began`, and end all but the last ones; their ids in order."""
     state.mkdir(parents=True, exist_ok=True)
-    job_ids = []
-    path, now = state / "ledger.db", BEGAN
+    job_ids, counts = [], {"read": rows, "confirmed": rows}
+    path, now = state / "ledger.db", began
     with closing(open_ledger(path, client_code, lambda: now.isoformat(), is_new=not path.exists())) as ledger:
         for number in range(count):
-            now = BEGAN + timedelta(minutes=number)
+            now = began + number * apart
             job_ids.append(f"{now:%Y%m%dT%H%M%SZ}-{name}-{number:04x}")
-            began = now.isoformat(timespec="seconds")
-            entered = JobRecord(0, job_ids[-1], Path(f"/drop/{name}.csv"), 1, 1, {}, began, None, Checkpoint())
+            entered_at = now.isoformat(timespec="seconds")
+            entered = JobRecord(0, job_ids[-1], Path(f"/drop/{name}.csv"), 1, 1, {}, entered_at, None, Checkpoint())
             job = ledger.begin_job(entered)
             if number < count - unfinished:
-                told = {"job": job_ids[-1], "state": "done", "started_at": began, "finished_at": began}
+                told = {
+                    "job": job_ids[-1],
+                    "state": "done",
+                    "started_at": entered_at,
+                    "finished_at": entered_at,
+                    "rows": counts,
+                }
                 ended = Report.from_json(told)
                 ledger.finish_job(job, ended, never_sent=(), released=())
     return job_ids
