@@ -138,6 +138,8 @@ async def run(console: Console) -> ExitCode:
             return report.exit_code
         sandbox.sandbox.apply_all()
         is_right = _compare(console, export, sandbox.sandbox)
+        config = _write_config(folder, sandbox.base_url)
+    _tell_what_to_look_at(console, config, settings.outcome_directory / report.job)
     console.print(
         f"\nThe export, its rejects and its report stay in {folder}: remove it.", highlight=False, soft_wrap=True
     )
@@ -175,7 +177,29 @@ def _compare(console: Console, export: DemoExport, sandbox: Sandbox) -> bool:
     if differing:
         lines.append(f"   Not so: {', '.join(sorted(differing)[:5])}, which Target failed; failed.jsonl names them.")
     lines.append(f"   Older values over newer ones, clashes, mistakes in what was sent: {len(mistakes)}.")
-    lines.append("\nNext, your own file, still without an account:")
-    lines.append("   .venv/bin/profile-pipeline load FILE.csv --sandbox --id-column NAME")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     return len(differing) <= 2 and not mistakes and found.keys() <= export.profiles.keys()
+
+
+def _write_config(folder: Path, base_url: str) -> Path:
+    """A configuration by which other commands find what the demo leaves."""
+    file = folder / "demo.toml"
+    columns = ", ".join(f"{column} = '{name}'" for column, name in COLUMNS.items())
+    file.write_text(
+        f"[target]\nclient_code = 'demo'\nbase_url = '{base_url}'\n\n"
+        f"[export]\nid_column = 'customer_id'\ncolumns = {{ {columns} }}\nunlisted = 'ignore'\n\n"
+        f"[state]\ndirectory = '{folder / 'state'}'\n"
+    )
+    return file
+
+
+def _tell_what_to_look_at(console: Console, config: Path, of_job: Path) -> None:
+    lines = [
+        "\n[bold]5. What there is to look at[/]:",
+        f"   {of_job / 'report.html'}, in a browser: where the rows went, and when",
+        f"   .venv/bin/profile-pipeline status --config {config}",
+        f"   .venv/bin/profile-pipeline explain customer-00001 --config {config}",
+        "\nNext, your own file, still without an account:",
+        "   .venv/bin/profile-pipeline load FILE.csv --sandbox --id-column NAME",
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

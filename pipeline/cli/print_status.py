@@ -9,9 +9,9 @@ from pipeline.core.duration import roughly, time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.store.notices import PAUSED
-from pipeline.edges.views.wording import GOES_ON
+from pipeline.edges.views.wording import AWAY_TO_DO, GOES_ON, GOES_ON_BY_ITSELF, TRIES_AGAIN
 from pipeline.jobs.status.drop import drop_lines
-from pipeline.jobs.status.expected import OverdueExport
+from pipeline.jobs.status.expected import NONE_HAS_COME, OverdueExport, to_do_about
 from pipeline.jobs.status.job import JobStatus, utc_minute
 from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.jobs.status.tenant import MemoryStatus, Status
@@ -46,7 +46,7 @@ def print_status(told: Status, console: Console) -> None:
     for route in told.routes or ():
         lines.append(f"Route {route.route}: {escape(route.drop.directory if route.drop else 'no drop directory')}")
         lines += [f"  {escape(line)}" for line in drop_lines(route.drop)] if route.drop else []
-    lines += [_overdue_line(late) for late in told.overdue]
+    lines += [line for late in told.overdue for line in _overdue_lines(late, told.directory_of(late.route))]
     lines += _notification_lines(told.notifications) if told.notifications else []
     lines += _about_statuses(told)
     lines += _memory_lines(told.memory) if told.memory else []
@@ -63,10 +63,12 @@ def _hold_ups(told: Status) -> list[str]:
     if told.window:
         now, then = told.window.in_words, told.window.then
         color = "yellow" if told.window.pause else "cyan"
-        lines.append(f"[{color}]Time windows[/]: {escape(now)}{f'; then {escape(then)}' if then else ''}.")
+        by_itself = f" {GOES_ON_BY_ITSELF}" if told.window.pause else ""
+        lines.append(f"[{color}]Time windows[/]: {escape(now)}{f'; then {escape(then)}' if then else ''}.{by_itself}")
     if pause := told.paused_by_itself:
-        lines.append(f"[yellow]Waiting since {time_in_words(pause.since)}[/]: {escape(str(pause.why))}")
+        lines.append(f"[yellow]Waiting since {time_in_words(pause.since)}[/]: {escape(str(pause.why))} {TRIES_AGAIN}")
     lines += [f"[yellow]{escape(words[0].upper() + words[1:])}.[/]" for words in told.held_up.words]
+    lines += [f"  {AWAY_TO_DO}"] if told.held_up.away_since else []
     if told.log_lines_dropped:
         lines.append(f"[yellow]Its log lacks {counted(told.log_lines_dropped, 'line')}[/]: stderr did not take them.")
     if told.token_expires and told.token_days_left is not None:
@@ -76,9 +78,11 @@ def _hold_ups(told: Status) -> list[str]:
     return lines
 
 
-def _overdue_line(late: OverdueExport) -> str:
+def _overdue_lines(late: OverdueExport, directory: str) -> list[str]:
     of = "" if late.route == DEFAULT_ROUTE else f" of route {late.route}"
-    return f"[yellow]Overdue[/]: an export{of} had to be done by {escape(late.by)}: {escape(late.why)}."
+    line = f"[yellow]Overdue[/]: an export{of} had to be done by {escape(late.by)}: {escape(late.why)}."
+    # The job, if there is one, stands below with its reason.
+    return [line, f"  {escape(to_do_about(late, directory))}"] if late.why == NONE_HAS_COME else [line]
 
 
 def _notification_lines(told: NotificationStatus) -> list[str]:
@@ -134,7 +138,7 @@ def _jobs(told: Status) -> list[str]:
     elif not told.jobs:
         lines.append("No job yet.")
     for job in told.jobs:
-        lines += ["", *_job_lines(job)]
+        lines += ["", *_job_lines(job, is_sent_again=_is_sent_again(job, told))]
     if told.waiting_jobs:
         more = counted(told.waiting_jobs, "more job waits", "more jobs wait")
         lines.append(f"\n{more} behind these: --all shows all.")
@@ -143,7 +147,14 @@ def _jobs(told: Status) -> list[str]:
     return lines
 
 
-def _job_lines(job: JobStatus) -> list[str]:
+def _is_sent_again(job: JobStatus, told: Status) -> bool:
+    """True if a retry of the rows that a job lost is done."""
+    return any(
+        each.retry_of == job.job and each.state == "done" and each.job not in job.came_back for each in told.jobs
+    )
+
+
+def _job_lines(job: JobStatus, *, is_sent_again: bool) -> list[str]:
     color = {"done": "green", "unfinished": "cyan"}.get(job.state, "yellow")
     by = "" if job.route == DEFAULT_ROUTE else f"  route {job.route}"
     lines = [f"[bold]{job.job}[/]  [{color}]{job.state}[/]{by}", f"  {_times(job)}"]
@@ -159,6 +170,10 @@ def _job_lines(job: JobStatus) -> list[str]:
         lines.append("  batches: " + ", ".join(f"{count:,} {phase}" for phase, count in job.batches.items()))
     if job.error:
         lines.append(f"  [yellow]{escape(job.error)}[/]")
+    if job.state == "failed" and not job.is_abandoned:
+        lines.append("  to do: remove the cause, then load or drop the export anew")
+    elif job.state == "incomplete" and not is_sent_again:
+        lines.append(f"  to do: `profile-pipeline retry {job.job}` sends the failed and unconfirmed rows again")
     return lines + (_unfinished(job) if job.state in GOES_ON else [])
 
 

@@ -80,8 +80,9 @@ def _about_latest(job: JobLine) -> Iterator[Notice]:
                 is_urgent=True,
             )
         case "failed":
-            why = f" {job.error}" if job.error else ""
-            yield Notice(f"{name} failed.", f"Remove the cause, then drop the export anew.{why}", is_urgent=True)
+            why = f"{job.error[:1].upper()}{job.error[1:].rstrip('.')}. " if job.error else ""
+            why = why.replace("?. ", "? ")
+            yield Notice(f"{name} failed.", f"{why}Remove the cause, then drop the export anew.", is_urgent=True)
         case "done" if rejected := job.rows.get("rejected", 0):
             have = "row of it has a mistake and was" if rejected == 1 else "rows of it have mistakes and were"
             yield Notice(f"{name}: {rejected:,} {have} not sent.", "Its page says why.")

@@ -179,6 +179,13 @@ MAX_PARTS = 20
 GOOD = ("confirmed", "superseded", "unchanged", "excluded", "empty", "pending")
 #: States of a job that goes on.
 GOES_ON = ("unfinished", "quarantined")
+#: Said where Target gives no usable answer.
+AWAY_TO_DO = (
+    "It is tried again and again, and nothing is lost; if it lasts, look at the network and at status.adobe.com."
+)
+#: Said behind what the service waits for, and behind a time window in which nothing is sent.
+TRIES_AGAIN = "The service tries again by itself."
+GOES_ON_BY_ITSELF = "There is nothing to do: it goes on by itself."
 #: State of a job -> the same in words.
 STATES = {
     "done": "done",

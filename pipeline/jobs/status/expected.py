@@ -16,6 +16,8 @@ from pipeline.settings.tenants import Tenant
 
 #: The unfinished jobs that are looked at for the reason why an export is overdue.
 _LOOKED_AT = 20
+#: Said of an overdue export of which nothing was taken.
+NONE_HAS_COME = "none has come"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class OverdueExport:
     due_at: str
     by: str
     why: str
+
+
+def to_do_about(late: OverdueExport, directory: str) -> str:
+    """The next thing to do about an overdue export, with its command. `directory`: where it should be dropped."""
+    if late.why == NONE_HAS_COME:
+        return f"Ask whoever drops it; `ls -la {directory}` shows what lies there, and if its signal is missing."
+    return "`profile-pipeline status --config FILE` says why."
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +139,4 @@ def _why(ledger: LedgerReader | None, route: str, day: ExpectedDay, ends: list[t
     for end, of_route in reversed(ends):
         if day_in([day], end.taken_at) is not None:
             return f"job {of_route.job_id} ended {end.state}"
-    return "none has come"
+    return NONE_HAS_COME

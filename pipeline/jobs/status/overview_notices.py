@@ -7,7 +7,9 @@ from pipeline.core.duration import time_in_words
 from pipeline.core.plural import counted
 from pipeline.core.target.token_life import WARNED_DAYS, in_words
 from pipeline.edges.views.overview_view import Notice
+from pipeline.edges.views.wording import AWAY_TO_DO, GOES_ON_BY_ITSELF, TRIES_AGAIN
 from pipeline.jobs.status.drop import DropStatus
+from pipeline.jobs.status.expected import to_do_about
 from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.jobs.status.tenant import MemoryStatus, Status
 from pipeline.settings.tenants import DEFAULT_ROUTE
@@ -25,7 +27,7 @@ def notices_of(one: Status) -> Iterator[Notice]:
         yield from _notifications(one.notifications)
     if one.window:
         then = f"; then {one.window.then}" if one.window.then else ""
-        yield Notice(f"Time windows: {one.window.in_words}{then}.")
+        yield Notice(f"Time windows: {one.window.in_words}{then}.", GOES_ON_BY_ITSELF if one.window.pause else "")
     if one.memory:
         yield from _memory(one.memory)
     if one.log_lines_dropped:
@@ -35,7 +37,7 @@ def notices_of(one: Status) -> Iterator[Notice]:
 def _pauses(one: Status) -> Iterator[Notice]:
     if pause := one.paused_by_itself:
         why = (pause.why or "")[:1].upper() + (pause.why or "")[1:]
-        yield Notice(f"The service waits since {time_in_words(pause.since)}.", why, is_urgent=True)
+        yield Notice(f"The service waits since {time_in_words(pause.since)}.", f"{why} {TRIES_AGAIN}", is_urgent=True)
     if one.is_paused:
         yield Notice("Sending is paused.", "`profile-pipeline resume --config FILE` goes on.", is_urgent=True)
 
@@ -53,8 +55,7 @@ def _target(one: Status) -> Iterator[Notice]:
         yield Notice(
             f"Target gives no usable answer since {time_in_words(one.held_up.away_since)}, the last was: "
             f"{one.held_up.last_answer}.",
-            "It is tried again and again, and nothing is lost; if it lasts, look at the network and at "
-            "status.adobe.com.",
+            AWAY_TO_DO,
             is_urgent=True,
         )
     else:
@@ -65,7 +66,8 @@ def _target(one: Status) -> Iterator[Notice]:
 def _overdue(one: Status) -> Iterator[Notice]:
     for late in one.overdue:
         of = "" if late.route == DEFAULT_ROUTE else f" of route {late.route}"
-        yield Notice(f"An export{of} had to be done by {late.by}: {late.why}.", is_urgent=True)
+        to_do = to_do_about(late, one.directory_of(late.route))
+        yield Notice(f"An export{of} had to be done by {late.by}: {late.why}.", to_do, is_urgent=True)
 
 
 def _about_drop(drop: DropStatus) -> Iterator[Notice]:

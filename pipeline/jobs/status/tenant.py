@@ -24,6 +24,7 @@ from pipeline.jobs.status.listing import job_statuses
 from pipeline.jobs.status.not_sent import NotificationStatus
 from pipeline.settings.sections.windows import schedule_of
 from pipeline.settings.settings import Settings
+from pipeline.settings.tenants import DEFAULT_ROUTE
 
 #: `status` without a job shows the jobs that ended last, this many, and the first unfinished ones.
 _SHOWN_ENDED = 10
@@ -107,6 +108,12 @@ class Status:
     routes: tuple[RouteStatus, ...] | None = written(default=None, if_default=False)
     overdue: tuple[OverdueExport, ...] = written(default=(), if_default=False)
     missing: tuple[MissingDay, ...] = written(default=(), if_default=False)
+
+    def directory_of(self, route: str) -> str:
+        """The drop directory of a route; empty if it has none."""
+        drops = {one.route: one.drop for one in self.routes} if self.routes is not None else {DEFAULT_ROUTE: self.drop}
+        drop = drops.get(route)
+        return drop.directory if drop else ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `status --json` prints them: the fields in their order, without `routes` that are None."""

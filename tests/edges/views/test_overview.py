@@ -70,7 +70,11 @@ def test_all_is_well() -> None:
             "customers.csv lost 3 rows.",
             "`profile-pipeline retry j1 --config FILE` sends them again.",
         ),
-        ([job("failed", error="no column 'id'.")], "customers.csv failed.", "drop the export anew. no column 'id'."),
+        (
+            [job("failed", error="no column 'id'.")],
+            "customers.csv failed.",
+            "No column 'id'. Remove the cause, then drop the export anew.",
+        ),
     ],
 )
 def test_a_job_that_needs_somebody(jobs: list[JobLine], headline: str, to_do: str) -> None:
