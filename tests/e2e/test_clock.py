@@ -37,8 +37,8 @@ async def three_jobs(drop: Drop) -> list[str]:
     for name in "abc":
         drop.put(f"{name}.csv", f"{name},gold,1", ",no id,1", signal_as=f"{name}.csv.ready")
     await drop.drain(drop={"keep_exports": "always"})
-    # Each has a report, its page, its rejects, its export and its signal.
-    assert len(files(drop)) == 21
+    # Each has a report, its page, its rejects, an index of its rows, its export and its signal.
+    assert len(files(drop)) == 24
     return files(drop)
 
 
@@ -52,7 +52,7 @@ async def test_a_service_removes_nothing_while_the_clock_is_far_from_the_ledger(
             done = await drop.drain(drop={"keep_exports": "always"})
             assert done.code == 0, done.said
             (told,) = events(done, "old_files_kept")
-            assert (told["level"], told["files"]) == ("warning", 21)
+            assert (told["level"], told["files"]) == ("warning", 24)
             assert "a job ended at" in told["why"]
             assert set(kept) <= set(files(drop))
 
@@ -70,14 +70,14 @@ async def test_prune_removes_nothing_then_and_says_what_to_do(tmp_path: Path) ->
         assert orjson.loads(as_json.out)["removed"] == []
         assert "a job ended at" in orjson.loads(as_json.out)["kept_because"]
         listed = await run_program("prune", "--dry-run", "--config", config)
-        assert (listed.code, len(listed.out.splitlines())) == (0, 21)
+        assert (listed.code, len(listed.out.splitlines())) == (0, 24)
         assert files(drop) == kept
         # The ledger goes on for longer than a day: it was so all the time.
         for job, days in enumerate((450.0, LATER_DAYS - 1.1, LATER_DAYS - 0.01)):
             set_back(drop.at.state, -days, where=f"seq = (SELECT min(seq) + {job} FROM jobs)")
         done = await run_program("prune", "--config", config)
         assert done.code == 0, done.said
-        assert len(files(drop)) == 21 - 5, "of the first job only the report is kept"
+        assert len(files(drop)) == 24 - 5, "of the first job only the report is kept"
 
 
 @pytest.mark.parametrize("days", [60.0, 20_000.0])
