@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 import structlog
 
+from pipeline.core.display.counts import READ_BACK
 from pipeline.core.errors import FatalError
 from pipeline.core.explain.fates import Fate, fate_in_batch
 from pipeline.core.explain.sample import draws
@@ -133,11 +134,11 @@ class ReadBack:
                     break
         if (in_a_row >= _MOST_NOT_READ and not is_last) or self._ending.is_due:
             return False
-        counts = {name: found[name] for name in ("equal", "different", "missing", "newer", "not_read")}
+        counts = {name: found[name] for name in READ_BACK}
         at = state.host.clock.utc_now().isoformat(timespec="seconds")
         await state.in_turn(folder.write_verified, {"at": at, **counts})
         await state.host.run_blocking(folder.sample.remove)
-        state.read_back.update(counts)
+        state.host.counts[settings.target.client_code].read_back.update(counts)
         _tell(record.job_id, found)
         return True
 

@@ -77,7 +77,7 @@ async def test_prune_removes_nothing_then_and_says_what_to_do(tmp_path: Path) ->
             set_back(drop.at.state, -days, where=f"seq = (SELECT min(seq) + {job} FROM jobs)")
         done = await run_program("prune", "--config", config)
         assert done.code == 0, done.said
-        assert len(files(drop)) == 24 - 5, "of the first job only the report is kept"
+        assert len(files(drop)) == 24 - 6, "of the first job only the report is kept"
 
 
 @pytest.mark.parametrize("days", [60.0, 20_000.0])

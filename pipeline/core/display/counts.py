@@ -13,6 +13,8 @@ from pipeline.core.model import RowCounts
 ROW_CLASSES = tuple(name for name in asdict(RowCounts()) if name not in ("read", "pending"))
 #: The states of reports after which a job is over; after any other one it is run again.
 OVER = ("done", "incomplete", "failed", "skipped")
+#: What is found of an id that is read back; `newer` if a later row of it was sent meanwhile.
+READ_BACK = ("equal", "different", "missing", "newer", "not_read")
 #: Seconds. Ours: from a small batch on a fast line to 50 MB on the slowest that is waited for.
 UPLOAD_BOUNDS_S = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 #: Seconds. Ours: from minutes, as the field saw, to the 24 hours that Adobe allows itself.
@@ -48,6 +50,7 @@ class Counts:
     `runs`: by route and state of the report, how often a job was run to the end of the job or of the run.
     `read`: by route, the rows that were read. `rows`, `rejects`: by route and class, and by route and reason.
     `settled`: batches by outcome. `posts`, `statuses`: calls by their answer. `posted_bytes`: of accepted batches.
+    `read_back`: the ids of ended jobs that were read back from Target, by what was found.
     `upload_s`: from the beginning of a POST to its acceptance. `completion_s`: from there until `complete` was seen.
     `unfinished`: by job that is not over and does not run, the state in which its latest run left it.
     `done_at`: by route, when its last export was done (UTC in ISO 8601); empty if none is known.
@@ -61,6 +64,7 @@ class Counts:
         self.settled: Counter[str] = Counter()
         self.posts: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.read_back: Counter[str] = Counter()
         self.posted_bytes = 0
         self.upload_s = Durations(UPLOAD_BOUNDS_S)
         self.completion_s = Durations(COMPLETION_BOUNDS_S)

@@ -1,7 +1,6 @@
 """The state directory while a process holds it: lock, ledger, spool, and the folders of jobs."""
 
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -43,7 +42,6 @@ class State:
     `lost`: batch id -> sorted id hashes of its failed or unconfirmed rows. None means all its rows: read their hashes
     from the spool. They are mapped only while they are read: a mapped file is an open file, and over months there
     may be more such batches than a process may have open files.
-    `read_back`: the ids of ended jobs that were read back from Target, by what was found (`service.read_back`).
     `ages`: of open batches, as far as earlier runs in this process know them.
     `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
     whoever adds to it, or merges its files. `remembered`: set when more is remembered; whoever waited makes it anew.
@@ -70,7 +68,6 @@ class State:
         self.lost: dict[int, Hashes | None] = {}
         self._ids_lost: tuple[tuple[int, ...], Hashes] = (), np.empty(0, dtype=np.uint64)
         self.ages: dict[int, Ages] = {}
-        self.read_back: Counter[str] = Counter()
         self.is_paused = ledger.is_paused
         self.memory = memory
         self.remembered, self.turn_to_remember, self.turn_to_merge = anyio.Event(), anyio.Lock(), anyio.Lock()

@@ -27,6 +27,7 @@ class JobView:
     `read_to_line`: None once the export is read to its end. `export_bytes`: its size; 0 if that is not known.
     `last_run`: the end of its latest run, if that left it unfinished. `set_aside`: the bug for which it only ends.
     `came_back`: by job that loaded rejected rows of this one, mended, their number.
+    `read_back`: the ids of its sample by what was found in Target; empty before that, and without one.
     """
 
     report: Report
@@ -44,6 +45,7 @@ class JobView:
     set_aside: str | None = None
     is_abandoned: bool = False
     came_back: Mapping[str, int] = field(default_factory=dict)
+    read_back: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:

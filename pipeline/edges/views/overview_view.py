@@ -26,6 +26,7 @@ class JobLine:
 
     `rows`: by class, with `read`; empty if they are not known.
     `is_sent_again`: the rows that it lost were sent by a retry that is done.
+    `oldest_accepted`: when Target accepted the oldest batch that it has not applied yet; None if there is none.
     """
 
     job: str
@@ -40,6 +41,7 @@ class JobLine:
     error: str | None = None
     waits_for: tuple[str, ...] = ()
     is_sent_again: bool = False
+    oldest_accepted: datetime | None = None
 
     @property
     def read(self) -> int:

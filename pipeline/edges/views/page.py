@@ -165,6 +165,8 @@ def _facts(job: JobView) -> list[tuple[str, str, bool]]:
         ("SHA-256 of the export", report.export.sha256, True),
     ]
     facts += [(f"Came back, mended, by {by}", f"{rows:,} rejected rows", False) for by, rows in job.came_back.items()]
+    found = [f"{count:,} {name.replace('_', ' ')}" for name, count in job.read_back.items() if count]
+    facts.append(("Ids of a sample, read back from Target", ", ".join(found), False))
     return [fact for fact in facts if fact[1]]
 
 

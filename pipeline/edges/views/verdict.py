@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pipeline.core.drop.signals import shown
 from pipeline.core.plural import counted
 from pipeline.edges.views.figures import time_ago
 from pipeline.edges.views.marks import MARKS, TO_DO, Mark
 from pipeline.edges.views.overview_view import JobLine, Notice, OverviewView
+
+#: Time for which Target may apply a batch before it is told as slow, and before somebody is asked to act. Usual is less
+#: than an hour, and Adobe documents up to a day.
+_SLOW, _TOO_SLOW = timedelta(hours=1), timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,14 @@ def _about_jobs(view: OverviewView) -> Iterator[Notice]:
                 f"{shown(job.export)} is not finished, and no process is at it.",
                 "`profile-pipeline serve --config FILE` goes on with it.",
                 is_urgent=True,
+            )
+        elif job.oldest_accepted is not None and view.now - job.oldest_accepted >= _SLOW:
+            yield Notice(
+                f"Target is slow: it has not applied a batch of {shown(job.export)} that it accepted "
+                f"{time_ago(job.oldest_accepted, view.now)}.",
+                f"It may take a day. `profile-pipeline status {job.job} --config FILE` says when it is given up; if it "
+                "goes on, ask Adobe.",
+                is_urgent=view.now - job.oldest_accepted >= _TOO_SLOW,
             )
     for tenant in view.tenants:
         for route in tenant.routes:

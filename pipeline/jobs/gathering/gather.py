@@ -13,6 +13,7 @@ from pipeline.core.batches.gathered import Gathered, Run
 from pipeline.core.errors import InputError
 from pipeline.core.model import Rows
 from pipeline.edges.exports import Export
+from pipeline.edges.process.heap import give_back
 from pipeline.jobs.ending import abandoned, is_abandoned
 from pipeline.jobs.gathering.gone import Gone, gather_gone
 from pipeline.jobs.gathering.guard import judge
@@ -53,6 +54,8 @@ async def gather(job: Job, export: Export, source: RowSource, *, is_judged: bool
         await judge(job, also=gone.too_many)
     checkpoint.rejects_bytes = await job.host.run_blocking(job.folder.sync_rejects)
     checkpoint.index_bytes = await job.host.run_blocking(job.folder.index.write_index)
+    # What reading and sorting took must not stand beside what placing takes.
+    await job.host.run_blocking(give_back)
     checkpoint.gathered = Gathered((*runs.written, *gone.runs), rows, is_whole=True)
     await job.state.in_turn(job.state.ledger.note_checkpoint, job.record, checkpoint)
 

@@ -61,7 +61,7 @@ class JobStatus:
     which an unfinished job only comes to its end. `quarantine`: what a guard found, for which an unfinished job waits
     until it is approved. `came_back`: by job that loaded rejected rows of this one, mended,
     the number of those that it took. `verified`: when a sample was read back from Target, and the ids of it by what was
-    found; None if there is none.
+    found; None if there is none. `oldest_accepted`: when Target accepted the oldest batch that it has not applied yet.
     """
 
     job: str
@@ -84,6 +84,7 @@ class JobStatus:
     route: str
     client_code: str = ""
     verified: dict[str, Any] | None = None
+    oldest_accepted: str | None = None
 
 
 def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) -> JobStatus:
@@ -122,6 +123,7 @@ def job_status(ledger: LedgerReader, record: JobRecord, around: Surroundings) ->
         route=record.route,
         client_code=around.settings.target.client_code,
         verified=JobFolder(around.settings.outcome_directory / record.job_id).read_verified(),
+        oldest_accepted=_oldest_accepted(lives),
     )
 
 
@@ -242,6 +244,11 @@ class _Waiting:
         begun = max(begun, self.around.at_it_since)
         schedule = schedule_of(self.around.settings.windows if is_unpaused else ())
         return f"at {_passed_by(schedule.after(begun, after_s))}"
+
+
+def _oldest_accepted(lives: list[tuple[BatchRecord, Life]]) -> str | None:
+    times = [_latest(record) for record, life in lives if life.phase is Phase.FOLLOWING]
+    return min(times).isoformat(timespec="seconds") if times else None
 
 
 def _latest(record: BatchRecord) -> datetime:

@@ -70,6 +70,7 @@ def _view(
         set_aside=job.set_aside,
         is_abandoned=job.is_abandoned,
         came_back=job.came_back,
+        read_back={name: count for name, count in (job.verified or {}).items() if name != "at"},
     )
 
 

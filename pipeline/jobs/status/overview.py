@@ -126,6 +126,7 @@ def _job_line(job: JobStatus, one: Status, *, is_first: bool) -> JobLine:
         rows=job.rows,
         error=job.error or job.quarantine,
         waits_for=tuple(job.waits_for),
+        oldest_accepted=datetime.fromisoformat(job.oldest_accepted) if job.oldest_accepted else None,
     )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time
 
 from pipeline import __version__
 from pipeline.core.batches.progress import TARGET_REFUSED
-from pipeline.core.display.counts import OVER, ROW_CLASSES
+from pipeline.core.display.counts import OVER, READ_BACK, ROW_CLASSES
 from pipeline.core.model import BatchState, Reason
 from pipeline.core.target.outcome_names import POST_OUTCOMES, STATUS_OUTCOMES
 from pipeline.service.figures import OPEN_PHASES, PAUSE_REASONS, LiveFigures
@@ -154,6 +154,13 @@ METRICS: tuple[Metric[Measured] | Histogram, ...] = (
         "Questions for the status of a batch by Target's answer",
         ("outcome",),
         lambda of: by_name(STATUS_OUTCOMES.values(), of.counts.statuses),
+    ),
+    Metric(
+        "ids_read_back_total",
+        "counter",
+        "Ids of ended jobs that [verify] read back from Target, by what was found",
+        ("found",),
+        lambda of: by_name(READ_BACK, of.counts.read_back),
     ),
     Metric(
         "calls_used",

@@ -196,6 +196,13 @@ def test_nothing_is_taken_for_markup_and_nothing_turns_a_line_around() -> None:
     assert all(line.isprintable() for line in page.page.split("\n"))
 
 
+def test_what_was_read_back_is_told() -> None:
+    text = "".join(seen(view("done", read_back={"equal": 19, "different": 1, "not_read": 0})).texts)
+    assert "Ids of a sample, read back from Target" in text
+    assert "19 equal, 1 different" in text
+    assert "read back" not in "".join(seen(view("done")).texts)
+
+
 def test_times_that_are_not_known_and_unknown_states_do_no_harm() -> None:
     """As in reports of earlier versions, or of later ones."""
     seen(view("new", batches=(ReportedBatch(1, 1, 1, state="new"),)))

@@ -52,6 +52,14 @@ def test_all_is_well() -> None:
     assert told().going_on == "No export has come yet."
 
 
+@pytest.mark.parametrize(("hours", "is_told", "is_urgent"), [(0.9, False, False), (3, True, False), (7, True, True)])
+def test_target_that_does_not_apply_a_batch_is_told(hours: float, is_told: bool, is_urgent: bool) -> None:
+    found = told(job("running", oldest_accepted=NOW - timedelta(hours=hours)))
+    said = [notice.told for notice in (*found.urgent, *found.others)]
+    assert [text.split(" of ")[0] for text in said] == ["Target is slow: it has not applied a batch"] * is_told
+    assert (found.headline == "All is well.") is not is_urgent
+
+
 @pytest.mark.parametrize(
     ("jobs", "headline", "to_do"),
     [

@@ -133,7 +133,7 @@ async def test_nothing_of_a_row_and_no_name_of_a_job_or_file_is_told(tmp_path: P
         assert not [report["job"] for report in at.drop.reports() if report["job"] in text]
         labels = {label for _, having in numbers_in(text.encode()) for label, _ in having}
         assert labels == {
-            *("client_code", "route", "state", "class", "reason", "outcome", "phase", "le", "version"),
+            *("client_code", "route", "state", "class", "reason", "outcome", "phase", "found", "le", "version"),
         }
 
 
@@ -178,6 +178,13 @@ async def test_a_client_code_that_is_not_served(tmp_path: Path) -> None:
     assert value("paused", reason="disk_or_ledger") == 1
     assert value("calls_limit") is value("jobs", state="running") is None
     assert value("rows_read_total", route="default") == 0
+
+
+async def test_what_was_read_back(tmp_path: Path) -> None:
+    async with measuring(tmp_path, verify={"sample": 4, "after_s": 0}) as at:
+        await at.load("a.csv", *SIX_ROWS)
+        await at.until("ids_read_back_total", 4.0, found="equal")
+        assert await at.by("ids_read_back_total", "found") == {"equal": 4}
 
 
 async def test_what_is_remembered(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,9 +217,12 @@ class SortedFile:
         self.notes: Mapping[str, Any] = footer["notes"]
         self._kinds: dict[str, str] = footer["columns"]
         self._has_texts: bool = footer["has_texts"]
-        self._slices = {stored.partition: stored for stored in (_Stored(*each) for each in footer["index"])}
+        index: list[list[Any]] = footer["index"]
+        # Hundreds of files are open at once, so what is known of their slices is one array each.
+        self._index = np.array([[*each[:-1], *chain.from_iterable(each[-1])] for each in index], dtype=np.uint64)
+        self._places = {int(each[0]): place for place, each in enumerate(index)}
         #: By number of a slice the number of its rows; slices without rows are not there.
-        self.partitions: Mapping[int, int] = {number: stored.rows for number, stored in self._slices.items()}
+        self.partitions: Mapping[int, int] = {int(each[0]): int(each[2]) for each in index}
 
     @classmethod
     def open(cls, path: Path, facts: FileFacts) -> "SortedFile":
@@ -245,26 +248,25 @@ class SortedFile:
     def least(self, column: str) -> dict[int, int]:
         """By number of a slice the least value of a column in it; nothing is read for it."""
         place = list(self._kinds).index(column)
-        return {partition: stored.columns[place][1] for partition, stored in self._slices.items()}
+        return {partition: self._stored(partition).columns[place][1] for partition in self._places}
 
     def rows_of(self, partition: int) -> Slice:
         """The rows of a slice, without their texts. Raises `DamagedFileError`, or `OSError`."""
-        stored = self._slices.get(partition)
-        if stored is None:
+        if partition not in self._places:
             columns = {name: np.zeros(0, dtype=kind) for name, kind in self._kinds.items() if name != _KEYS}
             ends = columns.pop(_SIZES, None)
             empty = np.zeros(0, dtype=np.uint64)
             return Slice(empty, columns, None if ends is None else ends.astype(np.int64))
+        stored = self._stored(partition)
         columns, checksums = self._columns(stored)
         keys, sizes = columns.pop(_KEYS), columns.pop(_SIZES, None)
         return Slice(keys, columns, None if sizes is None else np.cumsum(sizes, dtype=np.int64), checksums)
 
     def text_of(self, partition: int, rows: Slice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
-        stored = self._slices.get(partition)
-        if stored is None:
+        if partition not in self._places:
             return b""
-        return self._text(stored, _checksums_in(rows or self.rows_of(partition)))
+        return self._text(self._stored(partition), _checksums_in(rows or self.rows_of(partition)))
 
     def texts(self, partition: int, rows: Slice, indexes: Offsets) -> bytes:
         """The texts of some rows of a slice that was read, one behind the other; `indexes` ascend.
@@ -273,7 +275,7 @@ class SortedFile:
         """
         if not len(indexes) or rows.ends is None:
             return b""
-        stored, checksums = self._slices[partition], _checksums_in(rows)
+        stored, checksums = self._stored(partition), _checksums_in(rows)
         starts, ends = np.append(0, rows.ends)[indexes], rows.ends[indexes]
         breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1
         pieces = []
@@ -285,6 +287,14 @@ class SortedFile:
                 self._check_blocks(stored, checksums, octets, begin, _blocks_of(starts[some], ends[some]))
                 pieces.append(joined_texts(octets, starts[some] - begin, ends[some] - begin))
         return b"".join(pieces)
+
+    def _stored(self, partition: int) -> _Stored:
+        """What the index has of a slice, which is there."""
+        number, offset, rows, columns_bytes, text_bytes, checksum, *columns = self._index[
+            self._places[partition]
+        ].tolist()
+        of_each = [columns[place : place + 2] for place in range(0, len(columns), 2)]
+        return _Stored(number, offset, rows, columns_bytes, text_bytes, checksum, of_each)
 
     def _columns(self, stored: _Stored) -> tuple[dict[str, Column], Wholes]:
         """The columns of a slice by name, and the checksums of its text's blocks."""
