@@ -289,7 +289,7 @@ class SortedFile:
         return b"".join(pieces)
 
     def _stored(self, partition: int) -> _Stored:
-        """What the index has of a slice, which is there."""
+        """The entry of a slice, which is there, in the index."""
         number, offset, rows, columns_bytes, text_bytes, checksum, *columns = self._index[
             self._places[partition]
         ].tolist()
