@@ -25,7 +25,7 @@ FLAGS = (
 #: axe-core finds what people with disabilities would meet on a page; `make browser-test` fetches it.
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 #: Milliseconds that something on a page may take.
-WITHIN_MS = 20_000
+WITHIN_MS = 60_000
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None,

@@ -18,7 +18,7 @@ from tests.tools.support import until
 #: Seconds after which the sandbox applies a batch by itself: none does in a test.
 NEVER_S = 600.0
 #: Seconds that something of the service may take.
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

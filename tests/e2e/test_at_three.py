@@ -51,7 +51,7 @@ class Night:
         `line`: of the document, whose words `status` says too.
         """
         wanted = [words, *(documented(*line) if line else ())]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # Between two tries of the service it tells less for a moment.
             told = await self.ask("status")
             while not all(each in told for each in wanted):

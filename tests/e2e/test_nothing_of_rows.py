@@ -40,7 +40,7 @@ EXPORTS: dict[str, tuple[list[str], str, str]] = {
 async def first_event(url: str) -> bytes:
     """What comes first at an address of server-sent events."""
     got = b""
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session, session.get(url) as response:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session, session.get(url) as response:
         while b"data:" not in got or not got.endswith(b"\n"):
             got += await response.content.readany()
     return got

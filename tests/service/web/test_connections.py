@@ -14,7 +14,7 @@ from tests.service.web.site import Site, of_settings, site
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 #: A connection that is not closed within this hangs (seconds).
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 async def connect(at: Site, stack: AsyncExitStack, sent: bytes = b"") -> Streams:

@@ -241,7 +241,7 @@ async def test_they_are_told_without_a_token_and_described(tmp_path: Path) -> No
 
 async def until_told(port: int, name: str, value: float, labels: set[tuple[str, str]] = HERE) -> Numbers:
     """All metrics of a process, as soon as this one has this value."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         while True:
             with contextlib.suppress(aiohttp.ClientConnectorError):
                 async with session.get(f"http://127.0.0.1:{port}/metrics") as response:

@@ -28,7 +28,7 @@ async def get(port: int, path: str) -> tuple[int, Any]:
 
 
 async def until_answered(port: int, path: str, status: int = 200) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found, told = await get(port, path)
             if found == status:
@@ -37,7 +37,7 @@ async def until_answered(port: int, path: str, status: int = 200) -> Any:
 
 async def until_well(drop: Drop, words: str) -> str:
     """What `health` says as soon as these words are in it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while words not in (done := await run_program("health", "--config", drop.directory.parent / "config.toml")).out:
             pass
     assert done.code == 0
@@ -51,14 +51,14 @@ async def test_it_shows_a_load_while_it_runs_and_after(tmp_path: Path) -> None:
             assert await until_answered(port, "/healthz") == {"is_well": True}
             assert await until_answered(port, "/readyz") == {"is_ready": True, "why": []}
             drop.put("a.csv", "u1,gold,1", signal_as="a.csv.ready")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (await get(port, "/status"))[1]["statuses_under_way"]:
                     pass
             (job,) = (await get(port, "/jobs"))[1]["jobs"]
             assert (job["state"], job["batches"]) == ("unfinished", {FOLLOWED: 1})
             drop.at.sandbox.apply_all()
             await until(lambda: drop.ends() == {"a.csv": "done"})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await get(port, f"/jobs/{job['job']}"))[1]["state"] != "done":
                     pass
             process.send_signal(signal.SIGTERM)
