@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.target.messages import without
 
 
@@ -58,3 +59,20 @@ def open_secret(file: Path, max_bytes: int) -> tuple[bytes | None, os.stat_resul
         return (os.read(descriptor, max_bytes + 1) if stat.S_ISREG(info.st_mode) else None), info
     finally:
         os.close(descriptor)
+
+
+def read_secret(file: Path, name: str, max_bytes: int, *, holds: str = "it") -> bytes:
+    """The content of a file, up to a byte more than the secret may have. Blocks, and never waits.
+
+    `name`: that of the key, with the file. `holds`: the words for what is in the file.
+
+    Raises `ConfigurationError` (78), which quotes nothing of it.
+    """
+    try:
+        content, _ = open_secret(file, max_bytes)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
+        raise ConfigurationError(f"cannot read {name}: {reason}.") from error
+    if content is None:
+        raise ConfigurationError(f"{name} is not a file; name the file that holds {holds}.")
+    return content

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.target.hosts import checked_webhook
-from pipeline.edges.secrets import open_secret
+from pipeline.edges.secrets import read_secret
 
 #: Bytes of such a file; a longer one is another file.
 MAX_SECRET_BYTES = 4_096
@@ -38,13 +38,7 @@ def read_signing_secret(file: Path) -> bytes:
 
 
 def _content(file: Path, name: str) -> bytes:
-    try:
-        content, _ = open_secret(file, MAX_SECRET_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
-        raise ConfigurationError(f"cannot read {name}: {reason}.") from error
-    if content is None:
-        raise ConfigurationError(f"{name} is not a file; name the file that holds it.")
+    content = read_secret(file, name, MAX_SECRET_BYTES)
     if len(content) > MAX_SECRET_BYTES:
         raise ConfigurationError(f"{name} holds more than {MAX_SECRET_BYTES} bytes: it is another file.")
     return content

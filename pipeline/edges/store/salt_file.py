@@ -4,7 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.edges.secrets import open_secret
+from pipeline.edges.secrets import read_secret
 
 #: Bytes; a salt of 32 cannot be guessed, and a longer file is another file.
 MAX_SALT_BYTES = 1_024
@@ -15,15 +15,10 @@ _NAME = "[mapping] salt_file"
 
 def read_salt(file: Path) -> bytes:
     """The salt in a file, without line breaks at its end. Raises `FatalError` (78), and never waits. Blocks."""
-    try:
-        content, _ = open_secret(file, MAX_SALT_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
-        raise ConfigurationError(f"cannot read {_NAME} {file}: {reason}.") from error
-    if content is None:
-        raise ConfigurationError(f"{_NAME} {file} is not a file; name the file that holds the salt.")
+    name = f"{_NAME} {file}"
+    content = read_secret(file, name, MAX_SALT_BYTES, holds="the salt")
     if problem := salt_problem(content):
-        raise ConfigurationError(f"{_NAME} {file} {problem}.")
+        raise ConfigurationError(f"{name} {problem}.")
     return content.rstrip(b"\r\n")
 
 

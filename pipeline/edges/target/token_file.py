@@ -3,25 +3,20 @@
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.edges.secrets import open_secret
+from pipeline.edges.secrets import read_secret
 
 #: Bytes; no bearer token is longer, and servers refuse headers of this size.
 MAX_TOKEN_BYTES = 16_384
 #: It is read again when Target refuses the token, and what is no file has nothing to read then.
-_NO_FILE = "is not a file; name the file that holds the token, as it is read again when Target refuses the token"
+_HOLDS = "the token, as it is read again when Target refuses the token"
 
 
 def read_token(file: Path) -> str:
     """The bearer token in a file, without white space around it. Raises `FatalError` (78), and never waits."""
-    try:
-        content, _ = open_secret(file, MAX_TOKEN_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
-        raise ConfigurationError(f"cannot read [target] token_file {file}: {reason}.") from error
-    if content is None:
-        raise ConfigurationError(f"[target] token_file {file} {_NO_FILE}.")
+    name = f"[target] token_file {file}"
+    content = read_secret(file, name, MAX_TOKEN_BYTES, holds=_HOLDS)
     if problem := token_problem(content):
-        raise ConfigurationError(f"[target] token_file {file} must hold one token and nothing else: it {problem}.")
+        raise ConfigurationError(f"{name} must hold one token and nothing else: it {problem}.")
     return content.strip().decode("ascii")
 
 

@@ -21,7 +21,7 @@ from anyio.to_thread import run_sync
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.target.hosts import is_host, is_loopback
 from pipeline.edges.clock import Clock
-from pipeline.edges.secrets import keep_out_of_log, open_secret
+from pipeline.edges.secrets import keep_out_of_log, read_secret
 from pipeline.edges.target.token_file import token_problem
 from pipeline.settings.sections.web import WebSettings
 
@@ -91,17 +91,12 @@ class Token:
 
 def read_web_token(file: Path) -> bytes:
     """The token in a file, without white space around it. Raises `ConfigurationError`. Blocks."""
-    try:
-        content, _ = open_secret(file, MAX_WEB_TOKEN_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its path cannot be used"
-        raise ConfigurationError(f"cannot read [web] token_file {file}: {reason}.") from error
-    if content is None:
-        raise ConfigurationError(f"[web] token_file {file} is not a file; name the file that holds the token.")
+    name = f"[web] token_file {file}"
+    content = read_secret(file, name, MAX_WEB_TOKEN_BYTES, holds="the token")
     if len(content) > MAX_WEB_TOKEN_BYTES:
-        raise ConfigurationError(f"[web] token_file {file} holds more than {MAX_WEB_TOKEN_BYTES} bytes.")
+        raise ConfigurationError(f"{name} holds more than {MAX_WEB_TOKEN_BYTES} bytes.")
     if found := token_problem(content):
-        raise ConfigurationError(f"[web] token_file {file} must hold one token and nothing else: it {found}.")
+        raise ConfigurationError(f"{name} must hold one token and nothing else: it {found}.")
     return content.strip()
 
 
