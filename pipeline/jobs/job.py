@@ -15,6 +15,7 @@ from pipeline.core.batches.progress import Progress
 from pipeline.core.batches.retry_policy import RetryPolicy
 from pipeline.core.display.counts import Counts
 from pipeline.core.errors import ExitCode, InputError, PipelineError
+from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.plural import counted
 from pipeline.core.printable import printable
 from pipeline.core.values.row_steps import RowSteps
@@ -82,6 +83,11 @@ class Job:
         now, then = self.settings.export, self.export
         keys = [key for key in ExportSettings.model_fields if getattr(now, key) != getattr(then, key)]
         return keys if self.settings.mapping.of_a_job == self.mapping.of_a_job else [*keys, _MAPPING]
+
+    @property
+    def digested(self) -> Digested:
+        """The parameters and the salt by which its rows are digested."""
+        return Digested(self.progress.checkpoint.parameters, self.state.ledger.salt)
 
     @property
     def spool(self) -> Spool:

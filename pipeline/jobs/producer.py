@@ -24,7 +24,7 @@ from pipeline.core.batches.placer import Placer, Seal
 from pipeline.core.batches.retry_policy import EndStage
 from pipeline.core.batches.tracker import Tracker
 from pipeline.core.errors import ConfigurationError, FatalError, InputError
-from pipeline.core.memory.keyed_rows import Digested, KeyedRows
+from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.model import Batch, Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import encoded_forms, rearrange
 from pipeline.core.rows.frequency import MANY_OF_ALL
@@ -104,7 +104,7 @@ async def _read_and_place(job: Job, room: anyio.Semaphore, sealed: MemoryObjectS
     await check_quarantine(job)
     producer = _make_producer(job, checkpoint.parameters, room, sealed)
     directory, longest = job.state.gathered(job.record.job_id), max_row_bytes(job, checkpoint.parameters)
-    gathered = GatheredRows(directory, checkpoint.gathered, longest, producer.digested)
+    gathered = GatheredRows(directory, checkpoint.gathered, longest, job.digested)
     await producer.run(gathered)
 
 
@@ -146,11 +146,6 @@ class Producer:
         self._own: dict[int, frozenset[str]] = {}
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
-
-    @property
-    def digested(self) -> Digested | None:
-        """The digests that rows must have to be placed; None if they need none."""
-        return self._sieve.digested if self._sieve else None
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -212,6 +207,8 @@ class Producer:
         while (piece := await self._job.host.run_blocking(gathered.read)) is not None:
             await self._make_ready()
             await self._place_piece(piece)
+            # Its texts must not stand beside those that are read next.
+            del piece
             await self._keep_under_cap()
         self._checkpoint.has_ended = True
 
@@ -272,7 +269,7 @@ class Producer:
         """Place gathered rows but those that say nothing new; each is counted when it is placed or left out."""
         first = 0
         while first < len(piece.rows):
-            rest = piece.rows.chosen(np.arange(first, len(piece.rows)))
+            rest = piece.rows.between(slice(first, None))
             sifted = await self._sift_new(rest)
             # No `await` from here on until all is counted.
             placed = self._placer.place(sifted.rows)
@@ -320,8 +317,8 @@ class Producer:
 
     async def _sift(self, rows: KeyedRows, waits: Flags) -> Sifted:
         if self._sieve is None:
-            # Somebody switched the memory off while the rows were gathered.
-            return Sifted.all_of(rows)
+            # Only a guard had them gathered, or somebody switched the memory off meanwhile.
+            return await self._job.host.run_blocking(Sifted.all_of, rows)
         return await self._job.host.run_blocking(self._sieve.sift, rows, waits)
 
     def _note_filled_in(self, sifted: Sifted, stop: int) -> None:
@@ -335,7 +332,7 @@ class Producer:
         while len(rows):
             sifted: Sifted | None = None
             if self._sieve is not None:
-                keyed = KeyedRows.of_lists([rows], self.digested)
+                keyed = KeyedRows.of_rows(rows, self._job.digested)
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
                 self._note_unchanged(keyed.hashes, keyed.lines, sifted.is_unchanged)
                 rows = sifted.rows

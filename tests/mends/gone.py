@@ -42,8 +42,8 @@ MENDS = [
         "gone: a row that says nothing new does not tell that a snapshot has its id",
         ("cut-off",),
         "pipeline/jobs/gathering/sieve.py",
-        "            if self.source:\n",
-        "            if False:\n",
+        "        if self.source:\n",
+        "        if False:\n",
         f"{E2E}::test_what_came_by_a_delta_is_found_once_a_snapshot_had_it",
     ),
 ]

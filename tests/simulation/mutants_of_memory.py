@@ -131,16 +131,23 @@ OF_THE_MEMORY = [
     Mutant(
         "a row that says nothing new takes its remembered values off",
         f"{GATHERING}/sieve.py",
-        "        entries[free] = found.indexes\n",
-        "        entries[free] = np.where(self._says_nothing_new(asked, found), -1, found.indexes)\n",
+        "        entries[unsure] = found.indexes\n",
+        "        entries[unsure] = np.where(says_nothing_new, -1, found.indexes)\n",
         REMEMBERING_AND_REFRESHING,
     ),
     Mutant(
         "a row that says nothing new is left out however long ago it was sent",
         f"{GATHERING}/sieve.py",
-        "is_fresh = (found.sent_at >= self.fresh_since) & ",
-        "is_fresh = ",
+        "counts = says_nothing_new & (found.sent_at >= self.fresh_since) & ",
+        "counts = says_nothing_new & ",
         REMEMBERING_AND_REFRESHING,
+    ),
+    Mutant(
+        "a row that lacks what is remembered is sent as it is",
+        f"{REMEMBERED}/comparison.py",
+        "    says_all: Flags = has_same_cells & (found.patterns > 0) & ",
+        "    says_all: Flags = (found.patterns > 0) & ",
+        REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
         "what was lost is compared with what is remembered, and left out",

@@ -1,4 +1,4 @@
-"""The progress of a job whose rows are gathered, sorted by the hashes of their ids, before they are placed."""
+"""The progress of a job whose rows are gathered before they are placed, in the order of the hashes of their ids."""
 
 from dataclasses import dataclass, replace
 

@@ -1,20 +1,20 @@
 """Compares rows with what is remembered of their ids: what they say anew, and what they lack.
 
-With digests, a row that is not word for word the one sent last is new. With values, each cell is compared, byte by
-byte, and an empty cell says nothing: so a hash decides nothing, but for which entry is looked at.
+A row of the digest of the one sent last says nothing new: that is asked first, and of most rows nothing else. With
+values, each cell of any other is compared, byte by byte, and an empty cell says nothing; unless it is plain by which
+cells both have that the row says something new. So a hash decides nothing but that a row is the same as a whole, for
+which its id and all its cells count.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.core.memory.cells import cells_of, lacks_any, patterns
 from pipeline.core.memory.entries import Found, Values
-from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.memory.texts import same_texts
 from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import merge, rearrange
-
-_COMMA, _LINE_FEED = ord(","), ord("\n")
 
 
 def unchanged_by_digest(digests: Hashes, found: Found) -> Flags:
@@ -23,8 +23,21 @@ def unchanged_by_digest(digests: Hashes, found: Found) -> Flags:
     return unchanged
 
 
+def says_all_anew(rows: Rows, shape: int, salt: int, found: Found) -> Flags:
+    """Set for each row that certainly says something new, and lacks nothing that is remembered; shape (n,).
+
+    `rows`: of which none is the one sent last, word for word. `shape`: the number of their parameter names.
+
+    Such a row has cells where the one sent last has cells, so that one of them must be another; or none that counts was
+    sent. If nothing tells of which cells they are, it is not set.
+    """
+    has_same_cells = found.patterns == patterns(rows.body, rows.ends, rows.id_lengths, shape, salt)
+    says_all: Flags = has_same_cells & (found.patterns > 0) & ((found.digests > 0) | (found.sent_at == 0))
+    return says_all
+
+
 def unchanged_by_values(
-    rows: KeyedRows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]]
+    rows: Rows, parameters: tuple[str, ...], found: Found, shapes: Sequence[tuple[str, ...]]
 ) -> Flags:
     """Set for each row of which every cell that is not empty equals what is remembered as sent; shape (n,).
 
@@ -35,18 +48,12 @@ def unchanged_by_values(
     if values is None:
         return np.zeros(len(rows), dtype=np.bool_)
     asked = np.flatnonzero(is_unchanged)
-    # Most rows are as they were, as a whole.
-    asked = asked[~_are_the_same(rows, asked, parameters, values, found.indexes[asked], shapes)]
-    differing, entries = rows.chosen(asked).rows(), found.indexes[asked]
-    by_shape, lacks_any = values.shapes[entries], _lacks_any(differing, len(parameters))
-    is_unchanged[asked] = False
+    entries = found.indexes[asked]
+    by_shape = values.shapes[entries]
     for shape in np.unique(by_shape).tolist():
         of_shape = np.flatnonzero(by_shape == shape)
-        if shapes[shape] == parameters:
-            # A row with all cells is the same as a whole, or has another one.
-            of_shape = of_shape[lacks_any[of_shape]]
         is_unchanged[asked[of_shape]] = _says_nothing_new(
-            differing, of_shape, parameters, values, entries[of_shape], shapes[shape]
+            rows, asked[of_shape], parameters, values, entries[of_shape], shapes[shape]
         )
     return is_unchanged
 
@@ -84,30 +91,18 @@ def _to_be_filled_in(
     rows: Rows, parameters: tuple[str, ...], indexes: Offsets, values: Values, shapes: Sequence[tuple[str, ...]]
 ) -> Offsets:
     """The indexes of the rows that lack a cell that their entry has. `indexes`: of the entries, -1 where none is."""
-    asked = np.flatnonzero((indexes >= 0) & _lacks_any(rows, len(parameters)))
+    asked = np.flatnonzero((indexes >= 0) & lacks_any(rows, len(parameters)))
     lacks_what_is_there = np.zeros(len(asked), dtype=np.bool_)
     by_shape = values.shapes[indexes[asked]]
     for shape in np.unique(by_shape).tolist():
         some = np.flatnonzero(by_shape == shape)
         entries, names = indexes[asked[some]], shapes[shape]
-        _, sizes = _cells(rows.body, rows.starts[asked[some]], rows.ends[asked[some]], len(parameters))
-        _, remembered = _cells(values.text, values.starts[entries], values.ends[entries], len(names))
+        _, sizes = cells_of(rows.body, rows.starts[asked[some]], rows.ends[asked[some]], len(parameters))
+        _, remembered = cells_of(values.text, values.starts[entries], values.ends[entries], len(names))
         for place, name in enumerate(parameters):
             if name in names:
                 lacks_what_is_there[some] |= (sizes[place] == 0) & (remembered[names.index(name)] > 0)
     return asked[lacks_what_is_there]
-
-
-def _lacks_any(rows: Rows, columns: int) -> Flags:
-    """Set for each row that has fewer cells than so many, or an empty one; shape (n,)."""
-    if not len(rows):
-        return np.zeros(0, dtype=np.bool_)
-    octets = np.frombuffer(rows.body, dtype=np.uint8)
-    is_comma = octets == _COMMA
-    lacks_any: Flags = np.add.reduceat(is_comma, rows.starts, dtype=np.int64) < columns
-    empty = np.flatnonzero(is_comma[:-1] & (is_comma[1:] | (octets[1:] == _LINE_FEED)))
-    lacks_any[np.searchsorted(rows.ends, empty, side="right")] = True
-    return lacks_any
 
 
 def with_texts(rows: Rows, texts: dict[int, bytes]) -> Rows:
@@ -126,30 +121,14 @@ def _text_of(rows: Rows, first: int, stop: int) -> bytes:
     return rows.body[int(ends[first - 1]) if first else 0 : int(ends[stop - 1]) if stop else 0]
 
 
-def _are_the_same(
-    rows: KeyedRows,
-    indexes: Offsets,
-    parameters: tuple[str, ...],
-    values: Values,
-    entries: Offsets,
-    shapes: Sequence[tuple[str, ...]],
-) -> Flags:
-    """Set for each of these rows that is its entry, byte by byte, under the same names."""
-    have_names = np.array([names == parameters for names in shapes], dtype=np.bool_)[values.shapes[entries]]
-    some = np.flatnonzero(have_names)
-    starts, of_entries = rows.starts[indexes[some]], values.starts[entries[some]]
-    sizes, entry_sizes = rows.ends[indexes[some]] - starts, values.ends[entries[some]] - of_entries
-    are_the_same = np.zeros(len(indexes), dtype=np.bool_)
-    are_the_same[some] = same_texts(rows.body, starts, sizes, values.text, of_entries, entry_sizes)
-    return are_the_same
-
-
 def _says_nothing_new(
     rows: Rows, indexes: Offsets, parameters: tuple[str, ...], values: Values, entries: Offsets, names: tuple[str, ...]
 ) -> Flags:
     """Set for each of these rows that says nothing but what its entry says, whose cells have these names."""
-    starts, sizes = _cells(rows.body, rows.starts[indexes], rows.ends[indexes], len(parameters))
-    remembered_starts, remembered_sizes = _cells(values.text, values.starts[entries], values.ends[entries], len(names))
+    starts, sizes = cells_of(rows.body, rows.starts[indexes], rows.ends[indexes], len(parameters))
+    remembered_starts, remembered_sizes = cells_of(
+        values.text, values.starts[entries], values.ends[entries], len(names)
+    )
     nothing_new = np.ones(len(indexes), dtype=np.bool_)
     for place, name in enumerate(parameters):
         says_any = sizes[place] > 0
@@ -167,23 +146,3 @@ def _says_nothing_new(
             remembered_sizes[other][asked],
         )
     return nothing_new
-
-
-def _cells(text: bytes, starts: Offsets, ends: Offsets, columns: int) -> tuple[list[Offsets], list[Offsets]]:
-    """Where the cells behind the id begin in `text`, and their sizes: for each column an array of shape (n,).
-
-    A row may lack its last cells: they are empty.
-    """
-    octets = np.frombuffer(text, dtype=np.uint8)
-    separators = np.append(np.flatnonzero((octets == _COMMA) | (octets == _LINE_FEED)), len(text))
-    place = np.searchsorted(separators, starts)
-    begins, sizes = [], []
-    for _ in range(columns):
-        # Of a row that has ended, the cell is empty, and begins nowhere.
-        begin = separators[place] + 1
-        has_ended = begin >= ends
-        place = np.where(has_ended, place, place + 1)
-        end = separators[place]
-        begins.append(np.where(has_ended, 0, begin))
-        sizes.append(np.where(has_ended, 0, end - begin))
-    return begins, sizes

@@ -6,13 +6,13 @@ ids of one key the newer one is known, and the other is sent needlessly.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.memory.texts import TextList, joined_texts, same_texts
+from pipeline.core.memory.texts import TextList, same_texts
 from pipeline.core.model import Flags, Hashes, Offsets, Wholes
 
 #: Numbers below 65,536, one for each entry.
@@ -24,24 +24,38 @@ GONE = 65_535
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
-    """The rows remembered of n ids, one behind the other. All arrays have shape (n,).
+    """The rows remembered of n ids, wherever their texts are. All arrays have shape (n,).
 
     `shapes`: the number of the parameter names of each row, among those of the memory (`Memory.shapes`).
     `id_lengths`: the bytes of each encoded id, with which the row begins.
-    `ends`: the end of each row in `text`; the first begins at 0.
-    `text`: rows as they were sent, each `id,cell,...` with a line feed. A row without any cell, `id` and a line feed,
-    says that the cells of the entry before it stay.
+    `starts`, `ends`: where each row is in `texts`, as it was sent: `id,cell,...` with a line feed. A row without any
+    cell, `id` and a line feed, says that the cells of the entry before it stay.
     """
 
     shapes: Small
     id_lengths: Wholes
+    starts: Offsets
     ends: Offsets
-    text: bytes
+    texts: TextList
 
-    @property
-    def starts(self) -> Offsets:
-        """The offset in `text` at which each row begins; shape (n,)."""
-        return np.concatenate([np.zeros(1, dtype=np.int64), self.ends])[:-1]
+    @classmethod
+    def side_by_side(cls, shapes: Small, id_lengths: Wholes, ends: Offsets, text: bytes) -> "Values":
+        """Rows that are one behind the other in a text; the first begins at 0."""
+        return cls(shapes, id_lengths, np.append(0, ends)[:-1].astype(np.int64), ends, TextList.of([text]))
+
+    @classmethod
+    def of_lists(cls, lists: Sequence["Values"]) -> "Values | None":
+        """Those of these lists, one list behind the other; None if there are none. No text is copied."""
+        if not lists:
+            return None
+        begins = np.cumsum([0, *(each.texts.size_bytes for each in lists)])
+        return cls(
+            np.concatenate([each.shapes for each in lists]),
+            np.concatenate([each.id_lengths for each in lists]),
+            np.concatenate([each.starts + begin for each, begin in zip(lists, begins, strict=False)]),
+            np.concatenate([each.ends + begin for each, begin in zip(lists, begins, strict=False)]),
+            TextList.of([text for each in lists for text in each.texts.texts]),
+        )
 
     @property
     def has_cells(self) -> Flags:
@@ -49,19 +63,34 @@ class Values:
         has_cells: Flags = self.ends - self.starts > self.id_lengths + np.int64(1)
         return has_cells
 
+    @property
+    def text(self) -> bytes:
+        """The one text in which all rows are, of values that are `joined`."""
+        (text,) = self.texts.texts
+        return bytes(text)
+
     def row(self, index: int) -> bytes:
         """One row, with its line feed."""
-        return self.text[int(self.ends[index - 1]) if index else 0 : int(self.ends[index])]
+        return self.texts.piece(int(self.starts[index]), int(self.ends[index]))
 
     def profile_id(self, index: int) -> bytes:
         """One encoded id."""
         return self.row(index)[: int(self.id_lengths[index])]
 
+    def ids(self, indexes: Offsets) -> tuple[bytes, Offsets, Offsets]:
+        """The encoded ids of these indexes, one behind the other: their text, where each begins, and its length."""
+        starts, lengths = self.starts[indexes], self.id_lengths[indexes].astype(np.int64)
+        return self.texts.joined(starts, starts + lengths), np.cumsum(lengths) - lengths, lengths
+
     def taken(self, indexes: Offsets) -> "Values":
-        """Those of these indexes, in this order."""
-        starts, ends = self.starts[indexes], self.ends[indexes]
-        text = joined_texts(self.text, starts, ends)
-        return Values(self.shapes[indexes], self.id_lengths[indexes], np.cumsum(ends - starts), text)
+        """Those of these indexes, in this order. No text is copied."""
+        some = (self.shapes[indexes], self.id_lengths[indexes], self.starts[indexes], self.ends[indexes])
+        return Values(*some, self.texts)
+
+    def joined(self) -> "Values":
+        """The same in one text."""
+        text, ends = self.texts.joined(self.starts, self.ends), np.cumsum(self.ends - self.starts)
+        return Values.side_by_side(self.shapes, self.id_lengths, ends, text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +100,12 @@ class Entries:
     Each key is there once; with values each id is.
 
     `keys`: the salted hash of each encoded id.
-    `digests`: of id and row together (`digest_rows`); 0 if there is none, as where values are remembered.
+    `digests`: of id and row together (`digest_rows`); 0 if it does not count as sent.
     `sent_at`: the time at which it was sent, in minutes since 1970 (UTC); 0 if what is known does not count as sent.
     `noted_at`: the time of the entry, in minutes since 1970 (UTC).
     `sources`: the number of the route whose snapshot had the id. 0: that of the entry before stays; else `GONE`.
-    `values`: only where values are remembered.
+    `patterns`: of which parameters the row has cells that are not empty (`cells.patterns`); 0 where that is not known.
+    `values`: only where values are remembered, and were read.
     """
 
     keys: Hashes
@@ -83,6 +113,7 @@ class Entries:
     sent_at: Wholes
     noted_at: Wholes
     sources: Small
+    patterns: Hashes
     values: Values | None = None
 
     def __len__(self) -> int:
@@ -102,16 +133,21 @@ class Entries:
             self.sent_at[indexes],
             self.noted_at[indexes],
             self.sources[indexes],
+            self.patterns[indexes],
             None if self.values is None else self.values.taken(indexes),
         )
+
+    def joined(self) -> "Entries":
+        """The same, with all values in one text."""
+        return self if self.values is None else replace(self, values=self.values.joined())
 
 
 def no_entries(*, with_values: bool) -> Entries:
     """None at all."""
     small, whole = np.zeros(0, dtype=np.uint16), np.zeros(0, dtype=np.uint32)
     hashes = np.zeros(0, dtype=np.uint64)
-    values = Values(small, whole, np.zeros(0, dtype=np.int64), b"") if with_values else None
-    return Entries(hashes, hashes, whole, whole, small, values)
+    values = Values.side_by_side(small, whole, np.zeros(0, dtype=np.int64), b"") if with_values else None
+    return Entries(hashes, hashes, whole, whole, small, hashes, values)
 
 
 NOTHING = no_entries(with_values=False)
@@ -148,6 +184,11 @@ class Found:
         """The source of each; 0 where none is known; shape (n,)."""
         return np.append(self.entries.sources, np.uint16(0))[self.indexes]
 
+    @property
+    def patterns(self) -> Hashes:
+        """The pattern of each; 0 where none is known; shape (n,)."""
+        return np.append(self.entries.patterns, np.uint64(0))[self.indexes]
+
 
 def latest(entries: Sequence[Entries]) -> Entries:
     """The entries of several lists, the oldest list first: of each id the newest one.
@@ -162,7 +203,7 @@ def latest(entries: Sequence[Entries]) -> Entries:
     keys = np.concatenate([each.keys for each in some])
     order = np.argsort(keys, kind="stable")
     is_first = _is_first(keys[order])
-    rows = _AllValues.of([each.values for each in some if each.values is not None])
+    rows = Values.of_lists([each.values for each in some if each.values is not None])
     if rows:
         order, is_first = _by_id(keys, rows, order, is_first)
     firsts = np.flatnonzero(is_first)
@@ -176,48 +217,9 @@ def latest(entries: Sequence[Entries]) -> Entries:
         np.concatenate([each.sent_at for each in some])[newest],
         np.concatenate([each.noted_at for each in some])[newest],
         sources[with_source],
+        np.concatenate([each.patterns for each in some])[newest],
         values,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _AllValues:
-    """The values of several lists, one list behind the other; their texts are not copied together."""
-
-    shapes: Small
-    id_lengths: Wholes
-    starts: Offsets
-    ends: Offsets
-    has_cells: Flags
-    texts: TextList
-
-    @classmethod
-    def of(cls, lists: Sequence[Values]) -> "_AllValues | None":
-        """Those of these lists; None if there are none."""
-        if not lists:
-            return None
-        texts = TextList.of([each.text for each in lists])
-        begins = texts.begins.tolist()
-        return cls(
-            np.concatenate([each.shapes for each in lists]),
-            np.concatenate([each.id_lengths for each in lists]),
-            np.concatenate([each.starts + begin for each, begin in zip(lists, begins, strict=False)]),
-            np.concatenate([each.ends + begin for each, begin in zip(lists, begins, strict=False)]),
-            np.concatenate([each.has_cells for each in lists]),
-            texts,
-        )
-
-    def taken(self, indexes: Offsets) -> Values:
-        """Those of these indexes, in this order."""
-        starts, ends = self.starts[indexes], self.ends[indexes]
-        text = self.texts.joined(starts, ends)
-        return Values(self.shapes[indexes], self.id_lengths[indexes], np.cumsum(ends - starts), text)
-
-    def ids(self, indexes: Offsets) -> tuple[bytes, Offsets, Offsets]:
-        """The encoded ids of these indexes, one behind the other: their text, where each begins, and its length."""
-        lengths = self.id_lengths[indexes].astype(np.int64)
-        text = self.texts.joined(self.starts[indexes], self.starts[indexes] + lengths)
-        return text, np.cumsum(lengths) - lengths, lengths
 
 
 def without_empty(entries: Entries) -> Entries:
@@ -246,22 +248,14 @@ def without(entries: Entries, ids: set[bytes], keys: Hashes) -> Entries:
 
 def _joined(some: list[Entries]) -> Entries:
     """The entries of several lists, one list behind the other."""
-    values = [each.values for each in some if each.values is not None]
-    joined = None
-    if values:
-        starts = np.cumsum([0, *(len(each.text) for each in values)])
-        joined = Values(
-            np.concatenate([each.shapes for each in values]),
-            np.concatenate([each.id_lengths for each in values]),
-            np.concatenate([each.ends + start for each, start in zip(values, starts, strict=False)]),
-            b"".join([each.text for each in values]),
-        )
+    joined = Values.of_lists([each.values for each in some if each.values is not None])
     return Entries(
         np.concatenate([each.keys for each in some]),
         np.concatenate([each.digests for each in some]),
         np.concatenate([each.sent_at for each in some]),
         np.concatenate([each.noted_at for each in some]),
         np.concatenate([each.sources for each in some]),
+        np.concatenate([each.patterns for each in some]),
         joined,
     )
 
@@ -273,7 +267,7 @@ def _is_first(keys: Hashes) -> Flags:
     return is_first
 
 
-def _by_id(keys: Hashes, values: _AllValues, order: Offsets, is_first: Flags) -> tuple[Offsets, Flags]:
+def _by_id(keys: Hashes, values: Values, order: Offsets, is_first: Flags) -> tuple[Offsets, Flags]:
     """The order and the flags by which entries of one key are together by their ids.
 
     Two ids of one key are so seldom that only a key of which neighbours differ is looked at one by one.

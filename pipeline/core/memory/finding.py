@@ -31,7 +31,7 @@ def indexes_of(asked: Hashes, keys: Hashes) -> Offsets:
 def found_in(entries: Sequence[Entries], keys: Hashes, rows: KeyedRows | None = None) -> Found:
     """The entries that the lists, the oldest first, have of ids that are asked for.
 
-    `keys`: theirs, sorted. `rows`: theirs, in the same order; needed where values are remembered, as ids decide then.
+    `keys`: theirs, sorted. `rows`: theirs, in the same order; needed where the lists have values, as ids decide then.
     """
     known = latest(entries)
     if not len(known):
@@ -51,15 +51,15 @@ def _of_same_id(known: Entries, rows: KeyedRows, found: Offsets) -> Offsets:
     values = known.values
     if values is None:
         return found
-    found, starts, lengths = found.copy(), values.starts, values.id_lengths.astype(np.int64)
-    left = np.flatnonzero(found >= 0)
+    found, left = found.copy(), np.flatnonzero(found >= 0)
+    theirs = rows.chosen(left).rows()
+    their_starts, their_lengths = theirs.starts, theirs.id_lengths
     while len(left):
-        at = found[left]
-        same = same_texts(rows.body, rows.starts[left], rows.id_lengths[left], values.text, starts[at], lengths[at])
-        left = left[~same]
+        is_other = ~same_texts(theirs.body, their_starts, their_lengths, *values.ids(found[left]))
+        left, their_starts, their_lengths = left[is_other], their_starts[is_other], their_lengths[is_other]
         has_more = _is_repeated(known.keys, found[left])
         found[left] = np.where(has_more, found[left] + 1, -1)
-        left = left[has_more]
+        left, their_starts, their_lengths = left[has_more], their_starts[has_more], their_lengths[has_more]
     return found
 
 

@@ -1,19 +1,30 @@
 """Rows sorted by the hashes of their ids: rows of one id stand together, and become one row.
 
-No text is copied before it is known which rows are used.
+No text is read or copied before it is known which rows are used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
+from pipeline.core.memory.cells import lacks_any
 from pipeline.core.memory.digest import digest_rows
-from pipeline.core.memory.texts import joined_texts
-from pipeline.core.model import Hashes, Offsets, Rows
+from pipeline.core.memory.texts import TextList, same_texts
+from pipeline.core.model import Flags, Hashes, Offsets, Rows
 from pipeline.core.rows.encoding import merge
 
-_NONE = np.empty(0, dtype=np.int64)
+
+class RowTexts(Protocol):
+    """The texts of rows, one behind the other, wherever they are."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all of them."""
+
+    def with_rows(self, starts: Offsets) -> TextList:
+        """The texts, in which at least those rows are there that begin at these offsets. It may read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,86 +43,101 @@ class Digested:
 class KeyedRows:
     """n rows, sorted by hash; of one hash, in the order in which they were given.
 
-    `body`: a text in which row i is `body[starts[i]:ends[i]]`.
+    `texts`: row i is from `starts[i]` to `ends[i]` in them.
     `id_lengths`, `lines`, `hashes`: (n,), as those of `Rows`.
-    `digests`: (n,), of the rows; None where nobody asks for them.
+    `digests`: (n,), of the rows (`digest_rows`).
     """
 
-    body: bytes
+    texts: RowTexts
     starts: Offsets
     ends: Offsets
     id_lengths: Offsets
     lines: Offsets
     hashes: Hashes
-    digests: Hashes | None = None
+    digests: Hashes
 
     @classmethod
-    def of_lists(cls, lists: list[Rows], digested: Digested | None = None) -> "KeyedRows":
-        """The rows of these lists, which are in the order of the export; with digests if it is said of what.
-
-        `lists` is empty then, so that no text is there twice for longer than it takes to copy it.
-        """
-        sizes = [len(rows.body) for rows in lists]
-        begins = np.cumsum([0, *sizes[:-1]])
-        hashes = np.concatenate([np.empty(0, dtype=np.uint64), *(rows.hashes for rows in lists)])
-        order = np.argsort(hashes, kind="stable")
-        starts, ends, id_lengths, lines = (
-            np.concatenate([_NONE, *arrays])
-            for arrays in (
-                [rows.starts + begin for rows, begin in zip(lists, begins, strict=False)],
-                [rows.ends + begin for rows, begin in zip(lists, begins, strict=False)],
-                [rows.id_lengths for rows in lists],
-                [rows.lines for rows in lists],
-            )
-        )
-        body = lists[0].body if len(lists) == 1 else b"".join([rows.body for rows in lists])
-        lists.clear()
+    def of_rows(cls, rows: Rows, digested: Digested) -> "KeyedRows":
+        """These rows, which are in the order of the export."""
+        order = np.argsort(rows.hashes, kind="stable")
+        starts = rows.starts
         # Before they are sorted, since rows that lie side by side are digested fastest.
-        digests = digested.of(body, starts, ends)[order] if digested else None
-        return cls(body, starts[order], ends[order], id_lengths[order], lines[order], hashes[order], digests)
+        digests = digested.of(rows.body, starts, rows.ends)[order]
+        texts = TextList.of([rows.body])
+        return cls(
+            texts,
+            starts[order],
+            rows.ends[order],
+            rows.id_lengths[order],
+            rows.lines[order],
+            rows.hashes[order],
+            digests,
+        )
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def text(self, index: int) -> bytes:
         """One row with its line feed."""
-        return self.body[int(self.starts[index]) : int(self.ends[index])]
-
-    def profile_id(self, index: int) -> bytes:
-        """One encoded id."""
-        start = int(self.starts[index])
-        return self.body[start : start + int(self.id_lengths[index])]
+        return self.chosen(np.array([index])).joined()
 
     def chosen(self, indexes: Offsets) -> "KeyedRows":
-        """These rows alone; the indexes ascend."""
+        """These rows alone."""
+        return self._some(indexes)
+
+    def between(self, some: slice) -> "KeyedRows":
+        """The rows of this part; nothing is copied."""
+        return self._some(some)
+
+    def _some(self, which: Offsets | slice) -> "KeyedRows":
         return KeyedRows(
-            self.body,
-            self.starts[indexes],
-            self.ends[indexes],
-            self.id_lengths[indexes],
-            self.lines[indexes],
-            self.hashes[indexes],
-            None if self.digests is None else self.digests[indexes],
+            self.texts,
+            self.starts[which],
+            self.ends[which],
+            self.id_lengths[which],
+            self.lines[which],
+            self.hashes[which],
+            self.digests[which],
         )
+
+    def joined(self) -> bytes:
+        """The texts of all rows, one behind the other."""
+        return self.texts.with_rows(self.starts).joined(self.starts, self.ends)
 
     def rows(self) -> Rows:
         """A copy of all rows, one behind the other."""
-        text = joined_texts(self.body, self.starts, self.ends)
-        return Rows(text, np.cumsum(self.ends - self.starts), self.id_lengths, self.lines, self.hashes)
+        return Rows(self.joined(), np.cumsum(self.ends - self.starts), self.id_lengths, self.lines, self.hashes)
 
-    def with_texts(self, texts: Mapping[int, bytes], digested: Digested | None) -> "KeyedRows":
+    def with_texts(self, texts: Mapping[int, bytes], digested: Digested) -> "KeyedRows":
         """The same rows, some of them with other texts, by their index; the ids are the same."""
         if not texts:
             return self
         indexes, added = np.array(sorted(texts), dtype=np.int64), [texts[index] for index in sorted(texts)]
         sizes = np.array([*map(len, added)], dtype=np.int64)
-        starts, ends, digests = self.starts.copy(), self.ends.copy(), self.digests
+        starts, ends, digests = self.starts.copy(), self.ends.copy(), self.digests.copy()
         stops, text = np.cumsum(sizes), b"".join(added)
-        starts[indexes], ends[indexes] = stops - sizes + len(self.body), stops + len(self.body)
-        if digested and digests is not None:
-            digests = digests.copy()
-            digests[indexes] = digested.of(text, stops - sizes, stops)
-        return replace(self, body=self.body + text, starts=starts, ends=ends, digests=digests)
+        begin = self.texts.size_bytes
+        starts[indexes], ends[indexes] = stops - sizes + begin, stops + begin
+        digests[indexes] = digested.of(text, stops - sizes, stops)
+        return replace(self, texts=_Longer(self.texts, text), starts=starts, ends=ends, digests=digests)
+
+
+@dataclass(frozen=True, slots=True)
+class _Longer:
+    """Texts, and one more behind them."""
+
+    texts: RowTexts
+    more: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all of them."""
+        return self.texts.size_bytes + len(self.more)
+
+    def with_rows(self, starts: Offsets) -> TextList:
+        """The texts in which these rows are there."""
+        found = self.texts.with_rows(starts[starts < self.texts.size_bytes])
+        return TextList.of([*found.texts, self.more])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,36 +152,64 @@ class OneEach:
     records: Offsets
 
 
-def one_of_each_id(rows: KeyedRows, max_row_bytes: int, digested: Digested | None = None) -> OneEach:
+def one_of_each_id(rows: KeyedRows, max_row_bytes: int, digested: Digested) -> OneEach:
     """The rows with those of one id merged: of each cell, the last value that is not empty.
 
     Two ids may have the same hash: each has its own row then. Rows that would come to more than `max_row_bytes`, which
-    fit in no batch, stay apart, in their order. `digested`: that of the rows, if they have digests.
+    fit in no batch, stay apart, in their order. `digested`: that of the rows.
     """
-    same = np.flatnonzero(rows.hashes[1:] == rows.hashes[:-1])
+    is_same = rows.hashes[1:] == rows.hashes[:-1]
     records = np.ones(len(rows), dtype=np.int64)
-    if not len(same):
+    if not is_same.any():
         return OneEach(rows, records)
+    is_again, goes_on = np.append(False, is_same), np.append(is_same, False)
+    repeated = np.flatnonzero(is_again | goes_on)
+    texts = rows.chosen(repeated).rows()
+    is_first = ~is_again[repeated]
+    firsts = np.flatnonzero(is_first)
+    sizes = np.diff(np.append(firsts, len(repeated)))
+    # Most often, the last row of an id has all cells: it is what they come to.
+    lasts = firsts + sizes - 1
+    is_whole = ~lacks_any(texts, len(digested.parameters))[lasts] & _are_of_one_id(texts, is_first, firsts)
     is_left = np.ones(len(rows), dtype=np.bool_)
+    is_left[repeated[np.repeat(is_whole, sizes)]] = False
+    is_left[repeated[lasts[is_whole]]] = True
+    records[repeated[lasts[is_whole]]] = sizes[is_whole]
     replaced: dict[int, bytes] = {}
-    for group in _groups(same):
-        latest: dict[bytes, int] = {}
-        for index in group:
-            before = latest.get(profile_id := rows.profile_id(index))
-            if before is not None:
-                merged = merge(replaced.get(before) or rows.text(before), rows.text(index))
-                if len(merged) <= max_row_bytes:
-                    replaced.pop(before, None)
-                    replaced[index] = merged
-                    records[index] += records[before]
-                    is_left[before] = False
-            latest[profile_id] = index
+    for first, size in zip(firsts[~is_whole].tolist(), sizes[~is_whole].tolist(), strict=True):
+        _merge(texts, range(first, first + size), max_row_bytes, repeated, replaced, records, is_left)
     left = np.flatnonzero(is_left)
     return OneEach(rows.with_texts(replaced, digested).chosen(left), records[left])
 
 
-def _groups(same: Offsets) -> Iterator[range]:
-    """Runs of rows of which each has the hash of the next. `same`: the indexes of those that have."""
-    breaks = np.flatnonzero(np.diff(same) != 1) + 1
-    firsts, lasts = same[np.append(0, breaks)], same[np.append(breaks - 1, len(same) - 1)] + 1
-    return (range(first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
+def _are_of_one_id(rows: Rows, is_first: Flags, firsts: Offsets) -> Flags:
+    """For each group of rows: all of them have the id of the first. They begin where `is_first` is set, at `firsts`."""
+    starts, sizes = rows.starts, rows.id_lengths
+    of_group = np.repeat(firsts, np.diff(np.append(firsts, len(rows))))
+    same = same_texts(rows.body, starts, sizes, rows.body, starts[of_group], sizes[of_group])
+    are_of_one_id: Flags = np.logical_and.reduceat(same | is_first, firsts)
+    return are_of_one_id
+
+
+def _merge(
+    texts: Rows,
+    group: range,
+    max_row_bytes: int,
+    indexes: Offsets,
+    replaced: dict[int, bytes],
+    records: Offsets,
+    is_left: Flags,
+) -> None:
+    """Merge rows of one hash, by their ids. `indexes`: those of `texts` in the other three, which are changed."""
+    latest: dict[bytes, tuple[bytes, int]] = {}
+    for place in group:
+        text, index = texts.text(place), int(indexes[place])
+        if (found := latest.get(profile_id := text[: int(texts.id_lengths[place])])) is not None:
+            earlier, before = found
+            merged = merge(earlier, text)
+            if len(merged) <= max_row_bytes:
+                replaced.pop(before, None)
+                replaced[index] = text = merged
+                records[index] += records[before]
+                is_left[before] = False
+        latest[profile_id] = text, index

@@ -1,34 +1,40 @@
 """The entries of a batch that is released: what is remembered of its rows from then on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from pipeline.core.memory.digest import digest_rows
+from pipeline.core.memory.cells import COMMA, LINE_FEED, patterns
 from pipeline.core.memory.entries import GONE, Entries, Small, Values
 from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
+from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.memory.row_fates import Fate, Fates, RowFates
-from pipeline.core.memory.texts import joined_texts
-from pipeline.core.model import Flags, Hashes, Offsets, Starts
+from pipeline.core.memory.texts import TextList, joined_texts
+from pipeline.core.model import Flags, Hashes, Offsets, Starts, Wholes
 
-_COMMA = ord(",")
 #: Rows looked at in one go, so that what is found in them takes little memory.
-_ROWS_AT_ONCE = 32_768
+_ROWS_AT_ONCE, _WANTED_AT_ONCE = 32_768, 8_192
+#: Bytes of texts that are in memory at once.
+_TEXT_BYTES = 12_000_000
 
 
-def parameters_of(body: bytes) -> tuple[str, ...]:
-    """The parameter names in the header row of a body."""
-    return tuple(_heading(body)[1:])
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a batch, of which parts are read. `read`: gives the bytes from an offset to another."""
 
+    size_bytes: int
+    read: Callable[[int, int], bytes]
 
-def _heading(body: bytes) -> list[str]:
-    """The header row of a body: the kind of the ids, and the parameter names."""
-    return body[: body.index(b"\n")].decode().removeprefix("batch=").split(",")
+    def heading(self, starts: Starts) -> list[str]:
+        """The header row: the kind of the ids, and the parameter names. `starts`: the offsets of its rows."""
+        row = self.read(0, int(starts.min(initial=self.size_bytes)))
+        return row[: row.index(b"\n")].decode().removeprefix("batch=").split(",")
 
 
 def released_rows(
-    body: bytes,
+    body: Body,
     keys: Hashes,
     starts: Starts,
     fates: RowFates,
@@ -40,7 +46,7 @@ def released_rows(
     shape: int | None,
     is_gone: Flags | None = None,
 ) -> Iterator[Entries]:
-    """The entries of the rows of a body, part by part, so that no more than a part of its texts is there twice.
+    """The entries of the rows of a body, part by part.
 
     `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
     `bounds`: the index of the first key of each part, and behind them that of the end. Keys of one part may differ in
@@ -49,40 +55,133 @@ def released_rows(
     `is_gone`: in the order of the body, set for rows of ids that a snapshot no longer has; None if there are none.
     `shape`: the number of the body's parameter names; None if digests are remembered instead of values.
     """
-    id_kind = _heading(body)[0]
-    begins = starts.astype(np.int64)
-    in_body = np.argsort(begins)
-    ends = np.empty_like(begins)
-    ends[in_body] = np.append(begins[in_body][1:], len(body))
+    id_kind, *parameters = body.heading(starts)
+    rows = _Rows.of(body, starts)
     of_each = fates.of(keys, salt)
-    is_sent = of_each == Fate.SENT
-    sources = _sources(of_each, source, in_body, is_gone)
-    digests = np.zeros(len(keys), dtype=np.uint64)
-    id_lengths = np.zeros(len(keys), dtype=np.int64)
-    if shape is None:
-        digests[in_body] = digest_rows(body, begins[in_body], ends[in_body], parameters_of(body), salt)
-        digests = marked(digests, id_kind)
-        digests[~is_sent] = 0
-    else:
-        id_lengths[in_body] = _id_lengths(body, begins[in_body], ends[in_body])
+    sources = _sources(of_each, source, rows.in_body, is_gone)
+    looks = _looks(rows, Digested(tuple(parameters), salt), shape)
+    looks.digests[:] = marked(looks.digests, id_kind)
+    looks.digests[of_each != Fate.SENT] = 0
+    looks.patterns[of_each == Fate.REFUSED] = 0
     keys = keys_of_kind(keys, id_kind)
-    del in_body
-    for first, stop in pairwise(bounds):
-        some = slice(first, stop)
+    for part, texts in _parts(rows, bounds, with_texts=shape is not None):
         values = None
         if shape is not None:
-            values = _values(body, begins[some], ends[some], id_lengths[some], of_each[some], shape)
+            values = _values(texts, looks.id_lengths[part], of_each[part], shape)
         entries = Entries(
-            keys[some],
-            digests[some],
-            np.where(is_sent[some], at_minutes, 0).astype(np.uint32),
-            np.full(stop - first, at_minutes, dtype=np.uint32),
-            sources[some],
+            keys[part],
+            looks.digests[part],
+            np.where(of_each[part] == Fate.SENT, at_minutes, 0).astype(np.uint32),
+            np.full(part.stop - part.start, at_minutes, dtype=np.uint32),
+            sources[part],
+            looks.patterns[part],
             values,
         )
         if (order := unsorted_order(entries.keys)) is not None:
             entries = entries.taken(order)
         yield entries if values else _once(entries)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The n rows of a body, in the order of their keys. All arrays have shape (n,).
+
+    `starts`, `sizes`: where each row begins, and its bytes. `in_body`: the order in which they stand in the body.
+    """
+
+    body: Body
+    starts: Starts
+    sizes: Wholes
+    in_body: Offsets
+
+    @classmethod
+    def of(cls, body: Body, starts: Starts) -> "_Rows":
+        """The rows that begin at these offsets."""
+        in_body = np.argsort(starts)
+        sizes = np.empty_like(starts)
+        sizes[in_body] = np.diff(starts[in_body], append=np.uint32(body.size_bytes))
+        return cls(body, starts, sizes, in_body)
+
+    def texts(self, rows: Offsets) -> tuple[bytes, Offsets, Offsets]:
+        """A part of the body in which these rows are, which are in its order; where each begins and ends in it."""
+        begin, last = int(self.starts[rows[0]]), rows[-1]
+        text = self.body.read(begin, int(self.starts[last]) + int(self.sizes[last]))
+        starts = self.starts[rows].astype(np.int64) - begin
+        return text, starts, starts + self.sizes[rows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looks:
+    """The looks of n rows, in the order of their keys; all arrays have shape (n,).
+
+    `digests`: of the rows. `patterns`, `id_lengths`: of the rows, and of their ids, where values are remembered.
+    """
+
+    digests: Hashes
+    patterns: Hashes
+    id_lengths: Wholes
+
+
+def _looks(rows: _Rows, digested: Digested, shape: int | None) -> _Looks:
+    """Look at all rows, some at a time, so that few of them are in memory."""
+    count = len(rows.starts)
+    # Zeros that nobody writes to take no memory.
+    looks = _Looks(np.empty(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, np.uint32))
+    for first in range(0, count, _ROWS_AT_ONCE):
+        some = rows.in_body[first : first + _ROWS_AT_ONCE]
+        text, starts, ends = rows.texts(some)
+        looks.digests[some] = digested.of(text, starts, ends)
+        if shape is not None:
+            lengths = _id_lengths(text, starts)
+            looks.id_lengths[some] = lengths
+            looks.patterns[some] = patterns(text, ends, lengths, shape, digested.salt)
+    return looks
+
+
+def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[tuple[slice, "_Texts"]]:
+    """Each part of the rows, with the texts of its rows, if they are wanted.
+
+    The body is read once for each `_TEXT_BYTES` of texts, since its rows are in another order, and no more than those
+    are in memory.
+    """
+    parts = [slice(*part) for part in pairwise(bounds)]
+    together = max(1, len(parts) * _TEXT_BYTES // rows.body.size_bytes) if with_texts else len(parts)
+    for first in range(0, len(parts), together):
+        some = parts[first : first + together]
+        begin, stop = some[0].start, some[-1].stop
+        texts = _texts(rows, begin, stop) if with_texts else _NO_TEXTS
+        for part in some:
+            yield part, texts.of(slice(part.start - begin, part.stop - begin))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Texts:
+    """The texts of n rows: that of row i is `text[starts[i]:ends[i]]`."""
+
+    text: memoryview
+    starts: Offsets
+    ends: Offsets
+
+    def of(self, some: slice) -> "_Texts":
+        """Those of some rows."""
+        return _Texts(self.text, self.starts[some], self.ends[some])
+
+
+_NO_TEXTS = _Texts(memoryview(b""), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+def _texts(rows: _Rows, first: int, stop: int) -> _Texts:
+    """The texts of the rows from `first` to `stop`, in the order of the body."""
+    wanted = rows.in_body[(rows.in_body >= first) & (rows.in_body < stop)]
+    ends = np.cumsum(rows.sizes[wanted], dtype=np.int64)
+    text, end = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8), 0
+    for place in range(0, len(wanted), _WANTED_AT_ONCE):
+        some = joined_texts(*rows.texts(wanted[place : place + _WANTED_AT_ONCE]))
+        text[end : end + len(some)] = np.frombuffer(some, dtype=np.uint8)
+        end += len(some)
+    in_order = np.empty_like(ends)
+    in_order[wanted - first] = ends
+    return _Texts(text.data, in_order - rows.sizes[first:stop], in_order)
 
 
 def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None) -> Small:
@@ -94,29 +193,23 @@ def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None)
     return sources.astype(np.uint16)
 
 
-def _values(body: bytes, starts: Offsets, ends: Offsets, id_lengths: Offsets, fates: Fates, shape: int) -> Values:
+def _values(texts: _Texts, id_lengths: Wholes, fates: Fates, shape: int) -> Values:
     """The rows of some ids. Of one that was refused, the id alone is left."""
+    shapes, starts, ends = np.full(len(id_lengths), shape, dtype=np.uint16), texts.starts, texts.ends
     is_refused = fates == Fate.REFUSED
-    if is_refused.any():
-        ends = np.where(is_refused, starts + id_lengths, ends)
-        rows = zip(starts.tolist(), ends.tolist(), is_refused.tolist(), strict=True)
-        text = b"".join([body[start:end] + b"\n" if is_alone else body[start:end] for start, end, is_alone in rows])
-        ends = ends + is_refused
-    else:
-        text = joined_texts(body, starts, ends)
-    return Values(
-        np.full(len(starts), shape, dtype=np.uint16), id_lengths.astype(np.uint32), np.cumsum(ends - starts), text
-    )
+    if not is_refused.any():
+        return Values(shapes, id_lengths, starts, ends, TextList.of([texts.text]))
+    ends = np.where(is_refused, starts + id_lengths, ends)
+    rows = zip(starts.tolist(), ends.tolist(), is_refused.tolist(), strict=True)
+    text = b"".join([bytes(texts.text[start:end]) + b"\n" * is_alone for start, end, is_alone in rows])
+    return Values.side_by_side(shapes, id_lengths, np.cumsum(ends - starts + is_refused), text)
 
 
-def _id_lengths(body: bytes, starts: Offsets, ends: Offsets) -> Offsets:
-    """The bytes of the id with which each row begins; shape (n,). The rows are in the order of the body."""
-    octets, lengths = np.frombuffer(body, dtype=np.uint8), np.empty_like(starts)
-    for first in range(0, len(starts), _ROWS_AT_ONCE):
-        some = slice(first, first + _ROWS_AT_ONCE)
-        begin, end = int(starts[first]), int(ends[some][-1])
-        commas = np.flatnonzero(octets[begin:end] == _COMMA)
-        lengths[some] = commas[np.searchsorted(commas, starts[some] - begin)] - (starts[some] - begin)
+def _id_lengths(text: bytes, starts: Offsets) -> Offsets:
+    """The bytes of the id with which each row of a text begins, which is nothing but rows; shape (n,)."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    separators = np.flatnonzero((octets == COMMA) | (octets == LINE_FEED))
+    lengths: Offsets = separators[np.searchsorted(separators, starts)] - starts
     return lengths
 
 

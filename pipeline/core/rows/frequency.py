@@ -23,11 +23,17 @@ Counter = tuple[int, int, int]
 
 def with_rows(counters: Sequence[Counter], rows: Rows) -> list[Counter]:
     """The counters, most frequent first, once these rows are counted too."""
-    hashes, first, repeats = np.unique(rows.hashes, return_index=True, return_counts=True)
-    again = np.flatnonzero(repeats > 1)
-    again = again[np.argsort(-repeats[again], kind="stable")][: 2 * COUNTERS]
+    in_order = np.sort(rows.hashes)
+    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    if not len(repeated):
+        return list(counters)
+    # Few rows repeat an id, most often: only those are counted.
+    some = np.flatnonzero(np.isin(rows.hashes, repeated))
+    hashes, first, repeats = np.unique(rows.hashes[some], return_index=True, return_counts=True)
+    most = np.argsort(-repeats, kind="stable")[: 2 * COUNTERS]
     totals = {of: (count, line) for of, count, line in counters}
-    found = zip(hashes[again].tolist(), repeats[again].tolist(), rows.lines[first[again]].tolist(), strict=True)
+    lines = rows.lines[some[first[most]]]
+    found = zip(hashes[most].tolist(), repeats[most].tolist(), lines.tolist(), strict=True)
     for of, count, line in found:
         before, first_line = totals.get(of, (0, line))
         totals[of] = before + count, first_line

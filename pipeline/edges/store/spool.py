@@ -169,12 +169,17 @@ class Spool:
                 raise ValueError(f"{len(octets)} bytes are no whole number of ids")
             return octets[: 8 * rows].view("<u8"), octets[8 * rows :].view("<u4")
 
-    def rows_by_key(self, batch_id: int) -> tuple[bytes, Hashes, Starts]:
-        """The body of a batch, the sorted hashes of its ids, and the offset of the row of each in the body."""
+    def rows_by_key(self, batch_id: int) -> tuple[int, Hashes, Starts]:
+        """The bytes of a batch's body, the sorted hashes of its ids, and the offset of the row of each in the body."""
         with self._reading(batch_id):
-            body = self._checked(batch_id, "body").read_bytes()
+            size_bytes = self._checked(batch_id, "body").stat().st_size
         hashes, starts = self._ids(batch_id)
-        return body, np.array(hashes), np.array(starts)
+        return size_bytes, np.array(hashes), np.array(starts)
+
+    def read_body(self, batch_id: int, begin: int, end: int) -> bytes:
+        """The bytes of a batch's body from an offset to another."""
+        with self._open_body(batch_id) as body:
+            return os.pread(body.fileno(), end - begin, begin)
 
     def lines(self, batch_id: int) -> Offsets:
         """The lines of the export from which the rows of a batch came."""

@@ -1,11 +1,13 @@
 """An export that is compared with the memory, or judged by a guard: all its rows are gathered on the disk first.
 
-    export --read, mapped--> buffer --sorted--> runs            gather: nothing is sent yet
-    runs --merged--> one row of each id --compared with the memory--> placed, as the rows of any export
+    export --read, mapped--> buffer --by partition--> runs      gather: nothing is sent yet
+    runs --sorted, merged--> one row of each id --compared with the memory--> placed, as the rows of any export
 
-They are sorted by their ids' hashes. So one row of each id is sent, however often it repeats, and the memory is read in
-its own order, once. A crash while rows are gathered costs only time. From then on the job goes on from the number of
-gathered rows that are done. What all rows are like is known before the first is sent: the `guard` judges them by that.
+A partition has the rows whose ids' hashes begin with one byte; they are sorted by these hashes when they are read. So
+one row of each id is sent, however often it repeats, and the memory is read in its own order, once. The text of a row
+is read only where it says something new, or repeats an id. A crash while rows are gathered costs only time. From then
+on the job goes on from the number of gathered rows that are done. What all rows are like is known before the first is
+sent: the `guard` judges them by that.
 """
 
 from pipeline.jobs.gathering.gather import gather

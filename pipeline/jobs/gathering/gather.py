@@ -1,7 +1,7 @@
-"""Gathers the rows of an export: it is read to its end, and its rows lie in sorted runs then.
+"""Gathers the rows of an export: it is read to its end, and its rows lie in runs then.
 
 A run holds what fits into the buffer, `BUFFER_BYTES` of encoded rows, so memory does not grow with the export. While
-one is sorted and written, the next is read. On the disk they take what the rows take, and about 14 bytes more for each.
+one is put in order and written, the next is read. On the disk they take what the rows take, and 32 bytes more for each.
 """
 
 import asyncio
@@ -97,12 +97,13 @@ class _Runs:
         self.written: list[Run] = []
         self._job = job
         self._directory = directory
+        self._digested = job.digested
         self._writing: asyncio.Future[Run] | None = None
 
     async def begin(self, buffer: list[Rows]) -> None:
         """Begin to write rows, which are whoever writes them's from now on; the run before is whole then."""
         await self.wait()
-        write = self._job.host.run_blocking(write_run, self._directory, len(self.written), buffer)
+        write = self._job.host.run_blocking(write_run, self._directory, len(self.written), buffer, self._digested)
         self._writing = asyncio.ensure_future(write)
 
     async def wait(self) -> None:

@@ -10,7 +10,7 @@ filled in from the memory, and when they are released their line tells that thei
 them so again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from pipeline.edges.exports import changed
 from pipeline.edges.store.job_rows.row_index import GONE
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, FileFacts, SortedFile, write_sorted
-from pipeline.jobs.gathering.runs import run_file, write_run
+from pipeline.jobs.gathering.runs import open_run, write_run
 from pipeline.jobs.job import Job, opens_export, source_name, steps_of
 from pipeline.jobs.row_source.rows import open_rows
 
@@ -60,13 +60,13 @@ _ANY = "any"
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """The sorted files with the hashes of all ids that the export has."""
+    """The hashes of all ids that the export has, as each of some files is asked for those of a partition."""
 
-    files: tuple[SortedFile, ...]
+    asks: tuple[Callable[[int], Hashes], ...]
 
     def keys(self, partition: int, id_kind: str) -> Hashes:
         """Those of a partition, as keys of the memory."""
-        hashes = [file.rows_of(partition).keys for file in self.files if partition in file.partitions]
+        hashes = [ask(partition) for ask in self.asks]
         return keys_of_kind(np.concatenate([np.zeros(0, dtype=np.uint64), *hashes]), id_kind)
 
 
@@ -96,8 +96,7 @@ async def _here(job: Job, directory: Path, runs: list[Run]) -> _Here | None:
     """The ids that the export has; None if that is not known."""
     checkpoint, run = job.progress.checkpoint, job.host.run_blocking
     if not (checkpoint.rejected or checkpoint.empty or checkpoint.excluded):
-        files = [(run_file(directory, number), each) for number, each in enumerate(runs)]
-        return await run(_opened, [(file, FileFacts(of.rows, of.size_bytes, of.checksum)) for file, of in files])
+        return await run(_gathered, directory, runs)
     found, unsure = list[tuple[Path, FileFacts]](), list[int]()
     buffer, buffered = list[Hashes](), 0
 
@@ -157,7 +156,16 @@ def _write_hashes(file: Path, buffer: list[Hashes]) -> FileFacts:
 
 
 def _opened(files: list[tuple[Path, FileFacts]]) -> _Here:
-    return _Here(tuple(SortedFile.open(file, facts) for file, facts in files))
+    opened = [SortedFile.open(file, facts) for file, facts in files]
+    return _Here(tuple(partial(_keys_of, file) for file in opened))
+
+
+def _keys_of(file: SortedFile, partition: int) -> Hashes:
+    return file.rows_of(partition).keys
+
+
+def _gathered(directory: Path, runs: list[Run]) -> _Here:
+    return _Here(tuple(open_run(directory, number, run).hashes for number, run in enumerate(runs)))
 
 
 def _write_gone(
@@ -171,7 +179,7 @@ def _write_gone(
             texts = [profile_id + cells for profile_id in left]
             rows = pack_rows(texts, [*map(len, left)], [0] * len(left), job.state.ledger.salt)
             job.folder.index.add(GONE, rows.hashes, rows.lines)
-            runs.append(write_run(directory, first + len(runs), [rows]))
+            runs.append(write_run(directory, first + len(runs), [rows], job.digested))
             left.clear()
 
     cells = _cells(job)

@@ -1,13 +1,14 @@
-"""The runs of gathered rows: files of rows that are sorted by the hashes of their ids."""
+"""The runs of gathered rows of a job: files in the directory of what it has gathered."""
 
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.core.batches.gathered import Run
-from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.model import Rows
-from pipeline.edges.store.memory.sorted_file import Column, Texts, write_sorted
+from pipeline.edges.store.job_rows.gathered_run import Gatherable, GatheredRun, write_gathered
+from pipeline.edges.store.memory.sorted_file import FileFacts
 
 
 def run_file(directory: Path, number: int) -> Path:
@@ -15,13 +16,29 @@ def run_file(directory: Path, number: int) -> Path:
     return directory / f"{number:06d}.rows"
 
 
-def write_run(directory: Path, number: int, buffer: list[Rows]) -> Run:
-    """Write the rows of the buffer as a run, and empty it. Blocks."""
-    rows = KeyedRows.of_lists(buffer)
-    columns: dict[str, Column] = {
-        "lines": rows.lines.astype(np.uint64),
-        "id_lengths": rows.id_lengths.astype(np.uint16),
-    }
-    texts = Texts(rows.body, rows.starts, rows.ends)
-    facts = write_sorted(run_file(directory, number), rows.hashes, columns, texts)
+def write_run(directory: Path, number: int, buffer: list[Rows], digested: Digested) -> Run:
+    """Write the rows of the buffer as a run, and empty it. Blocks. `digested`: see `Job.digested`."""
+    begins = np.cumsum([0, *(len(rows.body) for rows in buffer)])[:-1].tolist()
+    starts, ends, id_lengths, lines, hashes = (
+        np.concatenate(arrays)
+        for arrays in (
+            [rows.starts + begin for rows, begin in zip(buffer, begins, strict=True)],
+            [rows.ends + begin for rows, begin in zip(buffer, begins, strict=True)],
+            [rows.id_lengths for rows in buffer],
+            [rows.lines for rows in buffer],
+            [rows.hashes for rows in buffer],
+        )
+    )
+    body = b"".join([rows.body for rows in buffer])
+    # So that no text is there twice for longer than it takes to copy it.
+    buffer.clear()
+    # Rows that lie side by side are digested fastest.
+    digests = digested.of(body, starts, ends)
+    rows = Gatherable(body, starts, ends, id_lengths, lines, hashes, digests)
+    facts = write_gathered(run_file(directory, number), rows)
     return Run(facts.rows, facts.size_bytes, facts.checksum)
+
+
+def open_run(directory: Path, number: int, run: Run) -> GatheredRun:
+    """A run that was written. Raises `DamagedFileError`, or `OSError`."""
+    return GatheredRun.open(run_file(directory, number), FileFacts(run.rows, run.size_bytes, run.checksum))

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
+from pipeline.core.memory.comparison import filled_in, says_all_anew, unchanged_by_digest, unchanged_by_values
 from pipeline.core.memory.entries import Found
 from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.memory.times import minutes_of
@@ -78,25 +78,47 @@ class Sieve:
         if not len(free) or not (self.is_sending_changes or self.is_filling_in):
             return Sifted.all_of(rows)
         asked = rows.chosen(free)
-        found = self.memory.find(asked.hashes, asked, id_kind=self.id_kind)
+        latest = self.memory.find(asked.hashes, id_kind=self.id_kind)
+        is_same = unchanged_by_digest(asked.digests, latest)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
-        if self.is_sending_changes:
-            is_fresh = (found.sent_at >= self.fresh_since) & (found.sent_at <= self.fresh_until)
-            is_unchanged[free] = self._says_nothing_new(asked, found) & is_fresh
-            if self.source:
-                # Line 0: an id that is gone, which is sent once.
-                is_unchanged[free] &= (found.sources == self.source) & (asked.lines != 0)
+        is_unchanged[free] = self._counts(is_same, asked, latest)
         # Only now a text is copied: most rows say nothing new, most often.
+        if self.is_filling_in:
+            unsure = np.flatnonzero(latest.is_known & ~is_same)
+            of_unsure = Found(latest.entries, latest.indexes[unsure])
+            shape, texts = self.memory.shape_of(self.parameters), asked.chosen(unsure).rows()
+            unsure = unsure[~says_all_anew(texts, shape, self.salt, of_unsure)]
+            if len(unsure):
+                return self._by_values(rows, free, free[unsure], is_unchanged)
         left = np.flatnonzero(~is_unchanged)
-        sent = rows.chosen(left).rows()
-        if not self.is_filling_in:
-            return Sifted(sent, left, is_unchanged)
+        return Sifted(rows.chosen(left).rows(), left, is_unchanged)
+
+    def _by_values(self, rows: KeyedRows, free: Offsets, unsure: Offsets, is_unchanged: Flags) -> Sifted:
+        """Compare some rows cell by cell with what is remembered of their ids, and fill them in.
+
+        `is_unchanged`: set for each row that says nothing new; these are added to it.
+        """
+        asked = rows.chosen(unsure)
+        found = self.memory.find(asked.hashes, asked, id_kind=self.id_kind)
+        says_nothing_new = unchanged_by_values(asked.rows(), self.parameters, found, self.memory.shapes)
+        is_unchanged[unsure] = self._counts(says_nothing_new, asked, found)
         entries = np.full(len(rows), -1, dtype=np.int64)
-        entries[free] = found.indexes
-        of_sent = Found(found.entries, entries[left])
+        entries[unsure] = found.indexes
+        left = np.flatnonzero(~is_unchanged)
+        sent, of_sent = rows.chosen(left).rows(), Found(found.entries, entries[left])
         filled, unfilled = filled_in(sent, self.parameters, of_sent, self.memory.shapes, self.max_row_bytes)
         own = self._own(sent, np.isin(left, free)) if filled is not sent else {}
         return Sifted(filled, left, is_unchanged, tuple(sent.lines[unfilled].tolist()), own)
+
+    def _counts(self, says_nothing_new: Flags, rows: KeyedRows, found: Found) -> Flags:
+        """Set for each row that is left out, of those that say nothing new; shape (n,)."""
+        if not self.is_sending_changes:
+            return np.zeros(len(rows), dtype=np.bool_)
+        counts = says_nothing_new & (found.sent_at >= self.fresh_since) & (found.sent_at <= self.fresh_until)
+        if self.source:
+            # Line 0: an id that is gone, which is sent once.
+            counts &= (found.sources == self.source) & (rows.lines != 0)
+        return counts
 
     def _own(self, rows: Rows, is_free: Flags) -> dict[int, frozenset[str]]:
         """The parameters of what free rows say themselves, of ids of which a row was lost: no other is overtaken."""
@@ -108,17 +130,10 @@ class Sieve:
             own[hash_] = own.get(hash_, frozenset()) | {name for name, cell in cells if cell}
         return own
 
-    def _says_nothing_new(self, rows: KeyedRows, found: Found) -> Flags:
-        if self.digested is None:
-            return unchanged_by_values(rows, self.parameters, found, self.memory.shapes)
-        if rows.digests is None:
-            raise ValueError("rows are compared by their digests, and have none")
-        return unchanged_by_digest(rows.digests, found)
-
     @property
-    def digested(self) -> Digested | None:
-        """The digests by which rows are compared, which they must have; None if they are compared by their values."""
-        return None if self.memory.has_values else Digested(self.parameters, self.salt)
+    def digested(self) -> Digested:
+        """The parameters and the salt by which rows are digested that are compared."""
+        return Digested(self.parameters, self.salt)
 
 
 def max_row_bytes(job: Job, parameters: tuple[str, ...]) -> int:

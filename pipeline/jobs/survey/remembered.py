@@ -14,6 +14,7 @@ from typing import Self, cast
 import numpy as np
 
 from pipeline.core.batches.gathered import Gathered, Run
+from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.memory.times import minutes_of
 from pipeline.core.model import Rows
 from pipeline.core.rows.mapping import ColumnPlan
@@ -34,7 +35,7 @@ from pipeline.settings.settings import Settings
 async def place_remembered(source: RowSource, tally: Tally, sieve: Sieve, host: Host) -> None:
     """Read all rows, and place those that a load with this sieve would send."""
     with TemporaryDirectory(prefix="profile-pipeline-plan-") as directory:
-        rows = _PlannedRows(tally, Path(directory))
+        rows = _PlannedRows(tally, Path(directory), sieve.digested)
         while (block := await source.read()) is not None:
             await host.run_blocking(tally.note, block.mapped, block.begins)
             await host.run_blocking(rows.add, block.mapped.rows)
@@ -44,9 +45,10 @@ async def place_remembered(source: RowSource, tally: Tally, sieve: Sieve, host: 
 class _PlannedRows:
     """The rows of an export that is planned; `directory` is for what is gathered, and empty. All methods block."""
 
-    def __init__(self, tally: Tally, directory: Path) -> None:
+    def __init__(self, tally: Tally, directory: Path, digested: Digested) -> None:
         self._tally = tally
         self._directory = directory
+        self._digested = digested
         self._runs: list[Run] = []
         self._buffer: list[Rows] = []
         self._buffered_bytes = 0
@@ -66,7 +68,7 @@ class _PlannedRows:
             self._write()
         checkpoint = self._tally.checkpoint
         of = Gathered(tuple(self._runs), sum(run.rows for run in self._runs))
-        gathered = GatheredRows(self._directory, of, sieve.max_row_bytes, sieve.digested)
+        gathered = GatheredRows(self._directory, of, sieve.max_row_bytes, self._digested)
         while (piece := gathered.read()) is not None:
             sifted = sieve.sift(piece.rows, np.zeros(len(piece.rows), dtype=np.bool_))
             checkpoint.superseded += piece.records_of(0, len(piece.rows)) - len(piece.rows)
@@ -74,7 +76,7 @@ class _PlannedRows:
             self._tally.placement.place(sifted.rows)
 
     def _write(self) -> None:
-        self._runs.append(write_run(self._directory, len(self._runs), self._buffer))
+        self._runs.append(write_run(self._directory, len(self._runs), self._buffer, self._digested))
         self._buffered_bytes = 0
 
 

@@ -1,13 +1,15 @@
 """What a row says anew, and what is filled in, as dictionaries of cells say it."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.memory.comparison import filled_in, unchanged_by_digest, unchanged_by_values
+from pipeline.core.memory.cells import patterns
+from pipeline.core.memory.comparison import filled_in, says_all_anew, unchanged_by_digest, unchanged_by_values
 from pipeline.core.memory.digest import digest_rows
 from pipeline.core.memory.entries import Entries, Found, Values
-from pipeline.core.memory.keyed_rows import KeyedRows
 from pipeline.core.model import Rows
 from pipeline.core.rows.mapping import pack_rows
 
@@ -56,10 +58,11 @@ def found_of(asked: list[Asked]) -> tuple[Found, list[dict[str, str] | None]]:
         shapes.append(shape)
         sent_at.append(7 if is_sent else 0)
     rows = packed(texts)
-    values = Values(np.array(shapes, np.uint16), rows.id_lengths.astype(np.uint32), rows.ends, rows.body)
+    values = Values.side_by_side(np.array(shapes, np.uint16), rows.id_lengths.astype(np.uint32), rows.ends, rows.body)
     wholes = np.array(sent_at, np.uint32)
     digests = np.zeros(len(texts), np.uint64)
-    entries = Entries(rows.hashes, digests, wholes, wholes, np.zeros(len(texts), np.uint16), values)
+    no_patterns, no_sources = np.zeros(len(texts), np.uint64), np.zeros(len(texts), np.uint16)
+    entries = Entries(rows.hashes, digests, wholes, wholes, no_sources, no_patterns, values)
     return Found(entries, np.array(indexes, np.int64)), known
 
 
@@ -73,11 +76,7 @@ def test_a_row_is_unchanged_if_each_of_its_cells_was_sent(asked: list[Asked]) ->
         and all(before.get(name) == cell for name, cell in cells_of(rows.text(number), HEADER).items())
         for number, before in enumerate(known)
     ]
-    # By hash, as they are compared, and so in no order of the text.
-    keyed = KeyedRows.of_lists([rows])
-    of_keyed = Found(found.entries, found.indexes[keyed.lines])
-    flags = unchanged_by_values(keyed, HEADER, of_keyed, SHAPES)
-    assert flags[np.argsort(keyed.lines)].tolist() == expected
+    assert unchanged_by_values(rows, HEADER, found, SHAPES).tolist() == expected
 
 
 @given(ASKED, st.integers(10, 60))
@@ -104,7 +103,9 @@ def test_by_digest_a_row_is_unchanged_if_it_is_the_same_word_for_word() -> None:
     sent = packed(texts)
     digests = digest_rows(sent.body, sent.starts, sent.ends, ("tier", "city"), 5)
     times = np.array([9, 9, 0], np.uint32)
-    found = Found(Entries(sent.hashes, digests, times, times, np.zeros(3, np.uint16)), np.arange(3))
+    found = Found(
+        Entries(sent.hashes, digests, times, times, np.zeros(3, np.uint16), np.zeros(3, np.uint64)), np.arange(3)
+    )
     now = packed([b"u1,gold,,\n", b"u2,iron,Ulm,\n", b"u3,tin,Ulm,\n"])
 
     def unchanged(*parameters: str) -> list[bool]:
@@ -116,3 +117,35 @@ def test_by_digest_a_row_is_unchanged_if_it_is_the_same_word_for_word() -> None:
     # The third one does not count as sent.
     assert unchanged("tier", "city", "carried") == [True, False, False]
     assert unchanged("city", "tier", "carried") == [False, False, False]
+
+
+@given(ASKED)
+def test_a_row_that_says_all_anew_needs_no_cells(asked: list[Asked]) -> None:
+    """It is sent as it is, whatever is remembered: it is not unchanged, and nothing is filled in."""
+    found, _ = found_of(asked)
+    values = found.entries.values
+    assert values is not None
+    told = np.array([len(values.row(index)) for index in range(len(found.entries))], np.uint64)
+    for shape, names in enumerate(SHAPES):
+        of_shape = np.flatnonzero(values.shapes == shape)
+        rows = packed([values.row(index) for index in of_shape.tolist()])
+        told[of_shape] = patterns(rows.body, rows.ends, rows.id_lengths, shape, 1)
+        digests = digest_rows(rows.body, rows.starts, rows.ends, names, 1)
+        found.entries.digests[of_shape] = np.where(found.entries.sent_at[of_shape] > 0, digests, 0)
+    found = Found(replace(found.entries, patterns=told), found.indexes)
+    for shape, names in enumerate(SHAPES):
+        cells_of_each = [cells[: len(names)] for cells, _, _ in asked]
+        rows = packed([text(f"u{number}", cells, is_cut=False) for number, cells in enumerate(cells_of_each)])
+        is_other = ~unchanged_by_digest(digest_rows(rows.body, rows.starts, rows.ends, names, 1), found)
+        says_all = says_all_anew(rows, shape, 1, found) & is_other
+        unchanged = unchanged_by_values(rows, names, found, SHAPES)
+        filled, _ = filled_in(rows, names, found, SHAPES, 10_000)
+        for number in np.flatnonzero(says_all).tolist():
+            assert not unchanged[number]
+            assert filled.text(number) == rows.text(number)
+        # And it is found of each that has the cells that were sent last, and one of them changed.
+        for number, (_, _, remembered) in enumerate(asked):
+            if remembered and remembered[0] == shape and any(cells_of_each[number]) and is_other[number]:
+                before = [bool(cell) for cell in remembered[1][: len(names)]]
+                if before == [bool(cell) for cell in cells_of_each[number]]:
+                    assert says_all[number]

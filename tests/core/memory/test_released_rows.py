@@ -1,10 +1,15 @@
 """The source of each id of a released batch: of a snapshot, gone from it, or as it was."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.core.memory import released_rows as module
 from pipeline.core.memory.entries import GONE
-from pipeline.core.memory.released_rows import released_rows
+from pipeline.core.memory.released_rows import Body, released_rows
 from pipeline.core.memory.row_fates import Fate, RowFates
 from tests.core.builders import SALT, row, rows_of
 
@@ -22,8 +27,9 @@ def test_sources(fates: RowFates, sources: dict[str, int]) -> None:
     rows = rows_of([row(each, "x") for each in sources])
     heading = b"batch=thirdPartyId,tier\n"
     order = np.argsort(rows.hashes)
+    body = heading + rows.body
     (entries,) = released_rows(
-        heading + rows.body,
+        Body(len(body), lambda begin, end: body[begin:end]),
         rows.hashes[order],
         (rows.starts[order] + len(heading)).astype(np.uint32),
         fates,
@@ -37,3 +43,48 @@ def test_sources(fates: RowFates, sources: dict[str, int]) -> None:
     assert entries.values is not None
     found = {entries.values.profile_id(index).decode(): int(entries.sources[index]) for index in range(len(entries))}
     assert found == sources
+    # A digest is of what was sent, and a pattern of what is remembered.
+    is_sent, is_refused = fates.others is Fate.SENT, fates.others is Fate.REFUSED
+    assert (entries.digests > 0).tolist() == [is_sent] * len(order)
+    assert (entries.patterns > 0).tolist() == [not is_refused] * len(order)
+
+
+@given(
+    st.dictionaries(st.integers(0, 400).map("cust-{}".format), st.sampled_from(["", "x", "y" * 90]), max_size=60),
+    st.integers(1, 6),
+    st.booleans(),
+)
+def test_texts_are_read_some_at_a_time(rows: dict[str, str], parts: int, with_refused: bool) -> None:
+    """However few of them are in memory at once, the values are the rows of the body."""
+    packed = rows_of([row(each, cell) for each, cell in rows.items()])
+    heading = b"batch=thirdPartyId,tier\n"
+    body, order = heading + packed.body, np.argsort(packed.hashes)
+    refused = [*rows][:2] if with_refused else []
+    bounds = [len(order) * part // parts for part in range(parts + 1)]
+    with (
+        mock.patch.object(module, "_ROWS_AT_ONCE", 7),
+        mock.patch.object(module, "_WANTED_AT_ONCE", 3),
+        mock.patch.object(module, "_TEXT_BYTES", 100),
+    ):
+        found = [
+            *released_rows(
+                Body(len(body), lambda begin, end: body[begin:end]),
+                packed.hashes[order],
+                (packed.starts[order] + len(heading)).astype(np.uint32),
+                RowFates(Fate.SENT, len(refused), (), tuple(refused)),
+                bounds,
+                salt=SALT,
+                at_minutes=5,
+                source=0,
+                shape=0,
+            )
+        ]
+    assert len(found) == parts
+    texts: dict[str, bytes] = {}
+    for first, part in zip(bounds, found, strict=False):
+        assert part.values is not None
+        assert part.keys.tolist() == packed.hashes[order].tolist()[first : first + len(part)]
+        texts |= {part.values.profile_id(index).decode(): part.values.row(index) for index in range(len(part))}
+        # Joined, they are the same.
+        assert part.joined().values is not None
+    assert texts == {each: f"{each}\n".encode() if each in refused else row(each, cell) for each, cell in rows.items()}

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.batches.gathered import Gathered
 from pipeline.core.errors import ExitCode, FatalError
+from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.jobs.gathering.gathered_rows import GatheredRows
 from pipeline.jobs.gathering.runs import run_file, write_run
 
 LONGEST = 1_000
+DIGESTED = Digested(("cell",), 3)
 IDS = [f"u{number}".encode() for number in range(40)]
 ROWS = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from([b"", b"a", b"bb"])), min_size=1, max_size=60)
 
@@ -24,13 +26,13 @@ def gathered(directory: Path, runs: list[list[tuple[bytes, bytes]]]) -> Gathered
         texts = [b",".join(row) + b"\n" for row in rows]
         packed = pack_rows(texts, [len(row[0]) for row in rows], list(range(line, line + len(rows))), salt=3)
         line += len(rows)
-        written.append(write_run(directory, number, [packed]))
+        written.append(write_run(directory, number, [packed], DIGESTED))
     return Gathered(tuple(written), sum(map(len, runs)), is_whole=True)
 
 
 def read(directory: Path, of: Gathered) -> list[tuple[bytes, int, int]]:
     """Text, line and records of each row that is left."""
-    source, found = GatheredRows(directory, of, LONGEST), []
+    source, found = GatheredRows(directory, of, LONGEST, DIGESTED), []
     while (piece := source.read()) is not None:
         rows = piece.rows.rows()
         found += [(rows.text(n), int(rows.lines[n]), piece.records_of(n, n + 1)) for n in range(len(rows))]

@@ -3,7 +3,8 @@
     python -m tests.tools.bench.memory_store [--ids 5000000] [--remember digests values] [--document docs/benchmarks.md]
 
 A snapshot is loaded without a memory, then with one that is new, then with 2 % of its rows changed, then once more as
-it was: all is known. At last a delta of `--delta` rows that all are changed. Each load is a process of its own.
+it was: all is known. At last a delta of `--delta` rows that all are changed. Each load is a process of its own. How the
+cost of a row grows is told by a snapshot of a tenth of the rows of which all is known; start-up does not count there.
 """
 
 import shutil
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class Loaded:
         cost = (self.used.cpu_s / self.rows) / (plain.used.cpu_s / plain.rows)
         return f"{speed:.2f} | {cost:.2f} | {self.batches} | {self.used.peak_bytes / 1e6:,.0f} MB"
 
+    def cost_of_a_row(self, start: "Loaded") -> float:
+        """The processor time of a row in seconds, without that of a start."""
+        return (self.used.cpu_s - start.used.cpu_s) / self.rows
+
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
@@ -60,16 +65,19 @@ def main() -> None:
         options.document.write_text("\n".join([f"{before}{BEGIN}", *lines, f"{END}{rest.partition(END)[2]}"]))
 
 
-def table(folder: Path, url: str, options: Any) -> Iterator[str]:
-    """The lines of the table; a line is printed on stderr as soon as it is known."""
-    snapshot, changed, delta = folder / "a.csv", folder / "b.csv", folder / "d.csv"
-    write_export(snapshot, options.ids)
-    write_changed(snapshot, changed, every=ROWS_PER_CHANGE, mark=b"x", only_changed=False)
-    write_changed(snapshot, delta, every=max(1, options.ids // options.delta), mark=b"y", only_changed=True)
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """Loads into state directories of one folder. `known`: by what is remembered, the load of which all was known."""
 
-    def load(export: Path, remember: str, *, is_new: bool) -> Loaded:
-        state = folder / f"state-{remember}"
-        config = loading.configuration(state, url, batch_rows=options.batch_rows)
+    folder: Path
+    url: str
+    batch_rows: int
+    known: dict[str, Loaded] = field(default_factory=dict)
+
+    def load(self, export: Path, remember: str, *, is_new: bool) -> Loaded:
+        """Load an export, into a new state directory if it is said so."""
+        state = self.folder / f"state-{remember}"
+        config = loading.configuration(state, self.url, batch_rows=self.batch_rows)
         send = "all" if remember == "nothing" else "changes"
         config.write_text(f'{config.read_text()}[memory]\nremember = "{remember}"\nsend = "{send}"\n')
         if is_new:
@@ -80,6 +88,22 @@ def table(folder: Path, url: str, options: Any) -> Iterator[str]:
             sys.exit(f"the load did not end well: {report}")
         return Loaded(report["rows"]["read"], used, len(report["batches"]))
 
+
+def table(folder: Path, url: str, options: Any) -> Iterator[str]:
+    """The lines of the table; a line is printed on stderr as soon as it is known."""
+    # A tenth of the rows first, by which it is told how the cost of a row grows.
+    fewer = Loads(folder / "fewer", url, options.batch_rows)
+    fewer.folder.mkdir()
+    snapshot, _, _ = exports(fewer.folder, options.ids // 10, options.delta)
+    start = fewer.load(exports(folder, 1, 1)[0], "nothing", is_new=True)
+    for remember in options.remember:
+        fewer.load(snapshot, remember, is_new=True)
+        fewer.known[remember] = fewer.load(snapshot, remember, is_new=False)
+    shutil.rmtree(fewer.folder)
+
+    loads = Loads(folder, url, options.batch_rows)
+    snapshot, changed, delta = exports(folder, options.ids, options.delta)
+
     def line(what: str, loaded: Loaded, plain: Loaded) -> str:
         told = f"| {what} | {loaded.over(plain)} |"
         print(told, file=sys.stderr, flush=True)
@@ -87,19 +111,32 @@ def table(folder: Path, url: str, options: Any) -> Iterator[str]:
 
     yield f"| {options.ids:,} rows, `remember` | speed | CPU | batches | memory |"
     yield "|---|---:|---:|---:|---:|"
-    plain = load(snapshot, "nothing", is_new=True)
-    plain_delta = load(delta, "nothing", is_new=True)
+    plain = loads.load(snapshot, "nothing", is_new=True)
+    plain_delta = loads.load(delta, "nothing", is_new=True)
     yield line("`nothing`", plain, plain)
     for remember in options.remember:
-        yield line(f"`{remember}`: first load", load(snapshot, remember, is_new=True), plain)
-        yield line(f"`{remember}`: 2 % changed", load(changed, remember, is_new=False), plain)
-        yield line(f"`{remember}`: all known", load(changed, remember, is_new=False), plain)
-        yield line(f"`{remember}`: a delta of {plain_delta.rows:,}", load(delta, remember, is_new=False), plain_delta)
+        yield line(f"`{remember}`: first load", loads.load(snapshot, remember, is_new=True), plain)
+        yield line(f"`{remember}`: 2 % changed", loads.load(changed, remember, is_new=False), plain)
+        known = loads.load(changed, remember, is_new=False)
+        yield line(f"`{remember}`: all known", known, plain)
+        growth = known.cost_of_a_row(start) / fewer.known[remember].cost_of_a_row(start)
+        yield f"| `{remember}`: all known, over a row of {options.ids // 10:,} rows | | {growth:.2f} | | |"
+        delta_loaded = loads.load(delta, remember, is_new=False)
+        yield line(f"`{remember}`: a delta of {plain_delta.rows:,}", delta_loaded, plain_delta)
         files = [*(folder / f"state-{remember}" / "memory").iterdir()]
         size = sum(file.stat().st_size for file in files) / (options.ids * (1 - 0.02))
         yield f"| `{remember}`: {size:.1f} bytes an id, in {len(files)} files | | | | |"
     seconds = plain.used.wall_s / plain.rows * 1e6
     print(f"a plain load: {seconds:.2f} s a million rows", file=sys.stderr)
+
+
+def exports(folder: Path, ids: int, delta: int) -> tuple[Path, Path, Path]:
+    """A snapshot of so many rows, one of which 2 % are changed, and a delta of so many rows that all are changed."""
+    snapshot, changed, of_delta = folder / "a.csv", folder / "b.csv", folder / "d.csv"
+    write_export(snapshot, ids)
+    write_changed(snapshot, changed, every=ROWS_PER_CHANGE, mark=b"x", only_changed=False)
+    write_changed(snapshot, of_delta, every=max(1, ids // delta), mark=b"y", only_changed=True)
+    return snapshot, changed, of_delta
 
 
 def write_changed(export: Path, to: Path, *, every: int, mark: bytes, only_changed: bool) -> None:

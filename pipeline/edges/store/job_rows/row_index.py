@@ -18,7 +18,6 @@ the machine takes some, or the disk refuses, they tell of fewer rows than were r
 
 import os
 import struct
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from isal.isal_zlib import crc32
 
 from pipeline.core.model import Flags, Hashes, Offsets
 from pipeline.core.rows.id_forms import NO_ID
@@ -133,7 +133,7 @@ def frames_of(path: Path, length: int | None = None) -> Iterator[Frame]:
         while end < last and len(head := file.read(_HEAD.size)) == _HEAD.size:
             checksum, rows, name_bytes = _HEAD.unpack(head)
             size = name_bytes + _ROW_BYTES * rows
-            if rows > _MOST_ROWS or len(body := file.read(size)) != size or zlib.crc32(body) != checksum:
+            if rows > _MOST_ROWS or len(body := file.read(size)) != size or crc32(body) != checksum:
                 return
             end += _HEAD.size + size
             name = body[:name_bytes].decode(errors="backslashreplace")
@@ -215,4 +215,4 @@ def _pieces(frame: Frame) -> Iterator[bytes]:
         part = slice(first, first + _MOST_ROWS)
         lines = np.minimum(frame.lines[part], _LAST_LINE).astype("<u4")
         body = name + frame.hashes[part].astype("<u8", copy=False).tobytes() + lines.tobytes()
-        yield _HEAD.pack(zlib.crc32(body), len(lines), len(name)) + body
+        yield _HEAD.pack(crc32(body), len(lines), len(name)) + body

@@ -1,19 +1,20 @@
 """Entries in sorted files: their columns, and the parameter names of their rows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.memory.cells import with_shapes, without_shapes
 from pipeline.core.memory.entries import Entries, Values
 from pipeline.core.memory.finding import indexes_of
 from pipeline.core.model import Hashes, Offsets
-from pipeline.edges.store.memory.sorted_file import FileFacts, Slice, SortedFile, Texts, write_slices
+from pipeline.edges.store.memory.sorted_file import FileFacts, ReadSlice, Slice, SortedFile, Texts, write_slices
 
 _KINDS = {"digests": "<u8", "sent_at": "<u4", "noted_at": "<u4", "sources": "<u2"}
 _KINDS_OF_VALUES = {"shapes": "<u2", "id_lengths": "<u4"}
-_SHAPES = "shapes"
+_SHAPES, _PATTERNS = "shapes", "patterns"
 
 
 @dataclass(slots=True)
@@ -39,10 +40,11 @@ def write_entries(
         texts = None
         if (values := some.values) is not None:
             columns |= {name: getattr(values, name) for name in _KINDS_OF_VALUES}
-            texts = Texts(values.text, values.starts, values.ends)
+            columns[_PATTERNS] = without_shapes(some.patterns)
+            texts = Texts(values.texts, values.starts, values.ends)
         return partition, Slice(some.keys, columns), texts
 
-    kinds = _KINDS | (_KINDS_OF_VALUES if with_values else {})
+    kinds = _KINDS | (_KINDS_OF_VALUES | {_PATTERNS: "<u8"} if with_values else {})
     slices = (part(partition, some) for partition, some in entries)
     return write_slices(path, kinds, slices, has_texts=with_values, notes={_SHAPES: [list(names) for names in shapes]})
 
@@ -59,25 +61,29 @@ class EntryFile:
     def entries(self, partition: int) -> Entries:
         """All entries of a partition."""
         rows = self.file.rows_of(partition)
-        return self._made(rows, rows.ends, self.file.text_of(partition, rows))
+        return self._made(Slice(rows.keys, rows.columns), rows.ends, self.file.text_of(partition, rows))
 
-    def entries_of(self, partition: int, keys: Hashes, rows: Slice | None = None) -> Entries:
+    def entries_of(self, partition: int, keys: Hashes, rows: ReadSlice | None = None) -> Entries:
         """The entries of a partition that have one of these keys, which are sorted. `rows`: if it was read already."""
         rows = rows or self.file.rows_of(partition)
         indexes = indexes_of(keys, rows.keys)
         if len(indexes) == len(rows):
-            return self._made(rows, rows.ends, self.file.text_of(partition, rows))
-        text = self.file.texts(partition, rows, indexes)
-        ends = rows.ends
-        if ends is not None:
-            ends = np.cumsum(ends[indexes] - np.append(0, ends)[indexes])
-        columns = {name: column[indexes] for name, column in rows.columns.items()}
-        return self._made(replace(rows, keys=rows.keys[indexes], columns=columns), ends, text)
+            return self._made(Slice(rows.keys, rows.columns), rows.ends, self.file.text_of(partition, rows))
+        ends = None if rows.sizes is None else np.cumsum(rows.sizes.at(indexes), dtype=np.int64)
+        return self._made(rows.taken(indexes), ends, self.file.texts(partition, rows, indexes))
+
+    def entries_without_values(self, rows: ReadSlice, keys: Hashes) -> Entries:
+        """The same of a partition that was read, without their values: no text is read."""
+        return self._made(rows.taken(indexes_of(keys, rows.keys)), None, b"")
 
     def _made(self, rows: Slice, ends: Offsets | None, text: bytes) -> Entries:
         columns = rows.columns
         values = None
         if ends is not None:
-            values = Values(self._numbers[columns[_SHAPES]], columns["id_lengths"], ends, text)
+            values = Values.side_by_side(self._numbers[columns[_SHAPES]], columns["id_lengths"], ends, text)
+        # A file of values that was written before there was such a column tells nothing of it.
+        told = np.zeros(len(rows), dtype=np.uint64)
+        if _PATTERNS in columns:
+            told = with_shapes(columns[_PATTERNS], self._numbers[columns[_SHAPES]].astype(np.uint64))
         entries = (columns["digests"], columns["sent_at"], columns["noted_at"], columns["sources"])
-        return Entries(rows.keys, *entries, values)
+        return Entries(rows.keys, *entries, told, values)

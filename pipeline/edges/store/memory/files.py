@@ -14,7 +14,7 @@ from pipeline.core.model import Hashes
 from pipeline.edges.durable import disk_errors, free_bytes, make_directory, sync_directory
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile, Partition
 from pipeline.edges.store.memory.entry_file import EntryFile, Shapes, write_entries
-from pipeline.edges.store.memory.sorted_file import FileFacts, Slice, SortedFile
+from pipeline.edges.store.memory.sorted_file import FileFacts, ReadSlice, SortedFile
 
 _SUFFIX = ".memory"
 
@@ -67,8 +67,8 @@ class MemoryFiles:
         self._files: dict[int, MemoryFile] = {}
         self._partitions: dict[int, Partition] = {}
         self._opened: dict[int, EntryFile] = {}
-        #: The partition that was read last, and the columns of its files: the next question is of the same, most often.
-        self._read: tuple[int, dict[int, Slice]] | None = None
+        #: By partition that was read for the question that is asked, by file: the next is of the same, most often.
+        self._read: dict[int, dict[int, ReadSlice]] = {}
         #: Pending runs by batch, and the numbers of runs that are being written.
         self._pending: dict[int, MemoryFile] = {}
         self._begun: set[int] = set()
@@ -159,18 +159,27 @@ class MemoryFiles:
         opened = [self.open(number) for number in runs if number > merged_to]
         return [each for each in opened if partition in each.file.partitions]
 
-    def entries_of(self, partition: int, keys: Hashes) -> list[Entries]:
-        """The entries that have one of these keys, which are sorted; those of the oldest file first."""
+    def ask(self, partitions: Collection[int]) -> None:
+        """Begin a question of these partitions: what was read of others is not kept."""
         with self.lock:
-            if self._read is None or self._read[0] != partition:
-                self._read = partition, {}
-            read = self._read[1]
+            self._read = {partition: self._read[partition] for partition in partitions if partition in self._read}
+
+    def entries_of(self, partition: int, keys: Hashes, *, with_values: bool) -> list[Entries]:
+        """The entries that have one of these keys, which are sorted; those of the oldest file first.
+
+        Without values, no text is read.
+        """
+        with self.lock:
+            read = self._read.setdefault(partition, {})
             lists = []
             for each in self.of(partition):
                 rows = read.get(each.number)
                 if rows is None:
                     rows = read[each.number] = each.file.rows_of(partition)
-                lists.append(each.entries_of(partition, keys, rows))
+                made = (
+                    each.entries_of(partition, keys, rows) if with_values else each.entries_without_values(rows, keys)
+                )
+                lists.append(made)
             return lists
 
     def keys_of(self, partition: int) -> list[Hashes]:
@@ -212,7 +221,7 @@ class MemoryFiles:
             before = self._files
             self._read_catalog()
             self._opened = {number: file for number, file in self._opened.items() if number in self._files}
-            self._read = None
+            self._read = {}
             return self._files != before
 
     # Merges
@@ -267,7 +276,7 @@ class MemoryFiles:
                 self._opened.pop(number, None)
             if merge.file is not None:
                 self._files[merge.file.number] = merge.file
-            self._read = None
+            self._read = {}
             self._remove(gone)
         return True
 
@@ -277,7 +286,7 @@ class MemoryFiles:
             self._catalog.clear_memory()
             self._pending.clear()
             self._opened.clear()
-            self._read = None
+            self._read = {}
             self._read_catalog()
             self._sweep()
 

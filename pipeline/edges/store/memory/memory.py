@@ -24,9 +24,10 @@ be taken back; what was written later might be asked for before it is there.
 
 Cost, for n ids remembered, m of them in a run or asked for:
 
-* `remember`: one read of the body, one write of m entries. Nothing else is touched, however large n is.
+* `remember`: one read of the body, with values one more for every 12 MB of it; one write of m entries. Nothing else is
+  touched, however large n is.
 * `find`: one read of the columns of each slice in which a key is asked for: with all partitions that is n entries of 16
-  to 22 bytes; of the texts only those of ids that are asked for. Work grows with m.
+  to 24 bytes; with values, of the texts only those of ids whose values are asked for. Work grows with m.
 * `write_merge`: a partition reads and writes n / 256 entries. A partition is due when its runs have a quarter of its
   base's rows; so a row is written five times or so while the memory grows, and twice in a load that is sorted by key.
 """
@@ -34,6 +35,7 @@ Cost, for n ids remembered, m of them in a run or asked for:
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,8 +46,8 @@ from pipeline.core.errors import FatalError
 from pipeline.core.memory.entries import Entries, Found, latest, no_entries, without_empty
 from pipeline.core.memory.finding import found_in
 from pipeline.core.memory.id_kinds import ID_KINDS, THIRD_PARTY_ID, digests_of_kind, keys_of_kind, unsorted_order
-from pipeline.core.memory.keyed_rows import KeyedRows
-from pipeline.core.memory.released_rows import parameters_of, released_rows
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows
+from pipeline.core.memory.released_rows import Body, released_rows
 from pipeline.core.memory.row_fates import RowFates
 from pipeline.core.model import Flags, Hashes, Rows
 from pipeline.core.rows.hashing import hash_ids
@@ -119,11 +121,10 @@ class Memory:
             return
         if self._spool is None:
             raise ValueError("a memory that is only asked remembers nothing")
-        body, keys, starts = self._spool.rows_by_key(batch_id)
-        shape = None
-        if self.has_values:
-            with self._files.lock:
-                shape = self._files.shapes.number(parameters_of(body))
+        spool = self._spool
+        size_bytes, keys, starts = spool.rows_by_key(batch_id)
+        body = Body(size_bytes, partial(spool.read_body, batch_id))
+        shape = self.shape_of(tuple(body.heading(starts)[1:])) if self.has_values else None
         # Rows that no line of their export has are of ids that are gone.
         is_gone = self._spool.lines(batch_id) == 0 if source else None
         bounds = bounds_of(keys).tolist()
@@ -168,11 +169,17 @@ class Memory:
         """All parameter names of remembered rows, each once, in the order in which they became known."""
         return tuple(dict.fromkeys(name for names in self.shapes for name in names))
 
+    def shape_of(self, parameters: tuple[str, ...]) -> int:
+        """The number of these names among `shapes`."""
+        with self._files.lock:
+            return self._files.shapes.number(parameters)
+
     def find(self, hashes: Hashes, rows: KeyedRows | None = None, *, id_kind: str = THIRD_PARTY_ID) -> Found:
         """The entries of some ids. Blocks. It is fast where calls go from partition to partition.
 
-        `hashes`: of the ids, sorted. `rows`: theirs, in the same order; needed where values are remembered.
-        `id_kind`: that of the ids, as [export] has it.
+        `hashes`: of the ids, sorted. `rows`: theirs, in the same order, if their values are asked for too, where values
+        are remembered. Without them, the entries have none: no text is read, and of two ids of one hash the newer entry
+        is found for both. `id_kind`: that of the ids, as [export] has it.
 
         Raises `FatalError` (74) if the memory is damaged.
         """
@@ -197,18 +204,18 @@ class Memory:
 
     def _find(self, keys: Hashes, rows: KeyedRows | None) -> Found:
         """The entries of these keys, which are sorted."""
-        bounds = bounds_of(keys).tolist()
-        found, indexes, before = [no_entries(with_values=self.has_values)], [np.zeros(0, dtype=np.int64)], 0
-        for partition in range(PARTITIONS):
-            some = slice(bounds[partition], bounds[partition + 1])
-            if some.start < some.stop:
-                lists = self._asked(partial(self._files.entries_of, partition, keys[some]))
-                theirs = rows.chosen(np.arange(some.start, some.stop)) if rows and self.has_values else None
-                of_some = found_in(lists or found[:1], keys[some], theirs)
-                found.append(of_some.entries)
-                indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
-                before += len(of_some.entries)
-        return Found(latest(found), np.concatenate(indexes))
+        bounds, with_values = bounds_of(keys).tolist(), self.has_values and rows is not None
+        found, indexes, before = [no_entries(with_values=with_values)], [np.zeros(0, dtype=np.int64)], 0
+        some_of = {each: slice(*of_each) for each, of_each in enumerate(pairwise(bounds)) if of_each[0] < of_each[1]}
+        self._files.ask(some_of)
+        for partition, some in some_of.items():
+            lists = self._asked(partial(self._files.entries_of, partition, keys[some], with_values=with_values))
+            theirs = rows.between(some) if rows and with_values else None
+            of_some = found_in(lists or found[:1], keys[some], theirs)
+            found.append(of_some.entries)
+            indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
+            before += len(of_some.entries)
+        return Found(latest(found).joined(), np.concatenate(indexes))
 
     def entries_of(self, partition: int) -> Entries:
         """All that is remembered of the ids of a partition. Blocks."""
@@ -306,6 +313,5 @@ def _rows_of_ids(ids: list[bytes], salt: int) -> KeyedRows:
     lengths = np.array([len(each) for each in ids], dtype=np.int64)
     hashes = hash_ids(b"".join(ids), np.cumsum(lengths) - lengths, lengths, salt)
     ends = np.cumsum(lengths + 1)
-    return KeyedRows.of_lists(
-        [Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)]
-    )
+    rows = Rows(b"".join([each + b"\n" for each in ids]), ends, lengths, np.zeros_like(ends), hashes)
+    return KeyedRows.of_rows(rows, Digested((), salt))

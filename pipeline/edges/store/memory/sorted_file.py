@@ -6,15 +6,15 @@ of its columns, and of so much of its text as is wanted. Nothing is believed tha
 Format, all numbers little endian:
 
     MAGIC
-    slices, each    columns | checksums of the text's blocks | text
+    slices, each    text | columns | checksums of the text's blocks
     footer          JSON: names and kinds of the columns, notes, an index of the slices
     trailer         CRC-32 and length of the footer, MAGIC
 
 A slice has the rows whose keys begin with one byte, its number; one without rows is not there. A column is written in
 as few bytes a row as its values need above the least of them, so one that has a single value takes none. The index has
-for each slice its number, offset, rows, bytes of columns and of text, the CRC-32 of the columns and of the checksums,
-and for each column the bytes a row and the least value. The text has a CRC-32 for each block of `BLOCK_BYTES`, so that
-a single row can be read and checked.
+for each slice its number, the offset of its columns, rows, bytes of columns and of text, the CRC-32 of the columns and
+of the checksums, and for each column the bytes a row and the least value. The text has a CRC-32 for each block of
+`BLOCK_BYTES`, so that a single row can be read and checked.
 
 Invariant: `FileFacts.checksum` is that of the footer, and so of all checksums in it: with the facts of a file that
 somebody else keeps, an older file under the same name is told, and so is each byte that differs.
@@ -37,7 +37,7 @@ import numpy.typing as npt
 import orjson
 from isal.isal_zlib import crc32
 
-from pipeline.core.memory.texts import joined_texts
+from pipeline.core.memory.texts import TextList
 from pipeline.core.model import Hashes, Offsets, Wholes
 from pipeline.edges.durable import write_durably
 
@@ -45,7 +45,9 @@ Column = npt.NDArray[Any]
 
 PARTITIONS = 256
 BLOCK_BYTES = 4_096
-_MAGIC = b"PPSORT1\n"
+_MAGIC = b"PPSORT2\n"
+#: Of files in which the text of a slice is behind its columns.
+_TEXT_BEHIND = b"PPSORT1\n"
 _TRAILER = struct.Struct("<IQ8s")
 _KEYS, _SIZES = "keys", "sizes"
 #: A key's first byte is the number of its slice.
@@ -70,9 +72,9 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texts:
-    """The texts of n rows, wherever they lie: that of row i is `body[starts[i]:ends[i]]`."""
+    """The texts of n rows, wherever they lie: that of row i is from `starts[i]` to `ends[i]` in `body`."""
 
-    body: bytes | memoryview
+    body: TextList
     starts: Offsets
     ends: Offsets
 
@@ -83,20 +85,68 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """The n rows of a file whose keys begin with one byte, sorted by key.
-
-    `columns`: by name, each of shape (n,).
-    `ends`: the end of each row's text in the text of the slice; None if the file has no texts.
-    `block_checksums`: those of the text's blocks.
-    """
+    """n rows whose keys begin with one byte, sorted by key. `columns`: by name, each of shape (n,)."""
 
     keys: Hashes
     columns: Mapping[str, Column]
-    ends: Offsets | None = None
-    block_checksums: Wholes | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedColumn:
+    """A column of a slice as a file has it: `kind` is its numpy type, each value is `least` and one of `above`."""
+
+    kind: str
+    least: int
+    above: Column
+
+    @classmethod
+    def of(cls, octets: bytes, place: int, rows: int, kind: str, width: int, least: int) -> "PackedColumn":
+        """That which `_packed` made these bytes of, from `place` on."""
+        if not width:
+            # One value for all of them, which takes no memory.
+            return cls(kind, least, np.broadcast_to(np.zeros(1, dtype=kind), rows))
+        return cls(kind, least, np.frombuffer(octets, dtype=f"<u{width}", count=rows, offset=place))
+
+    def at(self, rows: Offsets | slice) -> Column:
+        """The values of some rows."""
+        column: Column = self.above[rows].astype(self.kind, copy=False)
+        return column + np.dtype(self.kind).type(self.least) if self.least else column
+
+
+_ALL = slice(None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadSlice:
+    """The n rows of a slice that was read, without their texts. What is not asked for is not unpacked.
+
+    `packed`: the columns by name. `sizes`: of the texts, if the file has any; `block_checksums`: of the text's blocks.
+    """
+
+    keys: Hashes
+    packed: Mapping[str, PackedColumn]
+    sizes: PackedColumn | None
+    block_checksums: Wholes
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns by name, each of shape (n,)."""
+        return {name: column.at(_ALL) for name, column in self.packed.items()}
+
+    @property
+    def ends(self) -> Offsets | None:
+        """The end of each row's text in the text of the slice; None if the file has no texts; shape (n,)."""
+        return None if self.sizes is None else np.cumsum(self.sizes.at(_ALL), dtype=np.int64)
+
+    def taken(self, indexes: Offsets) -> Slice:
+        """Some of the rows."""
+        return Slice(self.keys[indexes], {name: column.at(indexes) for name, column in self.packed.items()})
 
 
 class _Stored(NamedTuple):
@@ -189,19 +239,19 @@ class _Written:
 
     def _slice(self, partition: int, part: Slice, texts: Texts | None) -> Iterator[bytes]:
         columns = {_KEYS: part.keys, **{name: part.columns[name] for name in self.kinds}}
-        text = b""
+        begin, blocks = self.size_bytes, _BlockChecksums()
         if texts is not None:
-            text = joined_texts(texts.body, texts.starts, texts.ends)
             columns[_SIZES] = (texts.ends - texts.starts).astype(np.uint32)
+            # A piece at a time: a text may be large.
+            for piece in texts.body.pieces(texts.starts, texts.ends):
+                blocks.add(piece)
+                yield self._counted(piece)
         packed = [_packed(column, is_sorted=name == _KEYS) for name, column in columns.items()]
-        encoded = b"".join([*(octets for octets, _, _ in packed), _block_checksums(text)])
-        widths = [[width, least] for _, width, least in packed]
-        self.index.append(
-            _Stored(partition, self.size_bytes, len(part), len(encoded), len(text), crc32(encoded), widths)
-        )
+        encoded = b"".join([*(octets for octets, _, _ in packed), blocks.taken()])
+        widths, offset = [[width, least] for _, width, least in packed], self.size_bytes
+        self.index.append(_Stored(partition, offset, len(part), len(encoded), offset - begin, crc32(encoded), widths))
         self.rows += len(part)
         yield self._counted(encoded)
-        yield self._counted(text)
 
     def _counted(self, piece: bytes) -> bytes:
         self.size_bytes += len(piece)
@@ -211,9 +261,10 @@ class _Written:
 class SortedFile:
     """A file that is read slice by slice; nothing of it is kept open."""
 
-    def __init__(self, path: Path, facts: FileFacts, footer: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, facts: FileFacts, footer: Mapping[str, Any], *, is_text_behind: bool) -> None:
         self.path = path
         self.facts = facts
+        self._is_text_behind = is_text_behind
         self.notes: Mapping[str, Any] = footer["notes"]
         self._kinds: dict[str, str] = footer["columns"]
         self._has_texts: bool = footer["has_texts"]
@@ -236,57 +287,65 @@ class SortedFile:
                 raise DamagedFileError(f"{path.name} is cut off")
             checksum, length, magic = _TRAILER.unpack(trailer)
             start = found - _TRAILER.size - length
-            if magic != _MAGIC or start < len(_MAGIC) or os.pread(file.fileno(), len(_MAGIC), 0) != _MAGIC:
+            begin = os.pread(file.fileno(), len(_MAGIC), 0)
+            if magic not in (_MAGIC, _TEXT_BEHIND) or start < len(_MAGIC) or begin != magic:
                 raise DamagedFileError(f"{path.name} is no such file, or its end is damaged")
             footer = os.pread(file.fileno(), length, start)
         if crc32(footer) != checksum:
             raise DamagedFileError(f"{path.name} is damaged at its end")
         if hashlib.sha256(footer).hexdigest() != facts.checksum:
             raise DamagedFileError(f"{path.name} is another file than was written, an older one perhaps")
-        return cls(path, facts, orjson.loads(footer))
+        return cls(path, facts, orjson.loads(footer), is_text_behind=magic == _TEXT_BEHIND)
 
     def least(self, column: str) -> dict[int, int]:
         """By number of a slice the least value of a column in it; nothing is read for it."""
         place = list(self._kinds).index(column)
         return {partition: self._stored(partition).columns[place][1] for partition in self._places}
 
-    def rows_of(self, partition: int) -> Slice:
+    def rows_of(self, partition: int) -> ReadSlice:
         """The rows of a slice, without their texts. Raises `DamagedFileError`, or `OSError`."""
-        if partition not in self._places:
-            columns = {name: np.zeros(0, dtype=kind) for name, kind in self._kinds.items() if name != _KEYS}
-            ends = columns.pop(_SIZES, None)
-            empty = np.zeros(0, dtype=np.uint64)
-            return Slice(empty, columns, None if ends is None else ends.astype(np.int64))
-        stored = self._stored(partition)
-        columns, checksums = self._columns(stored)
-        keys, sizes = columns.pop(_KEYS), columns.pop(_SIZES, None)
-        return Slice(keys, columns, None if sizes is None else np.cumsum(sizes, dtype=np.int64), checksums)
+        octets, place, columns = b"", 0, dict[str, PackedColumn]()
+        stored = _Stored(partition, 0, 0, 0, 0, 0, [[0, 0]] * len(self._kinds))
+        if partition in self._places:
+            stored = self._stored(partition)
+            octets = self._columns(stored)
+        for (name, kind), (width, least) in zip(self._kinds.items(), stored.columns, strict=True):
+            columns[name] = PackedColumn.of(octets, place, stored.rows, kind, width, least)
+            place += width * stored.rows
+        keys, sizes = columns.pop(_KEYS).at(_ALL), columns.pop(_SIZES, None)
+        return ReadSlice(keys, columns, sizes, np.frombuffer(octets, dtype="<u4", offset=place))
 
-    def text_of(self, partition: int, rows: Slice | None = None) -> bytes:
+    def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
         if partition not in self._places:
             return b""
-        return self._text(self._stored(partition), _checksums_in(rows or self.rows_of(partition)))
+        return self._text(self._stored(partition), (rows or self.rows_of(partition)).block_checksums)
 
-    def texts(self, partition: int, rows: Slice, indexes: Offsets) -> bytes:
+    def texts(self, partition: int, rows: ReadSlice, indexes: Offsets) -> bytes:
         """The texts of some rows of a slice that was read, one behind the other; `indexes` ascend.
 
         Little more of the file is read than they need, and only blocks that they are in are checked.
         """
-        if not len(indexes) or rows.ends is None:
+        if not len(indexes) or rows.sizes is None or (of_all := rows.ends) is None:
             return b""
-        stored, checksums = self._stored(partition), _checksums_in(rows)
-        starts, ends = np.append(0, rows.ends)[indexes], rows.ends[indexes]
-        breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1
+        stored, checksums, ends = self._stored(partition), rows.block_checksums, of_all[indexes]
+        starts = ends - rows.sizes.at(indexes)
+        firsts = np.append(0, np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1)
+        lasts = np.append(firsts[1:], len(starts)) - 1
+        begins = starts[firsts] // BLOCK_BYTES * BLOCK_BYTES
+        stops = np.minimum(-(-ends[lasts] // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes)
+        blocks = _blocks_of(starts, ends)
+        bounds = np.searchsorted(blocks, np.append(begins, stops[-1:]) // BLOCK_BYTES)
         pieces = []
-        with _opened(self.path) as descriptor:
-            for first, last in pairwise([0, *breaks.tolist(), len(starts)]):
-                some = slice(first, last)
-                begin, end = int(starts[first]) // BLOCK_BYTES * BLOCK_BYTES, int(ends[last - 1])
-                octets = self._read(stored, begin, end, descriptor)
-                self._check_blocks(stored, checksums, octets, begin, _blocks_of(starts[some], ends[some]))
-                pieces.append(joined_texts(octets, starts[some] - begin, ends[some] - begin))
-        return b"".join(pieces)
+        with opened(self.path) as descriptor:
+            parts = zip(begins.tolist(), stops.tolist(), pairwise(bounds.tolist()), strict=True)
+            for begin, stop, (first, last) in parts:
+                octets = self._read(stored, begin, stop, descriptor)
+                self._check_blocks(stored, checksums, octets, begin, blocks[first:last])
+                pieces.append(octets)
+        texts = TextList.of(pieces)
+        moved = np.repeat(texts.begins[:-1] - begins, lasts + 1 - firsts)
+        return texts.joined(starts + moved, ends + moved)
 
     def _stored(self, partition: int) -> _Stored:
         """The entry of a slice, which is there, in the index."""
@@ -296,30 +355,27 @@ class SortedFile:
         of_each = [columns[place : place + 2] for place in range(0, len(columns), 2)]
         return _Stored(number, offset, rows, columns_bytes, text_bytes, checksum, of_each)
 
-    def _columns(self, stored: _Stored) -> tuple[dict[str, Column], Wholes]:
-        """The columns of a slice by name, and the checksums of its text's blocks."""
-        with _opened(self.path) as descriptor:
+    def _columns(self, stored: _Stored) -> bytes:
+        """The packed columns of a slice, and behind them the checksums of its text's blocks."""
+        with opened(self.path) as descriptor:
             octets = os.pread(descriptor, stored.columns_bytes, stored.offset)
         if len(octets) != stored.columns_bytes or crc32(octets) != stored.checksum:
             raise DamagedFileError(f"{self.path.name} is damaged in slice {stored.partition}")
-        columns, place = {}, 0
-        for (name, kind), (width, least) in zip(self._kinds.items(), stored.columns, strict=True):
-            columns[name] = _unpacked(octets, place, stored.rows, kind, width, least)
-            place += width * stored.rows
-        return columns, np.frombuffer(octets, dtype="<u4", offset=place)
+        return octets
 
     def _text(self, stored: _Stored, checksums: Wholes) -> bytes:
         """The whole text of a slice, whose blocks are checked."""
-        with _opened(self.path) as descriptor:
+        with opened(self.path) as descriptor:
             octets = self._read(stored, 0, stored.text_bytes, descriptor)
-        if _block_checksums(octets) != checksums.tobytes():
+        (blocks := _BlockChecksums()).add(octets)
+        if blocks.taken() != checksums.tobytes():
             raise self._damaged_text(stored)
         return octets
 
-    def _read(self, stored: _Stored, begin: int, end: int, descriptor: int) -> bytes:
-        """The bytes of a slice's text from `begin`, where a block begins, to the end of the block before `end`."""
-        stop = min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes)
-        octets = os.pread(descriptor, stop - begin, stored.offset + stored.columns_bytes + begin)
+    def _read(self, stored: _Stored, begin: int, stop: int, descriptor: int) -> bytes:
+        """The bytes of a slice's text from `begin` to `stop`."""
+        text = stored.offset + (stored.columns_bytes if self._is_text_behind else -stored.text_bytes)
+        octets = os.pread(descriptor, stop - begin, text + begin)
         if len(octets) != stop - begin:
             raise self._damaged_text(stored)
         return octets
@@ -327,10 +383,9 @@ class SortedFile:
     def _check_blocks(self, stored: _Stored, checksums: Wholes, octets: bytes, begin: int, blocks: Offsets) -> None:
         """Check some blocks of a slice's text. `octets`: those that were read, from `begin` on."""
         view = memoryview(octets)
-        firsts = blocks * BLOCK_BYTES - begin
-        sums = [crc32(view[first : first + BLOCK_BYTES]) for first in firsts.tolist()]
-        if (np.array(sums, dtype="<u4") != checksums[blocks]).any():
-            raise self._damaged_text(stored)
+        for block, checksum in zip((blocks * BLOCK_BYTES - begin).tolist(), checksums[blocks].tolist(), strict=True):
+            if crc32(view[block : block + BLOCK_BYTES]) != checksum:
+                raise self._damaged_text(stored)
 
     def _damaged_text(self, stored: _Stored) -> DamagedFileError:
         return DamagedFileError(f"{self.path.name} is damaged in the text of slice {stored.partition}")
@@ -350,19 +405,13 @@ def _blocks_of(starts: Offsets, ends: Offsets) -> Offsets:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def opened(path: Path) -> Iterator[int]:
     """The descriptor of a file that is read; `Path.open` takes as long as to read a small slice."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _checksums_in(rows: Slice) -> Wholes:
-    if rows.block_checksums is None:
-        raise ValueError("the rows are of no slice that was read")
-    return rows.block_checksums
 
 
 def _packed(column: Column, *, is_sorted: bool) -> tuple[bytes, int, int]:
@@ -377,15 +426,23 @@ def _packed(column: Column, *, is_sorted: bool) -> tuple[bytes, int, int]:
     return (column - column.dtype.type(least)).astype(f"<u{width}").tobytes(), width, least
 
 
-def _unpacked(octets: bytes, place: int, rows: int, kind: str, width: int, least: int) -> Column:
-    """The column that `_packed` made these bytes of."""
-    if not width:
-        return np.full(rows, least, dtype=kind)
-    column: Column = np.frombuffer(octets, dtype=f"<u{width}", count=rows, offset=place).astype(kind, copy=False)
-    return column + np.dtype(kind).type(least) if least else column
+class _BlockChecksums:
+    """The CRC-32 of each block of a text that comes in pieces."""
 
+    def __init__(self) -> None:
+        self._whole: list[int] = []
+        self._of_last = self._in_last = 0
 
-def _block_checksums(text: bytes) -> bytes:
-    view = memoryview(text)
-    sums = [crc32(view[start : start + BLOCK_BYTES]) for start in range(0, len(text), BLOCK_BYTES)]
-    return np.array(sums, dtype="<u4").tobytes()
+    def add(self, piece: bytes | memoryview) -> None:
+        """Add the next piece."""
+        left = memoryview(piece)
+        while left:
+            part, left = left[: BLOCK_BYTES - self._in_last], left[BLOCK_BYTES - self._in_last :]
+            self._of_last, self._in_last = crc32(part, self._of_last), self._in_last + len(part)
+            if self._in_last == BLOCK_BYTES:
+                self._whole.append(self._of_last)
+                self._of_last = self._in_last = 0
+
+    def taken(self) -> bytes:
+        """Those of the text, the last of which may be a part of a block."""
+        return np.array([*self._whole, *([self._of_last] if self._in_last else [])], dtype="<u4").tobytes()

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.core.errors import FatalError
 from pipeline.core.explain.story import Explanation, JobStory, Remembered
-from pipeline.core.memory.keyed_rows import KeyedRows
+from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.memory.times import time_of
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.edges.store.job_folder import JobFolder
@@ -61,7 +61,9 @@ def last_sent(tenant: Tenant, form: Form) -> tuple[str | None, dict[str, str] | 
         asked = AskedMemory.of(tenant.settings)
         if asked is None:
             return None
-        rows = KeyedRows.of_lists([pack_rows([form.encoded + b"\n"], [len(form.encoded)], [1], asked.salt)])
+        rows = KeyedRows.of_rows(
+            pack_rows([form.encoded + b"\n"], [len(form.encoded)], [1], asked.salt), Digested((), asked.salt)
+        )
         found = asked.memory.find(np.array([form.hash], dtype=np.uint64), rows, id_kind=form.id_kind)
     except FatalError:
         # A memory that is being merged, or is damaged: `status` tells which.

@@ -144,4 +144,4 @@ def content_of(texts: list[bytes], heading: str, salt: int = SALT) -> BatchConte
 def asked(texts: Sequence[str], salt: int = SALT) -> KeyedRows:
     """Rows in the order of their keys, as they are asked for, with digests of the parameters a and b."""
     rows = salted(rows_of([f"{text}\n".encode() for text in texts]), salt)
-    return KeyedRows.of_lists([rows], Digested(("a", "b"), salt))
+    return KeyedRows.of_rows(rows, Digested(("a", "b"), salt))

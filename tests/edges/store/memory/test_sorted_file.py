@@ -1,15 +1,19 @@
 """A sorted file: what is read is what was written, or it is told that it is not."""
 
+import hashlib
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from isal.isal_zlib import crc32
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.memory.texts import joined_texts
+from pipeline.core.memory.texts import TextList, joined_texts
 from pipeline.core.model import Hashes
 from pipeline.edges.store.memory.sorted_file import (
     BLOCK_BYTES,
@@ -32,7 +36,7 @@ def keys_of(*keys: int) -> Hashes:
 
 def texts_of(texts: list[bytes]) -> Texts:
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    return Texts(b"".join(texts), ends - np.array([len(text) for text in texts], dtype=np.int64), ends)
+    return Texts(TextList.of([b"".join(texts)]), ends - np.array([len(text) for text in texts], dtype=np.int64), ends)
 
 
 def written(path: Path, *, rows: int = 40, text: bytes = b"id%03d,cell\n") -> FileFacts:
@@ -160,6 +164,32 @@ def test_single_rows_are_checked_by_their_block(tmp_path: Path) -> None:
         file.texts(0, rows, np.array([0]))
     with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
         file.text_of(0)
+
+
+def test_a_file_in_which_texts_are_behind_the_columns(tmp_path: Path) -> None:
+    """As an earlier version wrote it."""
+    facts = written(tmp_path / "now", text=b"id%03d," + b"x" * 300 + b"\n")
+    now = SortedFile.open(tmp_path / "now", facts)
+    content = (tmp_path / "now").read_bytes()
+    trailer = struct.Struct("<IQ8s")
+    _, length, _ = trailer.unpack(content[-trailer.size :])
+    footer = orjson.loads(content[-trailer.size - length : -trailer.size])
+    slices = [b"PPSORT1\n"]
+    for each in footer["index"]:
+        _, offset, _, columns_bytes, text_bytes, *_ = each
+        each[1] = sum(map(len, slices))
+        slices += [content[offset : offset + columns_bytes], content[offset - text_bytes : offset]]
+    end = orjson.dumps(footer)
+    path = tmp_path / "before"
+    path.write_bytes(b"".join([*slices, end, trailer.pack(crc32(end), len(end), b"PPSORT1\n")]))
+    of_before = FileFacts(facts.rows, path.stat().st_size, hashlib.sha256(end).hexdigest())
+    assert read_all(path, of_before) == read_all(tmp_path / "now", facts)
+    before = SortedFile.open(path, of_before)
+    for partition in now.partitions:
+        rows = before.rows_of(partition)
+        assert before.texts(partition, rows, np.array([1])) == now.texts(
+            partition, now.rows_of(partition), np.array([1])
+        )
 
 
 def test_a_full_disk_leaves_nothing() -> None:
