@@ -17,7 +17,7 @@ from pipeline.core.model import Flags, Hashes, Offsets, Starts, Wholes
 #: Rows looked at in one go, so that what is found in them takes little memory.
 _ROWS_AT_ONCE, _WANTED_AT_ONCE = 32_768, 8_192
 #: Bytes of texts that are in memory at once.
-_TEXT_BYTES = 12_000_000
+_TEXT_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,15 @@ from pipeline.core.memory.keyed_rows import Digested, KeyedRows, one_of_each_id
 from pipeline.core.memory.texts import TextList
 from pipeline.core.model import Flags, Offsets
 from pipeline.edges.durable import disk_errors
+from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.job_rows.gathered_run import RECORD, GatheredRun
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, DamagedFileError
 from pipeline.jobs.gathering.runs import open_run
 
 #: Rows that are placed at once, of a slice that may hold many more.
 _AT_ONCE = 16_384
+#: Rows that take so much memory that it is given back when they are placed.
+_MANY_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +78,8 @@ class GatheredRows:
                 yield Piece(merged.rows.between(some), merged.records[some])
             # Texts that were read must not stand beside those of the next partitions.
             del merged
+            if count >= _MANY_ROWS:
+                give_back()
 
 
 def _together(rows: list[int]) -> Iterator[tuple[int, int]]:

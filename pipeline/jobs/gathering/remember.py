@@ -11,6 +11,7 @@ from functools import partial
 from pipeline.core.batches.lifecycle import Phase, Released
 from pipeline.core.memory.row_fates import row_fates
 from pipeline.core.memory.times import minutes_of
+from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.records import BatchRecord
 from pipeline.edges.store.state import State, life_of
 from pipeline.jobs.job import export_settings, source_name
@@ -36,7 +37,10 @@ async def remember(state: State, batch_id: int) -> None:
         sent_at = minutes_of(record.accepted_at or state.host.clock.utc_now())
         source = await state.in_turn(_source_of, state, record)
         write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at, source=source)
+        # What placing rows has freed must not stand beside what this takes, nor the other way round.
+        await state.host.run_blocking(give_back)
         await state.host.run_blocking(write)
+        await state.host.run_blocking(give_back)
 
 
 def _source_of(state: State, record: BatchRecord) -> int:

@@ -24,7 +24,7 @@ be taken back; what was written later might be asked for before it is there.
 
 Cost, for n ids remembered, m of them in a run or asked for:
 
-* `remember`: one read of the body, with values one more for every 12 MB of it; one write of m entries. Nothing else is
+* `remember`: one read of the body, with values one more for every 8 MB of it; one write of m entries. Nothing else is
   touched, however large n is.
 * `find`: one read of the columns of each slice in which a key is asked for: with all partitions that is n entries of 16
   to 24 bytes; with values, of the texts only those of ids whose values are asked for. Work grows with m.
