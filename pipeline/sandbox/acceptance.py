@@ -9,8 +9,9 @@ seconds since the sandbox started, and one thread at a time calls.
 
 **Order of sending.** In a stale overwrite, an older version replaces a newer one. Batches are numbered in the order in
 which their bytes first arrived, answered or not. The same bytes again keep that number as long as their sender can
-still be in doubt (no answer, stuck, not yet applied). After that they get a new number: then they are a new statement
-that happens to equal an old one.
+still be in doubt (no answer, stuck), or a copy of them waits to be applied. After that they get a new number: then they
+are a new statement that happens to equal an old one. So copies that wait together always have one number: none of them
+is older than another, and each is older than what was sent between them.
 """
 
 import heapq
@@ -102,6 +103,19 @@ class Accepted:
         }
 
 
+@dataclass(slots=True)
+class _Statement:
+    """Bytes that keep their place in the order of sending, see above.
+
+    `waiting`: copies of them that are accepted and not yet applied. `is_known`: since they were last sent, a copy whose
+    POST was answered was applied.
+    """
+
+    order: int
+    waiting: int = 0
+    is_known: bool = False
+
+
 class AcceptedBatches:
     """Every batch ever accepted, in order of acceptance, and the profiles they are applied to."""
 
@@ -116,26 +130,24 @@ class AcceptedBatches:
         self._by_id: dict[str, Accepted] = {}
         self._first_of: dict[str, str] = {}
         self._due: list[tuple[float, int, Accepted]] = []
-        self._orders_in_doubt: dict[str, int] = {}
+        self._statements: dict[str, _Statement] = {}
         self._last_order = 0
 
     def order_of(self, sha256: str) -> int:
         """The place of these bytes in the order of sending; ask for every POST that may have been taken."""
-        known = self._orders_in_doubt.get(sha256)
-        if known is None:
-            self._last_order += 1
-            known = self._orders_in_doubt[sha256] = self._last_order
-        return known
+        return self._sent(sha256).order
 
     def accept(self, submission: Submission, now_s: float) -> Accepted:
         """Queue a batch, to be applied after a random delay."""
         self.apply_due(now_s)
         batch = submission.batch
         sequence = len(self.all) + 1
+        statement = self._sent(submission.sha256)
+        statement.waiting += 1
         accepted = Accepted(
             batch_id=f"{self._options.client_code}-{self._ms(now_s)}-{10_000_000 + sequence}",
             sequence=sequence,
-            order=self.order_of(submission.sha256),
+            order=statement.order,
             accepted_s=now_s,
             due_s=now_s + self._delays.uniform(self._options.apply_min_s, self._options.apply_max_s),
             submission=submission if self._options.keep_profiles else _counts_only(submission),
@@ -190,9 +202,21 @@ class AcceptedBatches:
             accepted.applied_s = at_s
             self._note_stale(accepted, accepted.applied.stale)
         accepted.state = BatchState.STUCK if submission.fault is Fault.STUCK else BatchState.APPLIED
-        answered = submission.fault not in TAKEN_UNKNOWN
-        if answered and accepted.state is BatchState.APPLIED:
-            self._orders_in_doubt.pop(submission.sha256, None)
+        statement = self._statements[submission.sha256]
+        statement.waiting -= 1
+        if submission.fault not in TAKEN_UNKNOWN and accepted.state is BatchState.APPLIED:
+            statement.is_known = True
+        if statement.is_known and not statement.waiting:
+            del self._statements[submission.sha256]
+
+    def _sent(self, sha256: str) -> _Statement:
+        """These bytes, which are sent once more or for the first time."""
+        statement = self._statements.get(sha256)
+        if statement is None:
+            self._last_order += 1
+            statement = self._statements[sha256] = _Statement(self._last_order)
+        statement.is_known = False
+        return statement
 
     def _note_arrival(self, accepted: Accepted, batch: Batch) -> None:
         for mistake in batch.mistakes:
