@@ -11,7 +11,7 @@ seconds since the sandbox started, and one thread at a time calls.
 which their bytes first arrived, answered or not. The same bytes again keep that number as long as their sender can
 still be in doubt (no answer, stuck), or a copy of them waits to be applied. After that they get a new number: then they
 are a new statement that happens to equal an old one. So copies that wait together always have one number: none of them
-is older than another, and each is older than what was sent between them.
+is older than another, and each is older than what was sent between them. With `says_all_once` they keep it for ever.
 """
 
 import heapq
@@ -206,7 +206,7 @@ class AcceptedBatches:
         statement.waiting -= 1
         if submission.fault not in TAKEN_UNKNOWN and accepted.state is BatchState.APPLIED:
             statement.is_known = True
-        if statement.is_known and not statement.waiting:
+        if statement.is_known and not statement.waiting and not self._options.says_all_once:
             del self._statements[submission.sha256]
 
     def _sent(self, sha256: str) -> _Statement:

@@ -54,6 +54,9 @@ class SandboxOptions:
     status_with_v2: bool = False
     #: True: the `&` of a status URL is un-escaped in the XML.
     raw_ampersand: bool = True
+    #: True: the same bytes are never a new statement, and each copy is as old as the first. For a sender that says
+    #: each value once, and whose answers get lost behind the sandbox, which cannot know then what its sender knows.
+    says_all_once: bool = False
     #: False: validate and count, but store no profile and no id; v1 then finds every profile.
     keep_profiles: bool = True
     max_bytes: int = MAX_BODY_BYTES

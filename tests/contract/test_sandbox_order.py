@@ -24,10 +24,10 @@ class _Delays(random.Random):
 class Sent:
     """Batches of one id as they arrive, each with the time at which it is applied."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, says_all_once: bool = False) -> None:
         self._log = Mistakes()
         self._delays = _Delays()
-        options = SandboxOptions(apply_min_s=0.0, apply_max_s=60.0)
+        options = SandboxOptions(apply_min_s=0.0, apply_max_s=60.0, says_all_once=says_all_once)
         self._batches = AcceptedBatches(options, self._log, self._delays, 0)
 
     def arrives(self, tier: str, *, at_s: float, due_s: float, fault: Fault | None = None) -> Accepted:
@@ -81,3 +81,11 @@ def test_what_is_sent_again_without_an_answer_is_in_doubt_again() -> None:
     sent.arrives("silver", at_s=5.0, due_s=6.0)
     last = sent.arrives("gold", at_s=7.0, due_s=8.0)
     assert sent.stale() == [last.batch_id]
+
+
+def test_where_nothing_is_said_twice_a_late_copy_is_as_old_as_the_first() -> None:
+    sent = Sent(says_all_once=True)
+    sent.arrives("gold", at_s=0.0, due_s=1.0)
+    sent.arrives("silver", at_s=2.0, due_s=3.0)
+    late = sent.arrives("gold", at_s=4.0, due_s=5.0)
+    assert sent.stale() == [late.batch_id]

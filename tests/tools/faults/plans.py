@@ -169,8 +169,12 @@ def sandbox_for(
     faults: FaultPlan | None = None,
     can_replace: bool = True,
     remembers: bool = False,
+    says_all_once: bool = False,
 ) -> Sandbox:
-    """A sandbox on the time of the loop, which applies what it accepts late, and wants the token."""
+    """A sandbox on the time of the loop, which applies what it accepts late, and wants the token.
+
+    `says_all_once`: no batch is sent again once it is settled, so that any copy of it is as old as the first.
+    """
     options = SandboxOptions(
         seed=seed,
         apply_min_s=0.1,
@@ -179,6 +183,7 @@ def sandbox_for(
         # What an earlier export alone says does not go along with every row of a later one.
         override="replace" if can_replace and (remembers or len(exports) == 1) else "merge",
         token=TOKEN,
+        says_all_once=says_all_once,
     )
     return Sandbox(options, faults=faults, monotonic=asyncio.get_running_loop().time)
 
