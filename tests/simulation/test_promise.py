@@ -45,8 +45,9 @@ def test_nothing_that_is_held_back_is_sent() -> None:
     run_schedules(seeds(SCHEDULES // 6).start, SCHEDULES // 6, GUARDING)
 
 
-def test_a_schedule_does_what_its_seed_says() -> None:
-    assert run_schedule(7) == run_schedule(7)
+@pytest.mark.parametrize("climate", [ANY, REMEMBERING])
+def test_a_schedule_does_what_its_seed_says(climate: Climate) -> None:
+    assert run_schedule(7, climate) == run_schedule(7, climate)
 
 
 @pytest.mark.parametrize("check", [check_while_it_runs, check_at_the_end])
