@@ -28,7 +28,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -335,11 +335,11 @@ class SortedFile:
         begins = starts[firsts] // BLOCK_BYTES * BLOCK_BYTES
         stops = np.minimum(-(-ends[lasts] // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes)
         blocks = _blocks_of(starts, ends)
-        bounds = np.searchsorted(blocks, np.append(begins, stops[-1:]) // BLOCK_BYTES)
+        # Those between two parts are not read. The last block of a text is rarely a whole one.
+        of_parts = [np.searchsorted(blocks, -(-bounds // BLOCK_BYTES)).tolist() for bounds in (begins, stops)]
         pieces = []
         with opened(self.path) as descriptor:
-            parts = zip(begins.tolist(), stops.tolist(), pairwise(bounds.tolist()), strict=True)
-            for begin, stop, (first, last) in parts:
+            for begin, stop, first, last in zip(begins.tolist(), stops.tolist(), *of_parts, strict=True):
                 octets = self._read(stored, begin, stop, descriptor)
                 self._check_blocks(stored, checksums, octets, begin, blocks[first:last])
                 pieces.append(octets)
@@ -392,7 +392,7 @@ class SortedFile:
 
 
 def _blocks_of(starts: Offsets, ends: Offsets) -> Offsets:
-    """The numbers of the blocks in which texts are that come one behind the other, ascending."""
+    """The numbers of the blocks in which texts are that come one behind the other, ascending; and some between them."""
     some = np.flatnonzero(ends > starts)
     firsts, lasts = starts[some] // BLOCK_BYTES, (ends[some] - 1) // BLOCK_BYTES
     if (lasts - firsts > 1).any():
