@@ -124,12 +124,14 @@ class ReadSlice:
     """The n rows of a slice that was read, without their texts. What is not asked for is not unpacked.
 
     `packed`: the columns by name. `sizes`: of the texts, if the file has any; `block_checksums`: of the text's blocks.
+    `size_bytes`: what all of it takes in memory, at most.
     """
 
     keys: Hashes
     packed: Mapping[str, PackedColumn]
     sizes: PackedColumn | None
     block_checksums: Wholes
+    size_bytes: int
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -313,7 +315,8 @@ class SortedFile:
             columns[name] = PackedColumn.of(octets, place, stored.rows, kind, width, least)
             place += width * stored.rows
         keys, sizes = columns.pop(_KEYS).at(_ALL), columns.pop(_SIZES, None)
-        return ReadSlice(keys, columns, sizes, np.frombuffer(octets, dtype="<u4", offset=place))
+        checksums = np.frombuffer(octets, dtype="<u4", offset=place)
+        return ReadSlice(keys, columns, sizes, checksums, len(octets) + keys.nbytes)
 
     def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
