@@ -25,6 +25,14 @@ MENDS = [
         f"{FILE}::test_single_rows_are_checked_by_their_block",
     ),
     Mend(
+        "memory: the last block of a text is believed without its checksum",
+        ("memory", "altered-state"),
+        f"{STORE}/sorted_file.py",
+        "np.searchsorted(blocks, -(-bounds // BLOCK_BYTES))",
+        "np.searchsorted(blocks, bounds // BLOCK_BYTES)",
+        f"{FILE}::test_a_row_in_the_last_block_of_a_text_is_checked",
+    ),
+    Mend(
         "memory: the whole text of a slice is believed without its checksums",
         ("memory", "altered-state"),
         f"{STORE}/sorted_file.py",

@@ -50,7 +50,7 @@ def lacks_any(rows: Rows, columns: int) -> Flags:
 def filled_cells(text: bytes) -> Hashes:
     """For each row of a text, which is nothing but rows, a number with bit i set if cell i is not empty; shape (n,).
 
-    It is 0 for a row that has more than `MOST_TOLD` cells, or none that is not empty.
+    It is 0, which tells nothing, for a row that has more than `MOST_TOLD` cells, or only empty ones.
     """
     octets = np.frombuffer(text, dtype=np.uint8)
     separators = np.flatnonzero((octets == COMMA) | (octets == LINE_FEED))

@@ -156,7 +156,8 @@ def one_of_each_id(rows: KeyedRows, max_row_bytes: int, digested: Digested) -> O
     """The rows with those of one id merged: of each cell, the last value that is not empty.
 
     Two ids may have the same hash: each has its own row then. Rows that would come to more than `max_row_bytes`, which
-    fit in no batch, stay apart, in their order. `digested`: that of the rows.
+    fit in no batch, stay apart, in their order; unless a last one that has all cells takes their place.
+    `digested`: that of the rows.
     """
     is_same = rows.hashes[1:] == rows.hashes[:-1]
     records = np.ones(len(rows), dtype=np.int64)

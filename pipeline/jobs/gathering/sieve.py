@@ -81,7 +81,7 @@ class Sieve:
         latest = self.memory.find(asked.hashes, id_kind=self.id_kind)
         is_same = unchanged_by_digest(asked.digests, latest)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
-        is_unchanged[free] = self._counts(is_same, asked, latest)
+        is_unchanged[free] = self._left_out(is_same, asked, latest)
         # Only now a text is copied: most rows say nothing new, most often.
         if self.is_filling_in:
             unsure = np.flatnonzero(latest.is_known & ~is_same)
@@ -101,7 +101,7 @@ class Sieve:
         asked = rows.chosen(unsure)
         found = self.memory.find(asked.hashes, asked, id_kind=self.id_kind)
         says_nothing_new = unchanged_by_values(asked.rows(), self.parameters, found, self.memory.shapes)
-        is_unchanged[unsure] = self._counts(says_nothing_new, asked, found)
+        is_unchanged[unsure] = self._left_out(says_nothing_new, asked, found)
         entries = np.full(len(rows), -1, dtype=np.int64)
         entries[unsure] = found.indexes
         left = np.flatnonzero(~is_unchanged)
@@ -110,7 +110,7 @@ class Sieve:
         own = self._own(sent, np.isin(left, free)) if filled is not sent else {}
         return Sifted(filled, left, is_unchanged, tuple(sent.lines[unfilled].tolist()), own)
 
-    def _counts(self, says_nothing_new: Flags, rows: KeyedRows, found: Found) -> Flags:
+    def _left_out(self, says_nothing_new: Flags, rows: KeyedRows, found: Found) -> Flags:
         """Set for each row that is left out, of those that say nothing new; shape (n,)."""
         if not self.is_sending_changes:
             return np.zeros(len(rows), dtype=np.bool_)

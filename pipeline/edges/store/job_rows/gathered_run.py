@@ -40,6 +40,8 @@ RECORD = np.dtype([("hashes", "<u8"), ("digests", "<u8"), ("lines", "<i8"), ("si
 Records = npt.NDArray[Any]
 
 _MAGIC = b"PPROWS1\n"
+#: Of runs that were sorted files.
+_OF_EARLIER_VERSION = b"PPSORT1\n"
 _TRAILER = struct.Struct("<I8s")
 #: Partitions whose texts are copied together: they are less than a megabyte, most often.
 _PARTITIONS_AT_ONCE = 16
@@ -117,11 +119,13 @@ class GatheredRun:
         length = PARTITIONS * _INDEX.itemsize
         with opened(path) as descriptor:
             found = os.fstat(descriptor).st_size
-            if found != facts.size_bytes or found < length + _TRAILER.size:
+            if found != facts.size_bytes:
                 raise DamagedFileError(f"{path.name} has {found:,} bytes, not {facts.size_bytes:,}")
-            octets = os.pread(descriptor, length + _TRAILER.size, found - length - _TRAILER.size)
             begin = os.pread(descriptor, len(_MAGIC), 0)
-        index, (checksum, magic) = octets[:length], _TRAILER.unpack(octets[length:])
+            if begin == _OF_EARLIER_VERSION:
+                raise DamagedFileError(f"{path.name} was written by an earlier version")
+            octets = os.pread(descriptor, length + _TRAILER.size, max(0, found - length - _TRAILER.size))
+        index, (checksum, magic) = octets[:length], _TRAILER.unpack(octets[length:].rjust(_TRAILER.size))
         if magic != _MAGIC or begin != _MAGIC or crc32(index) != checksum:
             raise DamagedFileError(f"{path.name} is no such file, or its end is damaged")
         if _checksum(index) != facts.checksum:

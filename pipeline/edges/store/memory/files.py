@@ -14,7 +14,8 @@ from pipeline.core.model import Hashes
 from pipeline.edges.durable import disk_errors, free_bytes, make_directory, sync_directory
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile, Partition
 from pipeline.edges.store.memory.entry_file import EntryFile, Shapes, write_entries
-from pipeline.edges.store.memory.sorted_file import FileFacts, ReadSlice, SortedFile
+from pipeline.edges.store.memory.kept_slices import KeptSlices
+from pipeline.edges.store.memory.sorted_file import FileFacts, SortedFile
 
 _SUFFIX = ".memory"
 
@@ -67,8 +68,7 @@ class MemoryFiles:
         self._files: dict[int, MemoryFile] = {}
         self._partitions: dict[int, Partition] = {}
         self._opened: dict[int, EntryFile] = {}
-        #: By partition that was read for the question that is asked, by file: the next is of the same, most often.
-        self._read: dict[int, dict[int, ReadSlice]] = {}
+        self._kept = KeptSlices()
         #: Pending runs by batch, and the numbers of runs that are being written.
         self._pending: dict[int, MemoryFile] = {}
         self._begun: set[int] = set()
@@ -160,9 +160,9 @@ class MemoryFiles:
         return [each for each in opened if partition in each.file.partitions]
 
     def ask(self, partitions: Collection[int]) -> None:
-        """Begin a question of these partitions: what was read of others is not kept."""
+        """Begin a question of these partitions: what was read of others is not kept, see `KeptSlices`."""
         with self.lock:
-            self._read = {partition: self._read[partition] for partition in partitions if partition in self._read}
+            self._kept.ask(partitions)
 
     def entries_of(self, partition: int, keys: Hashes, *, with_values: bool) -> list[Entries]:
         """The entries that have one of these keys, which are sorted; those of the oldest file first.
@@ -170,12 +170,9 @@ class MemoryFiles:
         Without values, no text is read.
         """
         with self.lock:
-            read = self._read.setdefault(partition, {})
             lists = []
             for each in self.of(partition):
-                rows = read.get(each.number)
-                if rows is None:
-                    rows = read[each.number] = each.file.rows_of(partition)
+                rows = self._kept.rows_of(partition, each)
                 made = (
                     each.entries_of(partition, keys, rows) if with_values else each.entries_without_values(rows, keys)
                 )
@@ -221,7 +218,7 @@ class MemoryFiles:
             before = self._files
             self._read_catalog()
             self._opened = {number: file for number, file in self._opened.items() if number in self._files}
-            self._read = {}
+            self._kept.ask(())
             return self._files != before
 
     # Merges
@@ -276,7 +273,7 @@ class MemoryFiles:
                 self._opened.pop(number, None)
             if merge.file is not None:
                 self._files[merge.file.number] = merge.file
-            self._read = {}
+            self._kept.ask(())
             self._remove(gone)
         return True
 
@@ -286,7 +283,7 @@ class MemoryFiles:
             self._catalog.clear_memory()
             self._pending.clear()
             self._opened.clear()
-            self._read = {}
+            self._kept.ask(())
             self._read_catalog()
             self._sweep()
 

@@ -27,7 +27,8 @@ Cost, for n ids remembered, m of them in a run or asked for:
 * `remember`: one read of the body, with values one more for every 8 MB of it; one write of m entries. Nothing else is
   touched, however large n is.
 * `find`: one read of the columns of each slice in which a key is asked for: with all partitions that is n entries of 16
-  to 24 bytes; with values, of the texts only those of ids whose values are asked for. Work grows with m.
+  to 24 bytes; with values, of the texts only those of ids whose values are asked for. Work grows with m. What is asked
+  for the values of the same ids then reads no columns anew but those that were too many to be kept (`kept_slices`).
 * `write_merge`: a partition reads and writes n / 256 entries. A partition is due when its runs have a quarter of its
   base's rows; so a row is written five times or so while the memory grows, and twice in a load that is sorted by key.
 """

@@ -28,7 +28,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,12 +124,14 @@ class ReadSlice:
     """The n rows of a slice that was read, without their texts. What is not asked for is not unpacked.
 
     `packed`: the columns by name. `sizes`: of the texts, if the file has any; `block_checksums`: of the text's blocks.
+    `size_bytes`: what all of it takes in memory, at most.
     """
 
     keys: Hashes
     packed: Mapping[str, PackedColumn]
     sizes: PackedColumn | None
     block_checksums: Wholes
+    size_bytes: int
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -313,7 +315,8 @@ class SortedFile:
             columns[name] = PackedColumn.of(octets, place, stored.rows, kind, width, least)
             place += width * stored.rows
         keys, sizes = columns.pop(_KEYS).at(_ALL), columns.pop(_SIZES, None)
-        return ReadSlice(keys, columns, sizes, np.frombuffer(octets, dtype="<u4", offset=place))
+        checksums = np.frombuffer(octets, dtype="<u4", offset=place)
+        return ReadSlice(keys, columns, sizes, checksums, len(octets) + keys.nbytes)
 
     def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
@@ -335,11 +338,11 @@ class SortedFile:
         begins = starts[firsts] // BLOCK_BYTES * BLOCK_BYTES
         stops = np.minimum(-(-ends[lasts] // BLOCK_BYTES) * BLOCK_BYTES, stored.text_bytes)
         blocks = _blocks_of(starts, ends)
-        bounds = np.searchsorted(blocks, np.append(begins, stops[-1:]) // BLOCK_BYTES)
+        # Those between two parts are not read. The last block of a text is rarely a whole one.
+        of_parts = [np.searchsorted(blocks, -(-bounds // BLOCK_BYTES)).tolist() for bounds in (begins, stops)]
         pieces = []
         with opened(self.path) as descriptor:
-            parts = zip(begins.tolist(), stops.tolist(), pairwise(bounds.tolist()), strict=True)
-            for begin, stop, (first, last) in parts:
+            for begin, stop, first, last in zip(begins.tolist(), stops.tolist(), *of_parts, strict=True):
                 octets = self._read(stored, begin, stop, descriptor)
                 self._check_blocks(stored, checksums, octets, begin, blocks[first:last])
                 pieces.append(octets)
@@ -392,7 +395,7 @@ class SortedFile:
 
 
 def _blocks_of(starts: Offsets, ends: Offsets) -> Offsets:
-    """The numbers of the blocks in which texts are that come one behind the other, ascending."""
+    """The numbers of the blocks in which texts are that come one behind the other, ascending; and some between them."""
     some = np.flatnonzero(ends > starts)
     firsts, lasts = starts[some] // BLOCK_BYTES, (ends[some] - 1) // BLOCK_BYTES
     if (lasts - firsts > 1).any():

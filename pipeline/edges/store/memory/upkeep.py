@@ -86,6 +86,10 @@ def merge_runs(
                 yield partition, entries
                 del entries
 
+    # The file tells the parameter names of its rows, as they are known when it is begun: those of these runs too.
+    with files.reading():
+        for run in runs:
+            files.open(run.number)
     return files.write_runs(runs, merged())
 
 

@@ -117,3 +117,19 @@ def test_a_full_disk_leaves_nothing() -> None:
             write_gathered(disk / "run", gatherable(rows))
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         assert "run" not in "".join(names_in(disk))
+
+
+@pytest.mark.parametrize("rows", [5, 5_000])
+def test_a_run_of_an_earlier_version_is_told(tmp_path: Path, rows: int) -> None:
+    """It was a sorted file."""
+    content = b"PPSORT1\n" + bytes(rows)
+    (tmp_path / "run").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"^run was written by an earlier version$"):
+        GatheredRun.open(tmp_path / "run", FileFacts(rows, len(content), "0" * 64))
+
+
+def test_a_small_file_that_is_none_is_told(tmp_path: Path) -> None:
+    for size in (0, 7, 100):
+        (tmp_path / "run").write_bytes(bytes(size))
+        with pytest.raises(DamagedFileError, match="is no such file"):
+            GatheredRun.open(tmp_path / "run", FileFacts(1, size, "0" * 64))

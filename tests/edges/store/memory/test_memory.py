@@ -243,6 +243,16 @@ class TestMerge:
         assert state.names() == state.catalogued_names()
         assert unchanged(state.memory, asked(["bob,3,4"])) == {"bob": True}
 
+    def test_a_new_process_merges_runs_of_other_parameters_before_anything_else(self, tmp_path: Path) -> None:
+        state = Released(tmp_path, with_values=True)
+        state.remember(ROWS)
+        state.remember({"joe": "7,8"}, parameters="c,d")
+        files = state.restart()._files
+        assert files.enter(upkeep.merge_runs(files, files.runs()))
+        memory = state.restart()
+        assert remembered(memory, "ann", "joe") == {"ann": ("ann,1,2", True), "joe": ("joe,7,8", True)}
+        assert memory.parameters == ("a", "b", "c", "d")
+
     def test_a_merge_of_runs_gives_way_to_a_run_that_was_begun_before_it(self, tmp_path: Path) -> None:
         """The run has the lower number, and the newer rows."""
         state = Released(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal.isal_zlib import crc32
 
@@ -164,6 +164,48 @@ def test_single_rows_are_checked_by_their_block(tmp_path: Path) -> None:
         file.texts(0, rows, np.array([0]))
     with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
         file.text_of(0)
+
+
+SIZES = st.lists(st.sampled_from([0, 1, 10, BLOCK_BYTES, 2 * BLOCK_BYTES + 1, 30_000]), min_size=1, max_size=7)
+
+
+@settings(max_examples=50)
+@given(SIZES, st.data())
+def test_rows_are_read_and_each_of_their_bytes_is_checked_wherever_they_are(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("sorted") / "file"
+    texts = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    facts = write_sorted(path, np.arange(len(texts), dtype=np.uint64), {}, texts_of(texts))
+    file = SortedFile.open(path, facts)
+    rows, wanted = file.rows_of(0), sorted(data.draw(st.sets(st.integers(0, len(sizes) - 1), min_size=1)))
+    assert file.texts(0, rows, np.array(wanted)) == b"".join(texts[index] for index in wanted)
+    filled = [index for index in wanted if sizes[index]]
+    if not filled:
+        return
+    altered = data.draw(st.sampled_from(filled))
+    place = path.read_bytes().index(texts[altered]) + data.draw(st.integers(0, sizes[altered] - 1))
+    with path.open("r+b") as content:
+        content.seek(place)
+        content.write(b"\xff")
+    with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
+        file.texts(0, rows, np.array(wanted))
+
+
+@pytest.mark.parametrize("before", [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1])
+def test_a_row_in_the_last_block_of_a_text_is_checked(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "file"
+    facts = write_sorted(path, np.arange(2, dtype=np.uint64), {}, texts_of([b"a" * before, b"bbbb"]))
+    path.write_bytes(path.read_bytes().replace(b"bbbb", b"bbxb"))
+    file = SortedFile.open(path, facts)
+    with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
+        file.texts(0, file.rows_of(0), np.array([1]))
+
+
+def test_rows_of_several_blocks_that_are_far_apart_are_read(tmp_path: Path) -> None:
+    path, texts = tmp_path / "file", [b"a" * 9_000, b"b" * 30_000, b"c" * 10]
+    file = SortedFile.open(path, write_sorted(path, np.arange(3, dtype=np.uint64), {}, texts_of(texts)))
+    assert file.texts(0, file.rows_of(0), np.array([0, 2])) == texts[0] + texts[2]
 
 
 def test_a_file_in_which_texts_are_behind_the_columns(tmp_path: Path) -> None:
