@@ -164,8 +164,8 @@ MENDS = [
         "memory: a merge that has begun is entered though its job ends",
         (),
         "pipeline/jobs/gathering/merge.py",
-        "    with anyio.CancelScope(shield=True):\n        merge",
-        "    with anyio.CancelScope():\n        merge",
+        "    with anyio.CancelScope(shield=True):\n        # What",
+        "    with anyio.CancelScope():\n        # What",
         "tests/jobs/gathering/test_merge.py::test_a_merge_that_has_begun_counts_though_its_job_ends",
     ),
     Mend(

@@ -95,7 +95,7 @@ class TextList:
             numbers, starts = np.repeat(numbers, of_each), np.repeat(starts, of_each) + offsets
             sizes = np.minimum(np.repeat(sizes, of_each) - offsets, width)
         parts = np.empty(count, dtype=f"V{width}")
-        for number in np.unique(numbers).tolist() if len(self.texts) > 1 else [0]:
+        for number in sorted({*numbers.tolist()}) if len(self.texts) > 1 else [0]:
             of_text = np.flatnonzero(numbers == number) if len(self.texts) > 1 else slice(None)
             parts[of_text] = _parts(self.texts[number], starts[of_text], width)
         is_in_piece = np.arange(width, dtype=np.uint8) < sizes.astype(np.uint8)[:, np.newaxis]

@@ -24,7 +24,7 @@ Counter = tuple[int, int, int]
 def with_rows(counters: Sequence[Counter], rows: Rows) -> list[Counter]:
     """The counters, most frequent first, once these rows are counted too."""
     in_order = np.sort(rows.hashes)
-    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     if not len(repeated):
         return list(counters)
     # Few rows repeat an id, most often: only those are counted.

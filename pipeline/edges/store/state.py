@@ -44,7 +44,8 @@ class State:
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
     `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
-    whoever adds to it, or merges its files. `remembered`: set when more is remembered; whoever waited makes it anew.
+    whoever adds to it, or merges its files; `turn_to_write_memory`: for whoever writes one of them, taken last, since
+    each takes much memory. `remembered`: set when more is remembered; whoever waited makes it anew.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class State:
         self.is_paused = ledger.is_paused
         self.memory = memory
         self.remembered, self.turn_to_remember, self.turn_to_merge = anyio.Event(), anyio.Lock(), anyio.Lock()
+        self.turn_to_write_memory = anyio.Lock()
         self._turn, self._turn_to_write = anyio.Lock(), anyio.Lock()
 
     async def in_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

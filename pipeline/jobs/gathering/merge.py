@@ -45,7 +45,9 @@ async def _merge_one(state: State, memory: Memory) -> bool:
     """
     counts = False
     with anyio.CancelScope(shield=True):
-        merge = await state.host.run_blocking(memory.write_merge)
+        # What a merge takes does not stand beside what remembering a batch takes.
+        async with state.turn_to_write_memory:
+            merge = await state.host.run_blocking(memory.write_merge)
         if merge is not None:
             counts = await state.in_turn(memory.enter_merge, merge)
     return counts

@@ -38,9 +38,10 @@ async def remember(state: State, batch_id: int) -> None:
         source = await state.in_turn(_source_of, state, record)
         write = partial(state.memory.remember, batch_id, row_fates(life), at_minutes=sent_at, source=source)
         # What placing rows has freed must not stand beside what this takes, nor the other way round.
-        await state.host.run_blocking(give_back)
-        await state.host.run_blocking(write)
-        await state.host.run_blocking(give_back)
+        async with state.turn_to_write_memory:
+            await state.host.run_blocking(give_back)
+            await state.host.run_blocking(write)
+            await state.host.run_blocking(give_back)
 
 
 def _source_of(state: State, record: BatchRecord) -> int:
