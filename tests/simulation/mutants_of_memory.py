@@ -131,8 +131,8 @@ OF_THE_MEMORY = [
     Mutant(
         "a row that says nothing new takes its remembered values off",
         f"{GATHERING}/sieve.py",
-        "        entries[unsure] = found.indexes\n",
-        "        entries[unsure] = np.where(says_nothing_new, -1, found.indexes)\n",
+        "np.where(is_unchanged[unsure], -1, found.indexes)",
+        "np.where(says_nothing_new, -1, found.indexes)",
         REMEMBERING_AND_REFRESHING,
     ),
     Mutant(

@@ -11,7 +11,13 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.core.memory.comparison import filled_in, says_all_anew, unchanged_by_digest, unchanged_by_values
+from pipeline.core.memory.comparison import (
+    filled_in,
+    says_all_anew,
+    unchanged_by_digest,
+    unchanged_by_values,
+    with_texts,
+)
 from pipeline.core.memory.entries import Found
 from pipeline.core.memory.keyed_rows import Digested, KeyedRows
 from pipeline.core.memory.times import minutes_of
@@ -99,16 +105,22 @@ class Sieve:
         `is_unchanged`: set for each row that says nothing new; these are added to it.
         """
         asked = rows.chosen(unsure)
-        found = self.memory.find(asked.hashes, asked, id_kind=self.id_kind)
-        says_nothing_new = unchanged_by_values(asked.rows(), self.parameters, found, self.memory.shapes)
+        found, texts = self.memory.find(asked.hashes, asked, id_kind=self.id_kind), asked.rows()
+        shapes = self.memory.shapes
+        says_nothing_new = unchanged_by_values(texts, self.parameters, found, shapes)
         is_unchanged[unsure] = self._left_out(says_nothing_new, asked, found)
-        entries = np.full(len(rows), -1, dtype=np.int64)
-        entries[unsure] = found.indexes
+        of_sent = Found(found.entries, np.where(is_unchanged[unsure], -1, found.indexes))
+        filled, unfilled = filled_in(texts, self.parameters, of_sent, shapes, self.max_row_bytes)
         left = np.flatnonzero(~is_unchanged)
-        sent, of_sent = rows.chosen(left).rows(), Found(found.entries, entries[left])
-        filled, unfilled = filled_in(sent, self.parameters, of_sent, self.memory.shapes, self.max_row_bytes)
-        own = self._own(sent, np.isin(left, free)) if filled is not sent else {}
-        return Sifted(filled, left, is_unchanged, tuple(sent.lines[unfilled].tolist()), own)
+        sent = rows.chosen(left).rows()
+        if filled is texts:
+            return Sifted(sent, left, is_unchanged, tuple(texts.lines[unfilled].tolist()))
+        places = np.searchsorted(left, unsure).tolist()
+        known = np.flatnonzero(of_sent.is_known).tolist()
+        other = {places[index]: text for index in known if (text := filled.text(index)) != texts.text(index)}
+        with_cells = with_texts(sent, other)
+        own = self._own(sent, np.isin(left, free))
+        return Sifted(with_cells, left, is_unchanged, tuple(texts.lines[unfilled].tolist()), own)
 
     def _left_out(self, says_nothing_new: Flags, rows: KeyedRows, found: Found) -> Flags:
         """Set for each row that is left out, of those that say nothing new; shape (n,)."""
