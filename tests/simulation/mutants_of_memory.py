@@ -88,8 +88,8 @@ OF_THE_MEMORY = [
     Mutant(
         "the merge of a partition keeps the older entry",
         f"{MEMORY}/upkeep.py",
-        "    entries = left(latest(lists or [",
-        "    entries = left(latest(lists[::-1] or [",
+        "    entries = left(latest_in_parts(lists or [",
+        "    entries = left(latest_in_parts(lists[::-1] or [",
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(

@@ -82,7 +82,7 @@ class Values:
         starts, lengths = self.starts[indexes], self.id_lengths[indexes].astype(np.int64)
         return self.texts.joined(starts, starts + lengths), np.cumsum(lengths) - lengths, lengths
 
-    def taken(self, indexes: Offsets) -> "Values":
+    def taken(self, indexes: Offsets | slice) -> "Values":
         """Those of these indexes, in this order. No text is copied."""
         some = (self.shapes[indexes], self.id_lengths[indexes], self.starts[indexes], self.ends[indexes])
         return Values(*some, self.texts)
@@ -125,7 +125,7 @@ class Entries:
         is_empty: Flags = self.sent_at == 0
         return is_empty & ~self.values.has_cells if self.values else is_empty
 
-    def taken(self, indexes: Offsets) -> "Entries":
+    def taken(self, indexes: Offsets | slice) -> "Entries":
         """The entries of these indexes, in this order."""
         return Entries(
             self.keys[indexes],
@@ -219,6 +219,23 @@ def latest(entries: Sequence[Entries]) -> Entries:
         sources[with_source],
         np.concatenate([each.patterns for each in some])[newest],
         values,
+    )
+
+
+def latest_in_parts(entries: Sequence[Entries], rows: int = 65_536) -> Entries:
+    """The same as `latest`, some keys after the other, so that what is in between takes little memory.
+
+    `rows`: of the longest list, the entries that are looked at together.
+    """
+    longest = max(entries, key=len)
+    cuts = longest.keys[rows::rows]
+    if len(entries) < 2 or not len(cuts):
+        return latest(entries)
+    # A key is in one part in each list.
+    bounds = [[0, *np.searchsorted(each.keys, cuts).tolist(), len(each)] for each in entries]
+    parts = zip(*(pairwise(of_list) for of_list in bounds), strict=True)
+    return latest(
+        [latest([each.taken(slice(*some)) for each, some in zip(entries, part, strict=True)]) for part in parts]
     )
 
 

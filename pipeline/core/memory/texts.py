@@ -19,7 +19,7 @@ _PART_BYTES = 192
 #: What it takes to cut a piece out by itself, over a byte of a part that is copied with others; and what a part takes.
 _BYTES_A_PIECE, _BYTES_A_PART = 288, 24
 #: Fewer pieces than this of a text are cut out by themselves.
-_FEW_PIECES = 128
+_FEW_PIECES = 64
 
 Text = bytes | bytearray | memoryview
 

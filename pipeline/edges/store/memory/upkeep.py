@@ -9,7 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
-from pipeline.core.memory.entries import Entries, latest, no_entries, without, without_empty, without_older
+from pipeline.core.memory.entries import (
+    Entries,
+    latest,
+    latest_in_parts,
+    no_entries,
+    without,
+    without_empty,
+    without_older,
+)
 from pipeline.core.model import Hashes
 from pipeline.edges.store.memory.catalog import MemoryFile
 from pipeline.edges.store.memory.files import MemoryFiles, Merge
@@ -64,7 +72,7 @@ def merge_partition(files: MemoryFiles, partition: int, left: Left = without_emp
         base = files.base_of(partition)
         runs = files.with_rows(partition, [run.number for run in files.runs()])
         lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
-    entries = left(latest(lists or [no_entries(with_values=files.with_values)]))
+    entries = left(latest_in_parts(lists or [no_entries(with_values=files.with_values)]))
     # A slice of values is large: it must not be there twice while it is written.
     del lists
     return files.write_base(partition, entries, [run.number for run in runs], merged_to)
