@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,5 +86,9 @@ def drop_in(directory: Path) -> Drop:
 
 def open_files(pid: int) -> list[str]:
     """The names of what a process has open; of pipes and sockets, which have none, their kind."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        # It may be closed while the others are looked at.
+        with suppress(FileNotFoundError):
+            links.append(str(link.readlink()))
     return sorted(Path(link.partition(":[")[0]).name for link in links)
