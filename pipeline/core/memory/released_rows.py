@@ -11,7 +11,7 @@ from pipeline.core.memory.entries import GONE, Entries, Small, Values
 from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
 from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.memory.row_fates import Fate, Fates, RowFates
-from pipeline.core.memory.texts import TextList, joined_texts
+from pipeline.core.memory.texts import TextList, Texts, joined_texts
 from pipeline.core.model import Flags, Hashes, Offsets, Starts, Wholes
 
 #: Rows looked at in one go, so that what is found in them takes little memory.
@@ -138,7 +138,7 @@ def _looks(rows: _Rows, digested: Digested, shape: int | None) -> _Looks:
     return looks
 
 
-def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[tuple[slice, "_Texts"]]:
+def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[tuple[slice, Texts]]:
     """Each part of the rows, with the texts of its rows, if they are wanted.
 
     The body is read once for each `_TEXT_BYTES` of texts, since its rows are in another order, and no more than those
@@ -154,23 +154,10 @@ def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[
             yield part, texts.of(slice(part.start - begin, part.stop - begin))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Texts:
-    """The texts of n rows: that of row i is `text[starts[i]:ends[i]]`."""
-
-    text: memoryview
-    starts: Offsets
-    ends: Offsets
-
-    def of(self, some: slice) -> "_Texts":
-        """Those of some rows."""
-        return _Texts(self.text, self.starts[some], self.ends[some])
+_NO_TEXTS = Texts(TextList.of([b""]), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
-_NO_TEXTS = _Texts(memoryview(b""), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-
-
-def _texts(rows: _Rows, first: int, stop: int) -> _Texts:
+def _texts(rows: _Rows, first: int, stop: int) -> Texts:
     """The texts of the rows from `first` to `stop`, in the order of the body."""
     wanted = rows.in_body[(rows.in_body >= first) & (rows.in_body < stop)]
     ends = np.cumsum(rows.sizes[wanted], dtype=np.int64)
@@ -181,7 +168,7 @@ def _texts(rows: _Rows, first: int, stop: int) -> _Texts:
         end += len(some)
     in_order = np.empty_like(ends)
     in_order[wanted - first] = ends
-    return _Texts(text.data, in_order - rows.sizes[first:stop], in_order)
+    return Texts(TextList.of([text.data]), in_order - rows.sizes[first:stop], in_order)
 
 
 def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None) -> Small:
@@ -193,15 +180,15 @@ def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None)
     return sources.astype(np.uint16)
 
 
-def _values(texts: _Texts, id_lengths: Wholes, fates: Fates, shape: int) -> Values:
+def _values(texts: Texts, id_lengths: Wholes, fates: Fates, shape: int) -> Values:
     """The rows of some ids. Of one that was refused, the id alone is left."""
     shapes, starts, ends = np.full(len(id_lengths), shape, dtype=np.uint16), texts.starts, texts.ends
     is_refused = fates == Fate.REFUSED
     if not is_refused.any():
-        return Values(shapes, id_lengths, starts, ends, TextList.of([texts.text]))
+        return Values(shapes, id_lengths, starts, ends, texts.body)
     ends = np.where(is_refused, starts + id_lengths, ends)
     rows = zip(starts.tolist(), ends.tolist(), is_refused.tolist(), strict=True)
-    text = b"".join([bytes(texts.text[start:end]) + b"\n" * is_alone for start, end, is_alone in rows])
+    text = b"".join([texts.body.piece(start, end) + b"\n" * is_alone for start, end, is_alone in rows])
     return Values.side_by_side(shapes, id_lengths, np.cumsum(ends - starts + is_refused), text)
 
 

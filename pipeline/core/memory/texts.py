@@ -102,6 +102,23 @@ class TextList:
         return parts.view(np.uint8).reshape(-1, width)[is_in_piece].tobytes()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """The texts of n rows, wherever they lie: that of row i is from `starts[i]` to `ends[i]` in `body`."""
+
+    body: TextList
+    starts: Offsets
+    ends: Offsets
+
+    def of(self, some: slice) -> "Texts":
+        """Those of some rows."""
+        return Texts(self.body, self.starts[some], self.ends[some])
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of them, one behind the other, some at a time."""
+        return self.body.pieces(self.starts, self.ends)
+
+
 def _parts(text: Text, starts: Offsets, width: int) -> npt.NDArray[np.void]:
     """The parts of `text` that begin at these offsets, which are within it; zeros follow its last byte."""
     padded = text if len(text) >= width else bytes(text) + bytes(width)

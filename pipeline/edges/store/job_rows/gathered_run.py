@@ -21,7 +21,6 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +30,7 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from pipeline.core.memory.texts import joined_texts
-from pipeline.core.model import Hashes, Offsets
+from pipeline.core.model import Hashes, Offsets, Rows
 from pipeline.edges.durable import write_durably
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, DamagedFileError, FileFacts, opened, partition_of
 
@@ -48,29 +47,16 @@ _PARTITIONS_AT_ONCE = 16
 _INDEX = np.dtype([("rows", "<u8"), ("text_bytes", "<u8"), ("records_crc", "<u8"), ("text_crc", "<u8")])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Gatherable:
-    """n rows that are to be written, in the order of the export: that of row i is `body[starts[i]:ends[i]]`.
+def write_gathered(path: Path, rows: Rows, digests: Hashes) -> FileFacts:
+    """Write a run of n rows, durably. `digests`: of each row (`digest_rows`); shape (n,).
 
-    All arrays have shape (n,), as those of `Rows`; `digests` as those of `KeyedRows`.
+    Raises `FatalError` (74) if the disk refuses, and leaves nothing behind then.
     """
-
-    body: bytes
-    starts: Offsets
-    ends: Offsets
-    id_lengths: Offsets
-    lines: Offsets
-    hashes: Hashes
-    digests: Hashes
-
-
-def write_gathered(path: Path, rows: Gatherable) -> FileFacts:
-    """Write a run, durably. Raises `FatalError` (74) if the disk refuses, and leaves nothing behind then."""
     partitions = partition_of(rows.hashes).astype(np.uint8)
     order = np.argsort(partitions, kind="stable")
     bounds = np.append(0, np.cumsum(np.bincount(partitions, minlength=PARTITIONS)))
     records = np.empty(len(order), dtype=RECORD)
-    records["hashes"], records["digests"] = rows.hashes[order], rows.digests[order]
+    records["hashes"], records["digests"] = rows.hashes[order], digests[order]
     records["lines"], records["id_lengths"] = rows.lines[order], rows.id_lengths[order]
     starts, ends = rows.starts[order], rows.ends[order]
     records["sizes"] = ends - starts

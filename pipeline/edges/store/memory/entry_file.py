@@ -9,8 +9,9 @@ import numpy as np
 from pipeline.core.memory.cells import with_shapes, without_shapes
 from pipeline.core.memory.entries import Entries, Values
 from pipeline.core.memory.finding import indexes_of
+from pipeline.core.memory.texts import Texts
 from pipeline.core.model import Hashes, Offsets
-from pipeline.edges.store.memory.sorted_file import FileFacts, ReadSlice, Slice, SortedFile, Texts, write_slices
+from pipeline.edges.store.memory.sorted_file import FileFacts, ReadSlice, Slice, SortedFile, write_slices
 
 _KINDS = {"digests": "<u8", "sent_at": "<u4", "noted_at": "<u4", "sources": "<u2"}
 _KINDS_OF_VALUES = {"shapes": "<u2", "id_lengths": "<u4"}

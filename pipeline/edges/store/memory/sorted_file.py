@@ -37,7 +37,7 @@ import numpy.typing as npt
 import orjson
 from isal.isal_zlib import crc32
 
-from pipeline.core.memory.texts import TextList
+from pipeline.core.memory.texts import TextList, Texts
 from pipeline.core.model import Hashes, Offsets, Wholes
 from pipeline.edges.durable import write_durably
 
@@ -68,19 +68,6 @@ class FileFacts:
     rows: int
     size_bytes: int
     checksum: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Texts:
-    """The texts of n rows, wherever they lie: that of row i is from `starts[i]` to `ends[i]` in `body`."""
-
-    body: TextList
-    starts: Offsets
-    ends: Offsets
-
-    def of(self, some: slice) -> "Texts":
-        """Those of some rows."""
-        return Texts(self.body, self.starts[some], self.ends[some])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +232,7 @@ class _Written:
         if texts is not None:
             columns[_SIZES] = (texts.ends - texts.starts).astype(np.uint32)
             # A piece at a time: a text may be large.
-            for piece in texts.body.pieces(texts.starts, texts.ends):
+            for piece in texts.pieces():
                 blocks.add(piece)
                 yield self._counted(piece)
         packed = [_packed(column, is_sorted=name == _KEYS) for name, column in columns.items()]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.edges.store.job_rows.gathered_run import RECORD, Gatherable, GatheredRun, Records, write_gathered
+from pipeline.core.model import Rows
+from pipeline.edges.store.job_rows.gathered_run import RECORD, GatheredRun, Records, write_gathered
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, DamagedFileError, FileFacts
 from tests.tools.support import names_in, small_disk
 
@@ -24,17 +25,15 @@ ROWS = st.lists(
 )
 
 
-def gatherable(rows: list[ROW]) -> Gatherable:
-    ends = np.cumsum([len(text) for *_, text in rows], dtype=np.int64)
-    return Gatherable(
+def write(path: Path, rows: list[ROW]) -> FileFacts:
+    written = Rows(
         b"".join(text for *_, text in rows),
-        ends - np.array([len(text) for *_, text in rows], dtype=np.int64),
-        ends,
+        np.cumsum([len(text) for *_, text in rows], dtype=np.int64),
         np.array([len(text) // 2 for *_, text in rows], dtype=np.int64),
         np.array([line for _, _, line, _ in rows], dtype=np.int64),
         np.array([hash_ for hash_, *_ in rows], dtype=np.uint64),
-        np.array([digest for _, digest, *_ in rows], dtype=np.uint64),
     )
+    return write_gathered(path, written, np.array([digest for _, digest, *_ in rows], dtype=np.uint64))
 
 
 def records_of(run: GatheredRun, first: int, stop: int) -> Records:
@@ -68,7 +67,7 @@ def test_what_is_read_is_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[ROW], steps: int
 ) -> None:
     path = tmp_path_factory.mktemp("gathered") / "run"
-    facts = write_gathered(path, gatherable(rows))
+    facts = write(path, rows)
     assert (facts.rows, facts.size_bytes) == (len(rows), path.stat().st_size)
     # By partition; within one in the order in which they were given.
     assert read(path, facts, steps) == sorted(rows, key=lambda row: row[0] >> 56)
@@ -79,7 +78,7 @@ def test_what_is_read_is_what_was_written(
 
 def test_each_byte_that_differs_is_told(tmp_path: Path) -> None:
     path, rows = tmp_path / "run", [(number << 54, number, number, b"id%d,cell\n" % number) for number in range(1, 9)]
-    facts = write_gathered(path, gatherable(rows))
+    facts = write(path, rows)
     whole = path.read_bytes()
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
@@ -92,15 +91,15 @@ def test_each_byte_that_differs_is_told(tmp_path: Path) -> None:
 
 
 def test_another_run_under_the_same_name(tmp_path: Path) -> None:
-    facts = write_gathered(tmp_path / "run", gatherable([(5, 5, 5, b"a,b\n")]))
-    write_gathered(tmp_path / "run", gatherable([(5, 5, 5, b"a,c\n")]))
+    facts = write(tmp_path / "run", [(5, 5, 5, b"a,b\n")])
+    write(tmp_path / "run", [(5, 5, 5, b"a,c\n")])
     with pytest.raises(DamagedFileError, match="another file"):
         GatheredRun.open(tmp_path / "run", facts)
 
 
 def test_a_text_that_nobody_asks_for_is_not_read(tmp_path: Path) -> None:
     path, rows = tmp_path / "run", [(1 << 60, 1, 1, b"ann,text\n"), (2 << 60, 2, 2, b"bob,text\n")]
-    facts = write_gathered(path, gatherable(rows))
+    facts = write(path, rows)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"bob,text", b"bob,texd"))
     run = GatheredRun.open(path, facts)
@@ -114,7 +113,7 @@ def test_a_full_disk_leaves_nothing() -> None:
     with small_disk(1 << 20) as disk:
         rows = [(number << 40, 1, 1, bytes(4_000)) for number in range(1, 2_000)]
         with pytest.raises(FatalError, match="The disk is full") as caught:
-            write_gathered(disk / "run", gatherable(rows))
+            write(disk / "run", rows)
         assert caught.value.exit_code is ExitCode.DISK_OR_LEDGER
         assert "run" not in "".join(names_in(disk))
 

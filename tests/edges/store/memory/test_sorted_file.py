@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isal.isal_zlib import crc32
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.memory.texts import TextList, joined_texts
+from pipeline.core.memory.texts import TextList, Texts, joined_texts
 from pipeline.core.model import Hashes
 from pipeline.edges.store.memory.sorted_file import (
     BLOCK_BYTES,
@@ -21,7 +21,6 @@ from pipeline.edges.store.memory.sorted_file import (
     DamagedFileError,
     FileFacts,
     SortedFile,
-    Texts,
     partition_of,
     write_sorted,
 )
