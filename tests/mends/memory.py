@@ -180,8 +180,8 @@ MENDS = [
         "memory: a row that lacks what is remembered of its id says all anew",
         (),
         f"{CORE}/comparison.py",
-        "    says_all: Flags = has_same_cells & ",
-        "    says_all: Flags = ",
+        "    says_all: Flags = has_cells_of(own, found.patterns) & ",
+        "    says_all: Flags = (own > 0) & (found.patterns > 0) & ",
         "tests/core/memory/test_comparison.py::test_a_row_that_says_all_anew_needs_no_cells",
     ),
     Mend(

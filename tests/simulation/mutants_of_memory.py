@@ -87,9 +87,9 @@ OF_THE_MEMORY = [
     # The files.
     Mutant(
         "the merge of a partition keeps the older entry",
-        f"{MEMORY}/upkeep.py",
-        "    entries = left(latest_in_parts(lists or [",
-        "    entries = left(latest_in_parts(lists[::-1] or [",
+        f"{MEMORY}/files.py",
+        "latest([file.part(partition, rows, part) for file, rows, part in some])",
+        "latest([file.part(partition, rows, part) for file, rows, part in some][::-1])",
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(
@@ -145,8 +145,8 @@ OF_THE_MEMORY = [
     Mutant(
         "a row that lacks what is remembered is sent as it is",
         f"{REMEMBERED}/comparison.py",
-        "    says_all: Flags = has_same_cells & (found.patterns > 0) & ",
-        "    says_all: Flags = (found.patterns > 0) & ",
+        "    says_all: Flags = has_cells_of(own, found.patterns) & ",
+        "    says_all: Flags = (own > 0) & (found.patterns > 0) & ",
         REMEMBERING_AND_OVERLAPPING,
     ),
     Mutant(

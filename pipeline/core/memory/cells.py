@@ -13,6 +13,7 @@ COMMA, LINE_FEED = ord(","), ord("\n")
 MOST_TOLD = 32
 #: A pattern, from its highest bits on: the number of the shape and one more, the filled cells, a check of the id.
 _CHECK_BITS, _SHAPE_SHIFT = np.uint64(16), np.uint64(48)
+_FILLED = np.uint64((2**MOST_TOLD - 1) << 16)
 _CHECK, _WITHOUT_SHAPE = np.uint64(2**16 - 1), np.uint64(2**48 - 1)
 #: What tells the check of an id from its hash.
 _OF_CHECKS = 0xC2B2_AE3D_27D4_EB4F
@@ -86,6 +87,15 @@ def patterns(text: bytes, ends: Offsets, id_lengths: Offsets, shape: int, salt: 
     checks = hash_ids(text, starts, id_lengths, salt ^ _OF_CHECKS) & _CHECK
     told: Hashes = np.where(filled == 0, np.uint64(0), filled << _CHECK_BITS | checks)
     return with_shapes(told, np.array([shape], dtype=np.uint64))
+
+
+def has_cells_of(own: Hashes, others: Hashes) -> Flags:
+    """Set where a pattern has all filled cells of the other one, of the same parameter names and check; shape (n,).
+
+    It is not set where either tells nothing.
+    """
+    has_cells: Flags = ((own ^ others) & ~_FILLED == 0) & (others & ~own == 0) & (own > 0) & (others > 0)
+    return has_cells
 
 
 def with_shapes(told: Hashes, shapes: Hashes) -> Hashes:

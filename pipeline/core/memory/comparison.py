@@ -2,7 +2,7 @@
 
 A row of the digest of the one sent last says nothing new: that is asked first, and of most rows nothing else. With
 values, each cell of any other is compared, byte by byte, and an empty cell says nothing; unless it is plain by which
-cells both have that the row says something new. So a hash decides nothing but that a row is the same as a whole, for
+cells each has that the row says something new. So a hash decides nothing but that a row is the same as a whole, for
 which its id and all its cells count.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.core.memory.cells import cells_of, lacks_any, patterns
+from pipeline.core.memory.cells import cells_of, has_cells_of, lacks_any, patterns
 from pipeline.core.memory.entries import Found, Values
 from pipeline.core.memory.texts import same_texts
 from pipeline.core.model import Flags, Hashes, Offsets, Rows
@@ -28,11 +28,11 @@ def says_all_anew(rows: Rows, shape: int, salt: int, found: Found) -> Flags:
 
     `rows`: of which none is the one sent last, word for word. `shape`: the number of their parameter names.
 
-    Such a row has cells where the one sent last has cells, so that one of them must be another; or none that counts was
-    sent. If nothing tells of which cells they are, it is not set.
+    Such a row has a cell wherever the one sent last has one, so that one of them must be another, or new; or none that
+    counts was sent. If nothing tells of which cells they are, it is not set.
     """
-    has_same_cells = found.patterns == patterns(rows.body, rows.ends, rows.id_lengths, shape, salt)
-    says_all: Flags = has_same_cells & (found.patterns > 0) & ((found.digests > 0) | (found.sent_at == 0))
+    own = patterns(rows.body, rows.ends, rows.id_lengths, shape, salt)
+    says_all: Flags = has_cells_of(own, found.patterns) & ((found.digests > 0) | (found.sent_at == 0))
     return says_all
 
 

@@ -5,7 +5,7 @@ itself decides, so that two ids of one key have an entry each. Where digests are
 ids of one key the newer one is known, and the other is sent needlessly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -222,21 +222,14 @@ def latest(entries: Sequence[Entries]) -> Entries:
     )
 
 
-def latest_in_parts(entries: Sequence[Entries], rows: int = 65_536) -> Entries:
-    """The same as `latest`, some keys after the other, so that what is in between takes little memory.
+def in_parts(keys: Sequence[Hashes], rows: int = 32_768) -> Iterator[tuple[slice, ...]]:
+    """Cuts lists of sorted keys in parts, so that all of one key are in one part: for each part a slice of each list.
 
-    `rows`: of the longest list, the entries that are looked at together.
+    `rows`: of the longest list, the keys in a part; but that one may have a little more or less.
     """
-    longest = max(entries, key=len)
-    cuts = longest.keys[rows::rows]
-    if len(entries) < 2 or not len(cuts):
-        return latest(entries)
-    # A key is in one part in each list.
-    bounds = [[0, *np.searchsorted(each.keys, cuts).tolist(), len(each)] for each in entries]
-    parts = zip(*(pairwise(of_list) for of_list in bounds), strict=True)
-    return latest(
-        [latest([each.taken(slice(*some)) for each, some in zip(entries, part, strict=True)]) for part in parts]
-    )
+    cuts = max(keys, key=len, default=NOTHING.keys)[rows::rows]
+    bounds = [[0, *np.searchsorted(each, cuts).tolist(), len(each)] for each in keys]
+    return zip(*([slice(*part) for part in pairwise(of_list)] for of_list in bounds), strict=True)
 
 
 def without_empty(entries: Entries) -> Entries:

@@ -143,9 +143,9 @@ def test_a_row_that_says_all_anew_needs_no_cells(asked: list[Asked]) -> None:
         for number in np.flatnonzero(says_all).tolist():
             assert not unchanged[number]
             assert filled.text(number) == rows.text(number)
-        # And it is found of each that has the cells that were sent last, and one of them changed.
+        # And it is found of each that has cells wherever the one sent last has some, and something else in any.
         for number, (_, _, remembered) in enumerate(asked):
             if remembered and remembered[0] == shape and any(cells_of_each[number]) and is_other[number]:
-                before = [bool(cell) for cell in remembered[1][: len(names)]]
-                if before == [bool(cell) for cell in cells_of_each[number]]:
+                is_there = zip(remembered[1], cells_of_each[number], strict=False)
+                if any(remembered[1][: len(names)]) and all(cell or not before for before, cell in is_there):
                     assert says_all[number]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.memory.entries import Entries, Values, latest, latest_in_parts
+from pipeline.core.memory.entries import Entries, Values, in_parts, latest
 from tests.core.builders import rows_of
 
 #: Ids, of which two have one key.
@@ -47,7 +47,14 @@ def said(entries: Entries) -> list[tuple[object, ...]]:
 @given(LISTS, st.integers(1, 4), st.booleans())
 def test_in_parts_it_is_the_same(lists: list[dict[str, tuple[str, int]]], rows: int, with_values: bool) -> None:
     entries = [entries_of(each, with_values=with_values) for each in lists]
-    assert said(latest_in_parts(entries, rows)) == said(latest(entries))
-    values = latest_in_parts(entries, rows).values
-    if values is not None and len(values.ends):
-        assert values.joined().text == b"".join(values.row(index) for index in range(len(values.ends)))
+    parts = [
+        latest([each.taken(some) for each, some in zip(entries, part, strict=True)])
+        for part in in_parts([each.keys for each in entries], rows)
+    ]
+    assert [row for part in parts for row in said(part)] == said(latest(entries))
+    # Two ids have one key, and any key may be there once in each list.
+    assert all(len(part) <= (rows + 1) * len(lists) for part in parts[:-1]) or with_values
+
+
+def test_of_no_lists_there_are_no_parts() -> None:
+    assert [*in_parts([])] == []

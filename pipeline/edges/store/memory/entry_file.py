@@ -73,6 +73,12 @@ class EntryFile:
         ends = None if rows.sizes is None else np.cumsum(rows.sizes.at(indexes), dtype=np.int64)
         return self._made(rows.taken(indexes), ends, self.file.texts(partition, rows, indexes))
 
+    def part(self, partition: int, rows: ReadSlice, part: slice) -> Entries:
+        """The entries of a part of a partition that was read; of its text, that part is read."""
+        indexes = np.arange(part.start, part.stop)
+        ends = None if rows.sizes is None else np.cumsum(rows.sizes.at(part), dtype=np.int64)
+        return self._made(rows.taken(part), ends, self.file.texts(partition, rows, indexes))
+
     def entries_without_values(self, rows: ReadSlice, keys: Hashes) -> Entries:
         """The same of a partition that was read, without their values: no text is read."""
         return self._made(rows.taken(indexes_of(keys, rows.keys)), None, b"")

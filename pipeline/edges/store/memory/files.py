@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ExitCode, FatalError
-from pipeline.core.memory.entries import Entries
+from pipeline.core.memory.entries import Entries, in_parts, latest
 from pipeline.core.model import Hashes
 from pipeline.edges.durable import disk_errors, free_bytes, make_directory, sync_directory
 from pipeline.edges.store.memory.catalog import Catalog, MemoryFile, Partition
@@ -157,7 +157,7 @@ class MemoryFiles:
         """Those of some runs that have rows of a partition that are not in its base."""
         merged_to = self.partition(partition).merged_to
         opened = [self.open(number) for number in runs if number > merged_to]
-        return [each for each in opened if partition in each.file.partitions]
+        return [each for each in opened if each.file.has_rows(partition)]
 
     def ask(self, partitions: Collection[int]) -> None:
         """Begin a question of these partitions: what was read of others is not kept, see `KeptSlices`."""
@@ -223,15 +223,32 @@ class MemoryFiles:
 
     # Merges
 
-    def write_base(self, partition: int, entries: Entries, read: Sequence[int], merged_to: int) -> Merge:
+    def merged(self, partition: int, files: Sequence[EntryFile]) -> Iterator[Entries]:
+        """The entries of a partition in some files, the oldest first, merged. Some keys come after the other.
+
+        So it takes little memory, however much is remembered. No merge may be entered meanwhile: it removes files.
+        """
+        with self.reading():
+            slices = [each.file.rows_of(partition) for each in files]
+        for parts in in_parts([each.keys for each in slices]):
+            with self.reading():
+                some = zip(files, slices, parts, strict=True)
+                entries = latest([file.part(partition, rows, part) for file, rows, part in some])
+            yield entries
+
+    def write_base(
+        self, partition: int, entries: Iterable[Entries], runs: Sequence[EntryFile], merged_to: int
+    ) -> Merge:
         """Write a new base of a partition; it counts when it is entered.
 
-        `read`: the numbers of the runs in it. `merged_to`: none up to it has anything else of the partition.
+        `entries`: some keys after the other. `runs`: those that are in it, besides the base that it replaces.
+        `merged_to`: no run up to it has anything else of the partition.
         """
         base = self.partition(partition).base
         replaced = () if base is None else (base,)
-        file = self._write_merged([(partition, entries)], len(entries))
-        return Merge(file, replaced, tuple(read), partition, merged_to)
+        rows = self.rows_of_base(partition) + sum(each.file.partitions[partition] for each in runs)
+        file = self._write_merged(((partition, some) for some in entries), rows)
+        return Merge(file, replaced, tuple(each.number for each in runs), partition, merged_to)
 
     def write_runs(self, runs: Sequence[MemoryFile], entries: Iterable[tuple[int, Entries]]) -> Merge:
         """Write one run in place of some; they are the newest, and none is pending. It counts when it is entered."""

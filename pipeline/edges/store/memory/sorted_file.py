@@ -28,7 +28,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ class ReadSlice:
         """The end of each row's text in the text of the slice; None if the file has no texts; shape (n,)."""
         return None if self.sizes is None else np.cumsum(self.sizes.at(_ALL), dtype=np.int64)
 
-    def taken(self, indexes: Offsets) -> Slice:
+    def taken(self, indexes: Offsets | slice) -> Slice:
         """Some of the rows."""
         return Slice(self.keys[indexes], {name: column.at(indexes) for name, column in self.packed.items()})
 
@@ -148,6 +149,10 @@ class _Stored(NamedTuple):
     text_bytes: int
     checksum: int
     columns: list[list[int]]
+
+
+#: Where the index has those.
+_NUMBER, _ROWS, _COLUMNS = (_Stored._fields.index(each) for each in ("partition", "rows", "columns"))
 
 
 def partition_of(keys: Hashes) -> npt.NDArray[np.int64]:
@@ -192,6 +197,7 @@ def write_slices(
 ) -> FileFacts:
     """Write slices in the order of their numbers, durably; return what to keep of the file.
 
+    A slice may come in parts, one behind the other, so that not all of its texts are in memory at once.
     `kinds`: the numpy type of each column, whole numbers without sign, by name.
     `notes`: anything that JSON can hold; the file keeps it.
 
@@ -216,9 +222,8 @@ class _Written:
 
     def pieces(self, slices: Iterable[tuple[int, Slice, Texts | None]]) -> Iterator[bytes | memoryview]:
         yield self._counted(_MAGIC)
-        for partition, part, texts in slices:
-            if len(part):
-                yield from self._slice(partition, part, texts)
+        for partition, parts in groupby(slices, key=itemgetter(0)):
+            yield from self._slice(partition, ((part, texts) for _, part, texts in parts))
         index = [list(stored) for stored in self.index]
         kinds = {_KEYS: "<u8", **self.kinds, **({_SIZES: "<u4"} if self.has_texts else {})}
         footer = orjson.dumps({"columns": kinds, "has_texts": self.has_texts, "notes": self.notes, "index": index})
@@ -226,21 +231,34 @@ class _Written:
         yield self._counted(footer)
         yield self._counted(_TRAILER.pack(crc32(footer), len(footer), _MAGIC))
 
-    def _slice(self, partition: int, part: Slice, texts: Texts | None) -> Iterator[bytes]:
-        columns = {_KEYS: part.keys, **{name: part.columns[name] for name in self.kinds}}
-        begin, blocks = self.size_bytes, _BlockChecksums()
-        if texts is not None:
-            columns[_SIZES] = (texts.ends - texts.starts).astype(np.uint32)
-            # A piece at a time: a text may be large.
-            for piece in texts.pieces():
-                blocks.add(piece)
-                yield self._counted(piece)
-        packed = [_packed(column, is_sorted=name == _KEYS) for name, column in columns.items()]
-        encoded = b"".join([*(octets for octets, _, _ in packed), blocks.taken()])
-        widths, offset = [[width, least] for _, width, least in packed], self.size_bytes
-        self.index.append(_Stored(partition, offset, len(part), len(encoded), offset - begin, crc32(encoded), widths))
-        self.rows += len(part)
-        yield self._counted(encoded)
+    def _slice(self, partition: int, parts: Iterable[tuple[Slice, Texts | None]]) -> Iterator[bytes]:
+        columns: dict[str, list[Column]] = {name: [] for name in (_KEYS, *self.kinds)}
+        sizes, begin, blocks = list[Column](), self.size_bytes, _BlockChecksums()
+        for part, texts in parts:
+            columns[_KEYS].append(part.keys)
+            for name in self.kinds:
+                columns[name].append(part.columns[name])
+            if texts is not None:
+                sizes.append((texts.ends - texts.starts).astype(np.uint32))
+                # A piece at a time: a text may be large.
+                for piece in texts.pieces():
+                    blocks.add(piece)
+                    yield self._counted(piece)
+        rows = sum(map(len, columns[_KEYS]))
+        if not rows:
+            return
+        offset, checksum, widths = self.size_bytes, 0, list[list[int]]()
+        for name, of_parts in [*columns.items(), *([(_SIZES, sizes)] if sizes else [])]:
+            octets, width, least = _packed(np.concatenate(of_parts), is_sorted=name == _KEYS)
+            of_parts.clear()
+            widths.append([width, least])
+            checksum = crc32(octets, checksum)
+            yield self._counted(octets)
+        checksums = blocks.taken()
+        yield self._counted(checksums)
+        size_bytes, checksum = self.size_bytes - offset, crc32(checksums, checksum)
+        self.index.append(_Stored(partition, offset, rows, size_bytes, offset - begin, checksum, widths))
+        self.rows += rows
 
     def _counted(self, piece: bytes) -> bytes:
         self.size_bytes += len(piece)
@@ -259,10 +277,12 @@ class SortedFile:
         self._has_texts: bool = footer["has_texts"]
         index: list[list[Any]] = footer["index"]
         # Hundreds of files are open at once, so what is known of their slices is one array each.
-        self._index = np.array([[*each[:-1], *chain.from_iterable(each[-1])] for each in index], dtype=np.uint64)
-        self._places = {int(each[0]): place for place, each in enumerate(index)}
-        #: By number of a slice the number of its rows; slices without rows are not there.
-        self.partitions: Mapping[int, int] = {int(each[0]): int(each[2]) for each in index}
+        entries = [[*each[:-1], *chain.from_iterable(each[-1])] for each in index]
+        width = len(_Stored._fields) - 1 + 2 * len(self._kinds)
+        self._index = np.array(entries, dtype=np.uint64).reshape(len(index), width)
+        #: By number of a slice its place in the index, -1 if it has no rows.
+        self._places = np.full(PARTITIONS, -1, dtype=np.int16)
+        self._places[[each[0] for each in index]] = range(len(index))
 
     @classmethod
     def open(cls, path: Path, facts: FileFacts) -> "SortedFile":
@@ -286,16 +306,25 @@ class SortedFile:
             raise DamagedFileError(f"{path.name} is another file than was written, an older one perhaps")
         return cls(path, facts, orjson.loads(footer), is_text_behind=magic == _TEXT_BEHIND)
 
+    def has_rows(self, partition: int) -> bool:
+        """True if there is any row in a slice."""
+        return bool(self._places[partition] >= 0)
+
+    @property
+    def partitions(self) -> dict[int, int]:
+        """By number of a slice the number of its rows; slices without rows are not there."""
+        return dict(self._index[:, [_NUMBER, _ROWS]].tolist())
+
     def least(self, column: str) -> dict[int, int]:
         """By number of a slice the least value of a column in it; nothing is read for it."""
-        place = list(self._kinds).index(column)
-        return {partition: self._stored(partition).columns[place][1] for partition in self._places}
+        least = _COLUMNS + 2 * list(self._kinds).index(column) + 1
+        return dict(self._index[:, [_NUMBER, least]].tolist())
 
     def rows_of(self, partition: int) -> ReadSlice:
         """The rows of a slice, without their texts. Raises `DamagedFileError`, or `OSError`."""
         octets, place, columns = b"", 0, dict[str, PackedColumn]()
         stored = _Stored(partition, 0, 0, 0, 0, 0, [[0, 0]] * len(self._kinds))
-        if partition in self._places:
+        if self.has_rows(partition):
             stored = self._stored(partition)
             octets = self._columns(stored)
         for (name, kind), (width, least) in zip(self._kinds.items(), stored.columns, strict=True):
@@ -307,7 +336,7 @@ class SortedFile:
 
     def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
-        if partition not in self._places:
+        if not self.has_rows(partition):
             return b""
         return self._text(self._stored(partition), (rows or self.rows_of(partition)).block_checksums)
 

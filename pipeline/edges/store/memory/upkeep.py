@@ -9,15 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
-from pipeline.core.memory.entries import (
-    Entries,
-    latest,
-    latest_in_parts,
-    no_entries,
-    without,
-    without_empty,
-    without_older,
-)
+from pipeline.core.memory.entries import Entries, without, without_empty, without_older
 from pipeline.core.model import Hashes
 from pipeline.edges.store.memory.catalog import MemoryFile
 from pipeline.edges.store.memory.files import MemoryFiles, Merge
@@ -71,11 +63,8 @@ def merge_partition(files: MemoryFiles, partition: int, left: Left = without_emp
         merged_to = max([files.partition(partition).merged_to, *(run.number for run in files.runs())])
         base = files.base_of(partition)
         runs = files.with_rows(partition, [run.number for run in files.runs()])
-        lists = [each.entries(partition) for each in ([base, *runs] if base else runs)]
-    entries = left(latest_in_parts(lists or [no_entries(with_values=files.with_values)]))
-    # A slice of values is large: it must not be there twice while it is written.
-    del lists
-    return files.write_base(partition, entries, [run.number for run in runs], merged_to)
+    entries = files.merged(partition, [base, *runs] if base else runs)
+    return files.write_base(partition, map(left, entries), runs, merged_to)
 
 
 def merge_runs(
@@ -87,12 +76,8 @@ def merge_runs(
         for partition in range(PARTITIONS):
             with files.reading():
                 some = files.with_rows(partition, [run.number for run in runs])
-                lists = [each.entries(partition) for each in some]
-            if lists:
-                entries = left(partition, latest(lists))
-                del lists
-                yield partition, entries
-                del entries
+            for entries in files.merged(partition, some):
+                yield partition, left(partition, entries)
 
     # The file tells the parameter names of its rows, as they are known when it is begun: those of these runs too.
     with files.reading():
@@ -131,8 +116,9 @@ def erasure(files: MemoryFiles, ids: Collection[bytes], keys: Hashes) -> Iterato
     for partition in partitions:
         with files.reading():
             base = files.base_of(partition)
-            entries = base.entries(partition) if base else None
-        if entries is not None and len(kept := without(entries, wanted, keys)) < len(entries):
+            some = base.entries_of(partition, keys) if base else None
+        if base and some and len(without(some, wanted, keys)) < len(some):
+            kept = (without(part, wanted, keys) for part in files.merged(partition, [base]))
             yield files.write_base(partition, kept, (), files.partition(partition).merged_to)
     with files.reading():
         runs = files.runs()

@@ -1,6 +1,8 @@
 """The memory against a dictionary: in whatever order it remembers, merges, lets go and is killed, it says the same."""
 
 from dataclasses import dataclass, field
+from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.batches.lifecycle import Life
 from pipeline.core.memory.digest import digest_rows
+from pipeline.core.memory.entries import in_parts
 from pipeline.edges.store.memory import upkeep
 from pipeline.edges.store.memory.sorted_file import PARTITIONS, partition_of
 from tests.core.builders import SALT, id_of, ids_of_one_hash, rows_of
@@ -160,8 +163,12 @@ STEPS = st.one_of(
 def test_the_memory_says_what_a_dictionary_says(
     tmp_path_factory: pytest.TempPathFactory, with_values: bool, steps: list[Batch | str | tuple[str, list[str]]]
 ) -> None:
-    state = Released(tmp_path_factory.mktemp("memory"), with_values=with_values)
-    model = Model(with_values)
+    # Of what is merged, two keys at a time.
+    with patch("pipeline.edges.store.memory.files.in_parts", partial(in_parts, rows=2)):
+        check(Released(tmp_path_factory.mktemp("memory"), with_values=with_values), Model(with_values), steps)
+
+
+def check(state: Released, model: Model, steps: list[Batch | str | tuple[str, list[str]]]) -> None:
     for at, step in enumerate(steps, start=1_000):
         files = state.memory._files
         match step:
@@ -188,8 +195,8 @@ def test_the_memory_says_what_a_dictionary_says(
                 model.known = {each: known for each, known in model.known.items() if known.noted_at >= at - 5}
             case ("forget", ids):
                 known = sum(1 for each in ids if (it := model.known.get(each)) and (it.sent_at or it.text))
-                assert state.memory.forget([each.encode() for each in ids]) >= (known if with_values else 0)
-                gone = {*ids, *(ALIKE if not with_values and set(ids) & set(ALIKE) else [])}
+                assert state.memory.forget([each.encode() for each in ids]) >= (known if model.with_values else 0)
+                gone = {*ids, *(ALIKE if not model.with_values and set(ids) & set(ALIKE) else [])}
                 model.known = {each: known for each, known in model.known.items() if each not in gone}
         assert_same(state, model)
         assert state.names() == state.catalogued_names()

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from pipeline.edges.store.memory.sorted_file import (
     Column,
     DamagedFileError,
     FileFacts,
+    Slice,
     SortedFile,
     partition_of,
+    write_slices,
     write_sorted,
 )
 from tests.tools.support import names_in, small_disk
@@ -94,6 +97,26 @@ def test_what_is_read_is_what_was_written(
             rows[int(part.keys[index])][1] for index in some
         )
     assert found == rows
+
+
+@pytest.mark.parametrize("has_texts", [False, True], ids=["columns", "texts"])
+def test_a_slice_that_comes_in_parts_is_the_same(tmp_path: Path, has_texts: bool) -> None:
+    keys = np.arange(100, dtype=np.uint64)
+    columns: dict[str, Column] = {"at": np.arange(100, dtype=np.uint32) + 7_000, "one": np.ones(100, dtype=np.uint16)}
+    texts = texts_of([b"text of %d" % row * row for row in range(100)])
+    facts = []
+    for cuts in ([0, 100], [0, 0, 1, 40, 40, 99, 100]):
+        parts = [slice(*cut) for cut in pairwise(cuts)]
+        slices = [
+            (3, Slice(keys[some], {name: column[some] for name, column in columns.items()}), texts.of(some))
+            for some in parts
+        ]
+        kinds = {name: column.dtype.str for name, column in columns.items()}
+        file = tmp_path / str(len(cuts))
+        some = [(*each[:2], each[2] if has_texts else None) for each in slices]
+        facts.append(write_slices(file, kinds, some, has_texts=has_texts))
+    assert facts[0] == facts[1]
+    assert (tmp_path / "2").read_bytes() == (tmp_path / "7").read_bytes()
 
 
 def test_a_slice_without_rows(tmp_path: Path) -> None:
