@@ -12,7 +12,7 @@ MENDS = [
         "memory: the columns of a slice are believed without their checksum",
         ("memory", "altered-state"),
         f"{STORE}/sorted_file.py",
-        " or crc32(octets) != stored.checksum:\n",
+        " or crc32(into) != stored.checksum:\n",
         ":\n",
         f"{FILE}::test_each_byte_that_differs_is_told",
     ),

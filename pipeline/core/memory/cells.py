@@ -19,10 +19,15 @@ _CHECK, _WITHOUT_SHAPE = np.uint64(2**16 - 1), np.uint64(2**48 - 1)
 _OF_CHECKS = 0xC2B2_AE3D_27D4_EB4F
 
 
+def separators_in(text: bytes) -> Offsets:
+    """Where the commas and line feeds of a text are."""
+    octets = np.frombuffer(text, dtype=np.uint8)
+    return np.flatnonzero((octets == COMMA) | (octets == LINE_FEED))
+
+
 def cells_of(text: bytes, starts: Offsets, ends: Offsets, columns: int) -> tuple[list[Offsets], list[Offsets]]:
     """Where the cells behind the id begin in `text`, and their sizes: for each column an array of shape (n,)."""
-    octets = np.frombuffer(text, dtype=np.uint8)
-    separators = np.append(np.flatnonzero((octets == COMMA) | (octets == LINE_FEED)), len(text))
+    separators = np.append(separators_in(text), len(text))
     place = np.searchsorted(separators, starts)
     begins, sizes = [], []
     for _ in range(columns):
@@ -48,14 +53,13 @@ def lacks_any(rows: Rows, columns: int) -> Flags:
     return lacks_any
 
 
-def filled_cells(text: bytes) -> Hashes:
+def filled_cells(text: bytes, separators: Offsets) -> Hashes:
     """For each row of a text, which is nothing but rows, a number with bit i set if cell i is not empty; shape (n,).
 
     It is 0, which tells nothing, for a row that has more than `MOST_TOLD` cells, or only empty ones.
+    `separators`: those in the text.
     """
-    octets = np.frombuffer(text, dtype=np.uint8)
-    separators = np.flatnonzero((octets == COMMA) | (octets == LINE_FEED))
-    is_end: Flags = octets[separators] == LINE_FEED
+    is_end: Flags = np.frombuffer(text, dtype=np.uint8)[separators] == LINE_FEED
     is_filled = np.append(np.diff(separators) > 1, False)
     firsts = np.append(0, np.flatnonzero(is_end) + 1)[:-1]
     if not len(firsts):
@@ -74,15 +78,17 @@ def filled_cells(text: bytes) -> Hashes:
     return found
 
 
-def patterns(text: bytes, ends: Offsets, id_lengths: Offsets, shape: int, salt: int) -> Hashes:
+def patterns(
+    text: bytes, ends: Offsets, id_lengths: Offsets, shape: int, salt: int, separators: Offsets | None = None
+) -> Hashes:
     """The pattern of each row of a text that is nothing but rows; shape (n,).
 
     Two rows of one id hash and one pattern have the same parameter names, and the same cells of them are empty; and
     they are of the same id, but for one pair in 65,536. It is 0 where `filled_cells` tells nothing.
 
-    `shape`: the number of the parameter names, below 65,535.
+    `shape`: the number of the parameter names, below 65,535. `separators`: those in the text, if they are known.
     """
-    filled = filled_cells(text)
+    filled = filled_cells(text, separators_in(text) if separators is None else separators)
     starts = np.append(0, ends)[:-1]
     checks = hash_ids(text, starts, id_lengths, salt ^ _OF_CHECKS) & _CHECK
     told: Hashes = np.where(filled == 0, np.uint64(0), filled << _CHECK_BITS | checks)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.core.memory.cells import COMMA, LINE_FEED, patterns
+from pipeline.core.memory.cells import patterns, separators_in
 from pipeline.core.memory.entries import GONE, Entries, Small, Values
 from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
 from pipeline.core.memory.keyed_rows import Digested
@@ -132,9 +132,11 @@ def _looks(rows: _Rows, digested: Digested, shape: int | None) -> _Looks:
         text, starts, ends = rows.texts(some)
         looks.digests[some] = digested.of(text, starts, ends)
         if shape is not None:
-            lengths = _id_lengths(text, starts)
+            separators = separators_in(text)
+            # The first one behind the beginning of a row is behind its id.
+            lengths = separators[np.searchsorted(separators, starts)] - starts
             looks.id_lengths[some] = lengths
-            looks.patterns[some] = patterns(text, ends, lengths, shape, digested.salt)
+            looks.patterns[some] = patterns(text, ends, lengths, shape, digested.salt, separators)
     return looks
 
 
@@ -190,14 +192,6 @@ def _values(texts: Texts, id_lengths: Wholes, fates: Fates, shape: int) -> Value
     rows = zip(starts.tolist(), ends.tolist(), is_refused.tolist(), strict=True)
     text = b"".join([texts.body.piece(start, end) + b"\n" * is_alone for start, end, is_alone in rows])
     return Values.side_by_side(shapes, id_lengths, np.cumsum(ends - starts + is_refused), text)
-
-
-def _id_lengths(text: bytes, starts: Offsets) -> Offsets:
-    """The bytes of the id with which each row of a text begins, which is nothing but rows; shape (n,)."""
-    octets = np.frombuffer(text, dtype=np.uint8)
-    separators = np.flatnonzero((octets == COMMA) | (octets == LINE_FEED))
-    lengths: Offsets = separators[np.searchsorted(separators, starts)] - starts
-    return lengths
 
 
 def _once(entries: Entries) -> Entries:

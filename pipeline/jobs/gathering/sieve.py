@@ -88,21 +88,23 @@ class Sieve:
         is_same = unchanged_by_digest(asked.digests, latest)
         is_unchanged = np.zeros(len(rows), dtype=np.bool_)
         is_unchanged[free] = self._left_out(is_same, asked, latest)
-        # Only now a text is copied: most rows say nothing new, most often.
-        if self.is_filling_in:
-            unsure = np.flatnonzero(latest.is_known & ~is_same)
-            of_unsure = Found(latest.entries, latest.indexes[unsure])
-            shape, texts = self.memory.shape_of(self.parameters), asked.chosen(unsure).rows()
-            unsure = unsure[~says_all_anew(texts, shape, self.salt, of_unsure)]
-            if len(unsure):
-                return self._by_values(rows, free, free[unsure], is_unchanged)
         left = np.flatnonzero(~is_unchanged)
-        return Sifted(rows.chosen(left).rows(), left, is_unchanged)
+        # Only now a text is copied: most rows say nothing new, most often.
+        texts = rows.chosen(left).rows()
+        if not self.is_filling_in:
+            return Sifted(texts, left, is_unchanged)
+        unsure = np.flatnonzero(latest.is_known & ~is_same)
+        of_unsure = Found(latest.entries, latest.indexes[unsure])
+        theirs = texts if len(unsure) == len(left) else asked.chosen(unsure).rows()
+        unsure = unsure[~says_all_anew(theirs, self.memory.shape_of(self.parameters), self.salt, of_unsure)]
+        if not len(unsure):
+            return Sifted(texts, left, is_unchanged)
+        return self._by_values(rows, free, free[unsure], is_unchanged, texts)
 
-    def _by_values(self, rows: KeyedRows, free: Offsets, unsure: Offsets, is_unchanged: Flags) -> Sifted:
+    def _by_values(self, rows: KeyedRows, free: Offsets, unsure: Offsets, is_unchanged: Flags, sent: Rows) -> Sifted:
         """Compare some rows cell by cell with what is remembered of their ids, and fill them in.
 
-        `is_unchanged`: set for each row that says nothing new; these are added to it.
+        `is_unchanged`: set for each row that says nothing new; these are added to it. `sent`: the others, as they are.
         """
         asked = rows.chosen(unsure)
         found, texts = self.memory.find(asked.hashes, asked, id_kind=self.id_kind), asked.rows()
@@ -112,7 +114,8 @@ class Sieve:
         of_sent = Found(found.entries, np.where(is_unchanged[unsure], -1, found.indexes))
         filled, unfilled = filled_in(texts, self.parameters, of_sent, shapes, self.max_row_bytes)
         left = np.flatnonzero(~is_unchanged)
-        sent = rows.chosen(left).rows()
+        if len(left) < len(sent):
+            sent = rows.chosen(left).rows()
         if filled is texts:
             return Sifted(sent, left, is_unchanged, tuple(texts.lines[unfilled].tolist()))
         places = np.searchsorted(left, unsure).tolist()

@@ -10,6 +10,7 @@ from pipeline.core.memory.cells import (
     filled_cells,
     lacks_any,
     patterns,
+    separators_in,
     with_shapes,
     without_shapes,
 )
@@ -29,7 +30,7 @@ def test_cells(records: list[tuple[str, list[str]]], same_width: bool) -> None:
         records = [(profile_id, [*cells, "", "", "", "", ""][:4]) for profile_id, cells in records]
     rows = rows_of(texts_of(records))
     expected = [sum(1 << place for place, cell in enumerate(cells) if cell) for _, cells in records]
-    assert filled_cells(rows.body).tolist() == expected
+    assert filled_cells(rows.body, separators_in(rows.body)).tolist() == expected
     starts, sizes = cells_of(rows.body, rows.starts, rows.ends, 6)
     for number, (_, cells) in enumerate(records):
         found = [rows.body[int(starts[at][number]) :][: int(sizes[at][number])].decode() for at in range(6)]
@@ -48,7 +49,7 @@ def test_cells(records: list[tuple[str, list[str]]], same_width: bool) -> None:
 def test_of_more_cells_than_are_told_nothing_is_said() -> None:
     cells = ["a"] * MOST_TOLD
     rows = rows_of(texts_of([("u", cells), ("u", [*cells, "b"]), ("u", [*cells, ""])]))
-    assert filled_cells(rows.body).tolist() == [2**MOST_TOLD - 1, 0, 0]
+    assert filled_cells(rows.body, separators_in(rows.body)).tolist() == [2**MOST_TOLD - 1, 0, 0]
     one_width = rows_of(texts_of([("u", [*cells, "b"]), ("u", [*cells, ""])]))
-    assert filled_cells(one_width.body).tolist() == [0, 0]
+    assert filled_cells(one_width.body, separators_in(one_width.body)).tolist() == [0, 0]
     assert patterns(rows.body, rows.ends, rows.id_lengths, 0, SALT)[1:].tolist() == [0, 0]

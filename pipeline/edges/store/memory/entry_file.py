@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.memory.cells import with_shapes, without_shapes
-from pipeline.core.memory.entries import Entries, Values
+from pipeline.core.memory.entries import Entries, Values, no_entries
 from pipeline.core.memory.finding import indexes_of
 from pipeline.core.memory.texts import Texts
 from pipeline.core.model import Hashes, Offsets
@@ -68,8 +68,8 @@ class EntryFile:
         """The entries of a partition that have one of these keys, which are sorted. `rows`: if it was read already."""
         rows = rows or self.file.rows_of(partition)
         indexes = indexes_of(keys, rows.keys)
-        if len(indexes) == len(rows):
-            return self._made(Slice(rows.keys, rows.columns), rows.ends, self.file.text_of(partition, rows))
+        if not len(indexes):
+            return no_entries(with_values=rows.sizes is not None)
         ends = None if rows.sizes is None else np.cumsum(rows.sizes.at(indexes), dtype=np.int64)
         return self._made(rows.taken(indexes), ends, self.file.texts(partition, rows, indexes))
 

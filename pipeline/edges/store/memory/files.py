@@ -164,20 +164,19 @@ class MemoryFiles:
         with self.lock:
             self._kept.ask(partitions)
 
-    def entries_of(self, partition: int, keys: Hashes, *, with_values: bool) -> list[Entries]:
-        """The entries that have one of these keys, which are sorted; those of the oldest file first.
+    def entries_of(self, partition: int, keys: Hashes, *, with_values: bool) -> dict[int, Entries]:
+        """By the number of the file, 0 for the base, the entries that have one of these keys, which are sorted.
 
-        Without values, no text is read.
+        The oldest file is first. Without values, no text is read.
         """
         with self.lock:
-            lists = []
+            base, found = self.partition(partition).base, dict[int, Entries]()
             for each in self.of(partition):
                 rows = self._kept.rows_of(partition, each)
-                made = (
+                found[0 if each.number == base else each.number] = (
                     each.entries_of(partition, keys, rows) if with_values else each.entries_without_values(rows, keys)
                 )
-                lists.append(made)
-            return lists
+            return found
 
     def keys_of(self, partition: int) -> list[Hashes]:
         """The sorted keys of each file in which entries of a partition are."""

@@ -122,6 +122,8 @@ class Memory:
             return
         if self._spool is None:
             raise ValueError("a memory that is only asked remembers nothing")
+        # What was kept of slices must not stand beside what this takes.
+        self._files.ask(())
         spool = self._spool
         size_bytes, keys, starts = spool.rows_by_key(batch_id)
         body = Body(size_bytes, partial(spool.read_body, batch_id))
@@ -206,17 +208,16 @@ class Memory:
     def _find(self, keys: Hashes, rows: KeyedRows | None) -> Found:
         """The entries of these keys, which are sorted."""
         bounds, with_values = bounds_of(keys).tolist(), self.has_values and rows is not None
-        found, indexes, before = [no_entries(with_values=with_values)], [np.zeros(0, dtype=np.int64)], 0
         some_of = {each: slice(*of_each) for each, of_each in enumerate(pairwise(bounds)) if of_each[0] < of_each[1]}
         self._files.ask(some_of)
+        # By file, and the bases are as one: of each partition, its base is the oldest.
+        by_file: dict[int, list[Entries]] = {0: [no_entries(with_values=with_values)]}
         for partition, some in some_of.items():
             lists = self._asked(partial(self._files.entries_of, partition, keys[some], with_values=with_values))
-            theirs = rows.between(some) if rows and with_values else None
-            of_some = found_in(lists or found[:1], keys[some], theirs)
-            found.append(of_some.entries)
-            indexes.append(np.where(of_some.indexes < 0, -1, of_some.indexes + before))
-            before += len(of_some.entries)
-        return Found(latest(found).joined(), np.concatenate(indexes))
+            for number, entries in lists.items():
+                by_file.setdefault(number, []).append(entries)
+        found = found_in([latest(by_file[number]) for number in sorted(by_file)], keys, rows if with_values else None)
+        return Found(found.entries.joined(), found.indexes)
 
     def entries_of(self, partition: int) -> Entries:
         """All that is remembered of the ids of a partition. Blocks."""

@@ -91,7 +91,7 @@ class PackedColumn:
     above: Column
 
     @classmethod
-    def of(cls, octets: bytes, place: int, rows: int, kind: str, width: int, least: int) -> "PackedColumn":
+    def of(cls, octets: memoryview, place: int, rows: int, kind: str, width: int, least: int) -> "PackedColumn":
         """That which `_packed` made these bytes of, from `place` on."""
         if not width:
             # One value for all of them, which takes no memory.
@@ -112,7 +112,7 @@ class ReadSlice:
     """The n rows of a slice that was read, without their texts. What is not asked for is not unpacked.
 
     `packed`: the columns by name. `sizes`: of the texts, if the file has any; `block_checksums`: of the text's blocks.
-    `size_bytes`: what all of it takes in memory, at most.
+    `size_bytes`: what was read of it.
     """
 
     keys: Hashes
@@ -133,6 +133,16 @@ class ReadSlice:
     def ends(self) -> Offsets | None:
         """The end of each row's text in the text of the slice; None if the file has no texts; shape (n,)."""
         return None if self.sizes is None else np.cumsum(self.sizes.at(_ALL), dtype=np.int64)
+
+    def bounds_of(self, indexes: Offsets) -> tuple[Offsets, Offsets]:
+        """Where the texts of some rows begin and end in the text of the slice; `indexes` ascend, at least one."""
+        if self.sizes is None:
+            raise ValueError("the file has no texts")
+        # Added up from one to the next: a sum for each row would take more memory than the slice.
+        places = np.append(0, indexes) if indexes[0] else indexes
+        above = np.add.reduceat(self.sizes.above[: int(indexes[-1])], places[:-1], dtype=np.int64)
+        starts = np.append(0, np.cumsum(above))[-len(indexes) :] + indexes * self.sizes.least
+        return starts, starts + self.sizes.at(indexes)
 
     def taken(self, indexes: Offsets | slice) -> Slice:
         """Some of the rows."""
@@ -320,19 +330,26 @@ class SortedFile:
         least = _COLUMNS + 2 * list(self._kinds).index(column) + 1
         return dict(self._index[:, [_NUMBER, least]].tolist())
 
-    def rows_of(self, partition: int) -> ReadSlice:
-        """The rows of a slice, without their texts. Raises `DamagedFileError`, or `OSError`."""
-        octets, place, columns = b"", 0, dict[str, PackedColumn]()
+    def size_of(self, partition: int) -> int:
+        """The bytes of a slice without its texts, as they are read."""
+        return self._stored(partition).columns_bytes if self.has_rows(partition) else 0
+
+    def rows_of(self, partition: int, into: memoryview | None = None) -> ReadSlice:
+        """The rows of a slice, without their texts. Raises `DamagedFileError`, or `OSError`.
+
+        `into`: where it lies then, `size_of` bytes; if None, in memory of its own.
+        """
+        octets, place, columns = memoryview(b""), 0, dict[str, PackedColumn]()
         stored = _Stored(partition, 0, 0, 0, 0, 0, [[0, 0]] * len(self._kinds))
         if self.has_rows(partition):
             stored = self._stored(partition)
-            octets = self._columns(stored)
+            octets = self._columns(stored, memoryview(bytearray(stored.columns_bytes)) if into is None else into)
         for (name, kind), (width, least) in zip(self._kinds.items(), stored.columns, strict=True):
             columns[name] = PackedColumn.of(octets, place, stored.rows, kind, width, least)
             place += width * stored.rows
         keys, sizes = columns.pop(_KEYS).at(_ALL), columns.pop(_SIZES, None)
         checksums = np.frombuffer(octets, dtype="<u4", offset=place)
-        return ReadSlice(keys, columns, sizes, checksums, len(octets) + keys.nbytes)
+        return ReadSlice(keys, columns, sizes, checksums, len(octets))
 
     def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
         """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
@@ -345,10 +362,10 @@ class SortedFile:
 
         Little more of the file is read than they need, and only blocks that they are in are checked.
         """
-        if not len(indexes) or rows.sizes is None or (of_all := rows.ends) is None:
+        if not len(indexes) or rows.sizes is None:
             return b""
-        stored, checksums, ends = self._stored(partition), rows.block_checksums, of_all[indexes]
-        starts = ends - rows.sizes.at(indexes)
+        stored, checksums = self._stored(partition), rows.block_checksums
+        starts, ends = rows.bounds_of(indexes)
         firsts = np.append(0, np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1)
         lasts = np.append(firsts[1:], len(starts)) - 1
         begins = starts[firsts] // BLOCK_BYTES * BLOCK_BYTES
@@ -374,13 +391,13 @@ class SortedFile:
         of_each = [columns[place : place + 2] for place in range(0, len(columns), 2)]
         return _Stored(number, offset, rows, columns_bytes, text_bytes, checksum, of_each)
 
-    def _columns(self, stored: _Stored) -> bytes:
+    def _columns(self, stored: _Stored, into: memoryview) -> memoryview:
         """The packed columns of a slice, and behind them the checksums of its text's blocks."""
         with opened(self.path) as descriptor:
-            octets = os.pread(descriptor, stored.columns_bytes, stored.offset)
-        if len(octets) != stored.columns_bytes or crc32(octets) != stored.checksum:
+            count = os.preadv(descriptor, [into], stored.offset)
+        if count != stored.columns_bytes or crc32(into) != stored.checksum:
             raise DamagedFileError(f"{self.path.name} is damaged in slice {stored.partition}")
-        return octets
+        return into.toreadonly()
 
     def _text(self, stored: _Stored, checksums: Wholes) -> bytes:
         """The whole text of a slice, whose blocks are checked."""
