@@ -123,7 +123,7 @@ class Memory:
         if self._spool is None:
             raise ValueError("a memory that is only asked remembers nothing")
         # What was kept of slices must not stand beside what this takes.
-        self._files.ask(())
+        self._files.done_with_questions()
         spool = self._spool
         size_bytes, keys, starts = spool.rows_by_key(batch_id)
         body = Body(size_bytes, partial(spool.read_body, batch_id))
@@ -208,15 +208,13 @@ class Memory:
     def _find(self, keys: Hashes, rows: KeyedRows | None) -> Found:
         """The entries of these keys, which are sorted."""
         bounds, with_values = bounds_of(keys).tolist(), self.has_values and rows is not None
-        some_of = {each: slice(*of_each) for each, of_each in enumerate(pairwise(bounds)) if of_each[0] < of_each[1]}
-        self._files.ask(some_of)
-        # By file, and the bases are as one: of each partition, its base is the oldest.
-        by_file: dict[int, list[Entries]] = {0: [no_entries(with_values=with_values)]}
-        for partition, some in some_of.items():
-            lists = self._asked(partial(self._files.entries_of, partition, keys[some], with_values=with_values))
-            for number, entries in lists.items():
-                by_file.setdefault(number, []).append(entries)
-        found = found_in([latest(by_file[number]) for number in sorted(by_file)], keys, rows if with_values else None)
+        asked = {
+            each: keys[slice(*of_each)] for each, of_each in enumerate(pairwise(bounds)) if of_each[0] < of_each[1]
+        }
+        # The bases are as one file: of each partition, its base is the oldest.
+        by_file = self._asked(partial(self._files.entries_of, asked, with_values=with_values))
+        lists = [latest(by_file[number]) for number in sorted(by_file)] or [no_entries(with_values=with_values)]
+        found = found_in(lists, keys, rows if with_values else None)
         return Found(found.entries.joined(), found.indexes)
 
     def entries_of(self, partition: int) -> Entries:
