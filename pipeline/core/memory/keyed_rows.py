@@ -77,10 +77,6 @@ class KeyedRows:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def text(self, index: int) -> bytes:
-        """One row with its line feed."""
-        return self.chosen(np.array([index])).joined()
-
     def chosen(self, indexes: Offsets) -> "KeyedRows":
         """These rows alone."""
         return self._some(indexes)
@@ -100,13 +96,10 @@ class KeyedRows:
             self.digests[which],
         )
 
-    def joined(self) -> bytes:
-        """The texts of all rows, one behind the other."""
-        return self.texts.with_rows(self.starts).joined(self.starts, self.ends)
-
     def rows(self) -> Rows:
         """A copy of all rows, one behind the other."""
-        return Rows(self.joined(), np.cumsum(self.ends - self.starts), self.id_lengths, self.lines, self.hashes)
+        texts = self.texts.with_rows(self.starts).joined(self.starts, self.ends)
+        return Rows(texts, np.cumsum(self.ends - self.starts), self.id_lengths, self.lines, self.hashes)
 
     def with_texts(self, texts: Mapping[int, bytes], digested: Digested) -> "KeyedRows":
         """The same rows, some of them with other texts, by their index; the ids are the same."""

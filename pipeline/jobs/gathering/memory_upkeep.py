@@ -25,7 +25,8 @@ async def rebuild_memory(state: State, *, is_at_work: bool) -> str:
             "`status` says.",
             exit_code=ExitCode.UNFINISHED,
         )
-    async with state.turn_to_remember:
+    # A merge that is under way reads files that go.
+    async with state.turn_to_remember, state.turn_to_merge:
         await state.in_turn(_empty, state)
     return EMPTIED
 

@@ -74,6 +74,8 @@ class _PlannedRows:
             checkpoint.superseded += piece.records_of(0, len(piece.rows)) - len(piece.rows)
             checkpoint.unchanged += int(np.count_nonzero(sifted.is_unchanged))
             self._tally.placement.place(sifted.rows)
+            # Its texts must not stand beside those that are read next.
+            del piece, sifted
 
     def _write(self) -> None:
         self._runs.append(write_run(self._directory, len(self._runs), self._buffer, self._digested))

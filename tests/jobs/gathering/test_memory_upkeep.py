@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 from pipeline.core.batches.checkpoint import Checkpoint
@@ -97,6 +99,17 @@ async def test_it_is_left_alone_while_a_job_may_add_to_it(tmp_path: Path) -> Non
             await rebuild_memory(state, is_at_work=True)
         assert caught.value.exit_code is ExitCode.UNFINISHED
         assert known(state) == 2
+
+
+async def test_it_is_emptied_when_a_merge_that_is_under_way_has_ended(tmp_path: Path) -> None:
+    async with opened(tmp_path) as state, anyio.create_task_group() as tasks:
+        release(state, "a", "b")
+        async with state.turn_to_merge:
+            tasks.start_soon(partial(rebuild_memory, state, is_at_work=False))
+            await anyio.wait_all_tasks_blocked()
+            assert known(state) == 2
+    async with opened(tmp_path) as state:
+        assert known(state) == 0
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "none"])

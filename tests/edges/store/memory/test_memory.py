@@ -39,7 +39,8 @@ def remembered(memory: Memory, *ids: str, id_kind: str = "thirdPartyId") -> dict
 
 
 def ids_in(rows: KeyedRows) -> list[str]:
-    return [rows.text(index)[:length].decode() for index, length in enumerate(rows.id_lengths.tolist())]
+    texts = rows.rows()
+    return [texts.text(index)[:length].decode() for index, length in enumerate(rows.id_lengths.tolist())]
 
 
 def merge_all(state: Released) -> None:

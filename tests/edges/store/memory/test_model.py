@@ -61,9 +61,9 @@ def assert_same(state: Released, model: Model) -> None:
     names = dict(enumerate(state.memory.shapes))
     for ids in (IDS, IDS[:2], IDS[1::2]):
         rows = asked([f"{profile_id},1" for profile_id in ids])
-        found = state.memory.find(rows.hashes, rows)
+        found, texts = state.memory.find(rows.hashes, rows), rows.rows()
         for index in range(len(rows)):
-            profile_id, at = id_of(rows.text(index)).decode(), int(found.indexes[index])
+            profile_id, at = id_of(texts.text(index)).decode(), int(found.indexes[index])
             known = model.known.get(profile_id, Known())
             if model.with_values:
                 assert int(found.sent_at[index]) == known.sent_at, profile_id
