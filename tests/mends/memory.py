@@ -33,14 +33,6 @@ MENDS = [
         f"{FILE}::test_a_row_in_the_last_block_of_a_text_is_checked",
     ),
     Mend(
-        "memory: the whole text of a slice is believed without its checksums",
-        ("memory", "altered-state"),
-        f"{STORE}/sorted_file.py",
-        "        if blocks.taken() != checksums.tobytes():\n",
-        "        if False:\n",
-        f"{FILE}::test_each_byte_that_differs_is_told",
-    ),
-    Mend(
         "memory: an older file under the same name is believed",
         ("memory", "old-state"),
         f"{STORE}/sorted_file.py",

@@ -80,7 +80,9 @@ async def gather_gone(job: Job, directory: Path, runs: list[Run]) -> Gone:
     if here is None:
         return Gone()
     write = partial(_write_gone, job, memory, here, source, directory, len(runs))
-    gone, total = await job.host.run_blocking(write)
+    # The memory is read some ids after the other, and a merge removes files.
+    async with job.state.turn_to_merge:
+        gone, total = await job.host.run_blocking(write)
     count = sum(run.rows for run in gone)
     job.progress.checkpoint.warnings.ids_gone = count
     if not job.export.max_gone.is_exceeded(count, total, final=True):
@@ -184,13 +186,14 @@ def _write_gone(
 
     cells = _cells(job)
     for partition in range(PARTITIONS):
-        entries = memory.entries_of(partition)
-        is_of_source = entries.sources == source
-        total += int(np.count_nonzero(is_of_source))
-        is_gone = is_of_source & ~np.isin(entries.keys, here.keys(partition, job.export.id_kind))
-        left += _ids(entries.taken(np.flatnonzero(is_gone)))
-        if len(left) >= _AT_ONCE:
-            write()
+        keys = here.keys(partition, job.export.id_kind)
+        for entries in memory.parts_of(partition):
+            is_of_source = entries.sources == source
+            total += int(np.count_nonzero(is_of_source))
+            is_gone = is_of_source & ~np.isin(entries.keys, keys)
+            left += _ids(entries.taken(np.flatnonzero(is_gone)))
+            if len(left) >= _AT_ONCE:
+                write()
     write()
     return runs, total
 

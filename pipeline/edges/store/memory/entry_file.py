@@ -59,11 +59,6 @@ class EntryFile:
         numbers = [shapes.number(tuple(names)) for names in file.notes[_SHAPES]]
         self._numbers = np.array(numbers or [0], dtype=np.uint16)
 
-    def entries(self, partition: int) -> Entries:
-        """All entries of a partition."""
-        rows = self.file.rows_of(partition)
-        return self._made(Slice(rows.keys, rows.columns), rows.ends, self.file.text_of(partition, rows))
-
     def entries_of(self, partition: int, keys: Hashes, rows: ReadSlice | None = None) -> Entries:
         """The entries of a partition that have one of these keys, which are sorted. `rows`: if it was read already."""
         rows = rows or self.file.rows_of(partition)

@@ -217,10 +217,14 @@ class Memory:
         found = found_in(lists, keys, rows if with_values else None)
         return Found(found.entries.joined(), found.indexes)
 
-    def entries_of(self, partition: int) -> Entries:
-        """All that is remembered of the ids of a partition. Blocks."""
-        lists = self._asked(lambda: [file.entries(partition) for file in self._files.of(partition)])
-        return without_empty(latest(lists or [no_entries(with_values=self.has_values)]))
+    def parts_of(self, partition: int) -> Iterator[Entries]:
+        """All that is remembered of the ids of a partition, some ids after the other. Blocks at each.
+
+        No merge may be entered meanwhile.
+        """
+        with self._files.reading():
+            files = self._files.of(partition)
+        return map(without_empty, self._files.merged(partition, files))
 
     def facts(self) -> MemoryFacts:
         """The number of ids that are remembered, how large that is, and how old."""

@@ -129,11 +129,6 @@ class ReadSlice:
         """The columns by name, each of shape (n,)."""
         return {name: column.at(_ALL) for name, column in self.packed.items()}
 
-    @property
-    def ends(self) -> Offsets | None:
-        """The end of each row's text in the text of the slice; None if the file has no texts; shape (n,)."""
-        return None if self.sizes is None else np.cumsum(self.sizes.at(_ALL), dtype=np.int64)
-
     def bounds_of(self, indexes: Offsets) -> tuple[Offsets, Offsets]:
         """Where the texts of some rows begin and end in the text of the slice; `indexes` ascend, at least one."""
         if self.sizes is None:
@@ -351,12 +346,6 @@ class SortedFile:
         checksums = np.frombuffer(octets, dtype="<u4", offset=place)
         return ReadSlice(keys, columns, sizes, checksums, len(octets))
 
-    def text_of(self, partition: int, rows: ReadSlice | None = None) -> bytes:
-        """All texts of a slice, one behind the other. `rows`: the slice, if it was read already."""
-        if not self.has_rows(partition):
-            return b""
-        return self._text(self._stored(partition), (rows or self.rows_of(partition)).block_checksums)
-
     def texts(self, partition: int, rows: ReadSlice, indexes: Offsets) -> bytes:
         """The texts of some rows of a slice that was read, one behind the other; `indexes` ascend.
 
@@ -398,15 +387,6 @@ class SortedFile:
         if count != stored.columns_bytes or crc32(into) != stored.checksum:
             raise DamagedFileError(f"{self.path.name} is damaged in slice {stored.partition}")
         return into.toreadonly()
-
-    def _text(self, stored: _Stored, checksums: Wholes) -> bytes:
-        """The whole text of a slice, whose blocks are checked."""
-        with opened(self.path) as descriptor:
-            octets = self._read(stored, 0, stored.text_bytes, descriptor)
-        (blocks := _BlockChecksums()).add(octets)
-        if blocks.taken() != checksums.tobytes():
-            raise self._damaged_text(stored)
-        return octets
 
     def _read(self, stored: _Stored, begin: int, stop: int, descriptor: int) -> bytes:
         """The bytes of a slice's text from `begin` to `stop`."""

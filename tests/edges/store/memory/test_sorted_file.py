@@ -21,6 +21,7 @@ from pipeline.edges.store.memory.sorted_file import (
     Column,
     DamagedFileError,
     FileFacts,
+    ReadSlice,
     Slice,
     SortedFile,
     partition_of,
@@ -52,13 +53,24 @@ def written(path: Path, *, rows: int = 40, text: bytes = b"id%03d,cell\n") -> Fi
     return write_sorted(path, keys, columns, texts_of([text % row for row in range(rows)]), notes={"shapes": [["a"]]})
 
 
+def text_of(file: SortedFile, partition: int) -> bytes:
+    """All texts of a slice, one behind the other."""
+    rows = file.rows_of(partition)
+    return file.texts(partition, rows, np.arange(len(rows)))
+
+
+def starts_of(rows: ReadSlice) -> list[int]:
+    """Where each text of a slice begins in all of them, and where the last ends."""
+    assert rows.sizes is not None
+    return [0, *np.cumsum(rows.sizes.at(slice(None))).tolist()]
+
+
 def read_all(path: Path, facts: FileFacts) -> list[tuple[int, int, int, bytes]]:
     """All that a file holds, row by row."""
     file, found = SortedFile.open(path, facts), []
     for partition in file.partitions:
-        rows, text = file.rows_of(partition), file.text_of(partition)
-        assert rows.ends is not None
-        starts = [0, *rows.ends.tolist()]
+        rows, text = file.rows_of(partition), text_of(file, partition)
+        starts = starts_of(rows)
         for index, key in enumerate(rows.keys.tolist()):
             at, source = int(rows.columns["at"][index]), int(rows.columns["source"][index])
             found.append((key, at, source, text[starts[index] : starts[index + 1]]))
@@ -84,12 +96,11 @@ def test_what_is_read_is_what_was_written(
     file = SortedFile.open(path, facts)
     found: dict[int, tuple[int, bytes]] = {}
     for partition, count in file.partitions.items():
-        part, text = file.rows_of(partition), file.text_of(partition)
-        assert part.ends is not None
+        part, text = file.rows_of(partition), text_of(file, partition)
         assert len(part) == count
         assert set(partition_of(part.keys).tolist()) == {partition}
         assert part.columns["number"].dtype == WHOLES
-        starts = [0, *part.ends.tolist()]
+        starts = starts_of(part)
         for index, key in enumerate(part.keys.tolist()):
             found[key] = (int(part.columns["number"][index]), text[starts[index] : starts[index + 1]])
         some = sorted(wanted.draw(st.sets(st.integers(0, count - 1))))
@@ -122,7 +133,7 @@ def test_a_slice_that_comes_in_parts_is_the_same(tmp_path: Path, has_texts: bool
 def test_a_slice_without_rows(tmp_path: Path) -> None:
     file = SortedFile.open(tmp_path / "file", write_sorted(tmp_path / "file", keys_of(1), {}, texts_of([b"a"])))
     empty = file.rows_of(7)
-    assert (len(empty), file.text_of(7), file.texts(7, empty, np.zeros(0, dtype=np.int64))) == (0, b"", b"")
+    assert (len(empty), text_of(file, 7), file.texts(7, empty, np.zeros(0, dtype=np.int64))) == (0, b"", b"")
 
 
 def test_a_column_takes_what_its_values_need(tmp_path: Path) -> None:
@@ -185,7 +196,7 @@ def test_single_rows_are_checked_by_their_block(tmp_path: Path) -> None:
     with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
         file.texts(0, rows, np.array([0]))
     with pytest.raises(DamagedFileError, match="damaged in the text of slice 0"):
-        file.text_of(0)
+        text_of(file, 0)
 
 
 SIZES = st.lists(st.sampled_from([0, 1, 10, BLOCK_BYTES, 2 * BLOCK_BYTES + 1, 30_000]), min_size=1, max_size=7)
