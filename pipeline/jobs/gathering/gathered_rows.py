@@ -72,7 +72,8 @@ class GatheredRows:
             rows_of_all = _rows_of(files, first, stop, self._directory)
             merged = one_of_each_id(rows_of_all, self._max_row_bytes, self._digested)
             del rows_of_all
-            begin, done = int(np.searchsorted(np.cumsum(merged.records), done, side="right")), 0
+            begin = _take_up(merged.records, done)
+            done = 0
             for start in range(begin, len(merged.rows), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 yield Piece(merged.rows.between(some), merged.records[some])
@@ -80,6 +81,18 @@ class GatheredRows:
             del merged
             if count >= _MANY_ROWS:
                 give_back()
+
+
+def _take_up(records: Offsets, done: int) -> int:
+    """The index of the first row of which any of its gathered rows is still to be placed; `done` of all of them are.
+
+    Of that row's records only those that are left stay. Some may be done where rows merge now that did not before,
+    since [batch] max_bytes was raised meanwhile.
+    """
+    totals = np.cumsum(records)
+    first = int(np.searchsorted(totals, done, side="right"))
+    records[first] = totals[first] - done
+    return first
 
 
 def _together(rows: list[int]) -> Iterator[tuple[int, int]]:

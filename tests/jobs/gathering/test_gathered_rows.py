@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.core.batches.gathered import Gathered
 from pipeline.core.errors import ExitCode, FatalError
 from pipeline.core.memory.keyed_rows import Digested
+from pipeline.core.rows.encoding import merge
 from pipeline.core.rows.mapping import pack_rows
 from pipeline.jobs.gathering.gathered_rows import GatheredRows
 from pipeline.jobs.gathering.runs import run_file, write_run
@@ -56,6 +57,34 @@ def test_each_id_comes_once_with_all_its_rows(
     for index in (0, len(found) // 2, len(found) - 1):
         assert read(directory, of.behind(done[index])) == found[index + 1 :]
     assert done[-1] == of.rows
+
+
+@pytest.mark.parametrize(("before", "after"), [(7, 100), (100, 7), (10, 7), (7, 10)])
+def test_each_row_counts_once_though_they_merge_otherwise_behind_a_crash(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    """As with another [batch] max_bytes: in 7 bytes few rows merge, in 10 some do, in 100 all."""
+    texts = [b"u,a,bbb\n", b"v,a\n", b"u,,cc\n", b"v,,dd\n", b"u,eeee\n", b"u,,ff\n", b"w,a,a\n"]
+    digested, count = Digested(("one", "two"), 3), len(texts)
+    run = write_run(tmp_path, 0, [pack_rows(texts, [1] * count, [*range(count)], salt=3)], digested)
+    of = Gathered((run,), count, is_whole=True)
+
+    def left(done: int, longest: int) -> list[tuple[bytes, int]]:
+        source, found = GatheredRows(tmp_path, of.behind(done), longest, digested), []
+        while (piece := source.read()) is not None:
+            rows = piece.rows.rows()
+            found += [(rows.text(index), piece.records_of(index, index + 1)) for index in range(len(rows))]
+        return found
+
+    placed = left(0, before)
+    for index in range(len(placed)):
+        done = sum(records for _, records in placed[:index])
+        rest = left(done, after)
+        assert sum(records for _, records in rest) == count - done
+        sent: dict[bytes, bytes] = {}
+        for text, _ in [*placed[:index], *rest]:
+            sent[text[:1]] = merge(sent[text[:1]], text) if text[:1] in sent else text
+        assert sent == {b"u": b"u,eeee,ff\n", b"v": b"v,a,dd\n", b"w": b"w,a,a\n"}
 
 
 def test_a_byte_that_was_lost_is_found(tmp_path: Path) -> None:
