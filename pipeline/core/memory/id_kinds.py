@@ -19,12 +19,15 @@ ID_KINDS = tuple(_MARKS)
 
 def keys_of_kind(hashes: Hashes, id_kind: str) -> Hashes:
     """The keys of ids of a kind, by their plain hashes; they may not be sorted any more."""
-    return hashes ^ np.uint64(_MARKS[id_kind][0])
+    mark = _MARKS[id_kind][0]
+    # Most often there is none, and nothing is copied.
+    return hashes ^ np.uint64(mark) if mark else hashes
 
 
 def marked(digests: Hashes, id_kind: str) -> Hashes:
     """Digests with the mark of a kind, or without it if they have it; those that are none stay."""
-    of_kind: Hashes = np.where(digests == 0, digests, digests ^ np.uint64(_MARKS[id_kind][1]))
+    mark = _MARKS[id_kind][1]
+    of_kind: Hashes = np.where(digests == 0, digests, digests ^ np.uint64(mark)) if mark else digests
     return of_kind
 
 

@@ -12,12 +12,12 @@ from pipeline.core.memory.id_kinds import keys_of_kind, marked, unsorted_order
 from pipeline.core.memory.keyed_rows import Digested
 from pipeline.core.memory.row_fates import Fate, Fates, RowFates
 from pipeline.core.memory.texts import TextList, Texts, joined_texts
-from pipeline.core.model import Flags, Hashes, Offsets, Starts, Wholes
+from pipeline.core.model import Flags, Hashes, Octets, Offsets, Starts, Wholes
 
 #: Rows looked at in one go, so that what is found in them takes little memory.
-_ROWS_AT_ONCE, _WANTED_AT_ONCE = 32_768, 8_192
-#: Bytes of texts that are in memory at once.
-_TEXT_BYTES = 8_000_000
+_ROWS_AT_ONCE = 16_384
+#: Bytes of texts that are in memory at once, and of the body while they are read.
+_TEXT_BYTES, _READ_BYTES = 8_000_000, 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def released_rows(
     shape: int | None,
     is_gone: Flags | None = None,
 ) -> Iterator[Entries]:
-    """The entries of the rows of a body, part by part.
+    """The entries of the rows of a body, part by part. The texts of one are there until the next is asked for.
 
     `keys`, `starts`: the sorted hashes of its ids, and the offset of the row of each.
     `bounds`: the index of the first key of each part, and behind them that of the end. Keys of one part may differ in
@@ -144,14 +144,19 @@ def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[
     """Each part of the rows, with the texts of its rows, if they are wanted.
 
     The body is read once for each `_TEXT_BYTES` of texts, since its rows are in another order, and no more than those
-    are in memory.
+    are in memory: what is read next lies in their place.
     """
     parts = [slice(*part) for part in pairwise(bounds)]
     together = max(1, len(parts) * _TEXT_BYTES // rows.body.size_bytes) if with_texts else len(parts)
+    place = np.empty(0, dtype=np.uint8)
     for first in range(0, len(parts), together):
         some = parts[first : first + together]
         begin, stop = some[0].start, some[-1].stop
-        texts = _texts(rows, begin, stop) if with_texts else _NO_TEXTS
+        if with_texts:
+            size_bytes = int(rows.sizes[begin:stop].sum(dtype=np.int64))
+            # A little more, since the next ones may take that.
+            place = place if size_bytes <= len(place) else np.empty(size_bytes * 9 // 8, dtype=np.uint8)
+        texts = _texts(rows, begin, stop, place) if with_texts else _NO_TEXTS
         for part in some:
             yield part, texts.of(slice(part.start - begin, part.stop - begin))
 
@@ -159,18 +164,21 @@ def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[
 _NO_TEXTS = Texts(TextList.of([b""]), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
-def _texts(rows: _Rows, first: int, stop: int) -> Texts:
-    """The texts of the rows from `first` to `stop`, in the order of the body."""
+def _texts(rows: _Rows, first: int, stop: int, into: Octets) -> Texts:
+    """The texts of the rows from `first` to `stop`, in the order of the body. `into`: where they are then."""
     wanted = rows.in_body[(rows.in_body >= first) & (rows.in_body < stop)]
     ends = np.cumsum(rows.sizes[wanted], dtype=np.int64)
-    text, end = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8), 0
-    for place in range(0, len(wanted), _WANTED_AT_ONCE):
-        some = joined_texts(*rows.texts(wanted[place : place + _WANTED_AT_ONCE]))
-        text[end : end + len(some)] = np.frombuffer(some, dtype=np.uint8)
+    # However few rows there are, little of the body is read for them at a time.
+    read_with = rows.starts[wanted] // np.uint32(_READ_BYTES)
+    cuts = np.flatnonzero(np.diff(read_with, prepend=-1, append=-1))
+    end = 0
+    for begin, behind in pairwise(cuts.tolist()):
+        some = joined_texts(*rows.texts(wanted[begin:behind]))
+        into[end : end + len(some)] = np.frombuffer(some, dtype=np.uint8)
         end += len(some)
     in_order = np.empty_like(ends)
     in_order[wanted - first] = ends
-    return Texts(TextList.of([text.data]), in_order - rows.sizes[first:stop], in_order)
+    return Texts(TextList.of([into[:end].data]), in_order - rows.sizes[first:stop], in_order)
 
 
 def _sources(fates: Fates, source: int, in_body: Offsets, is_gone: Flags | None) -> Small:
