@@ -284,6 +284,19 @@ class TestFaultsOfStatuses:
         assert delivery.sandbox.calls["posts"] == 1
         assert "does not know the batch" in delivery.batches[0]["why"]
 
+    def test_one_that_target_does_not_know_keeps_no_other_back_for_long(self, tmp_path: Path) -> None:
+        """Also where it was not known, and then nothing answered for a while. The window lets one be under way."""
+        silence = dict.fromkeys(range(2, 14), Fault.STATUS_500)
+        delivery = deliver(
+            tmp_path,
+            *("a,1,1", "b,1,1"),
+            faults=FaultPlan(statuses={1: Fault.STATUS_LOST, **silence}),
+            batch={"max_rows": 1},
+            settle={"status_window": 1, "deadline_s": 86_400.0},
+        )
+        assert (delivery.rows["unconfirmed"], delivery.rows["confirmed"]) == (1, 1)
+        assert delivery.report["seconds"] < 300.0
+
     @pytest.mark.parametrize("applied", [0.0, 1.0])
     def test_stuck_is_sent_once_more_and_no_more(self, tmp_path: Path, applied: float) -> None:
         faults = FaultPlan(post_chances={Fault.STUCK: 1.0}, stuck_applied_chance=applied)

@@ -12,6 +12,9 @@ _PARSED = "tests/core/target/test_replies.py"
 _CALLS = "tests/edges/target/test_call_errors.py"
 _HOSTILE = "tests/e2e/test_hostile_answers.py"
 _LOG = "tests/edges/test_log.py"
+_SESSION = "pipeline/edges/target/session.py"
+_GIVEN_UP = "tests/edges/target/test_given_up.py::test_a_post_that_was_given_up_does_not_leave_when_its_peer_reads_on"
+_POLLER = "tests/edges/target/test_status_poller.py"
 
 MENDS = [
     Mend(
@@ -45,6 +48,30 @@ MENDS = [
         "    re.ASCII | re.IGNORECASE,",
         "    re.IGNORECASE,",
         f"{_URLS}::test_a_hostile_url_is_not_asked_for",
+    ),
+    Mend(
+        "what was not sent of a POST that was given up is dropped",
+        (),
+        _SESSION,
+        "conn.add_callback(partial(self._drop_unsent, conn.transport))",
+        "_ = partial(self._drop_unsent, conn.transport)",
+        f"{_GIVEN_UP}[silent-http]",
+    ),
+    Mend(
+        "what the kernel keeps of it is dropped too",
+        (),
+        _SESSION,
+        "if in_kernel or transport",
+        "if transport",
+        f"{_GIVEN_UP}[silent-http]",
+    ),
+    Mend(
+        "the wait for a status grows with answers only",
+        (),
+        "pipeline/edges/target/status_poller.py",
+        "2.0 * unknown_at)",
+        "2.0 * (asked_at or 0.0) if unknown_at else 0.0)",
+        f"{_POLLER}::test_one_that_is_not_known_yet_is_asked_for_soon_after_an_outage",
     ),
     Mend(
         "any error of a POST is its outcome",

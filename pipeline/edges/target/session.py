@@ -1,8 +1,14 @@
 """The connections to Target: which certificates are trusted, by which proxy they go, and that each carries one call."""
 
+import asyncio
+import fcntl
+import socket
 import ssl
+import struct
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,21 +16,44 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 from aiohttp.abc import AbstractResolver
+from aiohttp.connector import Connection
 
 from pipeline import __version__
 from pipeline.edges.target.addresses import NotPublicError, PublicResolver
 from pipeline.edges.target.authorities import trusting, wrong_with_name, wrong_with_tls
 from pipeline.edges.target.proxy import proxy_for
 
+#: Closed so, a connection is reset, and what was not sent is dropped (`struct linger`: on, no seconds).
+_AT_ONCE = struct.pack("ii", 1, 0)
+
 
 class Request(aiohttp.ClientRequest):
-    """A request that goes by the proxy which the environment names for its host."""
+    """A request that goes by the proxy which the environment names for its host.
+
+    When its call ends, no more of it leaves this machine. Else what waits for a peer that does not read would leave as
+    soon as it reads again: hours after the call was given up, when its batch is held no longer and newer rows were
+    sent. And the connection would stay open for as long.
+    """
 
     def update_proxy(self, *_: Any) -> None:
         """Choose the proxy; credentials go into its own header."""
         proxy = proxy_for(str(self.url))
         auth = aiohttp.BasicAuth(proxy.user, proxy.password) if proxy and (proxy.user or proxy.password) else None
         super().update_proxy(yarl.URL(proxy.url) if proxy else None, auth, None)
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Send it; what has not left when the connection is given back is dropped, and the connection reset."""
+        conn.add_callback(partial(self._drop_unsent, conn.transport))
+        return await super().send(conn)
+
+    def _drop_unsent(self, transport: asyncio.Transport | None) -> None:
+        if transport is None or not (connected := transport.get_extra_info("socket")):
+            return
+        # Linux: SIOCOUTQ, the bytes that the kernel has still to send, or that may have to be sent again.
+        (in_kernel,) = struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4)))
+        if in_kernel or transport.get_write_buffer_size():
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.abort()
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ from pipeline.edges.target.call_queue import CallQueue
 _LOOK_AGAIN_SHARE = 0.05
 _LOOK_AGAIN_S = 0.5
 #: A batch that Target does not know may be too new for the host that is asked: batches are accepted by one host, and
-#: their statuses told by another (seen in the field). Ours: it is asked about this often, each time at twice the age,
-#: and not once it is older than these seconds.
+#: their statuses told by another (seen in the field). Ours: it is asked about this often, each time at twice the age at
+#: which it was not known, and not once it is older than these seconds.
 NOT_YET_TRIES = 5
 NOT_YET_S = 180.0
 #: Times that a batch is asked about which is complete with counts that cannot be read. Ours: the answer is final, but a
@@ -46,18 +46,21 @@ class StatusPoller:
         asked_at: float | None = None
         # True if the last question had an answer (or there was none yet).
         was_answered = True
-        # The number of times that Target did not know the batch; none once it did.
+        # The number of times that Target did not know the batch, none once it did; and the age at the last of them.
         not_yet: int | None = 0
+        unknown_at = 0.0
         uncounted = 0
         while True:
-            await self._until_due(posted_at, asked_at, 2.0 * (asked_at or 0.0) if not_yet else 0.0)
+            # Not twice the age at a question without an answer: through an outage that would grow to hours, for which
+            # the status window stays closed to all other batches.
+            await self._until_due(posted_at, asked_at, 2.0 * unknown_at)
             outcome = await ask()
             age = self._clock.monotonic() - posted_at
             match outcome:
                 case StatusLost(is_unknown=True) if (
                     not_yet is not None and not_yet + 1 < NOT_YET_TRIES and age < NOT_YET_S
                 ):
-                    not_yet += 1
+                    not_yet, unknown_at = not_yet + 1, age
                 case Uncounted() if uncounted + 1 < UNCOUNTED_TRIES:
                     uncounted += 1
                 case Complete():
@@ -68,7 +71,7 @@ class StatusPoller:
                     return outcome
             was_answered = isinstance(outcome, Incomplete)
             if was_answered:
-                not_yet = None
+                not_yet, unknown_at = None, 0.0
                 self._plan.note_incomplete(age)
             asked_at = age
             if age >= self._deadline_age(posted_at):

@@ -100,7 +100,9 @@ UNKNOWN = StatusLost("HTTP 404", is_unknown=True)
         # One host accepts, another tells: it may not know yet.
         ((UNKNOWN, UNKNOWN, Complete()), 0.0, Complete(), [5.0, 10.0, 20.0]),
         ((UNKNOWN, Incomplete(), Complete()), 0.0, Complete(), [5.0, 10.0, 10.6]),
-        ((UNKNOWN, StatusUnavailable("HTTP 500"), Complete()), 0.0, Complete(), [5.0, 10.0, 20.0]),
+        # Only an answer makes it wait for twice the age.
+        ((UNKNOWN, StatusUnavailable("HTTP 500"), Complete()), 0.0, Complete(), [5.0, 10.0, 10.6]),
+        ((UNKNOWN, Throttled(), UNKNOWN, Complete()), 0.0, Complete(), [5.0, 10.0, 10.6, 21.2]),
         ((UNKNOWN,), 0.0, UNKNOWN, [5.0, 10.0, 20.0, 40.0, 80.0]),
         # It knew, or had the time to.
         ((Incomplete(), UNKNOWN), 0.0, UNKNOWN, [5.0, 5.5]),
@@ -117,6 +119,22 @@ def test_a_batch_that_is_not_known_yet(
         return await following.follow(*answers, age_s=age_s), following.asked
 
     assert run_virtually(run()) == (final, asked)
+
+
+def test_one_that_is_not_known_yet_is_asked_for_soon_after_an_outage() -> None:
+    """However often there is no answer: the status window stays closed to all others until its outcome is known."""
+
+    async def run() -> tuple[StatusOutcome | None, float]:
+        following = Following(PollPlan(first_s=5.0, max_s=30.0), deadline_s=86_400.0)
+
+        async def ask() -> StatusOutcome:
+            return StatusUnavailable("no answer") if 15.0 < following.now() < 7_200.0 else UNKNOWN
+
+        return await following.status_poller.follow(0.0, ask), following.now()
+
+    outcome, ended = run_virtually(run())
+    assert outcome == UNKNOWN
+    assert 7_200.0 <= ended < 7_260.0
 
 
 def test_no_answer_in_time() -> None:

@@ -49,6 +49,7 @@ from tests.tools.faults.loading import (
     write_config,
 )
 from tests.tools.faults.tally import Tally, hold
+from tests.tools.hanging import in_time
 from tests.tools.support import loop_clock, run_fast
 
 Family = Literal["doubtful", "refusing", "mixed"]
@@ -217,13 +218,8 @@ async def load_and_check(
     commands = [paths[:2], paths[2:], [_copy_of(paths[-1])]] if remembers else [paths]
     loaded = [*exports, exports[-1]] if remembers else exports
     with logged() as log:
-        try:
-            async with asyncio.timeout(HANGS_AFTER_S):
-                reports = [
-                    report for command in commands for report in await _reports_of(command, Tenant.of_one(settings))
-                ]
-        except TimeoutError:
-            raise AssertionError(f"it hangs: {log.getvalue()[-2_000:]}") from None
+        async with in_time(HANGS_AFTER_S, lambda: log.getvalue()[-2_000:]):
+            reports = [report for command in commands for report in await _reports_of(command, Tenant.of_one(settings))]
     assert len(reports) == len(loaded)
     for report, export in zip(reports, loaded, strict=True):
         check_report(report, export)
