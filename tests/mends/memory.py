@@ -184,4 +184,21 @@ MENDS = [
         "        while (piece := await",
         "tests/faults/test_altered_memory.py::test_gathered_rows_that_are_gone_are_given_up_and_loaded_again",
     ),
+    Mend(
+        "memory: all rows of a batch of one partition are in memory at once",
+        (),
+        f"{CORE}/released_rows.py",
+        " or begins[stop + 1] - begins[first] > _TEXT_BYTES:\n",
+        ":\n",
+        "tests/core/memory/test_released_rows.py::test_little_of_a_body_is_in_memory_wherever_its_rows_are",
+    ),
+    Mend(
+        "memory: gathered rows that were placed count again where they merge otherwise",
+        (),
+        "pipeline/jobs/gathering/gathered_rows.py",
+        "    records[first] = totals[first] - done\n",
+        "",
+        "tests/jobs/gathering/test_gathered_rows.py::"
+        "test_each_row_counts_once_though_they_merge_otherwise_behind_a_crash",
+    ),
 ]

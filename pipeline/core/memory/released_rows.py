@@ -16,8 +16,8 @@ from pipeline.core.model import Flags, Hashes, Octets, Offsets, Starts, Wholes
 
 #: Rows looked at in one go, so that what is found in them takes little memory.
 _ROWS_AT_ONCE = 16_384
-#: Bytes of texts that are in memory at once, and of the body while they are read.
-_TEXT_BYTES, _READ_BYTES = 8_000_000, 1_500_000
+#: Bytes of texts that are in memory at once, about those of a part, and of the body while they are read.
+_TEXT_BYTES, _PART_BYTES, _READ_BYTES = 8_000_000, 2_000_000, 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,19 @@ def released_rows(
         if (order := unsorted_order(entries.keys)) is not None:
             entries = entries.taken(order)
         yield entries if values else _once(entries)
+
+
+def small_parts(keys: Hashes, bounds: Offsets, size_bytes: int) -> list[int]:
+    """The bounds of parts whose texts take little memory. `bounds`: at which a part has to end, the first and last too.
+
+    `keys`: the sorted hashes of all rows. `size_bytes`: what these take; those of an export whose rows were gathered
+    are in the order of the keys, so that a batch may have those of a few partitions alone.
+    """
+    step = max(1, len(keys) * _PART_BYTES // max(1, size_bytes))
+    # None is cut between keys that differ in their last bit alone.
+    cuts = np.searchsorted(keys, keys[step::step] & ~np.uint64(1))
+    of_parts: list[int] = np.unique(np.append(bounds, cuts)).tolist()
+    return of_parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,18 +160,27 @@ def _parts(rows: _Rows, bounds: Sequence[int], *, with_texts: bool) -> Iterator[
     are in memory: what is read next lies in their place.
     """
     parts = [slice(*part) for part in pairwise(bounds)]
-    together = max(1, len(parts) * _TEXT_BYTES // rows.body.size_bytes) if with_texts else len(parts)
+    if not with_texts:
+        yield from ((part, _NO_TEXTS) for part in parts)
+        return
     place = np.empty(0, dtype=np.uint8)
-    for first in range(0, len(parts), together):
-        some = parts[first : first + together]
-        begin, stop = some[0].start, some[-1].stop
-        if with_texts:
-            size_bytes = int(rows.sizes[begin:stop].sum(dtype=np.int64))
-            # A little more, since the next ones may take that.
-            place = place if size_bytes <= len(place) else np.empty(size_bytes * 9 // 8, dtype=np.uint8)
-        texts = _texts(rows, begin, stop, place) if with_texts else _NO_TEXTS
-        for part in some:
+    begins = np.append(0, np.cumsum(rows.sizes, dtype=np.int64))[bounds]
+    for some in _together(begins):
+        begin, stop, size_bytes = bounds[some.start], bounds[some.stop], int(begins[some.stop] - begins[some.start])
+        # A little more, since the next ones may take that.
+        place = place if size_bytes <= len(place) else np.empty(size_bytes * 9 // 8, dtype=np.uint8)
+        texts = _texts(rows, begin, stop, place)
+        for part in parts[some]:
             yield part, texts.of(slice(part.start - begin, part.stop - begin))
+
+
+def _together(begins: Offsets) -> Iterator[slice]:
+    """The parts whose texts are in memory at once. `begins`: where each would begin in all texts, and the end."""
+    first = 0
+    for stop in range(1, len(begins)):
+        if stop == len(begins) - 1 or begins[stop + 1] - begins[first] > _TEXT_BYTES:
+            yield slice(first, stop)
+            first = stop
 
 
 _NO_TEXTS = Texts(TextList.of([b""]), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

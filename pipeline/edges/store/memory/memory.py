@@ -48,7 +48,7 @@ from pipeline.core.memory.entries import Entries, Found, latest, no_entries, wit
 from pipeline.core.memory.finding import found_in
 from pipeline.core.memory.id_kinds import ID_KINDS, THIRD_PARTY_ID, digests_of_kind, keys_of_kind, unsorted_order
 from pipeline.core.memory.keyed_rows import Digested, KeyedRows
-from pipeline.core.memory.released_rows import Body, released_rows
+from pipeline.core.memory.released_rows import Body, released_rows, small_parts
 from pipeline.core.memory.row_fates import RowFates
 from pipeline.core.model import Flags, Hashes, Rows
 from pipeline.core.rows.hashing import hash_ids
@@ -130,7 +130,7 @@ class Memory:
         shape = self.shape_of(tuple(body.heading(starts)[1:])) if self.has_values else None
         # Rows that no line of their export has are of ids that are gone.
         is_gone = self._spool.lines(batch_id) == 0 if source else None
-        bounds = bounds_of(keys).tolist()
+        bounds = small_parts(keys, bounds_of(keys), size_bytes)
         parts = released_rows(
             body,
             keys,
@@ -143,7 +143,8 @@ class Memory:
             shape=shape,
             is_gone=is_gone,
         )
-        self._files.write_run(batch_id, enumerate(parts), len(keys))
+        partitions = partition_of(keys[bounds[:-1]]).tolist()
+        self._files.write_run(batch_id, zip(partitions, parts, strict=True), len(keys))
 
     def has(self, batch_id: int) -> bool:
         """True if the run of a batch is pending."""
