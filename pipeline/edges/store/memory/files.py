@@ -222,7 +222,9 @@ class MemoryFiles:
         with self.lock:
             before = self._files
             self._read_catalog()
-            self._opened = {number: file for number, file in self._opened.items() if number in self._files}
+            # Where a memory was emptied, a number may be that of another file by now.
+            same = self._files.items() & before.items()
+            self._opened = {number: self._opened[number] for number, _ in same if number in self._opened}
             self._kept.ask(())
             return self._files != before
 
