@@ -175,7 +175,7 @@ async def carry_out(request: Request, state: State, *, running: Running | None) 
     if request.command == "retry":
         return (await begin_retry(state, request.job or "")).told
     if request.command == REBUILD_MEMORY:
-        return await rebuild_memory(state, is_at_work=running is not None and any(True for _ in running()))
+        return await rebuild_memory(state, is_at_work=lambda: running is not None and any(True for _ in running()))
     if request.command == FORGET and request.given is not None:
         return (await forget(state, request.given)).relative_to(state.directory).as_posix()
     raise PipelineError(f"unknown request {request.command!r}", exit_code=ExitCode.USAGE)

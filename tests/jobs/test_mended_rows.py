@@ -320,7 +320,7 @@ async def test_no_row_that_said_nothing_new_is_gone_over(tmp_path: Path, is_rebu
             stage.state, "demo", stage.host, min_free_bytes=0, remember="values", target=target
         ) as state:
             if is_rebuilt:
-                await rebuild_memory(state, is_at_work=False)
+                await rebuild_memory(state, is_at_work=lambda: False)
             answer = await begin_mended(state, report["job"], stage.directory / "fixed.csv")
         assert "nobody can tell" in answer.told
         assert answer.job is None

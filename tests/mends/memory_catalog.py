@@ -43,7 +43,7 @@ MENDS = [
         "memory: it is not emptied while a job may add to it",
         (),
         "pipeline/jobs/gathering/memory_upkeep.py",
-        "    if is_at_work:\n",
+        "    if is_at_work():\n",
         "    if False:\n",
         "tests/jobs/gathering/test_memory_upkeep.py::test_it_is_left_alone_while_a_job_may_add_to_it",
     ),

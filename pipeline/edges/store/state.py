@@ -44,8 +44,9 @@ class State:
     may be more such batches than a process may have open files.
     `ages`: of open batches, as far as earlier runs in this process know them.
     `memory`: what was last sent of each id; None if nothing is remembered. `turn_to_remember`, `turn_to_merge`: for
-    whoever adds to it, or merges its files; `turn_to_write_memory`: for whoever writes one of them, taken last, since
-    each takes much memory. `remembered`: set when more is remembered; whoever waited makes it anew.
+    whoever adds to it, or merges its files; who needs both takes that to merge first, since it may take minutes, in
+    which batches are released. `turn_to_write_memory`: for whoever writes one of them, taken last, since each takes
+    much memory. `remembered`: set when more is remembered; whoever waited makes it anew.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from pipeline.jobs.forgetting.receipt import Receipt
 async def erase_from_store(state: State, wanted: Wanted, receipt: Receipt) -> None:
     """Erase ids from ledger, spool and memory. Raises `FatalError` (74) if the disk refuses, or they are damaged."""
     await state.in_turn(_erase_from_batches, state, wanted, receipt)
-    async with state.turn_to_remember, state.turn_to_merge:
+    async with state.turn_to_merge, state.turn_to_remember:
         await state.in_turn(_erase_from_memory, state, wanted, receipt)
     await state.in_turn(_compact, state, receipt)
 

@@ -1,5 +1,6 @@
 """Empties the memory when somebody asks for it, and lets go of what was not sent for long."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pipeline.core.errors import ExitCode, PipelineError
@@ -14,21 +15,26 @@ EMPTIED = (
 )
 
 
-async def rebuild_memory(state: State, *, is_at_work: bool) -> str:
+async def rebuild_memory(state: State, *, is_at_work: Callable[[], bool]) -> str:
     """Empty the memory of a state directory, also a damaged one; return what was done, in words.
 
-    `is_at_work`: a job runs. Raises `PipelineError` (75) then: it may just be adding to the memory.
+    `is_at_work`: tells if a job runs. Raises `PipelineError` (75) then: it may just be adding to the memory.
     """
-    if is_at_work:
+    _check_left_alone(is_at_work)
+    # A merge that is under way reads files that go. Until it has ended, a job may begin.
+    async with state.turn_to_merge, state.turn_to_remember:
+        _check_left_alone(is_at_work)
+        await state.in_turn(_empty, state)
+    return EMPTIED
+
+
+def _check_left_alone(is_at_work: Callable[[], bool]) -> None:
+    if is_at_work():
         raise PipelineError(
             "a job is under way, which adds to the memory: nothing was changed. Ask again when it has ended, as "
             "`status` says.",
             exit_code=ExitCode.UNFINISHED,
         )
-    # A merge that is under way reads files that go.
-    async with state.turn_to_remember, state.turn_to_merge:
-        await state.in_turn(_empty, state)
-    return EMPTIED
 
 
 def _empty(state: State) -> None:

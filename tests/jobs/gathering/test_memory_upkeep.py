@@ -20,6 +20,7 @@ from pipeline.edges.store.mailbox import Request
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.state import State, open_state
 from pipeline.jobs.control import REBUILD_MEMORY, carry_out
+from pipeline.jobs.forgetting.forget import forget
 from pipeline.jobs.gathering.memory_upkeep import expire_memory, rebuild_memory
 from tests.edges.store.memory.builders import content_of
 from tests.edges.store.test_ledger import job_of
@@ -96,7 +97,7 @@ async def test_it_is_left_alone_while_a_job_may_add_to_it(tmp_path: Path) -> Non
     async with opened(tmp_path) as state:
         release(state, "a", "b")
         with pytest.raises(PipelineError, match="a job is under way") as caught:
-            await rebuild_memory(state, is_at_work=True)
+            await rebuild_memory(state, is_at_work=lambda: True)
         assert caught.value.exit_code is ExitCode.UNFINISHED
         assert known(state) == 2
 
@@ -105,11 +106,46 @@ async def test_it_is_emptied_when_a_merge_that_is_under_way_has_ended(tmp_path: 
     async with opened(tmp_path) as state, anyio.create_task_group() as tasks:
         release(state, "a", "b")
         async with state.turn_to_merge:
-            tasks.start_soon(partial(rebuild_memory, state, is_at_work=False))
+            tasks.start_soon(partial(rebuild_memory, state, is_at_work=lambda: False))
             await anyio.wait_all_tasks_blocked()
             assert known(state) == 2
     async with opened(tmp_path) as state:
         assert known(state) == 0
+
+
+async def test_it_is_left_alone_if_a_job_began_before_a_merge_has_ended(tmp_path: Path) -> None:
+    jobs: list[str] = []
+
+    async def rebuild() -> None:
+        with pytest.raises(PipelineError, match="a job is under way"):
+            await rebuild_memory(state, is_at_work=lambda: bool(jobs))
+
+    async with opened(tmp_path) as state, anyio.create_task_group() as tasks:
+        release(state, "a", "b")
+        async with state.turn_to_merge:
+            tasks.start_soon(rebuild)
+            await anyio.wait_all_tasks_blocked()
+            jobs.append("j")
+    async with opened(tmp_path) as state:
+        assert known(state) == 2
+
+
+@pytest.mark.parametrize("kind", ["rebuild", "forget"])
+async def test_batches_are_remembered_while_whoever_empties_it_waits_for_a_merge(tmp_path: Path, kind: str) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("a\n")
+    async with opened(tmp_path / "state") as state:
+        release(state, "a", "b")
+        async with anyio.create_task_group() as tasks, state.turn_to_merge:
+            if kind == "forget":
+                tasks.start_soon(forget, state, ids)
+            else:
+                tasks.start_soon(partial(rebuild_memory, state, is_at_work=lambda: False))
+            await anyio.wait_all_tasks_blocked()
+            await anyio.sleep(0.1)
+            with anyio.fail_after(5):
+                async with state.turn_to_remember:
+                    assert known(state) == 2
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "none"])
@@ -124,7 +160,7 @@ async def test_a_damaged_one_is_emptied_by_who_does_not_look_at_it(tmp_path: Pat
     # As a kill leaves it.
     (tmp_path / "memory" / ".x.tmp").write_bytes(b"a row")
     async with opened(tmp_path, "nothing") as state:
-        await rebuild_memory(state, is_at_work=False)
+        await rebuild_memory(state, is_at_work=lambda: False)
         assert names_in(tmp_path / "memory") == []
     async with opened(tmp_path, "values") as state:
         assert known(state) == 0

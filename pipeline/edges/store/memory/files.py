@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,30 +159,29 @@ class MemoryFiles:
         opened = [self.open(number) for number in runs if number > merged_to]
         return [each for each in opened if each.file.has_rows(partition)]
 
-    def entries_of(self, asked: Mapping[int, Hashes], *, with_values: bool) -> dict[int, list[Entries]]:
-        """By the number of the file, 0 for all bases, the entries that have one of these keys; in the order of those.
+    def ask(self, partitions: Collection[int]) -> None:
+        """Begin a question of these partitions: what was read of others is not kept, see `KeptSlices`."""
+        with self.lock:
+            self._kept.ask(partitions)
 
-        `asked`: the keys by partition, both sorted. Without values, no text is read.
+    def entries_of(self, partition: int, keys: Hashes, *, with_values: bool) -> dict[int, Entries]:
+        """By the number of the file, 0 for the base, the entries of a partition that have one of these sorted keys.
+
+        Without values, no text is read.
         """
         with self.lock:
-            self._kept.ask(asked)
-            by_file: dict[int, list[Entries]] = {}
-            for partition, keys in asked.items():
-                base = self.partition(partition).base
-                for file in self.of(partition):
-                    rows = self._kept.rows_of(partition, file)
-                    found = (
-                        file.entries_of(partition, keys, rows)
-                        if with_values
-                        else file.entries_without_values(rows, keys)
-                    )
-                    by_file.setdefault(0 if file.number == base else file.number, []).append(found)
+            base = self.partition(partition).base
+            by_file: dict[int, Entries] = {}
+            for file in self.of(partition):
+                rows = self._kept.rows_of(partition, file)
+                by_file[0 if file.number == base else file.number] = (
+                    file.entries_of(partition, keys, rows) if with_values else file.entries_without_values(rows, keys)
+                )
             return by_file
 
     def done_with_questions(self) -> None:
         """Keep no memory for what was read for questions."""
-        with self.lock:
-            self._kept.ask(())
+        self.ask(())
 
     def keys_of(self, partition: int) -> list[Hashes]:
         """The sorted keys of each file in which entries of a partition are."""
@@ -222,7 +221,9 @@ class MemoryFiles:
         with self.lock:
             before = self._files
             self._read_catalog()
-            self._opened = {number: file for number, file in self._opened.items() if number in self._files}
+            # Where a memory was emptied, a number may be that of another file by now.
+            same = self._files.items() & before.items()
+            self._opened = {number: self._opened[number] for number, _ in same if number in self._opened}
             self._kept.ask(())
             return self._files != before
 

@@ -18,9 +18,9 @@ class KeptSlices:
     They take no more than `max_bytes`, but for those of a single partition, which are kept however large they are: all
     rows of a large export ask one partition after the other, each several times.
 
-    Constraint: whoever has a slice takes copies of what is wanted, and has done with it before the next question. What
-    is read for that lies in the same place: to ask the system for memory anew, slice by slice, takes twice as long as
-    to read them.
+    Constraint: whoever has a slice takes copies of what is wanted, and has done with it before anybody begins the next
+    question; the lock of the files is held meanwhile. What is read for that lies in the same place: to ask the system
+    for memory anew, slice by slice, takes twice as long as to read them.
     """
 
     def __init__(self, max_bytes: int = KEPT_BYTES) -> None:

@@ -212,8 +212,14 @@ class Memory:
         asked = {
             each: keys[slice(*of_each)] for each, of_each in enumerate(pairwise(bounds)) if of_each[0] < of_each[1]
         }
+        self._files.ask(asked)
         # The bases are as one file: of each partition, its base is the oldest.
-        by_file = self._asked(partial(self._files.entries_of, asked, with_values=with_values))
+        by_file: dict[int, list[Entries]] = {}
+        for partition, some in asked.items():
+            # Whoever else needs the files, as the event loop does, waits for one partition, and not for all.
+            found_by_file = self._asked(partial(self._files.entries_of, partition, some, with_values=with_values))
+            for number, entries in found_by_file.items():
+                by_file.setdefault(number, []).append(entries)
         lists = [latest(by_file[number]) for number in sorted(by_file)] or [no_entries(with_values=with_values)]
         found = found_in(lists, keys, rows if with_values else None)
         return Found(found.entries.joined(), found.indexes)

@@ -1,6 +1,10 @@
 """Slices that are kept for the next question: few, however much a question reads."""
 
+import threading
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -79,3 +83,39 @@ def test_a_memory_keeps_what_it_read_for_the_same_ids(tmp_path: Path) -> None:
     before = [kept.rows_of(partition, file) for partition in file.file.partitions]
     state.memory.find(rows.hashes, rows)
     assert all(kept.rows_of(each, file) is slice_ for each, slice_ in zip(file.file.partitions, before, strict=True))
+
+
+class NotedLock:
+    """A lock that can be taken again by who has it, which notes what was read while it was held."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.RLock(), 0
+        self.read: list[set[int]] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self.read.append(set())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+
+@pytest.mark.parametrize("with_values", [False, True], ids=["digests", "values"])
+def test_whoever_else_needs_the_files_waits_for_one_partition(tmp_path: Path, with_values: bool) -> None:
+    state = Released(tmp_path, with_values=with_values)
+    for _ in range(3):
+        state.remember(ROWS)
+    lock, rows_of = NotedLock(), KeptSlices.rows_of
+
+    def noted(kept: KeptSlices, partition: int, file: EntryFile) -> Any:
+        lock.read[-1].add(partition)
+        return rows_of(kept, partition, file)
+
+    rows = asked([f"{each},1,2" for each in ROWS])
+    with patch.object(state.memory._files, "lock", lock), patch.object(KeptSlices, "rows_of", noted):
+        assert state.memory.find(rows.hashes, rows).is_known.all()
+    assert max(map(len, lock.read)) == 1
+    assert len(set().union(*lock.read)) > 100

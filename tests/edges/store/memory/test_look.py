@@ -66,6 +66,26 @@ def test_whoever_only_asks_goes_on_with_the_files_of_now(tmp_path: Path, with_va
         Memory(tmp_path / "memory", None, catalog, with_values=with_values).check()
 
 
+@pytest.mark.parametrize("with_values", [False, True])
+def test_whoever_only_asks_goes_on_where_a_file_has_the_number_of_one_that_was_emptied(
+    tmp_path: Path, with_values: bool
+) -> None:
+    released = Released(tmp_path, with_values=with_values)
+    released.remember(rows(0, 50))
+    reader = Memory(tmp_path / "memory", None, cast("Catalog", released.catalog), with_values=with_values)
+    asks = asked([f"u{number},{number},x" for number in range(60)])
+    assert int(reader.find(asks.hashes, asks).is_known.sum()) == 50
+    released.memory.rebuild()
+    released.restart()
+    released.remember(rows(20, 20))
+    assert [*released.catalog.files] == [1]
+    # Behind a question of nobody, nothing is kept that was read before.
+    reader.find(asks.hashes[:0])
+    # It comes upon the other file here; what it asked before that is answered as of before.
+    assert int(reader.find(asks.hashes, asks).is_known.sum()) >= 20
+    assert int(reader.find(asks.hashes, asks).is_known.sum()) == 20
+
+
 @pytest.mark.parametrize("damage", ["lost", "cut", "older"])
 def test_damage_is_told_of(tmp_path: Path, damage: str) -> None:
     released = Released(tmp_path)
