@@ -129,8 +129,11 @@ class ReadSlice:
         """The columns by name, each of shape (n,)."""
         return {name: column.at(_ALL) for name, column in self.packed.items()}
 
-    def bounds_of(self, indexes: Offsets) -> tuple[Offsets, Offsets]:
-        """Where the texts of some rows begin and end in the text of the slice; `indexes` ascend, at least one."""
+    def places_of(self, indexes: Offsets) -> tuple[Offsets, Offsets]:
+        """Where the texts of some rows begin and end in the text of the slice.
+
+        `indexes`: of the rows, ascending, none twice, at least one.
+        """
         if self.sizes is None:
             raise ValueError("the file has no texts")
         # Added up from one to the next: a sum for each row would take more memory than the slice.
@@ -202,7 +205,8 @@ def write_slices(
 ) -> FileFacts:
     """Write slices in the order of their numbers, durably; return what to keep of the file.
 
-    A slice may come in parts, one behind the other, so that not all of its texts are in memory at once.
+    A slice may come in parts, one behind the other, so that not all of its texts are in memory at once: the next is
+    asked for when those of the one before are written.
     `kinds`: the numpy type of each column, whole numbers without sign, by name.
     `notes`: anything that JSON can hold; the file keeps it.
 
@@ -354,7 +358,7 @@ class SortedFile:
         if not len(indexes) or rows.sizes is None:
             return b""
         stored, checksums = self._stored(partition), rows.block_checksums
-        starts, ends = rows.bounds_of(indexes)
+        starts, ends = rows.places_of(indexes)
         firsts = np.append(0, np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1)
         lasts = np.append(firsts[1:], len(starts)) - 1
         begins = starts[firsts] // BLOCK_BYTES * BLOCK_BYTES
