@@ -7,7 +7,7 @@ durable before the next begins.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -142,7 +142,7 @@ class Producer:
         self._changed = job.ending.changed
         self._sealing: _Sealing | None = None
         self._sieve = sieve_of(job, job.progress.checkpoint.parameters)
-        # By the hash of its id, what a row says itself that was filled in: see `Sifted`.
+        # By the hash of its id, what a row of the open batch says itself that was filled in: see `Sifted`.
         self._own: dict[int, frozenset[str]] = {}
         # From here on the tracker is told of everything that is in flight for this job.
         self._view = job.in_flight.join(job.record.seq, placer.tracker)
@@ -336,7 +336,7 @@ class Producer:
                 sifted = await self._sift(keyed, self._placer.tracker.is_in_flight(keyed.hashes))
                 self._note_unchanged(keyed.hashes, keyed.lines, sifted.is_unchanged)
                 rows = sifted.rows
-            placed = self._placer.place_freed(rows)
+            placed = self._placer.place_freed(rows, sifted.unfilled if sifted else None)
             if sifted is not None:
                 self._note_filled_in(sifted, placed.stop)
             self._checkpoint.superseded += placed.superseded
@@ -372,6 +372,7 @@ class Producer:
         if self._placer.open_rows:
             await self._make_room()
         seal, is_written = self._placer.seal(), asyncio.Event()
+        own, self._own = self._own, {}
         batch_id = number = None
         if seal.content:
             batch_id, number = job.state.ledger.allot_batch_id(), progress.allot_number()
@@ -389,7 +390,7 @@ class Producer:
             held,
             is_written,
             # A copy of the checkpoint, since the counts go on meanwhile.
-            asyncio.ensure_future(self._write_down(seal, batch_id, number, deepcopy(checkpoint), is_written)),
+            asyncio.ensure_future(self._write_down(seal, batch_id, number, deepcopy(checkpoint), own, is_written)),
         )
 
     async def _write_down(
@@ -398,12 +399,14 @@ class Producer:
         batch_id: int | None,
         number: int | None,
         checkpoint: Checkpoint,
+        own: Mapping[int, frozenset[str]],
         is_written: asyncio.Event,
     ) -> Batch | None:
         """Write the body of the sealed batch, then the whole seal in one transaction; None if it has no rows."""
         job = self._job
         batch: Batch | None = None
         overtaken: dict[int, Overtaken] = {}
+        filled_in: Mapping[int, frozenset[str]] = {}
         try:
             if seal.content and batch_id and number:
                 await job.host.run_blocking(note_sent, job.folder.sent / str(batch_id), seal.content)
@@ -413,7 +416,9 @@ class Producer:
                 batch = await job.state.write(batch_id, number, seal.content, when_written=is_written.set)
                 if len(drawn):
                     await job.host.run_blocking(note_drawn, job, batch_id, drawn)
-                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)
+                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, own)
+                if own:
+                    filled_in = await job.state.in_turn(job.state.filled_in, batch, own)
         finally:
             is_written.set()
         held, released = seal.held, [batch_id for batch_id in seal.released if batch_id > 0]
@@ -428,6 +433,7 @@ class Producer:
             held=held,
             released=released,
             overtaken=overtaken,
+            filled_in=filled_in,
             awaited=[batch_id for batch_id in released if batch_id not in over],
             remembered=job.state.pending,
         )

@@ -314,8 +314,8 @@ MUTANTS = [
     Mutant(
         "the checkpoint of a seal goes on while it is written down",
         PRODUCER,
-        "deepcopy(checkpoint), is_written)",
-        "checkpoint, is_written)",
+        "deepcopy(checkpoint), own",
+        "checkpoint, own",
     ),
     Mutant(
         "the ids of a batch that is being written are not in flight",
@@ -332,7 +332,7 @@ MUTANTS = [
     Mutant(
         "what a later row overtakes is not noted",
         PRODUCER,
-        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, self._own)\n",
+        "                overtaken = await job.state.in_turn(job.state.overtaken_by, job.record, batch, own)\n",
         "                overtaken = {}\n",
         AGAIN,
     ),

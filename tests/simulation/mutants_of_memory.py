@@ -163,4 +163,18 @@ OF_THE_MEMORY = [
         "            values = {",
         REMEMBERING_AND_RETRYING,
     ),
+    Mutant(
+        "a row that finds no room is held with what it was filled in with",
+        PRODUCER,
+        "sifted.unfilled if sifted else None",
+        "None",
+        REMEMBERING_AND_RETRYING,
+    ),
+    Mutant(
+        "a lost row comes back with what it was filled in with",
+        "pipeline/jobs/retries/lost_rows.py",
+        "            if hash_ in filled_in:\n",
+        "            if False:\n",
+        REMEMBERING_AND_RETRYING,
+    ),
 ]

@@ -64,10 +64,13 @@ class Placer:
                 return Placed(stop, superseded, must_seal=True)
         return Placed(stop, superseded, must_seal=False)
 
-    def place_freed(self, rows: Rows) -> Placed:
-        """Place rows that were freed; those without room are held again, in front of the held rows of their ids."""
+    def place_freed(self, rows: Rows, unfilled: Rows | None = None) -> Placed:
+        """Place rows that were freed; those without room are held again, in front of the held rows of their ids.
+
+        `unfilled`: the same as they were held, if any was filled in: so they are held again, also over a restart.
+        """
         taken = self.chunker.take(rows, 0, self.tracker.is_in_flight(rows.hashes))
-        self.tracker.put_back(rows, [*taken.to_hold, *range(taken.stop, len(rows))])
+        self.tracker.put_back(rows if unfilled is None else unfilled, [*taken.to_hold, *range(taken.stop, len(rows))])
         return Placed(taken.stop, taken.superseded, taken.is_full or taken.stop < len(rows))
 
     def release(self, batch_id: int, earlier: dict[bytes, bytes]) -> Rows:

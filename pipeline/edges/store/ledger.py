@@ -5,7 +5,8 @@ flushed to the disk before it returns (WAL, `synchronous=FULL`). Facts are only 
 
 Format: `jobs` (one row each, with the checkpoint of its latest seal), `batches` (as sealed), `facts` (the history of
 each batch, in order), `held` (the changes of held rows by each seal, see `held_log`), `overtaken` (for batches with
-lost rows: hashes of the ids of which a later row was sealed), `overtaken_values` (the parameters that such rows had),
+lost rows: hashes of the ids of which a later row was sealed), `overtaken_values` (the parameters that such rows had;
+and those of which a row of a batch itself has values that it does not say),
 `memory_files` and `memory_partitions` (the catalog of the memory), `meta` (the client code, and values kept by name).
 
 Invariant: a batch is in the ledger only if its body was durable in the spool before.
@@ -56,6 +57,8 @@ _LATER = ("seq", "is_abandoned", "state", "exit_code", "sha256", "report", "last
 NOTHING_REMEMBERED: Mapping[int, MemoryFile] = {}
 #: Of a batch with lost rows: hash of an id -> the parameters of which a later row of that id has a value.
 Overtaken = Mapping[int, frozenset[str]]
+#: No row was filled in with what is remembered.
+NOTHING_FILLED_IN: Mapping[int, frozenset[str]] = {}
 
 
 class Ledger(LedgerReader):
@@ -215,6 +218,7 @@ class Ledger(LedgerReader):
         held: HeldChanges,
         released: Iterable[int],
         overtaken: Mapping[int, Hashes | Overtaken],
+        filled_in: Mapping[int, frozenset[str]] = NOTHING_FILLED_IN,
         awaited: Collection[int] = (),
         remembered: Mapping[int, MemoryFile] = NOTHING_REMEMBERED,
     ) -> None:
@@ -224,6 +228,7 @@ class Ledger(LedgerReader):
         `released`: ids of batches that are released.
         `overtaken`: for batches with lost rows, batch id -> hashes of their ids of which this batch has a later row.
         Without the parameters that this row has, the lost one is overtaken as a whole.
+        `filled_in`: by hash of an id the parameters of which its row in this batch has values that it does not say.
         `awaited`: ids of released batches for which other jobs still wait; they stay open, as their bodies are needed.
         `remembered`: batch id -> the file of the memory that has its rows, for the batches whose release this is.
         """
@@ -238,6 +243,8 @@ class Ledger(LedgerReader):
                     self._close(batch_id)
             for lost_id, by_hash in overtaken.items():
                 self._insert_overtaken(lost_id, by_hash)
+            if batch and filled_in:
+                self._insert_values(batch.batch_id, {hash_: {"", *names} for hash_, names in filled_in.items()})
 
     def split(self, parent: Batch, children: tuple[Batch, Batch]) -> None:
         """Replace a refused batch by two smaller ones in one step; they inherit its rows and its open attempts."""
@@ -274,6 +281,17 @@ class Ledger(LedgerReader):
                     " WHERE batch_id = ?",
                     values,
                 )
+
+    def erase_filled_in(self, hashes: Hashes) -> None:
+        """Erase the hashes of ids from what is known of rows that were filled in, of batches that nothing needs."""
+        with self._transaction() as database:
+            # All at once, since no index has the hashes alone.
+            database.execute(
+                "DELETE FROM overtaken_values WHERE parameters LIKE ',%' AND hash IN (SELECT value FROM json_each(?))"
+                " AND batch_id IN"
+                " (SELECT batch_id FROM batches JOIN jobs ON job = jobs.seq WHERE NOT is_open AND state IS NOT NULL)",
+                (_json(hashes.astype("<i8").tolist()),),
+            )
 
     def compact(self) -> bool:
         """Leave nothing in the file, or in its write-ahead log, of what was deleted; False if others read it now.
@@ -374,18 +392,21 @@ class Ledger(LedgerReader):
     def _insert_overtaken(self, batch_id: int, overtaken: Hashes | Overtaken) -> None:
         if isinstance(overtaken, Mapping):
             # What an earlier version noted without parameters is overtaken as a whole, and stays so.
-            self._database.executemany(
-                "INSERT OR IGNORE INTO overtaken_values SELECT ?1, ?2, ?3, sum_of(?1, ?2, ?3) WHERE"
-                " NOT EXISTS (SELECT 1 FROM overtaken WHERE batch_id = ?1 AND hash = ?2)"
-                " OR EXISTS (SELECT 1 FROM overtaken_values WHERE batch_id = ?1 AND hash = ?2)",
-                [(batch_id, _signed(hash_), ",".join(sorted(names))) for hash_, names in overtaken.items()],
-            )
+            self._insert_values(batch_id, overtaken)
             hashes = [*map(_signed, overtaken)]
         else:
             hashes = overtaken.astype("<i8").tolist()
         self._database.executemany(
             "INSERT OR IGNORE INTO overtaken VALUES (?1, ?2, sum_of(?1, ?2))",
             [(batch_id, hash_) for hash_ in hashes],
+        )
+
+    def _insert_values(self, batch_id: int, names_of: Mapping[int, Collection[str]]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO overtaken_values SELECT ?1, ?2, ?3, sum_of(?1, ?2, ?3) WHERE"
+            " NOT EXISTS (SELECT 1 FROM overtaken WHERE batch_id = ?1 AND hash = ?2)"
+            " OR EXISTS (SELECT 1 FROM overtaken_values WHERE batch_id = ?1 AND hash = ?2)",
+            [(batch_id, _signed(hash_), ",".join(sorted(names))) for hash_, names in names_of.items()],
         )
 
     def _close(self, batch_id: int) -> None:

@@ -390,11 +390,29 @@ class LedgerReader:
 
     def overtaken_values(self, batch_id: int) -> dict[int, frozenset[str]]:
         """By hash of an id in a batch: the parameters that later sealed rows have; none is noted if all count."""
+        return self._values_of(batch_id, is_filled_in=False)
+
+    def filled_in(self, batch_id: int) -> dict[int, frozenset[str]]:
+        """By hash of an id in a batch: the parameters of which its row has values that it does not say.
+
+        That is noted of ids of which rows had been lost before. The rows of a batch that was split are in its children.
+        """
+        found: dict[int, frozenset[str]] = {}
+        place: int | None = batch_id
+        while place is not None:
+            found |= self._values_of(place, is_filled_in=True)
+            place = None if (record := self.batch(place)) is None else record.batch.parent
+        return found
+
+    def _values_of(self, batch_id: int, *, is_filled_in: bool) -> dict[int, frozenset[str]]:
+        """By hash of an id in a batch the parameters noted; behind a comma, those of values that were filled in."""
         found: dict[int, set[str]] = {}
         rows = self._rows("SELECT * FROM overtaken_values WHERE batch_id = ?", batch_id)
         with self._readable(f"what is overtaken of batch {batch_id}"):
             for row in _as_written(rows, "overtaken_values"):
-                found.setdefault(row["hash"] % 2**64, set()).update(row["parameters"].split(","))
+                if row["parameters"].startswith(",") == is_filled_in:
+                    names = row["parameters"].removeprefix(",").split(",")
+                    found.setdefault(row["hash"] % 2**64, set()).update(names)
         return {hash_: frozenset(parameters) for hash_, parameters in found.items()}
 
     # The rest

@@ -21,7 +21,7 @@ from pipeline.edges.host import Host
 from pipeline.edges.lock import StateLock, state_lock
 from pipeline.edges.process.heap import give_back
 from pipeline.edges.store.job_folder import JobFolder
-from pipeline.edges.store.ledger import NOTHING_REMEMBERED, Ledger, Overtaken, open_ledger
+from pipeline.edges.store.ledger import NOTHING_FILLED_IN, NOTHING_REMEMBERED, Ledger, Overtaken, open_ledger
 from pipeline.edges.store.ledger_reader import LedgerReader
 from pipeline.edges.store.memory.catalog import MemoryFile
 from pipeline.edges.store.memory.memory import Memory
@@ -30,9 +30,6 @@ from pipeline.edges.store.spool import Spool
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: No row was filled in with what is remembered.
-NOTHING_FILLED_IN: Mapping[int, frozenset[str]] = {}
 
 
 class State:
@@ -219,6 +216,19 @@ class State:
             values = own.get(hash_) or {name for name, cell in cells if cell}
             said[hash_] = said.get(hash_, frozenset()) | values
         return {lost_id: {hash_: said[hash_] for hash_ in found.tolist()} for lost_id, found in common.items()}
+
+    def filled_in(self, batch: Batch, own: Mapping[int, frozenset[str]]) -> dict[int, frozenset[str]]:
+        """By hash the parameters of which a row of a batch that is about to be sealed has values that it does not say.
+
+        They are of an earlier row. If this one is lost, they must not come back with it: one that is newer than they
+        are may have been lost before, and be sent again before it is. `own`: as for `overtaken_by`.
+        """
+        names, found = self.spool.parameters(batch.batch_id), dict[int, frozenset[str]]()
+        for hash_, row in self.spool.rows_by_hash(batch.batch_id, np.array([*own], dtype=np.uint64)):
+            cells = zip(names, row[:-1].split(b",")[1:], strict=False)
+            if others := {name for name, cell in cells if cell} - own[hash_]:
+                found[hash_] = found.get(hash_, frozenset()) | others
+        return found
 
     def _first_of(self, job: JobRecord) -> int:
         """The `seq` of the job whose rows a job sends: of a retry that of the first one; else its own."""

@@ -40,6 +40,7 @@ def _erase_from_batches(state: State, wanted: Wanted, receipt: Receipt) -> None:
             state.spool.end_erasure(batch)
         _note_lost_anew(state, batch_id, has_rows=batch is not None)
         receipt.erased["spool"] += len(rows)
+    state.ledger.erase_filled_in(hashes)
     for batch_id in state.ledger.batches_with_ids():
         record = state.ledger.batch(batch_id)
         if record is not None and any(left(fact) != fact for fact in record.facts) and not _is_needed(state, record):

@@ -38,6 +38,7 @@ class Sifted:
     `too_long`: the lines of rows that would be too long with what is remembered of their ids, and are sent without.
     `own`: by the hash of its id the parameters of which a row has values of its own, for each row that was filled in
     and of whose id a row was lost before.
+    `unfilled`: the rows that are left as they were, if any was filled in.
     """
 
     rows: Rows
@@ -45,6 +46,7 @@ class Sifted:
     is_unchanged: Flags
     too_long: tuple[int, ...] = ()
     own: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    unfilled: Rows | None = None
 
     @classmethod
     def all_of(cls, rows: KeyedRows) -> Self:
@@ -123,7 +125,7 @@ class Sieve:
         other = {places[index]: text for index in known if (text := filled.text(index)) != texts.text(index)}
         with_cells = with_texts(sent, other)
         own = self._own(sent, np.isin(left, free))
-        return Sifted(with_cells, left, is_unchanged, tuple(texts.lines[unfilled].tolist()), own)
+        return Sifted(with_cells, left, is_unchanged, tuple(texts.lines[unfilled].tolist()), own, sent)
 
     def _left_out(self, says_nothing_new: Flags, rows: KeyedRows, found: Found) -> Flags:
         """Set for each row that is left out, of those that say nothing new; shape (n,)."""

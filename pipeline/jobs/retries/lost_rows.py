@@ -1,5 +1,6 @@
 """Sends the failed and unconfirmed rows of a job again, but never a value that a later row has overtaken.
 
+Nor does one come back that a lost row did not say, and was filled in with: what is remembered by now is filled in anew.
 The rows come from the bodies that the spool keeps for this. They are written to an export `retry.csv`, which is loaded
 as an ordinary job: it goes on after a crash, waits for ids in flight, and has its own report. The export is written on
 request, and once more when its job begins: jobs before it may have overtaken more rows meanwhile.
@@ -155,11 +156,14 @@ def _lost_rows(state: State, job: JobRecord) -> Lost:
     for record in lost:
         batch_id = record.batch.batch_id
         later, values = state.ledger.overtaken(batch_id), state.ledger.overtaken_values(batch_id)
-        names = state.spool.parameters(batch_id) if values else ()
+        filled_in = state.ledger.filled_in(batch_id)
+        names = state.spool.parameters(batch_id) if values or filled_in else ()
         for profile_id, row in _rows_of(state, record):
             lengths = np.array([len(profile_id)], dtype=np.int64)
             hash_ = int(hash_ids(profile_id, np.zeros(1, dtype=np.int64), lengths, state.ledger.salt)[0])
             cells = row[:-1].split(b",")
+            if hash_ in filled_in:
+                cells = _without(cells, names, filled_in[hash_])
             if hash_ in later:
                 left = _without(cells, names, values.get(hash_))
                 if not any(left[1:]):

@@ -147,6 +147,18 @@ def test_freed_rows_that_find_no_room_wait_in_front_of_later_ones() -> None:
     assert content_of(placer.seal()) == [row("u2", "2", "3")]
 
 
+def test_freed_rows_that_find_no_room_wait_as_they_were_held() -> None:
+    """What they were filled in with is filled in anew, also in the process that goes on: only that row said nothing."""
+    placer = placer_of(max_rows=1)
+    texts = [row("u1", "1", ""), row("u2", "2", "")]
+    filled = [row("u1", "1", "9"), row("u2", "2", "9")]
+    assert placer.place_freed(rows_of(filled), rows_of(texts)) == Placed(stop=1, superseded=0, must_seal=True)
+    sealed = seal(placer, 1)
+    assert content_of(sealed) == filled[:1]
+    assert held_of(sealed) == {b"u2": texts[1:]}
+    assert placer.tracker.free().body == texts[1]
+
+
 def test_a_freed_row_with_the_hash_of_another_in_the_open_batch_waits_once_more() -> None:
     placer = placer_of()
     placer.place(rows_of([row("u1", "1", "")], hashes=[9]))

@@ -486,6 +486,35 @@ def test_of_overtaken_ids_the_values_are_kept(tmp_path: Path) -> None:
         assert ledger.overtaken_values(2) == {}
 
 
+def test_what_rows_were_filled_in_with_is_kept_beside_what_is_overtaken(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        job = ledger.begin_job(job_of())
+        filled_in = {7: frozenset({"b", "a"}), 2**64 - 1: frozenset({"c"})}
+        ledger.seal(job, Checkpoint(), batch_of(1), held=NO_CHANGES, released=[], overtaken={}, filled_in=filled_in)
+        seal(ledger, job, overtaken={1: {7: frozenset({"b", "d"})}})
+        # Of its rows, the children know nothing themselves.
+        ledger.split(batch_of(1), (replace(batch_of(2), parent=1), replace(batch_of(3), parent=1)))
+    with opened(tmp_path) as ledger:
+        assert ledger.overtaken_values(1) == {7: {"b", "d"}}
+        assert ledger.overtaken(1) == {7}
+        assert ledger.filled_in(1) == ledger.filled_in(2) == ledger.filled_in(3) == filled_in
+
+
+def test_what_rows_were_filled_in_with_is_erased_of_batches_that_nothing_needs(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        jobs = [ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))]
+        for batch_id, job in enumerate([*jobs, jobs[0]], start=1):
+            names = dict.fromkeys((7, 8, 2**64 - 1), frozenset({"a"}))
+            batch = batch_of(batch_id)
+            ledger.seal(job, Checkpoint(), batch, held=NO_CHANGES, released=[], overtaken={}, filled_in=names)
+        seal(ledger, jobs[0], released=[1, 2], overtaken={1: {7: frozenset({"b"})}})
+        ledger.finish_job(jobs[0], REPORT, never_sent=[], released=[])
+        ledger.erase_filled_in(hashes_of(7, 2**64 - 1))
+        # Batch 2 is of a job that has not ended, and batch 3 is open.
+        assert [{*ledger.filled_in(batch_id)} for batch_id in (1, 2, 3)] == [{8}, {*names}, {*names}]
+        assert ledger.overtaken_values(1) == {7: {"b"}}
+
+
 def test_a_seal_keeps_the_checkpoint_of_its_job_only(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         job, other = ledger.begin_job(job_of("j1")), ledger.begin_job(job_of("j2"))
