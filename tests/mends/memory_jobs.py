@@ -78,4 +78,22 @@ MENDS = [
         "",
         f"{FILLED_IN}::test_forget_erases_what_is_known_of_rows_that_were_filled_in",
     ),
+    Mend(
+        "memory: an older value goes over one that Target failed, and may have by another attempt",
+        ("memory",),
+        "pipeline/core/memory/row_fates.py",
+        "        if is_another_open:\n",
+        "        if False:\n",
+        "tests/core/memory/test_row_fates.py"
+        "::test_what_target_failed_or_was_never_sent_is_in_doubt_if_another_attempt_may_be_applied",
+    ),
+    Mend(
+        "memory: an older value goes over one that was never sent, and may have arrived before its batch was split",
+        ("memory",),
+        "pipeline/core/memory/row_fates.py",
+        "    is_of_one_split = isinstance(last, NeverSent) and bool(life.open_since)\n",
+        "    is_of_one_split = False\n",
+        "tests/core/memory/test_row_fates.py"
+        "::test_what_target_failed_or_was_never_sent_is_in_doubt_if_another_attempt_may_be_applied",
+    ),
 ]

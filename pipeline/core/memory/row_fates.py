@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.batches.hashset import contains
-from pipeline.core.batches.lifecycle import Life, SeenComplete
+from pipeline.core.batches.lifecycle import Life, NeverSent, SeenComplete
 from pipeline.core.model import Hashes
 from pipeline.core.rows.encoding import encoded_forms
 from pipeline.core.rows.hashing import hash_ids
@@ -58,12 +58,22 @@ class RowFates:
 
 
 def row_fates(life: Life) -> RowFates:
-    """The fates of the rows of a settled batch. If Target read other rows than were sent, each is in doubt."""
+    """The fates of the rows of a settled batch. If Target read other rows than were sent, each is in doubt.
+
+    So is a row that Target failed, or that was never sent, if another attempt may have been applied: of the batch, or
+    of the one that was split. What is older would go over it.
+    """
     last = life.last
     if isinstance(last, SeenComplete):
         others = Fate.SENT if last.batch_size is None else Fate.DOUBTFUL
-        return RowFates(others, last.failed + last.unconfirmed, last.unconfirmed_ids, last.failed_ids)
-    return RowFates(Fate.DOUBTFUL if life.may_be_applied else Fate.REFUSED)
+        # What is pending is open, and has been seen: the failed rows are none of it.
+        is_another_open = len(life.open_since) > bool(last.unconfirmed_ids)
+        doubtful, refused = last.unconfirmed_ids, last.failed_ids
+        if is_another_open:
+            doubtful, refused = (*doubtful, *refused), ()
+        return RowFates(others, last.failed + last.unconfirmed, doubtful, refused)
+    is_of_one_split = isinstance(last, NeverSent) and bool(life.open_since)
+    return RowFates(Fate.DOUBTFUL if life.may_be_applied or is_of_one_split else Fate.REFUSED)
 
 
 def _keys_of(ids: tuple[str, ...], salt: int) -> Hashes:

@@ -51,7 +51,18 @@ def test_what_nobody_knows_is_in_doubt_if_target_may_have_it() -> None:
     assert fates(GivenUp("never taken")) == [Fate.REFUSED] * 3
 
 
-@pytest.mark.parametrize("last", [Failed("why"), RowRejected("why", 2, "row"), NeverSent()])
+def test_what_target_failed_or_was_never_sent_is_in_doubt_if_another_attempt_may_be_applied() -> None:
+    """What is older must not go over it."""
+    assert fates(SeenComplete(1, 0, ("ann",)), is_open=True) == [Fate.DOUBTFUL, Fate.SENT, Fate.SENT]
+    assert fates(NeverSent(), is_open=True) == [Fate.DOUBTFUL] * 3
+    assert fates(NeverSent()) == [Fate.REFUSED] * 3
+
+
+def test_what_is_pending_is_no_other_attempt() -> None:
+    assert fates(SeenComplete(1, 1, ("ann",), ("eve",)), is_open=True) == [Fate.REFUSED, Fate.SENT, Fate.DOUBTFUL]
+
+
+@pytest.mark.parametrize("last", [Failed("why"), RowRejected("why", 2, "row")])
 @pytest.mark.parametrize("is_open", [False, True])
-def test_what_target_does_not_take_is_refused(last: Failed | RowRejected | NeverSent, is_open: bool) -> None:
+def test_what_target_does_not_take_is_refused(last: Failed | RowRejected, is_open: bool) -> None:
     assert fates(last, is_open=is_open) == [Fate.REFUSED] * 3
