@@ -6,8 +6,7 @@ same bytes, is seen by the model of Target itself.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from csv import DictReader
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from pipeline.core.batches.lifecycle import (
@@ -156,7 +155,7 @@ class RowsOf:
             assert rows["unconfirmed"] >= counts["lost"]
             return
         self._check_parts(job)
-        everything = self._rows(job)
+        everything = self._client.rows_of(job)
         read = everything[: rows["read"]]
         to_send = {row.line: row for row in self._sendable[job.seq] if row in read}
         in_batches = {each.version[1] for each in sent if each.outcome != "dropped"}
@@ -193,20 +192,8 @@ class RowsOf:
         assert not left, parts
         assert job.report.state not in ("done", "incomplete") or len(parts) == len(export.files), parts
 
-    def _rows(self, job: JobRecord) -> Sequence[Row]:
-        export = self._exports.get(job.export)
-        if export is not None:
-            return export.rows
-        with job.export.open() as file:
-            reader = DictReader(file)
-            names = list(reader.fieldnames or [])
-            return [
-                Row(line, cells[names[0]].encode(), {name: cells[name].encode() for name in names[1:] if cells[name]})
-                for line, cells in enumerate(reader, start=2)
-            ]
-
     def _rows_to_send(self, job: JobRecord) -> list[Row]:
-        return [row for row in self._rows(job) if row.cells and not self._is_rejected(job, row)]
+        return [row for row in self._client.rows_of(job) if row.cells and not self._is_rejected(job, row)]
 
     def _is_rejected(self, job: JobRecord, row: Row) -> bool:
         """Whether a row must not be sent: for its id, or because it fits in no batch."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from csv import DictReader
 from datetime import datetime
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -22,7 +23,7 @@ from pipeline.settings.settings import Settings
 from pipeline.settings.tenants import Tenant
 from tests.simulation.exports import GrowingExport, Row, open_whole
 from tests.simulation.process import AT_ONCE_S, BEGAN_AT
-from tests.simulation.target import HOLD_S, Body, Copy, Target, Version
+from tests.simulation.target import HOLD_S, Body, Copy, Own, Target, Version
 
 #: Target refuses every batch that holds it; encoding leaves it as it is.
 POISON = b"POISON"
@@ -134,7 +135,7 @@ class Client:
         assert not is_late, "it is sent while sending is paused"
         self._check_guard(self.job_of(batch_id))
         self.leave_what_is_given_up()
-        versions, own = self.versions(batch_id), self._own_cells(batch_id)
+        versions, own = self.versions(batch_id), self._own(batch_id)
         self.target.begin_post(batch_id, self.bodies[batch_id], versions, self.time(), own)
 
     def _check_guard(self, job: JobRecord) -> None:
@@ -145,15 +146,28 @@ class Client:
         is_held_back = len(export.rows) < self.least_rows and job.job_id not in self.approved
         assert not is_held_back, f"{job.job_id} is sent, and nobody has approved it"
 
-    def _own_cells(self, batch_id: int) -> dict[bytes, dict[str, bytes]] | None:
+    def _own(self, batch_id: int) -> Own | None:
         """What the rows of a batch say themselves, if they may be filled in with what is remembered."""
-        export = next((each for each in self.exports if each.path == self.job_of(batch_id).export), None)
-        if self.remembers == "nothing" or export is None:
+        if self.remembers == "nothing":
             return None
-        own: dict[bytes, dict[str, bytes]] = {}
-        for row in export.rows:
-            own[row.profile_id] = own.get(row.profile_id, {}) | row.cells
+        own: Own = {}
+        for row in self.rows_of(self.job_of(batch_id)):
+            for name, cell in row.cells.items():
+                own.setdefault(row.profile_id, {}).setdefault(name, set()).add(cell)
         return own
+
+    def rows_of(self, job: JobRecord) -> Sequence[Row]:
+        """The rows of the export of a job: one that was dropped, or what is sent again."""
+        export = next((each for each in self.exports if each.path == job.export), None)
+        if export is not None:
+            return export.rows
+        with job.export.open() as file:
+            reader = DictReader(file)
+            names = list(reader.fieldnames or [])
+            return [
+                Row(line, cells[names[0]].encode(), {name: cells[name].encode() for name in names[1:] if cells[name]})
+                for line, cells in enumerate(reader, start=2)
+            ]
 
     def note_cut_off(self, batch_id: int, *, is_taken: bool) -> None:
         """An attempt ends without an answer."""

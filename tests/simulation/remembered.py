@@ -17,6 +17,7 @@ from pipeline.core.batches.lifecycle import (
     Released,
     RowRejected,
     SeenComplete,
+    SeenStuck,
     Taken,
 )
 from pipeline.edges.store.records import BatchRecord, JobRecord
@@ -46,8 +47,9 @@ class Remembered:
     """The memory of one id, and what its rows said last.
 
     `cells`, `is_sent`, `sent_at`: what is remembered, whether it counts as sent, and when it was accepted (seconds).
-    `said`: of each parameter the last value. `sure`: those of them that Target has for certain.
-    `lost`: by job what was lost of it.
+    `said`: of each parameter the last value. `sure`: those of them that Target has for certain. `taken`: of each
+    parameter the last value of rows that Target did not reject, with which a lost row may have been filled in.
+    `lost`: by job what was lost of it, but for what rows of later jobs say anew.
     `is_whole`: nothing was left out for want of room, and the memory was not emptied.
     """
 
@@ -58,6 +60,7 @@ class Remembered:
     sent_at: float = 0.0
     said: Cells = field(default_factory=dict)
     sure: dict[str, bytes] = field(default_factory=dict)
+    taken: Cells = field(default_factory=dict)
     lost: dict[str, Cells] = field(default_factory=dict)
     is_whole: bool = True
     is_lossy: bool = False
@@ -74,9 +77,20 @@ class Remembered:
         cells = body.cells(self.profile_id)
         self._check_cells(said, cells)
         self.said |= said.cells
+        if not isinstance(said.batch.latest, RowRejected):
+            self.taken |= said.cells
         self._remember(said.batch, cells, said.cells)
+        # Without values a row carries what the row has for which it waited, and that counts as its own.
+        own = said.cells if self.client.remembers == "values" else cells
+        if said.job.retry_of is None:
+            self._overtake(own)
         if self._is_lost:
-            self.lost[said.job.job_id] = said.cells
+            self.lost[said.job.job_id] = own
+
+    def _overtake(self, cells: Cells) -> None:
+        """A later row says something: whatever becomes of it, what was lost before of the same does not come back."""
+        for job_id, lost in self.lost.items():
+            self.lost[job_id] = {name: value for name, value in lost.items() if name not in cells}
 
     def _leave_out(self, said: Said) -> None:
         """Left out is what says nothing new, was sent for certain, and not long ago."""
@@ -85,6 +99,7 @@ class Remembered:
             return
         settings = self.client.tenant.settings.memory
         what = f"{self.profile_id!r} of job {said.job.seq} is left out"
+        assert said.job.retry_of is None, f"{what}, and was to be sent again"
         assert settings.send == "changes", f"{what}, and all is to be sent"
         assert self.is_sent, f"{what}, and what is remembered of it does not count as sent"
         assert self._says_nothing_new(said.cells), f"{what}: {said.cells} says more than {self.cells}"
@@ -104,15 +119,16 @@ class Remembered:
         return self.released_at < rebuilt_at <= self.client.dropped_at.get(said.job.export, 0.0)
 
     def _check_order(self, said: Said) -> None:
-        """What is sent again is what no later row has, and all of that which is not there by now."""
+        """What is sent again is all that was lost and that no later row says; nothing that is older."""
         if said.job.retry_of is None:
             return
+        left = self.lost.get(said.job.retry_of, {})
         if not said.is_cut_short:
-            left = self.lost.pop(said.job.retry_of, {})
-            left = {name: value for name, value in left.items() if self.said[name] == value and name not in self.sure}
+            self.lost.pop(said.job.retry_of, None)
             assert left.items() <= said.cells.items(), f"{self.profile_id!r}: {left} is lost, and not sent again"
         for name, value in said.cells.items():
-            assert self.said.get(name) == value, f"{self.profile_id!r}: {name} is sent again, {value!r}, and is older"
+            is_newest = left.get(name, self.taken.get(name)) == value
+            assert is_newest, f"{self.profile_id!r}: {name} is sent again, {value!r}, and is older"
 
     def _check_cells(self, said: Said, cells: Cells) -> None:
         """With values a row has what is remembered, unless it does not fit; with digests it may carry it."""
@@ -138,7 +154,7 @@ class Remembered:
 
     def _remember(self, batch: BatchRecord, cells: Cells, own: Cells) -> None:
         """Note what became of a row."""
-        fate = _fate(batch, self.profile_id, self.client.bodies[batch.batch.batch_id].rows)
+        fate = _fate(self.client, batch, self.profile_id)
         self._is_lost = is_lost(batch, self.profile_id)
         self.is_lossy |= fate != "sent"
         if fate != "refused":
@@ -174,11 +190,12 @@ def check_remembered(client: Client, said: Mapping[bytes, Iterable[Said]]) -> No
         remembered.check_profiles()
 
 
-def _fate(batch: BatchRecord, profile_id: bytes, rows: Iterable[bytes]) -> str:
+def _fate(client: Client, batch: BatchRecord, profile_id: bytes) -> str:
     """`sent`, `doubtful` or `refused`: what became of a row."""
+    rows = client.bodies[batch.batch.batch_id].rows
     match batch.latest:
         case SeenComplete(failed_ids=failed_ids) if profile_id.decode() in failed_ids:
-            return "refused"
+            return "doubtful" if _is_in_doubt(client, batch) else "refused"
         case SeenComplete(unconfirmed=unconfirmed) if unconfirmed and profile_id == min(rows):
             return "doubtful"
         case SeenComplete():
@@ -186,12 +203,21 @@ def _fate(batch: BatchRecord, profile_id: bytes, rows: Iterable[bytes]) -> str:
         case RowRejected() | Failed():
             return "refused"
         case GivenUp():
-            may_be_applied = any(isinstance(fact, Taken | InDoubt) for fact in batch.facts)
+            may_be_applied = any(isinstance(fact, Taken) for fact in batch.facts) or _is_in_doubt(client, batch)
             return "doubtful" if may_be_applied else "refused"
         case NeverSent():
             # It was split from a batch that may have arrived.
             return "doubtful"
     raise AssertionError(f"a batch has no outcome: {batch.latest}")
+
+
+def _is_in_doubt(client: Client, batch: BatchRecord | None) -> bool:
+    """Whether Target may have an attempt of which nothing was heard: at a batch, or at one that it was split from."""
+    while batch is not None:
+        if any(isinstance(fact, InDoubt | SeenStuck) for fact in batch.facts):
+            return True
+        batch = None if batch.batch.parent is None else client.ledger.batch(batch.batch.parent)
+    return False
 
 
 def _has_unnamed(batch: BatchRecord) -> bool:

@@ -11,6 +11,8 @@ HOLD_S = 4.0
 #: The job by its place among all, then the line in its export.
 Version = tuple[int, int]
 Cells = dict[str, bytes]
+#: Of each id and parameter the values that rows say themselves.
+Own = dict[bytes, dict[str, set[bytes]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,24 +69,51 @@ class Target:
     copies: list[Copy] = field(default_factory=list)
     merged: dict[bytes, Cells] = field(default_factory=dict)
     replaced: dict[bytes, Cells] = field(default_factory=dict)
-    _newest: dict[tuple[bytes, str], tuple[Version, bytes]] = field(default_factory=dict)
-    _sent: dict[int, bytes] = field(default_factory=dict)
+    _bodies: dict[int, bytes] = field(default_factory=dict)
+    #: By batch what its rows say themselves.
+    _own: dict[int, Own | None] = field(default_factory=dict)
+    #: By id and parameter the values of its rows, each with the batch that it was sent in.
+    _sent: dict[tuple[bytes, str], list[tuple[Version, bytes, int]]] = field(default_factory=dict)
 
     def begin_post(
-        self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float, own: dict[bytes, Cells] | None
+        self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float, own: Own | None
     ) -> None:
         """The first byte of an attempt leaves. `own`: what its rows say themselves; None if all they have is that."""
-        assert self._sent.setdefault(batch_id, body.text) == body.text, "every attempt sends the same bytes"
+        assert self._bodies.setdefault(batch_id, body.text) == body.text, "every attempt sends the same bytes"
+        self._own[batch_id] = own
         for profile_id, version in versions.items():
+            self._check_order(batch_id, profile_id, version, body.cells(profile_id), "sent")
             for name, cell in body.cells(profile_id).items():
-                newest, value = self._newest.get((profile_id, name), (version, cell))
-                # What is sent again may carry newer values along; of its own it has those that no newer row has.
-                assert version >= newest or cell == value, f"{profile_id!r}: an older version is sent of {name}"
-                if own is None or name in own.get(profile_id, {}):
-                    self._newest[profile_id, name] = max((version, cell), (newest, value), key=lambda each: each[0])
+                if self._is_own(batch_id, profile_id, name, cell):
+                    self._sent.setdefault((profile_id, name), []).append((version, cell, batch_id))
             for copy in self.pending(now):
                 other = copy.versions.get(profile_id, version)
                 assert other == version, f"{profile_id!r}: {version} is sent while {other} may yet be applied"
+
+    def _is_own(self, batch_id: int, profile_id: bytes, name: str, cell: bytes) -> bool:
+        """Whether a row says a value itself; else it was filled in with it."""
+        own = self._own[batch_id]
+        return own is None or cell in own.get(profile_id, {}).get(name, ())
+
+    def _check_order(self, batch_id: int, profile_id: bytes, version: Version, cells: Cells, what: str) -> None:
+        """No value goes over a newer one: what a row says is as new as all that was ever sent.
+
+        What it was filled in with is so too, but for newer ones that Target surely does not have.
+        """
+        for name, cell in cells.items():
+            sent = self._sent.get((profile_id, name), [])
+            is_own = self._is_own(batch_id, profile_id, name, cell)
+            same = [other for other, value, _ in sent if value == cell] + [version] * is_own
+            assert same, f"{profile_id!r}: {cell!r} is {what} as {name}, and no row said it"
+            for other, value, newer in sent:
+                if other > max(same) and (is_own or self._may_have(newer, profile_id)):
+                    raise AssertionError(
+                        f"{profile_id!r}: an older version is {what} of {name}: {cell!r} over {value!r}"
+                    )
+
+    def _may_have(self, batch_id: int, profile_id: bytes) -> bool:
+        """Whether Target may have the row of an id in a batch: it took a copy of which it did not fail that row."""
+        return any(copy.batch_id == batch_id and profile_id not in copy.failed for copy in self.copies)
 
     def accept(
         self, batch_id: int, body: Body, versions: dict[bytes, Version], now: float, *, is_followed: bool
@@ -110,9 +139,7 @@ class Target:
         """Apply all rows of a copy but those that Target fails."""
         copy.is_applied = True
         for profile_id, version in copy.versions.items():
-            for name, cell in copy.body.cells(profile_id).items():
-                newest, value = self._newest.get((profile_id, name), (version, cell))
-                assert version >= newest or cell == value, f"{profile_id!r}: {version} is applied over a newer version"
+            self._check_order(copy.batch_id, profile_id, version, copy.body.cells(profile_id), "applied")
             if profile_id not in copy.failed | copy.not_consumed:
                 cells = copy.body.cells(profile_id)
                 self.merged.setdefault(profile_id, {}).update(cells)
