@@ -389,9 +389,11 @@ class World:
             # The process that took the request on may have ended before it carried it out, and its answer says so.
             if client.ledger.is_paused:
                 client.ask("resume", None)
-            for report in client.reports[-2:]:
-                if report.exit_code is ExitCode.REFUSED_BY_TARGET:
-                    client.ask("abandon", report.job)
+            # Other jobs may have ended behind it, each with a report that says so.
+            latest = {report.job: report.exit_code for report in client.reports}
+            for job in client.ledger.jobs(unfinished_only=True):
+                if latest.get(job.job_id) is ExitCode.REFUSED_BY_TARGET:
+                    client.ask("abandon", job.job_id)
 
     def close(self) -> None:
         """End the process, and let go of what is open."""
