@@ -16,8 +16,18 @@ from tests.simulation.climate import ANY
 from tests.simulation.figures import Figures
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import in_a_fork
-from tests.simulation.schedule import PromiseBrokenError, run_schedule
-from tests.simulation.weather import FAILING, GUARDING, REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_RETRYING
+from tests.simulation.schedule import PromiseBrokenError, is_broken, run_schedule
+from tests.simulation.weather import (
+    FAILING,
+    GUARDING,
+    REMEMBERING,
+    REMEMBERING_AND_CRASHING,
+    REMEMBERING_AND_FAILING,
+    REMEMBERING_AND_LOSING,
+    REMEMBERING_AND_OVERLAPPING,
+    REMEMBERING_AND_REFRESHING,
+    REMEMBERING_AND_RETRYING,
+)
 
 #: Schedules that a process runs in one go.
 _AT_ONCE = 20
@@ -27,7 +37,11 @@ CLIMATES = {
     "failing": FAILING,
     "guarding": GUARDING,
     "remembering": REMEMBERING,
+    "remembering-and-crashing": REMEMBERING_AND_CRASHING,
     "remembering-and-failing": REMEMBERING_AND_FAILING,
+    "remembering-and-losing": REMEMBERING_AND_LOSING,
+    "remembering-and-overlapping": REMEMBERING_AND_OVERLAPPING,
+    "remembering-and-refreshing": REMEMBERING_AND_REFRESHING,
     "remembering-and-retrying": REMEMBERING_AND_RETRYING,
 }
 #: Schedules after which a mutant survives.
@@ -85,13 +99,19 @@ def _run_some(only: str | None, seeds: range) -> tuple[Figures, list[str]]:
 
 
 def _climates_of(seeds: range) -> tuple[str, ...]:
-    """In one of three schedules steps fail much more often, in as many something is remembered; some have a guard."""
-    is_odd = seeds.start // _AT_ONCE % 2
-    return ("any", "failing", "remembering") if is_odd else ("any", "remembering-and-failing", "guarding")
+    """Each seed is drawn in four: where anything happens, steps fail, rows are lost, or something is remembered."""
+    if seeds.start // _AT_ONCE % 2:
+        return "any", "failing", "remembering", "remembering-and-retrying"
+    return "any", "remembering-and-failing", "guarding", "remembering-and-losing"
 
 
 def _is_found(name: str) -> tuple[str, bool]:
-    return name, in_a_fork(name, _MUTANT_SCHEDULES)["found"]
+    """The name of a mutant, and whether a schedule breaks the promise with it, and not without."""
+    said = in_a_fork(name, _MUTANT_SCHEDULES)
+    if not said["found"]:
+        return name, False
+    (climate,) = (mutant.climate for mutant in MUTANTS if mutant.name == name)
+    return name, not is_broken(said["schedules"] - 1, climate)
 
 
 if __name__ == "__main__":

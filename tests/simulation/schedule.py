@@ -52,6 +52,15 @@ def run_schedule(seed: int, climate: Climate = ANY, *, is_heard: bool = False) -
         return world.figures
 
 
+def is_broken(seed: int, climate: Climate) -> bool:
+    """Whether a schedule breaks the promise: then it does not tell a mutant from the product."""
+    try:
+        run_schedule(seed, climate)
+    except PromiseBrokenError:
+        return True
+    return False
+
+
 def run_schedules(first: int, count: int, climate: Climate = ANY) -> Figures:
     """Run as many schedules, one seed after the other. Raises `PromiseBrokenError` for the first that fails."""
     figures = Figures()

@@ -16,6 +16,7 @@ import pytest
 from tests.simulation.mutant import Mutant
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import ROOT, EditedImport
+from tests.simulation.schedule import is_broken
 from tests.tools.drawn import share
 
 #: Most are found in a handful.
@@ -55,6 +56,7 @@ def test_each_mutant_fits(mutant: Mutant) -> None:
 def test_without_this_guard_the_promise_breaks(mutant: Mutant, ask: Callable[[str], dict[str, Any]]) -> None:
     said = ask(mutant.name)
     assert said["found"], f"{said['why']} in {said['schedules']} schedules"
+    assert not is_broken(said["schedules"] - 1, mutant.climate), "it breaks with the guard, too"
 
 
 def test_the_architecture_names_mutants_that_there_are() -> None:

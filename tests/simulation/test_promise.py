@@ -14,7 +14,14 @@ import pytest
 from tests.simulation.checks import check_at_the_end, check_while_it_runs
 from tests.simulation.climate import ANY, Climate
 from tests.simulation.schedule import run_schedule, run_schedules
-from tests.simulation.weather import FAILING, GUARDING, REMEMBERING, REMEMBERING_AND_FAILING
+from tests.simulation.weather import (
+    FAILING,
+    GUARDING,
+    REMEMBERING,
+    REMEMBERING_AND_FAILING,
+    REMEMBERING_AND_LOSING,
+    REMEMBERING_AND_RETRYING,
+)
 from tests.simulation.world import World
 from tests.tools.drawn import seeds
 
@@ -35,7 +42,9 @@ def test_no_step_that_fails_breaks_the_promise(first: int) -> None:
     run_schedules(first, min(AT_ONCE, FIRST + SCHEDULES // 2 - first), FAILING)
 
 
-@pytest.mark.parametrize("climate", [REMEMBERING, REMEMBERING_AND_FAILING])
+@pytest.mark.parametrize(
+    "climate", [REMEMBERING, REMEMBERING_AND_FAILING, REMEMBERING_AND_LOSING, REMEMBERING_AND_RETRYING]
+)
 def test_what_is_remembered_is_right(climate: Climate) -> None:
     first = seeds(SCHEDULES // 8).start
     run_schedules(first, SCHEDULES // 8, climate)
