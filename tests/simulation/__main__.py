@@ -27,6 +27,7 @@ from tests.simulation.weather import (
     REMEMBERING_AND_OVERLAPPING,
     REMEMBERING_AND_REFRESHING,
     REMEMBERING_AND_RETRYING,
+    REMEMBERING_AND_SQUEEZING,
 )
 
 #: Schedules that a process runs in one go.
@@ -43,6 +44,7 @@ CLIMATES = {
     "remembering-and-overlapping": REMEMBERING_AND_OVERLAPPING,
     "remembering-and-refreshing": REMEMBERING_AND_REFRESHING,
     "remembering-and-retrying": REMEMBERING_AND_RETRYING,
+    "remembering-and-squeezing": REMEMBERING_AND_SQUEEZING,
 }
 #: Schedules after which a mutant survives.
 _MUTANT_SCHEDULES = 500

@@ -15,6 +15,7 @@ from tests.simulation.weather import (
     REMEMBERING_AND_OVERLAPPING,
     REMEMBERING_AND_REFRESHING,
     REMEMBERING_AND_RETRYING,
+    REMEMBERING_AND_SQUEEZING,
 )
 
 GATHERING = "pipeline/jobs/gathering"
@@ -175,7 +176,7 @@ OF_THE_MEMORY = [
         PRODUCER,
         "sifted.unfilled if sifted else None",
         "None",
-        REMEMBERING_AND_RETRYING,
+        REMEMBERING_AND_SQUEEZING,
     ),
     Mutant(
         "a lost row comes back with what it was filled in with",

@@ -219,6 +219,10 @@ REMEMBERING_AND_RETRYING = replace(
     columns=(("a",), ("b",), ("a", "c"), ("c", "b")),
     max_bytes=(400,),
 )
+#: So, where rows that are free at once find no room in one batch.
+REMEMBERING_AND_SQUEEZING = replace(
+    REMEMBERING_AND_RETRYING, max_rows=(1, 2), ids=(b"u1", b"u2", b"u3"), actions=(*_BUSY, *["drop"] * 8, *["ask"] * 4)
+)
 #: Days go by, and rows say what was said before.
 REMEMBERING_AND_REFRESHING = replace(
     REMEMBERING_AND_OVERLAPPING,
