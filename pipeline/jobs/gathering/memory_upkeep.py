@@ -1,16 +1,16 @@
 """Empties the memory when somebody asks for it, and lets go of what was not sent for long."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
-import anyio
 import anyio.lowlevel
 
 from pipeline.core.errors import ExitCode, PipelineError
 from pipeline.core.memory.times import minutes_of
-from pipeline.edges.store.memory.files import Merge, remove_all
-from pipeline.edges.store.memory.memory import Memory
+from pipeline.edges.store.memory.files import remove_all
 from pipeline.edges.store.state import State
+from pipeline.jobs.gathering.merge import count_next
 
 #: What is said when the memory was emptied.
 EMPTIED = (
@@ -30,16 +30,6 @@ async def rebuild_memory(state: State, *, is_at_work: Callable[[], bool]) -> str
         _check_left_alone(is_at_work)
         await state.in_turn(_empty, state)
     return EMPTIED
-
-
-async def _expire_some(state: State, memory: Memory, merges: Iterator[Merge]) -> bool:
-    """Let the next of these merges count; False if there is none. It is not cancelled on the way, as in `merge`."""
-    with anyio.CancelScope(shield=True):
-        async with state.turn_to_write_memory:
-            merge = await state.host.run_blocking(next, merges, None)
-        if merge is not None:
-            await state.in_turn(memory.enter_merge, merge)
-    return merge is not None
 
 
 def _check_left_alone(is_at_work: Callable[[], bool]) -> None:
@@ -75,6 +65,6 @@ async def expire_memory(state: State, keep_days: int, now: datetime) -> int:
     async with state.turn_to_merge:
         before = await run(memory.facts)
         merges = memory.expiry(minutes_of(now - timedelta(days=keep_days)))
-        while await _expire_some(state, memory, merges):
+        while await count_next(state, memory, partial(next, merges, None)) is not None:
             await anyio.lowlevel.checkpoint()
         return before.ids - (await run(memory.facts)).ids

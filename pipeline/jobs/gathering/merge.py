@@ -4,11 +4,14 @@ Each step is short, and one transaction; a job that ends waits for the one that 
 a file that the ledger does not know, which the next start removes.
 """
 
+from collections.abc import Callable
+
 import anyio
 import anyio.lowlevel
 import structlog
 
 from pipeline.core.errors import FatalError
+from pipeline.edges.store.memory.files import Merge
 from pipeline.edges.store.memory.memory import Memory
 from pipeline.edges.store.state import State
 
@@ -27,7 +30,7 @@ async def merge_memory(state: State) -> None:
         remembered = state.remembered
         try:
             async with state.turn_to_merge:
-                while await _merge_one(state, memory):
+                while await count_next(state, memory, memory.write_merge):
                     await anyio.lowlevel.checkpoint()
         except FatalError as error:
             if not isinstance(error.__cause__, OSError):
@@ -38,16 +41,18 @@ async def merge_memory(state: State) -> None:
         state.remembered = anyio.Event() if state.remembered is remembered else state.remembered
 
 
-async def _merge_one(state: State, memory: Memory) -> bool:
-    """Merge what is most in need of it; False if nothing is due, or another merge came first.
+async def count_next(state: State, memory: Memory, write: Callable[[], Merge | None]) -> bool | None:
+    """Write the next merge, and let it count; None if there is none, False if another one came first.
+
+    `write`: writes it, and blocks. `State.turn_to_merge` is the caller's.
 
     It is not cancelled on the way: a file that was written and does not count would lie there while the process lives.
     """
-    counts = False
+    counts: bool | None = None
     with anyio.CancelScope(shield=True):
         # What a merge takes does not stand beside what remembering a batch takes.
         async with state.turn_to_write_memory:
-            merge = await state.host.run_blocking(memory.write_merge)
+            merge = await state.host.run_blocking(write)
         if merge is not None:
             counts = await state.in_turn(memory.enter_merge, merge)
     return counts

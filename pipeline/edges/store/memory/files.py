@@ -252,7 +252,7 @@ class MemoryFiles:
         """
         base = self.partition(partition).base
         replaced = () if base is None else (base,)
-        rows = self.rows_of_base(partition) + sum(each.file.partitions[partition] for each in runs)
+        rows = self.rows_of_base(partition) + sum(each.file.rows_in(partition) for each in runs)
         file = self._write_merged(((partition, some) for some in entries), rows)
         return Merge(file, replaced, tuple(each.number for each in runs), partition, merged_to)
 

@@ -39,11 +39,10 @@ def _facts(directory: Path, catalog: MemoryCatalog) -> MemoryFacts:
     bases = {partition.base: number for number, partition in catalog.partitions.items()}
     for file in catalog.files:
         opened = SortedFile.open(path_of(directory, file.number), FileFacts(file.rows, file.size_bytes, file.checksum))
-        noted_at = opened.least("noted_at")
         for number, count in opened.partitions.items():
             if file.number in bases or _counts(file, catalog.partitions.get(number, Partition())):
                 rows[number] += count
-                times.append(noted_at[number])
+                times.append(opened.least_in(number, "noted_at"))
     size_bytes = sum(file.size_bytes for file in catalog.files)
     return MemoryFacts(rows.total(), size_bytes, min(times, default=None), len(catalog.files))
 

@@ -238,8 +238,8 @@ class Memory:
         with self._files.reading():
             files = self._files.catalogued
             by_partition = {partition: self._files.of(partition) for partition in range(PARTITIONS)}
-            ids = sum(each.file.partitions[number] for number, some in by_partition.items() for each in some)
-            times = [each.file.least("noted_at")[number] for number, some in by_partition.items() for each in some]
+            ids = sum(each.file.rows_in(number) for number, some in by_partition.items() for each in some)
+            times = [each.file.least_in(number, "noted_at") for number, some in by_partition.items() for each in some]
         return MemoryFacts(ids, sum(file.size_bytes for file in files), min(times, default=None), len(files))
 
     def check(self) -> None:

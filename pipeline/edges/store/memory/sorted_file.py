@@ -324,10 +324,14 @@ class SortedFile:
         """By number of a slice the number of its rows; slices without rows are not there."""
         return dict(self._index[:, [_NUMBER, _ROWS]].tolist())
 
-    def least(self, column: str) -> dict[int, int]:
-        """By number of a slice the least value of a column in it; nothing is read for it."""
+    def rows_in(self, partition: int) -> int:
+        """The number of rows of a slice."""
+        return int(self._index[self._places[partition], _ROWS]) if self.has_rows(partition) else 0
+
+    def least_in(self, partition: int, column: str) -> int:
+        """The least value of a column of a slice that has rows; nothing is read for it."""
         least = _COLUMNS + 2 * list(self._kinds).index(column) + 1
-        return dict(self._index[:, [_NUMBER, least]].tolist())
+        return int(self._index[self._places[partition], least])
 
     def size_of(self, partition: int) -> int:
         """The bytes of a slice without its texts, as they are read."""

@@ -132,5 +132,5 @@ def _oldest(files: MemoryFiles, partition: int) -> int:
     with files.reading():
         runs = files.with_rows(partition, [run.number for run in files.runs()])
         base = files.base_of(partition)
-        times = [each.file.least("noted_at")[partition] for each in ([base, *runs] if base else runs)]
+        times = [each.file.least_in(partition, "noted_at") for each in ([base, *runs] if base else runs)]
     return min(times, default=2**32)

@@ -142,7 +142,7 @@ def test_a_column_takes_what_its_values_need(tmp_path: Path) -> None:
     near = write_sorted(tmp_path / "near", keys, {"at": 29_000_000 + np.arange(10_000, dtype=np.uint32)})
     assert same.size_bytes < 8 * 10_000 + 300
     assert near.size_bytes < 10 * 10_000 + 300
-    assert SortedFile.open(tmp_path / "near", near).least("at") == {0: 29_000_000}
+    assert SortedFile.open(tmp_path / "near", near).least_in(0, "at") == 29_000_000
 
 
 def test_notes_are_kept(tmp_path: Path) -> None:
