@@ -64,8 +64,11 @@ class TestRemember:
         state.remember(ROWS, losing(failed=["ann"], unconfirmed=["bob"]))
         rows = asked(["ann,1,2", "bob,3,4", "eve,5,6"])
         assert unchanged(state.memory, rows) == {"ann": False, "bob": False, "eve": True}
+        sent_at = state.memory.find(rows.hashes).sent_at.tolist()
+        assert {each: at > 0 for each, at in zip(ids_in(rows), sent_at, strict=True)} == unchanged(state.memory, rows)
         state.remember({"eve": "5,6"}, GIVEN_UP)
         assert unchanged(state.memory, rows) == {"ann": False, "bob": False, "eve": False}
+        assert not state.memory.find(rows.hashes).sent_at.any()
 
     def test_of_a_refused_row_the_earlier_values_stay_and_of_a_doubtful_one_its_own(self, tmp_path: Path) -> None:
         state = Released(tmp_path, with_values=True)
