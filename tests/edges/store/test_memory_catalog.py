@@ -22,6 +22,7 @@ from pipeline.core.batches.tracker import NO_CHANGES
 from pipeline.core.errors import ConfigurationError, ExitCode, FatalError
 from pipeline.edges.host import Host
 from pipeline.edges.store.ledger import Ledger
+from pipeline.edges.store.ledger_file import CHECKED_WHOLE_BYTES
 from pipeline.edges.store.memory.catalog import MemoryCatalog, MemoryFile, Partition
 from pipeline.edges.store.records import JobRecord
 from pipeline.edges.store.state import State, open_state
@@ -212,10 +213,12 @@ def test_a_catalog_that_was_altered_is_told_of_at_the_start(
         ledger.begin_memory("digests", TARGET)
         ledger.replace_partition(7, file_of(1), 0)
         if is_large:
-            job = ledger.begin_job(job_of())
-            for _ in range(9):
+            jobs = [ledger.begin_job(job_of(f"j{number}")) for number in range(9)]
+            for job in jobs:
                 ledger.note_checkpoint(job, Checkpoint(digest="x" * 4_000_000))
-            ledger.finish_job(job, REPORT, never_sent=[], released=[])
+            for job in jobs:
+                ledger.finish_job(job, REPORT, never_sent=[], released=[])
+    assert (whole_file(tmp_path).stat().st_size > CHECKED_WHOLE_BYTES) == is_large
     with closing(sqlite3.connect(whole_file(tmp_path))) as database, database:
         database.execute(change)
     with pytest.raises(FatalError, match=f"{told} is not as it was written"), opened(tmp_path):
